@@ -1,0 +1,101 @@
+//! Queue ids: the same in the `250`, the `Received` header, every log line and every answer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Crockford's alphabet: no letter looks like a digit, and the order is that of the values.
+const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+const LENGTH: usize = 13;
+
+/// The name of one message in the queue: microseconds of arrival and twelve more bits, so that ids
+/// sort by arrival and two relays that share a queue do not meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct QueueId(u64);
+
+impl QueueId {
+    /// The id with this number.
+    pub const fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+
+    /// Its number: the key in a store.
+    pub const fn to_bits(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for QueueId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = [0u8; LENGTH];
+        for (i, c) in text.iter_mut().enumerate() {
+            let digit = (self.0 >> (5 * (LENGTH - 1 - i))) & 31;
+            *c = ALPHABET[usize::try_from(digit).unwrap_or(0)];
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
+    }
+}
+
+/// The text is no queue id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a queue id has 13 characters, such as 06Q3ZV9WQ0K4D")]
+pub struct IdError;
+
+impl FromStr for QueueId {
+    type Err = IdError;
+
+    fn from_str(text: &str) -> Result<Self, IdError> {
+        if text.len() != LENGTH {
+            return Err(IdError);
+        }
+        let digit = |c: u8| ALPHABET.iter().position(|&a| a == c).ok_or(IdError);
+        text.bytes()
+            .try_fold(0u128, |bits, c| Ok(bits << 5 | digit(c)? as u128))
+            .and_then(|bits| u64::try_from(bits).map(Self).map_err(|_| IdError))
+    }
+}
+
+impl TryFrom<String> for QueueId {
+    type Error = IdError;
+
+    fn try_from(text: String) -> Result<Self, IdError> {
+        text.parse()
+    }
+}
+
+impl From<QueueId> for String {
+    fn from(id: QueueId) -> String {
+        id.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_and_back_in_order() {
+        let bits = [0, 1, 31, 32, 1 << 40, u64::MAX - 1, u64::MAX];
+        let texts: Vec<_> = bits.iter().map(|&b| QueueId(b).to_string()).collect();
+        assert!(texts.is_sorted());
+        for (text, bits) in texts.iter().zip(bits) {
+            assert_eq!(text.parse(), Ok(QueueId(bits)));
+        }
+    }
+
+    #[test]
+    fn other_text_is_no_id() {
+        for text in [
+            "",
+            "0",
+            "ZZZZZZZZZZZZZ",
+            "000000000000U",
+            "../../../etc/x",
+            "000000000000é",
+        ] {
+            assert_eq!(text.parse::<QueueId>(), Err(IdError), "{text}");
+        }
+    }
+}

@@ -1,0 +1,380 @@
+//! Mailboxes and the two paths of the envelope (RFC 5321 §4.1.2, RFC 6531 §3.3).
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// RFC 5321 §4.5.3.1.1: octets of a local part.
+const MAX_LOCAL: usize = 64;
+/// RFC 5321 §4.5.3.1.2: octets of a domain.
+const MAX_DOMAIN: usize = 255;
+/// RFC 1035 §2.3.4: octets of a label.
+const MAX_LABEL: usize = 63;
+
+/// Why a text is no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// Nothing before or behind the `@`, or no `@`.
+    #[error("an address is local-part@domain")]
+    Incomplete,
+    /// The local part is neither a dot-string nor a quoted string.
+    #[error("bad local part")]
+    LocalPart,
+    /// The domain is neither a host name nor an address literal.
+    #[error("bad domain")]
+    Domain,
+    /// Over 64 octets before the `@`, or over 255 behind it.
+    #[error("address too long")]
+    TooLong,
+}
+
+/// `local-part@domain`, valid by RFC 5321 §4.1.2 and RFC 6531 §3.3.
+///
+/// Kept as it was written: the local part belongs to its host, and case may matter there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Mailbox {
+    text: Box<str>,
+    at: u8,
+}
+
+impl Mailbox {
+    /// The part before the `@`, quotes included.
+    pub fn local_part(&self) -> &str {
+        &self.text[..usize::from(self.at)]
+    }
+
+    /// The domain or address literal as it was written.
+    pub fn domain(&self) -> &str {
+        &self.text[usize::from(self.at) + 1..]
+    }
+
+    /// The whole address without angle brackets.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The address, if the domain is an address literal (RFC 5321 §4.1.3).
+    pub fn address_literal(&self) -> Option<IpAddr> {
+        parse_literal(self.domain())
+    }
+
+    /// Whether it can only go to a peer that offers SMTPUTF8 (RFC 6531).
+    pub fn needs_utf8(&self) -> bool {
+        !self.text.is_ascii()
+    }
+}
+
+impl FromStr for Mailbox {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let at = local_part_end(text)?;
+        let (local, domain) = (&text[..at], &text[at + 1..]);
+        if local.len() > MAX_LOCAL || domain.len() > MAX_DOMAIN {
+            return Err(AddressError::TooLong);
+        }
+        if !is_domain(domain) && parse_literal(domain).is_none() {
+            return Err(AddressError::Domain);
+        }
+        let at = u8::try_from(at).map_err(|_| AddressError::TooLong)?;
+        Ok(Self {
+            text: text.into(),
+            at,
+        })
+    }
+}
+
+impl TryFrom<String> for Mailbox {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
+impl From<Mailbox> for String {
+    fn from(mailbox: Mailbox) -> String {
+        mailbox.text.into()
+    }
+}
+
+impl fmt::Display for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+/// Where non-delivery is reported to: the argument of MAIL FROM.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum ReversePath {
+    /// `<>`: a notification, to which nobody must ever be notified (RFC 5321 §4.5.5).
+    Null,
+    /// An ordinary sender.
+    Mailbox(Mailbox),
+}
+
+impl ReversePath {
+    /// The sender without angle brackets; empty for the null path.
+    pub fn as_str(&self) -> &str {
+        match self {
+            ReversePath::Null => "",
+            ReversePath::Mailbox(mailbox) => mailbox.as_str(),
+        }
+    }
+
+    /// The mailbox, if there is one.
+    pub fn mailbox(&self) -> Option<&Mailbox> {
+        match self {
+            ReversePath::Null => None,
+            ReversePath::Mailbox(mailbox) => Some(mailbox),
+        }
+    }
+}
+
+/// With angle brackets, as MAIL FROM and the log show it.
+impl fmt::Display for ReversePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}>", self.as_str())
+    }
+}
+
+impl FromStr for ReversePath {
+    type Err = AddressError;
+
+    /// Without angle brackets; the empty text is the null path.
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match text {
+            "" => Ok(Self::Null),
+            _ => strip_source_route(text)?.parse().map(Self::Mailbox),
+        }
+    }
+}
+
+/// Whom the message is for: the argument of RCPT TO.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub enum ForwardPath {
+    /// `<Postmaster>` without a domain, which every server must take (RFC 5321 §4.5.1).
+    Postmaster,
+    /// An ordinary recipient.
+    Mailbox(Mailbox),
+}
+
+impl ForwardPath {
+    /// The recipient without angle brackets.
+    pub fn as_str(&self) -> &str {
+        match self {
+            ForwardPath::Postmaster => "postmaster",
+            ForwardPath::Mailbox(mailbox) => mailbox.as_str(),
+        }
+    }
+
+    /// The mailbox, if it has a domain.
+    pub fn mailbox(&self) -> Option<&Mailbox> {
+        match self {
+            ForwardPath::Postmaster => None,
+            ForwardPath::Mailbox(mailbox) => Some(mailbox),
+        }
+    }
+}
+
+/// With angle brackets, as RCPT TO and the log show it.
+impl fmt::Display for ForwardPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "<{}>", self.as_str())
+    }
+}
+
+impl FromStr for ForwardPath {
+    type Err = AddressError;
+
+    /// Without angle brackets. A source route is stripped (RFC 5321 §4.1.1.3, appendix C).
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if text.eq_ignore_ascii_case("postmaster") {
+            return Ok(Self::Postmaster);
+        }
+        strip_source_route(text)?.parse().map(Self::Mailbox)
+    }
+}
+
+macro_rules! as_string_in_serde {
+    ($($path:ty),*) => {$(
+        impl From<$path> for String {
+            fn from(path: $path) -> String {
+                path.as_str().to_owned()
+            }
+        }
+        impl TryFrom<String> for $path {
+            type Error = AddressError;
+            fn try_from(text: String) -> Result<Self, AddressError> {
+                text.parse()
+            }
+        }
+    )*};
+}
+as_string_in_serde!(ReversePath, ForwardPath);
+
+/// Whether `text` is a host name: labels of letters, digits, hyphens, underscores (seen in real
+/// mail domains) or UTF-8 (RFC 6531 §3.3), no trailing dot.
+pub fn is_domain(text: &str) -> bool {
+    !text.is_empty() && text.len() <= MAX_DOMAIN && text.split('.').all(is_label)
+}
+
+fn is_label(label: &str) -> bool {
+    let ends = |c: Option<char>| c.is_some_and(|c| c != '-');
+    label.len() <= MAX_LABEL
+        && ends(label.chars().next())
+        && ends(label.chars().next_back())
+        && label
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || is_utf8_letter(c))
+}
+
+/// The address behind `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
+pub fn parse_literal(text: &str) -> Option<IpAddr> {
+    let inner = text.strip_prefix('[')?.strip_suffix(']')?;
+    match inner.get(..5) {
+        Some(tag) if tag.eq_ignore_ascii_case("IPv6:") => {
+            inner[5..].parse::<Ipv6Addr>().ok().map(IpAddr::V6)
+        }
+        _ => inner.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
+    }
+}
+
+/// `@a.example,@b.example:user@c.example` means `user@c.example` (RFC 5321 appendix C).
+fn strip_source_route(text: &str) -> Result<&str, AddressError> {
+    if !text.starts_with('@') {
+        return Ok(text);
+    }
+    let (route, rest) = text.split_once(':').ok_or(AddressError::Incomplete)?;
+    let hop = |h: &str| h.strip_prefix('@').is_some_and(is_domain);
+    if route.split(',').all(hop) {
+        Ok(rest)
+    } else {
+        Err(AddressError::Domain)
+    }
+}
+
+/// The index of the `@` that ends a valid local part.
+fn local_part_end(text: &str) -> Result<usize, AddressError> {
+    let end = if text.starts_with('"') {
+        quoted_string_end(text)?
+    } else {
+        let end = text.find('@').ok_or(AddressError::Incomplete)?;
+        if !text[..end].split('.').all(is_atom) {
+            return Err(AddressError::LocalPart);
+        }
+        end
+    };
+    match text.as_bytes().get(end) {
+        Some(b'@') => Ok(end),
+        Some(_) => Err(AddressError::LocalPart),
+        None => Err(AddressError::Incomplete),
+    }
+}
+
+/// The index behind the closing quote (RFC 5321 §4.1.2, Quoted-string).
+fn quoted_string_end(text: &str) -> Result<usize, AddressError> {
+    let mut chars = text.char_indices().skip(1);
+    while let Some((i, c)) = chars.next() {
+        match c {
+            '"' => return Ok(i + 1),
+            '\\' => match chars.next() {
+                Some((_, ' '..='~')) => {}
+                _ => return Err(AddressError::LocalPart),
+            },
+            ' '..='~' => {}
+            c if is_utf8_letter(c) => {}
+            _ => return Err(AddressError::LocalPart),
+        }
+    }
+    Err(AddressError::LocalPart)
+}
+
+/// RFC 5322 §3.2.3 `atext`, one or more, and RFC 6531 UTF-8.
+fn is_atom(atom: &str) -> bool {
+    !atom.is_empty()
+        && atom.chars().all(|c| {
+            c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_utf8_letter(c)
+        })
+}
+
+/// UTF-8 beyond ASCII, without the control characters of Unicode.
+fn is_utf8_letter(c: char) -> bool {
+    !c.is_ascii() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn valid_mailboxes_keep_their_text() {
+        for (text, local, domain) in [
+            ("a@b.test", "a", "b.test"),
+            ("A.b+c@B.Test", "A.b+c", "B.Test"),
+            ("\"a b@c\"@d.test", "\"a b@c\"", "d.test"),
+            ("\"a\\\"b\"@d.test", "\"a\\\"b\"", "d.test"),
+            ("u@[192.0.2.1]", "u", "[192.0.2.1]"),
+            ("u@[IPv6:2001:db8::1]", "u", "[IPv6:2001:db8::1]"),
+            ("bücher@bücher.test", "bücher", "bücher.test"),
+            ("a!b%c@d.test", "a!b%c", "d.test"),
+            ("root@localhost", "root", "localhost"),
+        ] {
+            let mailbox: Mailbox = text.parse().expect(text);
+            assert_eq!((mailbox.local_part(), mailbox.domain()), (local, domain));
+            assert_eq!(mailbox.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in [
+            "",
+            "a",
+            "@b.test",
+            "a@",
+            "a@b.",
+            "a@.b",
+            "a@b..c",
+            "a b@c.test",
+            ".a@b.test",
+            "a.@b.test",
+            "a..b@c.test",
+            "\"a@b.test",
+            "\"a\"b@c.test",
+            "a@-b.test",
+            "a@b-.test",
+            "a@[1.2.3]",
+            "a@[IPv6:1.2.3.4]",
+            "a@b@c.test",
+            "a\r\n@b.test",
+            "a@b\0.test",
+            "\"a\nb\"@c.test",
+            "a@b c",
+        ] {
+            assert!(text.parse::<Mailbox>().is_err(), "{text:?}");
+        }
+        let long = format!("{}@b.test", "a".repeat(65));
+        assert_eq!(long.parse::<Mailbox>(), Err(AddressError::TooLong));
+    }
+
+    #[test]
+    fn source_routes_are_stripped() {
+        let path: ForwardPath = "@a.test,@b.test:u@c.test".parse().expect("a source route");
+        assert_eq!(path.to_string(), "<u@c.test>");
+        assert!("@a.test:".parse::<ForwardPath>().is_err());
+        assert!("@:u@c.test".parse::<ForwardPath>().is_err());
+    }
+
+    #[test]
+    fn postmaster_needs_no_domain_and_null_is_no_mailbox() {
+        assert_eq!("PostMaster".parse(), Ok(ForwardPath::Postmaster));
+        assert_eq!("".parse(), Ok(ReversePath::Null));
+        assert!("".parse::<ForwardPath>().is_err());
+    }
+}

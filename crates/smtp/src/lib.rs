@@ -1,0 +1,15 @@
+//! SMTP (RFC 5321) as types and state machines.
+//!
+//! Nothing here does I/O, reads a clock or knows tokio: bytes, decisions and time are
+//! arguments, output and events are results. Values of the types are known to be good:
+//! they are parsed once, at the edge.
+
+pub mod address;
+pub mod outcome;
+pub mod reply;
+pub mod status;
+
+pub use address::{ForwardPath, Mailbox, ReversePath};
+pub use outcome::{Outcome, Peer, Stage, Verdict};
+pub use reply::Reply;
+pub use status::EnhancedStatus;

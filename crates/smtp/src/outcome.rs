@@ -1,0 +1,116 @@
+//! What one delivery attempt meant for one recipient. Failure is data, not an error.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::reply::Reply;
+use crate::status::EnhancedStatus;
+
+/// The verdict of an attempt on a recipient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The remote host has taken responsibility.
+    Delivered,
+    /// To be tried again later.
+    Deferred,
+    /// Never to be tried again; the sender must learn of it.
+    Failed,
+}
+
+/// The step of a delivery that an outcome answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Looking up where the mail goes.
+    Route,
+    /// Opening the connection.
+    Connect,
+    /// Waiting for the greeting.
+    Greeting,
+    /// EHLO or HELO.
+    Hello,
+    /// STARTTLS and the handshake.
+    Tls,
+    /// AUTH.
+    Auth,
+    /// MAIL FROM.
+    Mail,
+    /// RCPT TO.
+    Rcpt,
+    /// DATA, up to its 354.
+    Data,
+    /// The message itself, up to the reply to the final dot.
+    Message,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Stage::Route => "route lookup",
+            Stage::Connect => "connection",
+            Stage::Greeting => "greeting",
+            Stage::Hello => "EHLO",
+            Stage::Tls => "STARTTLS",
+            Stage::Auth => "AUTH",
+            Stage::Mail => "MAIL FROM",
+            Stage::Rcpt => "RCPT TO",
+            Stage::Data => "DATA",
+            Stage::Message => "end of DATA",
+        })
+    }
+}
+
+/// The host that an outcome came from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its name: the MX's or the smarthost's.
+    pub host: String,
+    /// The address and port that were tried.
+    pub address: SocketAddr,
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}[{}]:{}",
+            self.host,
+            self.address.ip(),
+            self.address.port()
+        )
+    }
+}
+
+/// One attempt's outcome for one recipient.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Delivered, deferred or failed.
+    pub verdict: Verdict,
+    /// The enhanced status: the remote's own where it gave one of the verdict's class.
+    pub status: EnhancedStatus,
+    /// The step that decided.
+    pub stage: Stage,
+    /// The host that was asked last, if it came to that.
+    pub peer: Option<Peer>,
+    /// The remote's whole reply, if it was a reply that decided.
+    pub reply: Option<Reply>,
+    /// Our own words when no reply decided ("connection refused"), one line.
+    pub detail: String,
+}
+
+impl Outcome {
+    /// On one line: the remote's words and the command they answered, or ours.
+    pub fn text(&self) -> String {
+        match (&self.peer, &self.reply) {
+            (Some(peer), Some(reply)) => {
+                format!("{peer} said: {reply} (in reply to {})", self.stage)
+            }
+            (None, Some(reply)) => format!("{reply} (in reply to {})", self.stage),
+            (Some(peer), None) => format!("{peer}: {} ({})", self.detail, self.stage),
+            (None, None) => self.detail.clone(),
+        }
+    }
+}
