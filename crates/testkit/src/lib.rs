@@ -1,1 +1,15 @@
-//! placeholder
+//! What the tests of the other crates share: peers on loopback that do as they are told.
+//!
+//! For tests only: everything here panics, with a reason, when a test's own set-up is wrong or a
+//! deadline passes.
+
+pub mod fake_dns;
+pub mod fake_mx;
+
+pub use fake_dns::{FakeDns, Trouble};
+pub use fake_mx::{FakeMx, Received, Step};
+
+use std::time::Duration;
+
+/// How long a test waits for an event before it fails.
+pub const DEADLINE: Duration = Duration::from_secs(10);

@@ -1,0 +1,532 @@
+//! A receiving server that does as it is told, and remembers what it was sent.
+
+use std::collections::HashMap;
+use std::io::{Error, ErrorKind, Result};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{AbortHandle, JoinSet};
+
+use crate::DEADLINE;
+
+/// What the server does at a stage.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Says this; lines are parted by `\n`, their ends are added.
+    Say(String),
+    /// Says exactly these octets.
+    Raw(Vec<u8>),
+    /// Says this, then hangs up.
+    SayAndDrop(String),
+    /// Hangs up without a word.
+    Drop,
+    /// Never answers, and keeps the connection.
+    Silence,
+}
+
+impl From<&str> for Step {
+    fn from(reply: &str) -> Self {
+        Self::Say(reply.to_owned())
+    }
+}
+
+/// One message as it arrived.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Received {
+    /// The argument of MAIL FROM: `<a@b.test> SIZE=3`.
+    pub mail: String,
+    /// The arguments of the RCPT TO that were accepted.
+    pub recipients: Vec<String>,
+    /// The message without dot-stuffing and final dot.
+    pub data: Vec<u8>,
+    /// The same as it went over the wire, without the final dot.
+    pub raw: Vec<u8>,
+    /// Which connection it came over, counted from 1.
+    pub connection: usize,
+}
+
+/// The server; it stops, and hangs up on everyone, when dropped.
+///
+/// Stages: `connect`, `ehlo`, `helo`, `mail`, `rcpt`, `rcpt user@dest.test`, `data`, `dot`, `rset`,
+/// `quit`. A stage that was told nothing answers as a good server does.
+#[derive(Debug)]
+pub struct FakeMx {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+#[derive(Debug)]
+struct Shared {
+    world: Mutex<World>,
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug)]
+struct World {
+    replies: HashMap<String, Vec<Step>>,
+    delays: HashMap<String, Duration>,
+    extensions: Vec<String>,
+    messages: Vec<Received>,
+    commands: Vec<String>,
+    connections: usize,
+    open: usize,
+}
+
+impl FakeMx {
+    /// On a free port of 127.0.0.1, with PIPELINING, 8BITMIME and SIZE.
+    pub async fn start() -> Self {
+        let [mx] = Self::start_on([Ipv4Addr::LOCALHOST.into()]).await;
+        mx
+    }
+
+    /// One server per address, all on the same free port.
+    pub async fn start_on<const N: usize>(addresses: [IpAddr; N]) -> [Self; N] {
+        loop {
+            let mut port = 0;
+            let mut listeners = Vec::new();
+            for ip in addresses {
+                let Ok(listener) = TcpListener::bind((ip, port)).await else {
+                    break;
+                };
+                port = listener.local_addr().expect("a bound address").port();
+                listeners.push(listener);
+            }
+            if let Ok(listeners) = <[TcpListener; N]>::try_from(listeners) {
+                return listeners.map(Self::serve);
+            }
+        }
+    }
+
+    fn serve(listener: TcpListener) -> Self {
+        let world = World {
+            replies: HashMap::new(),
+            delays: HashMap::new(),
+            extensions: ["PIPELINING", "8BITMIME", "SIZE 50000000"]
+                .map(String::from)
+                .into(),
+            messages: Vec::new(),
+            commands: Vec::new(),
+            connections: 0,
+            open: 0,
+        };
+        let shared = Arc::new(Shared {
+            world: Mutex::new(world),
+            changed: watch::Sender::new(()),
+        });
+        Self {
+            address: listener.local_addr().expect("a bound address"),
+            task: tokio::spawn(accept(listener, Arc::clone(&shared))).abort_handle(),
+            shared,
+        }
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on `stage` does this.
+    pub fn on(&self, stage: &str, step: impl Into<Step>) {
+        self.on_each(stage, [step.into()]);
+    }
+
+    /// From now on `stage` does these in turn, and the last of them ever after.
+    pub fn on_each<S: Into<Step>>(&self, stage: &str, steps: impl IntoIterator<Item = S>) {
+        let steps = steps.into_iter().map(Into::into).collect();
+        self.world().replies.insert(stage.to_owned(), steps);
+    }
+
+    /// Forgets everything it was told.
+    pub fn behave(&self) {
+        let mut world = self.world();
+        world.replies.clear();
+        world.delays.clear();
+    }
+
+    /// From now on `stage` waits this long before it does anything.
+    pub fn delay(&self, stage: &str, delay: Duration) {
+        self.world().delays.insert(stage.to_owned(), delay);
+    }
+
+    /// What EHLO offers from now on.
+    pub fn offer(&self, extensions: &[&str]) {
+        self.world().extensions = extensions.iter().map(ToString::to_string).collect();
+    }
+
+    /// The messages taken so far.
+    pub fn messages(&self) -> Vec<Received> {
+        self.world().messages.clone()
+    }
+
+    /// Every command so far, over all connections.
+    pub fn commands(&self) -> Vec<String> {
+        self.world().commands.clone()
+    }
+
+    /// Connections so far.
+    pub fn connections(&self) -> usize {
+        self.world().connections
+    }
+
+    /// Connections that are open now.
+    pub fn open_connections(&self) -> usize {
+        self.world().open
+    }
+
+    /// The messages, once there are at least `count`.
+    pub async fn wait_for_messages(&self, count: usize) -> Vec<Received> {
+        self.wait(&format!("{count} messages"), |mx| {
+            mx.messages().len() >= count
+        })
+        .await;
+        self.messages()
+    }
+
+    /// Returns once a command begins with `start`.
+    pub async fn wait_for_command(&self, start: &str) {
+        self.wait(start, |mx| {
+            mx.world().commands.iter().any(|c| c.starts_with(start))
+        })
+        .await;
+    }
+
+    /// Returns once `condition` holds; asked again whenever something happens here.
+    pub async fn wait(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let mut changed = self.shared.changed.subscribe();
+        let held = async {
+            while !condition(self) {
+                changed.changed().await.expect("the sender lives in self");
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, held).await.is_ok();
+        assert!(
+            in_time,
+            "no {what} in {DEADLINE:?}; so far: {:?}",
+            self.world()
+        );
+    }
+
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.shared.world()
+    }
+}
+
+impl Drop for FakeMx {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut World) -> T) -> T {
+        let value = change(&mut self.world());
+        self.changed.send_replace(());
+        value
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    let mut sessions = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        let number = shared.change(|world| {
+            world.connections += 1;
+            world.open += 1;
+            world.connections
+        });
+        let shared = Arc::clone(&shared);
+        sessions.spawn(async move {
+            let mut session = Session::new(stream, number, Arc::clone(&shared));
+            // A session ends with an error when the peer, or the script, hangs up.
+            let _ = session.run().await;
+            drop(session);
+            shared.change(|world| world.open -= 1);
+        });
+        while sessions.try_join_next().is_some() {}
+    }
+}
+
+struct Session {
+    stream: TcpStream,
+    number: usize,
+    shared: Arc<Shared>,
+    input: Vec<u8>,
+    mail: Option<String>,
+    recipients: Vec<String>,
+}
+
+impl Session {
+    fn new(stream: TcpStream, number: usize, shared: Arc<Shared>) -> Self {
+        Self {
+            stream,
+            number,
+            shared,
+            input: Vec::new(),
+            mail: None,
+            recipients: Vec::new(),
+        }
+    }
+
+    async fn run(&mut self) -> Result<()> {
+        self.stream.set_nodelay(true)?;
+        self.reply("connect", "220 mx.test ESMTP").await?;
+        loop {
+            let line = self.line().await?;
+            self.shared.change(|w| w.commands.push(line.clone()));
+            let verb = line.split(' ').next().unwrap_or_default();
+            match verb.to_ascii_uppercase().as_str() {
+                "EHLO" => self.ehlo().await?,
+                "HELO" => drop(self.reply("helo", "250 mx.test").await?),
+                "MAIL" => self.mail(&line).await?,
+                "RCPT" => self.rcpt(&line).await?,
+                "DATA" => self.data().await?,
+                "RSET" => {
+                    self.mail = None;
+                    self.reply("rset", "250 2.0.0 ok").await?;
+                }
+                "QUIT" => {
+                    self.reply("quit", "221 2.0.0 bye").await?;
+                    return Ok(());
+                }
+                "NOOP" => self.say(b"250 2.0.0 ok\r\n").await?,
+                _ => self.say(b"500 5.5.2 what\r\n").await?,
+            }
+        }
+    }
+
+    async fn ehlo(&mut self) -> Result<()> {
+        let mut lines = self.shared.world().extensions.clone();
+        lines.insert(0, "mx.test".to_owned());
+        let last = lines.len() - 1;
+        let lines = lines.iter().enumerate();
+        let reply: Vec<String> = lines
+            .map(|(i, line)| format!("250{}{line}", if i == last { ' ' } else { '-' }))
+            .collect();
+        self.reply("ehlo", &reply.join("\n")).await.map(drop)
+    }
+
+    async fn mail(&mut self, line: &str) -> Result<()> {
+        let argument = line.get("MAIL FROM:".len()..).unwrap_or_default();
+        if self.reply("mail", "250 2.1.0 ok").await? == b'2' {
+            self.mail = Some(argument.to_owned());
+            self.recipients.clear();
+        }
+        Ok(())
+    }
+
+    async fn rcpt(&mut self, line: &str) -> Result<()> {
+        if self.mail.is_none() {
+            return self.say(b"503 5.5.1 MAIL first\r\n").await;
+        }
+        let argument = line.get("RCPT TO:".len()..).unwrap_or_default();
+        let address = argument
+            .split('>')
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches('<');
+        let own = format!("rcpt {address}");
+        let stage = if self.shared.world().replies.contains_key(&own) {
+            own.as_str()
+        } else {
+            "rcpt"
+        };
+        if self.reply(stage, "250 2.1.5 ok").await? == b'2' {
+            self.recipients.push(argument.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self) -> Result<()> {
+        let default = match (&self.mail, self.recipients.is_empty()) {
+            (Some(_), false) => "354 go ahead",
+            _ => "503 5.5.1 no recipients",
+        };
+        if self.reply("data", default).await? != b'3' {
+            return Ok(());
+        }
+        let raw = self.content().await?;
+        let message = Received {
+            mail: self.mail.take().unwrap_or_default(),
+            recipients: std::mem::take(&mut self.recipients),
+            data: without_stuffing(&raw),
+            raw,
+            connection: self.number,
+        };
+        let taken = self.peek("dot", "250 2.0.0 taken") == b'2';
+        if taken {
+            self.shared.change(|w| w.messages.push(message));
+        }
+        self.reply("dot", "250 2.0.0 taken").await.map(drop)
+    }
+
+    /// Everything up to CRLF.CRLF, its last line end included.
+    async fn content(&mut self) -> Result<Vec<u8>> {
+        let mut all = b"\r\n".to_vec();
+        all.append(&mut self.input);
+        let mut searched = 0;
+        loop {
+            let end = find(&all[searched..], b"\r\n.\r\n").map(|at| at + searched);
+            if let Some(end) = end {
+                self.input = all.split_off(end + 5);
+                return Ok(all[2..end + 2].to_vec());
+            }
+            searched = all.len().saturating_sub(4);
+            let before = all.len();
+            self.stream.read_buf(&mut all).await?;
+            if all.len() == before {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn line(&mut self) -> Result<String> {
+        loop {
+            if let Some(end) = self.input.iter().position(|&b| b == b'\n') {
+                let line: Vec<u8> = self.input.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+            }
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// The first octet of what `stage` will say.
+    fn peek(&self, stage: &str, default: &str) -> u8 {
+        let world = self.shared.world();
+        let step = world.replies.get(stage).and_then(|steps| steps.first());
+        match step {
+            Some(Step::Say(text) | Step::SayAndDrop(text)) => first(text.as_bytes()),
+            Some(Step::Raw(octets)) => first(octets),
+            Some(Step::Drop | Step::Silence) => 0,
+            None => first(default.as_bytes()),
+        }
+    }
+
+    /// Does what `stage` was told, and returns the first octet of the reply.
+    async fn reply(&mut self, stage: &str, default: &str) -> Result<u8> {
+        let (step, delay) = {
+            let mut world = self.shared.world();
+            let delay = world.delays.get(stage).copied();
+            let step = match world.replies.get_mut(stage) {
+                Some(steps) if steps.len() > 1 => steps.remove(0),
+                Some(steps) => steps.first().cloned().expect("a stage has a step"),
+                None => Step::from(default),
+            };
+            (step, delay)
+        };
+        if let Some(delay) = delay {
+            tokio::time::sleep(delay).await;
+        }
+        match step {
+            Step::Say(text) => {
+                self.say(&lines(&text)).await?;
+                Ok(first(text.as_bytes()))
+            }
+            Step::Raw(octets) => {
+                self.say(&octets).await?;
+                Ok(first(&octets))
+            }
+            Step::SayAndDrop(text) => {
+                self.say(&lines(&text)).await?;
+                Err(ErrorKind::ConnectionAborted.into())
+            }
+            Step::Drop => Err(ErrorKind::ConnectionAborted.into()),
+            Step::Silence => self.until_the_peer_hangs_up().await,
+        }
+    }
+
+    async fn until_the_peer_hangs_up<T>(&mut self) -> Result<T> {
+        let mut ignored = [0; 4096];
+        while self.stream.read(&mut ignored).await? > 0 {}
+        Err(Error::from(ErrorKind::UnexpectedEof))
+    }
+
+    async fn say(&mut self, octets: &[u8]) -> Result<()> {
+        self.stream.write_all(octets).await
+    }
+}
+
+fn first(octets: &[u8]) -> u8 {
+    octets.first().copied().unwrap_or(0)
+}
+
+fn lines(text: &str) -> Vec<u8> {
+    let mut wire = text.replace('\n', "\r\n").into_bytes();
+    wire.extend_from_slice(b"\r\n");
+    wire
+}
+
+fn find(octets: &[u8], wanted: &[u8]) -> Option<usize> {
+    octets.windows(wanted.len()).position(|w| w == wanted)
+}
+
+/// Takes the first dot off every line that begins with one (RFC 5321 §4.5.2).
+fn without_stuffing(raw: &[u8]) -> Vec<u8> {
+    let mut data = Vec::with_capacity(raw.len());
+    let mut rest = raw.strip_prefix(b".").unwrap_or(raw);
+    while let Some(at) = find(rest, b"\r\n.") {
+        data.extend_from_slice(&rest[..at + 2]);
+        rest = &rest[at + 3..];
+    }
+    data.extend_from_slice(rest);
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn exchange(mx: &FakeMx, sent: &[u8]) -> String {
+        let mut stream = TcpStream::connect(mx.address()).await.expect("connected");
+        stream.write_all(sent).await.expect("sent");
+        let mut got = Vec::new();
+        tokio::time::timeout(DEADLINE, stream.read_to_end(&mut got))
+            .await
+            .expect("closed in time")
+            .expect("read");
+        String::from_utf8(got).expect("text")
+    }
+
+    #[tokio::test]
+    async fn takes_a_message_and_remembers_it() {
+        let mx = FakeMx::start().await;
+        mx.on("rcpt no@d.test", "550 5.1.1 no");
+        let sent =
+            b"EHLO x\r\nMAIL FROM:<a@s.test>\r\nRCPT TO:<no@d.test>\r\nRCPT TO:<u@d.test>\r\n\
+            DATA\r\n..dot\r\nbody\r\n.\r\nQUIT\r\n";
+        let said = exchange(&mx, sent).await;
+        let codes: Vec<_> = said.lines().map(|l| &l[..3]).collect();
+        assert_eq!(
+            codes,
+            [
+                "220", "250", "250", "250", "250", "250", "550", "250", "354", "250", "221"
+            ]
+        );
+        let messages = mx.wait_for_messages(1).await;
+        assert_eq!(messages[0].mail, "<a@s.test>");
+        assert_eq!(messages[0].recipients, ["<u@d.test>"]);
+        assert_eq!(messages[0].data, b".dot\r\nbody\r\n");
+        assert_eq!((mx.connections(), mx.commands().len()), (1, 6));
+    }
+
+    #[tokio::test]
+    async fn steps_are_taken_in_turn() {
+        let mx = FakeMx::start().await;
+        mx.on_each("connect", ["421 busy", "220 fine"].map(Step::from));
+        mx.on("ehlo", Step::Drop);
+        assert!(exchange(&mx, b"QUIT\r\n").await.starts_with("421 busy"));
+        assert_eq!(exchange(&mx, b"EHLO x\r\n").await, "220 fine\r\n");
+        mx.wait("two closed connections", |mx| mx.open_connections() == 0)
+            .await;
+    }
+}
