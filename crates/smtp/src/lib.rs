@@ -7,6 +7,7 @@
 pub mod address;
 pub mod outcome;
 pub mod reply;
+pub mod reply_parser;
 pub mod status;
 
 pub use address::{ForwardPath, Mailbox, ReversePath};
