@@ -5,6 +5,9 @@
 //! they are parsed once, at the edge.
 
 pub mod address;
+pub mod body;
+pub mod client;
+pub mod command;
 pub mod outcome;
 pub mod reply;
 pub mod reply_parser;

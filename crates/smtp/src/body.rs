@@ -1,0 +1,272 @@
+//! The message as it comes in behind DATA: where it ends, and what it says.
+//!
+//! Only CR LF . CR LF ends a message. Servers that also take LF . LF or CR . CR for the end let a
+//! client hide a second message inside the first, past whatever checked that one ("SMTP
+//! smuggling"); RFC 5321 §4.1.1.4 and §2.3.8 forbid it. So a bare CR or LF never ends anything
+//! here: the message is refused, or the bare newline becomes CR LF and stays content.
+
+use memchr::memchr3;
+
+/// What a bare CR or LF in a message is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum BareNewline {
+    /// A fault: the message is refused (RFC 5321 §2.3.8).
+    #[default]
+    Refuse,
+    /// A line end of a sloppy client: it becomes CR LF, but never ends the message.
+    Normalize,
+}
+
+/// Why a message must be refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Violation {
+    /// A CR without LF, or an LF without CR (RFC 5321 §2.3.8).
+    BareNewline,
+    /// A NUL octet (RFC 5321 §4.5.2: 1 to 127; RFC 6152 adds the upper half, not NUL).
+    Nul,
+    /// A line over the limit.
+    LineTooLong,
+}
+
+/// What one call of [`BodyDecoder::decode`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Decoded {
+    /// Octets of input that belonged to the message, its end included.
+    pub consumed: usize,
+    /// Whether the message has ended; what follows is the next command.
+    pub ended: bool,
+}
+
+/// Undoes dot-stuffing (RFC 5321 §4.5.2) and finds the end, however the input is cut.
+#[derive(Debug)]
+pub struct BodyDecoder {
+    state: State,
+    policy: BareNewline,
+    line_limit: usize,
+    /// Octets of the line so far, its dot and line end not counted.
+    line: usize,
+    violation: Option<Violation>,
+}
+
+/// What the octets before this one were.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// CR LF, or nothing yet.
+    LineStart,
+    /// A dot behind CR LF.
+    Dot,
+    /// A dot and a CR behind CR LF.
+    DotCr,
+    /// Something within a line.
+    Text,
+    /// A CR within a line.
+    Cr,
+    /// CR LF . CR LF
+    End,
+}
+
+impl BodyDecoder {
+    /// A decoder at the beginning of a message whose lines may have `line_limit` octets.
+    pub fn new(policy: BareNewline, line_limit: usize) -> Self {
+        Self {
+            state: State::LineStart,
+            policy,
+            line_limit,
+            line: 0,
+            violation: None,
+        }
+    }
+
+    /// Appends to `out` what `input` says. After a violation nothing more is appended, but input is
+    /// consumed up to the message's true end, for only there may the reply be given.
+    pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Decoded {
+        let mut at = 0;
+        while at < input.len() && self.state != State::End {
+            at += match self.state {
+                State::Text => self.take_text(&input[at..], out),
+                _ => self.take_octet(input[at], out),
+            };
+        }
+        Decoded {
+            consumed: at,
+            ended: self.state == State::End,
+        }
+    }
+
+    /// The first thing that was wrong.
+    pub fn violation(&self) -> Option<Violation> {
+        self.violation
+    }
+
+    /// A run of plain octets at once; CR, LF and NUL one by one.
+    fn take_text(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
+        match memchr3(b'\r', b'\n', 0, input) {
+            Some(0) => {
+                self.take_special(input[0], out);
+                1
+            }
+            found => {
+                let run = found.unwrap_or(input.len());
+                self.put(&input[..run], out);
+                run
+            }
+        }
+    }
+
+    /// The octet behind a line end, a leading dot or a CR; how many octets it took: none if it is
+    /// to be looked at again in the new state.
+    fn take_octet(&mut self, octet: u8, out: &mut Vec<u8>) -> usize {
+        match (self.state, octet) {
+            (State::LineStart, b'.') => self.state = State::Dot,
+            (State::Dot, b'\r') => self.state = State::DotCr,
+            (State::DotCr, b'\n') => self.state = State::End,
+            (State::Cr, b'\n') => self.end_line(out),
+            (State::Cr | State::DotCr, _) => {
+                self.bare_newline(out);
+                return 0;
+            }
+            (State::LineStart | State::Dot | State::Text | State::End, _) => {
+                self.state = State::Text;
+                return 0;
+            }
+        }
+        1
+    }
+
+    fn take_special(&mut self, octet: u8, out: &mut Vec<u8>) {
+        match octet {
+            b'\r' => self.state = State::Cr,
+            b'\n' => self.bare_newline(out),
+            _ => self.violate(Violation::Nul),
+        }
+    }
+
+    /// The line goes on behind it: a dot there is content, for no client stuffs it.
+    fn bare_newline(&mut self, out: &mut Vec<u8>) {
+        match self.policy {
+            BareNewline::Refuse => self.violate(Violation::BareNewline),
+            BareNewline::Normalize => self.end_line(out),
+        }
+        self.state = State::Text;
+    }
+
+    fn end_line(&mut self, out: &mut Vec<u8>) {
+        self.line = 0;
+        self.state = State::LineStart;
+        if self.violation.is_none() {
+            out.extend_from_slice(b"\r\n");
+        }
+    }
+
+    fn put(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        self.line = self.line.saturating_add(octets.len());
+        if self.line > self.line_limit {
+            self.violate(Violation::LineTooLong);
+        }
+        if self.violation.is_none() {
+            out.extend_from_slice(octets);
+        }
+    }
+
+    fn violate(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: usize = 1000;
+
+    fn decode(policy: BareNewline, input: &[u8]) -> (Vec<u8>, usize, bool, Option<Violation>) {
+        let mut decoder = BodyDecoder::new(policy, LIMIT);
+        let mut out = Vec::new();
+        let Decoded { consumed, ended } = decoder.decode(input, &mut out);
+        (out, consumed, ended, decoder.violation())
+    }
+
+    #[test]
+    fn dots_are_unstuffed_and_the_end_is_found() {
+        for (wire, content) in [
+            (&b".\r\n"[..], &b""[..]),
+            (b"a\r\n.\r\n", b"a\r\n"),
+            (b"a\r\n..\r\n.\r\n", b"a\r\n.\r\n"),
+            (b"..a\r\n.b\r\n.\r\n", b".a\r\nb\r\n"),
+            (b"\r\n\r\n.\r\n", b"\r\n\r\n"),
+            (b"a.\r\n.\r\n", b"a.\r\n"),
+        ] {
+            let whole = [wire, b"QUIT\r\n"].concat();
+            let expected = (content.to_vec(), wire.len(), true, None);
+            assert_eq!(
+                decode(BareNewline::Refuse, &whole),
+                expected,
+                "{}",
+                wire.escape_ascii()
+            );
+        }
+    }
+
+    const FALSE_ENDS: [&[u8]; 8] = [
+        b"\n.\n",
+        b"\r\n.\n",
+        b"\n.\r\n",
+        b"\r.\r",
+        b"\r\n.\r",
+        b"\r.\r\n",
+        b"\r\n.\r\r\n",
+        b"\n\n.\r\n",
+    ];
+
+    #[test]
+    fn bare_newline_never_ends_the_message() {
+        for false_end in FALSE_ENDS {
+            let wire = [b"first", false_end, b"MAIL FROM:<e@x.test>\r\n.\r\n"].concat();
+            let (_, consumed, ended, violation) = decode(BareNewline::Refuse, &wire);
+            let found = (consumed, ended, violation);
+            let expected = (wire.len(), true, Some(Violation::BareNewline));
+            assert_eq!(found, expected, "{}", false_end.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn normalized_newlines_are_crlf_and_still_no_end() {
+        for false_end in FALSE_ENDS {
+            let wire = [b"first", false_end, b"more\r\n.\r\n"].concat();
+            let (out, consumed, ended, violation) = decode(BareNewline::Normalize, &wire);
+            let found = (consumed, ended, violation);
+            assert_eq!(
+                found,
+                (wire.len(), true, None),
+                "{}",
+                false_end.escape_ascii()
+            );
+            let mut rest = &out[..];
+            while let Some(i) = memchr::memchr2(b'\r', b'\n', rest) {
+                assert_eq!(&rest[i..i + 2], b"\r\n", "{}", out.escape_ascii());
+                rest = &rest[i + 2..];
+            }
+        }
+        assert_eq!(
+            decode(BareNewline::Normalize, b"a\nb\rc\r\n.\r\n").0,
+            b"a\r\nb\r\nc\r\n"
+        );
+    }
+
+    #[test]
+    fn nul_and_endless_lines_are_refused_at_the_true_end() {
+        let (_, consumed, ended, violation) = decode(BareNewline::Normalize, b"a\0b\r\n.\r\n");
+        assert_eq!(
+            (consumed, ended, violation),
+            (8, true, Some(Violation::Nul))
+        );
+        let long = [&[b'x'; LIMIT + 1][..], b"\r\n.\r\n"].concat();
+        let (out, _, ended, violation) = decode(BareNewline::Refuse, &long);
+        assert_eq!(
+            (out.len(), ended, violation),
+            (0, true, Some(Violation::LineTooLong))
+        );
+        let fits = [&[b'x'; LIMIT][..], b"\r\n.\r\n"].concat();
+        assert_eq!(decode(BareNewline::Refuse, &fits).3, None);
+    }
+}
