@@ -1,0 +1,83 @@
+//! What a peer offers in its reply to EHLO (RFC 5321 §4.1.1.1).
+
+use crate::reply::Reply;
+
+/// The service extensions that this client makes use of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// Commands may be sent without waiting for replies (RFC 2920).
+    pub pipelining: bool,
+    /// MAIL takes `BODY=8BITMIME` (RFC 6152).
+    pub eight_bit: bool,
+    /// Envelope and headers may be UTF-8 (RFC 6531).
+    pub utf8: bool,
+    /// MAIL takes `SIZE=`; the number is the most octets of a message, 0 for no fixed limit
+    /// (RFC 1870 §4).
+    pub size: Option<u64>,
+}
+
+impl Extensions {
+    /// Reads the lines behind the first; what is unknown or malformed is not offered.
+    pub fn parse(reply: &Reply) -> Self {
+        let mut offered = Self::default();
+        for line in reply.lines().iter().skip(1) {
+            let mut words = line.split_ascii_whitespace();
+            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            match keyword.as_str() {
+                "PIPELINING" => offered.pipelining = true,
+                "8BITMIME" => offered.eight_bit = true,
+                "SMTPUTF8" => offered.utf8 = true,
+                "SIZE" => offered.size = words.next().map_or(Some(0), |n| n.parse().ok()),
+                _ => {}
+            }
+        }
+        offered
+    }
+
+    /// Whether a message of `size` octets is beyond what the peer takes.
+    pub fn refuses_size(&self, size: u64) -> Option<u64> {
+        self.size.filter(|&limit| limit != 0 && size > limit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(lines: &[&str]) -> Extensions {
+        let lines = lines.iter().map(ToString::to_string).collect();
+        Extensions::parse(&Reply::received(250, None, lines))
+    }
+
+    #[test]
+    fn keywords_are_read_in_any_case_and_junk_is_passed_over() {
+        let offered = parse(&[
+            "mx.test PIPELINING",
+            "pipelining",
+            "Size 1000",
+            "SMTPUTF8",
+            "XXXXXXXA",
+            "",
+        ]);
+        assert_eq!(
+            offered,
+            Extensions {
+                pipelining: true,
+                eight_bit: false,
+                utf8: true,
+                size: Some(1000)
+            }
+        );
+        assert_eq!(parse(&["PIPELINING"]), Extensions::default());
+    }
+
+    #[test]
+    fn size_without_a_limit_refuses_nothing() {
+        assert_eq!(parse(&["mx", "SIZE"]).refuses_size(u64::MAX), None);
+        assert_eq!(parse(&["mx", "SIZE 0"]).refuses_size(u64::MAX), None);
+        assert_eq!(parse(&["mx", "SIZE 99999999999999999999"]).size, None);
+        let limited = parse(&["mx", "SIZE 10"]);
+        assert_eq!(limited.refuses_size(10), None);
+        assert_eq!(limited.refuses_size(11), Some(10));
+    }
+}

@@ -1,0 +1,15 @@
+//! The client's side of a session (RFC 5321 §3), without I/O.
+//!
+//! [`ClientSession`] is given what the peer said and gives back what is to be said, until a
+//! transaction has an [`Answer`] for each recipient. Whatever a peer does ends in a defined result:
+//! an answer, or a [`Trouble`] after which the session is over.
+
+mod content;
+mod envelope;
+mod extensions;
+mod session;
+
+pub use content::ContentEncoder;
+pub use envelope::{Answer, Envelope, Lack};
+pub use extensions::Extensions;
+pub use session::{ClientSession, Event, Trouble};

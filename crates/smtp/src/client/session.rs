@@ -1,0 +1,399 @@
+//! The state machine: what is sent on entering a state, and what a reply means there.
+
+use crate::client::envelope::{Answer, Commands, Envelope, lack};
+use crate::client::extensions::Extensions;
+use crate::outcome::Stage;
+use crate::reply::Reply;
+use crate::reply_parser::{ReplyError, ReplyParser};
+
+/// RFC 5321 §3.8: the server is about to close the connection, whatever was asked.
+const CLOSING: u16 = 421;
+
+/// What the peer's words came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The greeting and EHLO are done: a transaction may begin.
+    Ready,
+    /// The peer waits for the message: send it through a [`crate::client::ContentEncoder`], then
+    /// call [`ClientSession::content_sent`].
+    Content,
+    /// The transaction is over, with an answer for each recipient.
+    Finished(Vec<Answer>),
+    /// The session is over; [`ClientSession::abandon`] has the answers that came before.
+    Broken(Trouble),
+}
+
+/// Why a session ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The peer does not want to talk: 4xx or 5xx to the greeting or to HELO, or 421 to anything.
+    Refused(Stage, Reply),
+    /// A reply that the command cannot have, such as 250 to DATA.
+    Unexpected(Stage, Reply),
+    /// Octets that are no reply.
+    Garbled(Stage, ReplyError),
+}
+
+/// One session over one connection, for any number of transactions.
+#[derive(Debug)]
+pub struct ClientSession {
+    name: String,
+    parser: ReplyParser,
+    peer: Extensions,
+    output: Vec<u8>,
+    state: State,
+}
+
+/// Which reply is waited for, with what is needed to understand it.
+///
+/// STARTTLS and AUTH take their places between `Ehlo` and `Idle`; after a handshake the session
+/// goes back to `Ehlo` with all that was said before forgotten (RFC 3207 §4.2).
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Ehlo,
+    Helo,
+    /// No transaction. `reset`: the last one may have left something behind.
+    Idle {
+        reset: bool,
+    },
+    Rset(Transaction),
+    Mail(Transaction),
+    /// Behind the transaction, which of the recipients asked for.
+    Rcpt(Transaction, usize),
+    Data(Transaction),
+    /// The message is on its way; no reply is due.
+    Content(Transaction),
+    /// The final dot has been sent.
+    Dot(Transaction),
+    /// A lone dot after an unwanted 354 (RFC 2920 §3.1).
+    LoneDot(Transaction),
+    Quit,
+    /// Nothing more can be said; the transaction that was under way, if any.
+    Over(Option<Transaction>),
+}
+
+#[derive(Debug)]
+struct Transaction {
+    commands: Commands,
+    /// The recipients that RCPT is sent for, as indices of `answers`.
+    asked: Vec<usize>,
+    answers: Vec<Option<Answer>>,
+    /// How many RCPT were answered with 2xx.
+    accepted: usize,
+    /// Whether a reply to any of its commands has come.
+    answered: bool,
+}
+
+impl ClientSession {
+    /// A session on a connection that has just opened; `name` is our own for EHLO.
+    pub fn new(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            parser: ReplyParser::default(),
+            peer: Extensions::default(),
+            output: Vec::new(),
+            state: State::Greeting,
+        }
+    }
+
+    /// What is to be sent before anything is read; the caller empties it.
+    pub fn output(&mut self) -> &mut Vec<u8> {
+        &mut self.output
+    }
+
+    /// The step whose reply is waited for: for timeouts, and to say where a connection broke.
+    pub fn stage(&self) -> Stage {
+        self.state.stage()
+    }
+
+    /// What the peer offered.
+    pub fn extensions(&self) -> &Extensions {
+        &self.peer
+    }
+
+    /// Whether another transaction can begin now.
+    pub fn is_idle(&self) -> bool {
+        matches!(self.state, State::Idle { .. }) && self.parser.is_empty()
+    }
+
+    /// Whether the final dot has gone out and its reply has not come: if the connection breaks now,
+    /// nobody knows whether the peer took the message (RFC 1047).
+    pub fn may_have_been_taken(&self) -> bool {
+        matches!(self.state, State::Dot(_))
+    }
+
+    /// Whether the transaction under way has not been answered by a single reply: if the connection
+    /// breaks now, the peer may have closed it before the transaction began.
+    pub fn is_unanswered(&self) -> bool {
+        match &self.state {
+            State::Rset(t) | State::Mail(t) | State::Over(Some(t)) => !t.answered,
+            _ => false,
+        }
+    }
+
+    /// Begins a transaction. `Some` if it is over at once, because the peer can take none of it.
+    ///
+    /// # Panics
+    ///
+    /// If the session is not idle.
+    pub fn begin(&mut self, envelope: &Envelope<'_>) -> Option<Event> {
+        let State::Idle { reset } = self.state else {
+            panic!("a transaction begins when the session is idle");
+        };
+        let lacks = envelope
+            .recipients
+            .iter()
+            .map(|r| lack(envelope, r, &self.peer));
+        let answers: Vec<_> = lacks.map(|l| l.map(Answer::Unsupported)).collect();
+        let asked: Vec<_> = (0..answers.len())
+            .filter(|&i| answers[i].is_none())
+            .collect();
+        let transaction = Transaction {
+            commands: Commands::new(envelope, &asked, &self.peer, reset),
+            asked,
+            answers,
+            accepted: 0,
+            answered: false,
+        };
+        if transaction.asked.is_empty() {
+            return Some(self.finish(transaction, State::Idle { reset }));
+        }
+        self.enter(if reset {
+            State::Rset(transaction)
+        } else {
+            State::Mail(transaction)
+        })
+    }
+
+    /// The whole message has been sent, its final dot included.
+    pub fn content_sent(&mut self) {
+        self.state = match std::mem::replace(&mut self.state, State::Over(None)) {
+            State::Content(transaction) => State::Dot(transaction),
+            other => other,
+        };
+    }
+
+    /// Says goodbye, if nothing is under way.
+    pub fn quit(&mut self) {
+        if let State::Idle { .. } = self.state {
+            self.enter(State::Quit);
+        }
+    }
+
+    /// Takes octets from the front of `input` until something has come of them; `None` when all are
+    /// taken and nothing has.
+    pub fn receive(&mut self, input: &mut &[u8]) -> Option<Event> {
+        while !input.is_empty() {
+            let event = match self.parser.parse(input) {
+                Ok(Some(reply)) => self.reply(reply),
+                Ok(None) => None,
+                Err(error) => {
+                    let stage = self.stage();
+                    Some(self.end(Trouble::Garbled(stage, error)))
+                }
+            };
+            if event.is_some() {
+                return event;
+            }
+        }
+        None
+    }
+
+    /// Ends the session: the answers so far, `None` for recipients whose fate is open.
+    pub fn abandon(&mut self) -> Vec<Option<Answer>> {
+        let state = std::mem::replace(&mut self.state, State::Over(None));
+        state.transaction().map(|t| t.answers).unwrap_or_default()
+    }
+
+    /// What is sent on entering a state.
+    fn enter(&mut self, mut state: State) -> Option<Event> {
+        let output = &mut self.output;
+        let event = match &mut state {
+            State::Ehlo => say(output, &["EHLO ", &self.name]),
+            State::Helo => say(output, &["HELO ", &self.name]),
+            State::Idle { .. } => Some(Event::Ready),
+            State::Rset(t) | State::Mail(t) | State::Rcpt(t, _) | State::Data(t) => {
+                output.extend_from_slice(t.commands.release());
+                None
+            }
+            State::Content(_) => Some(Event::Content),
+            State::LoneDot(_) => say(output, &["."]),
+            State::Quit => say(output, &["QUIT"]),
+            State::Greeting | State::Dot(_) | State::Over(_) => None,
+        };
+        self.state = state;
+        event
+    }
+
+    /// What a reply means in the state that it finds.
+    fn reply(&mut self, reply: Reply) -> Option<Event> {
+        match std::mem::replace(&mut self.state, State::Over(None)) {
+            State::Quit | State::Over(None) => None,
+            found if reply.code() == CLOSING => {
+                let stage = found.stage();
+                self.state = found;
+                Some(self.end(Trouble::Refused(stage, reply)))
+            }
+            found @ (State::Greeting | State::Ehlo | State::Helo) => {
+                self.hello_reply(&found, reply)
+            }
+            found => self.transaction_reply(found, reply),
+        }
+    }
+
+    fn hello_reply(&mut self, found: &State, reply: Reply) -> Option<Event> {
+        match found {
+            State::Greeting if reply.is_positive() => self.enter(State::Ehlo),
+            State::Ehlo if reply.is_positive() => {
+                self.peer = Extensions::parse(&reply);
+                self.enter(State::Idle { reset: false })
+            }
+            // RFC 5321 §3.2: a server that knows no EHLO may know HELO.
+            State::Ehlo if reply.is_permanent() => self.enter(State::Helo),
+            State::Helo if reply.is_positive() => self.enter(State::Idle { reset: false }),
+            _ if is_refusal(&reply) => Some(self.end(Trouble::Refused(found.stage(), reply))),
+            _ => Some(self.end(Trouble::Unexpected(found.stage(), reply))),
+        }
+    }
+
+    fn transaction_reply(&mut self, found: State, reply: Reply) -> Option<Event> {
+        let stage = found.stage();
+        let (yes, no) = (reply.is_positive(), is_refusal(&reply));
+        match found {
+            State::Rset(t) if yes => self.enter(State::Mail(t.answered())),
+            State::Mail(t) if yes => self.enter(State::Rcpt(t.answered(), 0)),
+            State::Mail(t) if no => self.mail_refused(t.answered(), &reply),
+            State::Rcpt(t, i) if yes || no => self.rcpt_answered(t, i, reply),
+            State::Data(t) if reply.is_intermediate() && t.accepted > 0 => {
+                self.enter(State::Content(t))
+            }
+            State::Data(t) if reply.is_intermediate() => self.enter(State::LoneDot(t)),
+            State::Data(t) | State::Dot(t) if no => {
+                Some(self.finish(t.refused(stage, &reply), State::Idle { reset: true }))
+            }
+            // A reply before the end of the message: the peer has heard enough.
+            State::Content(t) if no => {
+                Some(self.finish(t.refused(stage, &reply), State::Over(None)))
+            }
+            State::Dot(t) if yes => {
+                let taken = t.answer_open(|| Answer::Taken(reply.clone()));
+                Some(self.finish(taken, State::Idle { reset: false }))
+            }
+            State::LoneDot(t) => Some(self.finish(t, State::Idle { reset: true })),
+            other => {
+                self.state = other;
+                Some(self.end(Trouble::Unexpected(stage, reply)))
+            }
+        }
+    }
+
+    /// What was sent behind a refused MAIL is answered all the same.
+    fn mail_refused(&mut self, t: Transaction, reply: &Reply) -> Option<Event> {
+        let t = t.refused(Stage::Mail, reply);
+        if t.commands.is_pipelined() {
+            self.enter(State::Rcpt(t, 0))
+        } else {
+            Some(self.finish(t, State::Idle { reset: true }))
+        }
+    }
+
+    fn rcpt_answered(&mut self, mut t: Transaction, i: usize, reply: Reply) -> Option<Event> {
+        match t.asked.get(i).and_then(|&r| t.answers.get_mut(r)) {
+            Some(Some(_)) | None => {}
+            Some(None) if reply.is_positive() => t.accepted += 1,
+            Some(open) => *open = Some(Answer::Refused(Stage::Rcpt, reply)),
+        }
+        if i + 1 < t.asked.len() {
+            self.enter(State::Rcpt(t, i + 1))
+        } else if t.accepted > 0 || t.commands.is_pipelined() {
+            self.enter(State::Data(t))
+        } else {
+            Some(self.finish(t, State::Idle { reset: true }))
+        }
+    }
+
+    /// The transaction is over; every recipient has its answer.
+    fn finish(&mut self, transaction: Transaction, next: State) -> Event {
+        self.state = next;
+        Event::Finished(transaction.answers.into_iter().flatten().collect())
+    }
+
+    /// The session is over; if the transaction was decided already, that stands.
+    fn end(&mut self, trouble: Trouble) -> Event {
+        let state = std::mem::replace(&mut self.state, State::Over(None));
+        match state.transaction() {
+            Some(t) if t.answers.iter().all(Option::is_some) => self.finish(t, State::Over(None)),
+            transaction => {
+                self.state = State::Over(transaction);
+                Event::Broken(trouble)
+            }
+        }
+    }
+}
+
+impl State {
+    fn stage(&self) -> Stage {
+        match self {
+            State::Greeting => Stage::Greeting,
+            State::Ehlo | State::Helo => Stage::Hello,
+            State::Idle { .. } | State::Rset(_) | State::Mail(_) => Stage::Mail,
+            State::Rcpt(..) => Stage::Rcpt,
+            State::Data(_) => Stage::Data,
+            State::Content(_) | State::Dot(_) | State::LoneDot(_) => Stage::Message,
+            State::Quit | State::Over(_) => Stage::Connect,
+        }
+    }
+
+    fn transaction(self) -> Option<Transaction> {
+        match self {
+            State::Rset(t)
+            | State::Mail(t)
+            | State::Rcpt(t, _)
+            | State::Data(t)
+            | State::Content(t)
+            | State::Dot(t)
+            | State::LoneDot(t)
+            | State::Over(Some(t)) => Some(t),
+            State::Greeting
+            | State::Ehlo
+            | State::Helo
+            | State::Idle { .. }
+            | State::Quit
+            | State::Over(None) => None,
+        }
+    }
+}
+
+impl Transaction {
+    fn answered(self) -> Self {
+        Self {
+            answered: true,
+            ..self
+        }
+    }
+
+    fn refused(self, stage: Stage, reply: &Reply) -> Self {
+        self.answer_open(|| Answer::Refused(stage, reply.clone()))
+    }
+
+    fn answer_open(mut self, answer: impl Fn() -> Answer) -> Self {
+        for open in self.answers.iter_mut().filter(|a| a.is_none()) {
+            *open = Some(answer());
+        }
+        self
+    }
+}
+
+fn is_refusal(reply: &Reply) -> bool {
+    reply.is_transient() || reply.is_permanent()
+}
+
+/// Appends one command. No event comes of it until it is answered.
+fn say(output: &mut Vec<u8>, parts: &[&str]) -> Option<Event> {
+    for part in parts {
+        output.extend_from_slice(part.as_bytes());
+    }
+    output.extend_from_slice(b"\r\n");
+    None
+}

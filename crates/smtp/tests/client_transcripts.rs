@@ -1,0 +1,256 @@
+//! Runs every dialogue in `tests/transcripts/client`: whole, octet by octet and randomly split.
+//!
+//! A line of a transcript is one of
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `# ...` | a comment |
+//! | `S ...` | the server says this, and CRLF; `\n` at its end instead says it with a bare LF |
+//! | `C ...` | the client must have said this next |
+//! | `begin <sender> <recipient>... [8bit] [utf8] [size=N]` | a transaction begins |
+//! | `message ...` | a line of the message, after `! content` |
+//! | `close` | the connection breaks here |
+//! | `quit` | the client is told to leave |
+//! | `! ...` | this came of what the server said |
+//! | `is idle`, `is over`, `is unanswered`, `is doubtful` | what the session says of itself |
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
+use relay_smtp::client::{Answer, ClientSession, ContentEncoder, Envelope, Event, Lack, Trouble};
+use relay_smtp::{ForwardPath, ReversePath};
+
+struct Player {
+    session: ClientSession,
+    recipients: Vec<String>,
+    encoder: Option<ContentEncoder>,
+    said: Vec<u8>,
+    events: VecDeque<String>,
+    sizes: Vec<usize>,
+    next_size: usize,
+}
+
+impl Player {
+    fn new(sizes: &[usize]) -> Self {
+        Self {
+            session: ClientSession::new("relay.test"),
+            recipients: Vec::new(),
+            encoder: None,
+            said: Vec::new(),
+            events: VecDeque::new(),
+            sizes: sizes.to_vec(),
+            next_size: 0,
+        }
+    }
+
+    fn play(&mut self, transcript: &str) {
+        let mut heard = Vec::new();
+        for (number, line) in transcript.lines().enumerate() {
+            let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+            if word != "S" {
+                self.hear(&std::mem::take(&mut heard));
+            }
+            if word != "message" {
+                self.end_message();
+            }
+            let at = format!("line {}: {line}", number + 1);
+            match word {
+                "#" | "" => {}
+                "S" => heard.extend(spoken(rest)),
+                "C" => assert_eq!(self.next_line(), rest, "{at}"),
+                "!" => assert_eq!(self.events.pop_front().as_deref(), Some(rest), "{at}"),
+                "begin" => self.begin(rest),
+                "message" => self.message(rest),
+                "close" => self.close(),
+                "quit" => self.session.quit(),
+                "is" => assert!(self.is(rest), "{at}"),
+                _ => panic!("{at}: no such line"),
+            }
+        }
+        self.hear(&heard);
+        self.collect();
+        assert!(self.events.is_empty(), "left: {:?}", self.events);
+        assert!(self.said.is_empty(), "left: {}", self.said.escape_ascii());
+    }
+
+    /// In pieces of the sizes given, over and over.
+    fn hear(&mut self, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            let size = self.sizes[self.next_size % self.sizes.len()].clamp(1, octets.len());
+            self.next_size += 1;
+            let (mut piece, rest) = octets.split_at(size);
+            while let Some(event) = self.session.receive(&mut piece) {
+                self.note(event);
+            }
+            octets = rest;
+        }
+    }
+
+    fn begin(&mut self, line: &str) {
+        let mut words = line.split(' ');
+        let path = |word: &str| word.trim_matches(['<', '>']).to_owned();
+        let sender: ReversePath = words
+            .next()
+            .map(path)
+            .expect("a sender")
+            .parse()
+            .expect("a path");
+        let words: Vec<&str> = words.collect();
+        self.recipients = words
+            .iter()
+            .filter(|w| w.starts_with('<'))
+            .map(|w| path(w))
+            .collect();
+        let parsed: Vec<ForwardPath> = self
+            .recipients
+            .iter()
+            .map(|r| r.parse().expect("a path"))
+            .collect();
+        let size = words.iter().find_map(|w| w.strip_prefix("size="));
+        let envelope = Envelope {
+            sender: &sender,
+            recipients: &parsed.iter().collect::<Vec<_>>(),
+            size: size.map_or(100, |n| n.parse().expect("a number")),
+            eight_bit: words.contains(&"8bit"),
+            utf8: words.contains(&"utf8"),
+        };
+        if let Some(event) = self.session.begin(&envelope) {
+            self.note(event);
+        }
+    }
+
+    fn message(&mut self, line: &str) {
+        self.collect();
+        let encoder = self.encoder.get_or_insert_default();
+        encoder.encode(line.as_bytes(), &mut self.said);
+        encoder.encode(b"\r\n", &mut self.said);
+    }
+
+    fn end_message(&mut self) {
+        if let Some(encoder) = self.encoder.take() {
+            encoder.finish(&mut self.said);
+            self.session.content_sent();
+        }
+    }
+
+    fn close(&mut self) {
+        self.events
+            .push_back(format!("lost at {}", self.session.stage()));
+        let answers = self.session.abandon();
+        for (recipient, answer) in self.recipients.iter().zip(answers) {
+            let text = answer.map_or("open".to_owned(), |a| describe(&a));
+            self.events.push_back(format!("{recipient} {text}"));
+        }
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Ready => self.events.push_back("ready".to_owned()),
+            Event::Content => self.events.push_back("content".to_owned()),
+            Event::Finished(answers) => {
+                assert_eq!(answers.len(), self.recipients.len());
+                for (recipient, answer) in self.recipients.iter().zip(&answers) {
+                    let text = format!("{recipient} {}", describe(answer));
+                    self.events.push_back(text);
+                }
+            }
+            Event::Broken(trouble) => {
+                let text = match trouble {
+                    Trouble::Refused(stage, reply) => format!("refused at {stage}: {reply}"),
+                    Trouble::Unexpected(stage, reply) => format!("unexpected at {stage}: {reply}"),
+                    Trouble::Garbled(stage, error) => format!("garbled at {stage}: {error}"),
+                };
+                self.events.push_back(text);
+            }
+        }
+    }
+
+    fn collect(&mut self) {
+        self.said.append(self.session.output());
+    }
+
+    fn next_line(&mut self) -> String {
+        self.collect();
+        let end = self.said.windows(2).position(|w| w == b"\r\n");
+        let line: Vec<u8> = self.said.drain(..end.map_or(0, |end| end + 2)).collect();
+        String::from_utf8(line)
+            .expect("UTF-8")
+            .trim_end()
+            .to_owned()
+    }
+
+    fn is(&self, what: &str) -> bool {
+        match what {
+            "idle" => self.session.is_idle(),
+            "over" => !self.session.is_idle(),
+            "unanswered" => self.session.is_unanswered(),
+            "doubtful" => self.session.may_have_been_taken(),
+            _ => panic!("a session is never {what}"),
+        }
+    }
+}
+
+fn spoken(text: &str) -> Vec<u8> {
+    match text.strip_suffix("\\n") {
+        Some(text) => format!("{text}\n").into_bytes(),
+        None => format!("{text}\r\n").into_bytes(),
+    }
+}
+
+fn describe(answer: &Answer) -> String {
+    match answer {
+        Answer::Taken(reply) => format!("taken: {reply}"),
+        Answer::Refused(stage, reply) => format!("refused at {stage}: {reply}"),
+        Answer::Unsupported(Lack::Utf8) => "needs SMTPUTF8".to_owned(),
+        Answer::Unsupported(Lack::Room { limit }) => format!("is larger than {limit}"),
+    }
+}
+
+fn transcripts() -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts/client");
+    let files = std::fs::read_dir(&folder).expect("the transcripts' folder");
+    let mut all: Vec<_> = files
+        .map(|file| file.expect("a folder entry").path())
+        .filter(|path| path.extension().is_some_and(|e| e == "smtp"))
+        .map(|path| {
+            let text = std::fs::read_to_string(&path).expect("a transcript");
+            (path.display().to_string(), text)
+        })
+        .collect();
+    all.sort();
+    assert!(all.len() > 15, "only {} transcripts found", all.len());
+    all
+}
+
+fn play_all(sizes: &[usize]) {
+    for (name, text) in transcripts() {
+        eprintln!("{name} in pieces of {sizes:?}");
+        Player::new(sizes).play(&text);
+    }
+}
+
+#[test]
+fn whole() {
+    play_all(&[usize::MAX]);
+}
+
+#[test]
+fn octet_by_octet() {
+    play_all(&[1]);
+}
+
+#[test]
+fn randomly_split() {
+    let config = ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(100)
+    };
+    TestRunner::new(config)
+        .run(&proptest::collection::vec(1usize..40, 1..20), |sizes| {
+            play_all(&sizes);
+            Ok(())
+        })
+        .expect("the same events in any pieces");
+}
