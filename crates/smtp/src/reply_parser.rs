@@ -174,9 +174,7 @@ fn printable(octets: &[u8], limit: usize) -> String {
     for c in String::from_utf8_lossy(octets).trim_end().chars() {
         let c = match c {
             '\t' => ' ',
-            c if c.is_control() => char::REPLACEMENT_CHARACTER,
-            '\u{2028}' | '\u{2029}' => char::REPLACEMENT_CHARACTER,
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+            c if c.is_control() || is_layout(c) => char::REPLACEMENT_CHARACTER,
             c => c,
         };
         if text.len() + c.len_utf8() > limit {
@@ -185,6 +183,11 @@ fn printable(octets: &[u8], limit: usize) -> String {
         text.push(c);
     }
     text
+}
+
+/// Line and paragraph separators, and what turns the direction of writing.
+fn is_layout(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
