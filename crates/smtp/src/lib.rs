@@ -11,6 +11,7 @@ pub mod command;
 pub mod outcome;
 pub mod reply;
 pub mod reply_parser;
+pub mod server;
 pub mod status;
 
 pub use address::{ForwardPath, Mailbox, ReversePath};

@@ -1,0 +1,76 @@
+//! What a session tells and asks its driver.
+
+use crate::address::{ForwardPath, ReversePath};
+use crate::command::ClientName;
+use crate::reply::Reply;
+
+/// What [`super::ServerSession::handle`] came upon.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Event {
+    /// May this sender send? Answer with `accept_sender` or `refuse`.
+    Mail(MailRequest),
+    /// Is this recipient's mail taken here? Answer with `accept_recipient` or `refuse`.
+    Rcpt(ForwardPath),
+    /// Can a message be taken in? Answer with `accept_message` or `refuse`.
+    Data,
+    /// The header section is complete: what has been gathered may leave memory.
+    Content,
+    /// The message is complete, the rest of it has been gathered. Answer with
+    /// `finish_message` once it is safe or known not to be.
+    MessageEnd(Transaction),
+    /// The session has refused a command or a message by itself. What has come of a message in
+    /// work is of no use any more; its reply goes out at its end.
+    Refused(Refusal),
+    /// So many replies have gathered that they are to be sent before the session goes on.
+    Flush,
+    /// Nothing more is read or answered: send the output and close.
+    Close,
+}
+
+/// What MAIL asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MailRequest {
+    /// MAIL FROM.
+    pub sender: ReversePath,
+    /// SIZE: octets that the client means to send (RFC 1870).
+    pub size: Option<u64>,
+    /// `BODY=8BITMIME` (RFC 6152).
+    pub eight_bit: bool,
+    /// `SMTPUTF8` (RFC 6531).
+    pub utf8: bool,
+}
+
+/// A mail transaction: the envelope as far as it has been accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// MAIL FROM.
+    pub sender: ReversePath,
+    /// The recipients that were accepted, in order.
+    pub recipients: Vec<ForwardPath>,
+    /// `BODY=8BITMIME` (RFC 6152).
+    pub eight_bit: bool,
+    /// `SMTPUTF8` (RFC 6531).
+    pub utf8: bool,
+}
+
+/// A command or message that was refused, for the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The verb of the command, or what came in place of one.
+    pub command: &'static str,
+    /// The sender, as far as there is one.
+    pub sender: Option<ReversePath>,
+    /// The recipient that was refused.
+    pub recipient: Option<ForwardPath>,
+    /// What the client was told, or will be.
+    pub reply: Reply,
+}
+
+/// How the client introduced itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The name it gave.
+    pub name: ClientName,
+    /// By EHLO, not HELO.
+    pub extended: bool,
+}

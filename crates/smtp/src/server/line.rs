@@ -1,0 +1,133 @@
+//! Command lines out of a stream of bytes, in bounded memory.
+
+use memchr::memchr;
+
+/// Octets of a command line, CR LF included: RFC 5321 §4.5.3.1.4, and what the offered extensions
+/// add to MAIL: SIZE (RFC 1870 §3), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.2).
+pub(super) const LIMIT: usize = 512 + 26 + 17 + 10;
+
+/// A line that is no command, whatever it says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum LineError {
+    /// Longer than [`LIMIT`]; what is beyond was not kept.
+    TooLong,
+    /// Ended by LF alone: only CR LF ends a command (RFC 5321 §2.3.8).
+    BareNewline,
+}
+
+/// Cuts lines. Holds memory only while a line has begun and not ended.
+#[derive(Debug, Default)]
+pub(super) struct LineReader {
+    partial: Vec<u8>,
+    too_long: bool,
+}
+
+impl LineReader {
+    /// Takes octets of `input` up to the end of the line, and what `parse` makes of the whole line
+    /// (without CR LF) if that end is there.
+    pub(super) fn read<T>(
+        &mut self,
+        input: &[u8],
+        parse: impl FnOnce(&[u8]) -> T,
+    ) -> (usize, Option<Result<T, LineError>>) {
+        let Some(end) = memchr(b'\n', input) else {
+            self.keep(input);
+            return (input.len(), None);
+        };
+        let piece = &input[..=end];
+        let line = if self.partial.is_empty() && !self.too_long {
+            cut(piece, parse)
+        } else {
+            self.keep(piece);
+            let line = std::mem::take(&mut self.partial);
+            if std::mem::take(&mut self.too_long) {
+                Err(LineError::TooLong)
+            } else {
+                cut(&line, parse)
+            }
+        };
+        (piece.len(), Some(line))
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        if self.too_long || self.partial.len() + piece.len() > LIMIT {
+            self.too_long = true;
+            self.partial = Vec::new();
+        } else {
+            self.partial.extend_from_slice(piece);
+        }
+    }
+}
+
+fn cut<T>(line: &[u8], parse: impl FnOnce(&[u8]) -> T) -> Result<T, LineError> {
+    if line.len() > LIMIT {
+        return Err(LineError::TooLong);
+    }
+    line.strip_suffix(b"\r\n")
+        .map(parse)
+        .ok_or(LineError::BareNewline)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(input: &[u8], chunk: usize) -> Vec<Result<Vec<u8>, LineError>> {
+        let mut reader = LineReader::default();
+        let mut found = Vec::new();
+        for mut rest in input.chunks(chunk) {
+            while !rest.is_empty() {
+                let (consumed, line) = reader.read(rest, <[u8]>::to_vec);
+                found.extend(line);
+                rest = &rest[consumed..];
+                assert!(reader.partial.len() <= LIMIT);
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn a_line_ends_with_cr_lf_and_with_nothing_else() {
+        let input = b"NOOP\r\nA\rB\r\n\r\nBARE\nRSET\r\nrest";
+        for chunk in 1..=input.len() {
+            assert_eq!(
+                lines(input, chunk),
+                [
+                    Ok(b"NOOP".to_vec()),
+                    Ok(b"A\rB".to_vec()),
+                    Ok(Vec::new()),
+                    Err(LineError::BareNewline),
+                    Ok(b"RSET".to_vec()),
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn a_line_at_the_limit_is_read_and_one_beyond_is_swallowed() {
+        let at = [vec![b'a'; LIMIT - 2], b"\r\n".to_vec()].concat();
+        let beyond = [vec![b'b'; LIMIT - 1], b"\r\n".to_vec()].concat();
+        let endless = [vec![b'c'; 100 * LIMIT], b"\r\nNOOP\r\n".to_vec()].concat();
+        let input = [at, beyond, endless].concat();
+        for chunk in [1, 7, LIMIT - 1, LIMIT, LIMIT + 1, input.len()] {
+            assert_eq!(
+                lines(&input, chunk),
+                [
+                    Ok(vec![b'a'; LIMIT - 2]),
+                    Err(LineError::TooLong),
+                    Err(LineError::TooLong),
+                    Ok(b"NOOP".to_vec()),
+                ]
+            );
+        }
+    }
+
+    #[test]
+    fn an_idle_reader_holds_no_memory() {
+        let mut reader = LineReader::default();
+        reader.read(b"NO", <[u8]>::to_vec);
+        reader.read(b"OP\r\n", <[u8]>::to_vec);
+        reader.read(&[b'x'; 10 * LIMIT], <[u8]>::to_vec);
+        assert_eq!(reader.partial.capacity(), 0);
+    }
+}

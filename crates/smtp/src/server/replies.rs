@@ -1,0 +1,123 @@
+//! Every reply that the server can give, on one screen; qmail's wording where qmail has one.
+//!
+//! The text is constant and plain: detail goes to the log, never to the peer.
+
+use std::fmt;
+
+use crate::reply::Reply;
+
+macro_rules! replies {
+    ($($(#[$meaning:meta])* $name:ident: $code:literal $subject:literal $detail:literal $text:literal;)*) => {$(
+        $(#[$meaning])*
+        pub fn $name() -> Reply {
+            Reply::new($code, $subject, $detail, $text)
+        }
+    )*};
+}
+
+// Name, code, subject and detail of the enhanced status (its class is the code's), text.
+replies! {
+    /// Done.
+    ok: 250 0 0 "ok";
+    /// MAIL taken.
+    sender_ok: 250 1 0 "ok";
+    /// RCPT taken.
+    recipient_ok: 250 1 5 "ok";
+    /// VRFY and EXPN tell nothing (RFC 5321 §3.5.3).
+    verify: 252 0 0 "send some mail, i'll try my best";
+    /// HELP.
+    help: 214 0 0 "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT: see RFC 5321";
+    /// QUIT.
+    goodbye: 221 0 0 "goodbye";
+
+    /// The session waited too long for the client.
+    timeout: 421 4 2 "timeout (#4.4.2)";
+    /// The relay is going down.
+    shutting_down: 421 3 2 "sorry, the relay is shutting down (#4.3.2)";
+    /// `limits.connections` are open.
+    too_many_sessions: 421 7 0 "sorry, too many connections are open here, try again later (#4.7.0)";
+    /// `limits.connections_per_client` are open.
+    too_many_of_client: 421 7 0 "sorry, too many connections from your address, try again later (#4.7.0)";
+    /// `limits.errors` were made.
+    too_many_errors: 421 7 0 "sorry, too many errors in this session (#4.7.0)";
+    /// The queue could not take the message.
+    store_failed: 451 3 0 "qqt failure (#4.3.0)";
+    /// The disk is as full as it may get.
+    no_room: 452 3 1 "sorry, the queue has no room for this message now (#4.3.1)";
+    /// `limits.recipients` have been taken.
+    too_many_recipients: 452 5 3 "sorry, too many recipients in one message, send the rest in another (#4.5.3)";
+
+    /// No such command.
+    unknown_command: 500 5 2 "command unrecognized (#5.5.2)";
+    /// A command over the limit of RFC 5321 §4.5.3.1.4.
+    line_too_long: 500 5 2 "command line too long (#5.5.2)";
+    /// A command that ends in LF alone (RFC 5321 §2.3.8).
+    bare_newline_in_command: 500 5 2 "a command ends in CR LF (#5.5.2)";
+    /// A known command with arguments that cannot be read.
+    syntax: 501 5 4 "syntax error (#5.5.4)";
+    /// A command that is not offered.
+    unimplemented: 502 5 1 "unimplemented (#5.5.1)";
+    /// MAIL before EHLO or HELO.
+    want_hello: 503 5 1 "EHLO first (#5.5.1)";
+    /// RCPT or DATA before MAIL.
+    want_mail: 503 5 1 "MAIL first (#5.5.1)";
+    /// DATA before a recipient has been taken.
+    want_recipient: 503 5 1 "RCPT first (#5.5.1)";
+    /// MAIL within a transaction.
+    nested_mail: 503 5 1 "one sender at a time (#5.5.1)";
+    /// A parameter of MAIL or RCPT that is not offered.
+    unknown_parameter: 555 5 4 "parameter not implemented (#5.5.4)";
+    /// SIZE or the message itself is over `limits.message_size`.
+    too_big: 552 3 4 "sorry, that message size exceeds my databytes limit (#5.3.4)";
+    /// The header section is over `limits.header_size`.
+    header_too_big: 552 3 4 "sorry, that message's header is too big for me (#5.3.4)";
+    /// `relay.bad_senders`.
+    bad_mail_from: 553 7 1 "sorry, your envelope sender is in my badmailfrom list (#5.7.1)";
+    /// A stranger to a domain that is not ours.
+    no_gateway: 553 7 1 "sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)";
+    /// An address in UTF-8 without the SMTPUTF8 parameter (RFC 6531 §3.5).
+    needs_smtputf8: 553 6 7 "sorry, an address in UTF-8 needs SMTPUTF8 (#5.6.7)";
+    /// 100 Received fields: a loop.
+    too_many_hops: 554 4 6 "too many hops, this message is looping (#5.4.6)";
+    /// A bare CR or LF in the message.
+    bare_newline: 554 6 0 "sorry, a line of the message ends in a bare CR or LF (#5.6.0)";
+    /// A NUL in the message.
+    nul: 554 6 0 "sorry, the message holds a NUL (#5.6.0)";
+    /// A line of the message over `limits.line_length`.
+    message_line_too_long: 554 6 0 "sorry, a line of the message is too long (#5.6.0)";
+}
+
+/// `250 … queued as ID`: the relay has taken responsibility; the id is the last word.
+pub fn queued(id: &impl fmt::Display) -> Reply {
+    Reply::new(250, 0, 0, format!("ok queued as {id}"))
+}
+
+/// The greeting, which starts with our name (RFC 5321 §4.2).
+pub fn greeting(hostname: &str) -> Reply {
+    Reply::plain(220, vec![format!("{hostname} ESMTP").into()])
+}
+
+/// The answer to HELO.
+pub fn hello(hostname: &str) -> Reply {
+    Reply::plain(250, vec![hostname.to_owned().into()])
+}
+
+/// The answer to EHLO: what is offered, a line each (RFC 5321 §4.1.1.1).
+pub fn extended_hello(hostname: &str, message_size: u64) -> Reply {
+    Reply::plain(
+        250,
+        vec![
+            hostname.to_owned().into(),
+            "PIPELINING".into(),
+            format!("SIZE {message_size}").into(),
+            "8BITMIME".into(),
+            "ENHANCEDSTATUSCODES".into(),
+            "SMTPUTF8".into(),
+        ],
+    )
+}
+
+/// The client may send the message.
+pub fn go_ahead() -> Reply {
+    Reply::plain(354, vec!["go ahead".into()])
+}

@@ -1,0 +1,423 @@
+//! The state machine of one session.
+
+use std::mem;
+use std::time::Instant;
+
+use crate::address::{ForwardPath, Mailbox, ReversePath};
+use crate::command::{self, ClientName, Command, CommandError, MailParams};
+use crate::reply::Reply;
+
+use super::event::{Event, Hello, MailRequest, Refusal, Transaction};
+use super::line::{LineError, LineReader};
+use super::receiving::Receiving;
+use super::replies;
+use super::settings::Settings;
+
+/// Octets of replies that may gather; a client that makes more without reading has to wait.
+const OUTPUT: usize = 16 * 1024;
+
+/// The server's side of one session.
+#[derive(Debug)]
+pub struct ServerSession {
+    settings: Settings,
+    state: State,
+    lines: LineReader,
+    output: Vec<u8>,
+    errors: u32,
+    deadline: Instant,
+}
+
+/// Where the session stands; each state holds what is known there.
+#[derive(Debug)]
+enum State {
+    Connected,
+    Ready(Hello),
+    Transaction(Hello, Transaction),
+    Receiving(Hello, Box<Receiving>),
+    Closed,
+}
+
+/// What one call of [`ServerSession::handle`] did.
+#[derive(Debug)]
+pub struct Step {
+    /// Octets of input that are done with.
+    pub consumed: usize,
+    /// What came of them; `None` when all of the input is used up and more is needed.
+    pub event: Option<Event>,
+}
+
+impl ServerSession {
+    /// A session that begins at `now`, with its greeting in the output.
+    pub fn new(settings: Settings, now: Instant) -> Self {
+        let mut session = Self {
+            deadline: now + settings.limits.command_timeout,
+            settings,
+            state: State::Connected,
+            lines: LineReader::default(),
+            output: Vec::new(),
+            errors: 0,
+        };
+        replies::greeting(&session.settings.hostname).encode(&mut session.output);
+        session
+    }
+
+    /// Takes input up to the next event. To be called until it asks for more input or says
+    /// [`Event::Close`]; a question is to be answered before the next call.
+    ///
+    /// `message` gathers the decoded octets of a message. The driver empties it at
+    /// [`Event::Content`] and [`Event::MessageEnd`] and else leaves it alone; it never holds more
+    /// than `header_size` and one input.
+    pub fn handle(&mut self, input: &[u8], message: &mut Vec<u8>, now: Instant) -> Step {
+        let mut consumed = 0;
+        loop {
+            let rest = &input[consumed..];
+            let (taken, event) = match &self.state {
+                State::Closed => (0, Some(Event::Close)),
+                _ if self.output.len() > OUTPUT => (0, Some(Event::Flush)),
+                _ if rest.is_empty() => (0, None),
+                State::Receiving(..) => self.receive(rest, message, now),
+                State::Connected | State::Ready(_) | State::Transaction(..) => {
+                    self.read_line(rest, now)
+                }
+            };
+            consumed += taken;
+            if event.is_some() || rest.is_empty() {
+                return Step { consumed, event };
+            }
+        }
+    }
+
+    /// When [`Self::handle_timeout`] is due if no input comes.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// The deadline has passed.
+    pub fn handle_timeout(&mut self) {
+        self.refuse(&replies::timeout());
+    }
+
+    /// What is to be sent when the session asks for more input: replies to a whole group of
+    /// commands in one piece (RFC 2920 §3.2).
+    pub fn take_output(&mut self) -> Vec<u8> {
+        mem::take(&mut self.output)
+    }
+
+    /// EHLO or HELO, as far as it was said.
+    pub fn hello(&self) -> Option<&Hello> {
+        match &self.state {
+            State::Ready(hello) | State::Transaction(hello, _) | State::Receiving(hello, _) => {
+                Some(hello)
+            }
+            State::Connected | State::Closed => None,
+        }
+    }
+
+    /// MAIL FROM of the transaction that is open.
+    pub fn sender(&self) -> Option<&ReversePath> {
+        match &self.state {
+            State::Transaction(_, transaction) => Some(&transaction.sender),
+            State::Receiving(_, receiving) => Some(&receiving.transaction().sender),
+            State::Connected | State::Ready(_) | State::Closed => None,
+        }
+    }
+
+    /// Whether a message is coming in: the one thing that a relay that goes down waits for.
+    pub fn is_receiving(&self) -> bool {
+        matches!(self.state, State::Receiving(..))
+    }
+
+    /// Yes to [`Event::Mail`].
+    pub fn accept_sender(&mut self, request: MailRequest) {
+        if let Some(hello) = self.end_transaction() {
+            self.state = State::Transaction(
+                hello,
+                Transaction {
+                    sender: request.sender,
+                    recipients: Vec::new(),
+                    eight_bit: request.eight_bit,
+                    utf8: request.utf8,
+                },
+            );
+            self.reply(&replies::sender_ok());
+        }
+    }
+
+    /// Yes to [`Event::Rcpt`], with that recipient or one in its place.
+    pub fn accept_recipient(&mut self, recipient: ForwardPath) {
+        if let State::Transaction(_, transaction) = &mut self.state {
+            transaction.recipients.push(recipient);
+            self.reply(&replies::recipient_ok());
+        }
+    }
+
+    /// Yes to [`Event::Data`].
+    pub fn accept_message(&mut self) {
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Transaction(hello, transaction) => {
+                let receiving = Receiving::new(transaction, &self.settings.limits);
+                self.state = State::Receiving(hello, Box::new(receiving));
+                self.reply(&replies::go_ahead());
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// No to any question. A `421` ends the session (RFC 5321 §3.8). While a message comes in, its
+    /// rest is swallowed and the reply given at its end.
+    pub fn refuse(&mut self, reply: &Reply) {
+        match &mut self.state {
+            State::Closed => {}
+            State::Receiving(_, receiving) if reply.code() != 421 => {
+                receiving.refuse(reply.clone());
+            }
+            _ => self.reply(reply),
+        }
+        if reply.code() == 421 {
+            self.state = State::Closed;
+        }
+    }
+
+    /// The verdict on a message whose end has come, given at `now`: from here the client has its
+    /// full time for the next command.
+    pub fn finish_message(&mut self, reply: &Reply, now: Instant) {
+        self.reply(reply);
+        self.progress(now);
+    }
+
+    fn reply(&mut self, reply: &Reply) {
+        reply.encode(&mut self.output);
+    }
+
+    fn progress(&mut self, now: Instant) {
+        self.deadline = now + self.settings.limits.command_timeout;
+    }
+
+    fn receive(
+        &mut self,
+        input: &[u8],
+        message: &mut Vec<u8>,
+        now: Instant,
+    ) -> (usize, Option<Event>) {
+        let State::Receiving(_, receiving) = &mut self.state else {
+            return (0, None);
+        };
+        let received = receiving.take(input, message);
+        let is_complete = receiving.header_has_ended() && !message.is_empty();
+        let event = if let Some(reply) = received.refusal {
+            let sender = Some(receiving.transaction().sender.clone());
+            Some(Event::Refused(Refusal {
+                command: "end of DATA",
+                sender,
+                recipient: None,
+                reply,
+            }))
+        } else if is_complete && !received.ended {
+            Some(Event::Content)
+        } else {
+            None
+        };
+        self.progress(now);
+        if !received.ended {
+            return (received.consumed, event);
+        }
+        let ended = self.end_message();
+        (received.consumed, event.or(ended))
+    }
+
+    /// Behind CR LF . CR LF: a good message asks for a verdict, another gets its own.
+    fn end_message(&mut self) -> Option<Event> {
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Receiving(hello, receiving) => {
+                self.state = State::Ready(hello);
+                match receiving.finish() {
+                    Ok(transaction) => Some(Event::MessageEnd(transaction)),
+                    Err(reply) => {
+                        self.reply(&reply);
+                        None
+                    }
+                }
+            }
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    fn read_line(&mut self, input: &[u8], now: Instant) -> (usize, Option<Event>) {
+        let (consumed, line) = self.lines.read(input, command::parse);
+        let event = line.and_then(|line| {
+            self.progress(now);
+            match line {
+                Ok(Ok(command)) => self.handle_command(command),
+                Ok(Err(error)) => Some(self.handle_command_error(error)),
+                Err(error) => Some(self.handle_line_error(error)),
+            }
+        });
+        (consumed, event)
+    }
+
+    fn handle_command(&mut self, command: Command) -> Option<Event> {
+        let reply = match command {
+            Command::Ehlo(name) => self.handle_hello(name, true),
+            Command::Helo(name) => self.handle_hello(name, false),
+            Command::Mail { path, params } => return Some(self.handle_mail(path, params)),
+            Command::Rcpt { path, .. } => return Some(self.handle_rcpt(path)),
+            Command::Data => return Some(self.handle_data()),
+            Command::Rset => {
+                if let Some(hello) = self.end_transaction() {
+                    self.state = State::Ready(hello);
+                }
+                replies::ok()
+            }
+            Command::Noop => replies::ok(),
+            Command::Vrfy(..) | Command::Expn(..) => replies::verify(),
+            Command::Help => replies::help(),
+            Command::Quit => {
+                self.state = State::Closed;
+                replies::goodbye()
+            }
+            Command::StartTls => {
+                return Some(self.protocol_error("STARTTLS", replies::unimplemented()));
+            }
+            Command::Auth { .. } => {
+                return Some(self.protocol_error("AUTH", replies::unimplemented()));
+            }
+        };
+        self.reply(&reply);
+        None
+    }
+
+    fn handle_line_error(&mut self, error: LineError) -> Event {
+        match error {
+            LineError::TooLong => self.protocol_error("overlong line", replies::line_too_long()),
+            LineError::BareNewline => {
+                self.protocol_error("bare newline", replies::bare_newline_in_command())
+            }
+        }
+    }
+
+    fn handle_command_error(&mut self, error: CommandError) -> Event {
+        match error {
+            CommandError::Unknown => {
+                self.protocol_error("unknown command", replies::unknown_command())
+            }
+            CommandError::Syntax(verb) | CommandError::BadParameter(verb) => {
+                self.protocol_error(verb, replies::syntax())
+            }
+            CommandError::UnknownParameter(verb) => {
+                self.protocol_error(verb, replies::unknown_parameter())
+            }
+        }
+    }
+
+    fn handle_hello(&mut self, name: ClientName, extended: bool) -> Reply {
+        self.state = State::Ready(Hello { name, extended });
+        let Settings { hostname, limits } = &self.settings;
+        if extended {
+            replies::extended_hello(hostname, limits.message_size)
+        } else {
+            replies::hello(hostname)
+        }
+    }
+
+    fn handle_mail(&mut self, sender: ReversePath, params: MailParams) -> Event {
+        match &self.state {
+            State::Ready(_) => {}
+            State::Transaction(..) => {
+                return self.protocol_error("MAIL", replies::nested_mail());
+            }
+            State::Connected | State::Receiving(..) | State::Closed => {
+                return self.protocol_error("MAIL", replies::want_hello());
+            }
+        }
+        let needs_utf8 = sender.mailbox().is_some_and(Mailbox::needs_utf8);
+        let refusal = if needs_utf8 && !params.utf8 {
+            Some(replies::needs_smtputf8())
+        } else if params.size > Some(self.settings.limits.message_size) {
+            Some(replies::too_big())
+        } else {
+            None
+        };
+        match refusal {
+            None => Event::Mail(MailRequest {
+                sender,
+                size: params.size,
+                eight_bit: params.eight_bit,
+                utf8: params.utf8,
+            }),
+            Some(reply) => self.refused("MAIL", Some(sender), None, reply),
+        }
+    }
+
+    fn handle_rcpt(&mut self, recipient: ForwardPath) -> Event {
+        let State::Transaction(_, transaction) = &self.state else {
+            return self.protocol_error("RCPT", replies::want_mail());
+        };
+        let needs_utf8 = recipient.mailbox().is_some_and(Mailbox::needs_utf8);
+        let refusal = if transaction.recipients.len() >= self.settings.limits.recipients {
+            Some(replies::too_many_recipients())
+        } else if needs_utf8 && !transaction.utf8 {
+            Some(replies::needs_smtputf8())
+        } else {
+            None
+        };
+        match refusal {
+            None => Event::Rcpt(recipient),
+            Some(reply) => {
+                let sender = Some(transaction.sender.clone());
+                self.refused("RCPT", sender, Some(recipient), reply)
+            }
+        }
+    }
+
+    fn handle_data(&mut self) -> Event {
+        match &self.state {
+            State::Transaction(_, transaction) if transaction.recipients.is_empty() => {
+                self.protocol_error("DATA", replies::want_recipient())
+            }
+            State::Transaction(..) => Event::Data,
+            _ => self.protocol_error("DATA", replies::want_mail()),
+        }
+    }
+
+    /// The greeted client, its transaction forgotten; `None` before EHLO or HELO.
+    fn end_transaction(&mut self) -> Option<Hello> {
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Ready(hello) | State::Transaction(hello, _) => Some(hello),
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    fn refused(
+        &mut self,
+        command: &'static str,
+        sender: Option<ReversePath>,
+        recipient: Option<ForwardPath>,
+        reply: Reply,
+    ) -> Event {
+        self.refuse(&reply);
+        Event::Refused(Refusal {
+            command,
+            sender,
+            recipient,
+            reply,
+        })
+    }
+
+    /// A command that the client should not have sent; too many of them end the session.
+    fn protocol_error(&mut self, command: &'static str, reply: Reply) -> Event {
+        self.errors = self.errors.saturating_add(1);
+        let reply = if self.errors > self.settings.limits.errors {
+            replies::too_many_errors()
+        } else {
+            reply
+        };
+        let sender = self.sender().cloned();
+        self.refused(command, sender, None, reply)
+    }
+}

@@ -1,0 +1,342 @@
+//! Dialogues of `tests/transcripts/server/*.smtp`, each run whole, byte by byte and randomly split.
+//!
+//! A line is one of these; blank lines and `#` comments are skipped:
+//!
+//! | line | meaning |
+//! |---|---|
+//! | `limit NAME VALUE` | a limit of the session that is not the default, at the top |
+//! | `C: text` | the client sends the text and CR LF; `\r \n \t \0 \\ \xNN` are octets |
+//! | `C. text` | the same without CR LF |
+//! | `C* N text` | the same N times, each with CR LF |
+//! | `T: N` | N seconds pass |
+//! | `S: text` | the server has sent the text and CR LF |
+//! | `? EVENT -> answer` | the session asks, or tells (without an answer); in order |
+//! | `! reply` | from here the queue takes no more of the message, for this reason |
+//!
+//! What the client sends in one go is what stands between two answers. After it the output and the
+//! events must be those of the following `S:` and `?` lines, no more and no fewer.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use relay_smtp::body::BareNewline;
+use relay_smtp::server::{Event, Limits, ServerSession, Settings, Transaction};
+use relay_smtp::{ForwardPath, Reply, ReversePath};
+
+const RANDOM_SPLITS: u64 = 30;
+
+#[test]
+fn transcripts_run_the_same_however_the_input_is_split() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/transcripts/server");
+    let mut files: Vec<PathBuf> = fs::read_dir(&directory)
+        .expect("the transcripts")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| path.extension().is_some_and(|end| end == "smtp"))
+        .collect();
+    files.sort();
+    assert!(
+        files.len() >= 10,
+        "the transcripts are where they should be"
+    );
+    for file in files {
+        let text = fs::read_to_string(&file).expect("a transcript in UTF-8");
+        let transcript = Transcript::parse(&text, &file.display().to_string());
+        transcript.run(&mut Split::Whole);
+        transcript.run(&mut Split::Bytes);
+        for seed in 1..=RANDOM_SPLITS {
+            transcript.run(&mut Split::Random(seed));
+        }
+    }
+}
+
+/// How the input of a step is cut.
+enum Split {
+    Whole,
+    Bytes,
+    Random(u64),
+}
+
+impl Split {
+    fn next(&mut self, left: usize) -> usize {
+        match self {
+            Split::Whole => left,
+            Split::Bytes => 1,
+            Split::Random(state) => {
+                // A linear congruential generator: the same splits in every run.
+                *state = state
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let most = left.min(200);
+                1 + usize::try_from(*state >> 33).expect("31 bits") % most
+            }
+        }
+    }
+}
+
+struct Transcript {
+    name: String,
+    limits: Limits,
+    steps: Vec<Step>,
+}
+
+/// One go of the client, and what must come of it.
+#[derive(Default)]
+struct Step {
+    line: usize,
+    input: Vec<u8>,
+    pause: u64,
+    queue_fails: Option<Reply>,
+    output: String,
+    events: Vec<(String, String)>,
+}
+
+impl Step {
+    fn has_answer(&self) -> bool {
+        !self.output.is_empty() || !self.events.is_empty()
+    }
+}
+
+impl Transcript {
+    fn parse(text: &str, name: &str) -> Self {
+        let mut transcript = Self {
+            name: name.to_owned(),
+            limits: Limits::default(),
+            steps: vec![Step::default()],
+        };
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            if let Some(limit) = line.strip_prefix("limit ") {
+                set_limit(&mut transcript.limits, limit);
+                continue;
+            }
+            let last = transcript.steps.last().expect("one at least");
+            let begins_a_go = line.starts_with(['T', '!']) || last.has_answer();
+            if line.starts_with(['C', 'T', '!']) && begins_a_go {
+                transcript.steps.push(Step {
+                    line: number,
+                    ..Step::default()
+                });
+            }
+            let step = transcript.steps.last_mut().expect("one at least");
+            step.read(line, &format!("{name}:{number}"));
+        }
+        transcript
+    }
+
+    fn run(&self, split: &mut Split) {
+        let start = Instant::now();
+        let settings = Settings {
+            hostname: "relay.test".into(),
+            limits: self.limits,
+        };
+        let mut run = Run {
+            session: ServerSession::new(settings, start),
+            now: start,
+            message: Vec::new(),
+            passed_on: Vec::new(),
+            events: Vec::new(),
+        };
+        for step in &self.steps {
+            let place = format!("{}:{}", self.name, step.line);
+            run.events.clear();
+            run.now += Duration::from_secs(step.pause);
+            if step.pause > 0 && run.now >= run.session.deadline() {
+                run.session.handle_timeout();
+            }
+            let mut rest = step.input.as_slice();
+            let mut is_open = run.feed(&[], step, &place);
+            while is_open && !rest.is_empty() {
+                let (piece, later) = rest.split_at(split.next(rest.len()));
+                is_open = run.feed(piece, step, &place);
+                rest = later;
+            }
+            let output = String::from_utf8(run.session.take_output()).expect("ASCII");
+            assert_eq!(output, step.output, "{place}: output");
+            let expected: Vec<_> = step.events.iter().map(|(event, _)| event.clone()).collect();
+            assert_eq!(run.events, expected, "{place}: events");
+        }
+    }
+}
+
+impl Step {
+    fn read(&mut self, line: &str, place: &str) {
+        let (kind, rest) = line.split_at(2);
+        let rest = rest.strip_prefix(' ').unwrap_or(rest);
+        match kind {
+            "C:" => self
+                .input
+                .extend([unescape(rest).as_slice(), b"\r\n"].concat()),
+            "C." => self.input.extend(unescape(rest)),
+            "C*" => {
+                let (times, text) = rest.split_once(' ').expect("C* N text");
+                let text = [unescape(text).as_slice(), b"\r\n"].concat();
+                self.input
+                    .extend(text.repeat(times.parse().expect("a number")));
+            }
+            "T:" => self.pause = rest.parse().expect("seconds"),
+            "S:" => writeln!(self.output, "{rest}\r").expect("a string"),
+            "? " => {
+                let (event, answer) = rest.split_once(" -> ").unwrap_or((rest, ""));
+                self.events.push((event.to_owned(), answer.to_owned()));
+            }
+            "! " => self.queue_fails = Some(reply(rest)),
+            _ => panic!("{place}: what is {line:?}?"),
+        }
+    }
+}
+
+/// A session that a transcript is played to.
+struct Run {
+    session: ServerSession,
+    now: Instant,
+    message: Vec<u8>,
+    passed_on: Vec<u8>,
+    events: Vec<String>,
+}
+
+impl Run {
+    /// Whether the session still takes input.
+    fn feed(&mut self, mut piece: &[u8], step: &Step, place: &str) -> bool {
+        loop {
+            let taken = self.session.handle(piece, &mut self.message, self.now);
+            piece = &piece[taken.consumed..];
+            let Some(event) = taken.event else {
+                assert!(piece.is_empty(), "{place}: all input is used up");
+                return true;
+            };
+            match &event {
+                Event::Content => {
+                    self.passed_on.append(&mut self.message);
+                    if let Some(reply) = &step.queue_fails {
+                        self.session.refuse(reply);
+                        self.passed_on.clear();
+                    }
+                    continue;
+                }
+                Event::MessageEnd(_) => self.passed_on.append(&mut self.message),
+                _ => {}
+            }
+            let text = describe(&event, &self.passed_on);
+            let expected = step.events.get(self.events.len());
+            let is_close = event == Event::Close;
+            match expected {
+                Some((expected, answer)) if *expected == text => self.answer(event, answer),
+                _ => panic!("{place}: got {text:?} instead of {expected:?}"),
+            }
+            self.events.push(text);
+            if is_close {
+                return false;
+            }
+        }
+    }
+
+    fn answer(&mut self, event: Event, answer: &str) {
+        match (event, answer) {
+            (Event::Mail(request), "yes") => self.session.accept_sender(request),
+            (Event::Rcpt(recipient), "yes") => self.session.accept_recipient(recipient),
+            (Event::Rcpt(_), other) if other.starts_with('<') => {
+                let other: ForwardPath = other.trim_matches(['<', '>']).parse().expect(other);
+                self.session.accept_recipient(other);
+            }
+            (Event::Data, "yes") => self.session.accept_message(),
+            (Event::MessageEnd(_), verdict) => {
+                self.passed_on.clear();
+                self.session.finish_message(&reply(verdict), self.now);
+            }
+            (Event::Refused(_), "") => self.passed_on.clear(),
+            (Event::Close, "") => {}
+            (_, no) => self.session.refuse(&reply(no)),
+        }
+    }
+}
+
+/// An event as the transcripts write it.
+fn describe(event: &Event, message: &[u8]) -> String {
+    let flags = |eight_bit, utf8| {
+        let eight_bit = if eight_bit { " 8BITMIME" } else { "" };
+        let utf8 = if utf8 { " SMTPUTF8" } else { "" };
+        format!("{eight_bit}{utf8}")
+    };
+    match event {
+        Event::Mail(request) => {
+            let size = request
+                .size
+                .map_or(String::new(), |size| format!(" SIZE={size}"));
+            let flags = flags(request.eight_bit, request.utf8);
+            format!("MAIL {}{size}{flags}", request.sender)
+        }
+        Event::Rcpt(recipient) => format!("RCPT {recipient}"),
+        Event::Data => "DATA".into(),
+        Event::MessageEnd(transaction) => {
+            let Transaction {
+                sender, recipients, ..
+            } = transaction;
+            let to: String = recipients.iter().map(ToString::to_string).collect();
+            let flags = flags(transaction.eight_bit, transaction.utf8);
+            format!("MESSAGE {sender} {to}{flags} {}", message.escape_ascii())
+        }
+        Event::Refused(refusal) => {
+            let sender = refusal.sender.as_ref().map(ReversePath::to_string);
+            let recipient = refusal.recipient.as_ref().map(ForwardPath::to_string);
+            let code = refusal.reply.code().to_string();
+            let words = [Some(refusal.command.into()), sender, recipient, Some(code)];
+            let words: Vec<String> = words.into_iter().flatten().collect();
+            format!("REFUSED {}", words.join(" "))
+        }
+        Event::Close => "CLOSE".into(),
+        Event::Content | Event::Flush => format!("{event:?}"),
+    }
+}
+
+fn set_limit(limits: &mut Limits, text: &str) {
+    let (name, value) = text.split_once(' ').expect("limit NAME VALUE");
+    if (name, value) == ("bare_newline", "normalize") {
+        limits.bare_newline = BareNewline::Normalize;
+        return;
+    }
+    let number: u32 = value.parse().expect("a number");
+    match name {
+        "message_size" => limits.message_size = number.into(),
+        "header_size" => limits.header_size = number as usize,
+        "recipients" => limits.recipients = number as usize,
+        "hops" => limits.hops = number,
+        "errors" => limits.errors = number,
+        _ => panic!("no such limit: {name}"),
+    }
+}
+
+/// `553 5.7.1 text`
+fn reply(text: &str) -> Reply {
+    let mut words = text.splitn(3, ' ');
+    let code = words.next().and_then(|code| code.parse().ok());
+    let status = words.next().and_then(|status| status.parse().ok());
+    let line = words.next().unwrap_or_default().to_owned();
+    Reply::received(code.expect(text), status, vec![line])
+}
+
+fn unescape(text: &str) -> Vec<u8> {
+    let mut octets = Vec::new();
+    let mut rest = text.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let (octet, tail) = match (first, tail) {
+            (b'\\', [b'r', tail @ ..]) => (b'\r', tail),
+            (b'\\', [b'n', tail @ ..]) => (b'\n', tail),
+            (b'\\', [b't', tail @ ..]) => (b'\t', tail),
+            (b'\\', [b'0', tail @ ..]) => (0, tail),
+            (b'\\', [b'\\', tail @ ..]) => (b'\\', tail),
+            (b'\\', [b'x', high, low, tail @ ..]) => {
+                let digits = [*high, *low];
+                let digits = std::str::from_utf8(&digits).expect("ASCII");
+                (u8::from_str_radix(digits, 16).expect(digits), tail)
+            }
+            (octet, tail) => (*octet, tail),
+        };
+        octets.push(octet);
+        rest = tail;
+    }
+    octets
+}
