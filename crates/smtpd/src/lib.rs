@@ -1,1 +1,37 @@
-//! placeholder
+//! The SMTP server (qmail-smtpd, tcpserver): listeners, relay rules, intake.
+//!
+//! It drives [`relay_smtp::server::ServerSession`], which knows the protocol, answers its questions
+//! from the operator's [`Config`], and hands messages to the queue. A client is told `250` only
+//! once [`relay_queue::QueueStore::commit`] says that its message would survive power loss.
+//!
+//! It never delivers, never looks anything up in the DNS, and never holds a message in memory
+//! beyond its header section and one read.
+//!
+//! | module | its idea |
+//! |---|---|
+//! | `config` | what the operator decides |
+//! | `relay` | who may send what to whom |
+//! | `listener`, `server` | sockets, sessions, shutdown |
+//! | `slots` | how many sessions are open |
+//! | `connection` | one client |
+//! | `intake` | a message's way into the queue |
+//! | `trace` | the Received header |
+//! | `buffers` | memory only for those who need it |
+//! | `events` | the log |
+
+mod buffers;
+mod clock;
+pub mod config;
+mod connection;
+mod events;
+mod intake;
+mod listener;
+pub mod relay;
+mod server;
+mod slots;
+mod trace;
+
+pub use config::{Config, Limits, ListenerConfig, Role};
+pub use listener::BindError;
+pub use relay::{DomainPattern, PatternError, RelayRules, SenderPattern};
+pub use server::{DRAIN, Server};

@@ -1,0 +1,17 @@
+//! The one place where this crate reads the time.
+
+use std::time::SystemTime;
+
+use tokio::time::Instant;
+
+/// For deadlines.
+#[allow(clippy::disallowed_methods, reason = "the driver's clock")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
+/// For the trace header and the queue.
+#[allow(clippy::disallowed_methods, reason = "the driver's clock")]
+pub(crate) fn today() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,85 @@
+//! A message's way from the session into the queue.
+
+use std::mem;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use relay_queue::{Envelope, Message, QueueId, QueueStore, Spool, StoreError};
+use relay_smtp::server::Transaction;
+
+/// Octets of memory that an open message keeps for what comes next.
+const KEPT: usize = 64 * 1024;
+
+/// The message that comes in, if one does: gathered until its header section is complete, then
+/// passed on to the spool in bounded memory.
+pub(crate) struct Intake<S: QueueStore> {
+    spool: Option<S::Spool>,
+    gathered: Vec<u8>,
+}
+
+impl<S: QueueStore> Intake<S> {
+    pub(crate) fn new() -> Self {
+        Self {
+            spool: None,
+            gathered: Vec::new(),
+        }
+    }
+
+    /// A message will come.
+    pub(crate) fn begin(&mut self, store: &S) -> Result<(), StoreError> {
+        self.spool = Some(store.begin()?);
+        Ok(())
+    }
+
+    /// Where the session puts what it decodes.
+    pub(crate) fn gathered(&mut self) -> &mut Vec<u8> {
+        &mut self.gathered
+    }
+
+    /// The id of the message that comes in.
+    pub(crate) fn id(&self) -> Option<QueueId> {
+        self.spool.as_ref().map(Spool::id)
+    }
+
+    /// Passes on what has been gathered.
+    pub(crate) async fn pass_on(&mut self) -> Result<(), StoreError> {
+        if let Some(spool) = &mut self.spool {
+            spool.write(&self.gathered).await?;
+        }
+        self.gathered.clear();
+        self.gathered.shrink_to(KEPT);
+        Ok(())
+    }
+
+    /// Drops the message; nothing of it stays.
+    pub(crate) fn abandon(&mut self) {
+        self.spool = None;
+        self.gathered = Vec::new();
+    }
+
+    /// Hands the message over to the queue; when this returns `Ok`, it would survive power loss.
+    /// `head` makes what stands before it, from its id.
+    pub(crate) async fn commit(
+        &mut self,
+        store: &S,
+        transaction: Transaction,
+        arrived: SystemTime,
+        head: impl FnOnce(QueueId) -> Bytes,
+    ) -> Result<Message, StoreError> {
+        let gathered = mem::take(&mut self.gathered);
+        let mut spool = match self.spool.take() {
+            Some(spool) => spool,
+            None => store.begin()?,
+        };
+        let head = head(spool.id());
+        spool.write(&gathered).await?;
+        drop(gathered);
+        let envelope = Envelope {
+            sender: transaction.sender,
+            recipients: transaction.recipients,
+            eight_bit: transaction.eight_bit,
+            utf8: transaction.utf8,
+        };
+        store.commit(spool, envelope, arrived, head).await
+    }
+}

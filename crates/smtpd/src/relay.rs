@@ -1,0 +1,248 @@
+//! Who may send what to whom: `tcp.smtp`, `rcpthosts` and `badmailfrom` of qmail.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use relay_smtp::address::is_domain;
+use relay_smtp::server::replies;
+use relay_smtp::{ForwardPath, Mailbox, Reply, ReversePath};
+
+/// The operator's rules. Nobody may relay by default.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RelayRules {
+    /// Clients that may send to any domain.
+    pub networks: Vec<IpNet>,
+    /// Domains that anyone may send to.
+    pub domains: Vec<DomainPattern>,
+    /// Senders that nobody may use.
+    pub bad_senders: Vec<SenderPattern>,
+}
+
+impl RelayRules {
+    /// Whether this client may send to any domain; an IPv4 client of a dual-stack socket is judged
+    /// by its IPv4 address.
+    pub fn may_relay(&self, client: IpAddr) -> bool {
+        let client = client.to_canonical();
+        self.networks
+            .iter()
+            .any(|network| network.contains(&client))
+    }
+
+    /// MAIL.
+    pub fn judge_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
+        let is_bad = |mailbox| self.bad_senders.iter().any(|bad| bad.matches(mailbox));
+        match sender.mailbox() {
+            Some(mailbox) if is_bad(mailbox) => Err(replies::bad_mail_from()),
+            _ => Ok(()),
+        }
+    }
+
+    /// RCPT, from a client that may or may not relay. A local part is its domain's own affair, so
+    /// `user%elsewhere@ours` is mail for us and never goes elsewhere; an address literal is no
+    /// domain of ours, even when the address is.
+    pub fn judge_recipient(&self, may_relay: bool, recipient: &Mailbox) -> Result<(), Reply> {
+        let is_ours = |domain| self.domains.iter().any(|ours| ours.matches(domain));
+        if may_relay || is_ours(recipient.domain()) {
+            Ok(())
+        } else {
+            Err(replies::no_gateway())
+        }
+    }
+}
+
+/// Whether mail for this recipient is for the postmaster here, whom everyone may reach
+/// (RFC 5321 §4.5.1).
+pub(crate) fn is_our_postmaster(recipient: &ForwardPath, hostname: &str) -> bool {
+    match recipient {
+        ForwardPath::Postmaster => true,
+        ForwardPath::Mailbox(mailbox) => {
+            mailbox.local_part().eq_ignore_ascii_case("postmaster")
+                && mailbox.domain().eq_ignore_ascii_case(hostname)
+        }
+    }
+}
+
+/// The text is no pattern of its kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PatternError {
+    /// For `relay.domains`.
+    #[error("{0:?} is neither a domain, \"example.org\", nor a suffix, \".example.org\"")]
+    Domain(String),
+    /// For `relay.bad_senders`.
+    #[error("{0:?} is neither an address, \"user@host\", nor a host, \"@host\"")]
+    Sender(String),
+}
+
+/// `example.org` itself, or with a leading dot every domain below it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainPattern(Box<str>);
+
+impl DomainPattern {
+    /// Whether `domain` is meant, whatever its case.
+    pub fn matches(&self, domain: &str) -> bool {
+        if self.0.starts_with('.') {
+            let start = domain.len().checked_sub(self.0.len());
+            start
+                .filter(|&start| start > 0)
+                .and_then(|start| domain.get(start..))
+                .is_some_and(|end| end.eq_ignore_ascii_case(&self.0))
+        } else {
+            domain.eq_ignore_ascii_case(&self.0)
+        }
+    }
+}
+
+impl FromStr for DomainPattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        if is_domain(text.strip_prefix('.').unwrap_or(text)) {
+            Ok(Self(text.into()))
+        } else {
+            Err(PatternError::Domain(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for DomainPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// `user@host`, or `@host` for all of a host's users.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SenderPattern(Box<str>);
+
+impl SenderPattern {
+    /// Whether this sender is meant, whatever its case.
+    pub fn matches(&self, sender: &Mailbox) -> bool {
+        match self.0.strip_prefix('@') {
+            Some(host) => sender.domain().eq_ignore_ascii_case(host),
+            None => sender.as_str().eq_ignore_ascii_case(&self.0),
+        }
+    }
+}
+
+impl FromStr for SenderPattern {
+    type Err = PatternError;
+
+    fn from_str(text: &str) -> Result<Self, PatternError> {
+        let is_pattern = match text.strip_prefix('@') {
+            Some(host) => is_domain(host),
+            None => text.parse::<Mailbox>().is_ok(),
+        };
+        if is_pattern {
+            Ok(Self(text.into()))
+        } else {
+            Err(PatternError::Sender(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for SenderPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules() -> RelayRules {
+        RelayRules {
+            networks: ["127.0.0.0/8", "2001:db8::/32"]
+                .map(|n| n.parse().expect(n))
+                .into(),
+            domains: ["local.test", ".sub.test"]
+                .map(|d| d.parse().expect(d))
+                .into(),
+            bad_senders: ["spammer@spam.test", "@bad.test"]
+                .map(|s| s.parse().expect(s))
+                .into(),
+        }
+    }
+
+    #[test]
+    fn a_mapped_ipv4_client_is_judged_by_its_ipv4_address() {
+        for (client, may) in [
+            ("127.0.0.1", true),
+            ("::ffff:127.9.9.9", true),
+            ("2001:db8::1", true),
+            ("192.0.2.1", false),
+            ("::ffff:192.0.2.1", false),
+            ("::1", false),
+        ] {
+            assert_eq!(
+                rules().may_relay(client.parse().expect(client)),
+                may,
+                "{client}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_stranger_reaches_only_our_domains() {
+        for (recipient, taken) in [
+            ("u@local.test", true),
+            ("u@LOCAL.Test", true),
+            ("u@a.sub.test", true),
+            ("u@a.b.Sub.test", true),
+            ("u@sub.test", false),
+            ("u@xsub.test", false),
+            ("u@a.local.test", false),
+            ("u@notlocal.test", false),
+            ("u@dest.test", false),
+            ("u@[127.0.0.1]", false),
+            ("u%dest.test@local.test", true),
+            ("u@bücher.sub.test", true),
+            ("u@ü.test", false),
+        ] {
+            let mailbox: Mailbox = recipient.parse().expect(recipient);
+            let verdict = rules().judge_recipient(false, &mailbox);
+            assert_eq!(verdict.is_ok(), taken, "{recipient}");
+            assert!(rules().judge_recipient(true, &mailbox).is_ok());
+        }
+    }
+
+    #[test]
+    fn bad_senders_are_matched_whole_and_in_any_case() {
+        for (sender, bad) in [
+            ("spammer@spam.test", true),
+            ("SPAMMER@Spam.test", true),
+            ("other@spam.test", false),
+            ("any@BAD.test", true),
+            ("any@sub.bad.test", false),
+            ("", false),
+        ] {
+            let path: ReversePath = sender.parse().expect(sender);
+            assert_eq!(rules().judge_sender(&path).is_err(), bad, "{sender}");
+        }
+    }
+
+    #[test]
+    fn postmaster_is_ours_without_a_domain_or_at_our_name() {
+        for (recipient, ours) in [
+            ("Postmaster", true),
+            ("postMASTER@Relay.test", true),
+            ("postmaster@other.test", false),
+            ("user@relay.test", false),
+        ] {
+            let path: ForwardPath = recipient.parse().expect(recipient);
+            assert_eq!(is_our_postmaster(&path, "relay.test"), ours, "{recipient}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_patterns() {
+        for text in ["", ".", "a b", "*.example.org", "user@host", "[192.0.2.1]"] {
+            assert!(text.parse::<DomainPattern>().is_err(), "{text:?}");
+        }
+        for text in ["", "@", "user", "user@", "@a b", "a@b@c"] {
+            assert!(text.parse::<SenderPattern>().is_err(), "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,93 @@
+//! How many sessions are open, in all and per client.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use relay_smtp::Reply;
+use relay_smtp::server::replies;
+
+use crate::config::Limits;
+
+/// The sessions that are open now.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    all: usize,
+    by_client: HashMap<IpAddr, usize>,
+}
+
+/// A session's place; given back when dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    slots: Arc<Slots>,
+    client: IpAddr,
+}
+
+impl Slots {
+    /// A place for this client, or why there is none.
+    pub(crate) fn take(self: &Arc<Self>, client: IpAddr, limits: &Limits) -> Result<Slot, Reply> {
+        let mut open = self.lock();
+        if open.all >= limits.connections {
+            return Err(replies::too_many_sessions());
+        }
+        let of_client = open.by_client.get(&client).copied().unwrap_or(0);
+        if of_client >= limits.connections_per_client {
+            return Err(replies::too_many_of_client());
+        }
+        open.all += 1;
+        open.by_client.insert(client, of_client + 1);
+        let slots = Arc::clone(self);
+        Ok(Slot { slots, client })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut open = self.slots.lock();
+        open.all -= 1;
+        if let Entry::Occupied(mut of_client) = open.by_client.entry(self.client) {
+            *of_client.get_mut() -= 1;
+            if *of_client.get() == 0 {
+                of_client.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_counted_in_all_and_per_client_and_come_back() {
+        let slots = Arc::new(Slots::default());
+        let limits = Limits {
+            connections: 3,
+            connections_per_client: 2,
+            ..Limits::default()
+        };
+        let client = |last| IpAddr::from([127, 0, 0, last]);
+        let take = |last| slots.take(client(last), &limits);
+
+        let first = take(1).expect("a free place");
+        let _second = take(1).expect("a free place");
+        assert_eq!(take(1).err(), Some(replies::too_many_of_client()));
+        let other = take(2).expect("a free place");
+        assert_eq!(take(3).err(), Some(replies::too_many_sessions()));
+
+        drop(other);
+        drop(first);
+        assert!(take(1).is_ok());
+        assert_eq!(slots.lock().by_client.len(), 1, "no trace of who has left");
+    }
+}
