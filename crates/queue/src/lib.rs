@@ -1,14 +1,65 @@
 //! The durable message store (qmail-queue).
 //!
-//! [`store::QueueStore`] is the whole contract. [`store::QueueStore::commit`] returns once the
-//! message would survive power loss; nothing outside this crate touches sled or the spool.
+//! [`QueueStore`] is the whole contract. [`QueueStore::commit`] returns once the message would
+//! survive power loss; nothing outside this crate touches sled or the spool.
+//!
+//! # The legal states of a message on disk
+//!
+//! | state | body file | record | meaning | who leaves it |
+//! |---|---|---|---|---|
+//! | S0 | – | – | no message | [`QueueStore::commit`] |
+//! | S1 | maybe | – | coming in, or going out | commit; settle; the sweep at the start deletes the file |
+//! | S2 | as the record says | yes | **queued** | [`QueueStore::settle`] |
+//! | other | | | damaged | set aside under `corrupt/`, logged, counted; never a panic, never in the way of a start |
+//!
+//! The only instant that matters is the one at which the record becomes durable. Before it, the
+//! body file has been written and synced, and so has the directory that names it; behind it comes
+//! the client's `250`. Leaving goes the other way: the record's removal becomes durable first, then
+//! the body file is unlinked. A crash at any point leaves S0, S1 or S2.
+//!
+//! # The layout of `state_dir`
+//!
+//! | path | what |
+//! |---|---|
+//! | `lock` | held by the relayd that owns the directory |
+//! | `queue/` | sled: per message a *record* (envelope and state of each recipient) and, for a small message, its *content* |
+//! | `mess/ID` | the body of a larger message, behind it the head if that is large too |
+//! | `corrupt/` | what was damaged, for a person to look at |
+//!
+//! # The commit
+//!
+//! One thread, the *committer*, is the only writer of the database. It takes all operations that
+//! wait, applies them as one sled batch (which is atomic across a crash), has sled flush, then
+//! calls `fdatasync` on a handle of its own of sled's `db` file, and only then answers. sled's flush
+//! alone is `sync_file_range` on Linux, which writes no metadata and does not reach through the
+//! disk's cache: after a power cut everything flushed that way may be gone.
+//!
+//! What an error leaves behind is not known: a failed fsync must not be repeated, for the kernel may
+//! have dropped the pages. So after an error every waiting operation is answered with it, the
+//! database is closed and opened anew, and messages whose commit was answered with an error are
+//! removed if they turn out to have reached the disk.
 
+mod claims;
+pub mod committer;
 pub mod error;
+pub mod faulty;
 pub mod id;
+pub mod memory;
 pub mod message;
+mod record;
+mod room;
+pub mod sled_store;
+mod spool;
 pub mod store;
+mod sweep;
 
 pub use error::StoreError;
+pub use faulty::FaultyStore;
 pub use id::QueueId;
-pub use message::{Body, Content, Envelope, Message, NewMessage, Recipient, RecipientState};
+pub use memory::MemoryStore;
+pub use message::{
+    Body, Content, Envelope, Message, NewMessage, Origin, Recipient, RecipientChange,
+    RecipientState,
+};
+pub use sled_store::{SledStore, StoreConfig};
 pub use store::{Claim, QueueStore, Settlement, Spool};

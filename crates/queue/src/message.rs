@@ -22,11 +22,25 @@ pub struct Envelope {
     pub utf8: bool,
 }
 
+/// Who made a message. A bounce that fails must be told from a client's own message with the null
+/// sender: the first goes to the postmaster once, the second is discarded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// Taken in from a client.
+    Client,
+    /// Our report to a sender.
+    Bounce,
+    /// Our report to the postmaster that a bounce failed; it never makes another.
+    DoubleBounce,
+}
+
 /// A message about to enter the queue without passing through a [`crate::Spool`]: a bounce.
 #[derive(Debug, Clone)]
 pub struct NewMessage {
     /// Its name, from [`crate::QueueStore::next_id`]: it stands in its own Received header.
     pub id: QueueId,
+    /// Which kind of report it is.
+    pub origin: Origin,
     /// Whom from, whom to.
     pub envelope: Envelope,
     /// When it entered.
@@ -83,6 +97,8 @@ pub struct Message {
     pub id: QueueId,
     /// When it was accepted.
     pub arrived: SystemTime,
+    /// Who made it.
+    pub origin: Origin,
     /// MAIL FROM.
     pub sender: ReversePath,
     /// RCPT TO, with the state of each.
@@ -95,6 +111,74 @@ pub struct Message {
     pub size: u64,
     /// Set aside by the operator: not to be tried until released.
     pub held: bool,
+}
+
+impl Message {
+    /// A message that nothing has been done for yet.
+    pub fn new(
+        id: QueueId,
+        arrived: SystemTime,
+        origin: Origin,
+        envelope: Envelope,
+        size: u64,
+    ) -> Self {
+        let fresh = |address| Recipient {
+            address,
+            state: RecipientState::Queued,
+            attempts: 0,
+            last: None,
+        };
+        Self {
+            id,
+            arrived,
+            origin,
+            sender: envelope.sender,
+            recipients: envelope.recipients.into_iter().map(fresh).collect(),
+            eight_bit: envelope.eight_bit,
+            utf8: envelope.utf8,
+            size,
+            held: false,
+        }
+    }
+
+    /// Whether no attempt has been made for any recipient.
+    pub fn is_fresh(&self) -> bool {
+        self.recipients
+            .iter()
+            .all(|recipient| recipient.attempts == 0)
+    }
+
+    /// Whether nothing is left to do, so that the message leaves the queue.
+    pub fn is_settled(&self) -> bool {
+        self.recipients
+            .iter()
+            .all(|recipient| recipient.state.is_settled())
+    }
+
+    /// Records what an attempt changed. An index beyond the recipients changes nothing.
+    pub fn apply(&mut self, changes: Vec<RecipientChange>) {
+        for change in changes {
+            let Some(recipient) = self.recipients.get_mut(change.index) else {
+                continue;
+            };
+            recipient.state = change.state;
+            if change.attempt.is_some() {
+                recipient.attempts = recipient.attempts.saturating_add(1);
+                recipient.last = change.attempt;
+            }
+        }
+    }
+}
+
+/// What became of one recipient.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipientChange {
+    /// Its place in [`Message::recipients`].
+    pub index: usize,
+    /// Where it stands now.
+    pub state: RecipientState,
+    /// If an attempt was made: when it ended and how. It counts as one more attempt.
+    pub attempt: Option<(SystemTime, Outcome)>,
 }
 
 /// The bytes of a message; on the wire head, then body. CRLF line ends, no dot-stuffing.

@@ -8,11 +8,10 @@ use std::future::Future;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use relay_smtp::Outcome;
 
 use crate::error::StoreError;
 use crate::id::QueueId;
-use crate::message::{Content, Envelope, Message, NewMessage, RecipientState};
+use crate::message::{Content, Envelope, Message, NewMessage, RecipientChange};
 
 /// The right to work on one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,9 +25,8 @@ pub struct Claim {
 /// What an attempt changed, recorded in one atomic batch.
 #[derive(Debug, Clone, Default)]
 pub struct Settlement {
-    /// By index of the recipient: its new state and, if an attempt was made, its outcome and when
-    /// it ended (which counts as one more attempt).
-    pub recipients: Vec<(usize, RecipientState, Option<(SystemTime, Outcome)>)>,
+    /// What became of which recipient.
+    pub recipients: Vec<RecipientChange>,
     /// Messages that enter the queue in the same batch: the bounce.
     pub bounces: Vec<NewMessage>,
 }

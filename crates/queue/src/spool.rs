@@ -1,0 +1,222 @@
+//! A message coming in: small ones stay in memory, larger ones are written to `mess/ID`.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::mem;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::task;
+
+use crate::error::StoreError;
+use crate::id::QueueId;
+use crate::record::{Layout, Place};
+use crate::room::Room;
+use crate::store::Spool;
+
+/// Octets gathered before they go to the file: enough that system calls do not count, little
+/// enough that a thousand sessions fit in memory.
+const CHUNK: usize = 64 * 1024;
+
+/// A head up to this size is kept in the database, where values must stay small.
+const SMALL_HEAD: usize = 2 * 1024;
+
+/// What a spool needs to know of its store.
+#[derive(Debug)]
+pub(crate) struct SpoolConfig {
+    pub(crate) mess: PathBuf,
+    pub(crate) room: Room,
+    pub(crate) inline_body: usize,
+}
+
+/// A message coming in. Dropped before its commit it removes its file.
+#[derive(Debug)]
+pub struct SledSpool {
+    id: QueueId,
+    config: Arc<SpoolConfig>,
+    buffer: Vec<u8>,
+    written: u64,
+    checksum: crc32fast::Hasher,
+    file: Option<BodyFile>,
+}
+
+/// A file in `mess/` that nobody else refers to yet: removed when dropped, unless it is kept.
+#[derive(Debug)]
+pub(crate) struct BodyFile {
+    path: PathBuf,
+    file: File,
+    is_kept: bool,
+}
+
+/// A message whose bytes are as durable as they can be without a record.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    pub(crate) layout: Layout,
+    /// What goes into the database under the content key; empty for [`Place::WholeFile`].
+    pub(crate) content: Vec<u8>,
+    pub(crate) file: Option<BodyFile>,
+}
+
+impl SledSpool {
+    pub(crate) fn new(id: QueueId, config: Arc<SpoolConfig>) -> Self {
+        Self {
+            id,
+            config,
+            buffer: Vec::new(),
+            written: 0,
+            checksum: crc32fast::Hasher::new(),
+            file: None,
+        }
+    }
+
+    /// Hands the gathered octets to the file, which is made with the first ones.
+    async fn write_out(&mut self) -> Result<(), StoreError> {
+        self.config.room.check(self.buffer.len() as u64)?;
+        let buffer = mem::take(&mut self.buffer);
+        let path = self.config.mess.join(self.id.to_string());
+        let file = self.file.take();
+        let (file, mut buffer) = run_blocking(move || {
+            let mut body = match file {
+                Some(body) => body,
+                None => BodyFile::create(path)?,
+            };
+            body.write(&buffer)?;
+            Ok((body, buffer))
+        })
+        .await?;
+        self.file = Some(file);
+        self.written += buffer.len() as u64;
+        buffer.clear();
+        self.buffer = buffer;
+        Ok(())
+    }
+
+    /// Puts the head with the body and syncs the file, if there is one. The directory is the
+    /// committer's to sync, once for many files.
+    pub(crate) async fn prepare(mut self, head: &[u8]) -> Result<Prepared, StoreError> {
+        let body = self.written + self.buffer.len() as u64;
+        self.checksum.update(head);
+        let layout = |place, checksum| Layout {
+            place,
+            head: head.len() as u64,
+            body,
+            checksum,
+        };
+        let needs_file = self.file.is_some() || head.len() > SMALL_HEAD;
+        if !needs_file {
+            let mut content = Vec::with_capacity(head.len() + self.buffer.len());
+            content.extend_from_slice(head);
+            content.extend_from_slice(&self.buffer);
+            return Ok(Prepared {
+                layout: layout(Place::Database, self.checksum.finalize()),
+                content,
+                file: None,
+            });
+        }
+        let (place, content) = if head.len() > SMALL_HEAD {
+            self.buffer.extend_from_slice(head);
+            (Place::WholeFile, Vec::new())
+        } else {
+            (Place::BodyFile, head.to_vec())
+        };
+        self.write_out().await?;
+        let file = self.file.take();
+        let file = run_blocking(move || {
+            if let Some(body) = &file {
+                body.sync()?;
+            }
+            Ok(file)
+        })
+        .await?;
+        Ok(Prepared {
+            layout: layout(place, self.checksum.finalize()),
+            content,
+            file,
+        })
+    }
+}
+
+impl Spool for SledSpool {
+    fn id(&self) -> QueueId {
+        self.id
+    }
+
+    async fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.checksum.update(bytes);
+        let mut rest = bytes;
+        loop {
+            let bound = match self.file {
+                None => self.config.inline_body.min(CHUNK),
+                Some(_) => CHUNK,
+            };
+            if self.buffer.len() + rest.len() <= bound {
+                self.buffer.extend_from_slice(rest);
+                return Ok(());
+            }
+            let (now, later) =
+                rest.split_at(rest.len().min(CHUNK.saturating_sub(self.buffer.len())));
+            self.buffer.extend_from_slice(now);
+            rest = later;
+            self.write_out().await?;
+        }
+    }
+}
+
+impl BodyFile {
+    fn create(path: PathBuf) -> Result<Self, StoreError> {
+        let opened = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path);
+        let file = opened.map_err(|source| io_error("making the body file", &path, source))?;
+        Ok(Self {
+            path,
+            file,
+            is_kept: false,
+        })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        let written = self.file.write_all(bytes);
+        written.map_err(|source| io_error("writing the body file", &self.path, source))
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let synced = self.file.sync_data();
+        synced.map_err(|source| io_error("syncing the body file", &self.path, source))
+    }
+
+    /// A record refers to it now.
+    pub(crate) fn keep(mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for BodyFile {
+    fn drop(&mut self) {
+        if !self.is_kept {
+            // What cannot be removed now, the sweep at the next start removes (state S1).
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+pub(crate) fn io_error(doing: &str, path: &Path, source: io::Error) -> StoreError {
+    StoreError::Io {
+        doing: format!("{doing} {}", path.display()),
+        source,
+    }
+}
+
+/// Runs `work` where waiting for the disk holds nobody up.
+pub(crate) async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    task::spawn_blocking(work).await.unwrap_or_else(|_| {
+        Err(StoreError::Closed {
+            reason: "the relay is going down".into(),
+        })
+    })
+}
