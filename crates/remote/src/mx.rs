@@ -1,0 +1,251 @@
+//! Which hosts take mail for a domain, in the order to try them (RFC 5321 §5.1).
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+
+use crate::classify::Finding;
+use crate::config::{Config, IpFamily};
+use crate::dns::{Dns, LookupError, MxRecord};
+
+/// The most exchangers of one domain that are looked at.
+const MAX_EXCHANGERS: usize = 20;
+/// The most addresses of one host that are tried.
+const MAX_ADDRESSES: usize = 10;
+
+/// A host and where it can be reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    pub(crate) host: String,
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+/// The exchangers of a domain that are left to try: best preference last.
+#[derive(Debug)]
+pub(crate) struct Exchangers {
+    domain: String,
+    groups: Vec<Vec<String>>,
+}
+
+impl Exchangers {
+    /// Looks them up. Equal preferences are shuffled, so that they share the load.
+    pub(crate) async fn of(dns: &Dns, domain: &str) -> Result<Self, Finding> {
+        let records = match dns.mx(domain).await {
+            Ok(records) => records,
+            // RFC 5321 §5.1: without MX the domain is its own exchanger.
+            Err(LookupError::NoRecords) => vec![MxRecord {
+                preference: 0,
+                host: domain.to_owned(),
+            }],
+            Err(error) => return Err(error.into_finding(domain)),
+        };
+        let usable: Vec<_> = records.into_iter().filter(|r| !r.host.is_empty()).collect();
+        if usable.is_empty() {
+            return Err(Finding::NullMx(domain.to_owned()));
+        }
+        Ok(Self {
+            domain: domain.to_owned(),
+            groups: by_preference(usable),
+        })
+    }
+
+    /// The next preference's hosts, or why a host cannot be used. `None` when all have been had.
+    ///
+    /// A host that is ourselves ends the list, its equals included: what is behind it would only
+    /// send the mail back to us (RFC 5321 §5.1).
+    pub(crate) async fn next(
+        &mut self,
+        dns: &Arc<Dns>,
+        config: &Config,
+    ) -> Option<Vec<Result<Target, Finding>>> {
+        let hosts = self.groups.pop()?;
+        if hosts.iter().any(|host| config.is_own_name(host)) {
+            return Some(self.ourselves());
+        }
+        let found = resolve_all(dns, &hosts, config.ip).await;
+        let is_own = |ip: &IpAddr| config.is_own_address(SocketAddr::new(*ip, config.port));
+        if found.iter().flatten().flatten().any(is_own) {
+            return Some(self.ourselves());
+        }
+        let targets = hosts.into_iter().zip(found);
+        Some(
+            targets
+                .map(|(host, found)| target(host, found, config))
+                .collect(),
+        )
+    }
+
+    fn ourselves(&mut self) -> Vec<Result<Target, Finding>> {
+        self.groups.clear();
+        vec![Err(Finding::Loop(self.domain.clone()))]
+    }
+}
+
+/// An address literal in place of a domain.
+pub(crate) fn literal(address: IpAddr, config: &Config) -> Result<Target, Finding> {
+    if config.is_own_address(SocketAddr::new(address, config.port)) {
+        return Err(Finding::Loop(format!("[{address}]")));
+    }
+    target(address.to_string(), Ok(vec![address]), config)
+}
+
+/// A smarthost: found by its address records alone, and whatever they say, it is the operator's
+/// will.
+pub(crate) async fn smarthost(
+    dns: &Dns,
+    host: &str,
+    port: u16,
+    family: IpFamily,
+) -> Result<Target, Finding> {
+    match dns.addresses(host, family).await {
+        Ok(addresses) => Ok(Target {
+            host: host.to_owned(),
+            addresses: in_turn(addresses, port),
+        }),
+        Err(error) => Err(error.into_finding(host)),
+    }
+}
+
+impl LookupError {
+    fn into_finding(self, name: &str) -> Finding {
+        let name = name.to_owned();
+        match self {
+            Self::NoSuchName => Finding::NoSuchName(name),
+            Self::NoRecords => Finding::NoAddress(name),
+            Self::Unavailable(why) => Finding::DnsUnavailable(name, why),
+        }
+    }
+}
+
+/// Groups of equal preference, the lowest last; each group in random order.
+fn by_preference(mut records: Vec<MxRecord>) -> Vec<Vec<String>> {
+    fastrand::shuffle(&mut records);
+    records.sort_by_key(|r| r.preference);
+    records.truncate(MAX_EXCHANGERS);
+    let groups = records.chunk_by(|a, b| a.preference == b.preference);
+    let mut groups: Vec<Vec<String>> = groups
+        .map(|group| group.iter().map(|r| r.host.clone()).collect())
+        .collect();
+    groups.reverse();
+    groups
+}
+
+/// The addresses of each host, asked for at the same time.
+async fn resolve_all(
+    dns: &Arc<Dns>,
+    hosts: &[String],
+    family: IpFamily,
+) -> Vec<Result<Vec<IpAddr>, LookupError>> {
+    if let [host] = hosts {
+        return vec![dns.addresses(host, family).await];
+    }
+    let mut lookups = JoinSet::new();
+    for (i, host) in hosts.iter().cloned().enumerate() {
+        let dns = Arc::clone(dns);
+        lookups.spawn(async move { (i, dns.addresses(&host, family).await) });
+    }
+    let lost = || {
+        Err(LookupError::Unavailable(
+            "the lookup was dropped".to_owned(),
+        ))
+    };
+    let mut found: Vec<_> = hosts.iter().map(|_| lost()).collect();
+    while let Some(done) = lookups.join_next().await {
+        if let Ok((i, addresses)) = done {
+            found[i] = addresses;
+        }
+    }
+    found
+}
+
+fn target(
+    host: String,
+    found: Result<Vec<IpAddr>, LookupError>,
+    config: &Config,
+) -> Result<Target, Finding> {
+    let addresses = match found {
+        Ok(addresses) => addresses,
+        // An MX that does not exist says nothing of the domain: it has no address (RFC 5321 §5.1).
+        Err(LookupError::NoSuchName | LookupError::NoRecords) => {
+            return Err(Finding::NoAddress(host));
+        }
+        Err(error) => return Err(error.into_finding(&host)),
+    };
+    let allowed: Vec<_> = addresses
+        .into_iter()
+        .filter(|a| !config.refuses(*a))
+        .collect();
+    if allowed.is_empty() {
+        return Err(Finding::AddressRefused(host));
+    }
+    Ok(Target {
+        host,
+        addresses: in_turn(allowed, config.port),
+    })
+}
+
+/// Shuffled within each family; IPv6 and IPv4 in turn, so that a family that leads nowhere costs no
+/// more than every other try.
+fn in_turn(mut addresses: Vec<IpAddr>, port: u16) -> Vec<SocketAddr> {
+    fastrand::shuffle(&mut addresses);
+    let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
+    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
+    let mut mixed = Vec::new();
+    loop {
+        let before = mixed.len();
+        mixed.extend(v6.next());
+        mixed.extend(v4.next());
+        if mixed.len() == before {
+            break;
+        }
+    }
+    mixed.truncate(MAX_ADDRESSES);
+    mixed
+        .into_iter()
+        .map(|ip| SocketAddr::new(ip, port))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lowest_preference_first_and_equals_in_any_order() {
+        let record = |preference, host: &str| MxRecord {
+            preference,
+            host: host.to_owned(),
+        };
+        let records = || {
+            vec![
+                record(20, "c"),
+                record(10, "a"),
+                record(30, "d"),
+                record(10, "b"),
+            ]
+        };
+        let mut firsts = std::collections::HashSet::new();
+        for _ in 0..100 {
+            let mut groups = by_preference(records());
+            let best = groups.pop().expect("a group");
+            assert_eq!(best.len(), 2);
+            firsts.insert(best[0].clone());
+            assert_eq!(groups, [["d"], ["c"]]);
+        }
+        assert_eq!(
+            firsts.len(),
+            2,
+            "100 shuffles of two never change the order"
+        );
+    }
+
+    #[test]
+    fn families_take_turns() {
+        let addresses = ["192.0.2.1", "2001:db8::1", "192.0.2.2", "192.0.2.3"];
+        let addresses = addresses.map(|a| a.parse().expect("an address"));
+        let mixed = in_turn(addresses.into(), 25);
+        let kinds: Vec<_> = mixed.iter().map(SocketAddr::is_ipv6).collect();
+        assert_eq!(kinds, [true, false, false, false]);
+    }
+}
