@@ -159,12 +159,13 @@ impl BodyDecoder {
     }
 
     fn put(&mut self, octets: &[u8], out: &mut Vec<u8>) {
+        let fits = octets.len().min(self.line_limit.saturating_sub(self.line));
         self.line = self.line.saturating_add(octets.len());
-        if self.line > self.line_limit {
-            self.violate(Violation::LineTooLong);
-        }
         if self.violation.is_none() {
-            out.extend_from_slice(octets);
+            out.extend_from_slice(&octets[..fits]);
+        }
+        if fits < octets.len() {
+            self.violate(Violation::LineTooLong);
         }
     }
 
@@ -264,7 +265,7 @@ mod tests {
         let (out, _, ended, violation) = decode(BareNewline::Refuse, &long);
         assert_eq!(
             (out.len(), ended, violation),
-            (0, true, Some(Violation::LineTooLong))
+            (LIMIT, true, Some(Violation::LineTooLong))
         );
         let fits = [&[b'x'; LIMIT][..], b"\r\n.\r\n"].concat();
         assert_eq!(decode(BareNewline::Refuse, &fits).3, None);

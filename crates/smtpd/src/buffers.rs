@@ -89,7 +89,9 @@ mod tests {
     fn a_rush_does_not_keep_its_memory() {
         let pool = BufferPool::default();
         let rush: Vec<_> = (0..10 * KEPT).map(|_| pool.take()).collect();
-        rush.into_iter().for_each(|buffer| pool.give_back(buffer));
+        for buffer in rush {
+            pool.give_back(buffer);
+        }
         assert_eq!(pool.lock().len(), KEPT);
     }
 }

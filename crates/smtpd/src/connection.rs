@@ -308,3 +308,6 @@ fn store_reply(error: &StoreError) -> Reply {
         | StoreError::Closed { .. } => replies::store_failed(),
     }
 }
+
+#[cfg(test)]
+mod tests;

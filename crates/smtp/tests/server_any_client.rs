@@ -1,0 +1,143 @@
+//! Whatever a client sends and however it is cut: the same output and events, in bounded memory.
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+use relay_smtp::server::{Event, Limits, ServerSession, Settings, replies};
+
+const LIMITS: Limits = Limits {
+    message_size: 400,
+    header_size: 120,
+    line_length: 100,
+    recipients: 3,
+    hops: 2,
+    errors: 5,
+    command_timeout: std::time::Duration::from_mins(5),
+    bare_newline: relay_smtp::body::BareNewline::Refuse,
+};
+
+fn session() -> ServerSession {
+    let settings = Settings {
+        hostname: "relay.test".into(),
+        limits: LIMITS,
+    };
+    ServerSession::new(settings, Instant::now())
+}
+
+/// Plays all of `input` in pieces; the events without those that depend on the pieces, each
+/// message with its content, and the output.
+fn play(input: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<String>, Vec<u8>) {
+    let mut session = session();
+    let (mut message, mut content) = (Vec::new(), Vec::new());
+    let (mut events, mut output) = (Vec::new(), Vec::new());
+    let mut rest = input;
+    loop {
+        let (mut now, later) = rest.split_at(piece().min(rest.len()));
+        rest = later;
+        loop {
+            let step = session.handle(now, &mut message, Instant::now());
+            now = &now[step.consumed..];
+            assert!(message.len() <= LIMITS.header_size + input.len());
+            let Some(event) = step.event else { break };
+            match event {
+                Event::Mail(request) => {
+                    events.push(format!("{request:?}"));
+                    session.accept_sender(request);
+                }
+                Event::Rcpt(recipient) if recipient.as_str().starts_with('x') => {
+                    session.refuse(&replies::no_gateway());
+                }
+                Event::Rcpt(recipient) => session.accept_recipient(recipient),
+                Event::Data => session.accept_message(),
+                Event::Content => content.append(&mut message),
+                Event::MessageEnd(transaction) => {
+                    content.append(&mut message);
+                    let whole = std::mem::take(&mut content);
+                    assert!(whole.len() as u64 <= LIMITS.message_size);
+                    events.push(format!("{transaction:?} {}", whole.escape_ascii()));
+                    session.finish_message(&replies::queued(&"ID"), Instant::now());
+                }
+                Event::Refused(refusal) => {
+                    content.clear();
+                    events.push(format!("{refusal:?}"));
+                }
+                Event::Flush => output.extend(session.take_output()),
+                Event::Close => {
+                    output.extend(session.take_output());
+                    return (events, output);
+                }
+            }
+        }
+        assert!(
+            now.is_empty(),
+            "the session asks for more only when it has used up all"
+        );
+        output.extend(session.take_output());
+        if rest.is_empty() {
+            return (events, output);
+        }
+    }
+}
+
+/// What clients send, and what they should not.
+fn fragment() -> impl Strategy<Value = Vec<u8>> {
+    let known: Vec<&[u8]> = vec![
+        b"EHLO c.test\r\n",
+        b"HELO c.test\r\n",
+        b"MAIL FROM:<a@b.test>\r\n",
+        b"MAIL FROM:<> SIZE=10 BODY=8BITMIME\r\n",
+        b"RCPT TO:<u@d.test>\r\n",
+        b"RCPT TO:<x@d.test>\r\n",
+        b"DATA\r\n",
+        b"Subject: t\r\n",
+        b"Received: a\r\n",
+        b"\r\n",
+        b"..dots\r\n",
+        b".\r\n",
+        b"\r\n.\r\n",
+        b"\n.\n",
+        b"\n",
+        b"\r",
+        b"\0",
+        b"RSET\r\n",
+        b"NOOP\r\n",
+        b"STARTTLS\r\n",
+    ];
+    prop_oneof![
+        20 => prop::sample::select(known).prop_map(<[u8]>::to_vec),
+        2 => prop::collection::vec(any::<u8>(), 0..40),
+        1 => (1..700usize).prop_map(|length| vec![b'x'; length]),
+        // Straight to where most can go wrong.
+        4 => Just(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@d.test>\r\nDATA\r\n".to_vec()),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn any_input_gives_the_same_however_it_is_cut(
+        fragments in prop::collection::vec(fragment(), 0..40),
+        pieces in prop::collection::vec(1..60usize, 1..20),
+    ) {
+        let input = fragments.concat();
+        let whole = play(&input, || input.len());
+        prop_assert_eq!(&play(&input, || 1), &whole);
+        let mut pieces = pieces.iter().cycle();
+        prop_assert_eq!(&play(&input, || *pieces.next().expect("endless")), &whole);
+    }
+}
+
+#[test]
+fn replies_do_not_gather_without_bound() {
+    let mut session = session();
+    let flood = b"HELP\r\n".repeat(100_000);
+    let mut rest = flood.as_slice();
+    let mut flushes = 0;
+    while !rest.is_empty() {
+        let step = session.handle(rest, &mut Vec::new(), Instant::now());
+        rest = &rest[step.consumed..];
+        let gathered = session.take_output().len();
+        assert!(gathered < 20_000, "{gathered} octets");
+        flushes += usize::from(step.event == Some(Event::Flush));
+    }
+    assert!(flushes > 100);
+}

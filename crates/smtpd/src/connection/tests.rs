@@ -1,0 +1,200 @@
+//! A connection over a pipe, under a clock that runs as fast as it can.
+
+use std::task::ready;
+
+use relay_queue::MemoryStore;
+use tokio::io::{DuplexStream, duplex};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::*;
+use crate::config::Limits;
+use crate::relay::RelayRules;
+
+/// A pipe that reports each write.
+struct Reporting {
+    pipe: DuplexStream,
+    writes: mpsc::UnboundedSender<String>,
+}
+
+impl AsyncRead for Reporting {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Reporting {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.pipe).poll_write(context, octets))?;
+        let text = String::from_utf8_lossy(&octets[..written]).into_owned();
+        // The test may have seen enough.
+        let _ = self.writes.send(text);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_flush(context)
+    }
+
+    fn poll_shutdown(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.pipe).poll_shutdown(context)
+    }
+}
+
+/// The client's end, the server's writes, and the session.
+struct World {
+    client: DuplexStream,
+    writes: mpsc::UnboundedReceiver<String>,
+    shared: Arc<Shared<MemoryStore>>,
+    session: JoinHandle<()>,
+}
+
+fn start() -> World {
+    let config = Config {
+        hostname: "relay.test".into(),
+        postmaster: "ann@relay.test".parse().expect("an address"),
+        relay: RelayRules {
+            networks: vec!["192.0.2.1/32".parse().expect("a network")],
+            ..RelayRules::default()
+        },
+        limits: Limits::default(),
+    };
+    let shared = Arc::new(Shared {
+        store: Arc::new(MemoryStore::new()),
+        accepted: Arc::new(|_| {}),
+        buffers: BufferPool::default(),
+        stopping: CancellationToken::new(),
+    });
+    let (client, pipe) = duplex(1024 * 1024);
+    let (sender, writes) = mpsc::unbounded_channel();
+    let stream = Reporting {
+        pipe,
+        writes: sender,
+    };
+    let from = IpAddr::from([192, 0, 2, 1]);
+    let connection = Connection::new(Arc::clone(&shared), Arc::new(config), from, stream);
+    World {
+        client,
+        writes,
+        shared,
+        session: tokio::spawn(connection.run()),
+    }
+}
+
+impl World {
+    async fn send(&mut self, octets: &[u8]) {
+        self.client
+            .write_all(octets)
+            .await
+            .expect("room in the pipe");
+    }
+
+    /// The next write of the server; `None` when the session is over.
+    async fn write(&mut self) -> Option<String> {
+        self.writes.recv().await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_replies_to_a_group_go_out_in_one_write() {
+    let mut world = start();
+    assert_eq!(
+        world.write().await.as_deref(),
+        Some("220 relay.test ESMTP\r\n")
+    );
+    world
+        .send(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@d.test>\r\nDATA\r\n")
+        .await;
+    let group = "250 relay.test\r\n250 2.1.0 ok\r\n250 2.1.5 ok\r\n354 go ahead\r\n";
+    assert_eq!(world.write().await.as_deref(), Some(group));
+    world
+        .send(b"Subject: t\r\n\r\nhello\r\n.\r\nNOOP\r\nQUIT\r\n")
+        .await;
+    let group = world.write().await.expect("a write");
+    let codes: Vec<_> = group.lines().map(|line| &line[..3]).collect();
+    assert_eq!(codes, ["250", "250", "221"], "{group}");
+    assert_eq!(world.write().await, None);
+    assert_eq!(world.shared.store.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_told_and_let_go_after_its_time() {
+    let mut world = start();
+    world.write().await.expect("the greeting");
+    let begin = clock::now();
+    assert_eq!(
+        world.write().await.as_deref(),
+        Some("421 4.4.2 timeout (#4.4.2)\r\n")
+    );
+    assert_eq!(begin.elapsed().as_secs(), 300);
+    assert_eq!(world.write().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn octets_that_are_no_command_buy_no_time() {
+    let mut world = start();
+    world.write().await.expect("the greeting");
+    let begin = clock::now();
+    let told = loop {
+        tokio::select! {
+            write = world.writes.recv() => break write,
+            () = tokio::time::sleep(Duration::from_mins(1)) => {}
+        }
+        world.send(b"x").await;
+    };
+    assert_eq!(told.as_deref(), Some("421 4.4.2 timeout (#4.4.2)\r\n"));
+    assert_eq!(begin.elapsed().as_secs(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_session_holds_no_buffer() {
+    let mut world = start();
+    world.write().await.expect("the greeting");
+    world.send(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\n").await;
+    world.write().await.expect("replies");
+    world.send(b"RCPT").await;
+    // Under this clock the sleep ends only when the session waits for the rest.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(&world.shared.buffers.take()[..4], b"RCPT");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_vanishes_within_its_message_leaves_nothing() {
+    let mut world = start();
+    world
+        .send(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@d.test>\r\nDATA\r\nSubject: t\r\n\r\nhal")
+        .await;
+    drop(world.client);
+    world.session.await.expect("a clean end");
+    assert_eq!(world.shared.store.count(), 0);
+}
+
+#[test]
+fn a_full_disk_is_452_and_other_trouble_451() {
+    let full = StoreError::NoRoom { min_free: 1 };
+    assert_eq!(store_reply(&full), replies::no_room());
+    let closed = StoreError::Closed {
+        reason: String::new(),
+    };
+    assert_eq!(store_reply(&closed), replies::store_failed());
+}
+
+#[test]
+fn an_idle_connection_is_small() {
+    let size = size_of::<Connection<MemoryStore, tokio::net::TcpStream>>();
+    assert!(size <= 512, "{size} octets");
+}
