@@ -109,8 +109,9 @@ impl Finding {
         let (stage, status, about, then) = match self {
             Self::NoSuchName(_) => (Stage::Route, permanent(1, 2), Host, NextHost),
             Self::NullMx(_) => (Stage::Route, permanent(1, 10), Host, Stop),
-            Self::NoAddress(_) => (Stage::Route, permanent(4, 4), Host, NextHost),
-            Self::AddressRefused(_) => (Stage::Route, permanent(4, 4), Host, NextHost),
+            Self::NoAddress(_) | Self::AddressRefused(_) => {
+                (Stage::Route, permanent(4, 4), Host, NextHost)
+            }
             Self::Loop(_) => (Stage::Route, permanent(4, 6), Host, Stop),
             Self::DnsUnavailable(..) => (Stage::Route, transient(4, 3), Host, NextHost),
             Self::Untried => (Stage::Route, transient(3, 0), Mail, Stop),

@@ -1,0 +1,137 @@
+//! Connections that are used for more than one message.
+
+mod world;
+
+use std::time::Duration;
+
+use relay_smtp::Stage;
+use relay_testkit::{DEADLINE, FakeMx, Step};
+use world::{World, verdict};
+
+#[tokio::test]
+async fn messages_in_sequence_share_a_connection() {
+    let mx = FakeMx::start().await;
+    let world = World::with_mx(&mx).await;
+    for _ in 0..5 {
+        assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    }
+    assert_eq!((mx.messages().len(), mx.connections()), (5, 1));
+    let hellos = mx
+        .commands()
+        .iter()
+        .filter(|c| c.starts_with("EHLO"))
+        .count();
+    assert_eq!(hellos, 1);
+    assert!(!mx.commands().contains(&"RSET".to_owned()));
+}
+
+#[tokio::test]
+async fn a_failed_transaction_is_followed_by_rset() {
+    let mx = FakeMx::start().await;
+    mx.on_each("dot", ["554 5.6.0 spam", "250 ok"]);
+    let world = World::with_mx(&mx).await;
+    assert_eq!(verdict(&world.outcome().await), "failed 5.6.0");
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    assert_eq!(mx.connections(), 1);
+    assert!(mx.commands().contains(&"RSET".to_owned()));
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_the_peer_closed_is_no_failure() {
+    let mx = FakeMx::start().await;
+    mx.on_each(
+        "dot",
+        [Step::SayAndDrop("250 ok".to_owned()), Step::from("250 ok")],
+    );
+    let world = World::with_mx(&mx).await;
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    mx.wait("end of the connection", |mx| mx.open_connections() == 0)
+        .await;
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    assert_eq!((mx.messages().len(), mx.connections()), (2, 2));
+}
+
+#[tokio::test]
+async fn a_reused_connection_that_breaks_before_any_reply_is_dialled_again() {
+    for step in [
+        Step::Drop,
+        Step::from("421 4.4.2 idle too long"),
+        Step::SayAndDrop("421 4.4.2 idle too long".to_owned()),
+    ] {
+        let mx = FakeMx::start().await;
+        mx.on_each(
+            "mail",
+            [Step::from("250 ok"), step.clone(), Step::from("250 ok")],
+        );
+        let world = World::with_mx(&mx).await;
+        assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+        assert_eq!(
+            verdict(&world.outcome().await),
+            "delivered 2.0.0",
+            "{step:?}"
+        );
+        assert_eq!((mx.messages().len(), mx.connections()), (2, 2), "{step:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_same_on_a_new_connection_is_a_failure() {
+    let mx = FakeMx::start().await;
+    mx.on("mail", Step::Drop);
+    let world = World::with_mx(&mx).await;
+    let outcome = world.outcome().await;
+    assert_eq!(
+        (verdict(&outcome).as_str(), outcome.stage),
+        ("deferred 4.4.2", Stage::Mail)
+    );
+    assert_eq!(mx.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_peer_that_speaks_unasked_is_not_used_again() {
+    let mx = FakeMx::start().await;
+    mx.on_each("dot", ["250 ok\n250 and more", "250 ok"]);
+    let world = World::with_mx(&mx).await;
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    assert_eq!(mx.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_without_work_says_goodbye() {
+    let mx = FakeMx::start().await;
+    let world = World::with_mx(&mx).await;
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    assert_eq!(mx.open_connections(), 1, "it is kept for a while");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    tokio::time::timeout(DEADLINE, mx.wait_for_command("QUIT"))
+        .await
+        .expect("QUIT");
+    mx.wait("end of the connection", |mx| mx.open_connections() == 0)
+        .await;
+}
+
+#[tokio::test]
+async fn messages_at_the_same_time_have_connections_of_their_own() {
+    let mx = FakeMx::start().await;
+    let world = World::with_mx(&mx).await;
+    let (a, b, c) = tokio::join!(world.outcome(), world.outcome(), world.outcome());
+    for outcome in [a, b, c] {
+        assert_eq!(verdict(&outcome), "delivered 2.0.0");
+    }
+    assert_eq!(mx.messages().len(), 3);
+    assert!(mx.connections() <= 3);
+}
+
+#[tokio::test]
+async fn a_connection_to_somebody_elses_host_ends_after_a_hundred_messages() {
+    let mx = FakeMx::start().await;
+    let world = World::with_mx(&mx).await;
+    for _ in 0..101 {
+        assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    }
+    assert_eq!(mx.connections(), 2);
+    mx.wait_for_command("QUIT").await;
+}

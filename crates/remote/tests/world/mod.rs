@@ -1,0 +1,142 @@
+//! A small internet on loopback for the tests of deliveries.
+
+// Each test binary uses its own part of this.
+#![allow(dead_code)]
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use relay_remote::{Body, Config, Content, Job, Remote, Route};
+use relay_smtp::{Outcome, Verdict};
+use relay_testkit::{FakeDns, FakeMx};
+use tokio::sync::watch;
+
+pub const MESSAGE: &str = "Subject: t\r\n\r\nhello\r\n.dot\r\n";
+const TRACE: &str = "Received: by relay.test\r\n";
+
+/// What arrives when [`MESSAGE`] is sent.
+pub fn wire() -> Vec<u8> {
+    format!("{TRACE}{MESSAGE}").into_bytes()
+}
+
+pub struct World {
+    pub dns: FakeDns,
+    pub config: Config,
+    sender: watch::Sender<Arc<Config>>,
+    remote: Remote,
+}
+
+impl World {
+    /// Deliveries to `port` of whatever the DNS says.
+    pub async fn new(port: u16) -> Self {
+        let dns = FakeDns::start().await;
+        let config = Config {
+            hostname: "relay.test".to_owned(),
+            port,
+            connect_timeout: Duration::from_secs(5),
+            command_timeout: Duration::from_secs(5),
+            refuse_addresses: Vec::new(),
+            dns_servers: vec![dns.address()],
+            ..Config::default()
+        };
+        let (sender, receiver) = watch::channel(Arc::new(config.clone()));
+        Self {
+            dns,
+            config,
+            sender,
+            remote: Remote::new(receiver),
+        }
+    }
+
+    /// One MX host for dest.test at `mx`.
+    pub async fn with_mx(mx: &FakeMx) -> Self {
+        let world = Self::new(mx.address().port()).await;
+        world.dns.set("dest.test", "MX", &["10 mx.dest.test"]);
+        world
+            .dns
+            .set("mx.dest.test", "A", &[&mx.address().ip().to_string()]);
+        world
+    }
+
+    /// Everything through a smarthost at this address.
+    pub async fn with_smarthost(address: SocketAddr) -> Self {
+        let mut world = Self::new(1).await;
+        let host = address.ip().to_string();
+        world.reconfigure(|config| config.routes = vec![route("*", &host, address.port())]);
+        world
+    }
+
+    pub fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {
+        change(&mut self.config);
+        self.sender.send_replace(Arc::new(self.config.clone()));
+    }
+
+    pub fn destination(&self, recipient: &str) -> String {
+        let (sender, recipient) = (job(&[]).sender, recipient.parse().expect("a path"));
+        self.remote.destination(&sender, &recipient).to_string()
+    }
+
+    pub async fn deliver(&self, job: Job) -> Vec<Outcome> {
+        let count = job.recipients.len();
+        let outcomes = tokio::time::timeout(Duration::from_mins(1), self.remote.deliver(job));
+        let outcomes = outcomes.await.expect("an end");
+        assert_eq!(outcomes.len(), count);
+        outcomes
+    }
+
+    /// Sends [`MESSAGE`] to these; verdict and status of each.
+    pub async fn send(&self, recipients: &[&str]) -> Vec<String> {
+        let outcomes = self.deliver(job(recipients)).await;
+        outcomes.iter().map(verdict).collect()
+    }
+
+    /// Sends [`MESSAGE`] to `u@dest.test`.
+    pub async fn outcome(&self) -> Outcome {
+        self.deliver(job(&["u@dest.test"])).await.remove(0)
+    }
+}
+
+pub fn route(domain: &str, host: &str, port: u16) -> Route {
+    Route::new(domain, [host], port).expect("a route")
+}
+
+pub fn ip(address: &str) -> IpAddr {
+    address.parse().expect("an address")
+}
+
+/// `failed 5.1.1`
+pub fn verdict(outcome: &Outcome) -> String {
+    let verdict = match outcome.verdict {
+        Verdict::Delivered => "delivered",
+        Verdict::Deferred => "deferred",
+        Verdict::Failed => "failed",
+    };
+    format!("{verdict} {}", outcome.status)
+}
+
+pub fn job(recipients: &[&str]) -> Job {
+    job_with(
+        recipients,
+        Body::Inline(Bytes::from_static(MESSAGE.as_bytes())),
+        MESSAGE.len(),
+    )
+}
+
+pub fn job_with(recipients: &[&str], body: Body, length: usize) -> Job {
+    Job {
+        sender: "a@sender.test".parse().expect("a path"),
+        recipients: recipients
+            .iter()
+            .map(|r| r.parse().expect("a path"))
+            .collect(),
+        eight_bit: false,
+        utf8: false,
+        size: (TRACE.len() + length) as u64,
+        content: Content {
+            head: Bytes::from_static(TRACE.as_bytes()),
+            body,
+        },
+    }
+}
