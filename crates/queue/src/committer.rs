@@ -18,10 +18,10 @@ use tracing::{error, info};
 use crate::claims::Claims;
 use crate::error::StoreError;
 use crate::id::QueueId;
-use crate::message::{Message, NewMessage};
-use crate::record::{Layout, Place, Record};
+use crate::message::{Message, RecipientChange};
+use crate::record::Record;
 use crate::spool::{BodyFile, Prepared, io_error};
-use crate::store::{Claim, Settlement};
+use crate::store::Claim;
 
 /// How long what nobody hurries for waits to ride along with a commit.
 const LINGER: Duration = Duration::from_millis(10);
@@ -37,8 +37,13 @@ type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(crate) enum Operation {
     /// A message enters.
     Commit(Box<Message>, Prepared, Answer<Message>),
-    /// An attempt has ended.
-    Settle(Claim, Settlement, Answer<bool>),
+    /// An attempt has ended, and perhaps made a bounce.
+    Settle(
+        Claim,
+        Vec<RecipientChange>,
+        Vec<(Message, Prepared)>,
+        Answer<bool>,
+    ),
     /// A damaged message has been copied to `corrupt/` and leaves.
     SetAside(QueueId, Answer<()>),
     /// No more operations.
@@ -395,13 +400,12 @@ impl Round {
     ) -> Result<(), StoreError> {
         match operation {
             Operation::Commit(message, prepared, answer) => {
-                self.enter(message.as_ref().clone(), prepared.layout, prepared.content);
-                self.files.push(prepared.file);
+                self.enter(message.as_ref().clone(), prepared);
                 self.answers.push(Reaction::Commit(message, answer));
                 Ok(())
             }
-            Operation::Settle(claim, settlement, answer) => {
-                self.settle(claim, settlement, answer, tree, shared)
+            Operation::Settle(claim, changes, bounces, answer) => {
+                self.settle(claim, changes, bounces, answer, tree, shared)
             }
             Operation::SetAside(id, answer) => {
                 if let Some(record) = self.read(id, tree).unwrap_or_default() {
@@ -416,12 +420,13 @@ impl Round {
         }
     }
 
-    fn enter(&mut self, message: Message, layout: Layout, content: Vec<u8>) {
-        let id = message.id;
+    fn enter(&mut self, message: Message, prepared: Prepared) {
+        let (id, layout) = (message.id, prepared.layout);
         self.records.insert(id, Some(Record { message, layout }));
-        if !content.is_empty() {
-            self.contents.push((id, content));
+        if !prepared.content.is_empty() {
+            self.contents.push((id, prepared.content));
         }
+        self.files.push(prepared.file);
         self.count.up += 1;
         self.fresh.up += 1;
     }
@@ -452,7 +457,8 @@ impl Round {
     fn settle(
         &mut self,
         claim: Claim,
-        settlement: Settlement,
+        changes: Vec<RecipientChange>,
+        bounces: Vec<(Message, Prepared)>,
         answer: Answer<bool>,
         tree: &sled::Tree,
         shared: &Shared,
@@ -467,7 +473,7 @@ impl Round {
             return Ok(());
         };
         let mut after = record.clone();
-        after.message.apply(settlement.recipients);
+        after.message.apply(changes);
         let has_left = after.message.is_settled();
         if has_left {
             self.leave(claim.id, &record);
@@ -477,32 +483,12 @@ impl Round {
             }
             self.records.insert(claim.id, Some(after));
         }
-        for bounce in settlement.bounces {
-            self.enter_bounce(bounce);
+        for (message, prepared) in bounces {
+            self.enter(message, prepared);
         }
         self.answers
             .push(Reaction::Settle(claim.id, has_left, answer));
         Ok(())
-    }
-
-    /// A bounce is small by its making: its bytes go to the database.
-    fn enter_bounce(&mut self, bounce: NewMessage) {
-        let content = [&bounce.head[..], &bounce.body[..]].concat();
-        let layout = Layout {
-            place: Place::Database,
-            head: bounce.head.len() as u64,
-            body: bounce.body.len() as u64,
-            checksum: checksum(&bounce.head, &bounce.body),
-        };
-        let size = content.len() as u64;
-        let message = Message::new(
-            bounce.id,
-            bounce.arrived,
-            bounce.origin,
-            bounce.envelope,
-            size,
-        );
-        self.enter(message, layout, content);
     }
 
     fn batch(&mut self) -> sled::Batch {
@@ -573,7 +559,7 @@ impl Round {
         for operation in not_reached {
             match operation {
                 Operation::Commit(_, _, answer) => drop(answer.send(Err(closed()))),
-                Operation::Settle(_, _, answer) => drop(answer.send(Err(closed()))),
+                Operation::Settle(.., answer) => drop(answer.send(Err(closed()))),
                 Operation::SetAside(_, answer) | Operation::Close(answer) => {
                     drop(answer.send(Err(closed())));
                 }

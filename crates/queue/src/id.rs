@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,6 +26,11 @@ impl QueueId {
     /// Its number: the key in a store.
     pub const fn to_bits(self) -> u64 {
         self.0
+    }
+
+    /// When it was given out: its message's arrival, or a moment before.
+    pub fn time(self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_micros(self.0 >> 12)
     }
 }
 
@@ -102,8 +107,6 @@ impl IdSource {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

@@ -41,6 +41,13 @@ pub(crate) struct Layout {
     pub(crate) checksum: u32,
 }
 
+impl Layout {
+    /// Octets in all.
+    pub(crate) fn size(&self) -> u64 {
+        self.head.saturating_add(self.body)
+    }
+}
+
 /// All that is recorded of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -126,7 +133,7 @@ impl Record {
             recipients: stored.recipients.into_iter().map(load_recipient).collect(),
             eight_bit: stored.eight_bit,
             utf8: stored.utf8,
-            size: layout.head.saturating_add(layout.body),
+            size: layout.size(),
             held: stored.held,
         };
         Ok(Self { message, layout })

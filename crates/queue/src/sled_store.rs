@@ -17,11 +17,11 @@ use crate::committer::{
 };
 use crate::error::StoreError;
 use crate::id::{IdSource, QueueId};
-use crate::message::{Body, Content, Envelope, Message, Origin};
+use crate::message::{Body, Content, Envelope, Message, NewMessage, Origin};
 use crate::record::{Place, Record};
 use crate::room::Room;
-use crate::spool::{SledSpool, SpoolConfig, io_error, run_blocking};
-use crate::store::{Claim, QueueStore, Settlement};
+use crate::spool::{Prepared, SledSpool, SpoolConfig, io_error, run_blocking};
+use crate::store::{Claim, QueueStore, Settlement, Spool};
 use crate::sweep;
 
 /// What a store on disk needs to know.
@@ -121,6 +121,15 @@ impl SledStore {
             self.set_aside(*id, reason).await?;
         }
         result
+    }
+
+    async fn prepare_bounce(&self, bounce: NewMessage) -> Result<(Message, Prepared), StoreError> {
+        let mut spool = SledSpool::new(bounce.id, Arc::clone(&self.spool));
+        spool.write(&bounce.body).await?;
+        let prepared = spool.prepare(&bounce.head).await?;
+        let (id, size) = (bounce.id, prepared.layout.size());
+        let message = Message::new(id, bounce.arrived, bounce.origin, bounce.envelope, size);
+        Ok((message, prepared))
     }
 
     fn read_content(&self, record: &Record) -> Result<Content, StoreError> {
@@ -242,10 +251,9 @@ impl QueueStore for SledStore {
         arrived: SystemTime,
         head: Bytes,
     ) -> Result<Message, StoreError> {
-        use crate::store::Spool;
         let id = spool.id();
         let prepared = spool.prepare(&head).await?;
-        let size = prepared.layout.head + prepared.layout.body;
+        let size = prepared.layout.size();
         let message = Message::new(id, arrived, Origin::Client, envelope, size);
         self.ask(|answer| Operation::Commit(Box::new(message), prepared, answer))
             .await
@@ -282,7 +290,12 @@ impl QueueStore for SledStore {
     }
 
     async fn settle(&self, claim: Claim, settlement: Settlement) -> Result<bool, StoreError> {
-        self.ask(|answer| Operation::Settle(claim, settlement, answer))
+        let mut bounces = Vec::with_capacity(settlement.bounces.len());
+        for bounce in settlement.bounces {
+            bounces.push(self.prepare_bounce(bounce).await?);
+        }
+        let changes = settlement.recipients;
+        self.ask(|answer| Operation::Settle(claim, changes, bounces, answer))
             .await
     }
 

@@ -1,5 +1,22 @@
 //! When to try what (qmail-send): the schedule, concurrency, retry, expiry and bounces.
+//!
+//! [`start`] delivers what is in the store and what [`Handle::accepted`] tells of. What is decided
+//! without I/O stands in [`schedule`], [`destination`] and [`retry`], which know neither store nor
+//! clock; what is done with it in the tasks of `attempt`, started by the one task of `runner`. This
+//! crate never speaks SMTP and never looks at a disk.
 
+mod attempt;
+pub mod bounce;
+pub mod clock;
 pub mod deliver;
+pub mod destination;
+mod events;
+pub mod retry;
+mod runner;
+pub mod schedule;
 
+pub use clock::{Clock, SystemClock};
 pub use deliver::{Attempt, Deliver, DestinationKey};
+pub use retry::RetryPolicy;
+pub use runner::{Config, Handle, Status, start};
+pub use schedule::{Concurrency, DestinationStatus};

@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::time::SystemTime;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use relay_queue::QueueId;
+use relay_smtp::date::Date;
 use relay_smtp::server::Hello;
 
 /// What a Received field tells.
@@ -60,20 +61,9 @@ impl std::fmt::Display for Literal {
     }
 }
 
-/// RFC 5322 §3.3, in UTC.
-struct Date(SystemTime);
-
-impl std::fmt::Display for Date {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // RFC 9110's form differs from RFC 5322's in the zone alone, which is obsolete in mail.
-        let date = httpdate::fmt_http_date(self.0);
-        write!(f, "{} +0000", date.trim_end_matches(" GMT"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::Duration;
 
     use super::*;
 

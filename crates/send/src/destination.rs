@@ -1,0 +1,216 @@
+//! One destination: how many attempts it may have at once, and when it is left alone.
+//!
+//! Concurrency follows the destination's answers, as congestion control does: it starts low, rises
+//! by one for each full set of successes, and halves when the destination itself is in trouble, but
+//! only once for the set of attempts that were under way together, for they all saw the same
+//! trouble. When the last of them has failed too, the destination counts as down: it is left alone
+//! for a while, then tried with a single probe, again after a doubled pause, until one gets
+//! through. A message's own refusal says nothing about its destination.
+
+use std::time::SystemTime;
+
+use relay_smtp::Outcome;
+
+use crate::retry::RetryPolicy;
+
+/// Attempts that a destination gets at first.
+const INITIAL_CONCURRENCY: u32 = 5;
+
+/// What an attempt said about its destination.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Feedback {
+    /// It answered: mail got through, or was refused for its own sake.
+    Answered,
+    /// It could not be reached, or would not speak with us.
+    Trouble(Box<Outcome>),
+    /// Nothing was learned: no attempt was made after all.
+    Nothing,
+}
+
+/// Concurrency and back-off of one destination.
+#[derive(Debug, Clone)]
+pub struct Health {
+    limit: u32,
+    in_flight: u32,
+    /// Answers since the limit last moved.
+    answers: u32,
+    /// Attempts that began before the last halving and must not halve again.
+    forgiven: u32,
+    down: Option<Down>,
+}
+
+/// A destination that is left alone.
+#[derive(Debug, Clone)]
+struct Down {
+    failures: u32,
+    until: SystemTime,
+    trouble: Box<Outcome>,
+}
+
+impl Health {
+    /// Of a destination about which nothing is known.
+    pub fn new(max: u32) -> Self {
+        Self {
+            limit: INITIAL_CONCURRENCY.min(max).max(1),
+            in_flight: 0,
+            answers: 0,
+            forgiven: 0,
+            down: None,
+        }
+    }
+
+    /// Whether one more attempt may begin at `now`.
+    pub fn has_slot(&self, now: SystemTime) -> bool {
+        match &self.down {
+            Some(down) => self.in_flight == 0 && down.until <= now,
+            None => self.in_flight < self.limit,
+        }
+    }
+
+    /// Whether slots are all that is missing: one comes free when an attempt ends.
+    pub fn is_full(&self) -> bool {
+        match &self.down {
+            Some(_) => self.in_flight > 0,
+            None => self.in_flight >= self.limit,
+        }
+    }
+
+    /// Until when it is left alone.
+    pub fn down_until(&self) -> Option<SystemTime> {
+        self.down.as_ref().map(|down| down.until)
+    }
+
+    /// Why it is left alone.
+    pub fn trouble(&self) -> Option<&Outcome> {
+        self.down.as_ref().map(|down| down.trouble.as_ref())
+    }
+
+    /// Attempts under way.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    /// Attempts that may be under way at once.
+    pub fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    /// An attempt begins.
+    pub fn start(&mut self) {
+        self.in_flight += 1;
+    }
+
+    /// An attempt has ended.
+    pub fn finish(&mut self, feedback: Feedback, max: u32, policy: &RetryPolicy, now: SystemTime) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+        let was_forgiven = self.forgiven > 0;
+        self.forgiven = self.forgiven.saturating_sub(1);
+        match feedback {
+            Feedback::Nothing => {}
+            Feedback::Answered => self.rise(max),
+            Feedback::Trouble(trouble) => {
+                if !was_forgiven {
+                    self.limit = (self.limit / 2).max(1);
+                    self.forgiven = self.in_flight;
+                }
+                self.answers = 0;
+                if self.in_flight == 0 {
+                    let failures = self.down.as_ref().map_or(0, |down| down.failures) + 1;
+                    self.down = Some(Down {
+                        failures,
+                        until: now + policy.probe_pause(failures),
+                        trouble,
+                    });
+                }
+            }
+        }
+    }
+
+    /// The operator wants it tried now.
+    pub fn forget_trouble(&mut self) {
+        self.down = None;
+    }
+
+    fn rise(&mut self, max: u32) {
+        if self.down.take().is_some() {
+            self.limit = INITIAL_CONCURRENCY.min(max).max(1);
+            self.answers = 0;
+        }
+        self.answers += 1;
+        if self.answers >= self.limit {
+            self.answers = 0;
+            self.limit = (self.limit + 1).min(max.max(1));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use relay_smtp::{EnhancedStatus, Stage, Verdict};
+
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        lifetime: Duration::from_secs(86400),
+        unit: Duration::from_secs(100),
+        max_interval: Duration::from_secs(300),
+    };
+    const NOW: SystemTime = UNIX_EPOCH;
+
+    fn trouble() -> Feedback {
+        Feedback::Trouble(Box::new(Outcome {
+            verdict: Verdict::Deferred,
+            status: EnhancedStatus::transient(4, 1),
+            stage: Stage::Connect,
+            peer: None,
+            reply: None,
+            detail: "connection refused".into(),
+        }))
+    }
+
+    fn run(health: &mut Health, n: u32, feedback: &Feedback) {
+        (0..n).for_each(|_| health.start());
+        (0..n).for_each(|_| health.finish(feedback.clone(), 20, &POLICY, NOW));
+    }
+
+    #[test]
+    fn concurrency_rises_with_full_sets_of_successes_up_to_the_bound() {
+        let mut health = Health::new(20);
+        run(&mut health, 5, &Feedback::Answered);
+        assert_eq!(health.limit(), 6);
+        (0..40).for_each(|_| run(&mut health, 20, &Feedback::Answered));
+        assert_eq!(health.limit(), 20);
+    }
+
+    #[test]
+    fn one_failure_among_successes_halves_once_and_blocks_nothing() {
+        let mut health = Health::new(20);
+        (0..40).for_each(|_| run(&mut health, 20, &Feedback::Answered));
+        (0..20).for_each(|_| health.start());
+        (0..8).for_each(|_| health.finish(trouble(), 20, &POLICY, NOW));
+        assert_eq!((health.limit(), health.down_until()), (10, None));
+        (0..12).for_each(|_| health.finish(Feedback::Answered, 20, &POLICY, NOW));
+        assert!(health.has_slot(NOW));
+    }
+
+    #[test]
+    fn a_set_that_fails_whole_is_followed_by_single_probes_at_doubling_pauses() {
+        let mut health = Health::new(20);
+        run(&mut health, 5, &trouble());
+        let mut now = NOW;
+        for pause in [100, 200, 300, 300] {
+            let until = now + Duration::from_secs(pause);
+            assert_eq!(health.down_until(), Some(until));
+            assert!(!health.has_slot(until - Duration::from_secs(1)) && health.has_slot(until));
+            now = until;
+            health.start();
+            assert!(!health.has_slot(now), "one probe");
+            health.finish(trouble(), 20, &POLICY, now);
+        }
+        health.start();
+        health.finish(Feedback::Answered, 20, &POLICY, now);
+        assert!(health.down_until().is_none() && health.has_slot(now) && health.limit() == 5);
+    }
+}

@@ -1,0 +1,98 @@
+//! What this crate logs: the events of qmail-send, one function each. A text that came from
+//! outside is given as a field or has had its control characters replaced where it was parsed.
+
+use std::time::Duration;
+
+use relay_queue::{Message, QueueId, StoreError};
+use relay_smtp::{Outcome, Verdict};
+use tracing::{error, info, warn};
+
+use crate::deliver::DestinationKey;
+
+/// An attempt begins.
+pub(crate) fn starting_delivery(
+    delivery: u64,
+    id: QueueId,
+    destination: &DestinationKey,
+    to: usize,
+) {
+    info!(target: "relayd", event = "starting delivery", delivery, %id,
+        destination = &*destination.0, recipients = to,
+        "starting delivery {delivery}: msg {id} to remote {}", destination.0);
+}
+
+/// How long a message took, told apart as Postfix does.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Delays {
+    /// Since its arrival.
+    pub(crate) total: Duration,
+    /// In this attempt.
+    pub(crate) attempt: Duration,
+}
+
+/// One recipient's outcome.
+pub(crate) fn delivery(
+    delivery: u64,
+    message: &Message,
+    to: &str,
+    outcome: &Outcome,
+    delays: Delays,
+) {
+    let word = match outcome.verdict {
+        Verdict::Delivered => "success",
+        Verdict::Deferred => "deferral",
+        Verdict::Failed => "failure",
+    };
+    let relay = outcome
+        .peer
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let (total, attempt) = (delays.total.as_secs_f64(), delays.attempt.as_secs_f64());
+    let queued = (total - attempt).max(0.0);
+    info!(target: "relayd", event = "delivery", delivery, id = %message.id, to,
+        from = message.sender.as_str(), relay, status = word, dsn = %outcome.status,
+        delay = format_args!("{total:.2}"), delays = format_args!("{queued:.2}/{attempt:.2}"),
+        "delivery {delivery}: {word}: {}", outcome.text());
+}
+
+/// How many attempts are under way.
+pub(crate) fn status(in_flight: u32, overall: u32) {
+    info!(target: "relayd", event = "status", in_flight, concurrency = overall,
+        "status: remote {in_flight}/{overall}");
+}
+
+/// A report about `id` has entered the queue.
+pub(crate) fn bounce_msg(id: QueueId, report: QueueId, to: &str) {
+    info!(target: "relayd", event = "bounce msg", %id, report = %report, to,
+        "bounce msg {id} qp {report}");
+}
+
+/// A message that must not be reported has failed for good.
+pub(crate) fn discard(message: &Message) {
+    warn!(target: "relayd", event = "discard", id = %message.id,
+        "msg {} has failed and has the null sender, so nobody is told: discarded", message.id);
+}
+
+/// A message has left the queue.
+pub(crate) fn end_msg(id: QueueId) {
+    info!(target: "relayd", event = "end msg", %id, "end msg {id}");
+}
+
+/// The store did not do as asked; it is asked again.
+pub(crate) fn store_error(doing: &str, id: QueueId, e: &StoreError) {
+    error!(target: "relayd", event = "queue error", %id, error = %e,
+        "queue error while {doing} msg {id}: {e}; trying again");
+}
+
+/// Another relay, or the operator, has the message now.
+pub(crate) fn claim_lost(id: QueueId) {
+    info!(target: "relayd", event = "claim lost", %id,
+        "msg {id} was taken over or deleted while it was worked on");
+}
+
+/// The queue could not be read; it is read again.
+pub(crate) fn scan_error(e: &StoreError) {
+    error!(target: "relayd", event = "queue error", error = %e,
+        "queue error while reading the queue: {e}; trying again");
+}
