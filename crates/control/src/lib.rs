@@ -1,1 +1,46 @@
-//! placeholder
+//! What the daemon and `relayctl` say to each other: HTTP and JSON over a Unix socket.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/queue` | an array of [`Entry`], as a stream |
+//! | `GET /v1/queue/ID` | [`Detail`], or `404` with [`Problem`] |
+//! | `POST /v1/reload` | [`Reload`] |
+//!
+//! Any other answer than `200` carries a [`Problem`]. Times are seconds since 1970, sizes octets.
+//! A reader must take fields and states that it does not know.
+
+pub mod queue;
+pub mod status;
+
+use serde::{Deserialize, Serialize};
+
+pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State};
+pub use status::{Destination, Listener, Recipients, Status};
+
+/// Where the daemon listens for `relayctl`, unless the operator says otherwise.
+pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";
+
+/// The paths of the requests.
+pub mod path {
+    /// How the relay does.
+    pub const STATUS: &str = "/v1/status";
+    /// What is in the queue; with an id behind a slash, that message.
+    pub const QUEUE: &str = "/v1/queue";
+    /// Read the configuration again.
+    pub const RELOAD: &str = "/v1/reload";
+}
+
+/// Why a request was not done.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// One line.
+    pub error: String,
+}
+
+/// What became of a reload.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reload {
+    /// What was not applied, and why; empty if all was.
+    pub problems: Vec<String>,
+}

@@ -1,0 +1,66 @@
+//! How the relay does.
+
+use serde::{Deserialize, Serialize};
+
+/// The answer to `qstat`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Messages in the queue.
+    pub messages: u64,
+    /// Messages that no delivery attempt has been made for yet.
+    pub fresh: u64,
+    /// Messages that were damaged and have been set aside.
+    pub damaged: u64,
+    /// Recipients that are not settled, by state.
+    pub recipients: Recipients,
+    /// Deliveries that may run at the same time.
+    pub concurrency: u64,
+    /// What mail waits for, in the order of the names.
+    pub destinations: Vec<Destination>,
+    /// The daemon's version.
+    pub version: String,
+    /// Seconds since its start.
+    pub uptime: u64,
+    /// Where the queue is.
+    pub state_dir: String,
+    /// The open sockets.
+    pub listeners: Vec<Listener>,
+}
+
+/// How many recipients are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Recipients {
+    /// Waiting for a first attempt.
+    pub queued: u64,
+    /// Waiting for another attempt.
+    pub deferred: u64,
+    /// Being tried.
+    pub in_flight: u64,
+}
+
+/// What shares slots and back-off: a domain, or a smarthost.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Destination {
+    /// The domain, or `smtp.example.com:587`.
+    pub name: String,
+    /// Recipients that wait.
+    pub waiting: u64,
+    /// Deliveries that run.
+    pub in_flight: u64,
+    /// Deliveries that may run.
+    pub slots: u64,
+    /// When it will be tried again, if it is waited for.
+    pub next_attempt: Option<u64>,
+    /// What was wrong the last time.
+    pub last_trouble: Option<String>,
+}
+
+/// An open socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// Address and port.
+    pub address: String,
+    /// What it is for: `mx`.
+    pub role: String,
+}
