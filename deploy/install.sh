@@ -1,0 +1,63 @@
+#!/bin/sh
+# Installs the relay on a server with systemd: binaries, user, configuration, unit.
+# An existing configuration is left as it is. Run again to upgrade.
+set -eu
+
+usage() {
+    cat <<'TXT'
+usage: deploy/install.sh [--target DIR]
+
+  --target DIR   where the built binaries are (default: target/release)
+
+Needs root. With DESTDIR set, files go below that folder, and neither the user
+is made nor systemd told.
+TXT
+}
+
+here=$(cd "$(dirname "$0")" && pwd)
+target=$here/../target/release
+while [ $# -gt 0 ]; do
+    case $1 in
+    --target)
+        target=${2:?--target needs a folder}
+        shift 2
+        ;;
+    -h | --help)
+        usage
+        exit 0
+        ;;
+    *)
+        usage >&2
+        exit 2
+        ;;
+    esac
+done
+root=${DESTDIR:-}
+
+for program in relayd relayctl; do
+    [ -x "$target/$program" ] || {
+        echo "install: no $program in $target; build it first: cargo build --release --workspace" >&2
+        exit 1
+    }
+done
+
+if [ -z "$root" ] && ! getent passwd relayd >/dev/null; then
+    useradd --system --user-group --home-dir /var/lib/relayd --no-create-home \
+        --shell /usr/sbin/nologin --comment "SMTP relay" relayd
+fi
+
+install -D -m 0755 "$target/relayd" "$root/usr/local/sbin/relayd"
+install -D -m 0755 "$target/relayctl" "$root/usr/local/sbin/relayctl"
+install -D -m 0644 "$here/relayd.service" "$root/etc/systemd/system/relayd.service"
+install -d -m 0750 "$root/etc/relayd"
+if [ -e "$root/etc/relayd/relayd.toml" ]; then
+    echo "install: kept $root/etc/relayd/relayd.toml as it is"
+else
+    install -m 0640 "$here/../etc/relayd.toml" "$root/etc/relayd/relayd.toml"
+fi
+
+if [ -z "$root" ]; then
+    chgrp -R relayd /etc/relayd
+    systemctl daemon-reload
+    echo "install: done. Edit /etc/relayd/relayd.toml, then: systemctl enable --now relayd"
+fi
