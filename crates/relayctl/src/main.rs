@@ -1,2 +1,176 @@
-//! placeholder
-fn main() {}
+//! The command line of the relay's operator: asks the daemon over its control socket.
+//!
+//! Exit codes: 0 done, 1 nothing matched or refused, 2 usage or no daemon.
+
+mod client;
+mod failure;
+mod show;
+mod socket;
+
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use clap::{Args, Parser, Subcommand};
+use relay_control::{Detail, Entry, Reload, Status, path};
+
+use crate::client::Client;
+use crate::failure::Failure;
+
+/// See and steer the relay.
+#[derive(Debug, Parser)]
+#[command(name = "relayctl", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+
+    /// Print the daemon's answer as JSON
+    #[arg(long, global = true)]
+    json: bool,
+
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Which daemon is asked.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// The relay's configuration, which names its control socket [default: /etc/relayd/relayd.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// The relay's control socket
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "config")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// How many messages wait, by state and by destination
+    Qstat,
+    /// All messages in the queue, with their recipients, as qmail-qread shows them
+    Qread,
+    /// Look into the queue
+    #[command(subcommand)]
+    Queue(QueueVerb),
+    /// Have the daemon read its configuration again
+    Reload,
+}
+
+#[derive(Debug, Subcommand)]
+enum QueueVerb {
+    /// All messages in the queue, with the state of each recipient
+    List,
+    /// All that is known of one message
+    Show {
+        /// The id that the 250, the Received header and the log have
+        id: String,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let done = match runtime {
+        Ok(runtime) => runtime.block_on(run(&cli)),
+        Err(reason) => Err(Failure::Output(reason)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads has seen enough.
+        Err(Failure::Output(reason)) if reason.kind() == io::ErrorKind::BrokenPipe => {
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            // Where standard error is gone too, the exit code has to do.
+            let _ = writeln!(io::stderr(), "relayctl: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+async fn run(cli: &Cli) -> Result<(), Failure> {
+    let client = Client::new(socket::find(&cli.place)?);
+    let mut out = BufWriter::new(io::stdout().lock());
+    match &cli.verb {
+        Verb::Qstat => {
+            let status: Status = client.get(path::STATUS).await?;
+            if cli.json {
+                show::json(&mut out, &status)?;
+            } else {
+                show::qstat(&mut out, &status, now())?;
+            }
+        }
+        Verb::Qread => list(&client, cli.json, &mut out, show::qread).await?,
+        Verb::Queue(QueueVerb::List) => list(&client, cli.json, &mut out, show::entry).await?,
+        Verb::Queue(QueueVerb::Show { id }) => {
+            let detail: Detail = client.get(&message(id)?).await?;
+            if cli.json {
+                show::json(&mut out, &detail)?;
+            } else {
+                show::detail(&mut out, &detail)?;
+            }
+        }
+        Verb::Reload => reload(&client, cli.json, &mut out).await?,
+    }
+    out.flush().map_err(Failure::Output)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock of this command")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// Where one message is asked for.
+fn message(id: &str) -> Result<String, Failure> {
+    // Anything else could not be part of a path.
+    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        Ok(format!("{}/{id}", path::QUEUE))
+    } else {
+        Err(Failure::Refused(format!(
+            "no message {id:?}: an id has 13 letters and digits, such as 06Q3ZV9WQ0K4D"
+        )))
+    }
+}
+
+/// Prints the queue's entries as they come: a long queue is never held in memory.
+async fn list(
+    client: &Client,
+    json: bool,
+    out: &mut impl Write,
+    print: fn(&mut dyn Write, &Entry) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut lines = client.lines(path::QUEUE).await?;
+    while let Some(line) = lines.next().await? {
+        if json {
+            out.write_all(line).map_err(Failure::Output)?;
+            out.write_all(b"\n").map_err(Failure::Output)?;
+            continue;
+        }
+        let entry = line.strip_suffix(b",").unwrap_or(line);
+        if entry.starts_with(b"{") {
+            let entry = serde_json::from_slice(entry).map_err(Failure::answer)?;
+            print(out, &entry).map_err(Failure::Output)?;
+        }
+    }
+    Ok(())
+}
+
+async fn reload(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let reload: Reload = client.post(path::RELOAD).await?;
+    if json {
+        show::json(out, &reload)?;
+        out.flush().map_err(Failure::Output)?;
+    }
+    match reload.problems.is_empty() {
+        true if json => Ok(()),
+        true => writeln!(out, "reloaded").map_err(Failure::Output),
+        false => Err(Failure::Refused(format!(
+            "not all was applied: {}",
+            reload.problems.join("; ")
+        ))),
+    }
+}

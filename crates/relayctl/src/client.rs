@@ -1,0 +1,143 @@
+//! HTTP over the control socket.
+
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use relay_control::Problem;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::time::timeout;
+
+use crate::failure::Failure;
+
+/// How long the daemon may think about an answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Octets of an answer that is not a list, and of a line of one that is.
+const LONGEST: usize = 64 << 20;
+
+/// Asks the daemon at one socket.
+#[derive(Debug)]
+pub(crate) struct Client {
+    socket: PathBuf,
+}
+
+impl Client {
+    pub(crate) fn new(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        whole(self.ask(Method::GET, path).await?).await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        whole(self.ask(Method::POST, path).await?).await
+    }
+
+    /// A long answer, line by line.
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
+        let answer = self.ask(Method::GET, path).await?;
+        Ok(Lines {
+            body: answer.into_body(),
+            read: BytesMut::new(),
+            line: BytesMut::new(),
+        })
+    }
+
+    async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, Failure> {
+        let stream = UnixStream::connect(&self.socket)
+            .await
+            .map_err(|reason| self.unreachable(reason))?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .map_err(Failure::answer)?;
+        // It ends with the answer; what goes wrong in it shows there.
+        tokio::spawn(connection);
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "relayd")
+            .body(Empty::<Bytes>::new())
+            .map_err(Failure::answer)?;
+        let answer = timeout(PATIENCE, sender.send_request(request))
+            .await
+            .map_err(|_| Failure::answer("no answer in time"))?
+            .map_err(Failure::answer)?;
+        if answer.status().is_success() {
+            Ok(answer)
+        } else {
+            Err(problem(answer).await)
+        }
+    }
+
+    fn unreachable(&self, reason: io::Error) -> Failure {
+        let socket = self.socket.clone();
+        match reason.kind() {
+            io::ErrorKind::PermissionDenied => Failure::NotAllowed { socket },
+            _ => Failure::NoDaemon { socket, reason },
+        }
+    }
+}
+
+async fn problem(answer: Response<Incoming>) -> Failure {
+    let status = answer.status();
+    match whole::<Problem>(answer).await {
+        Ok(problem) => Failure::Refused(problem.error),
+        Err(_) => Failure::Refused(format!("the daemon answered {status}")),
+    }
+}
+
+async fn whole<T: DeserializeOwned>(answer: Response<Incoming>) -> Result<T, Failure> {
+    let body = Limited::new(answer.into_body(), LONGEST).collect();
+    let body = timeout(PATIENCE, body)
+        .await
+        .map_err(|_| Failure::answer("no answer in time"))?
+        .map_err(Failure::answer)?;
+    serde_json::from_slice(&body.to_bytes()).map_err(Failure::answer)
+}
+
+/// The lines of a long answer.
+#[derive(Debug)]
+pub(crate) struct Lines {
+    body: Incoming,
+    /// What has been read and not yet given out.
+    read: BytesMut,
+    line: BytesMut,
+}
+
+impl Lines {
+    /// The next line without its end; `None` behind the last one.
+    pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>, Failure> {
+        let mut searched = 0;
+        loop {
+            if let Some(end) = self.read[searched..].iter().position(|&b| b == b'\n') {
+                self.line = self.read.split_to(searched + end + 1);
+                return Ok(Some(&self.line[..searched + end]));
+            }
+            searched = self.read.len();
+            if searched > LONGEST {
+                return Err(Failure::answer("an endless line"));
+            }
+            let frame = timeout(PATIENCE, self.body.frame()).await;
+            match frame.map_err(|_| Failure::answer("no answer in time"))? {
+                Some(frame) => {
+                    let frame = frame.map_err(Failure::answer)?;
+                    self.read
+                        .extend_from_slice(frame.data_ref().map_or(&[], |data| data));
+                }
+                None if self.read.is_empty() => return Ok(None),
+                None => {
+                    self.line = self.read.split();
+                    return Ok(Some(&self.line));
+                }
+            }
+        }
+    }
+}

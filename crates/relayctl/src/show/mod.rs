@@ -1,0 +1,95 @@
+//! Answers as a person reads them.
+
+mod queue;
+mod status;
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Serialize;
+
+use crate::failure::Failure;
+
+pub(crate) use queue::{detail, entry, qread};
+pub(crate) use status::qstat;
+
+/// The answer as it came, on one line.
+pub(crate) fn json(out: &mut impl Write, answer: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(answer).map_err(Failure::answer)?;
+    writeln!(out, "{text}").map_err(Failure::Output)
+}
+
+/// `21 Nov 2026 03:10:00 GMT`, as qmail-qread writes it.
+fn date(seconds: u64) -> String {
+    match UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) {
+        // httpdate knows the years up to 9999.
+        Some(time) if seconds < 253_402_300_800 => {
+            let date = httpdate::fmt_http_date(time);
+            date.split_once(", ")
+                .map_or(date.clone(), |(_, day)| day.to_owned())
+        }
+        _ => format!("{seconds} s"),
+    }
+}
+
+/// How long until then: `in 6m 40s`, or `now`.
+fn until(seconds: u64, now: SystemTime) -> String {
+    let then = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    let wait = then
+        .and_then(|then| then.duration_since(now).ok())
+        .unwrap_or_default();
+    match wait.as_secs() {
+        0 => "now".to_owned(),
+        wait => format!(
+            "in {}",
+            humantime::format_duration(Duration::from_secs(wait))
+        ),
+    }
+}
+
+/// Text from elsewhere, such that it cannot steer a terminal.
+fn safe(text: &str) -> String {
+    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || turns(c) {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates_are_those_of_qmail() {
+        assert_eq!(date(1_795_230_600), "21 Nov 2026 03:10:00 GMT");
+        assert_eq!(date(0), "01 Jan 1970 00:00:00 GMT");
+        assert_eq!(date(u64::MAX), format!("{} s", u64::MAX));
+    }
+
+    #[test]
+    fn waits_are_told_from_now() {
+        let now = UNIX_EPOCH + Duration::from_secs(1000);
+        for (then, expected) in [
+            (1400, "in 6m 40s"),
+            (1000, "now"),
+            (5, "now"),
+            (u64::MAX, "now"),
+        ] {
+            assert_eq!(until(then, now), expected);
+        }
+    }
+
+    #[test]
+    fn nothing_steers_the_terminal() {
+        assert_eq!(
+            safe("a\u{1b}[2Jb\r\nü\u{202e}"),
+            "a\\u{1b}[2Jb\\r\\nü\\u{202e}"
+        );
+    }
+}

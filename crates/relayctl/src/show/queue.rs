@@ -1,0 +1,236 @@
+//! Messages: `qread`, `queue list`, `queue show`.
+
+use std::io::{self, Write};
+
+use relay_control::{Attempt, Detail, Entry, Recipient};
+
+use super::{date, safe};
+use crate::failure::Failure;
+
+/// As qmail-qread: one line for the message, one for each recipient.
+pub(crate) fn qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
+    writeln!(
+        out,
+        "{}  #{}  {}  <{}>",
+        date(entry.arrived),
+        safe(&entry.id),
+        entry.size,
+        safe(&entry.sender)
+    )?;
+    for recipient in &entry.recipients {
+        let done = if recipient.state.is_settled() {
+            "  done"
+        } else {
+            ""
+        };
+        writeln!(out, "{done}\tremote\t{}", safe(&recipient.address))?;
+    }
+    Ok(())
+}
+
+/// One line for the message, one for the state of each recipient, one for what was wrong with it.
+pub(crate) fn entry(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
+    let held = if entry.held { "  held" } else { "" };
+    writeln!(
+        out,
+        "{}  {}  {} bytes  from <{}>{held}",
+        safe(&entry.id),
+        date(entry.arrived),
+        entry.size,
+        safe(&entry.sender)
+    )?;
+    entry.recipients.iter().try_for_each(|r| recipient(out, r))
+}
+
+fn recipient(out: &mut dyn Write, recipient: &Recipient) -> io::Result<()> {
+    let state = recipient.state.name();
+    write!(out, "    {state:<9}  <{}>", safe(&recipient.address))?;
+    match recipient.attempts {
+        0 => {}
+        1 => write!(out, "  1 attempt")?,
+        attempts => write!(out, "  {attempts} attempts")?,
+    }
+    if let Some(next) = recipient.next_attempt {
+        write!(out, "  next {}", date(next))?;
+    }
+    writeln!(out)?;
+    match (&recipient.host, &recipient.last_reply) {
+        (Some(host), Some(reply)) => {
+            writeln!(out, "               {}: {}", safe(host), safe(reply))
+        }
+        (None, Some(reply)) => writeln!(out, "               {}", safe(reply)),
+        (_, None) => Ok(()),
+    }
+}
+
+/// Everything about one message.
+pub(crate) fn detail(out: &mut impl Write, detail: &Detail) -> Result<(), Failure> {
+    write_detail(out, detail).map_err(Failure::Output)
+}
+
+fn write_detail(out: &mut impl Write, detail: &Detail) -> io::Result<()> {
+    let mut notes = Vec::new();
+    for (holds, note) in [
+        (detail.held, "held"),
+        (detail.eight_bit, "8BITMIME"),
+        (detail.utf8, "SMTPUTF8"),
+    ] {
+        notes.extend(holds.then_some(note));
+    }
+    writeln!(out, "message   {}", safe(&detail.id))?;
+    writeln!(out, "sender    <{}>", safe(&detail.sender))?;
+    writeln!(out, "arrived   {}", date(detail.arrived))?;
+    writeln!(out, "size      {} bytes", detail.size)?;
+    if !notes.is_empty() {
+        writeln!(out, "notes     {}", notes.join(", "))?;
+    }
+    for recipient in &detail.recipients {
+        let listed = &recipient.recipient;
+        writeln!(out)?;
+        writeln!(out, "recipient <{}>", safe(&listed.address))?;
+        writeln!(out, "  state        {}", listed.state.name())?;
+        writeln!(out, "  destination  {}", safe(&recipient.destination))?;
+        writeln!(out, "  attempts     {}", listed.attempts)?;
+        if let Some(next) = listed.next_attempt {
+            writeln!(out, "  next         {}", date(next))?;
+        }
+        if let Some(last) = &recipient.last {
+            attempt(out, last)?;
+        }
+    }
+    Ok(())
+}
+
+fn attempt(out: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
+    writeln!(out, "  last         {}", date(attempt.at))?;
+    writeln!(
+        out,
+        "  result       {} {} at {}",
+        safe(&attempt.verdict),
+        safe(&attempt.status),
+        safe(&attempt.stage)
+    )?;
+    match (&attempt.host, &attempt.address) {
+        (Some(host), Some(address)) => {
+            writeln!(out, "  host         {} ({})", safe(host), safe(address))?;
+        }
+        (Some(host), None) => writeln!(out, "  host         {}", safe(host))?,
+        _ => {}
+    }
+    if let Some(reply) = &attempt.reply {
+        writeln!(out, "  reply        {}", safe(reply))?;
+    }
+    match &attempt.detail {
+        Some(detail) => writeln!(out, "  detail       {}", safe(detail)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_control::{Origin, RecipientDetail, State};
+
+    use super::*;
+
+    fn recipients() -> Vec<Recipient> {
+        let done = Recipient {
+            address: "done@a.test".to_owned(),
+            state: State::Done,
+            attempts: 1,
+            next_attempt: None,
+            last_reply: None,
+            host: None,
+        };
+        let late = Recipient {
+            address: "late@b.test".to_owned(),
+            state: State::Deferred,
+            attempts: 2,
+            next_attempt: Some(1_795_230_660),
+            last_reply: Some("450 4.2.0 later".to_owned()),
+            host: Some("mx.b.test".to_owned()),
+        };
+        vec![done, late]
+    }
+
+    fn message() -> Entry {
+        Entry {
+            id: "06Q3ZV9WQ0K4D".to_owned(),
+            sender: "s@a.test".to_owned(),
+            arrived: 1_795_230_600,
+            size: 1234,
+            held: true,
+            recipients: recipients(),
+        }
+    }
+
+    #[test]
+    fn qread_is_qmail_qreads() {
+        let mut out = Vec::new();
+        qread(&mut out, &message()).expect("memory");
+        let expected = "21 Nov 2026 03:10:00 GMT  #06Q3ZV9WQ0K4D  1234  <s@a.test>\n  \
+            done\tremote\tdone@a.test\n\tremote\tlate@b.test\n";
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
+
+    #[test]
+    fn the_list_says_where_each_recipient_stands_and_why() {
+        let mut out = Vec::new();
+        entry(&mut out, &message()).expect("memory");
+        let expected = "\
+06Q3ZV9WQ0K4D  21 Nov 2026 03:10:00 GMT  1234 bytes  from <s@a.test>  held
+    done       <done@a.test>  1 attempt
+    deferred   <late@b.test>  2 attempts  next 21 Nov 2026 03:11:00 GMT
+               mx.b.test: 450 4.2.0 later
+";
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
+
+    #[test]
+    fn one_message_is_shown_whole() {
+        let last = Attempt {
+            at: 1_795_230_601,
+            verdict: "deferred".to_owned(),
+            status: "4.2.0".to_owned(),
+            stage: "RCPT TO".to_owned(),
+            host: Some("mx.b.test".to_owned()),
+            address: Some("192.0.2.1:25".to_owned()),
+            reply: Some("450 4.2.0 later".to_owned()),
+            detail: None,
+        };
+        let whole = Detail {
+            id: "06Q3ZV9WQ0K4D".to_owned(),
+            sender: String::new(),
+            arrived: 1_795_230_600,
+            size: 1234,
+            held: false,
+            origin: Origin::Client,
+            eight_bit: true,
+            utf8: false,
+            recipients: vec![RecipientDetail {
+                recipient: recipients().remove(1),
+                destination: "b.test".to_owned(),
+                last: Some(last),
+            }],
+        };
+        let mut out = Vec::new();
+        detail(&mut out, &whole).expect("memory");
+        let expected = "\
+message   06Q3ZV9WQ0K4D
+sender    <>
+arrived   21 Nov 2026 03:10:00 GMT
+size      1234 bytes
+notes     8BITMIME
+
+recipient <late@b.test>
+  state        deferred
+  destination  b.test
+  attempts     2
+  next         21 Nov 2026 03:11:00 GMT
+  last         21 Nov 2026 03:10:01 GMT
+  result       deferred 4.2.0 at RCPT TO
+  host         mx.b.test (192.0.2.1:25)
+  reply        450 4.2.0 later
+";
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
+}

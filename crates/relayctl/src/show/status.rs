@@ -1,0 +1,149 @@
+//! `qstat`.
+
+use std::io::Write;
+use std::time::SystemTime;
+
+use relay_control::{Destination, Status};
+
+use super::{safe, until};
+use crate::failure::Failure;
+
+/// qmail-qstat's two lines, then the counts by state and by destination.
+pub(crate) fn qstat(out: &mut impl Write, status: &Status, now: SystemTime) -> Result<(), Failure> {
+    write_status(out, status, now).map_err(Failure::Output)
+}
+
+fn write_status(out: &mut impl Write, status: &Status, now: SystemTime) -> std::io::Result<()> {
+    writeln!(out, "messages in queue: {}", status.messages)?;
+    writeln!(
+        out,
+        "messages in queue but not yet preprocessed: {}",
+        status.fresh
+    )?;
+    if status.damaged > 0 {
+        writeln!(
+            out,
+            "damaged messages set aside: {} (in {}/corrupt)",
+            status.damaged,
+            safe(&status.state_dir)
+        )?;
+    }
+    let recipients = status.recipients;
+    writeln!(out)?;
+    writeln!(out, "{:<12}{:>10}", "state", "recipients")?;
+    writeln!(out, "{:<12}{:>10}", "queued", recipients.queued)?;
+    writeln!(out, "{:<12}{:>10}", "deferred", recipients.deferred)?;
+    writeln!(out, "{:<12}{:>10}", "in-flight", recipients.in_flight)?;
+    write_destinations(out, &status.destinations, now)
+}
+
+fn write_destinations(
+    out: &mut impl Write,
+    destinations: &[Destination],
+    now: SystemTime,
+) -> std::io::Result<()> {
+    if destinations.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<String> = destinations.iter().map(|d| safe(&d.name)).collect();
+    let longest = names.iter().map(|name| name.chars().count()).max();
+    let width = longest.unwrap_or_default().clamp("destination".len(), 60);
+    writeln!(out)?;
+    writeln!(
+        out,
+        "{:<width$}  {:>8}  {:>9}  {:>5}  {:<16}  last trouble",
+        "destination", "waiting", "in-flight", "slots", "next attempt"
+    )?;
+    for (destination, name) in destinations.iter().zip(names) {
+        let next = destination.next_attempt.map(|next| until(next, now));
+        let line = format!(
+            "{name:<width$}  {:>8}  {:>9}  {:>5}  {:<16}  {}",
+            destination.waiting,
+            destination.in_flight,
+            destination.slots,
+            next.unwrap_or_default(),
+            safe(destination.last_trouble.as_deref().unwrap_or_default()),
+        );
+        writeln!(out, "{}", line.trim_end())?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use relay_control::Recipients;
+
+    use super::*;
+
+    fn status() -> Status {
+        Status {
+            messages: 360,
+            fresh: 0,
+            damaged: 0,
+            recipients: Recipients::default(),
+            concurrency: 120,
+            destinations: Vec::new(),
+            version: "0.1.0".to_owned(),
+            uptime: 5,
+            state_dir: "/var/lib/relayd".to_owned(),
+            listeners: Vec::new(),
+        }
+    }
+
+    fn shown(status: &Status) -> String {
+        let (mut out, now) = (Vec::new(), UNIX_EPOCH + Duration::from_secs(1000));
+        qstat(&mut out, status, now).expect("memory");
+        String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn it_begins_with_qmails_two_lines() {
+        let expected = "messages in queue: 360\nmessages in queue but not yet preprocessed: 0\n";
+        assert!(shown(&status()).starts_with(expected));
+    }
+
+    #[test]
+    fn states_and_destinations_are_columns() {
+        let slow = Destination {
+            name: "slow.test".to_owned(),
+            waiting: 348,
+            in_flight: 1,
+            slots: 2,
+            next_attempt: Some(1400),
+            last_trouble: Some("450 4.2.0 later".to_owned()),
+        };
+        let fast = Destination {
+            name: "a".to_owned(),
+            next_attempt: None,
+            last_trouble: None,
+            ..slow.clone()
+        };
+        let status = Status {
+            damaged: 2,
+            recipients: Recipients {
+                queued: 12,
+                deferred: 348,
+                in_flight: 1,
+            },
+            destinations: vec![fast, slow],
+            ..status()
+        };
+        let expected = "\
+messages in queue: 360
+messages in queue but not yet preprocessed: 0
+damaged messages set aside: 2 (in /var/lib/relayd/corrupt)
+
+state       recipients
+queued              12
+deferred           348
+in-flight            1
+
+destination   waiting  in-flight  slots  next attempt      last trouble
+a                 348          1      2
+slow.test         348          1      2  in 6m 40s         450 4.2.0 later
+";
+        assert_eq!(shown(&status), expected);
+    }
+}

@@ -1,0 +1,236 @@
+//! The command itself, against a socket that answers as the daemon does, or does not.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread::{self, JoinHandle};
+
+const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"recipients":{"queued":1,"deferred":1,"in-flight":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[]}"#;
+const ENTRY: &str = r#"{"id":"06Q3ZV9WQ0K4D","sender":"s@a.test","arrived":1795230600,"size":7,"held":false,"recipients":[{"address":"u@b.test","state":"queued","attempts":0,"next_attempt":null,"last_reply":null,"host":null}]}"#;
+
+/// Answers one request; returns its first line.
+fn answer(socket: &Path, status: &str, body: &str) -> JoinHandle<String> {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
+        let first = lines.next().expect("a request").expect("text");
+        while lines
+            .next()
+            .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
+        {}
+        // A client that has seen enough is gone.
+        let _ = stream.write_all(answer.as_bytes());
+        first
+    })
+}
+
+fn relayctl(socket: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relayctl"));
+    command.arg("--socket").arg(socket).args(args);
+    command
+}
+
+fn run(socket: &Path, args: &[&str]) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = relayctl(socket, args).output().expect("relayctl runs");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    (
+        status.code().expect("an end of its own"),
+        text(stdout),
+        text(stderr),
+    )
+}
+
+#[test]
+fn each_verb_asks_for_its_path() {
+    let list = format!("[\n{ENTRY},\n{ENTRY}\n]\n");
+    let detail = ENTRY.replacen(
+        "\"held\"",
+        r#""origin":"client","eight_bit":false,"utf8":false,"held""#,
+        1,
+    );
+    let detail = detail.replace(
+        "\"host\":null",
+        r#""host":null,"destination":"b.test","last":null"#,
+    );
+    for (args, request, body, shown) in [
+        (
+            &["qstat"][..],
+            "GET /v1/status ",
+            STATUS,
+            "messages in queue: 2\nmessages in queue but not yet preprocessed: 1\n",
+        ),
+        (
+            &["qread"],
+            "GET /v1/queue ",
+            &list,
+            "21 Nov 2026 03:10:00 GMT  #06Q3ZV9WQ0K4D  7  <s@a.test>\n\tremote\tu@b.test\n21 Nov",
+        ),
+        (
+            &["queue", "list"],
+            "GET /v1/queue ",
+            &list,
+            "06Q3ZV9WQ0K4D  21 Nov 2026 03:10:00 GMT  7 bytes  from <s@a.test>\n",
+        ),
+        (&["--json", "queue", "list"], "GET /v1/queue ", &list, &list),
+        (&["queue", "list", "--json"], "GET /v1/queue ", "[]", "[]\n"),
+        (
+            &["queue", "show", "06Q3ZV9WQ0K4D"],
+            "GET /v1/queue/06Q3ZV9WQ0K4D ",
+            &detail,
+            "message   06Q3ZV9WQ0K4D\n",
+        ),
+        (&["qstat", "--json"], "GET /v1/status ", STATUS, STATUS),
+        (
+            &["reload"],
+            "POST /v1/reload ",
+            r#"{"problems":[]}"#,
+            "reloaded\n",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("control.sock");
+        let daemon = answer(&socket, "200 OK", body);
+        let (code, out, err) = run(&socket, args);
+        assert_eq!((code, err.as_str()), (0, ""), "{args:?}");
+        assert!(out.starts_with(shown), "{args:?}: {out}");
+        assert!(
+            daemon.join().expect("no panic").starts_with(request),
+            "{args:?}"
+        );
+    }
+}
+
+#[test]
+fn what_the_daemon_refuses_is_exit_1_and_its_words() {
+    for (args, status, body, said) in [
+        (
+            &["queue", "show", "06Q3ZV9WQ0K4D"][..],
+            "404 Not Found",
+            r#"{"error":"no message 06Q3ZV9WQ0K4D"}"#,
+            "no message 06Q3ZV9WQ0K4D",
+        ),
+        (
+            &["qstat"],
+            "500 Internal Server Error",
+            "oops",
+            "the daemon answered 500 Internal Server Error",
+        ),
+        (&["qstat"], "200 OK", "{", "makes no sense"),
+        (
+            &["reload"],
+            "200 OK",
+            r#"{"problems":["relayd.toml:3: bad"]}"#,
+            "relayd.toml:3: bad",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("control.sock");
+        let daemon = answer(&socket, status, body);
+        let (code, _, err) = run(&socket, args);
+        assert_eq!(code, 1, "{args:?}");
+        assert!(err.starts_with("relayctl: ") && err.contains(said), "{err}");
+        daemon.join().expect("no panic");
+    }
+}
+
+#[test]
+fn a_list_that_breaks_off_is_no_success() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    let listener = UnixListener::bind(&socket).expect("a socket");
+    let daemon = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let _ = stream.read(&mut [0; 4096]);
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\n[\n\r\n";
+        stream.write_all(head.as_bytes()).expect("the client reads");
+    });
+    let (code, _, err) = run(&socket, &["queue", "list"]);
+    daemon.join().expect("no panic");
+    assert_eq!(code, 1);
+    assert!(err.contains("broke off"), "{err}");
+}
+
+#[test]
+fn without_a_daemon_it_names_the_socket_and_what_to_do() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    let stale = dir.path().join("stale.sock");
+    drop(UnixListener::bind(&stale).expect("a socket"));
+    for socket in [socket, stale] {
+        let (code, out, err) = run(&socket, &["qstat"]);
+        assert_eq!((code, out.as_str()), (2, ""));
+        assert!(
+            err.contains(&socket.display().to_string()) && err.contains("start it"),
+            "{err}"
+        );
+        assert_eq!(err.lines().count(), 1);
+    }
+}
+
+#[test]
+fn the_configuration_names_the_socket() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (socket, file) = (
+        dir.path().join("control.sock"),
+        dir.path().join("relayd.toml"),
+    );
+    let text = format!("[control]\nsocket = {socket:?}\n");
+    std::fs::write(&file, text).expect("a file");
+    let daemon = answer(&socket, "200 OK", STATUS);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_relayctl"));
+    let output = command
+        .arg("qstat")
+        .arg("--config")
+        .arg(&file)
+        .output()
+        .expect("relayctl runs");
+    assert!(output.status.success());
+    daemon.join().expect("no panic");
+}
+
+#[test]
+fn wrong_usage_is_exit_2() {
+    for args in [
+        &["frob"][..],
+        &[],
+        &["queue"],
+        &["queue", "show"],
+        &["--config", "/nowhere", "qstat"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_relayctl"));
+        let output = command.args(args).output().expect("relayctl runs");
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(!output.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let socket = dir.path().join("control.sock");
+    let list = format!("[\n{}{ENTRY}\n]\n", format!("{ENTRY},\n").repeat(10_000));
+    let daemon = answer(&socket, "200 OK", &list);
+    let mut child = relayctl(&socket, &["queue", "list"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("relayctl runs");
+    let mut first = String::new();
+    let mut reader = BufReader::new(child.stdout.take().expect("a pipe"));
+    reader.read_line(&mut first).expect("a line");
+    drop(reader);
+    let output = child.wait_with_output().expect("an end");
+    assert!(first.starts_with("06Q3ZV9WQ0K4D"));
+    assert_eq!((output.status.code(), output.stderr), (Some(0), Vec::new()));
+    daemon.join().expect("no panic");
+}
