@@ -126,7 +126,8 @@ impl Attempt<'_> {
             host,
             mut addresses,
         } = target;
-        if let Some(connection) = self.means.pool.take(&addresses) {
+        if let Some(mut connection) = self.means.pool.take(&addresses) {
+            connection.now_for(&host);
             let used = connection.peer().address;
             addresses.retain(|a| *a != used);
             if self.transact(connection).await == Line::WasDead {

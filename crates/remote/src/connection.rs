@@ -74,6 +74,13 @@ impl Connection {
         &self.peer
     }
 
+    /// The same address may be several hosts' by name; outcomes tell of the one that was meant.
+    pub(crate) fn now_for(&mut self, host: &str) {
+        if self.peer.host != host {
+            host.clone_into(&mut self.peer.host);
+        }
+    }
+
     /// Transactions begun on it.
     pub(crate) fn transactions(&self) -> u32 {
         self.transactions
@@ -223,5 +230,55 @@ impl Connection {
         } else {
             Doubt::None
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_testkit::DEADLINE;
+    use tokio::net::TcpListener;
+
+    /// A connection past EHLO, and the peer's end of it.
+    async fn connected() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let peer = Peer {
+            host: "mx.test".to_owned(),
+            address: listener.local_addr().expect("an address"),
+        };
+        let config = Config::default();
+        let accept = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let said = stream.write_all(b"220 mx.test\r\n250 mx.test\r\n").await;
+            said.expect("written");
+            stream
+        };
+        let (connection, stream) = tokio::join!(Connection::open(peer, &config), accept);
+        (connection.expect("past EHLO"), stream)
+    }
+
+    async fn until_not_quiet(connection: &Connection) {
+        let noise = async {
+            while connection.is_quiet() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, noise).await.expect("noise in time");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_spoke_unasked_or_hung_up_is_not_quiet() {
+        let (connection, mut stream) = connected().await;
+        assert!(connection.is_quiet() && connection.is_idle());
+        stream
+            .write_all(b"250 by the way\r\n")
+            .await
+            .expect("written");
+        until_not_quiet(&connection).await;
+
+        let (connection, stream) = connected().await;
+        assert!(connection.is_quiet());
+        drop(stream);
+        until_not_quiet(&connection).await;
     }
 }

@@ -139,21 +139,19 @@ async fn a_body_that_cannot_be_read_defers_and_is_never_taken_for_whole() {
 
 #[tokio::test]
 async fn a_refusal_while_the_message_is_sent_counts() {
-    let mx = FakeMx::start().await;
-    mx.on(
-        "data",
-        Step::SayAndDrop("354 go\n552 5.3.4 too much".to_owned()),
-    );
-    let world = World::with_mx(&mx).await;
-    let outcome = world
-        .deliver(job_with(
-            &["u@dest.test"],
-            Body::Inline(Bytes::from(vec![b'x'; 100])),
-            100,
-        ))
-        .await
-        .remove(0);
-    assert_eq!(verdict(&outcome), "failed 5.3.4");
+    for length in [100, 20_000_000] {
+        let mx = FakeMx::start().await;
+        mx.on(
+            "data",
+            Step::SayAndDrop("354 go\n552 5.3.4 too much".to_owned()),
+        );
+        let world = World::with_mx(&mx).await;
+        let body = Body::Inline(Bytes::from(vec![b'x'; length]));
+        let outcomes = world
+            .deliver(job_with(&["u@dest.test"], body, length))
+            .await;
+        assert_eq!(verdict(&outcomes[0]), "failed 5.3.4", "{length} octets");
+    }
 }
 
 #[tokio::test]

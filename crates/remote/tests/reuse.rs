@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use relay_smtp::Stage;
 use relay_testkit::{DEADLINE, FakeMx, Step};
-use world::{World, verdict};
+use world::{World, job, verdict};
 
 #[tokio::test]
 async fn messages_in_sequence_share_a_connection() {
@@ -23,6 +23,22 @@ async fn messages_in_sequence_share_a_connection() {
         .count();
     assert_eq!(hellos, 1);
     assert!(!mx.commands().contains(&"RSET".to_owned()));
+}
+
+#[tokio::test]
+async fn domains_on_one_address_share_a_connection_and_outcomes_name_the_host_that_was_meant() {
+    let mx = FakeMx::start().await;
+    let world = World::with_mx(&mx).await;
+    world.dns.set("other.test", "MX", &["10 mx.other.test"]);
+    world.dns.set("mx.other.test", "A", &["127.0.0.1"]);
+    for (recipient, host) in [
+        ("u@dest.test", "mx.dest.test"),
+        ("u@other.test", "mx.other.test"),
+    ] {
+        let outcome = world.deliver(job(&[recipient])).await.remove(0);
+        assert_eq!(outcome.peer.expect("a peer").host, host);
+    }
+    assert_eq!(mx.connections(), 1);
 }
 
 #[tokio::test]
