@@ -1,0 +1,274 @@
+//! The shape of the configuration file: its tables, keys and defaults.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use ipnet::IpNet;
+use relay_smtp::Mailbox;
+use relay_smtpd::{DomainPattern, SenderPattern};
+use serde::Deserialize;
+
+use super::LogFormat;
+use super::values::{Count, HostName, Port, Text};
+use crate::log::Level;
+
+/// The whole file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct File {
+    pub(super) hostname: Option<Text<HostName>>,
+    pub(super) postmaster: Option<Text<Mailbox>>,
+    pub(super) state_dir: PathBuf,
+    pub(super) listener: Vec<Listener>,
+    pub(super) relay: Relay,
+    pub(super) limits: Limits,
+    pub(super) queue: Queue,
+    pub(super) delivery: Delivery,
+    pub(super) route: Vec<Route>,
+    pub(super) dns: Dns,
+    pub(super) control: Control,
+    pub(super) log: Log,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            hostname: None,
+            postmaster: None,
+            state_dir: "/var/lib/relayd".into(),
+            listener: vec![Listener::default()],
+            relay: Relay::default(),
+            limits: Limits::default(),
+            queue: Queue::default(),
+            delivery: Delivery::default(),
+            route: Vec::new(),
+            dns: Dns::default(),
+            control: Control::default(),
+            log: Log::default(),
+        }
+    }
+}
+
+/// `[[listener]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Listener {
+    pub(super) address: Text<SocketAddr>,
+    #[serde(default)]
+    pub(super) role: Role,
+}
+
+impl Default for Listener {
+    fn default() -> Self {
+        Self {
+            address: Text((Ipv6Addr::UNSPECIFIED, 25).into()),
+            role: Role::Mx,
+        }
+    }
+}
+
+/// `listener.role`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Role {
+    #[default]
+    Mx,
+    /// Known, so that it can be refused in words that help.
+    Submission,
+    /// The same.
+    Submissions,
+}
+
+/// `[relay]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Relay {
+    pub(super) networks: Vec<Text<IpNet>>,
+    pub(super) domains: Vec<Text<DomainPattern>>,
+    pub(super) bad_senders: Vec<Text<SenderPattern>>,
+    pub(super) open: bool,
+}
+
+impl Default for Relay {
+    fn default() -> Self {
+        Self {
+            networks: networks(&["127.0.0.0/8", "::1/128"]),
+            domains: Vec::new(),
+            bad_senders: Vec::new(),
+            open: false,
+        }
+    }
+}
+
+/// `[limits]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Limits {
+    pub(super) message_size: Text<ByteSize>,
+    pub(super) header_size: Text<ByteSize>,
+    pub(super) line_length: Text<ByteSize>,
+    pub(super) recipients: Count,
+    pub(super) connections: Count,
+    pub(super) connections_per_client: Count,
+    pub(super) errors: Count,
+    pub(super) command_timeout: Text<Duration>,
+    pub(super) bare_newline: BareNewline,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_size: Text(ByteSize::mib(25)),
+            header_size: Text(ByteSize::kib(256)),
+            line_length: Text(ByteSize::kib(64)),
+            recipients: Count(100),
+            connections: Count(1000),
+            connections_per_client: Count(50),
+            errors: Count(20),
+            command_timeout: Text(Duration::from_mins(5)),
+            bare_newline: BareNewline::Refuse,
+        }
+    }
+}
+
+/// `limits.bare_newline`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BareNewline {
+    Refuse,
+    Normalize,
+}
+
+/// `[queue]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Queue {
+    pub(super) lifetime: Text<Duration>,
+    pub(super) retry_unit: Text<Duration>,
+    pub(super) retry_max_interval: Text<Duration>,
+    pub(super) min_free: Text<ByteSize>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            lifetime: Text(Duration::from_hours(5 * 24)),
+            retry_unit: Text(Duration::from_secs(400)),
+            retry_max_interval: Text(Duration::from_hours(4)),
+            min_free: Text(ByteSize::mib(64)),
+        }
+    }
+}
+
+/// `[delivery]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Delivery {
+    pub(super) concurrency: Count,
+    pub(super) concurrency_per_destination: Count,
+    pub(super) port: Port,
+    pub(super) connect_timeout: Text<Duration>,
+    pub(super) command_timeout: Text<Duration>,
+    pub(super) ip: Ip,
+    pub(super) refuse_addresses: Vec<Text<IpNet>>,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            concurrency: Count(120),
+            concurrency_per_destination: Count(20),
+            port: Port(25),
+            connect_timeout: Text(Duration::from_secs(30)),
+            command_timeout: Text(Duration::from_mins(5)),
+            ip: Ip::Any,
+            refuse_addresses: networks(&["127.0.0.0/8", "::1/128", "0.0.0.0/8"]),
+        }
+    }
+}
+
+/// `delivery.ip`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Ip {
+    Any,
+    V4,
+    V6,
+}
+
+/// `[[route]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Route {
+    pub(super) domain: String,
+    #[serde(default)]
+    pub(super) host: Vec<String>,
+    #[serde(default = "smtp_port")]
+    pub(super) port: Port,
+    #[serde(default)]
+    pub(super) tls: RouteTls,
+}
+
+fn smtp_port() -> Port {
+    Port(25)
+}
+
+/// `route.tls`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum RouteTls {
+    #[default]
+    None,
+    /// Known, so that it can be refused in words that help.
+    Opportunistic,
+    /// The same.
+    Require,
+    /// The same.
+    Implicit,
+}
+
+/// `[dns]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Dns {
+    pub(super) servers: Vec<Text<SocketAddr>>,
+}
+
+/// `[control]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Control {
+    pub(super) socket: PathBuf,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            socket: relay_control::DEFAULT_SOCKET.into(),
+        }
+    }
+}
+
+/// `[log]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Log {
+    pub(super) format: LogFormat,
+    pub(super) level: Level,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            format: LogFormat::Text,
+            level: Level::Info,
+        }
+    }
+}
+
+fn networks(texts: &[&str]) -> Vec<Text<IpNet>> {
+    let parse = |text: &&str| Text(text.parse().expect("the default is a network"));
+    texts.iter().map(parse).collect()
+}

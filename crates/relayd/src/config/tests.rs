@@ -1,0 +1,345 @@
+use std::collections::BTreeSet;
+
+use super::*;
+
+const DEFAULTS: &str = include_str!("../../../../etc/relayd.toml");
+
+fn parse(text: &str) -> Result<Config, String> {
+    let text = format!("hostname = \"relay.test\"\n{text}");
+    Config::parse(Path::new("relayd.toml"), &text).map_err(|error| error.to_string())
+}
+
+fn error(text: &str) -> String {
+    parse(text).expect_err(text)
+}
+
+/// `etc/relayd.toml` with every default taken out of its comment.
+fn uncommented() -> String {
+    let bare = |line: &str| {
+        let key = line
+            .strip_prefix('#')
+            .filter(|rest| !rest.is_empty() && !rest.starts_with(' '));
+        key.unwrap_or(line).to_owned()
+    };
+    DEFAULTS.lines().map(bare).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_file_in_etc_says_the_defaults() {
+    let nothing = parse("").expect("the defaults");
+    assert_eq!(parse(DEFAULTS), Ok(nothing.clone()), "as it is shipped");
+    assert_eq!(
+        parse(&uncommented()),
+        Ok(nothing),
+        "with every default spelled out"
+    );
+}
+
+#[test]
+fn the_file_in_etc_has_every_key() {
+    let spelled: toml::Table = uncommented().parse().expect("TOML");
+    let examples = ["hostname", "postmaster", "route"];
+    for table in [
+        "", "listener", "relay", "limits", "queue", "delivery", "dns", "control", "log",
+    ] {
+        let known = known_keys(table);
+        assert!(!known.is_empty());
+        let spelled = match table {
+            "" => Some(&spelled),
+            "listener" => spelled["listener"][0].as_table(),
+            table => spelled[table].as_table(),
+        };
+        let mut spelled: BTreeSet<String> = spelled.expect(table).keys().cloned().collect();
+        if table.is_empty() {
+            spelled.extend(examples.map(str::to_owned));
+        }
+        assert_eq!(known, spelled, "[{table}]");
+    }
+    for key in known_keys("route")
+        .iter()
+        .map(String::as_str)
+        .chain(examples)
+    {
+        let is_shown =
+            |line: &str| line.starts_with(&format!("# {key} = ")) || line == format!("# [[{key}]]");
+        assert!(DEFAULTS.lines().any(is_shown), "{key}");
+    }
+}
+
+/// What serde expects in a table, from its answer to a key that is none.
+fn known_keys(table: &str) -> BTreeSet<String> {
+    let text = match table {
+        "" => "no-key = 1".to_owned(),
+        "listener" | "route" => format!("[[{table}]]\nno-key = 1"),
+        table => format!("[{table}]\nno-key = 1"),
+    };
+    let error = toml::from_str::<File>(&text)
+        .expect_err("no-key is no key")
+        .to_string();
+    let message = error
+        .lines()
+        .find(|l| l.starts_with("unknown field"))
+        .expect("serde's words");
+    message
+        .split('`')
+        .skip(3)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn an_unknown_key_is_told_with_its_line_and_the_nearest_known_one() {
+    for (text, expected) in [
+        (
+            "[[route]]\ndomian = \"*\"",
+            r#"relayd.toml:3: unknown key "domian" in [[route]] (did you mean "domain"?)"#,
+        ),
+        (
+            "hostnam = \"x\"",
+            r#"relayd.toml:2: unknown key "hostnam" (did you mean "hostname"?)"#,
+        ),
+        (
+            "[qeue]",
+            r#"relayd.toml:2: unknown key "qeue" (did you mean "queue"?)"#,
+        ),
+        (
+            "[queue]\n\nretry-unit = \"1s\"",
+            r#"relayd.toml:4: unknown key "retry-unit" in [queue] (did you mean "retry_unit"?)"#,
+        ),
+        (
+            "[queue]\nx = 1",
+            r#"relayd.toml:3: unknown key "x" in [queue]"#,
+        ),
+        (
+            "queue = { x = 1 }",
+            r#"relayd.toml:2: unknown key "x" in [queue]"#,
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn a_bad_value_is_told_with_its_line_and_key() {
+    for (text, expected) in [
+        (
+            "[queue]\nretry_unit = 400",
+            r#"relayd.toml:3: queue.retry_unit: invalid type: integer "400", expected a duration such as "400s", "5m" or "5d""#,
+        ),
+        (
+            "[queue]\nretry_unit = \"4 parsecs\"",
+            r#"relayd.toml:3: queue.retry_unit: "4 parsecs" is not a duration such as "400s", "5m" or "5d""#,
+        ),
+        (
+            "[queue]\nretry_unit = \"0s\"",
+            r#"relayd.toml:3: queue.retry_unit: "0s" is no time at all"#,
+        ),
+        (
+            "[queue]\nmin_free = \"lots\"",
+            r#"relayd.toml:3: queue.min_free: "lots" is not a size such as "64KiB" or "25MiB""#,
+        ),
+        (
+            "queue = 5",
+            r#"relayd.toml:2: queue: invalid type: integer "5", expected a table"#,
+        ),
+        (
+            "[relay]\nnetworks = [\"127.0.0.1\",\n  \"here\"]",
+            r#"relayd.toml:4: relay.networks: "here" is not a network such as "192.0.2.0/24" or "2001:db8::/32""#,
+        ),
+        (
+            "[relay]\ndomains = \"a.test\"",
+            r#"relayd.toml:3: relay.domains: invalid type: string "a.test", expected a list"#,
+        ),
+        (
+            "[relay]\nbad_senders = [\"a b\"]",
+            r#"relayd.toml:3: relay.bad_senders: "a b" is not a sender such as "user@example.org" or "@example.org""#,
+        ),
+        (
+            "[limits]\nrecipients = 0",
+            "relayd.toml:3: limits.recipients: 0 is not a number, 1 or more",
+        ),
+        (
+            "[limits]\nrecipients = -1",
+            "relayd.toml:3: limits.recipients: -1 is not a number, 1 or more",
+        ),
+        (
+            "[limits]\nline_length = \"10B\"",
+            "relayd.toml:3: limits.line_length: 10 B must be at least 1000 bytes",
+        ),
+        (
+            "[delivery]\nport = 65536",
+            "relayd.toml:3: delivery.port: 65536 is not a port, 1 to 65535",
+        ),
+        (
+            "[log]\nlevel = \"loud\"",
+            r#"relayd.toml:3: log.level: unknown value "loud", expected one of "error", "warn", "info", "debug", "trace""#,
+        ),
+        (
+            "postmaster = \"me\"",
+            r#"relayd.toml:2: postmaster: "me" is not an address such as "postmaster@example.org": an address is local-part@domain"#,
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn a_listener_or_route_that_cannot_work_is_refused() {
+    for (text, expected) in [
+        (
+            "listener = []",
+            "relayd.toml:2: listener: nothing to listen on: add a [[listener]]",
+        ),
+        (
+            "[[listener]]\nrole = \"mx\"",
+            r#"relayd.toml:2: [[listener]] needs the key "address""#,
+        ),
+        (
+            "[[listener]]\naddress = \"25\"",
+            r#"relayd.toml:3: listener.address: "25" is not an address and a port such as "[::]:25" or "127.0.0.1:2525""#,
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\n[[listener]]\naddress = \"[::]:25\"",
+            "relayd.toml:5: listener.address: [::]:25 is listened on already",
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:25\"\nrole = \"smtp\"",
+            r#"relayd.toml:4: listener.role: unknown value "smtp", expected one of "mx", "submission", "submissions""#,
+        ),
+        (
+            "[[route]]\ndomain = \"*\"",
+            "relayd.toml:2: route.host: a route needs a host",
+        ),
+        (
+            "[[route]]\nhost = [\"h\"]",
+            r#"relayd.toml:2: [[route]] needs the key "domain""#,
+        ),
+        (
+            "[[route]]\ndomain = \"*.test\"\nhost = [\"h\"]",
+            r#"relayd.toml:3: route.domain: bad domain "*.test": write "example.org", ".example.org" or "*""#,
+        ),
+        (
+            "[[route]]\ndomain = \"*\"\nhost = [\"h:25\"]",
+            r#"relayd.toml:4: route.host: bad host "h:25": write a name, an address or [address]"#,
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused() {
+    for (text, expected) in [
+        (
+            "[tls]\nkey = \"k\"",
+            "relayd.toml:2: [tls] is not supported by this version: remove it",
+        ),
+        (
+            "[auth]\nusers = \"u\"",
+            "relayd.toml:2: [auth] is not supported by this version: remove it",
+        ),
+        (
+            "[[dkim]]\ndomain = \"d\"",
+            "relayd.toml:2: [dkim] is not supported by this version: remove it",
+        ),
+        (
+            "[delivery]\nca_file = \"\"",
+            "relayd.toml:3: delivery.ca_file is not supported by this version: remove it",
+        ),
+        (
+            "[[route]]\ndomain = \"*\"\nhost = [\"h\"]\nusername = \"u\"",
+            "relayd.toml:5: route.username is not supported by this version: remove it",
+        ),
+        (
+            "[[route]]\ndomain = \"*\"\nhost = [\"h\"]\ntls = \"require\"",
+            "relayd.toml:5: route.tls: this version has \"none\" alone: mail goes out in clear text",
+        ),
+        (
+            "[[listener]]\naddress = \"[::]:587\"\nrole = \"submission\"",
+            "relayd.toml:4: listener.role: this version has the role \"mx\" alone",
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn keys_that_contradict_each_other_are_refused() {
+    assert_eq!(
+        error("[queue]\nretry_unit = \"5h\""),
+        "relayd.toml:3: queue.retry_unit: 5h is longer than queue.retry_max_interval, 4h"
+    );
+    assert_eq!(
+        error("[queue]\nretry_max_interval = \"1s\""),
+        "relayd.toml:2: queue.retry_unit: 6m 40s is longer than queue.retry_max_interval, 1s"
+    );
+    for network in ["0.0.0.0/0", "::/0"] {
+        let text = format!("[relay]\nnetworks = [\"10.0.0.0/8\", \"{network}\"]");
+        assert!(
+            error(&text).starts_with("relayd.toml:3: relay.networks: "),
+            "{network}"
+        );
+        assert!(error(&text).contains("relay.open = true"));
+        assert!(parse(&format!("{text}\nopen = true")).is_ok());
+    }
+}
+
+#[test]
+fn text_that_is_no_toml_is_told_with_its_line() {
+    for text in ["[queue", "a = ", "hostname = \"twice\"", "\"\\u{0}\" = 1\n"] {
+        assert!(
+            error(text).starts_with("relayd.toml:2: "),
+            "{}",
+            error(text)
+        );
+        assert!(!error(text).contains('\n'));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let error = Config::load(Path::new("/nowhere/relayd.toml")).expect_err("no such file");
+    assert_eq!(
+        error.to_string(),
+        "/nowhere/relayd.toml: cannot be read: No such file or directory (os error 2)"
+    );
+}
+
+#[test]
+fn what_is_written_is_what_holds() {
+    let config = parse(
+        r#"
+        postmaster = "ops@example.org"
+        state_dir = "/tmp/state"
+        [[listener]]
+        address = "127.0.0.1:2525"
+        [relay]
+        networks = ["192.0.2.0/24", "198.51.100.7"]
+        domains = [".example.org"]
+        [limits]
+        message_size = "100KiB"
+        bare_newline = "normalize"
+        [queue]
+        retry_unit = "250ms"
+        [[route]]
+        domain = "*"
+        host = ["[192.0.2.1]", "smtp.example.com"]
+        port = 587
+        tls = "none"
+        [dns]
+        servers = ["127.0.0.1:5353"]
+        [log]
+        format = "json"
+        "#,
+    )
+    .expect("a good file");
+    assert_eq!(config.postmaster.as_str(), "ops@example.org");
+    assert_eq!(config.relay.networks[1].to_string(), "198.51.100.7/32");
+    assert_eq!(config.limits.session.message_size, 100 * 1024);
+    assert_eq!(config.limits.session.bare_newline, BareNewline::Normalize);
+    assert_eq!(config.queue.retry_unit, Duration::from_millis(250));
+    assert_eq!(&**config.routes[0].name(), "192.0.2.1,smtp.example.com:587");
+    assert_eq!(config.log_format, LogFormat::Json);
+    assert_eq!(config.listeners.len(), 1);
+}

@@ -1,0 +1,184 @@
+//! Values as they are written in the file.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use ipnet::IpNet;
+use relay_smtp::Mailbox;
+use relay_smtp::address::is_domain;
+use relay_smtpd::{DomainPattern, SenderPattern};
+use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+/// A value that is written as a string.
+pub(super) trait Written: Sized {
+    /// What it looks like, for whoever wrote something else.
+    const LIKE: &'static str;
+
+    /// The value; the error says what the string should have been.
+    fn read(text: &str) -> Result<Self, String>;
+}
+
+/// A string of the file that has been read as a `T`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Text<T>(pub(super) T);
+
+impl<'de, T: Written> Deserialize<'de> for Text<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader<T>(PhantomData<T>);
+        impl<T: Written> Visitor<'_> for Reader<T> {
+            type Value = Text<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(T::LIKE)
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text<T>, E> {
+                T::read(text).map(Text).map_err(E::custom)
+            }
+        }
+        deserializer.deserialize_str(Reader(PhantomData))
+    }
+}
+
+/// The values behind a list of strings.
+pub(super) fn values<T>(texts: Vec<Text<T>>) -> Vec<T> {
+    texts.into_iter().map(|text| text.0).collect()
+}
+
+/// Times of nothing make no sense anywhere in the file.
+impl Written for Duration {
+    const LIKE: &'static str = r#"a duration such as "400s", "5m" or "5d""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        match humantime::parse_duration(text) {
+            Ok(Duration::ZERO) => Err(format!("{text:?} is no time at all")),
+            Ok(duration) => Ok(duration),
+            Err(_) => Err(format!("{text:?} is not {}", Self::LIKE)),
+        }
+    }
+}
+
+impl Written for ByteSize {
+    const LIKE: &'static str = r#"a size such as "64KiB" or "25MiB""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
+    }
+}
+
+impl Written for IpNet {
+    const LIKE: &'static str = r#"a network such as "192.0.2.0/24" or "2001:db8::/32""#;
+
+    /// A lone address is the network of that address.
+    fn read(text: &str) -> Result<Self, String> {
+        let lone = || text.parse::<IpAddr>().ok().map(IpNet::from);
+        let network = text.parse().ok().or_else(lone);
+        network.ok_or_else(|| format!("{text:?} is not {}", Self::LIKE))
+    }
+}
+
+impl Written for SocketAddr {
+    const LIKE: &'static str = r#"an address and a port such as "[::]:25" or "127.0.0.1:2525""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
+    }
+}
+
+impl Written for Mailbox {
+    const LIKE: &'static str = r#"an address such as "postmaster@example.org""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|reason| format!("{text:?} is not {}: {reason}", Self::LIKE))
+    }
+}
+
+impl Written for DomainPattern {
+    const LIKE: &'static str = r#"a domain such as "example.org" or ".example.org""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
+    }
+}
+
+impl Written for SenderPattern {
+    const LIKE: &'static str = r#"a sender such as "user@example.org" or "@example.org""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
+    }
+}
+
+/// A name for ourselves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct HostName(pub(super) String);
+
+impl Written for HostName {
+    const LIKE: &'static str = r#"a host name such as "mail.example.org""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        if is_domain(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(format!("{text:?} is not {}", Self::LIKE))
+        }
+    }
+}
+
+/// How many of something; never none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Count(pub(super) u32);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        whole_number(deserializer, "a number, 1 or more").map(Count)
+    }
+}
+
+impl From<Count> for usize {
+    fn from(count: Count) -> usize {
+        usize::try_from(count.0).unwrap_or(usize::MAX)
+    }
+}
+
+/// A port that can be connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Port(pub(super) u16);
+
+impl<'de> Deserialize<'de> for Port {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        whole_number(deserializer, "a port, 1 to 65535").map(Port)
+    }
+}
+
+/// A number above zero that fits `T`.
+fn whole_number<'de, D, T>(deserializer: D, like: &'static str) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: TryFrom<i64>,
+{
+    struct Reader<T>(&'static str, PhantomData<T>);
+    impl<T: TryFrom<i64>> Visitor<'_> for Reader<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+
+        fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
+            let positive = (number > 0).then_some(number);
+            positive
+                .and_then(|number| T::try_from(number).ok())
+                .ok_or_else(|| E::custom(format!("{number} is not {}", self.0)))
+        }
+    }
+    deserializer.deserialize_i64(Reader(like, PhantomData))
+}

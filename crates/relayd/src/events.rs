@@ -1,0 +1,60 @@
+//! What the daemon itself logs: its start, its end, and what came of a reload.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use tracing::{error, info, warn};
+
+/// The daemon is up.
+pub(crate) fn start(version: &str, hostname: &str) {
+    info!(target: "relayd", event = "start", version, hostname,
+        "relayd {version} starts as {hostname}");
+}
+
+/// A socket is open.
+pub(crate) fn listening(address: SocketAddr, role: &str) {
+    info!(target: "relayd", event = "listening", %address, role, "listening on {address} as {role}");
+}
+
+/// Where the state lives.
+pub(crate) fn state(dir: &Path, messages: u64, damaged: u64) {
+    info!(target: "relayd", event = "state", dir = %dir.display(), messages, damaged,
+        "the queue is in {}: {messages} messages, {damaged} set aside as damaged", dir.display());
+}
+
+/// The state directory is on a file system that forgets.
+pub(crate) fn forgetful(dir: &Path, kind: &str) {
+    warn!(target: "relayd", event = "state", dir = %dir.display(), filesystem = kind,
+        "{} is on {kind}, which does not outlive the machine or container: \
+         put state_dir on a disk or a volume", dir.display());
+}
+
+/// Where `relayctl` is listened for.
+pub(crate) fn control(socket: &Path) {
+    info!(target: "relayd", event = "control", socket = %socket.display(),
+        "relayctl is listened for on {}", socket.display());
+}
+
+/// The configuration was read again; what was not applied, if anything.
+pub(crate) fn reload(file: &Path, problems: &[String]) {
+    if problems.is_empty() {
+        info!(target: "relayd", event = "reload", file = %file.display(),
+            "{} was read again and applies", file.display());
+    }
+    for problem in problems {
+        error!(target: "relayd", event = "reload", file = %file.display(), problem = problem.as_str(),
+            "reload: {problem}");
+    }
+}
+
+/// A signal or the operator ends it.
+pub(crate) fn stopping() {
+    info!(target: "relayd", event = "stop",
+        "stopping: no new sessions and deliveries, what is under way is waited for");
+}
+
+/// The queue is closed.
+pub(crate) fn stopped(messages: u64) {
+    info!(target: "relayd", event = "stop", messages,
+        "stopped; {messages} messages stay in the queue");
+}

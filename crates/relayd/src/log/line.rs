@@ -1,0 +1,193 @@
+//! One event as one line.
+
+use std::fmt::{self, Write as _};
+use std::io::Write as _;
+use std::time::SystemTime;
+
+use tracing::Event;
+use tracing::field::{Field, Visit};
+
+use super::Level;
+use crate::config::LogFormat;
+
+/// What one field may take; a hostile reply of many kilobytes is no reason for a line of that size.
+const LONGEST_VALUE: usize = 4096;
+
+/// Appends the event with its line end.
+///
+/// Text: `2026-11-21T03:10:00.123Z info new msg 06Q… event="new msg" id=06Q…`. JSON: the same as an
+/// object, `time`, `level` and `message` first.
+pub(super) fn format(format: LogFormat, now: SystemTime, event: &Event<'_>, out: &mut Vec<u8>) {
+    let level = Level::of(*event.metadata().level());
+    let mut fields = Fields {
+        format,
+        out,
+        value: String::new(),
+        message: true,
+    };
+    fields.begin(now, level);
+    // The message comes first, wherever the event's fields have it.
+    event.record(&mut fields);
+    fields.message = false;
+    event.record(&mut fields);
+    fields.end();
+}
+
+/// Appends a line of the log's own, without fields.
+pub(super) fn plain(
+    format: LogFormat,
+    now: SystemTime,
+    level: Level,
+    message: &str,
+    out: &mut Vec<u8>,
+) {
+    let mut fields = Fields {
+        format,
+        out,
+        value: String::new(),
+        message: true,
+    };
+    fields.begin(now, level);
+    fields.put("message", message);
+    fields.end();
+}
+
+struct Fields<'a> {
+    format: LogFormat,
+    out: &'a mut Vec<u8>,
+    /// A value before it is escaped.
+    value: String,
+    /// Whether this round takes the message alone, or all but the message.
+    message: bool,
+}
+
+impl Fields<'_> {
+    fn begin(&mut self, now: SystemTime, level: Level) {
+        let time = humantime::format_rfc3339_millis(now);
+        // Writing to memory does not fail.
+        let _ = match self.format {
+            LogFormat::Text => write!(self.out, "{time} {level}"),
+            LogFormat::Json => write!(self.out, "{{\"time\":\"{time}\",\"level\":\"{level}\""),
+        };
+    }
+
+    fn end(&mut self) {
+        if self.format == LogFormat::Json {
+            self.out.push(b'}');
+        }
+        self.out.push(b'\n');
+    }
+
+    /// Whether this round takes the field.
+    fn takes(&self, field: &Field) -> bool {
+        (field.name() == "message") == self.message
+    }
+
+    fn put(&mut self, name: &str, value: &str) {
+        let value = cut(value);
+        match self.format {
+            LogFormat::Json => {
+                self.name(name);
+                json_string(value, self.out);
+            }
+            LogFormat::Text if self.message => {
+                self.out.push(b' ');
+                escape(value, false, self.out);
+            }
+            LogFormat::Text => {
+                self.name(name);
+                text_value(value, self.out);
+            }
+        }
+    }
+
+    /// A number or a truth: never in need of quotes.
+    fn put_bare(&mut self, field: &Field, value: impl fmt::Display) {
+        if self.takes(field) {
+            self.name(field.name());
+            let _ = write!(self.out, "{value}");
+        }
+    }
+
+    fn name(&mut self, name: &str) {
+        // Writing to memory does not fail.
+        let _ = match self.format {
+            LogFormat::Text => write!(self.out, " {name}="),
+            LogFormat::Json => write!(self.out, ",\"{name}\":"),
+        };
+    }
+}
+
+impl Visit for Fields<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        if self.takes(field) {
+            let mut text = std::mem::take(&mut self.value);
+            text.clear();
+            let _ = write!(text, "{value:?}");
+            self.put(field.name(), &text);
+            self.value = text;
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if self.takes(field) {
+            self.put(field.name(), value);
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put_bare(field, value);
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put_bare(field, value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put_bare(field, value);
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        match value.is_finite() {
+            true => self.put_bare(field, value),
+            // JSON has no such number.
+            false => self.record_debug(field, &value),
+        }
+    }
+}
+
+/// The beginning of a value that is too long.
+fn cut(value: &str) -> &str {
+    &value[..value.floor_char_boundary(LONGEST_VALUE)]
+}
+
+/// As it is, or in quotes if there is anything in it that could be taken for something else.
+fn text_value(value: &str, out: &mut Vec<u8>) {
+    let plain = |c: char| !(c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'));
+    if !value.is_empty() && value.chars().all(plain) {
+        out.extend_from_slice(value.as_bytes());
+    } else {
+        out.push(b'"');
+        escape(value, true, out);
+        out.push(b'"');
+    }
+}
+
+/// Every character that could break a line or steer a terminal as `\n` or `\u{85}`.
+fn escape(value: &str, quoted: bool, out: &mut Vec<u8>) {
+    for c in value.chars() {
+        let breaks = c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+        // Marks that turn the direction of writing can make a line read as another one.
+        let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if breaks || turns || (quoted && matches!(c, '"' | '\\')) {
+            let _ = write!(out, "{}", c.escape_default());
+        } else {
+            out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
+        }
+    }
+}
+
+fn json_string(value: &str, out: &mut Vec<u8>) {
+    // Writing to memory does not fail, and a str has no other way to.
+    let _ = serde_json::to_writer(out, value);
+}

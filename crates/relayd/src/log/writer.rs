@@ -1,0 +1,149 @@
+//! The thread that writes the lines out.
+
+use std::io::{self, Write};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, SystemTime};
+
+use super::{Level, line};
+use crate::config::LogFormat;
+
+/// Octets that may wait to be written.
+const CAPACITY: usize = 4 << 20;
+/// How long the last lines may take at the end, if nobody reads them.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// The lines that wait.
+///
+/// If whoever reads the log stops reading, mail goes on: lines beyond [`CAPACITY`] are left out and
+/// counted, and the count is the next thing that the log says.
+#[derive(Debug, Default)]
+pub(super) struct Buffer {
+    state: Mutex<State>,
+    /// Told when lines come into an empty buffer, and at the end.
+    filled: Condvar,
+    /// Told when all lines have been written.
+    written: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    lines: Vec<u8>,
+    left_out: u64,
+    /// Whether the writer has taken lines that it has not yet written.
+    writing: bool,
+    closed: bool,
+}
+
+impl State {
+    fn is_idle(&self) -> bool {
+        self.lines.is_empty() && self.left_out == 0 && !self.writing
+    }
+}
+
+impl Buffer {
+    /// Adds a whole line.
+    pub(super) fn append(&self, line: &[u8]) {
+        let mut state = self.lock();
+        if state.lines.len() + line.len() > CAPACITY {
+            state.left_out += 1;
+            return;
+        }
+        let was_empty = state.lines.is_empty();
+        state.lines.extend_from_slice(line);
+        drop(state);
+        if was_empty {
+            self.filled.notify_one();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Whatever a thread did when it died, these are whole lines.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait_until_written(&self) {
+        let state = self.lock();
+        let _ = self
+            .written
+            .wait_timeout_while(state, LAST_WORDS, |state| !state.is_idle());
+    }
+
+    /// Takes what waits, into an empty `lines`; `None` at the end. The number is that of the lines
+    /// that had to be left out behind these.
+    fn take(&self, lines: &mut Vec<u8>) -> Option<u64> {
+        let mut state = self.lock();
+        state.writing = false;
+        if state.is_idle() {
+            self.written.notify_all();
+        }
+        while state.lines.is_empty() && state.left_out == 0 {
+            if state.closed {
+                return None;
+            }
+            let waited = self.filled.wait(state);
+            state = waited.unwrap_or_else(PoisonError::into_inner);
+        }
+        state.writing = true;
+        mem::swap(&mut state.lines, lines);
+        Some(mem::take(&mut state.left_out))
+    }
+}
+
+/// The writing thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    buffer: Arc<Buffer>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(super) fn start(out: impl Write + Send + 'static, format: LogFormat) -> io::Result<Self> {
+        let buffer = Arc::new(Buffer::default());
+        let taken = Arc::clone(&buffer);
+        let thread = thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || write_out(&taken, out, format))?;
+        Ok(Self {
+            buffer,
+            thread: Some(thread),
+        })
+    }
+
+    pub(super) fn buffer(&self) -> Arc<Buffer> {
+        Arc::clone(&self.buffer)
+    }
+
+    pub(super) fn flush(&self) {
+        self.buffer.wait_until_written();
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.buffer.lock().closed = true;
+        self.buffer.filled.notify_one();
+        self.buffer.wait_until_written();
+        // A thread that hangs in a write that nobody reads ends with the process.
+        if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_out(buffer: &Buffer, mut out: impl Write, format: LogFormat) {
+    let mut lines = Vec::new();
+    while let Some(left_out) = buffer.take(&mut lines) {
+        if left_out > 0 {
+            let text =
+                format!("warning: {left_out} lines of the log were left out: nobody read it");
+            line::plain(format, SystemTime::now(), Level::Warn, &text, &mut lines);
+        }
+        // There is no other place to complain about a log that cannot be written.
+        let _ = out.write_all(&lines);
+        let _ = out.flush();
+        lines.clear();
+        lines.shrink_to(1 << 20);
+    }
+}
