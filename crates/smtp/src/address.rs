@@ -303,9 +303,11 @@ fn is_atom(atom: &str) -> bool {
         })
 }
 
-/// UTF-8 beyond ASCII, without the control characters of Unicode.
+/// UTF-8 beyond ASCII without controls, blanks, and what turns the direction of writing: an address
+/// must look in a log like what it is.
 fn is_utf8_letter(c: char) -> bool {
-    !c.is_ascii() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
+    let steers = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    !c.is_ascii() && !c.is_control() && !c.is_whitespace() && !steers
 }
 
 #[cfg(test)]
@@ -356,6 +358,10 @@ mod tests {
             "a@b\0.test",
             "\"a\nb\"@c.test",
             "a@b c",
+            "a\u{a0}b@c.test",
+            "a\u{202e}b@c.test",
+            "a@b\u{2028}c.test",
+            "a@b\u{3000}c.test",
         ] {
             assert!(text.parse::<Mailbox>().is_err(), "{text:?}");
         }

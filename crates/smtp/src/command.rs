@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use memchr::memchr;
+
 use crate::address::{ForwardPath, ReversePath};
 
 /// A command with arguments that are known to be good.
@@ -61,7 +63,7 @@ pub struct MailParams {
     pub utf8: bool,
 }
 
-/// The parameters of RCPT that are known here: none, until DSN (RFC 3461) is offered.
+/// The parameters of RCPT that are known here: none, for no extension that adds one is offered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RcptParams {}
 
@@ -111,42 +113,39 @@ impl fmt::Display for ClientName {
     }
 }
 
-/// Parses one line without its CR LF. Verbs and parameter names may come in any case
-/// (RFC 5321 §2.4).
-pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
-    let line = std::str::from_utf8(line).map_err(|_| unreadable(line))?;
-    let line = line.trim_end_matches([' ', '\t']);
-    let (verb, argument) = line.split_once(' ').unwrap_or((line, ""));
-    let argument = argument.trim_start_matches(' ');
-    match verb.to_ascii_uppercase().as_str() {
-        "EHLO" => client_name("EHLO", argument).map(Command::Ehlo),
-        "HELO" => client_name("HELO", argument).map(Command::Helo),
-        "MAIL" => mail(argument),
-        "RCPT" => rcpt(argument),
-        "DATA" => without_argument("DATA", argument, Command::Data),
-        "RSET" => without_argument("RSET", argument, Command::Rset),
-        "NOOP" => Ok(Command::Noop),
-        "VRFY" => with_argument("VRFY", argument).map(Command::Vrfy),
-        "EXPN" => with_argument("EXPN", argument).map(Command::Expn),
-        "HELP" => Ok(Command::Help),
-        "QUIT" => without_argument("QUIT", argument, Command::Quit),
-        "STARTTLS" => without_argument("STARTTLS", argument, Command::StartTls),
-        "AUTH" => auth(argument),
-        _ => Err(CommandError::Unknown),
-    }
-}
+const VERBS: [&str; 13] = [
+    "EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT",
+    "STARTTLS", "AUTH",
+];
 
-/// A line that is no UTF-8: still a known verb with a bad argument, if it begins with one.
-fn unreadable(line: &[u8]) -> CommandError {
-    let verb = line.get(..4).unwrap_or_default().to_ascii_uppercase();
-    match verb.as_slice() {
-        b"MAIL" => CommandError::Syntax("MAIL"),
-        b"RCPT" => CommandError::Syntax("RCPT"),
-        b"EHLO" => CommandError::Syntax("EHLO"),
-        b"HELO" => CommandError::Syntax("HELO"),
-        b"VRFY" => CommandError::Syntax("VRFY"),
-        b"NOOP" => CommandError::Syntax("NOOP"),
-        _ => CommandError::Unknown,
+/// Parses one line without its CR LF. Verbs and parameter names may come in any case
+/// (RFC 5321 §2.4), and blanks at the end of the line are passed over (§4.1.1).
+pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
+    let end = line.iter().rposition(|octet| !b" \t".contains(octet));
+    let line = &line[..end.map_or(0, |last| last + 1)];
+    let (verb, argument) = line.split_at(memchr(b' ', line).unwrap_or(line.len()));
+    let verb = VERBS
+        .into_iter()
+        .find(|known| known.as_bytes().eq_ignore_ascii_case(verb))
+        .ok_or(CommandError::Unknown)?;
+    // Octets beyond ASCII are UTF-8 or nothing (RFC 6531 §3.3).
+    let argument = std::str::from_utf8(argument).map_err(|_| CommandError::Syntax(verb))?;
+    let argument = argument.trim_start_matches(' ');
+    match verb {
+        "EHLO" => client_name(verb, argument).map(Command::Ehlo),
+        "HELO" => client_name(verb, argument).map(Command::Helo),
+        "MAIL" => mail(verb, argument),
+        "RCPT" => rcpt(verb, argument),
+        "DATA" => without_argument(verb, argument, Command::Data),
+        "RSET" => without_argument(verb, argument, Command::Rset),
+        "NOOP" => Ok(Command::Noop),
+        "VRFY" => with_argument(verb, argument).map(Command::Vrfy),
+        "EXPN" => with_argument(verb, argument).map(Command::Expn),
+        "HELP" => Ok(Command::Help),
+        "QUIT" => without_argument(verb, argument, Command::Quit),
+        "STARTTLS" => without_argument(verb, argument, Command::StartTls),
+        "AUTH" => auth(verb, argument),
+        _ => Err(CommandError::Unknown),
     }
 }
 
@@ -174,43 +173,48 @@ fn with_argument(verb: &'static str, argument: &str) -> Result<String, CommandEr
     }
 }
 
-fn mail(argument: &str) -> Result<Command, CommandError> {
-    const VERB: &str = "MAIL";
-    let (path, rest) = path_argument(VERB, "FROM:", argument)?;
-    let path = path.parse().map_err(|_| CommandError::Syntax(VERB))?;
+fn mail(verb: &'static str, argument: &str) -> Result<Command, CommandError> {
+    let (path, rest) = path_argument(verb, "FROM:", argument)?;
+    let path = path.parse().map_err(|_| CommandError::Syntax(verb))?;
     let mut params = MailParams::default();
     for (name, value) in parameters(rest) {
-        match (name.to_ascii_uppercase().as_str(), value) {
-            ("SIZE", Some(value)) => params.size = Some(size(value)?),
-            ("BODY", Some(value)) if value.eq_ignore_ascii_case("8BITMIME") => {
-                params.eight_bit = true;
-            }
-            ("BODY", Some(value)) if value.eq_ignore_ascii_case("7BIT") => params.eight_bit = false,
-            ("SMTPUTF8", None) => params.utf8 = true,
-            ("SIZE" | "BODY" | "SMTPUTF8", _) => return Err(CommandError::BadParameter(VERB)),
-            _ => return Err(CommandError::UnknownParameter(VERB)),
+        let bad = CommandError::BadParameter(verb);
+        match name.to_ascii_uppercase().as_str() {
+            "SIZE" => params.size = Some(value.and_then(size).ok_or(bad)?),
+            "BODY" => params.eight_bit = value.and_then(eight_bit).ok_or(bad)?,
+            "SMTPUTF8" if value.is_none() => params.utf8 = true,
+            "SMTPUTF8" => return Err(bad),
+            _ => return Err(CommandError::UnknownParameter(verb)),
         }
     }
     Ok(Command::Mail { path, params })
 }
 
-fn rcpt(argument: &str) -> Result<Command, CommandError> {
-    const VERB: &str = "RCPT";
-    let (path, rest) = path_argument(VERB, "TO:", argument)?;
-    let path = path.parse().map_err(|_| CommandError::Syntax(VERB))?;
+fn rcpt(verb: &'static str, argument: &str) -> Result<Command, CommandError> {
+    let (path, rest) = path_argument(verb, "TO:", argument)?;
+    let path = path.parse().map_err(|_| CommandError::Syntax(verb))?;
     let params = RcptParams::default();
     match parameters(rest).next() {
         None => Ok(Command::Rcpt { path, params }),
-        Some(_) => Err(CommandError::UnknownParameter(VERB)),
+        Some(_) => Err(CommandError::UnknownParameter(verb)),
     }
 }
 
-/// RFC 1870 §4: up to 20 digits.
-fn size(value: &str) -> Result<u64, CommandError> {
-    if value.is_empty() || value.len() > 20 || !value.bytes().all(|b| b.is_ascii_digit()) {
-        return Err(CommandError::BadParameter("MAIL"));
+/// RFC 1870 §4: up to 20 digits; beyond what a `u64` holds is as good as endless.
+fn size(value: &str) -> Option<u64> {
+    let is_number = (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| value.parse().unwrap_or(u64::MAX))
+}
+
+/// RFC 6152 §2
+fn eight_bit(value: &str) -> Option<bool> {
+    if value.eq_ignore_ascii_case("8BITMIME") {
+        Some(true)
+    } else if value.eq_ignore_ascii_case("7BIT") {
+        Some(false)
+    } else {
+        None
     }
-    Ok(value.parse().unwrap_or(u64::MAX))
 }
 
 /// `FROM:<path> rest`; blanks behind the colon are common, if wrong, and harmless.
@@ -259,14 +263,14 @@ fn parameters(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
         })
 }
 
-fn auth(argument: &str) -> Result<Command, CommandError> {
+fn auth(verb: &'static str, argument: &str) -> Result<Command, CommandError> {
     let mut words = argument.split(' ').filter(|word| !word.is_empty());
-    let mechanism = words.next().ok_or(CommandError::Syntax("AUTH"))?;
+    let mechanism = words.next().ok_or(CommandError::Syntax(verb))?;
     let initial = words.next().map(str::to_owned);
     // RFC 4422 §3.1: 1 to 20 of letters, digits, hyphen, underscore.
     let is_name = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
     if words.next().is_some() || mechanism.len() > 20 || !mechanism.bytes().all(is_name) {
-        return Err(CommandError::Syntax("AUTH"));
+        return Err(CommandError::Syntax(verb));
     }
     Ok(Command::Auth {
         mechanism: mechanism.to_ascii_uppercase(),
@@ -290,6 +294,7 @@ mod tests {
             ("MAIL FROM:<a@b.test>", "a@b.test", none),
             ("mail from:<a@b.test>", "a@b.test", none),
             ("MAIL FROM: <a@b.test>  ", "a@b.test", none),
+            ("MAIL  FROM:<a@b.test>\t", "a@b.test", none),
             ("MAIL FROM:<>", "", none),
             ("MAIL FROM:<\"a>b\"@c.test>", "\"a>b\"@c.test", none),
             ("MAIL FROM:<@x.test:a@b.test>", "a@b.test", none),
@@ -347,21 +352,36 @@ mod tests {
             "AUTH",
             "AUTH PLAIN x y",
             "AUTH ;x",
+            "MAIL FROM:<a@b.test>\tSIZE=1",
+            "RCPT TO:<a@b.test>, <c@b.test>",
+            "RCPT TO:<<a@b.test>>",
+            "EHLO a\tb",
         ] {
             assert!(
                 matches!(parse(line.as_bytes()), Err(CommandError::Syntax(_))),
                 "{line}"
             );
         }
-        assert_eq!(
-            parse(b"MAIL FROM:<\xff@b>"),
-            Err(CommandError::Syntax("MAIL"))
-        );
+        for (line, verb) in [
+            (&b"MAIL FROM:<\xff@b>"[..], "MAIL"),
+            (b"NOOP \xff", "NOOP"),
+            (b"starttls \xff", "STARTTLS"),
+        ] {
+            assert_eq!(parse(line), Err(CommandError::Syntax(verb)));
+        }
     }
 
     #[test]
     fn unknown_things_are_told_apart() {
-        for line in ["", "FROB", "EHLOx", "DATA\tx", "\u{fc}"] {
+        for line in [
+            "",
+            " NOOP",
+            "FROB",
+            "EHLOx",
+            "DATA\tx",
+            "NOOP\r",
+            "MAIL\u{fc}",
+        ] {
             assert_eq!(parse(line.as_bytes()), Err(CommandError::Unknown), "{line}");
         }
         let unknown = Err(CommandError::UnknownParameter("MAIL"));
@@ -376,6 +396,13 @@ mod tests {
                 "{line}"
             );
         }
+    }
+
+    #[test]
+    fn blanks_behind_a_verb_are_no_argument() {
+        assert_eq!(parse(b"DATA \t"), Ok(Command::Data));
+        assert_eq!(parse(b"quit\t"), Ok(Command::Quit));
+        assert_eq!(parse(b"RSET  "), Ok(Command::Rset));
     }
 
     #[test]

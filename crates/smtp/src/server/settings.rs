@@ -21,7 +21,7 @@ pub struct Limits {
     pub message_size: u64,
     /// Octets of a message's header section.
     pub header_size: usize,
-    /// Octets of a line of a message, CR LF included.
+    /// Octets of a line of a message, without CR LF and a stuffed dot.
     pub line_length: usize,
     /// Recipients of a message.
     pub recipients: usize,
