@@ -16,18 +16,20 @@ const LIMITS: Limits = Limits {
     bare_newline: relay_smtp::body::BareNewline::Refuse,
 };
 
-fn session() -> ServerSession {
+#[expect(clippy::disallowed_methods, reason = "no time passes in these tests")]
+fn session() -> (ServerSession, Instant) {
     let settings = Settings {
         hostname: "relay.test".into(),
         limits: LIMITS,
     };
-    ServerSession::new(settings, Instant::now())
+    let now = Instant::now();
+    (ServerSession::new(settings, now), now)
 }
 
 /// Plays all of `input` in pieces; the events without those that depend on the pieces, each
 /// message with its content, and the output.
 fn play(input: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<String>, Vec<u8>) {
-    let mut session = session();
+    let (mut session, time) = session();
     let (mut message, mut content) = (Vec::new(), Vec::new());
     let (mut events, mut output) = (Vec::new(), Vec::new());
     let mut rest = input;
@@ -35,7 +37,7 @@ fn play(input: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<String>, Vec<u8>
         let (mut now, later) = rest.split_at(piece().min(rest.len()));
         rest = later;
         loop {
-            let step = session.handle(now, &mut message, Instant::now());
+            let step = session.handle(now, &mut message, time);
             now = &now[step.consumed..];
             assert!(message.len() <= LIMITS.header_size + input.len());
             let Some(event) = step.event else { break };
@@ -55,7 +57,7 @@ fn play(input: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<String>, Vec<u8>
                     let whole = std::mem::take(&mut content);
                     assert!(whole.len() as u64 <= LIMITS.message_size);
                     events.push(format!("{transaction:?} {}", whole.escape_ascii()));
-                    session.finish_message(&replies::queued(&"ID"), Instant::now());
+                    session.finish_message(&replies::queued(&"ID"), time);
                 }
                 Event::Refused(refusal) => {
                     content.clear();
@@ -128,12 +130,12 @@ proptest! {
 
 #[test]
 fn replies_do_not_gather_without_bound() {
-    let mut session = session();
+    let (mut session, time) = session();
     let flood = b"HELP\r\n".repeat(100_000);
     let mut rest = flood.as_slice();
     let mut flushes = 0;
     while !rest.is_empty() {
-        let step = session.handle(rest, &mut Vec::new(), Instant::now());
+        let step = session.handle(rest, &mut Vec::new(), time);
         rest = &rest[step.consumed..];
         let gathered = session.take_output().len();
         assert!(gathered < 20_000, "{gathered} octets");

@@ -5,13 +5,12 @@ use std::time::SystemTime;
 use tokio::time::Instant;
 
 /// For deadlines.
-#[allow(clippy::disallowed_methods, reason = "the driver's clock")]
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
 /// For the trace header and the queue.
-#[allow(clippy::disallowed_methods, reason = "the driver's clock")]
+#[expect(clippy::disallowed_methods, reason = "the driver's clock")]
 pub(crate) fn today() -> SystemTime {
     SystemTime::now()
 }

@@ -15,6 +15,7 @@
 //! leads from any of these back to `Connected`, everything before it forgotten; AUTH is an exchange
 //! of lines between two visits to `Ready`. Neither is offered yet, so both are answered with `502`.
 
+mod commands;
 mod event;
 mod header;
 mod line;

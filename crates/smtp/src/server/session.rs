@@ -3,12 +3,12 @@
 use std::mem;
 use std::time::Instant;
 
-use crate::address::{ForwardPath, Mailbox, ReversePath};
-use crate::command::{self, ClientName, Command, CommandError, MailParams};
+use crate::address::{ForwardPath, ReversePath};
+use crate::command;
 use crate::reply::Reply;
 
 use super::event::{Event, Hello, MailRequest, Refusal, Transaction};
-use super::line::{LineError, LineReader};
+use super::line::LineReader;
 use super::receiving::Receiving;
 use super::replies;
 use super::settings::Settings;
@@ -19,8 +19,8 @@ const OUTPUT: usize = 16 * 1024;
 /// The server's side of one session.
 #[derive(Debug)]
 pub struct ServerSession {
-    settings: Settings,
-    state: State,
+    pub(super) settings: Settings,
+    pub(super) state: State,
     lines: LineReader,
     output: Vec<u8>,
     errors: u32,
@@ -29,7 +29,7 @@ pub struct ServerSession {
 
 /// Where the session stands; each state holds what is known there.
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Connected,
     Ready(Hello),
     Transaction(Hello, Transaction),
@@ -185,7 +185,7 @@ impl ServerSession {
         self.progress(now);
     }
 
-    fn reply(&mut self, reply: &Reply) {
+    pub(super) fn reply(&mut self, reply: &Reply) {
         reply.encode(&mut self.output);
     }
 
@@ -258,132 +258,8 @@ impl ServerSession {
         (consumed, event)
     }
 
-    fn handle_command(&mut self, command: Command) -> Option<Event> {
-        let reply = match command {
-            Command::Ehlo(name) => self.handle_hello(name, true),
-            Command::Helo(name) => self.handle_hello(name, false),
-            Command::Mail { path, params } => return Some(self.handle_mail(path, params)),
-            Command::Rcpt { path, .. } => return Some(self.handle_rcpt(path)),
-            Command::Data => return Some(self.handle_data()),
-            Command::Rset => {
-                if let Some(hello) = self.end_transaction() {
-                    self.state = State::Ready(hello);
-                }
-                replies::ok()
-            }
-            Command::Noop => replies::ok(),
-            Command::Vrfy(..) | Command::Expn(..) => replies::verify(),
-            Command::Help => replies::help(),
-            Command::Quit => {
-                self.state = State::Closed;
-                replies::goodbye()
-            }
-            Command::StartTls => {
-                return Some(self.protocol_error("STARTTLS", replies::unimplemented()));
-            }
-            Command::Auth { .. } => {
-                return Some(self.protocol_error("AUTH", replies::unimplemented()));
-            }
-        };
-        self.reply(&reply);
-        None
-    }
-
-    fn handle_line_error(&mut self, error: LineError) -> Event {
-        match error {
-            LineError::TooLong => self.protocol_error("overlong line", replies::line_too_long()),
-            LineError::BareNewline => {
-                self.protocol_error("bare newline", replies::bare_newline_in_command())
-            }
-        }
-    }
-
-    fn handle_command_error(&mut self, error: CommandError) -> Event {
-        match error {
-            CommandError::Unknown => {
-                self.protocol_error("unknown command", replies::unknown_command())
-            }
-            CommandError::Syntax(verb) | CommandError::BadParameter(verb) => {
-                self.protocol_error(verb, replies::syntax())
-            }
-            CommandError::UnknownParameter(verb) => {
-                self.protocol_error(verb, replies::unknown_parameter())
-            }
-        }
-    }
-
-    fn handle_hello(&mut self, name: ClientName, extended: bool) -> Reply {
-        self.state = State::Ready(Hello { name, extended });
-        let Settings { hostname, limits } = &self.settings;
-        if extended {
-            replies::extended_hello(hostname, limits.message_size)
-        } else {
-            replies::hello(hostname)
-        }
-    }
-
-    fn handle_mail(&mut self, sender: ReversePath, params: MailParams) -> Event {
-        match &self.state {
-            State::Ready(_) => {}
-            State::Transaction(..) => {
-                return self.protocol_error("MAIL", replies::nested_mail());
-            }
-            State::Connected | State::Receiving(..) | State::Closed => {
-                return self.protocol_error("MAIL", replies::want_hello());
-            }
-        }
-        let needs_utf8 = sender.mailbox().is_some_and(Mailbox::needs_utf8);
-        let refusal = if needs_utf8 && !params.utf8 {
-            Some(replies::needs_smtputf8())
-        } else if params.size > Some(self.settings.limits.message_size) {
-            Some(replies::too_big())
-        } else {
-            None
-        };
-        match refusal {
-            None => Event::Mail(MailRequest {
-                sender,
-                size: params.size,
-                eight_bit: params.eight_bit,
-                utf8: params.utf8,
-            }),
-            Some(reply) => self.refused("MAIL", Some(sender), None, reply),
-        }
-    }
-
-    fn handle_rcpt(&mut self, recipient: ForwardPath) -> Event {
-        let State::Transaction(_, transaction) = &self.state else {
-            return self.protocol_error("RCPT", replies::want_mail());
-        };
-        let needs_utf8 = recipient.mailbox().is_some_and(Mailbox::needs_utf8);
-        let refusal = if transaction.recipients.len() >= self.settings.limits.recipients {
-            Some(replies::too_many_recipients())
-        } else if needs_utf8 && !transaction.utf8 {
-            Some(replies::needs_smtputf8())
-        } else {
-            None
-        };
-        match refusal {
-            None => Event::Rcpt(recipient),
-            Some(reply) => {
-                let sender = Some(transaction.sender.clone());
-                self.refused("RCPT", sender, Some(recipient), reply)
-            }
-        }
-    }
-
-    fn handle_data(&mut self) -> Event {
-        match &self.state {
-            State::Transaction(_, transaction) if transaction.recipients.is_empty() => {
-                self.protocol_error("DATA", replies::want_recipient())
-            }
-            State::Transaction(..) => Event::Data,
-            _ => self.protocol_error("DATA", replies::want_mail()),
-        }
-    }
-
     /// The greeted client, its transaction forgotten; `None` before EHLO or HELO.
-    fn end_transaction(&mut self) -> Option<Hello> {
+    pub(super) fn end_transaction(&mut self) -> Option<Hello> {
         match mem::replace(&mut self.state, State::Closed) {
             State::Ready(hello) | State::Transaction(hello, _) => Some(hello),
             other => {
@@ -393,7 +269,7 @@ impl ServerSession {
         }
     }
 
-    fn refused(
+    pub(super) fn refused(
         &mut self,
         command: &'static str,
         sender: Option<ReversePath>,
@@ -410,7 +286,7 @@ impl ServerSession {
     }
 
     /// A command that the client should not have sent; too many of them end the session.
-    fn protocol_error(&mut self, command: &'static str, reply: Reply) -> Event {
+    pub(super) fn protocol_error(&mut self, command: &'static str, reply: Reply) -> Event {
         self.errors = self.errors.saturating_add(1);
         let reply = if self.errors > self.settings.limits.errors {
             replies::too_many_errors()

@@ -1,0 +1,137 @@
+//! What each command means in each state.
+
+use crate::address::{ForwardPath, Mailbox, ReversePath};
+use crate::command::{ClientName, Command, CommandError, MailParams};
+use crate::reply::Reply;
+
+use super::event::{Event, Hello, MailRequest};
+use super::line::LineError;
+use super::replies;
+use super::session::{ServerSession, State};
+use super::settings::Settings;
+
+impl ServerSession {
+    pub(super) fn handle_command(&mut self, command: Command) -> Option<Event> {
+        let reply = match command {
+            Command::Ehlo(name) => self.handle_hello(name, true),
+            Command::Helo(name) => self.handle_hello(name, false),
+            Command::Mail { path, params } => return Some(self.handle_mail(path, params)),
+            Command::Rcpt { path, .. } => return Some(self.handle_rcpt(path)),
+            Command::Data => return Some(self.handle_data()),
+            Command::Rset => {
+                if let Some(hello) = self.end_transaction() {
+                    self.state = State::Ready(hello);
+                }
+                replies::ok()
+            }
+            Command::Noop => replies::ok(),
+            Command::Vrfy(..) | Command::Expn(..) => replies::verify(),
+            Command::Help => replies::help(),
+            Command::Quit => {
+                self.state = State::Closed;
+                replies::goodbye()
+            }
+            Command::StartTls => {
+                return Some(self.protocol_error("STARTTLS", replies::unimplemented()));
+            }
+            Command::Auth { .. } => {
+                return Some(self.protocol_error("AUTH", replies::unimplemented()));
+            }
+        };
+        self.reply(&reply);
+        None
+    }
+
+    pub(super) fn handle_line_error(&mut self, error: LineError) -> Event {
+        match error {
+            LineError::TooLong => self.protocol_error("overlong line", replies::line_too_long()),
+            LineError::BareNewline => {
+                self.protocol_error("bare newline", replies::bare_newline_in_command())
+            }
+        }
+    }
+
+    pub(super) fn handle_command_error(&mut self, error: CommandError) -> Event {
+        match error {
+            CommandError::Unknown => {
+                self.protocol_error("unknown command", replies::unknown_command())
+            }
+            CommandError::Syntax(verb) | CommandError::BadParameter(verb) => {
+                self.protocol_error(verb, replies::syntax())
+            }
+            CommandError::UnknownParameter(verb) => {
+                self.protocol_error(verb, replies::unknown_parameter())
+            }
+        }
+    }
+
+    fn handle_hello(&mut self, name: ClientName, extended: bool) -> Reply {
+        self.state = State::Ready(Hello { name, extended });
+        let Settings { hostname, limits } = &self.settings;
+        if extended {
+            replies::extended_hello(hostname, limits.message_size)
+        } else {
+            replies::hello(hostname)
+        }
+    }
+
+    fn handle_mail(&mut self, sender: ReversePath, params: MailParams) -> Event {
+        match &self.state {
+            State::Ready(_) => {}
+            State::Transaction(..) => {
+                return self.protocol_error("MAIL", replies::nested_mail());
+            }
+            State::Connected | State::Receiving(..) | State::Closed => {
+                return self.protocol_error("MAIL", replies::want_hello());
+            }
+        }
+        let needs_utf8 = sender.mailbox().is_some_and(Mailbox::needs_utf8);
+        let refusal = if needs_utf8 && !params.utf8 {
+            Some(replies::needs_smtputf8())
+        } else if params.size > Some(self.settings.limits.message_size) {
+            Some(replies::too_big())
+        } else {
+            None
+        };
+        match refusal {
+            None => Event::Mail(MailRequest {
+                sender,
+                size: params.size,
+                eight_bit: params.eight_bit,
+                utf8: params.utf8,
+            }),
+            Some(reply) => self.refused("MAIL", Some(sender), None, reply),
+        }
+    }
+
+    fn handle_rcpt(&mut self, recipient: ForwardPath) -> Event {
+        let State::Transaction(_, transaction) = &self.state else {
+            return self.protocol_error("RCPT", replies::want_mail());
+        };
+        let needs_utf8 = recipient.mailbox().is_some_and(Mailbox::needs_utf8);
+        let refusal = if transaction.recipients.len() >= self.settings.limits.recipients {
+            Some(replies::too_many_recipients())
+        } else if needs_utf8 && !transaction.utf8 {
+            Some(replies::needs_smtputf8())
+        } else {
+            None
+        };
+        match refusal {
+            None => Event::Rcpt(recipient),
+            Some(reply) => {
+                let sender = Some(transaction.sender.clone());
+                self.refused("RCPT", sender, Some(recipient), reply)
+            }
+        }
+    }
+
+    fn handle_data(&mut self) -> Event {
+        match &self.state {
+            State::Transaction(_, transaction) if transaction.recipients.is_empty() => {
+                self.protocol_error("DATA", replies::want_recipient())
+            }
+            State::Transaction(..) => Event::Data,
+            _ => self.protocol_error("DATA", replies::want_mail()),
+        }
+    }
+}
