@@ -1,0 +1,237 @@
+//! One session of the fake server: the dialogue, and the steps it was told.
+
+use std::io::{Error, ErrorKind, Result};
+use std::sync::Arc;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{Received, Shared, Step};
+
+pub(super) struct Session {
+    stream: TcpStream,
+    number: usize,
+    shared: Arc<Shared>,
+    input: Vec<u8>,
+    mail: Option<String>,
+    recipients: Vec<String>,
+}
+
+impl Session {
+    pub(super) fn new(stream: TcpStream, number: usize, shared: Arc<Shared>) -> Self {
+        Self {
+            stream,
+            number,
+            shared,
+            input: Vec::new(),
+            mail: None,
+            recipients: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(&mut self) -> Result<()> {
+        self.stream.set_nodelay(true)?;
+        self.reply("connect", "220 mx.test ESMTP").await?;
+        loop {
+            let line = self.line().await?;
+            self.shared.change(|w| w.commands.push(line.clone()));
+            let verb = line.split(' ').next().unwrap_or_default();
+            match verb.to_ascii_uppercase().as_str() {
+                "EHLO" => self.ehlo().await?,
+                "HELO" => drop(self.reply("helo", "250 mx.test").await?),
+                "MAIL" => self.mail(&line).await?,
+                "RCPT" => self.rcpt(&line).await?,
+                "DATA" => self.data().await?,
+                "RSET" => {
+                    self.mail = None;
+                    self.reply("rset", "250 2.0.0 ok").await?;
+                }
+                "QUIT" => {
+                    self.reply("quit", "221 2.0.0 bye").await?;
+                    return Ok(());
+                }
+                "NOOP" => self.say(b"250 2.0.0 ok\r\n").await?,
+                _ => self.say(b"500 5.5.2 what\r\n").await?,
+            }
+        }
+    }
+
+    async fn ehlo(&mut self) -> Result<()> {
+        let mut lines = self.shared.world().extensions.clone();
+        lines.insert(0, "mx.test".to_owned());
+        let last = lines.len() - 1;
+        let lines = lines.iter().enumerate();
+        let reply: Vec<String> = lines
+            .map(|(i, line)| format!("250{}{line}", if i == last { ' ' } else { '-' }))
+            .collect();
+        self.reply("ehlo", &reply.join("\n")).await.map(drop)
+    }
+
+    async fn mail(&mut self, line: &str) -> Result<()> {
+        let argument = line.get("MAIL FROM:".len()..).unwrap_or_default();
+        if self.reply("mail", "250 2.1.0 ok").await? == b'2' {
+            self.mail = Some(argument.to_owned());
+            self.recipients.clear();
+        }
+        Ok(())
+    }
+
+    async fn rcpt(&mut self, line: &str) -> Result<()> {
+        if self.mail.is_none() {
+            return self.say(b"503 5.5.1 MAIL first\r\n").await;
+        }
+        let argument = line.get("RCPT TO:".len()..).unwrap_or_default();
+        let address = argument
+            .split('>')
+            .next()
+            .unwrap_or_default()
+            .trim_start_matches('<');
+        let own = format!("rcpt {address}");
+        let stage = if self.shared.world().replies.contains_key(&own) {
+            own.as_str()
+        } else {
+            "rcpt"
+        };
+        if self.reply(stage, "250 2.1.5 ok").await? == b'2' {
+            self.recipients.push(argument.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn data(&mut self) -> Result<()> {
+        let default = match (&self.mail, self.recipients.is_empty()) {
+            (Some(_), false) => "354 go ahead",
+            _ => "503 5.5.1 no recipients",
+        };
+        if self.reply("data", default).await? != b'3' {
+            return Ok(());
+        }
+        let raw = self.content().await?;
+        let message = Received {
+            mail: self.mail.take().unwrap_or_default(),
+            recipients: std::mem::take(&mut self.recipients),
+            data: without_stuffing(&raw),
+            raw,
+            connection: self.number,
+        };
+        let taken = self.peek("dot", "250 2.0.0 taken") == b'2';
+        if taken {
+            self.shared.change(|w| w.messages.push(message));
+        }
+        self.reply("dot", "250 2.0.0 taken").await.map(drop)
+    }
+
+    /// Everything up to CRLF.CRLF, its last line end included.
+    async fn content(&mut self) -> Result<Vec<u8>> {
+        let mut all = b"\r\n".to_vec();
+        all.append(&mut self.input);
+        let mut searched = 0;
+        loop {
+            let end = find(&all[searched..], b"\r\n.\r\n").map(|at| at + searched);
+            if let Some(end) = end {
+                self.input = all.split_off(end + 5);
+                return Ok(all[2..end + 2].to_vec());
+            }
+            searched = all.len().saturating_sub(4);
+            let before = all.len();
+            self.stream.read_buf(&mut all).await?;
+            if all.len() == before {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    async fn line(&mut self) -> Result<String> {
+        loop {
+            if let Some(end) = self.input.iter().position(|&b| b == b'\n') {
+                let line: Vec<u8> = self.input.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line);
+                return Ok(line.trim_end_matches(['\r', '\n']).to_owned());
+            }
+            if self.stream.read_buf(&mut self.input).await? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        }
+    }
+
+    /// The first octet of what `stage` will say.
+    fn peek(&self, stage: &str, default: &str) -> u8 {
+        let world = self.shared.world();
+        let step = world.replies.get(stage).and_then(|steps| steps.first());
+        match step {
+            Some(Step::Say(text) | Step::SayAndDrop(text)) => first(text.as_bytes()),
+            Some(Step::Raw(octets)) => first(octets),
+            Some(Step::Drop | Step::Silence) => 0,
+            None => first(default.as_bytes()),
+        }
+    }
+
+    /// Does what `stage` was told, and returns the first octet of the reply.
+    async fn reply(&mut self, stage: &str, default: &str) -> Result<u8> {
+        let (step, delay) = {
+            let mut world = self.shared.world();
+            let delay = world.delays.get(stage).copied();
+            let step = match world.replies.get_mut(stage) {
+                Some(steps) if steps.len() > 1 => steps.remove(0),
+                Some(steps) => steps.first().cloned().expect("a stage has a step"),
+                None => Step::from(default),
+            };
+            (step, delay)
+        };
+        if let Some(delay) = delay {
+            tokio::time::sleep(delay).await;
+        }
+        match step {
+            Step::Say(text) => {
+                self.say(&lines(&text)).await?;
+                Ok(first(text.as_bytes()))
+            }
+            Step::Raw(octets) => {
+                self.say(&octets).await?;
+                Ok(first(&octets))
+            }
+            Step::SayAndDrop(text) => {
+                self.say(&lines(&text)).await?;
+                Err(ErrorKind::ConnectionAborted.into())
+            }
+            Step::Drop => Err(ErrorKind::ConnectionAborted.into()),
+            Step::Silence => self.until_the_peer_hangs_up().await,
+        }
+    }
+
+    async fn until_the_peer_hangs_up<T>(&mut self) -> Result<T> {
+        let mut ignored = [0; 4096];
+        while self.stream.read(&mut ignored).await? > 0 {}
+        Err(Error::from(ErrorKind::UnexpectedEof))
+    }
+
+    async fn say(&mut self, octets: &[u8]) -> Result<()> {
+        self.stream.write_all(octets).await
+    }
+}
+
+fn first(octets: &[u8]) -> u8 {
+    octets.first().copied().unwrap_or(0)
+}
+
+fn lines(text: &str) -> Vec<u8> {
+    let mut wire = text.replace('\n', "\r\n").into_bytes();
+    wire.extend_from_slice(b"\r\n");
+    wire
+}
+
+fn find(octets: &[u8], wanted: &[u8]) -> Option<usize> {
+    octets.windows(wanted.len()).position(|w| w == wanted)
+}
+
+/// Takes the first dot off every line that begins with one (RFC 5321 §4.5.2).
+fn without_stuffing(raw: &[u8]) -> Vec<u8> {
+    let mut data = Vec::with_capacity(raw.len());
+    let mut rest = raw.strip_prefix(b".").unwrap_or(raw);
+    while let Some(at) = find(rest, b"\r\n.") {
+        data.extend_from_slice(&rest[..at + 2]);
+        rest = &rest[at + 3..];
+    }
+    data.extend_from_slice(rest);
+    data
+}
