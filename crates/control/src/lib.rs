@@ -16,7 +16,7 @@ pub mod status;
 use serde::{Deserialize, Serialize};
 
 pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State};
-pub use status::{Destination, Listener, Recipients, Status};
+pub use status::{Destination, Listener, Messages, Status};
 
 /// Where the daemon listens for `relayctl`, unless the operator says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";

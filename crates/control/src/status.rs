@@ -11,8 +11,8 @@ pub struct Status {
     pub fresh: u64,
     /// Messages that were damaged and have been set aside.
     pub damaged: u64,
-    /// Recipients that are not settled, by state.
-    pub recipients: Recipients,
+    /// The messages in the queue, by state.
+    pub states: Messages,
     /// Deliveries that may run at the same time.
     pub concurrency: u64,
     /// What mail waits for, in the order of the names.
@@ -27,10 +27,10 @@ pub struct Status {
     pub listeners: Vec<Listener>,
 }
 
-/// How many recipients are in which state.
+/// How many messages are in which state; each is in one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Recipients {
+pub struct Messages {
     /// Waiting for a first attempt.
     pub queued: u64,
     /// Waiting for another attempt.
@@ -44,7 +44,7 @@ pub struct Recipients {
 pub struct Destination {
     /// The domain, or `smtp.example.com:587`.
     pub name: String,
-    /// Recipients that wait.
+    /// Messages that wait for it.
     pub waiting: u64,
     /// Deliveries that run.
     pub in_flight: u64,

@@ -1,34 +1,38 @@
 //! The daemon put together: store, sender, server and control socket, from start to stop.
 
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use relay_queue::{Message, QueueStore, SledStore, StoreConfig, StoreError};
 use relay_remote::Remote;
-use relay_send::{Concurrency, Handle, RetryPolicy, SystemClock};
+use relay_send::{Handle, SystemClock};
 use relay_smtpd::{BindError, Role, Server};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ControlError};
+use crate::api::{self, ControlError, SocketFile};
 use crate::config::Config;
 use crate::delivery::Delivery;
 use crate::events;
+use crate::log::Log;
+use crate::statedir;
 
 /// Bodies up to this many octets live in the database.
 const INLINE_BODY: usize = 4 * 1024;
-/// How long deliveries that are under way are waited for when the daemon stops.
+/// How long deliveries that are under way are waited for at the end; sessions have the like.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long the queue may take to close after that.
+const CLOSE: Duration = Duration::from_secs(3);
 
 /// Why the daemon does not start; each says what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The state directory cannot be used.
-    #[error("state_dir {dir}: {source}")]
+    #[error("state_dir {}: {source}", dir.display())]
     Store {
         /// The state directory.
         dir: PathBuf,
@@ -49,7 +53,8 @@ pub struct Daemon {
     shared: Arc<Shared>,
     shutdown: CancellationToken,
     server: JoinHandle<()>,
-    control: JoinHandle<io::Result<()>>,
+    control: JoinHandle<()>,
+    _socket: SocketFile,
 }
 
 /// What the control API sees of the daemon.
@@ -60,6 +65,7 @@ pub(crate) struct Shared {
     pub(crate) deliver: Arc<Delivery>,
     pub(crate) listeners: Vec<(SocketAddr, Role)>,
     pub(crate) started: Instant,
+    log: Arc<Log>,
     file: Option<PathBuf>,
     config: Mutex<Config>,
     smtpd: watch::Sender<Arc<relay_smtpd::Config>>,
@@ -68,26 +74,26 @@ pub(crate) struct Shared {
 
 impl Daemon {
     /// Opens everything and starts to work. `file` is what a reload reads again.
-    pub async fn start(config: Config, file: Option<PathBuf>) -> Result<Self, StartError> {
+    pub async fn start(
+        config: Config,
+        file: Option<PathBuf>,
+        log: Arc<Log>,
+    ) -> Result<Self, StartError> {
         let server = Server::bind(&config.listeners)?;
-        let listeners: Vec<_> = server
-            .addresses()
-            .iter()
-            .zip(&config.listeners)
-            .map(|(address, listener)| (*address, listener.role))
-            .collect();
+        let (socket, socket_file) = api::bind(&config.control)?;
+        let roles = config.listeners.iter().map(|listener| listener.role);
+        let listeners: Vec<_> = server.addresses().iter().copied().zip(roles).collect();
         let store = Arc::new(open_store(&config).await?);
-        let (smtpd, smtpd_config) = watch::channel(Arc::new(smtpd_config(&config)));
-        let (remote, remote_config) = watch::channel(Arc::new(remote_config(&config, &listeners)));
+        let (smtpd, smtpd_config) = watch::channel(Arc::new(config.smtpd()));
+        let (remote, remote_config) = watch::channel(Arc::new(config.remote(&listeners)));
         let deliver = Arc::new(Delivery(Remote::new(remote_config)));
+        announce(&config, &listeners, &store);
         let sender = relay_send::start(
             Arc::clone(&store),
             Arc::clone(&deliver),
-            send_config(&config),
+            config.send(),
             SystemClock,
         );
-        let socket = api::bind(&config.control)?;
-        announce(&config, &listeners, &store);
         let shutdown = CancellationToken::new();
         let shared = Arc::new(Shared {
             store: Arc::clone(&store),
@@ -95,6 +101,7 @@ impl Daemon {
             deliver,
             listeners,
             started: now(),
+            log,
             file,
             config: Mutex::new(config),
             smtpd,
@@ -108,12 +115,19 @@ impl Daemon {
             server: tokio::spawn(server),
             control: tokio::spawn(control),
             shutdown,
+            _socket: socket_file,
         })
     }
 
     /// The sockets that are open, with real ports.
     pub fn listeners(&self) -> &[(SocketAddr, Role)] {
         &self.shared.listeners
+    }
+
+    /// Messages in the queue, and those of them that no attempt has been made for yet.
+    pub fn counts(&self) -> (u64, u64) {
+        let store = &self.shared.store;
+        (store.count(), store.count_fresh())
     }
 
     /// Reads the configuration again; what was not applied, and why.
@@ -125,13 +139,14 @@ impl Daemon {
     pub async fn stop(self) -> Result<(), StoreError> {
         events::stopping();
         self.shutdown.cancel();
+        // A server that has panicked is as stopped as it can be.
         let _ = tokio::join!(self.server, self.shared.sender.shutdown(DRAIN));
-        let socket = self.shared.control_socket();
         self.control.abort();
-        // A socket that stays behind is replaced at the next start.
-        let _ = std::fs::remove_file(socket);
-        let left = self.shared.store.count();
-        self.shared.store.close().await?;
+        let store = &self.shared.store;
+        let left = store.count();
+        let closed = timeout(CLOSE, store.close()).await;
+        // A disk that hangs holds nothing that was acknowledged: that is on it already.
+        closed.unwrap_or(Ok(()))?;
         events::stopped(left);
         Ok(())
     }
@@ -142,43 +157,27 @@ impl Shared {
     /// changes nothing.
     pub(crate) fn reload(&self) -> Vec<String> {
         let Some(file) = &self.file else {
-            return vec!["there is no configuration file to read again".into()];
+            return vec!["there is no configuration file to read again".to_owned()];
         };
         let problems = match Config::load(file) {
             Ok(config) => self.apply(config),
-            Err(e) => vec![format!("{e}; the running configuration stays")],
+            Err(reason) => vec![format!("{reason}; the configuration stays as it was")],
         };
         events::reload(file, &problems);
         problems
     }
 
-    fn apply(&self, config: Config) -> Vec<String> {
-        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        let fixed = [
-            ("state_dir", current.state_dir != config.state_dir),
-            ("[[listener]]", current.listeners != config.listeners),
-            ("control.socket", current.control != config.control),
-            (
-                "queue.min_free",
-                current.queue.min_free != config.queue.min_free,
-            ),
-            ("log.format", current.log_format != config.log_format),
-            ("log.level", current.log_level != config.log_level),
-        ];
-        self.smtpd.send_replace(Arc::new(smtpd_config(&config)));
+    fn apply(&self, mut config: Config) -> Vec<String> {
+        let mut current = self.lock();
+        let needs_restart = current.keep_fixed(&mut config);
+        self.log.set_level(config.log_level);
+        self.smtpd.send_replace(Arc::new(config.smtpd()));
         self.remote
-            .send_replace(Arc::new(remote_config(&config, &self.listeners)));
-        self.sender.reconfigure(send_config(&config));
-        *current = Config {
-            state_dir: current.state_dir.clone(),
-            listeners: current.listeners.clone(),
-            control: current.control.clone(),
-            ..config
-        };
-        let changed = fixed.iter().filter(|(_, has_changed)| *has_changed);
-        changed
-            .map(|(key, _)| format!("{key} has changed, which takes a restart"))
-            .collect()
+            .send_replace(Arc::new(config.remote(&self.listeners)));
+        self.sender.reconfigure(config.send());
+        *current = config;
+        let problem = |key| format!("{key} has changed, which takes a restart");
+        needs_restart.into_iter().map(problem).collect()
     }
 
     pub(crate) fn state_dir(&self) -> PathBuf {
@@ -189,11 +188,8 @@ impl Shared {
         self.lock().delivery.concurrency
     }
 
-    fn control_socket(&self) -> PathBuf {
-        self.lock().control.clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Config> {
+    fn lock(&self) -> MutexGuard<'_, Config> {
+        // It is replaced whole, so whoever panicked left a good one.
         self.config.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -207,13 +203,11 @@ async fn open_store(config: &Config) -> Result<SledStore, StartError> {
         inline_body: INLINE_BODY,
     };
     let opened = tokio::task::spawn_blocking(move || SledStore::open(&store_config)).await;
-    let closed = |_| StoreError::Closed {
-        reason: "it was opened by a thread that has ended".into(),
+    let died = |reason: tokio::task::JoinError| StoreError::Closed {
+        reason: reason.to_string(),
     };
-    opened
-        .map_err(closed)
-        .flatten()
-        .map_err(|source| StartError::Store { dir, source })
+    let opened = opened.map_err(died).flatten();
+    opened.map_err(|source| StartError::Store { dir, source })
 }
 
 fn announce(config: &Config, listeners: &[(SocketAddr, Role)], store: &SledStore) {
@@ -221,70 +215,17 @@ fn announce(config: &Config, listeners: &[(SocketAddr, Role)], store: &SledStore
     for (address, role) in listeners {
         events::listening(*address, role_name(*role));
     }
+    events::control(&config.control);
     events::state(&config.state_dir, store.count(), store.count_damaged());
-    if let Some(kind) = forgetful_filesystem(&config.state_dir) {
+    if let Some(kind) = statedir::forgetful(&config.state_dir) {
         events::forgetful(&config.state_dir, kind);
     }
-    events::control(&config.control);
 }
 
 /// As the configuration has it.
 pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Mx => "mx",
-    }
-}
-
-/// A file system that is gone with the machine or the container.
-fn forgetful_filesystem(dir: &Path) -> Option<&'static str> {
-    use nix::sys::statfs;
-    match statfs::statfs(dir).ok()?.filesystem_type() {
-        statfs::TMPFS_MAGIC => Some("tmpfs"),
-        statfs::OVERLAYFS_SUPER_MAGIC => Some("an overlay"),
-        _ => None,
-    }
-}
-
-fn smtpd_config(config: &Config) -> relay_smtpd::Config {
-    relay_smtpd::Config {
-        hostname: config.hostname.as_str().into(),
-        postmaster: config.postmaster.clone(),
-        relay: config.relay.clone(),
-        limits: config.limits,
-    }
-}
-
-fn remote_config(config: &Config, listeners: &[(SocketAddr, Role)]) -> relay_remote::Config {
-    let delivery = &config.delivery;
-    let bound = listeners.iter().map(|(address, _)| *address);
-    relay_remote::Config {
-        hostname: config.hostname.clone(),
-        port: delivery.port,
-        connect_timeout: delivery.connect_timeout,
-        command_timeout: delivery.command_timeout,
-        ip: delivery.ip,
-        refuse_addresses: delivery.refuse_addresses.clone(),
-        routes: config.routes.clone(),
-        dns_servers: config.dns_servers.clone(),
-        own_addresses: bound
-            .filter(|address| !address.ip().is_unspecified())
-            .collect(),
-    }
-}
-
-fn send_config(config: &Config) -> relay_send::Config {
-    relay_send::Config {
-        hostname: config.hostname.clone(),
-        postmaster: config.postmaster.clone(),
-        retry: RetryPolicy {
-            lifetime: config.queue.lifetime,
-            unit: config.queue.retry_unit,
-            max_interval: config.queue.retry_max_interval,
-        },
-        concurrency: Concurrency {
-            overall: config.delivery.concurrency,
-            per_destination: config.delivery.concurrency_per_destination,
-        },
     }
 }
 

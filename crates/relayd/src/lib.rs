@@ -1,11 +1,16 @@
-//! The relay daemon (qmail-start): it reads the configuration, puts the crates together, and answers
-//! `relayctl`.
+//! The relay daemon (qmail-start): configuration, wiring, signals, log, control API, demo.
 //!
-//! - [`config`]: the configuration file, checked to the last key
-//! - [`log`]: the form of the log
-//! - [`daemon`]: from start to stop; `delivery` plugs `remote` into `send`
-//! - `api`: the control API behind `relayctl`
-//! - [`demo`]: all of it on loopback
+//! It decides nothing about mail. The crates it puts together do: `smtpd` takes mail in, `queue`
+//! keeps it, `send` says when to try, `remote` tries.
+//!
+//! | module | its idea |
+//! |---|---|
+//! | [`config`] | the file, read strictly |
+//! | [`log`] | events as lines of text or JSON |
+//! | [`daemon`] | start, reload, stop |
+//! | `delivery` | `remote` plugged into `send` |
+//! | `api` | what `relayctl` asks |
+//! | [`demo`] | the whole way of a message on one screen |
 
 mod api;
 pub mod config;
@@ -14,3 +19,4 @@ mod delivery;
 pub mod demo;
 mod events;
 pub mod log;
+mod statedir;

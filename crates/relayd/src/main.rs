@@ -1,121 +1,139 @@
 //! `relayd`: the relay daemon.
 
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::stat::{Mode, umask};
 use relayd::config::{Config, DEFAULT_FILE};
 use relayd::daemon::Daemon;
 use relayd::log::Log;
+use sd_notify::NotifyState;
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The exit code for what the operator has to change before it can work.
-const USAGE: u8 = 2;
-
-/// A mail relay: accepts mail over SMTP, keeps it in a durable queue, delivers it by MX or through
-/// a smarthost.
+/// A mail relay: takes mail over SMTP, keeps it in a durable queue, delivers it by MX or through a
+/// smarthost.
 #[derive(Debug, Parser)]
-#[command(version)]
-struct Arguments {
-    /// The configuration file.
+#[command(name = "relayd", version)]
+struct Cli {
+    /// The configuration file
     #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
     config: PathBuf,
-    /// Check the configuration file, say what is wrong with it, and end: 0 if it is good, 2 if not.
+
+    /// Say what is wrong with the configuration file, or "ok", and end
     #[arg(long)]
     check: bool,
+
     #[command(subcommand)]
     command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Show one message accepted, queued and delivered, all on loopback, then stay up to be tried.
+    /// Show one message accepted, queued and delivered, all on loopback, then stay up for yours
     Demo,
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
+    let cli = Cli::parse();
+    // What the relay writes is nobody else's to read.
+    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    raise_file_limit();
+    match run(&cli) {
+        Ok(code) => code,
+        Err(reason) => {
+            // Where standard error is gone too, the exit code has to do.
+            let _ = writeln!(io::stderr(), "relayd: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// A reason is one line that says what to change.
+fn run(cli: &Cli) -> Result<ExitCode, String> {
+    if let Some(Command::Demo) = cli.command {
+        return in_runtime(relayd::demo::run()).map(|()| ExitCode::SUCCESS);
+    }
+    let config = Config::load(&cli.config).map_err(|reason| reason.to_string())?;
+    if cli.check {
+        return match writeln!(io::stdout(), "{}: ok", cli.config.display()) {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            Err(reason) => Err(told("standard output", reason)),
+        };
+    }
+    let log = Log::start(config.log_format, config.log_level, io::stderr())
+        .map(Arc::new)
+        .map_err(|reason| told("starting the log", reason))?;
+    let ended = in_runtime(serve(config, cli.config.clone(), Arc::clone(&log)));
+    log.flush();
+    ended
+}
+
+fn in_runtime<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let runtime: Runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
-    {
-        Ok(runtime) => runtime,
-        Err(e) => return refuse(&format!("the runtime cannot be started: {e}")),
-    };
-    let code = match arguments.command {
-        Some(Command::Demo) => runtime
-            .block_on(relayd::demo::run())
-            .unwrap_or_else(|e| refuse(&e)),
-        None => runtime.block_on(serve(&arguments)),
-    };
-    // A task that still waits for a disk or a name server holds nobody up.
+        .map_err(|reason| told("starting the threads", reason))?;
+    let ended = runtime.block_on(work);
+    // Who still waits for a disk or a name server holds nobody up.
     runtime.shutdown_background();
-    code
+    ended
 }
 
-fn refuse(reason: &dyn std::fmt::Display) -> ExitCode {
-    eprintln!("relayd: {reason}");
-    ExitCode::from(USAGE)
-}
-
-async fn serve(arguments: &Arguments) -> ExitCode {
-    let config = match Config::load(&arguments.config) {
-        Ok(config) => config,
-        Err(e) => return refuse(&e),
-    };
-    if arguments.check {
-        println!("{}: ok", arguments.config.display());
-        return ExitCode::SUCCESS;
-    }
-    let log = match Log::start(config.log_format, config.log_level, io::stderr()) {
-        Ok(log) => log,
-        Err(e) => return refuse(&format!("the log cannot be started: {e}")),
-    };
-    let started = Daemon::start(config, Some(arguments.config.clone())).await;
-    let daemon = match started {
-        Ok(daemon) => daemon,
-        Err(e) => {
-            log.flush();
-            return refuse(&e);
-        }
-    };
-    let code = work(daemon).await;
-    log.flush();
-    code
+fn told(doing: &str, reason: impl Display) -> String {
+    format!("{doing}: {reason}")
 }
 
 /// Until a signal ends it.
-async fn work(daemon: Daemon) -> ExitCode {
-    let signals = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-    ];
-    let [Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)] = signals.map(signal) else {
-        return refuse(&"the signals cannot be waited for");
-    };
-    // Without systemd there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode, String> {
+    let listen = |kind| signal(kind).map_err(|reason| told("waiting for signals", reason));
+    let mut terminate = listen(SignalKind::terminate())?;
+    let mut interrupt = listen(SignalKind::interrupt())?;
+    let mut hangup = listen(SignalKind::hangup())?;
+    let daemon = Daemon::start(config, Some(file), log)
+        .await
+        .map_err(|reason| reason.to_string())?;
+    notify(NotifyState::Ready);
     loop {
         tokio::select! {
             () = received(&mut terminate) => break,
             () = received(&mut interrupt) => break,
+            // What was wrong is in the log.
             () = received(&mut hangup) => drop(daemon.reload()),
         }
     }
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    notify(NotifyState::Stopping);
     match daemon.stop().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(e) => {
-            eprintln!("relayd: closing the queue: {e}");
-            ExitCode::FAILURE
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(reason) => {
+            let _ = writeln!(io::stderr(), "relayd: closing the queue: {reason}");
+            Ok(ExitCode::FAILURE)
         }
     }
+}
+
+/// Tells systemd, if it is there.
+fn notify(state: NotifyState<'_>) {
+    let _ = sd_notify::notify(&[state]);
 }
 
 async fn received(signal: &mut Signal) {
     if signal.recv().await.is_none() {
         std::future::pending::<()>().await;
+    }
+}
+
+/// Each session and each delivery has a socket; the usual soft limit is far below the hard one.
+fn raise_file_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // With the old limit the relay works too, only for fewer at a time.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

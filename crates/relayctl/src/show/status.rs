@@ -28,12 +28,12 @@ fn write_status(out: &mut impl Write, status: &Status, now: SystemTime) -> std::
             safe(&status.state_dir)
         )?;
     }
-    let recipients = status.recipients;
+    let counts = status.states;
     writeln!(out)?;
-    writeln!(out, "{:<12}{:>10}", "state", "recipients")?;
-    writeln!(out, "{:<12}{:>10}", "queued", recipients.queued)?;
-    writeln!(out, "{:<12}{:>10}", "deferred", recipients.deferred)?;
-    writeln!(out, "{:<12}{:>10}", "in-flight", recipients.in_flight)?;
+    writeln!(out, "{:<12}{:>10}", "state", "messages")?;
+    writeln!(out, "{:<12}{:>10}", "queued", counts.queued)?;
+    writeln!(out, "{:<12}{:>10}", "deferred", counts.deferred)?;
+    writeln!(out, "{:<12}{:>10}", "in-flight", counts.in_flight)?;
     write_destinations(out, &status.destinations, now)
 }
 
@@ -73,7 +73,7 @@ fn write_destinations(
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use relay_control::Recipients;
+    use relay_control::Messages;
 
     use super::*;
 
@@ -82,7 +82,7 @@ mod tests {
             messages: 360,
             fresh: 0,
             damaged: 0,
-            recipients: Recipients::default(),
+            states: Messages::default(),
             concurrency: 120,
             destinations: Vec::new(),
             version: "0.1.0".to_owned(),
@@ -122,7 +122,7 @@ mod tests {
         };
         let status = Status {
             damaged: 2,
-            recipients: Recipients {
+            states: Messages {
                 queued: 12,
                 deferred: 348,
                 in_flight: 1,
@@ -135,7 +135,7 @@ messages in queue: 360
 messages in queue but not yet preprocessed: 0
 damaged messages set aside: 2 (in /var/lib/relayd/corrupt)
 
-state       recipients
+state         messages
 queued              12
 deferred           348
 in-flight            1

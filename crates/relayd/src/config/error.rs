@@ -179,7 +179,7 @@ fn find_in_value(value: &Spanned<DeValue<'_>>, span: &Range<usize>, path: &mut V
 /// Lines count from 1.
 fn line_of(text: &str, offset: usize) -> usize {
     let before = text.as_bytes().get(..offset).unwrap_or_default();
-    before.iter().filter(|&&b| b == b'\n').count() + 1
+    before.split(|&b| b == b'\n').count()
 }
 
 fn reason_of(path: &[Step], message: &str) -> String {
@@ -195,9 +195,10 @@ fn reason_of(path: &[Step], message: &str) -> String {
         .replace("unknown variant ", "unknown value ")
         .replace("expected a sequence", "expected a list")
         .replace('`', "\"");
-    match place.is_empty() {
-        true => message,
-        false => format!("{place}: {message}"),
+    if place.is_empty() {
+        message
+    } else {
+        format!("{place}: {message}")
     }
 }
 
@@ -205,9 +206,10 @@ fn reason_of(path: &[Step], message: &str) -> String {
 fn unknown_key(path: &[Step], rest: &str) -> String {
     let place = Place(path).to_string();
     if let Some(key) = NOT_YET.iter().find(|key| **key == place) {
-        let what = match key.contains('.') {
-            true => (*key).to_owned(),
-            false => format!("[{key}]"),
+        let what = if key.contains('.') {
+            (*key).to_owned()
+        } else {
+            format!("[{key}]")
         };
         return format!("{what} is not supported by this version: remove it");
     }
@@ -251,9 +253,10 @@ fn distance(a: &str, b: &str) -> usize {
                 .min(row[j - 1] + 1)
                 .min(rows[i - 1][j - 1] + changed);
             let swapped = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
-            row.push(match swapped {
-                true => plain.min(rows[i - 2][j - 2] + 1),
-                false => plain,
+            row.push(if swapped {
+                plain.min(rows[i - 2][j - 2] + 1)
+            } else {
+                plain
             });
         }
         rows.push(row);

@@ -2,6 +2,7 @@
 
 mod error;
 mod file;
+mod parts;
 mod values;
 
 use std::fs;

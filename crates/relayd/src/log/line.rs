@@ -148,10 +148,11 @@ impl Visit for Fields<'_> {
     }
 
     fn record_f64(&mut self, field: &Field, value: f64) {
-        match value.is_finite() {
-            true => self.put_bare(field, value),
+        if value.is_finite() {
+            self.put_bare(field, value);
+        } else {
             // JSON has no such number.
-            false => self.record_debug(field, &value),
+            self.record_debug(field, &value);
         }
     }
 }

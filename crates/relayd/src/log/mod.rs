@@ -143,6 +143,11 @@ impl Log {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "a log says when it was written")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 /// Turns events into lines.
 struct Lines {
     format: LogFormat,
@@ -171,9 +176,10 @@ thread_local! {
 
 impl Subscriber for Lines {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        match self.wants(metadata) {
-            true => Interest::always(),
-            false => Interest::never(),
+        if self.wants(metadata) {
+            Interest::always()
+        } else {
+            Interest::never()
         }
     }
 
@@ -192,7 +198,7 @@ impl Subscriber for Lines {
                 return;
             };
             line.clear();
-            line::format(self.format, SystemTime::now(), event, &mut line);
+            line::format(self.format, now(), event, &mut line);
             self.buffer.append(&line);
         });
     }

@@ -132,11 +132,11 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
     let memory = Memory::default();
     let out = Stuck(stuck, memory.clone());
     let (log, lines) = Log::detached(LogFormat::Text, Level::Info, out).expect("a thread");
-    let long = "x".repeat(4000);
+    let filler = "x".repeat(4000);
     let said = 4000;
     tracing::subscriber::with_default(lines, || {
         for n in 0..said {
-            info!(target: "relayd", n, "{long}");
+            info!(target: "relayd", n, "{filler}");
         }
     });
     drop(go);

@@ -4,9 +4,9 @@ use std::io::{self, Write};
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use super::{Level, line};
+use super::{Level, line, now};
 use crate::config::LogFormat;
 
 /// Octets that may wait to be written.
@@ -138,7 +138,7 @@ fn write_out(buffer: &Buffer, mut out: impl Write, format: LogFormat) {
         if left_out > 0 {
             let text =
                 format!("warning: {left_out} lines of the log were left out: nobody read it");
-            line::plain(format, SystemTime::now(), Level::Warn, &text, &mut lines);
+            line::plain(format, now(), Level::Warn, &text, &mut lines);
         }
         // There is no other place to complain about a log that cannot be written.
         let _ = out.write_all(&lines);

@@ -1,0 +1,75 @@
+//! The control API: HTTP and JSON over the Unix socket, for `relayctl`. [`relay_control`] says what
+//! is asked and answered.
+
+mod queue;
+mod socket;
+mod status;
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use relay_control::{Problem, Reload, path};
+use relay_queue::StoreError;
+use tokio::net::UnixListener;
+use tokio_util::sync::CancellationToken;
+
+pub use self::socket::ControlError;
+pub(crate) use self::socket::{SocketFile, bind};
+use crate::daemon::Shared;
+
+/// Answers until the shutdown.
+pub(crate) async fn serve(
+    listener: UnixListener,
+    shared: Arc<Shared>,
+    shutdown: CancellationToken,
+) {
+    let router = Router::new()
+        .route(path::STATUS, get(status::status))
+        .route(path::QUEUE, get(queue::list))
+        .route(&format!("{}/{{id}}", path::QUEUE), get(queue::show))
+        .route(path::RELOAD, post(reload))
+        .fallback(unknown)
+        .with_state(shared);
+    let serving = axum::serve(listener, router);
+    // Trouble with a connection is that connection's; the listener's own ends only by the shutdown.
+    let _ = serving
+        .with_graceful_shutdown(shutdown.cancelled_owned())
+        .await;
+}
+
+async fn reload(State(shared): State<Arc<Shared>>) -> Json<Reload> {
+    let reloaded = tokio::task::spawn_blocking(move || shared.reload()).await;
+    let problems = reloaded.unwrap_or_else(|_| vec!["relayd is going down".to_owned()]);
+    Json(Reload { problems })
+}
+
+async fn unknown() -> Response {
+    let version = env!("CARGO_PKG_VERSION");
+    let reason = format!("relayd {version} does not know this request");
+    problem(StatusCode::NOT_FOUND, reason)
+}
+
+/// An answer other than `200`.
+fn problem(code: StatusCode, error: impl Into<String>) -> Response {
+    let error = error.into();
+    (code, Json(Problem { error })).into_response()
+}
+
+fn store_problem(reason: &StoreError) -> Response {
+    problem(StatusCode::SERVICE_UNAVAILABLE, reason.to_string())
+}
+
+fn stopping() -> Response {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "relayd is going down")
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}

@@ -1,0 +1,80 @@
+//! How the relay does.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use relay_control::{Destination, Listener, Messages, Status};
+use relay_queue::{QueueId, QueueStore};
+use relay_smtp::Outcome;
+use relay_smtpd::Role;
+
+use super::{seconds, stopping};
+use crate::daemon::{Shared, now, role_name};
+
+pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
+    let Some(sending) = shared.sender.status().await else {
+        return stopping();
+    };
+    let running = sending.deliveries.iter().map(|(id, _)| *id).collect();
+    let (messages, fresh) = (shared.store.count(), shared.store.count_fresh());
+    let mut destinations: Vec<_> = sending.destinations.iter().map(destination).collect();
+    destinations.sort_by(|a, b| a.name.cmp(&b.name));
+    Json(Status {
+        messages,
+        fresh,
+        damaged: shared.store.count_damaged(),
+        states: states(&shared, messages, fresh, &running).await,
+        concurrency: shared.concurrency().into(),
+        destinations,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime: now().duration_since(shared.started).as_secs(),
+        state_dir: shared.state_dir().display().to_string(),
+        listeners: shared.listeners.iter().map(listener).collect(),
+    })
+    .into_response()
+}
+
+/// Of the messages that are being tried, few as they are, each is asked for whether it is its first
+/// time; no other record is looked at.
+async fn states(
+    shared: &Shared,
+    messages: u64,
+    fresh: u64,
+    running: &HashSet<QueueId>,
+) -> Messages {
+    let (mut in_flight, mut of_them_fresh) = (0, 0);
+    for id in running {
+        if let Ok(Some(message)) = shared.store.get(*id).await {
+            in_flight += 1;
+            of_them_fresh += u64::from(message.is_fresh());
+        }
+    }
+    let tried = messages.saturating_sub(fresh);
+    Messages {
+        queued: fresh.saturating_sub(of_them_fresh),
+        deferred: tried.saturating_sub(in_flight - of_them_fresh),
+        in_flight,
+    }
+}
+
+fn listener((address, role): &(SocketAddr, Role)) -> Listener {
+    Listener {
+        address: address.to_string(),
+        role: role_name(*role).to_owned(),
+    }
+}
+
+fn destination(status: &relay_send::DestinationStatus) -> Destination {
+    Destination {
+        name: status.name.0.to_string(),
+        waiting: status.waiting as u64,
+        in_flight: status.in_flight.into(),
+        slots: status.limit.into(),
+        next_attempt: status.next_attempt.map(seconds),
+        last_trouble: status.trouble.as_ref().map(Outcome::text),
+    }
+}

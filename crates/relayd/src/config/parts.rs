@@ -1,0 +1,75 @@
+//! What each part of the relay is told of the configuration.
+
+use std::net::SocketAddr;
+
+use relay_send::{Concurrency, RetryPolicy};
+use relay_smtpd::Role;
+
+use super::Config;
+
+impl Config {
+    /// For the server.
+    pub fn smtpd(&self) -> relay_smtpd::Config {
+        relay_smtpd::Config {
+            hostname: self.hostname.as_str().into(),
+            postmaster: self.postmaster.clone(),
+            relay: self.relay.clone(),
+            limits: self.limits,
+        }
+    }
+
+    /// For deliveries; an MX that leads to one of these listeners is ourselves.
+    pub fn remote(&self, listeners: &[(SocketAddr, Role)]) -> relay_remote::Config {
+        let delivery = &self.delivery;
+        let bound = listeners.iter().map(|(address, _)| *address);
+        relay_remote::Config {
+            hostname: self.hostname.clone(),
+            port: delivery.port,
+            connect_timeout: delivery.connect_timeout,
+            command_timeout: delivery.command_timeout,
+            ip: delivery.ip,
+            refuse_addresses: delivery.refuse_addresses.clone(),
+            routes: self.routes.clone(),
+            dns_servers: self.dns_servers.clone(),
+            own_addresses: bound.filter(|a| !a.ip().is_unspecified()).collect(),
+        }
+    }
+
+    /// For the schedule.
+    pub fn send(&self) -> relay_send::Config {
+        relay_send::Config {
+            hostname: self.hostname.clone(),
+            postmaster: self.postmaster.clone(),
+            retry: RetryPolicy {
+                lifetime: self.queue.lifetime,
+                unit: self.queue.retry_unit,
+                max_interval: self.queue.retry_max_interval,
+            },
+            concurrency: Concurrency {
+                overall: self.delivery.concurrency,
+                per_destination: self.delivery.concurrency_per_destination,
+            },
+        }
+    }
+
+    /// Puts into `new` what cannot change while the relay runs; the keys that would have.
+    pub(crate) fn keep_fixed(&self, new: &mut Config) -> Vec<&'static str> {
+        let mut kept = Vec::new();
+        let mut keep = |key, has_changed| {
+            if has_changed {
+                kept.push(key);
+            }
+        };
+        keep("state_dir", self.state_dir != new.state_dir);
+        keep("[[listener]]", self.listeners != new.listeners);
+        keep("queue.min_free", self.queue.min_free != new.queue.min_free);
+        keep("control.socket", self.control != new.control);
+        keep("log.format", self.log_format != new.log_format);
+        new.state_dir.clone_from(&self.state_dir);
+        new.listeners.clone_from(&self.listeners);
+        new.queue.min_free = self.queue.min_free;
+        new.control.clone_from(&self.control);
+        new.log_format = self.log_format;
+        kept
+    }
+}

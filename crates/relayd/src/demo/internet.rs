@@ -1,0 +1,151 @@
+//! A receiving server that plays the internet, and what it receives.
+
+use std::fmt;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relay_queue::{
+    Body, MemoryStore, Message, QueueId, QueueStore, RecipientChange, RecipientState, Settlement,
+};
+use relay_smtpd::{ListenerConfig, Role, Server};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+
+/// Lines of a message that are shown.
+const SHOWN_LINES: usize = 40;
+/// Octets of a message that are looked at for them.
+const SHOWN_OCTETS: usize = 8192;
+
+/// The other end.
+#[derive(Debug)]
+pub(super) struct Internet {
+    store: Arc<MemoryStore>,
+    address: SocketAddr,
+    /// Until it begins to answer.
+    server: Option<Server>,
+    accepted: mpsc::UnboundedSender<QueueId>,
+    arrivals: mpsc::UnboundedReceiver<QueueId>,
+}
+
+impl Internet {
+    /// Opens its socket; nobody answers on it before [`Internet::open`].
+    pub(super) fn bind() -> Result<Self, String> {
+        let server = Server::bind(&[ListenerConfig {
+            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            role: Role::Mx,
+        }]);
+        let server = server.map_err(|reason| reason.to_string())?;
+        let address = server.addresses().first().copied();
+        let (accepted, arrivals) = mpsc::unbounded_channel();
+        Ok(Self {
+            store: Arc::default(),
+            address: address.ok_or("no address to listen on")?,
+            server: Some(server),
+            accepted,
+            arrivals,
+        })
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on it answers.
+    pub(super) fn open(&mut self) -> Result<(), String> {
+        let text = "hostname = \"mx.example.net\"\n";
+        let config = Config::parse(Path::new("the internet's configuration"), text)
+            .map_err(|reason| reason.to_string())?;
+        let Some(server) = self.server.take() else {
+            return Ok(());
+        };
+        let (store, accepted) = (Arc::clone(&self.store), self.accepted.clone());
+        let (keep, smtpd) = watch::channel(Arc::new(config.smtpd()));
+        tokio::spawn(async move {
+            // Whoever looks at the arrivals is there as long as this server.
+            let tell = Arc::new(move |message: Message| {
+                let _ = accepted.send(message.id);
+            });
+            server
+                .run(store, smtpd, tell, CancellationToken::new())
+                .await;
+            drop(keep);
+        });
+        Ok(())
+    }
+
+    /// The next message that arrives.
+    pub(super) async fn arrival(&mut self) -> io::Result<Arrival> {
+        loop {
+            let id = self.arrivals.recv().await;
+            let id = id.ok_or_else(|| io::Error::other("the server has ended"))?;
+            if let Some(arrival) = self.take(id).await.map_err(io::Error::other)? {
+                return Ok(arrival);
+            }
+        }
+    }
+
+    async fn take(&self, id: QueueId) -> Result<Option<Arrival>, relay_queue::StoreError> {
+        let Some((claim, message)) = self.store.claim(id).await? else {
+            return Ok(None);
+        };
+        let content = self.store.open(claim).await?;
+        let done = |index| RecipientChange {
+            index,
+            state: RecipientState::Done,
+            attempt: None,
+        };
+        let recipients = (0..message.recipients.len()).map(done).collect();
+        let settlement = Settlement {
+            recipients,
+            ..Settlement::default()
+        };
+        self.store.settle(claim, settlement).await?;
+        let body = match content.body {
+            Body::Inline(bytes) => bytes,
+            // A store in memory has no files.
+            Body::File { .. } => Bytes::new(),
+        };
+        Ok(Some(Arrival {
+            message,
+            head: content.head,
+            body,
+        }))
+    }
+}
+
+/// A message that has reached the other end.
+#[derive(Debug)]
+pub(super) struct Arrival {
+    message: Message,
+    head: Bytes,
+    body: Bytes,
+}
+
+/// Its envelope and its first lines, with nothing in them that could steer a terminal.
+impl fmt::Display for Arrival {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "   from {}", self.message.sender)?;
+        for recipient in &self.message.recipients {
+            writeln!(f, "   to   {}", recipient.address)?;
+        }
+        writeln!(f, "   |")?;
+        let first = self.body.len().min(SHOWN_OCTETS);
+        let content = [&self.head[..], &self.body[..first]].concat();
+        let content = String::from_utf8_lossy(&content);
+        let harmless = |c: char| if c.is_control() && c != '\t' { '.' } else { c };
+        for line in content.lines().take(SHOWN_LINES) {
+            writeln!(f, "   | {}", line.chars().map(harmless).collect::<String>())?;
+        }
+        let is_cut = first < self.body.len() || content.lines().nth(SHOWN_LINES).is_some();
+        if is_cut {
+            writeln!(f, "   | ... ({} octets in all)", self.message.size)?;
+        }
+        Ok(())
+    }
+}
