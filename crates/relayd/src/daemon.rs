@@ -32,7 +32,7 @@ const CLOSE: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The state directory cannot be used.
-    #[error("state_dir {}: {source}", dir.display())]
+    #[error("state_dir {}: {source}{}", dir.display(), hint(source))]
     Store {
         /// The state directory.
         dir: PathBuf,
@@ -45,6 +45,14 @@ pub enum StartError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Control(#[from] ControlError),
+}
+
+/// What to change, where the reason does not say it.
+fn hint(reason: &StoreError) -> &'static str {
+    match reason {
+        StoreError::Io { .. } => "; it must be a directory that the user of relayd can write to",
+        _ => "",
+    }
 }
 
 /// A running relay.

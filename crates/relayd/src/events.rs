@@ -47,7 +47,13 @@ pub(crate) fn reload(file: &Path, problems: &[String]) {
     }
 }
 
-/// A signal or the operator ends it.
+/// A part of the relay has failed; the others go on.
+pub(crate) fn panicked(place: &str, reason: &str) {
+    error!(target: "relayd", event = "alert", place, reason,
+        "alert: a fault in relayd at {place}: {reason}");
+}
+
+/// A signal ends it.
 pub(crate) fn stopping() {
     info!(target: "relayd", event = "stop",
         "stopping: no new sessions and deliveries, what is under way is waited for");

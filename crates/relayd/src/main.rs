@@ -69,6 +69,7 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     let log = Log::start(config.log_format, config.log_level, io::stderr())
         .map(Arc::new)
         .map_err(|reason| told("starting the log", reason))?;
+    Log::report_panics();
     let ended = in_runtime(serve(config, cli.config.clone(), Arc::clone(&log)));
     log.flush();
     ended

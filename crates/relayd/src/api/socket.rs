@@ -51,11 +51,13 @@ fn replace_stale(path: &Path) -> Result<(), String> {
     if !found.file_type().is_socket() {
         return Err("there is something else of that name: choose another path".to_owned());
     }
-    if UnixStream::connect(path).is_ok() {
-        let reason = "in use by another relayd: stop that one, or choose another path";
-        return Err(reason.to_owned());
+    match UnixStream::connect(path) {
+        Err(e) if e.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|e| format!("left over, but cannot be replaced: {e}"))
+        }
+        // Whoever may not even connect may not take it for left over.
+        _ => Err("in use by another relayd: stop that one, or choose another path".to_owned()),
     }
-    fs::remove_file(path).map_err(|e| format!("left over, but cannot be replaced: {e}"))
 }
 
 fn make_parent(path: &Path) -> io::Result<()> {

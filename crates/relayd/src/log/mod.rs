@@ -11,6 +11,7 @@ mod writer;
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
+use std::panic;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -113,6 +114,18 @@ impl Log {
         let (log, subscriber) = Self::detached(format, level, out)?;
         tracing::subscriber::set_global_default(subscriber).map_err(io::Error::other)?;
         Ok(log)
+    }
+
+    /// A panic is a fault of ours, and one line of the log like any other.
+    pub fn report_panics() {
+        panic::set_hook(Box::new(|panic| {
+            let place = panic
+                .location()
+                .map(ToString::to_string)
+                .unwrap_or_default();
+            let reason = panic.payload_as_str().unwrap_or("no reason given");
+            crate::events::panicked(&place, reason);
+        }));
     }
 
     /// A log and the subscriber that feeds it.

@@ -1,7 +1,8 @@
 use std::io::{self, Write};
+use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tracing::{debug, error, info};
@@ -157,6 +158,37 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
     let written = text.lines().filter(|l| l.contains("xxxx")).count();
     assert!(missing > 0 && written > 0);
     assert_eq!(written + missing, said, "every line is written or counted");
+}
+
+/// Counts how often it is written to.
+struct Counting(Arc<AtomicUsize>);
+
+impl Write for Counting {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn lines_that_come_together_are_written_together() {
+    let writes = Arc::new(AtomicUsize::new(0));
+    let out = Counting(Arc::clone(&writes));
+    let (log, lines) = Log::detached(LogFormat::Text, Level::Info, out).expect("a thread");
+    let begun = Instant::now();
+    tracing::subscriber::with_default(lines, || {
+        for n in 0..10_000 {
+            info!(target: "relayd", n, "starting delivery");
+        }
+    });
+    drop(log);
+    let most = begun.elapsed().as_millis() / 5 + 3;
+    let writes = writes.load(Ordering::Relaxed);
+    assert!(writes > 0 && writes as u128 <= most, "{writes} writes");
 }
 
 #[test]

@@ -11,6 +11,9 @@ use crate::config::LogFormat;
 
 /// Octets that may wait to be written.
 const CAPACITY: usize = 4 << 20;
+/// How long the writer rests after it has written: lines that come close upon each other go out
+/// together, while the first one after a silence goes at once.
+const REST: Duration = Duration::from_millis(5);
 /// How long the last lines may take at the end, if nobody reads them.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -21,7 +24,7 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     state: Mutex<State>,
-    /// Told when lines come into an empty buffer, and at the end.
+    /// Told when lines come while the writer waits for them, and when it is in a hurry.
     filled: Condvar,
     /// Told when all lines have been written.
     written: Condvar,
@@ -31,14 +34,27 @@ pub(super) struct Buffer {
 struct State {
     lines: Vec<u8>,
     left_out: u64,
-    /// Whether the writer has taken lines that it has not yet written.
-    writing: bool,
+    writer: Phase,
+    /// Whether somebody waits until all is written.
+    hurry: bool,
     closed: bool,
+}
+
+/// What the writer does.
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Phase {
+    /// It writes what it has taken.
+    Writing,
+    /// It has written.
+    #[default]
+    Resting,
+    /// It waits for lines.
+    Waiting,
 }
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.lines.is_empty() && self.left_out == 0 && !self.writing
+        self.lines.is_empty() && self.left_out == 0 && self.writer != Phase::Writing
     }
 }
 
@@ -50,10 +66,13 @@ impl Buffer {
             state.left_out += 1;
             return;
         }
-        let was_empty = state.lines.is_empty();
         state.lines.extend_from_slice(line);
+        let wake = state.writer == Phase::Waiting;
+        if wake {
+            state.writer = Phase::Resting;
+        }
         drop(state);
-        if was_empty {
+        if wake {
             self.filled.notify_one();
         }
     }
@@ -64,7 +83,9 @@ impl Buffer {
     }
 
     fn wait_until_written(&self) {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.hurry = true;
+        self.filled.notify_one();
         let _ = self
             .written
             .wait_timeout_while(state, LAST_WORDS, |state| !state.is_idle());
@@ -74,18 +95,22 @@ impl Buffer {
     /// that had to be left out behind these.
     fn take(&self, lines: &mut Vec<u8>) -> Option<u64> {
         let mut state = self.lock();
-        state.writing = false;
-        if state.is_idle() {
-            self.written.notify_all();
-        }
+        state.writer = Phase::Resting;
+        let rested = self
+            .filled
+            .wait_timeout_while(state, REST, |state| !state.hurry);
+        state = rested.unwrap_or_else(PoisonError::into_inner).0;
         while state.lines.is_empty() && state.left_out == 0 {
+            state.hurry = false;
+            self.written.notify_all();
             if state.closed {
                 return None;
             }
+            state.writer = Phase::Waiting;
             let waited = self.filled.wait(state);
             state = waited.unwrap_or_else(PoisonError::into_inner);
         }
-        state.writing = true;
+        state.writer = Phase::Writing;
         mem::swap(&mut state.lines, lines);
         Some(mem::take(&mut state.left_out))
     }
@@ -123,7 +148,6 @@ impl Writer {
 impl Drop for Writer {
     fn drop(&mut self) {
         self.buffer.lock().closed = true;
-        self.buffer.filled.notify_one();
         self.buffer.wait_until_written();
         // A thread that hangs in a write that nobody reads ends with the process.
         if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
