@@ -1,5 +1,10 @@
 //! The daemon itself: how it starts, or says why not; what it answers; how it reloads and stops.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a real process runs in real time"
+)]
+
 mod relay;
 
 use std::fs;
@@ -12,7 +17,7 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use relay::{Relay, Smtp, config, relayd};
+use relay::{Relay, Smtp, config, relayd, wait_for};
 
 /// A smarthost that has no time for anybody.
 fn busy_smarthost() -> u16 {
@@ -150,7 +155,7 @@ fn the_queue_is_listed_shown_and_counted() {
         .map(|n| Smtp::connect(relay.port()).send(&format!("u{n}@dest.test")))
         .collect();
     // A busy host is asked by one delivery at a time; the others wait for their destination.
-    relay.wait_for(|| {
+    wait_for(|| {
         let list = relay.get("/v1/queue");
         let recipients = list
             .as_array()
@@ -205,10 +210,10 @@ fn the_queue_is_listed_shown_and_counted() {
 
     let status = relay.get("/v1/status");
     assert_eq!(status["messages"], 3);
-    let states = &status["states"];
+    let counts = &status["states"];
     let sum: u64 = ["queued", "deferred", "in-flight"]
         .iter()
-        .filter_map(|s| states[s].as_u64())
+        .filter_map(|s| counts[s].as_u64())
         .sum();
     assert_eq!(sum, 3, "each message is in one state");
     assert_eq!(status["destinations"][0]["waiting"], 3);

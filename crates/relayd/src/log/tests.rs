@@ -175,6 +175,7 @@ impl Write for Counting {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the writer rests in real time")]
 fn lines_that_come_together_are_written_together() {
     let writes = Arc::new(AtomicUsize::new(0));
     let out = Counting(Arc::clone(&writes));

@@ -122,14 +122,6 @@ impl Relay {
         self.seen.clone()
     }
 
-    pub fn wait_for(&self, is_so: impl Fn() -> bool) {
-        let begun = Instant::now();
-        while !is_so() {
-            assert!(begun.elapsed() < DEADLINE, "it never came to that");
-            thread::sleep(Duration::from_millis(10));
-        }
-    }
-
     /// The answer to a GET that is granted.
     pub fn get(&self, path: &str) -> Value {
         let (code, answer) = self.ask("GET", path);
@@ -155,6 +147,15 @@ impl Relay {
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
         let code = head.split(' ').nth(1).and_then(|code| code.parse().ok());
         (code.expect("a code"), body.to_owned())
+    }
+}
+
+/// Waits until it is so.
+pub fn wait_for(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < DEADLINE, "it never came to that");
+        thread::sleep(Duration::from_millis(10));
     }
 }
 
