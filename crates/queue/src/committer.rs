@@ -497,12 +497,11 @@ impl Round {
             batch.insert(&content_key(id), content);
         }
         for (&id, record) in &self.records {
-            match record {
-                Some(record) => batch.insert(&record_key(id), record.encode()),
-                None => {
-                    batch.remove(&record_key(id));
-                    batch.remove(&content_key(id));
-                }
+            if let Some(record) = record {
+                batch.insert(&record_key(id), record.encode());
+            } else {
+                batch.remove(&record_key(id));
+                batch.remove(&content_key(id));
             }
         }
         batch

@@ -19,7 +19,7 @@ pub(crate) fn listening(address: SocketAddr, role: &str) {
 /// Where the state lives.
 pub(crate) fn state(dir: &Path, messages: u64, damaged: u64) {
     info!(target: "relayd", event = "state", dir = %dir.display(), messages, damaged,
-        "the queue is in {}: {messages} messages, {damaged} set aside as damaged", dir.display());
+        "the queue is in {}; messages in it: {messages}, set aside as damaged: {damaged}", dir.display());
 }
 
 /// The state directory is on a file system that forgets.
@@ -62,5 +62,5 @@ pub(crate) fn stopping() {
 /// The queue is closed.
 pub(crate) fn stopped(messages: u64) {
     info!(target: "relayd", event = "stop", messages,
-        "stopped; {messages} messages stay in the queue");
+        "stopped; messages that stay in the queue: {messages}");
 }

@@ -10,6 +10,7 @@ mod relay;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -134,6 +135,27 @@ fn the_start_says_which_sockets_are_open_and_where_the_state_is() {
             "{said}: {lines:?}"
         );
     }
+}
+
+#[test]
+fn systemd_is_told_of_the_start_and_the_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("notify.sock");
+    let systemd = UnixDatagram::bind(&path).expect("a socket");
+    let deadline = Some(Duration::from_secs(20));
+    systemd.set_read_timeout(deadline).expect("a socket");
+    let mut relay = Relay::start_with("", |command| {
+        command.env("NOTIFY_SOCKET", &path);
+    });
+    let told = || {
+        let mut text = [0; 100];
+        let length = systemd.recv(&mut text).expect("a notice");
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    assert!(told().contains("READY=1"));
+    relay.signal(Signal::SIGTERM);
+    assert!(told().contains("STOPPING=1"));
+    assert_eq!(relay.wait(), Some(0));
 }
 
 #[test]

@@ -323,12 +323,12 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     pub(crate) async fn report(self: Arc<Self>, id: QueueId, claim: SharedClaim) {
         loop {
             match self.try_report(id, &claim).await {
-                Ok(()) => break,
+                Ok(()) | Err(StoreError::Damaged { .. }) => break,
                 Err(StoreError::ClaimLost(_)) => {
                     events::claim_lost(id);
                     break;
                 }
-                Err(StoreError::Damaged { .. }) => break,
+
                 Err(e) => {
                     events::store_error("reporting the failure of", id, &e);
                     tokio::time::sleep(STORE_PAUSE).await;

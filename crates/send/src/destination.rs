@@ -153,9 +153,9 @@ mod tests {
     use super::*;
 
     const POLICY: RetryPolicy = RetryPolicy {
-        lifetime: Duration::from_secs(86400),
+        lifetime: Duration::from_hours(24),
         unit: Duration::from_secs(100),
-        max_interval: Duration::from_secs(300),
+        max_interval: Duration::from_mins(5),
     };
     const NOW: SystemTime = UNIX_EPOCH;
 

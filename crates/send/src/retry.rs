@@ -57,9 +57,9 @@ mod tests {
     use super::*;
 
     const POLICY: RetryPolicy = RetryPolicy {
-        lifetime: Duration::from_secs(5 * 86400),
+        lifetime: Duration::from_hours(5 * 24),
         unit: Duration::from_secs(400),
-        max_interval: Duration::from_secs(4 * 3600),
+        max_interval: Duration::from_hours(4),
     };
 
     fn at(seconds: u64) -> SystemTime {

@@ -255,15 +255,12 @@ where
                         flight.jobs.swap_remove(at);
                     }
                 }
-                // More recipients of the same message may be due this very moment: one report for
-                // all that fails together.
-                let is_due_now = due.is_some_and(|due| due <= self.now());
-                if !is_due_now || !owes_report {
-                    self.conclude(id);
-                } else {
+                // More recipients of the same message may be due this very moment: what fails
+                // together is reported together.
+                if due.is_some() {
                     self.start_due();
-                    self.conclude(id);
                 }
+                self.conclude(id);
             }
             News::Reported(id) => {
                 if let Some(flight) = self.flights.get_mut(&id) {
@@ -288,10 +285,10 @@ where
             flight.is_reporting = true;
             let (context, claim) = (Arc::clone(&self.context), Arc::clone(&flight.claim));
             tokio::spawn(context.report(id, claim));
-        } else if let Some(flight) = self.flights.remove(&id) {
-            if let Some(Some(claim)) = flight.claim.get() {
-                self.context.store.release(*claim);
-            }
+        } else if let Some(flight) = self.flights.remove(&id)
+            && let Some(Some(claim)) = flight.claim.get()
+        {
+            self.context.store.release(*claim);
         }
     }
 
@@ -458,7 +455,7 @@ where
 async fn sleep(pause: Option<Duration>) {
     match pause {
         // A clock that is set forward is noticed within the minute.
-        Some(pause) => tokio::time::sleep(pause.min(Duration::from_secs(60))).await,
+        Some(pause) => tokio::time::sleep(pause.min(Duration::from_mins(1))).await,
         None => std::future::pending().await,
     }
 }

@@ -273,15 +273,12 @@ impl Schedule {
             busy: HashSet::new(),
             place: Place::Nowhere,
         };
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.destinations[index] = Some(destination);
-                index
-            }
-            None => {
-                self.destinations.push(Some(destination));
-                self.destinations.len() - 1
-            }
+        let index = if let Some(index) = self.free.pop() {
+            self.destinations[index] = Some(destination);
+            index
+        } else {
+            self.destinations.push(Some(destination));
+            self.destinations.len() - 1
         };
         self.by_key.insert(key.clone(), index);
         index
@@ -320,15 +317,12 @@ impl Schedule {
             }
             self.timers.remove(&(at, index));
         }
-        match next {
-            Some(at) => {
-                destination.place = Place::Timer(at);
-                self.timers.insert((at, index));
-            }
-            None => {
-                destination.place = Place::Nowhere;
-                self.drop_if_idle(index);
-            }
+        if let Some(at) = next {
+            destination.place = Place::Timer(at);
+            self.timers.insert((at, index));
+        } else {
+            destination.place = Place::Nowhere;
+            self.drop_if_idle(index);
         }
     }
 
@@ -336,13 +330,14 @@ impl Schedule {
         let is_idle = self.destinations[index].as_ref().is_some_and(|d| {
             d.waiting.is_empty() && d.busy.is_empty() && d.health.in_flight() == 0
         });
-        if is_idle && self.by_key.len() > REMEMBERED {
-            if let Some(destination) = self.destinations[index].take() {
-                self.by_key.remove(&destination.key);
-                self.free.push(index);
-                if let Place::Timer(at) = destination.place {
-                    self.timers.remove(&(at, index));
-                }
+        if is_idle
+            && self.by_key.len() > REMEMBERED
+            && let Some(destination) = self.destinations[index].take()
+        {
+            self.by_key.remove(&destination.key);
+            self.free.push(index);
+            if let Place::Timer(at) = destination.place {
+                self.timers.remove(&(at, index));
             }
         }
     }

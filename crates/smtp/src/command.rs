@@ -324,11 +324,7 @@ mod tests {
                 },
             ),
         ] {
-            assert_eq!(
-                parse(line.as_bytes()),
-                Ok(Ok(mail_of(path, params))),
-                "{line}"
-            );
+            assert_eq!(parse(line.as_bytes()), Ok(mail_of(path, params)), "{line}");
         }
     }
 

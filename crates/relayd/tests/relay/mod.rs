@@ -46,15 +46,19 @@ pub struct Relay {
 impl Relay {
     /// Starts it with `extra` in its configuration, and waits until it listens.
     pub fn start(extra: &str) -> Self {
+        Self::start_with(extra, |_| {})
+    }
+
+    /// The same, with something changed in its command.
+    pub fn start_with(extra: &str, change: impl FnOnce(&mut Command)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = |name: &str| dir.path().join(name).display().to_string();
         let text = config(&path("state"), "127.0.0.1:0", &path("control.sock")) + extra;
         let file = dir.path().join("relayd.toml");
         fs::write(&file, text).expect("a file");
-        let mut child = relayd(&file)
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("relayd runs");
+        let mut command = relayd(&file);
+        change(&mut command);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("relayd runs");
         let errors = BufReader::new(child.stderr.take().expect("a pipe"));
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
