@@ -23,8 +23,8 @@ use crate::statedir;
 
 /// Bodies up to this many octets live in the database.
 ///
-/// Above 8 KiB sled's files grow faster than what is in them; below, a message of 4 KiB with its
-/// header section, the most common size, would cost a file.
+/// With values of 16 KiB, sled's files grow to many times what is in them; with a bound of 4 KiB, a
+/// message of that size with its header section would cost a file and two syncs of its own.
 const INLINE_BODY: usize = 8 * 1024;
 /// How long deliveries that are under way are waited for at the end; sessions have the like.
 const DRAIN: Duration = Duration::from_secs(5);
