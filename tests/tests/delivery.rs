@@ -1,0 +1,256 @@
+//! A message's whole way through the real programs.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex};
+
+use relay_testkit::{FakeDns, FakeMx};
+use relay_tests::Relay;
+use tokio::task::JoinSet;
+
+const MESSAGE: &[u8] = b"From: a@sender.test\r\nSubject: t\r\n\r\nhello\r\n.dot\r\n..\r\nend\r\n";
+
+fn smarthost(mx: &FakeMx) -> String {
+    format!(
+        "[[route]]\ndomain = \"*\"\nhost = [\"127.0.0.1\"]\nport = {}\ntls = \"none\"\n",
+        mx.address().port()
+    )
+}
+
+/// A relay that finds dest.test at 127.0.0.2 and sender.test at 127.0.0.3 by their MX.
+async fn world() -> (FakeMx, FakeMx, FakeDns, Relay) {
+    let ip = |n| IpAddr::from(Ipv4Addr::new(127, 0, 0, n));
+    let [dest, sender] = FakeMx::start_on([ip(2), ip(3)]).await;
+    let dns = FakeDns::start().await;
+    dns.set("dest.test", "MX", &["10 mx.dest.test"]);
+    dns.set("mx.dest.test", "A", &["127.0.0.2"]);
+    dns.set("sender.test", "MX", &["10 mx.sender.test"]);
+    dns.set("mx.sender.test", "A", &["127.0.0.3"]);
+    let relay = Relay::start(&format!(
+        "[delivery]\nport = {}\nrefuse_addresses = []\n[dns]\nservers = [\"{}\"]\n",
+        dest.address().port(),
+        dns.address()
+    ));
+    (dest, sender, dns, relay)
+}
+
+#[tokio::test]
+async fn a_message_comes_out_as_it_went_in_behind_our_trace_header() {
+    let mx = FakeMx::start().await;
+    let relay = Relay::start(&smarthost(&mx));
+    let big = [MESSAGE, &b"0123456789abcdef\r\n".repeat(20_000)].concat();
+    for message in [MESSAGE, &big] {
+        let before = mx.messages().len();
+        let id = relay.send("a@sender.test", &["u@dest.test"], message).await;
+        let arrived = mx
+            .wait_for_messages(before + 1)
+            .await
+            .pop()
+            .expect("a message");
+        let head = arrived
+            .data
+            .strip_suffix(message)
+            .expect("the message, unchanged");
+        let head = std::str::from_utf8(head).expect("text");
+        assert!(
+            head.starts_with("Received: from client.test ([127.0.0.1])"),
+            "{head}"
+        );
+        assert!(
+            head.contains(&format!("by relay.test with ESMTP id {id};")),
+            "{head}"
+        );
+        assert!(
+            arrived.mail.starts_with("<a@sender.test>"),
+            "{}",
+            arrived.mail
+        );
+        assert_eq!(arrived.recipients, ["<u@dest.test>"]);
+    }
+    relay.wait_until_empty().await;
+    assert_eq!(relay.body_files(), 0);
+}
+
+#[tokio::test]
+async fn mail_goes_to_the_mx_of_its_domain_and_a_refusal_comes_back_to_the_sender() {
+    let (dest, sender, _dns, relay) = world().await;
+    dest.on("rcpt gone@dest.test", "550 5.1.1 no such user");
+    let to = ["u@dest.test", "gone@dest.test"];
+    relay.send("app@sender.test", &to, MESSAGE).await;
+    let delivered = dest.wait_for_messages(1).await;
+    assert_eq!(delivered[0].recipients, ["<u@dest.test>"]);
+    let bounce = sender.wait_for_messages(1).await.pop().expect("a bounce");
+    let text = String::from_utf8_lossy(&bounce.data).into_owned();
+    assert!(bounce.mail.starts_with("<>"), "{}", bounce.mail);
+    for part in [
+        "Content-Type: multipart/report; report-type=delivery-status;",
+        "Final-Recipient: rfc822; gone@dest.test\r\nAction: failed\r\nStatus: 5.1.1\r\n",
+        "Diagnostic-Code: smtp; 550 5.1.1 no such user\r\n",
+        "Subject: t\r\n",
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    relay.wait_until_empty().await;
+    assert_eq!((dest.messages().len(), sender.messages().len()), (1, 1));
+}
+
+#[tokio::test]
+async fn a_deferred_message_says_why_and_goes_out_later() {
+    let (dest, _sender, _dns, relay) = world().await;
+    dest.on_each(
+        "rcpt",
+        [
+            "450 4.7.1 greylisted, come back",
+            "450 4.7.1 greylisted",
+            "250 ok",
+        ],
+    );
+    let id = relay
+        .send("app@sender.test", &["u@dest.test"], MESSAGE)
+        .await;
+    dest.wait_for_command("RCPT").await;
+    let why = async {
+        loop {
+            let shown = relay.ctl(&["queue", "show", &id]);
+            let text = String::from_utf8(shown.stdout).expect("text");
+            if text.contains("450 4.7.1 greylisted") || !shown.status.success() {
+                return text;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    let text = tokio::time::timeout(relay_tests::DEADLINE, why)
+        .await
+        .expect("a reason");
+    assert!(
+        text.contains("mx.dest.test") && text.contains("RCPT TO"),
+        "{text}"
+    );
+    dest.wait_for_messages(1).await;
+    relay.wait_until_empty().await;
+}
+
+#[tokio::test]
+async fn what_was_accepted_survives_kill_9_and_goes_out_once() {
+    let mx = FakeMx::start().await;
+    mx.on("connect", "421 out of connection slots");
+    let mut relay = Relay::start(&smarthost(&mx));
+    for i in 0..30 {
+        // Some of them as files.
+        let text = b"x\r\n".repeat(if i % 3 == 0 { 10_000 } else { 1 });
+        let message = [b"Subject: t\r\n\r\n", &text[..]].concat();
+        relay
+            .send("a@sender.test", &[&format!("u{i}@dest.test")], &message)
+            .await;
+    }
+    relay.kill();
+    mx.behave();
+    relay.restart();
+    let mut arrived: Vec<String> = mx
+        .wait_for_messages(30)
+        .await
+        .into_iter()
+        .flat_map(|m| m.recipients)
+        .collect();
+    relay.wait_until_empty().await;
+    arrived.sort();
+    let mut expected: Vec<String> = (0..30).map(|i| format!("<u{i}@dest.test>")).collect();
+    expected.sort();
+    assert_eq!(arrived, expected);
+    assert_eq!(relay.body_files(), 0);
+}
+
+#[tokio::test]
+async fn kill_9_under_load_loses_nothing_that_was_acknowledged() {
+    let mx = FakeMx::start().await;
+    let mut relay = Relay::start(&smarthost(&mx));
+    let ledger = Ledger::default();
+    for round in 0..5 {
+        load(&relay, round, &ledger).await;
+        relay.kill();
+        relay.restart();
+    }
+    relay.wait_until_empty().await;
+    let arrived: BTreeSet<String> = mx
+        .messages()
+        .into_iter()
+        .flat_map(|m| m.recipients)
+        .collect();
+    let acknowledged = ledger.lock().expect("no client panicked");
+    assert!(acknowledged.len() > 100, "{}", acknowledged.len());
+    let is_lost = |to: &&String| !arrived.contains(&format!("<{to}>"));
+    let lost: Vec<_> = acknowledged.iter().filter(is_lost).collect();
+    assert!(lost.is_empty(), "{lost:?}");
+    assert_eq!(relay.body_files(), 0);
+}
+
+/// Every recipient whose message was answered with `250`.
+type Ledger = Arc<Mutex<Vec<String>>>;
+
+/// Eight clients that submit until the first of them has had its share; the others are cut off
+/// wherever they stand.
+async fn load(relay: &Relay, round: usize, ledger: &Ledger) {
+    let mut clients = JoinSet::new();
+    for client in 0..8 {
+        let mut connection = relay.connect().await;
+        let ledger = Arc::clone(ledger);
+        clients.spawn(async move {
+            for i in 0..20 {
+                let to = format!("r{round}c{client}m{i}@dest.test");
+                let text = b"x\r\n".repeat(if i % 4 == 0 { 5_000 } else { 1 });
+                let message = [b"Subject: t\r\n\r\n", &text[..]].concat();
+                let sent = connection.send("a@sender.test", &[&to], &message).await;
+                sent.expect("a 250, for nothing fails before the kill");
+                ledger.lock().expect("no client panicked").push(to);
+            }
+        });
+    }
+    clients
+        .join_next()
+        .await
+        .expect("a client")
+        .expect("no panic");
+}
+
+#[tokio::test]
+async fn dns_that_is_down_defers_and_never_bounces() {
+    let (dest, sender, dns, relay) = world().await;
+    dns.fail("dest.test", relay_testkit::Trouble::ServFail);
+    relay
+        .send("app@sender.test", &["u@dest.test"], MESSAGE)
+        .await;
+    let asked = async {
+        while dns.times_asked("dest.test", "MX") < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(relay_tests::DEADLINE, asked)
+        .await
+        .expect("a second try");
+    assert_eq!(relay.queued(), 1);
+    dns.set("dest.test", "MX", &["10 mx.dest.test"]);
+    dest.wait_for_messages(1).await;
+    relay.wait_until_empty().await;
+    assert_eq!(sender.connections(), 0);
+}
+
+#[tokio::test]
+async fn the_lists_are_what_the_contract_says() {
+    let mx = FakeMx::start().await;
+    mx.on("rcpt", "450 4.2.0 later");
+    let relay = Relay::start(&smarthost(&mx));
+    let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    mx.wait_for_command("RCPT").await;
+    let list = relay.ctl(&["--json", "queue", "list"]);
+    let list: serde_json::Value = serde_json::from_slice(&list.stdout).expect("JSON");
+    assert_eq!(list[0]["id"], id.as_str());
+    assert_eq!(list[0]["sender"], "a@sender.test");
+    assert_eq!(list[0]["recipients"][0]["address"], "u@dest.test");
+    let read = String::from_utf8(relay.ctl(&["qread"]).stdout).expect("text");
+    assert!(
+        read.contains(&id) && read.contains("\tremote\tu@dest.test"),
+        "{read}"
+    );
+    let unknown = relay.ctl(&["queue", "show", "0000000000000"]);
+    assert_eq!(unknown.status.code(), Some(1));
+}
