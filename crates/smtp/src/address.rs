@@ -358,6 +358,9 @@ mod tests {
             "a@b\0.test",
             "\"a\nb\"@c.test",
             "a@b c",
+            "\"a\\\u{1}b\"@c.test",
+            "\"a\\é\"@c.test",
+            "a\u{80}b@c.test",
             "a\u{a0}b@c.test",
             "a\u{202e}b@c.test",
             "a@b\u{2028}c.test",
@@ -365,8 +368,19 @@ mod tests {
         ] {
             assert!(text.parse::<Mailbox>().is_err(), "{text:?}");
         }
-        let long = format!("{}@b.test", "a".repeat(65));
-        assert_eq!(long.parse::<Mailbox>(), Err(AddressError::TooLong));
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        let local = |length: usize| format!("{}@b.test", "a".repeat(length)).parse::<Mailbox>();
+        assert!(local(64).is_ok());
+        assert_eq!(local(65), Err(AddressError::TooLong));
+        let label = |length: usize| format!("a@{}.test", "b".repeat(length)).parse::<Mailbox>();
+        assert!(label(63).is_ok());
+        assert_eq!(label(64), Err(AddressError::Domain));
+        let domain = |length: usize| format!("a@{}b", "b.".repeat(length / 2)).parse::<Mailbox>();
+        assert!(domain(255).is_ok());
+        assert_eq!(domain(257), Err(AddressError::TooLong));
     }
 
     #[test]

@@ -270,4 +270,14 @@ mod tests {
         let fits = [&[b'x'; LIMIT][..], b"\r\n.\r\n"].concat();
         assert_eq!(decode(BareNewline::Refuse, &fits).3, None);
     }
+
+    #[test]
+    fn the_first_violation_is_the_one_that_counts() {
+        for (wire, first) in [
+            (&b"a\0b\nc\r\n.\r\n"[..], Violation::Nul),
+            (b"a\nb\0c\r\n.\r\n", Violation::BareNewline),
+        ] {
+            assert_eq!(decode(BareNewline::Refuse, wire).3, Some(first));
+        }
+    }
 }

@@ -352,6 +352,7 @@ mod tests {
             "AUTH",
             "AUTH PLAIN x y",
             "AUTH ;x",
+            "AUTH ABCDEFGHIJKLMNOPQRSTU",
             "MAIL FROM:<a@b.test>\tSIZE=1",
             "RCPT TO:<a@b.test>, <c@b.test>",
             "RCPT TO:<<a@b.test>>",

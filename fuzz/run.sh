@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Fuzzes one target, beginning with the literals of its unit tests and the transcripts:
+#
+#   fuzz/run.sh TARGET [SECONDS]
+#
+# Needs a nightly toolchain and `cargo install cargo-fuzz`. What is found stands in
+# fuzz/artifacts/TARGET; `cargo +nightly fuzz run TARGET FILE` shows it again.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+target=${1:?"which target? $(cd fuzz/targets && echo *.rs)"}
+seconds=${2:-300}
+
+seeds=fuzz/target/seeds/$target
+corpus=fuzz/corpus/$target
+rm -rf "$seeds"
+mkdir -p "$seeds" "$corpus"
+
+count=0
+# Each argument becomes a seed; escapes such as \r become octets.
+seed() {
+    local text
+    for text; do
+        count=$((count + 1))
+        printf '%b' "$text" >"$seeds/$count"
+    done
+}
+
+# The string literals of a file, one a line.
+literals() { grep -oP '(?<=")([^"\\]|\\.)*(?=")' "crates/smtp/src/$1"; }
+# What the peer of a kind of session says, one a line.
+said() { sed -n "s/^$2[:.]\\? //p" "tests/transcripts/$1"/*.smtp; }
+
+case $target in
+command)
+    mapfile -t texts < <(literals command.rs; said server C)
+    seed "${texts[@]}" ;;
+path)
+    mapfile -t texts < <(literals address.rs; said server C | grep -oP '(?<=<).*(?=>)')
+    seed "${texts[@]}" ;;
+reply)
+    # The first octet says in what pieces the rest comes.
+    mapfile -t texts < <(literals reply_parser.rs)
+    seed "${texts[@]/#/7}"
+    for file in tests/transcripts/client/*.smtp; do
+        seed "7$(sed -n 's/^S \(.*\)/\1\\r\\n/p' "$file" | tr -d '\n')"
+    done ;;
+body)
+    # The first octet says what a bare newline is taken for, the second in what pieces the rest comes.
+    mapfile -t texts < <(literals body.rs)
+    for policy in a b; do
+        seed "${texts[@]/#/${policy}7}"
+        for file in tests/transcripts/server/*.smtp; do
+            seed "${policy}7$(sed -n 's/^C: \?\(.*\)/\1\\r\\n/p; s/^C\. //p' "$file" | tr -d '\n')"
+        done
+    done ;;
+server_session) cp tests/transcripts/server/*.smtp "$seeds" ;;
+client_session) cp tests/transcripts/client/*.smtp "$seeds" ;;
+*) echo "no seeds for $target" >&2; exit 2 ;;
+esac
+
+exec cargo +nightly fuzz run "$target" "$corpus" "$seeds" -- \
+    -dict=fuzz/smtp.dict -max_total_time="$seconds" -timeout=10 -rss_limit_mb=1024 -print_final_stats=1

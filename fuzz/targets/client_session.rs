@@ -1,0 +1,174 @@
+//! Any server, any envelopes, a break anywhere: each recipient has one answer or stays open, the
+//! same in whatever pieces the server's octets come, and nobody counts as taken too early.
+//!
+//! The input is a transcript as in `tests/transcripts/client`, read leniently: `S` is heard,
+//! `begin`, `message`, `quit` and `close` are done where they can be; the rest is passed over.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use relay_smtp::client::{Answer, ClientSession, ContentEncoder, Envelope, Event};
+use relay_smtp::{ForwardPath, ReversePath};
+
+fuzz_target!(|transcript: &[u8]| {
+    let whole = play(transcript, |left| left);
+    assert_eq!(play(transcript, |_| 1), whole);
+    let mut sizes = transcript.iter().cycle().map(|&octet| usize::from(octet));
+    assert_eq!(play(transcript, |_| sizes.next().unwrap_or(1)), whole);
+});
+
+/// Everything that came of it, in order, and everything that was said.
+type Outcome = (Vec<String>, Vec<u8>);
+
+fn play(transcript: &[u8], mut piece: impl FnMut(usize) -> usize) -> Outcome {
+    let mut player = Player::new();
+    let mut heard = Vec::new();
+    for line in transcript.split(|&octet| octet == b'\n') {
+        if let Some(words) = line.strip_prefix(b"S ") {
+            heard.extend_from_slice(words.strip_suffix(b"\\n").unwrap_or(words));
+            heard.extend_from_slice(if words.ends_with(b"\\n") {
+                b"\n"
+            } else {
+                b"\r\n"
+            });
+            continue;
+        }
+        player.hear(&std::mem::take(&mut heard), &mut piece);
+        player.act(line);
+    }
+    player.hear(&heard, &mut piece);
+    player.close();
+    player.collect();
+    (player.events, player.said)
+}
+
+struct Player {
+    session: ClientSession,
+    recipients: usize,
+    /// The message, while the peer waits for it.
+    content: Option<ContentEncoder>,
+    /// Whether the message of this transaction has been sent whole.
+    is_sent: bool,
+    events: Vec<String>,
+    said: Vec<u8>,
+}
+
+impl Player {
+    fn new() -> Self {
+        Self {
+            session: ClientSession::new("relay.test"),
+            recipients: 0,
+            content: None,
+            is_sent: false,
+            events: Vec::new(),
+            said: Vec::new(),
+        }
+    }
+
+    fn act(&mut self, line: &[u8]) {
+        if let Some(text) = line.strip_prefix(b"message ") {
+            if let Some(content) = &mut self.content {
+                content.encode(text, &mut self.said);
+                content.encode(b"\r\n", &mut self.said);
+            }
+            return;
+        }
+        if let Some(content) = self.content.take() {
+            content.finish(&mut self.said);
+            self.is_sent = true;
+            self.session.content_sent();
+        }
+        if let Some(words) = line.strip_prefix(b"begin ") {
+            self.begin(words);
+        } else if line == b"quit" {
+            self.session.quit();
+        } else if line == b"close" {
+            self.close();
+        }
+    }
+
+    fn hear(&mut self, mut octets: &[u8], piece: &mut impl FnMut(usize) -> usize) {
+        while !octets.is_empty() {
+            let (mut now, later) = octets.split_at(piece(octets.len()).clamp(1, octets.len()));
+            while let Some(event) = self.session.receive(&mut now) {
+                self.note(event);
+            }
+            assert!(now.is_empty(), "None only when all has been taken");
+            octets = later;
+        }
+    }
+
+    fn begin(&mut self, words: &[u8]) {
+        let Ok(words) = std::str::from_utf8(words) else {
+            return;
+        };
+        let mut words = words.split(' ');
+        let Some(Ok(sender)) = words.next().map(|w| w.trim_matches(['<', '>']).parse()) else {
+            return;
+        };
+        let sender: ReversePath = sender;
+        let (paths, flags): (Vec<&str>, Vec<&str>) = words.partition(|w| w.starts_with('<'));
+        let paths = paths.iter().map(|p| p.trim_matches(['<', '>']).parse());
+        let recipients: Vec<ForwardPath> = paths.flatten().collect();
+        if !self.session.is_idle() || recipients.is_empty() {
+            return;
+        }
+        self.collect();
+        self.recipients = recipients.len();
+        self.is_sent = false;
+        let size = flags.iter().find_map(|flag| flag.strip_prefix("size="));
+        let event = self.session.begin(&Envelope {
+            sender: &sender,
+            recipients: &recipients.iter().collect::<Vec<_>>(),
+            size: size.and_then(|n| n.parse().ok()).unwrap_or(100),
+            eight_bit: flags.contains(&"8bit"),
+            utf8: flags.contains(&"utf8"),
+        });
+        if let Some(event) = event {
+            self.note(event);
+        }
+    }
+
+    fn close(&mut self) {
+        let doubtful = self.session.may_have_been_taken();
+        let answers = self.session.abandon();
+        assert!(answers.is_empty() || answers.len() == self.recipients);
+        assert!(
+            !answers
+                .iter()
+                .flatten()
+                .any(|a| matches!(a, Answer::Taken(_)))
+        );
+        assert!(!doubtful || self.is_sent);
+        assert!(!self.session.is_idle());
+        self.content = None;
+        self.events.push(format!("close {answers:?}"));
+    }
+
+    fn note(&mut self, event: Event) {
+        match &event {
+            Event::Ready => assert!(self.session.is_idle()),
+            Event::Content => self.content = Some(ContentEncoder::default()),
+            Event::Finished(answers) => {
+                assert_eq!(answers.len(), self.recipients);
+                let taken = answers.iter().any(|a| matches!(a, Answer::Taken(_)));
+                assert!(!taken || self.is_sent, "taken before it was sent");
+                self.content = None;
+            }
+            Event::Broken(_) => {
+                assert!(!self.session.is_idle());
+                self.content = None;
+            }
+        }
+        self.events.push(format!("{event:?}"));
+    }
+
+    /// What the session says is whole lines that end in CR LF.
+    fn collect(&mut self) {
+        let output = std::mem::take(self.session.output());
+        assert!(output.is_empty() || output.ends_with(b"\r\n"));
+        let text = String::from_utf8(output).expect("commands are UTF-8");
+        assert!(!text.replace("\r\n", "").contains(char::is_control));
+        self.said.extend(text.into_bytes());
+    }
+}

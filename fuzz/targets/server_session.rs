@@ -1,0 +1,280 @@
+//! Any client, any decisions, any pauses: the same events and replies in whatever pieces the
+//! client's octets come, in bounded memory.
+//!
+//! The input is a transcript as in `tests/transcripts/server`, read leniently: `C:`, `C.` and
+//! `C*` are said, `T:` passes, `limit` sets; of `?` only the answer counts, of `S:` nothing.
+
+#![no_main]
+
+use std::time::{Duration, Instant};
+
+use libfuzzer_sys::fuzz_target;
+use relay_smtp::Reply;
+use relay_smtp::body::BareNewline;
+use relay_smtp::reply_parser::ReplyParser;
+use relay_smtp::server::{Event, Limits, ServerSession, Settings, replies};
+
+/// Octets that a client says in all.
+const SAID: usize = 64 * 1024;
+
+fuzz_target!(|transcript: &[u8]| {
+    let dialogue = Dialogue::read(transcript);
+    let start = Instant::now();
+    let whole = dialogue.play(start, false, |left| left);
+    assert_eq!(dialogue.play(start, false, |_| 1), whole);
+    let mut sizes = transcript.iter().cycle().map(|&octet| usize::from(octet));
+    let by_sizes = dialogue.play(start, false, |_| sizes.next().unwrap_or(1));
+    assert_eq!(by_sizes, whole);
+    // When the store fails depends on the pieces: only that nothing breaks is certain.
+    dialogue.play(start, true, |_| 100);
+});
+
+struct Dialogue {
+    limits: Limits,
+    steps: Vec<Step>,
+    /// Whether each question in turn is answered with yes.
+    answers: Vec<bool>,
+    /// Octets that may still be said.
+    room: usize,
+}
+
+enum Step {
+    Say(Vec<u8>),
+    Wait(u64),
+}
+
+impl Dialogue {
+    fn read(transcript: &[u8]) -> Self {
+        let mut dialogue = Self {
+            limits: Limits {
+                message_size: 2000,
+                header_size: 500,
+                line_length: 200,
+                recipients: 4,
+                hops: 5,
+                ..Limits::default()
+            },
+            steps: Vec::new(),
+            answers: Vec::new(),
+            room: SAID,
+        };
+        for line in transcript.split(|&octet| octet == b'\n') {
+            dialogue.read_line(line);
+        }
+        dialogue
+    }
+
+    fn read_line(&mut self, line: &[u8]) {
+        let (kind, rest) = line.split_at(line.len().min(2));
+        let rest = rest.strip_prefix(b" ").unwrap_or(rest);
+        match kind {
+            b"C:" => self.say(&[&unescape(rest), &b"\r\n"[..]].concat(), 1),
+            b"C." => self.say(&unescape(rest), 1),
+            b"C*" => {
+                let (times, text) = number(rest);
+                let text = unescape(text.strip_prefix(b" ").unwrap_or(text));
+                self.say(&[&text, &b"\r\n"[..]].concat(), times);
+            }
+            b"T:" => self.steps.push(Step::Wait(number(rest).0.min(1 << 32))),
+            b"? " => {
+                let is_no = |end: &[u8]| matches!(end, b"-> 4" | b"-> 5");
+                self.answers.push(!rest.windows(4).any(is_no));
+            }
+            b"li" => self.limit(line),
+            _ => {}
+        }
+    }
+
+    fn say(&mut self, octets: &[u8], times: u64) {
+        let room = self.room / octets.len().max(1);
+        let times = usize::try_from(times).map_or(room, |times| times.min(room));
+        let said = octets.repeat(times);
+        self.room -= said.len();
+        match self.steps.last_mut() {
+            Some(Step::Say(before)) => before.extend(said),
+            Some(Step::Wait(_)) | None => self.steps.push(Step::Say(said)),
+        }
+    }
+
+    fn limit(&mut self, line: &[u8]) {
+        let mut words = line.split(|&octet| octet == b' ').skip(1);
+        let (name, value) = (words.next(), words.next().unwrap_or_default());
+        let count = number(value).0.min(100_000);
+        let size = usize::try_from(count).unwrap_or_default();
+        let limits = &mut self.limits;
+        match name.unwrap_or_default() {
+            b"bare_newline" => limits.bare_newline = BareNewline::Normalize,
+            b"message_size" => limits.message_size = count,
+            b"header_size" => limits.header_size = size,
+            b"line_length" => limits.line_length = size,
+            b"recipients" => limits.recipients = size,
+            b"hops" => limits.hops = u32::try_from(size).unwrap_or_default(),
+            b"errors" => limits.errors = u32::try_from(size).unwrap_or_default(),
+            _ => {}
+        }
+    }
+
+    fn play(
+        &self,
+        start: Instant,
+        store_fails: bool,
+        mut piece: impl FnMut(usize) -> usize,
+    ) -> (Vec<String>, Vec<u8>) {
+        let mut run = Run::new(self, start, store_fails);
+        for step in &self.steps {
+            match step {
+                Step::Wait(seconds) => {
+                    run.now += Duration::from_secs(*seconds);
+                    if run.now >= run.session.deadline() {
+                        run.session.handle_timeout();
+                    }
+                }
+                Step::Say(octets) => {
+                    let mut rest = octets.as_slice();
+                    while !rest.is_empty() {
+                        let (now, later) = rest.split_at(piece(rest.len()).clamp(1, rest.len()));
+                        if !run.feed(now) {
+                            return run.end();
+                        }
+                        rest = later;
+                    }
+                }
+            }
+        }
+        run.end()
+    }
+}
+
+struct Run<'a> {
+    session: ServerSession,
+    limits: &'a Limits,
+    now: Instant,
+    answers: std::slice::Iter<'a, bool>,
+    store_fails: bool,
+    message: Vec<u8>,
+    passed_on: Vec<u8>,
+    events: Vec<String>,
+    output: Vec<u8>,
+}
+
+impl<'a> Run<'a> {
+    fn new(dialogue: &'a Dialogue, now: Instant, store_fails: bool) -> Self {
+        let settings = Settings {
+            hostname: "relay.test".into(),
+            limits: dialogue.limits,
+        };
+        Self {
+            session: ServerSession::new(settings, now),
+            limits: &dialogue.limits,
+            now,
+            answers: dialogue.answers.iter(),
+            store_fails,
+            message: Vec::new(),
+            passed_on: Vec::new(),
+            events: Vec::new(),
+            output: Vec::new(),
+        }
+    }
+
+    /// Whether the session still takes input.
+    fn feed(&mut self, mut input: &[u8]) -> bool {
+        let most = self.limits.header_size + input.len();
+        loop {
+            let step = self.session.handle(input, &mut self.message, self.now);
+            assert!(self.message.len() <= most, "gathers more than the header");
+            input = &input[step.consumed..];
+            let Some(event) = step.event else {
+                assert!(input.is_empty(), "asks for more before it has used up all");
+                self.output.extend(self.session.take_output());
+                return true;
+            };
+            if event == Event::Close {
+                return false;
+            }
+            self.handle(event);
+        }
+    }
+
+    fn handle(&mut self, event: Event) {
+        let text = format!("{event:?}");
+        match event {
+            Event::Content if self.store_fails => {
+                self.session.refuse(&replies::store_failed());
+                self.message.clear();
+            }
+            Event::Content => self.passed_on.append(&mut self.message),
+            Event::Flush => self.output.extend(self.session.take_output()),
+            Event::Refused(_) => {
+                self.passed_on.clear();
+                self.events.push(text);
+            }
+            Event::MessageEnd(_) => {
+                self.passed_on.append(&mut self.message);
+                assert!(self.passed_on.len() as u64 <= self.limits.message_size);
+                self.events.push(format!("{text} {:?}", self.passed_on));
+                self.passed_on.clear();
+                let verdict = match self.answer() {
+                    true => replies::queued(&"ID"),
+                    false => replies::store_failed(),
+                };
+                self.session.finish_message(&verdict, self.now);
+            }
+            question => {
+                self.events.push(text);
+                match (question, self.answer()) {
+                    (Event::Mail(request), true) => self.session.accept_sender(request),
+                    (Event::Rcpt(recipient), true) => self.session.accept_recipient(recipient),
+                    (Event::Data, true) => self.session.accept_message(),
+                    _ => self.session.refuse(&replies::no_room()),
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self) -> bool {
+        *self.answers.next().unwrap_or(&true)
+    }
+
+    /// The events, and the output, which must be whole replies.
+    fn end(mut self) -> (Vec<String>, Vec<u8>) {
+        self.output.extend(self.session.take_output());
+        let (mut parser, mut rest) = (ReplyParser::default(), self.output.as_slice());
+        while !rest.is_empty() {
+            let reply: Option<Reply> = parser.parse(&mut rest).expect("replies");
+            assert!(reply.is_some(), "only whole replies");
+        }
+        (self.events, self.output)
+    }
+}
+
+/// The digits at the front, and what follows.
+fn number(text: &[u8]) -> (u64, &[u8]) {
+    let end = text.iter().position(|octet| !octet.is_ascii_digit());
+    let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
+    let add = |n: u64, digit: &u8| n.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+    (digits.iter().fold(0, add), rest)
+}
+
+/// `\r \n \t \0 \\ \xNN`; anything else is itself.
+fn unescape(mut text: &[u8]) -> Vec<u8> {
+    let mut octets = Vec::new();
+    while let [first, tail @ ..] = text {
+        let (octet, rest) = match text {
+            [b'\\', b'r', rest @ ..] => (b'\r', rest),
+            [b'\\', b'n', rest @ ..] => (b'\n', rest),
+            [b'\\', b't', rest @ ..] => (b'\t', rest),
+            [b'\\', b'0', rest @ ..] => (0, rest),
+            [b'\\', b'\\', rest @ ..] => (b'\\', rest),
+            [b'\\', b'x', high, low, rest @ ..] => (hex(*high) << 4 | hex(*low), rest),
+            _ => (*first, tail),
+        };
+        octets.push(octet);
+        text = rest;
+    }
+    octets
+}
+
+fn hex(digit: u8) -> u8 {
+    let value = char::from(digit).to_digit(16).unwrap_or_default();
+    u8::try_from(value).unwrap_or_default()
+}
