@@ -1,6 +1,7 @@
 //! A queue in memory: for tests, and for the demonstration's receiving end. Nothing in it is durable.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,17 +16,27 @@ use crate::message::{Body, Content, Envelope, Message, NewMessage, Origin};
 use crate::store::{Claim, QueueStore, Settlement, Spool};
 
 /// A [`QueueStore`] that keeps everything in memory.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct MemoryStore {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     entries: Mutex<BTreeMap<QueueId, Entry>>,
     ids: IdSource,
+    clock: Clock,
     claims: Claims,
     closed: AtomicBool,
+}
+
+/// Where the times in ids come from.
+struct Clock(Box<dyn Fn() -> SystemTime + Send + Sync>);
+
+impl fmt::Debug for Clock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Clock")
+    }
 }
 
 #[derive(Debug)]
@@ -55,8 +66,24 @@ impl Spool for MemorySpool {
 
 impl MemoryStore {
     /// An empty queue.
+    #[expect(clippy::disallowed_methods, reason = "an id's time only has to rise")]
     pub fn new() -> Self {
-        Self::default()
+        Self::with_clock(SystemTime::now)
+    }
+
+    /// An empty queue whose ids tell the time of this clock: [`QueueId::time`] is when a message
+    /// begins to age.
+    pub fn with_clock(clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
+        let shared = Shared {
+            entries: Mutex::default(),
+            ids: IdSource::default(),
+            clock: Clock(Box::new(clock)),
+            claims: Claims::default(),
+            closed: AtomicBool::new(false),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     fn entries(&self) -> Result<MutexGuard<'_, BTreeMap<QueueId, Entry>>, StoreError> {
@@ -76,6 +103,12 @@ impl MemoryStore {
     }
 }
 
+impl Default for MemoryStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 fn enter(entries: &mut BTreeMap<QueueId, Entry>, new: NewMessage) {
     let size = (new.head.len() + new.body.len()) as u64;
     let entry = Entry {
@@ -89,9 +122,8 @@ fn enter(entries: &mut BTreeMap<QueueId, Entry>, new: NewMessage) {
 impl QueueStore for MemoryStore {
     type Spool = MemorySpool;
 
-    #[expect(clippy::disallowed_methods, reason = "an id's time only has to rise")]
     fn next_id(&self) -> QueueId {
-        self.shared.ids.next(SystemTime::now())
+        self.shared.ids.next((self.shared.clock.0)())
     }
 
     fn has_room(&self, _size: u64) -> Result<(), StoreError> {
@@ -195,5 +227,20 @@ impl QueueStore for MemoryStore {
     async fn close(&self) -> Result<(), StoreError> {
         self.shared.closed.store(true, Ordering::Release);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn ids_tell_the_time_of_the_clock_they_were_given() {
+        let time = UNIX_EPOCH + Duration::from_hours(24);
+        let store = MemoryStore::with_clock(move || time);
+        assert_eq!(store.next_id().time(), time);
+        assert_eq!(store.begin().expect("a spool").id().time(), time);
     }
 }
