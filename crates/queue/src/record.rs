@@ -198,6 +198,7 @@ mod tests {
             peer: Some(Peer {
                 host: "mx.b.test".into(),
                 address: "192.0.2.1:25".parse().expect("an address"),
+                tls: None,
             }),
             reply: Some(Reply::received(450, None, vec!["later".into()])),
             detail: String::new(),

@@ -142,6 +142,7 @@ impl Attempt<'_> {
             let peer = Peer {
                 host: host.clone(),
                 address,
+                tls: None,
             };
             match Connection::open(peer.clone(), &self.means.config).await {
                 Ok(connection) => drop(self.transact(connection).await),

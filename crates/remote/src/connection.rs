@@ -245,6 +245,7 @@ mod tests {
         let peer = Peer {
             host: "mx.test".to_owned(),
             address: listener.local_addr().expect("an address"),
+            tls: None,
         };
         let config = Config::default();
         let accept = async {

@@ -70,6 +70,33 @@ pub struct Peer {
     pub host: String,
     /// The address and port that were tried.
     pub address: SocketAddr,
+    /// What protected the connection; `None` is clear text. For the log of this attempt: it is not
+    /// stored with the message.
+    #[serde(skip)]
+    pub tls: Option<Tls>,
+}
+
+/// The protection of a connection, as its handshake settled it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tls {
+    /// `TLSv1.3`
+    pub version: &'static str,
+    /// `TLS13_AES_256_GCM_SHA384`
+    pub cipher: &'static str,
+    /// Whether the host's certificate was checked for its name and its issuer.
+    pub verified: bool,
+}
+
+/// On one line, for logs: `TLSv1.3 TLS13_AES_256_GCM_SHA384 verified`.
+impl fmt::Display for Tls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let verified = if self.verified {
+            "verified"
+        } else {
+            "unverified"
+        };
+        write!(f, "{} {} {verified}", self.version, self.cipher)
+    }
 }
 
 impl fmt::Display for Peer {
