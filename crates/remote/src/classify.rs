@@ -126,6 +126,15 @@ impl Finding {
             Self::Session(Trouble::Unexpected(stage, _) | Trouble::Garbled(stage, _)) => {
                 (*stage, transient(5, 0), Host, NextHost)
             }
+            Self::Session(Trouble::NoTls | Trouble::TlsRefused(_)) => {
+                (Stage::Tls, transient(7, 10), Host, NextHost)
+            }
+            Self::Session(
+                Trouble::NoMechanism { .. }
+                | Trouble::AuthInClear
+                | Trouble::AuthRefused(_)
+                | Trouble::Challenge(_),
+            ) => (Stage::Auth, transient(7, 8), Host, NextHost),
             Self::Answered(Answer::Taken(reply)) => (Stage::Message, status_of(reply), Mail, Stop),
             Self::Answered(Answer::Refused(stage, reply)) => {
                 let wants_us_known = reply.code() == AUTHENTICATION_REQUIRED;
@@ -164,13 +173,23 @@ impl Finding {
             Self::TimedOut(_, doubt) => format!("no reply in time{}", doubt.text()),
             Self::Session(Trouble::Garbled(_, error)) => error.to_string(),
             Self::Session(Trouble::Unexpected(..)) => "a reply that makes no sense here".to_owned(),
+            Self::Session(Trouble::NoTls) => "the host does not offer STARTTLS".to_owned(),
+            Self::Session(Trouble::NoMechanism { offered }) => {
+                format!("the host offers no mechanism for these credentials: {offered:?}")
+            }
+            Self::Session(Trouble::AuthInClear) => {
+                "these credentials are not for a connection in clear".to_owned()
+            }
+            Self::Session(Trouble::Challenge(error)) => error.to_string(),
             Self::Answered(Answer::Unsupported(Lack::Utf8)) => {
                 "the host does not offer SMTPUTF8".to_owned()
             }
             Self::Answered(Answer::Unsupported(Lack::Room { limit })) => {
                 format!("the host takes no message of more than {limit} octets")
             }
-            Self::Session(Trouble::Refused(..))
+            Self::Session(
+                Trouble::Refused(..) | Trouble::TlsRefused(_) | Trouble::AuthRefused(_),
+            )
             | Self::Answered(Answer::Taken(_) | Answer::Refused(..)) => String::new(),
             Self::Unreadable(kind) => format!("cannot read the message from the queue: {kind}"),
             Self::Untried => "no host was left to try".to_owned(),
@@ -179,9 +198,20 @@ impl Finding {
 
     fn into_reply(self) -> Option<Reply> {
         match self {
-            Self::Session(Trouble::Refused(_, reply) | Trouble::Unexpected(_, reply))
+            Self::Session(
+                Trouble::Refused(_, reply)
+                | Trouble::Unexpected(_, reply)
+                | Trouble::TlsRefused(reply)
+                | Trouble::AuthRefused(reply),
+            )
             | Self::Answered(Answer::Taken(reply) | Answer::Refused(_, reply)) => Some(reply),
-            Self::Session(Trouble::Garbled(..))
+            Self::Session(
+                Trouble::Garbled(..)
+                | Trouble::NoTls
+                | Trouble::NoMechanism { .. }
+                | Trouble::AuthInClear
+                | Trouble::Challenge(_),
+            )
             | Self::Answered(Answer::Unsupported(_))
             | Self::NoSuchName(_)
             | Self::NullMx(_)

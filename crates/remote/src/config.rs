@@ -1,6 +1,7 @@
 //! What the operator decides about deliveries.
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -25,6 +26,9 @@ pub struct Config {
     pub refuse_addresses: Vec<IpNet>,
     /// Smarthosts; the first that matches wins, none means MX.
     pub routes: Vec<Route>,
+    /// Certificate authorities (PEM) that are trusted beside the system's where TLS is verified; read
+    /// again with every new configuration.
+    pub ca_file: Option<PathBuf>,
     /// DNS servers; none means those of the system.
     pub dns_servers: Vec<SocketAddr>,
     /// What our own listeners are bound to, to see mail that would come back to us.
@@ -84,6 +88,7 @@ impl Default for Config {
             ip: IpFamily::Any,
             refuse_addresses: nets.map(|n| n.parse().expect("a network")).into(),
             routes: Vec::new(),
+            ca_file: None,
             dns_servers: Vec::new(),
             own_addresses: Vec::new(),
         }

@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use relay_smtp::client::{Answer, ClientSession, Envelope, Event};
+use relay_smtp::client::{Answer, ClientSession, Envelope, Event, Plan};
 use relay_smtp::{Peer, Stage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -55,7 +55,7 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let mut connection = Self {
             stream,
-            session: ClientSession::new(&config.hostname),
+            session: ClientSession::new(&config.hostname, Plan::CLEAR),
             peer,
             input: Box::new([0; INPUT]),
             unread: 0..0,
@@ -66,7 +66,7 @@ impl Connection {
         match connection.event().await? {
             Event::Ready => Ok(connection),
             Event::Broken(trouble) => Err(Finding::Session(trouble)),
-            Event::Content | Event::Finished(_) => Err(connection.lost()),
+            Event::StartTls | Event::Content | Event::Finished(_) => Err(connection.lost()),
         }
     }
 
@@ -146,7 +146,7 @@ impl Connection {
                 Event::Finished(answers) => return Ok(answers),
                 Event::Broken(trouble) => return Err(Finding::Session(trouble)),
                 Event::Content => self.send(content).await?,
-                Event::Ready => self.event().await?,
+                Event::Ready | Event::StartTls => self.event().await?,
             };
         }
     }

@@ -16,6 +16,7 @@ mod classify;
 pub mod config;
 mod connection;
 mod content;
+mod credentials;
 mod dns;
 mod events;
 mod mx;
@@ -25,5 +26,6 @@ pub mod route;
 
 pub use config::{Config, IpFamily};
 pub use content::{Body, Content};
+pub use credentials::{RouteCredentials, SecretSource};
 pub use remote::{Job, Remote};
-pub use route::{NextHop, Route, RouteError, RouteHost, next_hop};
+pub use route::{NextHop, Route, RouteError, RouteHost, RouteTls, SenderPattern, next_hop};

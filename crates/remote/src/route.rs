@@ -1,13 +1,20 @@
 //! Where a recipient's mail goes by the configuration: a smarthost, an address literal, or MX.
 
+mod pattern;
+
 use std::borrow::Cow;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use relay_smtp::address::{is_domain, parse_literal};
 use relay_smtp::{ForwardPath, ReversePath};
 
+pub use self::pattern::SenderPattern;
+
+use self::pattern::DomainPattern;
 use crate::config::Config;
+use crate::credentials::RouteCredentials;
 
 /// Why a route cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -15,29 +22,52 @@ pub enum RouteError {
     /// The domain is no domain, `.suffix` or `*`.
     #[error("bad domain {0:?}: write \"example.org\", \".example.org\" or \"*\"")]
     Domain(String),
+    /// The sender is no address, `*@domain` or `<>`.
+    #[error("bad sender {0:?}: write \"user@example.org\", \"*@example.org\" or \"<>\"")]
+    Sender(String),
     /// A host is no name and no address.
     #[error("bad host {0:?}: write a name, an address or [address]")]
     Host(String),
     /// No host at all.
     #[error("a route needs a host")]
     NoHost,
+    /// Credentials would go out in clear text to another machine.
+    #[error(
+        "credentials need tls = \"require\" or \"implicit\": only a loopback address gets them in clear"
+    )]
+    CredentialsInClear,
+    /// A command without a program.
+    #[error("a command needs a program: [\"/path/to/program\", \"argument\"]")]
+    NoProgram,
+    /// No name to log in with.
+    #[error("bad username {0:?}: it is empty or holds a control character")]
+    Username(String),
 }
 
-/// A smarthost for some domains (qmail's `smtproutes`).
+/// A smarthost for some domains or senders (qmail's `smtproutes`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     domain: DomainPattern,
+    sender: Option<SenderPattern>,
     hosts: Vec<RouteHost>,
     port: u16,
+    tls: RouteTls,
+    credentials: Option<Arc<RouteCredentials>>,
     name: Arc<str>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum DomainPattern {
-    Any,
-    Exact(String),
-    /// With its leading dot.
-    Suffix(String),
+/// What `tls` of a route asks for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RouteTls {
+    /// STARTTLS with a verified certificate, or nothing is sent.
+    Require,
+    /// STARTTLS if it is offered, with any certificate; else clear text.
+    #[default]
+    Opportunistic,
+    /// TLS from the first octet (port 465, RFC 8314), with a verified certificate.
+    Implicit,
+    /// Clear text.
+    None,
 }
 
 /// A host of a route; used without MX lookup.
@@ -51,7 +81,7 @@ pub enum RouteHost {
 
 impl Route {
     /// A route for `domain` (`example.org`, `.example.org` for all below it, `*`) over `hosts`, tried
-    /// in this order.
+    /// in this order; for all senders, with opportunistic TLS and without credentials.
     pub fn new<H: AsRef<str>>(
         domain: &str,
         hosts: impl IntoIterator<Item = H>,
@@ -67,10 +97,53 @@ impl Route {
         let names: Vec<String> = hosts.iter().map(|h| h.name().into_owned()).collect();
         Ok(Self {
             domain: DomainPattern::parse(domain)?,
+            sender: None,
             name: format!("{}:{port}", names.join(",")).into(),
             hosts,
             port,
+            tls: RouteTls::default(),
+            credentials: None,
         })
+    }
+
+    /// The same for mail of these senders alone.
+    #[must_use]
+    pub fn with_sender(self, sender: SenderPattern) -> Self {
+        Self {
+            sender: Some(sender),
+            ..self
+        }
+    }
+
+    /// The same with this choice of TLS, and credentials if the hosts ask for them.
+    ///
+    /// Its mail waits in a line of its own, so that refused credentials hold up nothing else.
+    pub fn with_tls(
+        self,
+        tls: RouteTls,
+        credentials: Option<RouteCredentials>,
+    ) -> Result<Self, RouteError> {
+        let Some(credentials) = credentials else {
+            return Ok(Self { tls, ..self });
+        };
+        if tls == RouteTls::None && !self.hosts.iter().all(RouteHost::is_loopback) {
+            return Err(RouteError::CredentialsInClear);
+        }
+        Ok(Self {
+            name: format!("{}@{}", credentials.username(), self.name).into(),
+            credentials: Some(Arc::new(credentials)),
+            // Any certificate would do for somebody in between, who wants the password.
+            tls: match tls {
+                RouteTls::Opportunistic => RouteTls::Require,
+                _ => tls,
+            },
+            ..self
+        })
+    }
+
+    /// Whether this mail goes by it; `domain` in lower case.
+    fn is_for(&self, sender: &ReversePath, domain: &str) -> bool {
+        self.domain.matches(domain) && self.sender.as_ref().is_none_or(|s| s.matches(sender))
     }
 
     /// The hosts, in the order to try them.
@@ -83,9 +156,43 @@ impl Route {
         self.port
     }
 
-    /// What its mail waits in line for: `smtp.example.com:587`.
+    /// How its hosts are spoken with. With credentials never [`RouteTls::Opportunistic`]: that is
+    /// then [`RouteTls::Require`].
+    pub fn tls(&self) -> RouteTls {
+        self.tls
+    }
+
+    /// Who we are for its hosts.
+    pub fn credentials(&self) -> Option<&Arc<RouteCredentials>> {
+        self.credentials.as_ref()
+    }
+
+    /// What its mail waits in line for: `smtp.example.com:587`, `user@smtp.example.com:587`.
     pub fn name(&self) -> &Arc<str> {
         &self.name
+    }
+}
+
+/// As it is written: `domain = "*", sender = "*@shop.example"`.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "domain = \"{}\"", self.domain)?;
+        match &self.sender {
+            Some(sender) => write!(f, ", sender = \"{sender}\""),
+            None => Ok(()),
+        }
+    }
+}
+
+impl RouteTls {
+    /// As the configuration has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Require => "require",
+            Self::Opportunistic => "opportunistic",
+            Self::Implicit => "implicit",
+            Self::None => "none",
+        }
     }
 }
 
@@ -100,32 +207,18 @@ impl RouteHost {
         }
     }
 
+    fn is_loopback(&self) -> bool {
+        match self {
+            Self::Address(address) => address.to_canonical().is_loopback(),
+            Self::Name(_) => false,
+        }
+    }
+
     /// The host as the operator wrote it, without brackets.
     pub fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Name(name) => Cow::Borrowed(name),
             Self::Address(address) => Cow::Owned(address.to_string()),
-        }
-    }
-}
-
-impl DomainPattern {
-    fn parse(text: &str) -> Result<Self, RouteError> {
-        let text = text.to_lowercase();
-        match text.strip_prefix('.') {
-            None if text == "*" => Ok(Self::Any),
-            Some(suffix) if is_domain(suffix) => Ok(Self::Suffix(text)),
-            None if is_domain(&text) || parse_literal(&text).is_some() => Ok(Self::Exact(text)),
-            _ => Err(RouteError::Domain(text)),
-        }
-    }
-
-    /// `domain` in lower case.
-    fn matches(&self, domain: &str) -> bool {
-        match self {
-            Self::Any => true,
-            Self::Exact(exact) => exact == domain,
-            Self::Suffix(suffix) => domain.ends_with(suffix.as_str()),
         }
     }
 }
@@ -154,17 +247,17 @@ impl NextHop<'_> {
 
 /// The one decision where mail goes, for deliveries and for whoever asks in advance.
 ///
-/// `_sender`: routes by sender will look at it. `<postmaster>` without a domain is at our own name.
+/// `<postmaster>` without a domain is at our own name.
 pub fn next_hop<'a>(
     config: &'a Config,
-    _sender: &ReversePath,
+    sender: &ReversePath,
     recipient: &ForwardPath,
 ) -> NextHop<'a> {
     let domain = match recipient {
         ForwardPath::Postmaster => config.hostname.to_lowercase(),
         ForwardPath::Mailbox(mailbox) => mailbox.domain().to_lowercase(),
     };
-    if let Some(route) = config.routes.iter().find(|r| r.domain.matches(&domain)) {
+    if let Some(route) = config.routes.iter().find(|r| r.is_for(sender, &domain)) {
         return NextHop::Smarthost(route);
     }
     match parse_literal(&domain) {
@@ -176,6 +269,7 @@ pub fn next_hop<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::SecretSource;
 
     fn config() -> Config {
         let route = |domain, host| Route::new(domain, [host], 25).expect("a route");
@@ -223,6 +317,49 @@ mod tests {
             "smart.test,192.0.2.1:587"
         );
         assert_eq!(destination(&config, "u@exact.test"), "one:25");
+    }
+
+    #[test]
+    fn a_route_by_sender_passes_over_other_senders_mail() {
+        let by_sender = Route::new("*", ["shop"], 587).expect("a route");
+        let by_sender = by_sender.with_sender("*@shop.test".parse().expect("a pattern"));
+        let mut config = config();
+        config.routes.insert(0, by_sender);
+        let recipient = "u@exact.test".parse().expect("a recipient");
+        let to = |sender: &str| {
+            let sender = sender.parse().expect("a sender");
+            next_hop(&config, &sender, &recipient).destination()
+        };
+        assert_eq!(&*to("news@shop.test"), "shop:587");
+        assert_eq!(&*to("a@other.test"), "one:25");
+        assert_eq!(&*to(""), "one:25");
+    }
+
+    fn with_credentials(host: &str, tls: RouteTls) -> Result<Route, RouteError> {
+        let source = SecretSource::PasswordFile("/no/such/file".into());
+        let credentials = RouteCredentials::new("user", source).expect("credentials");
+        Route::new("*", [host], 587)?.with_tls(tls, Some(credentials))
+    }
+
+    #[test]
+    fn credentials_leave_this_machine_only_over_verified_tls() {
+        for (tls, expected) in [
+            (RouteTls::Require, RouteTls::Require),
+            (RouteTls::Opportunistic, RouteTls::Require),
+            (RouteTls::Implicit, RouteTls::Implicit),
+        ] {
+            let route = with_credentials("smart.test", tls).expect("a route");
+            assert_eq!(route.tls(), expected);
+            assert_eq!(&**route.name(), "user@smart.test:587");
+        }
+        for host in ["127.0.0.1", "[::1]", "::ffff:127.0.0.1"] {
+            let route = with_credentials(host, RouteTls::None).expect("a route");
+            assert_eq!(route.tls(), RouteTls::None);
+        }
+        for host in ["192.0.2.1", "smart.test", "localhost"] {
+            let refused = with_credentials(host, RouteTls::None);
+            assert_eq!(refused, Err(RouteError::CredentialsInClear), "{host}");
+        }
     }
 
     #[test]
