@@ -7,7 +7,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relay_smtp::client::{Answer, ClientSession, ContentEncoder, Envelope, Event};
+use relay_smtp::client::{Answer, ClientSession, ContentEncoder, Envelope, Event, Plan};
 use relay_smtp::{ForwardPath, ReversePath};
 
 fuzz_target!(|transcript: &[u8]| {
@@ -56,7 +56,7 @@ struct Player {
 impl Player {
     fn new() -> Self {
         Self {
-            session: ClientSession::new("relay.test"),
+            session: ClientSession::new("relay.test", Plan::CLEAR),
             recipients: 0,
             content: None,
             is_sent: false,
@@ -155,6 +155,7 @@ impl Player {
                 assert!(!taken || self.is_sent, "taken before it was sent");
                 self.content = None;
             }
+            Event::StartTls => self.session.tls_started(),
             Event::Broken(_) => {
                 assert!(!self.session.is_idle());
                 self.content = None;

@@ -12,7 +12,7 @@ use libfuzzer_sys::fuzz_target;
 use relay_smtp::Reply;
 use relay_smtp::body::BareNewline;
 use relay_smtp::reply_parser::ReplyParser;
-use relay_smtp::server::{Event, Limits, ServerSession, Settings, replies};
+use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings, replies};
 
 /// Octets that a client says in all.
 const SAID: usize = 64 * 1024;
@@ -162,9 +162,11 @@ impl<'a> Run<'a> {
         let settings = Settings {
             hostname: "relay.test".into(),
             limits: dialogue.limits,
+            starttls: false,
+            auth: false,
         };
         Self {
-            session: ServerSession::new(settings, now),
+            session: ServerSession::new(settings, Channel::Clear, now),
             limits: &dialogue.limits,
             now,
             answers: dialogue.answers.iter(),

@@ -12,6 +12,7 @@ pub mod date;
 pub mod outcome;
 pub mod reply;
 pub mod reply_parser;
+pub mod sasl;
 pub mod server;
 pub mod status;
 

@@ -1,7 +1,7 @@
 //! Whatever a server says, and wherever it stops, the session ends in a defined result.
 
 use proptest::prelude::*;
-use relay_smtp::client::{Answer, ClientSession, Envelope, Event};
+use relay_smtp::client::{Answer, ClientSession, Envelope, Event, Plan};
 use relay_smtp::{ForwardPath, ReversePath};
 
 const SERVER: &str = "220 mx.test\r\n250-mx.test\r\n250 PIPELINING\r\n250 ok\r\n550 5.1.1 no\r\n250 ok\r\n354 go\r\n250 2.0.0 taken\r\n";
@@ -11,7 +11,7 @@ fn play(server: &[u8]) -> Vec<Option<Answer>> {
     let recipients: Vec<ForwardPath> = ["no@dest.test", "u@dest.test"]
         .map(|r| r.parse().expect("a path"))
         .into();
-    let mut session = ClientSession::new("relay.test");
+    let mut session = ClientSession::new("relay.test", Plan::CLEAR);
     let mut input = server;
     while let Some(event) = session.receive(&mut input) {
         match event {
@@ -26,6 +26,7 @@ fn play(server: &[u8]) -> Vec<Option<Answer>> {
             }
             Event::Content => session.content_sent(),
             Event::Finished(answers) => return answers.into_iter().map(Some).collect(),
+            Event::StartTls => session.tls_started(),
             Event::Broken(_) => break,
         }
     }

@@ -19,7 +19,9 @@ use std::path::Path;
 
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
-use relay_smtp::client::{Answer, ClientSession, ContentEncoder, Envelope, Event, Lack, Trouble};
+use relay_smtp::client::{
+    Answer, ClientSession, ContentEncoder, Envelope, Event, Lack, Plan, Trouble,
+};
 use relay_smtp::{ForwardPath, ReversePath};
 
 struct Player {
@@ -35,7 +37,7 @@ struct Player {
 impl Player {
     fn new(sizes: &[usize]) -> Self {
         Self {
-            session: ClientSession::new("relay.test"),
+            session: ClientSession::new("relay.test", Plan::CLEAR),
             recipients: Vec::new(),
             encoder: None,
             said: Vec::new(),
@@ -149,6 +151,7 @@ impl Player {
         match event {
             Event::Ready => self.events.push_back("ready".to_owned()),
             Event::Content => self.events.push_back("content".to_owned()),
+            Event::StartTls => self.events.push_back("starttls".to_owned()),
             Event::Finished(answers) => {
                 assert_eq!(answers.len(), self.recipients.len());
                 for (recipient, answer) in self.recipients.iter().zip(&answers) {
@@ -161,6 +164,12 @@ impl Player {
                     Trouble::Refused(stage, reply) => format!("refused at {stage}: {reply}"),
                     Trouble::Unexpected(stage, reply) => format!("unexpected at {stage}: {reply}"),
                     Trouble::Garbled(stage, error) => format!("garbled at {stage}: {error}"),
+                    Trouble::NoTls => "no TLS".to_owned(),
+                    Trouble::TlsRefused(reply) => format!("TLS refused: {reply}"),
+                    Trouble::NoMechanism { offered } => format!("no mechanism: {offered}"),
+                    Trouble::AuthInClear => "AUTH in clear".to_owned(),
+                    Trouble::AuthRefused(reply) => format!("AUTH refused: {reply}"),
+                    Trouble::Challenge(error) => format!("bad challenge: {error}"),
                 };
                 self.events.push_back(text);
             }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use proptest::prelude::*;
-use relay_smtp::server::{Event, Limits, ServerSession, Settings, replies};
+use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings, replies};
 
 const LIMITS: Limits = Limits {
     message_size: 400,
@@ -21,9 +21,11 @@ fn session() -> (ServerSession, Instant) {
     let settings = Settings {
         hostname: "relay.test".into(),
         limits: LIMITS,
+        starttls: false,
+        auth: false,
     };
     let now = Instant::now();
-    (ServerSession::new(settings, now), now)
+    (ServerSession::new(settings, Channel::Clear, now), now)
 }
 
 /// Plays all of `input` in pieces; the events without those that depend on the pieces, each
@@ -62,6 +64,10 @@ fn play(input: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<String>, Vec<u8>
                 Event::Refused(refusal) => {
                     content.clear();
                     events.push(format!("{refusal:?}"));
+                }
+                Event::StartTls => session.tls_started(time),
+                Event::Authenticate(_) | Event::ScramUser(_) | Event::ScramDone { .. } => {
+                    session.refuse(&replies::authentication_failed());
                 }
                 Event::Flush => output.extend(session.take_output()),
                 Event::Close => {

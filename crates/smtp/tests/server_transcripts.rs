@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use relay_smtp::body::BareNewline;
-use relay_smtp::server::{Event, Limits, ServerSession, Settings, Transaction};
+use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings, Transaction};
 use relay_smtp::{ForwardPath, Reply, ReversePath};
 
 const RANDOM_SPLITS: u64 = 30;
@@ -136,9 +136,11 @@ impl Transcript {
         let settings = Settings {
             hostname: "relay.test".into(),
             limits: self.limits,
+            starttls: false,
+            auth: false,
         };
         let mut run = Run {
-            session: ServerSession::new(settings, start),
+            session: ServerSession::new(settings, Channel::Clear, start),
             now: start,
             message: Vec::new(),
             passed_on: Vec::new(),
@@ -292,6 +294,10 @@ fn describe(event: &Event, message: &[u8]) -> String {
             format!("REFUSED {}", words.join(" "))
         }
         Event::Close => "CLOSE".into(),
+        Event::StartTls => "STARTTLS".into(),
+        Event::Authenticate(login) => format!("AUTH {} {}", login.mechanism, login.user),
+        Event::ScramUser(user) => format!("SCRAM {user}"),
+        Event::ScramDone { user, verified } => format!("SCRAM {user} {verified}"),
         Event::Content | Event::Flush => format!("{event:?}"),
     }
 }

@@ -27,6 +27,8 @@ impl Config {
         server::Settings {
             hostname: Arc::clone(&self.hostname),
             limits: self.limits.session,
+            starttls: false,
+            auth: false,
         }
     }
 }

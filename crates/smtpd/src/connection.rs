@@ -8,7 +8,9 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use relay_queue::{Message, QueueStore, StoreError};
-use relay_smtp::server::{Event, MailRequest, Refusal, ServerSession, Transaction, replies};
+use relay_smtp::server::{
+    Channel, Event, MailRequest, Refusal, ServerSession, Transaction, replies,
+};
 use relay_smtp::{ForwardPath, Reply};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
@@ -58,7 +60,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         stream: T,
     ) -> Self {
         Self {
-            session: ServerSession::new(config.settings(), clock::now().into_std()),
+            session: ServerSession::new(config.settings(), Channel::Clear, clock::now().into_std()),
             shared,
             config,
             client,
@@ -111,7 +113,12 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 self.intake.abandon();
                 events::refused(self.client, self.session.hello(), &refusal);
             }
-            Event::Flush | Event::Close => {}
+            Event::StartTls
+            | Event::Authenticate(_)
+            | Event::ScramUser(_)
+            | Event::ScramDone { .. }
+            | Event::Flush
+            | Event::Close => {}
         }
     }
 

@@ -7,9 +7,11 @@
 mod content;
 mod envelope;
 mod extensions;
+mod plan;
 mod session;
 
 pub use content::ContentEncoder;
 pub use envelope::{Answer, Envelope, Lack};
 pub use extensions::Extensions;
+pub use plan::{Credentials, Plan, Proof, TlsUse};
 pub use session::{ClientSession, Event, Trouble};

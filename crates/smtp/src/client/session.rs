@@ -2,9 +2,11 @@
 
 use crate::client::envelope::{Answer, Commands, Envelope, lack};
 use crate::client::extensions::Extensions;
+use crate::client::plan::Plan;
 use crate::outcome::Stage;
 use crate::reply::Reply;
 use crate::reply_parser::{ReplyError, ReplyParser};
+use crate::sasl::ChallengeError;
 
 /// RFC 5321 §3.8: the server is about to close the connection, whatever was asked.
 const CLOSING: u16 = 421;
@@ -17,6 +19,10 @@ pub enum Event {
     /// The peer waits for the message: send it through a [`crate::client::ContentEncoder`], then
     /// call [`ClientSession::content_sent`].
     Content,
+    /// The peer waits for a handshake: throw away every octet that has been read and not handled,
+    /// for it may be anybody's (RFC 3207 §4.2), shake hands, then call
+    /// [`ClientSession::tls_started`].
+    StartTls,
     /// The transaction is over, with an answer for each recipient.
     Finished(Vec<Answer>),
     /// The session is over; [`ClientSession::abandon`] has the answers that came before.
@@ -32,12 +38,28 @@ pub enum Trouble {
     Unexpected(Stage, Reply),
     /// Octets that are no reply.
     Garbled(Stage, ReplyError),
+    /// TLS is required, and the peer does not offer it.
+    NoTls,
+    /// STARTTLS was answered with 4xx or 5xx.
+    TlsRefused(Reply),
+    /// The peer offers no mechanism that goes with the credentials.
+    NoMechanism {
+        /// What it offers, as it wrote it.
+        offered: String,
+    },
+    /// The credentials are not for a connection in clear, and that is what this is.
+    AuthInClear,
+    /// AUTH was answered with 4xx or 5xx.
+    AuthRefused(Reply),
+    /// A challenge that the mechanism cannot have.
+    Challenge(ChallengeError),
 }
 
 /// One session over one connection, for any number of transactions.
 #[derive(Debug)]
 pub struct ClientSession {
     name: String,
+    plan: Plan,
     parser: ReplyParser,
     peer: Extensions,
     output: Vec<u8>,
@@ -87,9 +109,10 @@ struct Transaction {
 
 impl ClientSession {
     /// A session on a connection that has just opened; `name` is our own for EHLO.
-    pub fn new(name: impl Into<String>) -> Self {
+    pub fn new(name: impl Into<String>, plan: Plan) -> Self {
         Self {
             name: name.into(),
+            plan,
             parser: ReplyParser::default(),
             peer: Extensions::default(),
             output: Vec::new(),
@@ -105,6 +128,15 @@ impl ClientSession {
     /// The step whose reply is waited for: for timeouts, and to say where a connection broke.
     pub fn stage(&self) -> Stage {
         self.state.stage()
+    }
+
+    /// The handshake that [`Event::StartTls`] asked for is done: what was said before it is
+    /// forgotten (RFC 3207 §4.2).
+    pub fn tls_started(&mut self) {
+        self.plan.tls = crate::client::plan::TlsUse::Active;
+        self.peer = Extensions::default();
+        self.parser = ReplyParser::default();
+        self.enter(State::Ehlo);
     }
 
     /// What the peer offered.

@@ -67,7 +67,9 @@ impl ServerSession {
 
     fn handle_hello(&mut self, name: ClientName, extended: bool) -> Reply {
         self.state = State::Ready(Hello { name, extended });
-        let Settings { hostname, limits } = &self.settings;
+        let Settings {
+            hostname, limits, ..
+        } = &self.settings;
         if extended {
             replies::extended_hello(hostname, limits.message_size)
         } else {

@@ -3,6 +3,7 @@
 use crate::address::{ForwardPath, ReversePath};
 use crate::command::ClientName;
 use crate::reply::Reply;
+use crate::sasl::{Mechanism, Secret, UserName};
 
 /// What [`super::ServerSession::handle`] came upon.
 #[derive(Debug, PartialEq, Eq)]
@@ -21,6 +22,23 @@ pub enum Event {
     /// The session has refused a command or a message by itself. What has come of a message in
     /// work is of no use any more; its reply goes out at its end.
     Refused(Refusal),
+    /// A handshake is due: send the output, throw away every octet that has been read and not
+    /// handled, for it may be anybody's (RFC 3207 §4.2), shake hands, then call `tls_started`. If
+    /// the handshake fails, close.
+    StartTls,
+    /// Are these good? Answer with `accept_user` or `refuse`.
+    Authenticate(Credentials),
+    /// A client wants to prove that it knows this user's password. Answer with `continue_scram` or
+    /// `refuse`; for a user who does not exist with an invented verifier, the same each time, so
+    /// that nobody learns who exists.
+    ScramUser(UserName),
+    /// The proof has come. Answer with `accept_user`, if it is good, or `refuse`.
+    ScramDone {
+        /// Who it is about.
+        user: UserName,
+        /// Whether it proves that the client knows the password.
+        verified: bool,
+    },
     /// So many replies have gathered that they are to be sent before the session goes on.
     Flush,
     /// Nothing more is read or answered: send the output and close.
@@ -38,6 +56,17 @@ pub struct MailRequest {
     pub eight_bit: bool,
     /// `SMTPUTF8` (RFC 6531).
     pub utf8: bool,
+}
+
+/// Who a client says it is, by PLAIN or LOGIN.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// How it said so.
+    pub mechanism: Mechanism,
+    /// The user.
+    pub user: UserName,
+    /// The password; it may be empty.
+    pub secret: Secret,
 }
 
 /// A mail transaction: the envelope as far as it has been accepted.

@@ -24,6 +24,6 @@ pub mod replies;
 mod session;
 mod settings;
 
-pub use event::{Event, Hello, MailRequest, Refusal, Transaction};
+pub use event::{Credentials, Event, Hello, MailRequest, Refusal, Transaction};
 pub use session::{ServerSession, Step};
-pub use settings::{Limits, Settings};
+pub use settings::{Channel, Limits, Settings};

@@ -17,6 +17,10 @@ macro_rules! replies {
 
 // Name, code, subject and detail of the enhanced status (its class is the code's), text.
 replies! {
+    /// STARTTLS: the handshake may begin (RFC 3207 §4).
+    start_tls: 220 0 0 "ready for TLS";
+    /// The client is who it says (RFC 4954 §4).
+    authenticated: 235 7 0 "ok, logged in";
     /// Done.
     ok: 250 0 0 "ok";
     /// MAIL taken.
@@ -47,6 +51,11 @@ replies! {
     /// `limits.recipients` have been taken.
     too_many_recipients: 452 5 3 "sorry, too many recipients in one message, send the rest in another (#4.5.3)";
 
+    /// The credentials cannot be checked now, or not for this client (RFC 4954 §6).
+    authentication_unavailable: 454 7 0 "sorry, no logins are taken now, try again later (#4.7.0)";
+    /// So many logins have failed.
+    too_many_failures: 421 7 0 "sorry, too many failed logins (#4.7.0)";
+
     /// No such command.
     unknown_command: 500 5 2 "command unrecognized (#5.5.2)";
     /// A command over the limit of RFC 5321 §4.5.3.1.4.
@@ -65,6 +74,10 @@ replies! {
     want_recipient: 503 5 1 "RCPT first (#5.5.1)";
     /// MAIL within a transaction.
     nested_mail: 503 5 1 "one sender at a time (#5.5.1)";
+    /// MAIL before AUTH, from one who must (RFC 4954 §6).
+    authentication_required: 530 7 0 "authentication required (#5.7.0)";
+    /// Wrong, unknown or empty: one and the same (RFC 4954 §6).
+    authentication_failed: 535 7 8 "authentication failed (#5.7.8)";
     /// A parameter of MAIL or RCPT that is not offered.
     unknown_parameter: 555 5 4 "parameter not implemented (#5.5.4)";
     /// SIZE or the message itself is over `limits.message_size`.

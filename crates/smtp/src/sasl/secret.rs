@@ -1,0 +1,121 @@
+//! What must be seen by nobody.
+
+use std::fmt;
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Octets of a secret: tokens of some providers have thousands, and in base64 it must fit a line
+/// of 12288 (RFC 4954 §4).
+const MAX: usize = 8192;
+
+/// A password or a token: text of at most 8192 octets without control characters (RFC 4013 §2.3).
+/// It may be empty, as what a client sends may be.
+///
+/// It shows itself only by [`Secret::expose`], compares in constant time and is wiped when dropped.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+/// Why a text can be no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SecretError {
+    /// Over 8192 octets.
+    #[error("a password has at most 8192 octets")]
+    TooLong,
+    /// A control character, a line end among them (RFC 4013 §2.3).
+    #[error("a password holds no control character")]
+    Control,
+}
+
+impl Secret {
+    /// The secret, if `text` can be one; wiped if not.
+    pub fn new(text: impl Into<String>) -> Result<Self, SecretError> {
+        let text = Zeroizing::new(text.into());
+        if text.len() > MAX {
+            Err(SecretError::TooLong)
+        } else if text.contains(char::is_control) {
+            Err(SecretError::Control)
+        } else {
+            Ok(Self(text))
+        }
+    }
+
+    /// The text itself, for those who must have it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        verify_slices_are_equal(self.0.as_bytes(), other.0.as_bytes()).is_ok()
+    }
+}
+
+impl Eq for Secret {}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// One line of a client's part in an exchange as it came: base64, or what should have been.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Response(Vec<u8>);
+
+impl Response {
+    /// The line without its CR LF.
+    pub fn new(line: impl Into<Vec<u8>>) -> Self {
+        Self(line.into())
+    }
+
+    /// The octets of the line.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Response {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl fmt::Debug for Response {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Response")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_holds_no_control_character_and_is_bounded() {
+        for good in ["", "pass word", "pässword", &"x".repeat(MAX)] {
+            assert_eq!(Secret::new(good).expect(good).expose(), good);
+        }
+        for bad in ["a\0", "\u{1}", "a\n", "\u{7f}", "\u{9b}"] {
+            assert_eq!(Secret::new(bad), Err(SecretError::Control), "{bad:?}");
+        }
+        let long = Secret::new("x".repeat(MAX + 1));
+        assert_eq!(long, Err(SecretError::TooLong));
+    }
+
+    #[test]
+    fn secrets_do_not_show_themselves() {
+        let secret = Secret::new("s3cret").expect("plain text");
+        assert_eq!(format!("{secret:?}"), "Secret");
+        assert_eq!(format!("{:?}", Response::new("czNjcmV0")), "Response");
+    }
+
+    #[test]
+    fn secrets_are_equal_by_their_text() {
+        let secret = |text| Secret::new(text).expect("plain text");
+        assert_eq!(secret("a"), secret("a"));
+        assert_ne!(secret("a"), secret("b"));
+        assert_ne!(secret("a"), secret("aa"));
+    }
+}
