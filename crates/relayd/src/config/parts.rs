@@ -30,6 +30,7 @@ impl Config {
             ip: delivery.ip,
             refuse_addresses: delivery.refuse_addresses.clone(),
             routes: self.routes.clone(),
+            ca_file: None,
             dns_servers: self.dns_servers.clone(),
             own_addresses: bound.filter(|a| !a.ip().is_unspecified()).collect(),
         }
