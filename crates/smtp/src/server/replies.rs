@@ -74,6 +74,8 @@ replies! {
     want_recipient: 503 5 1 "RCPT first (#5.5.1)";
     /// MAIL within a transaction.
     nested_mail: 503 5 1 "one sender at a time (#5.5.1)";
+    /// MAIL in clear, where AUTH and so STARTTLS must come first (RFC 3207 §4).
+    want_tls: 530 7 0 "STARTTLS first, then authentication (#5.7.0)";
     /// MAIL before AUTH, from one who must (RFC 4954 §6).
     authentication_required: 530 7 0 "authentication required (#5.7.0)";
     /// Wrong, unknown or empty: one and the same (RFC 4954 §6).
@@ -86,6 +88,8 @@ replies! {
     header_too_big: 552 3 4 "sorry, that message's header is too big for me (#5.3.4)";
     /// `relay.bad_senders`.
     bad_mail_from: 553 7 1 "sorry, your envelope sender is in my badmailfrom list (#5.7.1)";
+    /// A sender that the user who has logged in may not be.
+    not_your_sender: 553 7 1 "sorry, you may not send as that address (#5.7.1)";
     /// A stranger to a domain that is not ours.
     no_gateway: 553 7 1 "sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)";
     /// An address in UTF-8 without the SMTPUTF8 parameter (RFC 6531 §3.5).
