@@ -6,14 +6,20 @@
 
 pub mod base64;
 mod challenge;
+pub mod login;
 mod mechanism;
+pub mod oauthbearer;
+pub mod plain;
 mod prepare;
+mod response;
 pub mod scram;
 mod secret;
 mod user;
+pub mod xoauth2;
 
 pub use challenge::ChallengeError;
 pub use mechanism::Mechanism;
 pub use prepare::prepare;
-pub use secret::{Response, Secret, SecretError};
+pub use response::{Response, ResponseError};
+pub use secret::{Secret, SecretError};
 pub use user::{UserName, UserNameError};

@@ -5,10 +5,10 @@ use zeroize::Zeroizing;
 
 /// The form of a password that is hashed for SCRAM (RFC 5802 §2.2).
 ///
-/// For every text that SASLprep (RFC 4013) takes this is what SASLprep makes of it: blanks of other
-/// scripts become a space, what is commonly mapped to nothing goes, the rest is put in form NFKC.
-/// What SASLprep forbids beyond control characters, such as characters younger than Unicode 3.2,
-/// is left alone: refusing a password at the door would tell more than it helps.
+/// Every text that RFC 4013 allows becomes what it says: blanks of other scripts a space, what is
+/// commonly mapped to nothing is left out, the rest is put in form NFKC. What it forbids beyond
+/// control characters, such as characters younger than Unicode 3.2, is treated in the same way:
+/// people have passwords with them.
 pub fn prepare(text: &str) -> Zeroizing<String> {
     let blanks = text.chars().map(|c| if is_blank(c) { ' ' } else { c });
     let mapped = blanks.filter(|&c| !is_nothing(c));

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 /// Octets of a secret: tokens of some providers have thousands, and in base64 it must fit a line
 /// of 12288 (RFC 4954 §4).
@@ -60,34 +60,6 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// One line of a client's part in an exchange as it came: base64, or what should have been.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Response(Vec<u8>);
-
-impl Response {
-    /// The line without its CR LF.
-    pub fn new(line: impl Into<Vec<u8>>) -> Self {
-        Self(line.into())
-    }
-
-    /// The octets of the line.
-    pub fn expose(&self) -> &[u8] {
-        &self.0
-    }
-}
-
-impl Drop for Response {
-    fn drop(&mut self) {
-        self.0.zeroize();
-    }
-}
-
-impl fmt::Debug for Response {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Response")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +80,6 @@ mod tests {
     fn secrets_do_not_show_themselves() {
         let secret = Secret::new("s3cret").expect("plain text");
         assert_eq!(format!("{secret:?}"), "Secret");
-        assert_eq!(format!("{:?}", Response::new("czNjcmV0")), "Response");
     }
 
     #[test]

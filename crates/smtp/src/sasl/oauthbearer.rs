@@ -1,0 +1,35 @@
+//! OAUTHBEARER (RFC 7628): a bearer token.
+
+use zeroize::Zeroizing;
+
+use super::scram::escape;
+use super::{Secret, UserName};
+
+/// What a client sends (RFC 7628 §3.1).
+pub fn message(user: &UserName, token: &Secret) -> Zeroizing<Vec<u8>> {
+    let text = Zeroizing::new(format!(
+        "n,a={},\x01auth=Bearer {}\x01\x01",
+        escape(user.as_str()),
+        token.expose()
+    ));
+    Zeroizing::new(text.as_bytes().to_vec())
+}
+
+/// The answer to a challenge that tells why the token was refused: after it the reply comes
+/// (RFC 7628 §3.2.3).
+pub const ACKNOWLEDGEMENT: &[u8] = b"\x01";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comma_in_a_name_ends_nothing() {
+        let user = "a,b=c@example.com".parse().expect("a name");
+        let token = Secret::new("vF9dft4qmT").expect("a token");
+        assert_eq!(
+            *message(&user, &token),
+            b"n,a=a=2Cb=3Dc@example.com,\x01auth=Bearer vF9dft4qmT\x01\x01"
+        );
+    }
+}

@@ -1,0 +1,33 @@
+//! XOAUTH2: a bearer token, as Google and Microsoft describe it.
+
+use zeroize::Zeroizing;
+
+use super::{Secret, UserName};
+
+/// What a client sends.
+pub fn message(user: &UserName, token: &Secret) -> Zeroizing<Vec<u8>> {
+    let text = Zeroizing::new(format!(
+        "user={user}\x01auth=Bearer {}\x01\x01",
+        token.expose()
+    ));
+    Zeroizing::new(text.as_bytes().to_vec())
+}
+
+/// The answer to a challenge that tells why the token was refused: after it the reply comes.
+pub const ACKNOWLEDGEMENT: &[u8] = b"";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sasl::base64;
+
+    #[test]
+    fn the_message_is_what_google_shows() {
+        let user = "someuser@example.com".parse().expect("a name");
+        let token = Secret::new("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg").expect("a token");
+        assert_eq!(
+            *base64::encode(&message(&user, &token)),
+            "dXNlcj1zb21ldXNlckBleGFtcGxlLmNvbQFhdXRoPUJlYXJlciB5YTI5LnZGOWRmdDRxbVRjMk52YjNSbGNrQmhkSFJoZG1semRHRXVZMjl0Q2cBAQ=="
+        );
+    }
+}
