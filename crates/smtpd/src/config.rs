@@ -1,12 +1,15 @@
 //! What the operator decides about coming in.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use relay_smtp::Mailbox;
 use relay_smtp::server;
 
+use crate::auth::{AuthLimits, Grants, Users};
 use crate::relay::RelayRules;
+use crate::tls::TlsServer;
 
 /// The rules of the server. A session keeps those of its first moment, as under tcpserver.
 #[derive(Debug, Clone)]
@@ -19,6 +22,14 @@ pub struct Config {
     pub relay: RelayRules,
     /// How much of everything.
     pub limits: Limits,
+    /// Certificates; without them there is no TLS, and so no AUTH.
+    pub tls: Option<Arc<TlsServer>>,
+    /// Who may log in; without them AUTH is not offered.
+    pub users: Option<Arc<dyn Users>>,
+    /// Who may relay for a time.
+    pub grants: Arc<dyn Grants>,
+    /// What failed logins lead to.
+    pub auth: AuthLimits,
 }
 
 impl Config {
@@ -27,8 +38,8 @@ impl Config {
         server::Settings {
             hostname: Arc::clone(&self.hostname),
             limits: self.limits.session,
-            starttls: false,
-            auth: false,
+            starttls: self.tls.is_some(),
+            auth: self.users.is_some(),
         }
     }
 }
@@ -59,13 +70,37 @@ impl Default for Limits {
 pub enum Role {
     /// Port 25: mail from other servers, and from clients that may relay.
     Mx,
+    /// Port 587: mail from clients that may relay, and from nobody else (RFC 6409).
+    Submission,
+    /// Port 465: the same, under TLS from the first octet (RFC 8314 §3.3).
+    Submissions,
+}
+
+impl Role {
+    /// Whether only those who may relay may send at all.
+    pub(crate) fn is_submission(self) -> bool {
+        match self {
+            Self::Mx => false,
+            Self::Submission | Self::Submissions => true,
+        }
+    }
 }
 
 /// A socket to listen on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerConfig {
     /// Address and port; `[::]` takes IPv4 as well, unless a listener of its own has that port.
     pub address: SocketAddr,
     /// What it is for.
     pub role: Role,
+    /// Proxies: they must begin with the PROXY protocol and are believed; to others it means
+    /// nothing.
+    pub proxies: Vec<IpNet>,
+}
+
+impl ListenerConfig {
+    /// Whether this peer speaks for others.
+    pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
+        self.proxies.iter().any(|network| network.contains(&peer))
+    }
 }

@@ -1,25 +1,30 @@
 //! One client: its bytes carried, its session's questions answered.
 
+mod login;
+mod policy;
+
 use std::future::poll_fn;
+use std::io;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use relay_queue::{Message, QueueStore, StoreError};
-use relay_smtp::server::{
-    Channel, Event, MailRequest, Refusal, ServerSession, Transaction, replies,
-};
-use relay_smtp::{ForwardPath, Reply};
+use relay_smtp::Reply;
+use relay_smtp::server::{Channel, Event, Refusal, ServerSession, Transaction, replies};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::auth::Gate;
 use crate::buffers::{BufferPool, Unread};
-use crate::config::Config;
+use crate::config::{Config, Role};
 use crate::intake::Intake;
-use crate::relay::is_our_postmaster;
+use crate::stream::Stream;
+use crate::tls::{TlsFacts, TlsServer};
 use crate::trace::Trace;
 use crate::{clock, events};
 
@@ -34,39 +39,77 @@ pub(crate) struct Shared<S> {
     /// Told of each message once it is safe.
     pub(crate) accepted: Arc<dyn Fn(Message) + Send + Sync>,
     pub(crate) buffers: BufferPool,
+    pub(crate) gate: Gate,
     /// From now on idle sessions end; a message in work is waited for.
     pub(crate) stopping: CancellationToken,
+}
+
+/// Who has come, and by which door.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Visitor {
+    /// Judged and logged as it stands: an IPv4 address is to be given as one.
+    pub(crate) address: IpAddr,
+    /// False for whoever comes through a proxy that does not name them: the address is then the
+    /// proxy's, and what the proxy may do is not theirs to do.
+    pub(crate) is_named: bool,
+    pub(crate) role: Role,
 }
 
 /// A client and its session.
 pub(crate) struct Connection<S: QueueStore, T> {
     shared: Arc<Shared<S>>,
     config: Arc<Config>,
-    client: IpAddr,
-    stream: T,
+    visitor: Visitor,
+    stream: Stream<T>,
+    tls: Option<Box<TlsFacts>>,
     session: ServerSession,
     intake: Intake<S>,
+    failed_logins: u32,
 }
 
 /// The client has gone: there is nobody to answer.
 struct Gone;
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
-    /// `client` is judged and logged as it stands: an IPv4 address is to be given as one.
+    /// A session that begins in clear.
     pub(crate) fn new(
         shared: Arc<Shared<S>>,
         config: Arc<Config>,
-        client: IpAddr,
+        visitor: Visitor,
         stream: T,
     ) -> Self {
+        let now = clock::now().into_std();
         Self {
-            session: ServerSession::new(config.settings(), Channel::Clear, clock::now().into_std()),
+            session: ServerSession::new(config.settings(), Channel::Clear, now),
             shared,
             config,
-            client,
-            stream,
+            visitor,
+            stream: Stream::Clear(stream),
+            tls: None,
             intake: Intake::new(),
+            failed_logins: 0,
         }
+    }
+
+    /// A session that begins under TLS; none where the handshake failed.
+    pub(crate) async fn secured(
+        shared: Arc<Shared<S>>,
+        config: Arc<Config>,
+        visitor: Visitor,
+        stream: T,
+    ) -> Option<Self> {
+        let (stream, tls) = secure(&shared, config.tls.as_deref(), visitor, stream).await?;
+        let now = clock::now().into_std();
+        Some(Self {
+            session: ServerSession::new(config.settings(), Channel::Tls, now),
+            shared,
+            config,
+            visitor,
+            stream,
+            tls: Some(tls),
+            intake: Intake::new(),
+            failed_logins: 0,
+        })
     }
 
     /// Serves the client to the end of the session.
@@ -80,6 +123,15 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             let going_on = match step.event {
                 Some(Event::Close) => return self.close(&input).await,
                 Some(Event::Flush) => self.flush().await,
+                Some(Event::StartTls) => {
+                    // Whoever wrote these octets, they came before the handshake (RFC 3207 §4.2).
+                    input.advance(input.octets().len(), &self.shared.buffers);
+                    match Box::pin(self.start_tls()).await {
+                        Some(secured) => self = secured,
+                        None => return,
+                    }
+                    Ok(())
+                }
                 Some(event) => {
                     self.answer(event).await;
                     Ok(())
@@ -99,10 +151,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         match event {
             Event::Mail(request) => self.judge_sender(request),
             Event::Rcpt(recipient) => self.judge_recipient(recipient),
-            Event::Data => match self.intake.begin(&self.shared.store) {
-                Ok(()) => self.session.accept_message(),
-                Err(error) => self.refuse_message("DATA", &error),
-            },
+            Event::Data => self.begin_message(),
             Event::Content => {
                 if let Err(error) = self.intake.pass_on().await {
                     self.refuse_message("end of DATA", &error);
@@ -111,65 +160,23 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             Event::MessageEnd(transaction) => self.commit(transaction).await,
             Event::Refused(refusal) => {
                 self.intake.abandon();
-                events::refused(self.client, self.session.hello(), &refusal);
+                events::refused(self.visitor.address, self.session.hello(), &refusal);
             }
-            Event::StartTls
-            | Event::Authenticate(_)
-            | Event::ScramUser(_)
-            | Event::ScramDone { .. }
-            | Event::Flush
-            | Event::Close => {}
+            // Boxed, so that the sessions that are busy otherwise stay small.
+            Event::Authenticate(credentials) => Box::pin(self.log_in(credentials)).await,
+            Event::ScramUser(user) => self.challenge(&user),
+            Event::ScramDone { user, verified } => {
+                Box::pin(self.finish_scram(user, verified)).await;
+            }
+            Event::StartTls | Event::Flush | Event::Close => {}
         }
     }
 
-    fn judge_sender(&mut self, request: MailRequest) {
-        let room = |()| {
-            let size = request.size.unwrap_or(0);
-            self.shared
-                .store
-                .has_room(size)
-                .map_err(|error| store_reply(&error))
-        };
-        match self
-            .config
-            .relay
-            .judge_sender(&request.sender)
-            .and_then(room)
-        {
-            Ok(()) => self.session.accept_sender(request),
-            Err(reply) => self.refuse(&Refusal {
-                command: "MAIL",
-                sender: Some(request.sender),
-                recipient: None,
-                reply,
-            }),
-        }
-    }
-
-    fn judge_recipient(&mut self, recipient: ForwardPath) {
-        let Config {
-            hostname,
-            postmaster,
-            relay,
-            ..
-        } = &*self.config;
-        let verdict = match recipient.mailbox() {
-            _ if is_our_postmaster(&recipient, hostname) => {
-                Ok(ForwardPath::Mailbox(postmaster.clone()))
-            }
-            Some(mailbox) => relay
-                .judge_recipient(relay.may_relay(self.client), mailbox)
-                .map(|()| recipient.clone()),
-            None => Err(replies::no_gateway()),
-        };
-        match verdict {
-            Ok(recipient) => self.session.accept_recipient(recipient),
-            Err(reply) => self.refuse(&Refusal {
-                command: "RCPT",
-                sender: self.session.sender().cloned(),
-                recipient: Some(recipient),
-                reply,
-            }),
+    fn begin_message(&mut self) {
+        let is_submitted = self.visitor.role.is_submission() || self.session.user().is_some();
+        match self.intake.begin(&self.shared.store, is_submitted) {
+            Ok(()) => self.session.accept_message(),
+            Err(error) => self.refuse_message("DATA", &error),
         }
     }
 
@@ -177,9 +184,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     async fn commit(&mut self, transaction: Transaction) {
         let arrived = clock::today();
         let trace = Trace {
-            client: self.client,
+            client: self.visitor.address,
             hello: self.session.hello(),
             utf8: transaction.utf8,
+            tls: self.tls.as_deref(),
+            authenticated: self.session.user().is_some(),
             hostname: &self.config.hostname,
             arrived,
         };
@@ -187,13 +196,17 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let id = self.intake.id();
         let stored = self
             .intake
-            .commit(&self.shared.store, transaction, arrived, |id| {
-                trace.to_header(id)
+            .commit(&self.shared.store, transaction, arrived, |id, missing| {
+                let mut head = trace.to_header(id);
+                if let Some(missing) = missing {
+                    missing.add_to(&mut head, id, trace.hostname, arrived);
+                }
+                Bytes::from(head)
             })
             .await;
         let reply = match stored {
             Ok(message) => {
-                events::new_message(&message, self.client);
+                events::new_message(&message, self.visitor.address, self.session.user());
                 let reply = replies::queued(&message.id);
                 (self.shared.accepted)(message);
                 reply
@@ -206,7 +219,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                     recipient: None,
                     reply: store_reply(&error),
                 };
-                events::refused(self.client, self.session.hello(), &refusal);
+                events::refused(self.visitor.address, self.session.hello(), &refusal);
                 refusal.reply
             }
         };
@@ -226,8 +239,24 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
-        events::refused(self.client, self.session.hello(), refusal);
+        events::refused(self.visitor.address, self.session.hello(), refusal);
         self.session.refuse(&refusal.reply);
+    }
+
+    /// The session under TLS, all that was said before forgotten; none where the handshake failed.
+    async fn start_tls(mut self) -> Option<Self> {
+        self.flush().await.ok()?;
+        let Stream::Clear(transport) = self.stream else {
+            return None;
+        };
+        let server = self.config.tls.as_deref();
+        let (stream, tls) = secure(&self.shared, server, self.visitor, transport).await?;
+        self.session.tls_started(clock::now().into_std());
+        Some(Self {
+            stream,
+            tls: Some(tls),
+            ..self
+        })
     }
 
     /// Sends what is to be said, in one piece.
@@ -237,7 +266,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             return Ok(());
         }
         let deadline = Instant::from_std(self.session.deadline());
-        match timeout_at(deadline, self.stream.write_all(&output)).await {
+        let sent = async {
+            self.stream.write_all(&output).await?;
+            self.stream.flush().await
+        };
+        match timeout_at(deadline, sent).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) | Err(_) => Err(Gone),
         }
@@ -271,15 +304,51 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// Says the last word. Octets that nobody has read would make the system reset the connection,
-    /// and the reset may overtake that word: so they are read for a moment.
+    /// Says the last word, and under TLS that it was the last. Octets that nobody has read would
+    /// make the system reset the connection, and the reset may overtake that word: so they are read
+    /// for a moment.
     async fn close(mut self, unread: &Unread) {
+        let has_unread = !unread.octets().is_empty();
         let said = self.flush().await;
-        if said.is_ok() && !unread.octets().is_empty() && self.stream.shutdown().await.is_ok() {
-            let mut rest = self.stream.take(LINGER_SIZE);
-            let mut nowhere = tokio::io::sink();
-            // Whatever comes of it, the connection ends here.
-            let _ = timeout(LINGER, tokio::io::copy(&mut rest, &mut nowhere)).await;
+        if said.is_err() || !(has_unread || self.tls.is_some()) {
+            return;
+        }
+        let ended = async {
+            self.stream.shutdown().await?;
+            if has_unread {
+                let mut rest = self.stream.take(LINGER_SIZE);
+                tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+            }
+            Ok::<_, io::Error>(())
+        };
+        // Whatever comes of it, the connection ends here.
+        let _ = timeout(LINGER, ended).await;
+    }
+}
+
+/// Shakes hands, and tells the log; gives up when the relay goes down.
+async fn secure<S, T: AsyncRead + AsyncWrite + Unpin>(
+    shared: &Shared<S>,
+    server: Option<&TlsServer>,
+    visitor: Visitor,
+    transport: T,
+) -> Option<(Stream<T>, Box<TlsFacts>)> {
+    let Some(server) = server else {
+        events::no_certificate(visitor.address);
+        return None;
+    };
+    let secured = tokio::select! {
+        secured = Stream::secure(transport, server) => secured,
+        () = shared.stopping.cancelled() => return None,
+    };
+    match secured {
+        Ok((stream, facts)) => {
+            events::tls_started(visitor.address, &facts);
+            Some((stream, Box::new(facts)))
+        }
+        Err(reason) => {
+            events::tls_failed(visitor.address, &reason);
+            None
         }
     }
 }

@@ -7,15 +7,22 @@ use std::net::{IpAddr, SocketAddr};
 
 use relay_queue::{Message, QueueId, StoreError};
 use relay_smtp::Reply;
+use relay_smtp::sasl::{Mechanism, UserName};
 use relay_smtp::server::{Hello, Refusal};
 use tracing::{error, info, warn};
 
+use crate::tls::TlsFacts;
+
 /// A message is in the queue.
-pub(crate) fn new_message(message: &Message, client: IpAddr) {
+pub(crate) fn new_message(message: &Message, client: IpAddr, user: Option<&UserName>) {
     let id = message.id;
     info!(target: "relayd", event = "new msg", %id, "new msg {id}");
     let (bytes, sender) = (message.size, &message.sender);
     let from = sender.as_str().escape_debug();
+    let user = user.map(|user| user.as_str().escape_debug().to_string());
+    let by = user
+        .as_ref()
+        .map_or_else(String::new, |user| format!(" user {user}"));
     info!(
         target: "relayd",
         event = "info msg",
@@ -23,8 +30,9 @@ pub(crate) fn new_message(message: &Message, client: IpAddr) {
         bytes,
         %from,
         %client,
+        user,
         recipients = message.recipients.len(),
-        "info msg {id}: bytes {bytes} from <{from}> client [{client}]",
+        "info msg {id}: bytes {bytes} from <{from}> client [{client}]{by}",
     );
 }
 
@@ -88,5 +96,99 @@ pub(crate) fn accept_failed(listener: Option<SocketAddr>, reason: &io::Error) {
         listener,
         %reason,
         "warning: trouble accepting connections on {listener}: {reason}",
+    );
+}
+
+/// A client is under TLS now.
+pub(crate) fn tls_started(client: IpAddr, facts: &TlsFacts) {
+    let TlsFacts {
+        version,
+        cipher,
+        server_name,
+    } = facts;
+    let server_name = server_name.as_deref().unwrap_or("-");
+    info!(
+        target: "relayd",
+        event = "tls",
+        %client,
+        result = "ok",
+        version,
+        cipher,
+        server_name,
+        "tls from [{client}]: {version} {cipher} for {server_name}",
+    );
+}
+
+/// A handshake came to nothing.
+pub(crate) fn tls_failed(client: IpAddr, reason: &io::Error) {
+    let reason = reason.to_string();
+    let reason = reason.escape_debug();
+    info!(
+        target: "relayd",
+        event = "tls",
+        %client,
+        result = "failed",
+        %reason,
+        "tls from [{client}] failed: {reason}",
+    );
+}
+
+/// A listener needs a certificate and there is none.
+pub(crate) fn no_certificate(client: IpAddr) {
+    warn!(
+        target: "relayd",
+        event = "warning",
+        %client,
+        "warning: [{client}] cannot be served under TLS: there is no certificate; set tls.certificate and tls.key",
+    );
+}
+
+/// What came of an AUTH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LoginResult {
+    /// The client is this user now.
+    Ok,
+    /// Wrong password, or no such user.
+    Failed,
+    /// The client failed too often before.
+    ShutOut,
+    /// There was no time to check it.
+    Busy,
+}
+
+impl LoginResult {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::ShutOut => "locked",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// Somebody logged in, or tried to.
+pub(crate) fn login(client: IpAddr, mechanism: Mechanism, user: &UserName, result: LoginResult) {
+    let (mechanism, result) = (mechanism.name(), result.name());
+    let user = user.as_str().escape_debug();
+    info!(
+        target: "relayd",
+        event = "auth",
+        %client,
+        %user,
+        mechanism,
+        result,
+        "auth {result}: {user} from [{client}] by {mechanism}",
+    );
+}
+
+/// A proxy did not say whom it speaks for.
+pub(crate) fn bad_proxy(peer: IpAddr, reason: &io::Error) {
+    warn!(
+        target: "relayd",
+        event = "warning",
+        client = %peer,
+        %reason,
+        "warning: proxy [{peer}] did not begin with the PROXY protocol: {reason}",
     );
 }

@@ -7,6 +7,8 @@ use bytes::Bytes;
 use relay_queue::{Envelope, Message, QueueId, QueueStore, Spool, StoreError};
 use relay_smtp::server::Transaction;
 
+use crate::submitted::Missing;
+
 /// Octets of memory that an open message keeps for what comes next.
 const KEPT: usize = 64 * 1024;
 
@@ -15,6 +17,18 @@ const KEPT: usize = 64 * 1024;
 pub(crate) struct Intake<S: QueueStore> {
     spool: Option<S::Spool>,
     gathered: Vec<u8>,
+    header: Header,
+}
+
+/// What is to be known of the header section.
+#[derive(Debug, Clone, Copy)]
+enum Header {
+    /// Nothing: the message is on its way already.
+    Passed,
+    /// What a submitted message lacks; it is still gathered.
+    Awaited,
+    /// What it lacks.
+    Seen(Missing),
 }
 
 impl<S: QueueStore> Intake<S> {
@@ -22,12 +36,18 @@ impl<S: QueueStore> Intake<S> {
         Self {
             spool: None,
             gathered: Vec::new(),
+            header: Header::Passed,
         }
     }
 
-    /// A message will come.
-    pub(crate) fn begin(&mut self, store: &S) -> Result<(), StoreError> {
+    /// A message will come; `is_submitted` says that it begins its way here.
+    pub(crate) fn begin(&mut self, store: &S, is_submitted: bool) -> Result<(), StoreError> {
         self.spool = Some(store.begin()?);
+        self.header = if is_submitted {
+            Header::Awaited
+        } else {
+            Header::Passed
+        };
         Ok(())
     }
 
@@ -43,12 +63,20 @@ impl<S: QueueStore> Intake<S> {
 
     /// Passes on what has been gathered.
     pub(crate) async fn pass_on(&mut self) -> Result<(), StoreError> {
+        self.look();
         if let Some(spool) = &mut self.spool {
             spool.write(&self.gathered).await?;
         }
         self.gathered.clear();
         self.gathered.shrink_to(KEPT);
         Ok(())
+    }
+
+    /// The header section is gathered whole before any of it is passed on.
+    fn look(&mut self) {
+        if let Header::Awaited = self.header {
+            self.header = Header::Seen(Missing::in_header(&self.gathered));
+        }
     }
 
     /// Drops the message; nothing of it stays.
@@ -58,20 +86,25 @@ impl<S: QueueStore> Intake<S> {
     }
 
     /// Hands the message over to the queue; when this returns `Ok`, it would survive power loss.
-    /// `head` makes what stands before it, from its id.
+    /// `head` makes what stands before it, from its id and from what it lacks.
     pub(crate) async fn commit(
         &mut self,
         store: &S,
         transaction: Transaction,
         arrived: SystemTime,
-        head: impl FnOnce(QueueId) -> Bytes,
+        head: impl FnOnce(QueueId, Option<Missing>) -> Bytes,
     ) -> Result<Message, StoreError> {
+        self.look();
         let gathered = mem::take(&mut self.gathered);
         let mut spool = match self.spool.take() {
             Some(spool) => spool,
             None => store.begin()?,
         };
-        let head = head(spool.id());
+        let missing = match self.header {
+            Header::Seen(missing) => Some(missing),
+            Header::Passed | Header::Awaited => None,
+        };
+        let head = head(spool.id(), missing);
         spool.write(&gathered).await?;
         drop(gathered);
         let envelope = Envelope {

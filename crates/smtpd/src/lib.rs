@@ -13,12 +13,16 @@
 //! | `relay` | who may send what to whom |
 //! | `listener`, `server` | sockets, sessions, shutdown |
 //! | `slots` | how many sessions are open |
-//! | `connection` | one client |
+//! | `proxy`, `preface` | what a proxy says before its client speaks |
+//! | `tls`, `stream` | certificates, handshakes, octets in clear or not |
+//! | `auth` | users, passwords, what guessing costs |
+//! | `connection` | one client: its session, its login, what it may send |
 //! | `intake` | a message's way into the queue |
-//! | `trace` | the Received header |
+//! | `trace`, `submitted` | the fields that we add |
 //! | `buffers` | memory only for those who need it |
 //! | `events` | the log |
 
+pub mod auth;
 mod buffers;
 mod clock;
 pub mod config;
@@ -26,12 +30,19 @@ mod connection;
 mod events;
 mod intake;
 mod listener;
+mod preface;
+mod proxy;
 pub mod relay;
 mod server;
 mod slots;
+mod stream;
+mod submitted;
+pub mod tls;
 mod trace;
 
+pub use auth::{AuthLimits, Grants, NoGrants, PasswordHash, User, Users};
 pub use config::{Config, Limits, ListenerConfig, Role};
 pub use listener::BindError;
 pub use relay::{DomainPattern, PatternError, RelayRules, SenderPattern};
 pub use server::{DRAIN, Server};
+pub use tls::{CertificateInfo, CertificatePair, TlsError, TlsServer, TlsSettings};

@@ -70,8 +70,8 @@ pub enum PatternError {
     /// For `relay.domains`.
     #[error("{0:?} is neither a domain, \"example.org\", nor a suffix, \".example.org\"")]
     Domain(String),
-    /// For `relay.bad_senders`.
-    #[error("{0:?} is neither an address, \"user@host\", nor a host, \"@host\"")]
+    /// For `relay.bad_senders`, and for the senders that a user is bound to.
+    #[error("{0:?} is neither an address, \"user@host\", nor a host, \"@host\" or \"*@host\"")]
     Sender(String),
 }
 
@@ -112,25 +112,33 @@ impl fmt::Display for DomainPattern {
     }
 }
 
-/// `user@host`, or `@host` for all of a host's users.
+/// `user@host`, or `@host` or `*@host` for all of a host's users.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SenderPattern(Box<str>);
 
 impl SenderPattern {
     /// Whether this sender is meant, whatever its case.
     pub fn matches(&self, sender: &Mailbox) -> bool {
-        match self.0.strip_prefix('@') {
+        match host_of(&self.0) {
             Some(host) => sender.domain().eq_ignore_ascii_case(host),
             None => sender.as_str().eq_ignore_ascii_case(&self.0),
         }
     }
 }
 
+/// The host, where all of its users are meant.
+fn host_of(pattern: &str) -> Option<&str> {
+    pattern
+        .strip_prefix('*')
+        .unwrap_or(pattern)
+        .strip_prefix('@')
+}
+
 impl FromStr for SenderPattern {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Self, PatternError> {
-        let is_pattern = match text.strip_prefix('@') {
+        let is_pattern = match host_of(text) {
             Some(host) => is_domain(host),
             None => text.parse::<Mailbox>().is_ok(),
         };
@@ -160,7 +168,7 @@ mod tests {
             domains: ["local.test", ".sub.test"]
                 .map(|d| d.parse().expect(d))
                 .into(),
-            bad_senders: ["spammer@spam.test", "@bad.test"]
+            bad_senders: ["spammer@spam.test", "@bad.test", "*@worse.test"]
                 .map(|s| s.parse().expect(s))
                 .into(),
         }
@@ -216,6 +224,7 @@ mod tests {
             ("other@spam.test", false),
             ("any@BAD.test", true),
             ("any@sub.bad.test", false),
+            ("any@Worse.test", true),
             ("", false),
         ] {
             let path: ReversePath = sender.parse().expect(sender);
@@ -241,7 +250,7 @@ mod tests {
         for text in ["", ".", "a b", "*.example.org", "user@host", "[192.0.2.1]"] {
             assert!(text.parse::<DomainPattern>().is_err(), "{text:?}");
         }
-        for text in ["", "@", "user", "user@", "@a b", "a@b@c"] {
+        for text in ["", "@", "*", "*@", "user", "user@", "@a b", "a@b@c"] {
             assert!(text.parse::<SenderPattern>().is_err(), "{text:?}");
         }
     }

@@ -1,7 +1,7 @@
 //! The listeners and the sessions that come of them.
 
 use std::io::{self, Write as _};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,12 +13,14 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::auth::Gate;
 use crate::buffers::BufferPool;
-use crate::config::{Config, ListenerConfig};
-use crate::connection::{Connection, Shared};
-use crate::events;
+use crate::config::{Config, ListenerConfig, Role};
+use crate::connection::{Connection, Shared, Visitor};
 use crate::listener::{BindError, bind};
-use crate::slots::Slots;
+use crate::proxy::Client;
+use crate::slots::{Slot, Slots};
+use crate::{events, preface};
 
 /// How long a message that is coming in is waited for when the relay goes down.
 pub const DRAIN: Duration = Duration::from_secs(5);
@@ -29,7 +31,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Listeners that are open and wait for [`Server::run`].
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<TcpListener>,
+    listeners: Vec<(TcpListener, ListenerConfig)>,
     addresses: Vec<SocketAddr>,
 }
 
@@ -57,7 +59,7 @@ impl Server {
                 source,
             })?;
             server.addresses.push(address);
-            server.listeners.push(listener);
+            server.listeners.push((listener, config.clone()));
         }
         Ok(server)
     }
@@ -82,6 +84,7 @@ impl Server {
                 store,
                 accepted,
                 buffers: BufferPool::default(),
+                gate: Gate::new(),
                 stopping: shutdown.clone(),
             }),
             config,
@@ -89,10 +92,9 @@ impl Server {
             sessions: TaskTracker::new(),
             aborting: CancellationToken::new(),
         });
-        for listener in self.listeners {
-            starter
-                .sessions
-                .spawn(accept(listener, Arc::clone(&starter)));
+        for (listener, door) in self.listeners {
+            let accepting = accept(listener, Arc::new(door), Arc::clone(&starter));
+            starter.sessions.spawn(accepting);
         }
         shutdown.cancelled().await;
         starter.sessions.close();
@@ -104,7 +106,11 @@ impl Server {
 }
 
 /// Takes connections; trouble makes it pause, never end.
-async fn accept<S: QueueStore>(listener: TcpListener, starter: Arc<Starter<S>>) {
+async fn accept<S: QueueStore>(
+    listener: TcpListener,
+    door: Arc<ListenerConfig>,
+    starter: Arc<Starter<S>>,
+) {
     let mut pause = FIRST_PAUSE;
     loop {
         let accepted = tokio::select! {
@@ -114,7 +120,7 @@ async fn accept<S: QueueStore>(listener: TcpListener, starter: Arc<Starter<S>>) 
         match accepted {
             Ok((stream, client)) => {
                 pause = FIRST_PAUSE;
-                starter.start(stream, client);
+                starter.start(stream, client, &door);
             }
             Err(error) if is_of_one_connection(&error) => {}
             // Out of file descriptors or memory: sessions that end will give some back.
@@ -139,30 +145,106 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 impl<S: QueueStore> Starter<S> {
-    fn start(&self, stream: TcpStream, client: SocketAddr) {
-        let client = client.ip().to_canonical();
+    fn start(&self, stream: TcpStream, peer: SocketAddr, door: &ListenerConfig) {
+        let peer = peer.ip().to_canonical();
         let config = Arc::clone(&self.config.borrow());
+        let is_proxy = door.is_proxy(peer);
+        let client = (!is_proxy).then_some(peer);
         let slot = match self.slots.take(client, &config.limits) {
             Ok(slot) => slot,
-            Err(reply) => {
-                events::refused_connection(client, &reply);
-                return send_away(stream, &reply);
-            }
+            Err(reply) => return send_away(stream, peer, door.role, &reply),
         };
-        let connection = Connection::new(Arc::clone(&self.shared), config, client, stream);
+        let arrival = Arrival {
+            shared: Arc::clone(&self.shared),
+            config,
+            slot,
+            stream,
+            visitor: Visitor {
+                address: peer,
+                is_named: true,
+                role: door.role,
+            },
+        };
         let aborting = self.aborting.clone();
         self.sessions.spawn(async move {
-            let _slot = slot;
             tokio::select! {
-                () = connection.run() => {}
+                () = arrival.serve(is_proxy) => {}
                 () = aborting.cancelled() => {}
             }
         });
     }
 }
 
-/// Says why in the one write that a fresh connection takes without waiting.
-fn send_away(stream: TcpStream, reply: &Reply) {
+/// A connection that has a place and no session yet.
+struct Arrival<S: QueueStore> {
+    shared: Arc<Shared<S>>,
+    config: Arc<Config>,
+    slot: Slot,
+    stream: TcpStream,
+    visitor: Visitor,
+}
+
+impl<S: QueueStore> Arrival<S> {
+    /// What only some do is boxed, so that the others stay small.
+    async fn serve(self, is_proxy: bool) {
+        let arrival = if is_proxy {
+            match Box::pin(self.introduced()).await {
+                Some(arrival) => arrival,
+                None => return,
+            }
+        } else {
+            self
+        };
+        let Self {
+            shared,
+            config,
+            slot: _slot,
+            stream,
+            visitor,
+        } = arrival;
+        if visitor.role == Role::Submissions {
+            let secured = Connection::secured(shared, config, visitor, stream);
+            if let Some(connection) = Box::pin(secured).await {
+                connection.run().await;
+            }
+        } else {
+            Connection::new(shared, config, visitor, stream).run().await;
+        }
+    }
+
+    /// The same, with the client that the proxy speaks for.
+    async fn introduced(mut self) -> Option<Self> {
+        let told = tokio::select! {
+            told = preface::read(&mut self.stream) => told,
+            () = self.shared.stopping.cancelled() => return None,
+        };
+        let proxy = self.visitor.address;
+        match told {
+            Ok(Client::At(address)) => self.visitor.address = address.to_canonical(),
+            Ok(Client::Unnamed) => self.visitor.is_named = false,
+            Err(reason) => {
+                events::bad_proxy(proxy, &reason);
+                return None;
+            }
+        }
+        let Visitor { address, role, .. } = self.visitor;
+        match self.slot.assign(address, &self.config.limits) {
+            Ok(()) => Some(self),
+            Err(reply) => {
+                send_away(self.stream, address, role, &reply);
+                None
+            }
+        }
+    }
+}
+
+/// Says why in the one write that a fresh connection takes without waiting. Where a handshake is
+/// due, there is no way to say it.
+fn send_away(stream: TcpStream, client: IpAddr, role: Role, reply: &Reply) {
+    events::refused_connection(client, reply);
+    if role == Role::Submissions {
+        return;
+    }
     let mut text = Vec::new();
     reply.encode(&mut text);
     if let Ok(mut stream) = stream.into_std() {

@@ -26,22 +26,26 @@ struct Open {
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
-    client: IpAddr,
+    /// Not known before the proxy has told.
+    client: Option<IpAddr>,
 }
 
 impl Slots {
-    /// A place for this client, or why there is none.
-    pub(crate) fn take(self: &Arc<Self>, client: IpAddr, limits: &Limits) -> Result<Slot, Reply> {
+    /// A place, or why there is none; for a client that a proxy speaks for it is [`Slot::assign`]
+    /// that looks at the client.
+    pub(crate) fn take(
+        self: &Arc<Self>,
+        client: Option<IpAddr>,
+        limits: &Limits,
+    ) -> Result<Slot, Reply> {
         let mut open = self.lock();
         if open.all >= limits.connections {
             return Err(replies::too_many_sessions());
         }
-        let of_client = open.by_client.get(&client).copied().unwrap_or(0);
-        if of_client >= limits.connections_per_client {
-            return Err(replies::too_many_of_client());
+        if let Some(client) = client {
+            open.count(client, limits)?;
         }
         open.all += 1;
-        open.by_client.insert(client, of_client + 1);
         let slots = Arc::clone(self);
         Ok(Slot { slots, client })
     }
@@ -51,11 +55,34 @@ impl Slots {
     }
 }
 
+impl Open {
+    fn count(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Reply> {
+        let of_client = self.by_client.get(&client).copied().unwrap_or(0);
+        if of_client >= limits.connections_per_client {
+            return Err(replies::too_many_of_client());
+        }
+        self.by_client.insert(client, of_client + 1);
+        Ok(())
+    }
+}
+
+impl Slot {
+    /// The client has become known.
+    pub(crate) fn assign(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Reply> {
+        self.slots.lock().count(client, limits)?;
+        self.client = Some(client);
+        Ok(())
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let mut open = self.slots.lock();
         open.all -= 1;
-        if let Entry::Occupied(mut of_client) = open.by_client.entry(self.client) {
+        let Some(client) = self.client else {
+            return;
+        };
+        if let Entry::Occupied(mut of_client) = open.by_client.entry(client) {
             *of_client.get_mut() -= 1;
             if *of_client.get() == 0 {
                 of_client.remove();
@@ -77,7 +104,7 @@ mod tests {
             ..Limits::default()
         };
         let client = |last| IpAddr::from([127, 0, 0, last]);
-        let take = |last| slots.take(client(last), &limits);
+        let take = |last| slots.take(Some(client(last)), &limits);
 
         let first = take(1).expect("a free place");
         let _second = take(1).expect("a free place");
@@ -89,5 +116,28 @@ mod tests {
         drop(first);
         assert!(take(1).is_ok());
         assert_eq!(slots.lock().by_client.len(), 1, "no trace of who has left");
+    }
+
+    #[test]
+    fn a_client_behind_a_proxy_is_counted_once_it_is_known() {
+        let slots = Arc::new(Slots::default());
+        let limits = Limits {
+            connections: 3,
+            connections_per_client: 1,
+            ..Limits::default()
+        };
+        let client = IpAddr::from([192, 0, 2, 1]);
+        let mut first = slots.take(None, &limits).expect("a free place");
+        let mut second = slots.take(None, &limits).expect("a free place");
+        assert_eq!(first.assign(client, &limits), Ok(()));
+        assert_eq!(
+            second.assign(client, &limits),
+            Err(replies::too_many_of_client())
+        );
+        drop(second);
+        assert_eq!(slots.lock().by_client.get(&client), Some(&1));
+        drop(first);
+        let open = slots.lock();
+        assert!(open.all == 0 && open.by_client.is_empty());
     }
 }

@@ -4,10 +4,11 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use relay_queue::QueueId;
 use relay_smtp::date::Date;
 use relay_smtp::server::Hello;
+
+use crate::tls::TlsFacts;
 
 /// What a Received field tells.
 #[derive(Debug)]
@@ -16,35 +17,58 @@ pub(crate) struct Trace<'a> {
     pub(crate) hello: Option<&'a Hello>,
     /// Whether the transaction uses SMTPUTF8.
     pub(crate) utf8: bool,
+    /// What protects the connection, if something does.
+    pub(crate) tls: Option<&'a TlsFacts>,
+    /// Whether the client has logged in.
+    pub(crate) authenticated: bool,
     pub(crate) hostname: &'a str,
     pub(crate) arrived: SystemTime,
 }
 
 impl Trace<'_> {
     /// The field, folded; only the client's own name can make a line long, and that is a domain or
-    /// an address literal.
-    pub(crate) fn to_header(&self, id: QueueId) -> Bytes {
-        let mut field = String::with_capacity(256);
+    /// an address literal. The suite has a clause of its own (RFC 8314 §4.3).
+    pub(crate) fn to_header(&self, id: QueueId) -> String {
+        let mut field = String::with_capacity(384);
         field.push_str("Received: from ");
         // Nothing but DATA behind EHLO or HELO leads here.
         field.push_str(self.hello.map_or("unknown", |hello| hello.name.as_str()));
         let (hostname, protocol) = (self.hostname, self.protocol());
         let client = Literal(self.client);
-        let date = Date(self.arrived);
+        let done = "writing to a String cannot fail";
         write!(
             field,
-            " ({client})\r\n\tby {hostname} with {protocol} id {id};\r\n\t{date}\r\n"
+            " ({client})\r\n\tby {hostname} with {protocol} id {id}"
         )
-        .expect("writing to a String cannot fail");
-        field.into()
+        .expect(done);
+        if let Some(TlsFacts {
+            version, cipher, ..
+        }) = self.tls
+        {
+            write!(field, "\r\n\ttls {cipher} ({version})").expect(done);
+        }
+        write!(field, ";\r\n\t{}\r\n", Date(self.arrived)).expect(done);
+        field
     }
 
-    /// RFC 3848, and RFC 6531 §4.3 for UTF8SMTP.
+    /// RFC 3848, and RFC 6531 §4.3 for UTF8SMTP. There is no name for HELO under TLS.
     fn protocol(&self) -> &'static str {
-        match self.hello {
-            _ if self.utf8 => "UTF8SMTP",
-            Some(hello) if hello.extended => "ESMTP",
-            _ => "SMTP",
+        let is_extended = self.hello.is_some_and(|hello| hello.extended);
+        match (
+            is_extended,
+            self.utf8,
+            self.tls.is_some(),
+            self.authenticated,
+        ) {
+            (false, ..) => "SMTP",
+            (true, false, false, false) => "ESMTP",
+            (true, false, false, true) => "ESMTPA",
+            (true, false, true, false) => "ESMTPS",
+            (true, false, true, true) => "ESMTPSA",
+            (true, true, false, false) => "UTF8SMTP",
+            (true, true, false, true) => "UTF8SMTPA",
+            (true, true, true, false) => "UTF8SMTPS",
+            (true, true, true, true) => "UTF8SMTPSA",
         }
     }
 }
@@ -72,10 +96,12 @@ mod tests {
             client: client.parse().expect(client),
             hello,
             utf8,
+            tls: None,
+            authenticated: false,
             hostname: "relay.test",
             arrived: UNIX_EPOCH + Duration::from_secs(784_111_777),
         };
-        String::from_utf8(trace.to_header(QueueId::from_bits(1)).into()).expect("UTF-8")
+        trace.to_header(QueueId::from_bits(1))
     }
 
     fn hello(name: &str, extended: bool) -> Hello {
@@ -109,5 +135,41 @@ mod tests {
     fn a_message_with_smtputf8_says_so() {
         let field = header("127.0.0.1", Some(&hello("client.test", true)), true);
         assert!(field.contains("with UTF8SMTP id"), "{field}");
+    }
+
+    #[test]
+    fn the_protocol_tells_of_tls_and_login() {
+        let facts = TlsFacts {
+            version: "TLSv1.2",
+            cipher: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256".to_owned(),
+            server_name: None,
+        };
+        let hello = hello("client.test", true);
+        for (utf8, tls, authenticated, protocol) in [
+            (false, false, true, "ESMTPA"),
+            (false, true, false, "ESMTPS"),
+            (false, true, true, "ESMTPSA"),
+            (true, false, true, "UTF8SMTPA"),
+            (true, true, false, "UTF8SMTPS"),
+            (true, true, true, "UTF8SMTPSA"),
+        ] {
+            let trace = Trace {
+                client: "127.0.0.1".parse().expect("an address"),
+                hello: Some(&hello),
+                utf8,
+                tls: tls.then_some(&facts),
+                authenticated,
+                hostname: "relay.test",
+                arrived: UNIX_EPOCH,
+            };
+            let field = trace.to_header(QueueId::from_bits(1));
+            assert!(
+                field.contains(&format!("with {protocol} id 0000000000001")),
+                "{field}"
+            );
+            let clause = "\r\n\ttls TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256 (TLSv1.2);\r\n";
+            assert_eq!(field.contains(clause), tls, "{field}");
+            assert!(field.lines().all(|line| line.len() <= 78), "{field}");
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use relay_queue::{Body, FaultyStore, MemoryStore, Message, QueueStore, SledStore, StoreConfig};
 use relay_smtp::server;
-use relay_smtpd::{Config, Limits, ListenerConfig, RelayRules, Role, Server};
+use relay_smtpd::{AuthLimits, Config, Limits, ListenerConfig, NoGrants, RelayRules, Role, Server};
 use relay_testkit::DEADLINE;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
@@ -37,6 +37,10 @@ fn config() -> Config {
             bad_senders: vec!["@bad.test".parse().expect("a sender")],
         },
         limits: Limits::default(),
+        tls: None,
+        users: None,
+        grants: Arc::new(NoGrants),
+        auth: AuthLimits::default(),
     }
 }
 
@@ -44,6 +48,7 @@ fn start<S: QueueStore>(store: S, config: Config) -> World<S> {
     let any_port = ListenerConfig {
         address: SocketAddr::from((FRIEND, 0)),
         role: Role::Mx,
+        proxies: Vec::new(),
     };
     let server = Server::bind(&[any_port]).expect("a free port");
     let address = server.addresses()[0];
@@ -458,10 +463,11 @@ async fn an_address_in_use_is_named_with_the_reason() {
     let any = |port| ListenerConfig {
         address: SocketAddr::from((FRIEND, port)),
         role: Role::Mx,
+        proxies: Vec::new(),
     };
     let first = Server::bind(&[any(0)]).expect("a free port");
     let taken = any(first.addresses()[0].port());
-    let error = Server::bind(&[taken]).expect_err("the port is taken");
+    let error = Server::bind(std::slice::from_ref(&taken)).expect_err("the port is taken");
     let text = error.to_string();
     assert!(text.contains(&taken.address.to_string()), "{text}");
     assert!(
@@ -475,6 +481,7 @@ async fn the_ipv6_wildcard_takes_ipv4_as_well() {
     let wildcard = ListenerConfig {
         address: "[::]:0".parse().expect("an address"),
         role: Role::Mx,
+        proxies: Vec::new(),
     };
     let server = Server::bind(&[wildcard]).expect("a free port");
     let port = server.addresses()[0].port();

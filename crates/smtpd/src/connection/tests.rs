@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::auth::{AuthLimits, NoGrants};
 use crate::config::Limits;
 use crate::relay::RelayRules;
 
@@ -72,11 +73,16 @@ fn start() -> World {
             ..RelayRules::default()
         },
         limits: Limits::default(),
+        tls: None,
+        users: None,
+        grants: Arc::new(NoGrants),
+        auth: AuthLimits::default(),
     };
     let shared = Arc::new(Shared {
         store: Arc::new(MemoryStore::new()),
         accepted: Arc::new(|_| {}),
         buffers: BufferPool::default(),
+        gate: Gate::new(),
         stopping: CancellationToken::new(),
     });
     let (client, pipe) = duplex(1024 * 1024);
@@ -85,8 +91,12 @@ fn start() -> World {
         pipe,
         writes: sender,
     };
-    let from = IpAddr::from([192, 0, 2, 1]);
-    let connection = Connection::new(Arc::clone(&shared), Arc::new(config), from, stream);
+    let visitor = Visitor {
+        address: IpAddr::from([192, 0, 2, 1]),
+        is_named: true,
+        role: Role::Mx,
+    };
+    let connection = Connection::new(Arc::clone(&shared), Arc::new(config), visitor, stream);
     World {
         client,
         writes,

@@ -1,0 +1,232 @@
+//! The one way from a password to a login.
+
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use aws_lc_rs::digest;
+use aws_lc_rs::rand;
+use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
+use relay_smtp::sasl::{Secret, UserName};
+use tokio::sync::Semaphore;
+use tokio::task;
+use tokio::time::{Instant, timeout};
+
+use super::failures::{Failure, Failures, network};
+use super::memory::{Login, Memory};
+use super::password::PasswordHash;
+use super::turns::Turns;
+use super::{AuthLimits, User, Users};
+use crate::clock;
+
+/// How long a login may wait until its hash is computed.
+const WAIT: Duration = Duration::from_secs(30);
+/// Iterations and octets of salt of the verifiers that `relayctl user` makes, so that an invented
+/// one looks the same.
+const SCRAM_ITERATIONS: NonZeroU32 = NonZeroU32::new(100_000).expect("not zero");
+const SALT: usize = 16;
+
+/// What all logins of the server share.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    records: Mutex<Records>,
+    turns: Arc<Turns>,
+    /// Hashes under way: half of the processors are left to those who have logged in.
+    hashing: Arc<Semaphore>,
+    /// For what is invented for users who do not exist.
+    secret: [u8; 32],
+}
+
+#[derive(Debug)]
+struct Records {
+    failures: Failures,
+    memory: Memory,
+}
+
+/// Who tries to log in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Attempt<'a> {
+    pub(crate) client: IpAddr,
+    pub(crate) user: &'a UserName,
+    /// How often this session has failed before.
+    pub(crate) failed_before: u32,
+    pub(crate) limits: AuthLimits,
+}
+
+/// Why nobody was let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failed {
+    /// Wrong, unknown or empty: which of them is nobody's business.
+    Wrong {
+        /// When the client may be told.
+        until: Instant,
+        /// That was once too often.
+        shut_out: bool,
+    },
+    /// The client has failed too often before.
+    ShutOut,
+    /// Too many wait for their hash.
+    Busy,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Self {
+        let mut secret = [0; 32];
+        fill_randomly(&mut secret);
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            records: Mutex::new(Records {
+                failures: Failures::default(),
+                memory: Memory::new(),
+            }),
+            turns: Arc::default(),
+            hashing: Arc::new(Semaphore::new((processors / 2).max(1))),
+            secret,
+        }
+    }
+
+    /// Whether this client may not even try.
+    pub(crate) fn is_shut_out(&self, attempt: &Attempt<'_>) -> bool {
+        let now = clock::now().into_std();
+        let lockout = attempt.limits.lockout;
+        self.lock()
+            .failures
+            .is_shut_out(attempt.client, now, lockout)
+    }
+
+    /// Checks a password: at once if it was right a short while ago, else by its hash.
+    pub(crate) async fn check(
+        &self,
+        attempt: &Attempt<'_>,
+        password: Secret,
+        users: &dyn Users,
+    ) -> Result<(), Failed> {
+        let began = clock::now();
+        let found = users.find(attempt.user.as_str());
+        if let Some(verdict) = self.known(attempt, &password, found.as_ref()) {
+            return verdict;
+        }
+        let turn = timeout(WAIT, self.turns.take(network(attempt.client))).await;
+        let turn = turn.map_err(|_| Failed::Busy)?;
+        // Much may have happened in the meantime.
+        if let Some(verdict) = self.known(attempt, &password, found.as_ref()) {
+            return verdict;
+        }
+        let slot = timeout(WAIT, Arc::clone(&self.hashing).acquire_owned()).await;
+        let Ok(Ok(slot)) = slot else {
+            return Err(Failed::Busy);
+        };
+        let hash = match &found {
+            Some(user) => user.password.clone(),
+            None => PasswordHash::nobodys(),
+        };
+        let hashed = task::spawn_blocking(move || {
+            let is_right = hash.is_of(password.expose());
+            // They are held to the end of the work, even if nobody waits for it any more.
+            drop((slot, turn));
+            (is_right, password)
+        });
+        let (is_right, password) = hashed.await.map_err(|_| Failed::Busy)?;
+        match found {
+            Some(user) if is_right => {
+                let login = login(attempt, &password, &user);
+                let now = clock::now().into_std();
+                self.lock().memory.remember(&login, now);
+                self.succeeded(attempt);
+                Ok(())
+            }
+            _ => Err(self.failed(attempt, began)),
+        }
+    }
+
+    /// What needs no hash: clients that are shut out, and logins that succeeded of late.
+    fn known(
+        &self,
+        attempt: &Attempt<'_>,
+        password: &Secret,
+        found: Option<&User>,
+    ) -> Option<Result<(), Failed>> {
+        let now = clock::now().into_std();
+        let lockout = attempt.limits.lockout;
+        let mut records = self.lock();
+        if records.failures.is_shut_out(attempt.client, now, lockout) {
+            return Some(Err(Failed::ShutOut));
+        }
+        let login = login(attempt, password, found?);
+        records.memory.knows(&login, now).then_some(Ok(()))
+    }
+
+    /// What SCRAM needs to know of a user, who may not exist, and our part of its nonce.
+    pub(crate) fn challenge(&self, user: &UserName, users: &dyn Users) -> (ScramVerifier, Nonce) {
+        let mut random = [0; Nonce::RANDOM];
+        fill_randomly(&mut random);
+        let verifier = match users.find(user.as_str()) {
+            Some(user) => user.scram,
+            None => self.invent(user),
+        };
+        (verifier, Nonce::from_random(random))
+    }
+
+    /// The same for the same name, as a real user's would be; nobody knows a password for it.
+    fn invent(&self, user: &UserName) -> ScramVerifier {
+        let derive = |purpose: &[u8]| {
+            let mut context = digest::Context::new(&digest::SHA256);
+            for part in [&self.secret, purpose, user.as_str().as_bytes()] {
+                context.update(part);
+            }
+            let mut derived = [0; 32];
+            derived.copy_from_slice(context.finish().as_ref());
+            derived
+        };
+        ScramVerifier {
+            iterations: SCRAM_ITERATIONS,
+            salt: derive(b"salt")[..SALT].to_vec(),
+            stored_key: derive(b"stored key"),
+            server_key: derive(b"server key"),
+        }
+    }
+
+    /// A login by whichever mechanism has succeeded.
+    pub(crate) fn succeeded(&self, attempt: &Attempt<'_>) {
+        let mut records = self.lock();
+        records
+            .failures
+            .forgive(attempt.client, attempt.user.as_str());
+    }
+
+    /// A login by whichever mechanism has failed; it `began` when all was there to judge it by, and
+    /// its answer comes the same time after that, however long the judgement took.
+    pub(crate) fn failed(&self, attempt: &Attempt<'_>, began: Instant) -> Failed {
+        let failure = Failure {
+            client: attempt.client,
+            user: attempt.user.as_str(),
+            in_session: attempt.failed_before + 1,
+        };
+        let now = clock::now().into_std();
+        let penalty = self
+            .lock()
+            .failures
+            .count(&failure, now, attempt.limits.lockout);
+        Failed::Wrong {
+            until: began + penalty.delay,
+            shut_out: penalty.shut_out,
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn login<'a>(attempt: &Attempt<'a>, password: &'a Secret, user: &'a User) -> Login<'a> {
+    Login {
+        user: attempt.user.as_str(),
+        password: password.expose(),
+        hash: &user.password,
+    }
+}
+
+fn fill_randomly(octets: &mut [u8]) {
+    rand::fill(octets).expect("the system has random octets");
+}

@@ -1,0 +1,143 @@
+//! Successes of the last minutes, so that a client that logs in for every message costs no hash
+//! each time.
+
+use std::collections::{HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::rand::SystemRandom;
+
+use super::password::PasswordHash;
+
+/// How long a success is remembered.
+const PERIOD: Duration = Duration::from_mins(5);
+/// How many are.
+const REMEMBERED: usize = 16 * 1024;
+
+/// What is left of a password: useless without the key, which never leaves the process.
+type Tag = [u8; 32];
+
+/// Successes, in bounded memory.
+#[derive(Debug)]
+pub(super) struct Memory {
+    key: hmac::Key,
+    tags: HashSet<Tag>,
+    order: VecDeque<(Tag, Instant)>,
+}
+
+/// What a client must repeat to be known again: the user, the password, and that it has not been
+/// changed since.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Login<'a> {
+    pub(super) user: &'a str,
+    pub(super) password: &'a str,
+    pub(super) hash: &'a PasswordHash,
+}
+
+impl Memory {
+    /// A memory with a key of its own.
+    pub(super) fn new() -> Self {
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
+            .expect("the system has random octets");
+        Self {
+            key,
+            tags: HashSet::new(),
+            order: VecDeque::new(),
+        }
+    }
+
+    /// Whether this very login has succeeded of late.
+    pub(super) fn knows(&mut self, login: &Login<'_>, now: Instant) -> bool {
+        self.forget(now);
+        self.tags.contains(&self.tag(login))
+    }
+
+    /// A login has succeeded.
+    pub(super) fn remember(&mut self, login: &Login<'_>, now: Instant) {
+        self.forget(now);
+        let tag = self.tag(login);
+        if self.tags.insert(tag) {
+            self.order.push_back((tag, now));
+        }
+    }
+
+    /// Each part with its length, so that no two logins run into the same octets.
+    fn tag(&self, login: &Login<'_>) -> Tag {
+        let mut context = hmac::Context::with_key(&self.key);
+        for part in [login.user, login.password, login.hash.as_str()] {
+            context.update(&part.len().to_be_bytes());
+            context.update(part.as_bytes());
+        }
+        let mut tag = Tag::default();
+        tag.copy_from_slice(context.sign().as_ref());
+        tag
+    }
+
+    fn forget(&mut self, now: Instant) {
+        while let Some((tag, since)) = self.order.front() {
+            let is_over = now.saturating_duration_since(*since) >= PERIOD;
+            if !is_over && self.order.len() < REMEMBERED {
+                return;
+            }
+            self.tags.remove(tag);
+            self.order.pop_front();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash(salt: &str) -> PasswordHash {
+        format!("$argon2id$v=19$m=8,t=1,p=1${salt}$EqEEBcdZfMNyJe4Oy9WZx4NYjqSCJwOjrSi6WUHgvDA")
+            .parse()
+            .expect("a hash")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "any instant will do")]
+    fn now() -> Instant {
+        Instant::now()
+    }
+
+    #[test]
+    fn only_the_very_login_is_known_and_only_for_a_while() {
+        let (mut memory, now) = (Memory::new(), now());
+        let (old, new) = (hash("c2FsdHNhbHQ"), hash("cGVwcGVycGU"));
+        let login = |user, password, hash| Login {
+            user,
+            password,
+            hash,
+        };
+        let good = login("app", "s3cret", &old);
+        assert!(!memory.knows(&good, now));
+        memory.remember(&good, now);
+        assert!(memory.knows(&good, now));
+        for other in [
+            login("app", "s3cre", &old),
+            login("ap", "ps3cret", &old),
+            login("app", "", &old),
+            login("app", "s3cret", &new),
+        ] {
+            assert!(!memory.knows(&other, now), "{other:?}");
+        }
+        let last = now + PERIOD - Duration::from_millis(1);
+        assert!(memory.knows(&good, last));
+        assert!(!memory.knows(&good, now + PERIOD));
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let (mut memory, now, hash) = (Memory::new(), now(), hash("c2FsdHNhbHQ"));
+        for n in 0..REMEMBERED + 10 {
+            let login = Login {
+                user: &n.to_string(),
+                password: "s3cret",
+                hash: &hash,
+            };
+            memory.remember(&login, now);
+            memory.remember(&login, now);
+        }
+        assert!(memory.order.len() <= REMEMBERED && memory.tags.len() == memory.order.len());
+    }
+}

@@ -1,0 +1,108 @@
+//! AUTH: from what the client says to what it is told, and when.
+
+use relay_queue::QueueStore;
+use relay_smtp::sasl::{Mechanism, UserName};
+use relay_smtp::server::{Credentials, replies};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::Connection;
+use crate::auth::{Attempt, Failed};
+use crate::events::LoginResult;
+use crate::{clock, events};
+
+impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
+    /// PLAIN and LOGIN: a password.
+    pub(super) async fn log_in(&mut self, credentials: Credentials) {
+        let Credentials {
+            mechanism,
+            user,
+            secret,
+        } = credentials;
+        let Some(users) = self.config.users.clone() else {
+            return self.session.refuse(&replies::authentication_unavailable());
+        };
+        let gate = &self.shared.gate;
+        match gate.check(&self.attempt(&user), secret, &*users).await {
+            Ok(()) => self.let_in(mechanism, user),
+            Err(failed) => self.keep_out(mechanism, &user, failed).await,
+        }
+    }
+
+    /// SCRAM: the client says who it is. One who does not exist gets a challenge as well.
+    pub(super) fn challenge(&mut self, user: &UserName) {
+        let Some(users) = self.config.users.as_deref() else {
+            return self.session.refuse(&replies::authentication_unavailable());
+        };
+        let gate = &self.shared.gate;
+        if gate.is_shut_out(&self.attempt(user)) {
+            self.turn_away(Mechanism::ScramSha256, user);
+        } else {
+            let (verifier, nonce) = gate.challenge(user, users);
+            self.session.continue_scram(verifier, &nonce);
+        }
+    }
+
+    /// SCRAM: the session has judged the proof.
+    pub(super) async fn finish_scram(&mut self, user: UserName, verified: bool) {
+        let users = self.config.users.as_deref();
+        let exists = users.is_some_and(|users| users.find(user.as_str()).is_some());
+        let (gate, attempt) = (&self.shared.gate, self.attempt(&user));
+        if verified && exists && !gate.is_shut_out(&attempt) {
+            gate.succeeded(&attempt);
+            self.let_in(Mechanism::ScramSha256, user);
+        } else {
+            let failed = gate.failed(&attempt, clock::now());
+            self.keep_out(Mechanism::ScramSha256, &user, failed).await;
+        }
+    }
+
+    fn attempt<'a>(&self, user: &'a UserName) -> Attempt<'a> {
+        Attempt {
+            client: self.visitor.address,
+            user,
+            failed_before: self.failed_logins,
+            limits: self.config.auth,
+        }
+    }
+
+    fn let_in(&mut self, mechanism: Mechanism, user: UserName) {
+        events::login(self.visitor.address, mechanism, &user, LoginResult::Ok);
+        self.session.accept_user(user);
+    }
+
+    async fn keep_out(&mut self, mechanism: Mechanism, user: &UserName, failed: Failed) {
+        match failed {
+            Failed::ShutOut => self.turn_away(mechanism, user),
+            Failed::Busy => {
+                events::login(self.visitor.address, mechanism, user, LoginResult::Busy);
+                self.session.refuse(&replies::authentication_unavailable());
+            }
+            Failed::Wrong { until, shut_out } => {
+                self.failed_logins += 1;
+                events::login(self.visitor.address, mechanism, user, LoginResult::Failed);
+                wait(until, &self.shared.stopping).await;
+                self.session.refuse(&if shut_out {
+                    replies::too_many_failures()
+                } else {
+                    replies::authentication_failed()
+                });
+            }
+        }
+    }
+
+    /// The client has failed too often before: nothing that it says now is looked at.
+    fn turn_away(&mut self, mechanism: Mechanism, user: &UserName) {
+        events::login(self.visitor.address, mechanism, user, LoginResult::ShutOut);
+        self.session.refuse(&replies::too_many_failures());
+    }
+}
+
+/// Holds nothing but its session, and not even that when the relay goes down.
+async fn wait(until: Instant, stopping: &CancellationToken) {
+    tokio::select! {
+        () = sleep_until(until) => {}
+        () = stopping.cancelled() => {}
+    }
+}

@@ -1,0 +1,102 @@
+//! Who may send what to whom, on this listener.
+
+use relay_queue::QueueStore;
+use relay_smtp::server::{Channel, MailRequest, Refusal, replies};
+use relay_smtp::{ForwardPath, Reply, ReversePath};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Connection, store_reply};
+use crate::auth::User;
+use crate::config::Config;
+use crate::relay::is_our_postmaster;
+
+impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
+    pub(super) fn judge_sender(&mut self, request: MailRequest) {
+        match self.verdict_on_sender(&request) {
+            Ok(()) => self.session.accept_sender(request),
+            Err(reply) => self.refuse(&Refusal {
+                command: "MAIL",
+                sender: Some(request.sender),
+                recipient: None,
+                reply,
+            }),
+        }
+    }
+
+    fn verdict_on_sender(&self, request: &MailRequest) -> Result<(), Reply> {
+        match self.session.user() {
+            Some(name) => {
+                let users = self.config.users.as_deref();
+                // Whoever has been removed since is nobody.
+                let user = users.and_then(|users| users.find(name.as_str()));
+                let user = user.ok_or_else(replies::authentication_required)?;
+                judge_binding(&user, &request.sender)?;
+            }
+            None if self.visitor.role.is_submission() && !self.is_trusted() => {
+                return Err(self.ask_for_login());
+            }
+            None => {}
+        }
+        self.config.relay.judge_sender(&request.sender)?;
+        let size = request.size.unwrap_or(0);
+        let room = self.shared.store.has_room(size);
+        room.map_err(|error| store_reply(&error))
+    }
+
+    /// What a client that must log in lacks.
+    fn ask_for_login(&self) -> Reply {
+        match self.session.channel() {
+            Channel::Clear if self.config.tls.is_some() => replies::want_tls(),
+            Channel::Clear | Channel::Tls => replies::authentication_required(),
+        }
+    }
+
+    pub(super) fn judge_recipient(&mut self, recipient: ForwardPath) {
+        let Config {
+            hostname,
+            postmaster,
+            relay,
+            ..
+        } = &*self.config;
+        let verdict = match recipient.mailbox() {
+            _ if is_our_postmaster(&recipient, hostname) => {
+                Ok(ForwardPath::Mailbox(postmaster.clone()))
+            }
+            Some(mailbox) => {
+                let may_relay = self.session.user().is_some() || self.is_trusted();
+                relay
+                    .judge_recipient(may_relay, mailbox)
+                    .map(|()| recipient.clone())
+            }
+            None => Err(replies::no_gateway()),
+        };
+        match verdict {
+            Ok(recipient) => self.session.accept_recipient(recipient),
+            Err(reply) => self.refuse(&Refusal {
+                command: "RCPT",
+                sender: self.session.sender().cloned(),
+                recipient: Some(recipient),
+                reply,
+            }),
+        }
+    }
+
+    /// Whether the client may relay by its address.
+    fn is_trusted(&self) -> bool {
+        let address = self.visitor.address;
+        let Config { relay, grants, .. } = &*self.config;
+        self.visitor.is_named && (relay.may_relay(address) || grants.may_relay(address))
+    }
+}
+
+/// Whether a user may send as this address. The null sender is nobody's address; mail clients use
+/// it for the receipts that they send (RFC 8098 §2.1).
+fn judge_binding(user: &User, sender: &ReversePath) -> Result<(), Reply> {
+    let may_be = |mailbox| user.senders.iter().any(|pattern| pattern.matches(mailbox));
+    match sender.mailbox() {
+        Some(mailbox) if !user.senders.is_empty() && !may_be(mailbox) => {
+            Err(replies::not_your_sender())
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,218 @@
+//! The server's side of TLS: certificates by name, safe suites, one bounded handshake.
+
+mod pair;
+mod resolver;
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use relay_smtp::address::is_domain;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::server::{NoServerSessionStorage, ServerConfig};
+use tokio_rustls::rustls::version::{TLS12, TLS13};
+use tokio_rustls::rustls::{self, CipherSuite, ProtocolVersion, ServerConnection};
+use tokio_rustls::server::TlsStream;
+
+use pair::Pair;
+use resolver::Resolver;
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(30);
+
+/// A certificate chain and its private key, in PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificatePair {
+    /// The chain, the server's own certificate first.
+    pub certificate: PathBuf,
+    /// PKCS #8, PKCS #1 or SEC 1.
+    pub key: PathBuf,
+}
+
+/// What the operator decides about TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct TlsSettings {
+    /// Whether clients may resume sessions by tickets. Off by default: some senders fail with
+    /// tickets, and mail gains little by them.
+    pub session_tickets: bool,
+}
+
+/// Why a pair cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// No pair was given.
+    #[error("TLS needs a certificate and a key")]
+    NoPair,
+    /// A file cannot be read, or is not PEM.
+    #[error("cannot read {}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// The system's reason, or what is wrong with the text.
+        source: io::Error,
+    },
+    /// A file holds no certificate.
+    #[error("{} holds no certificate", file.display())]
+    NoCertificate {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A file holds no private key.
+    #[error("{} holds no private key; one with a passphrase cannot be used", file.display())]
+    NoKey {
+        /// The file.
+        file: PathBuf,
+    },
+    /// A certificate cannot be understood.
+    #[error("{} holds a certificate that cannot be read: {reason}", file.display())]
+    BadCertificate {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A key cannot be used.
+    #[error("{} holds a key that cannot be used: {reason}", file.display())]
+    BadKey {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The key is another certificate's.
+    #[error("the key in {} does not belong to the certificate in {}", key.display(), certificate.display())]
+    Mismatch {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+    },
+    /// The TLS library refuses the settings.
+    #[error("TLS cannot be set up: {reason}")]
+    Setup {
+        /// What it says.
+        reason: String,
+    },
+}
+
+/// A certificate that is in use, for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateInfo {
+    /// Where it was read from.
+    pub path: PathBuf,
+    /// The DNS names that it is for.
+    pub names: Vec<String>,
+    /// When it expires.
+    pub not_after: SystemTime,
+}
+
+/// Certificates and settings, read once: new files take a new one.
+pub struct TlsServer {
+    acceptor: TlsAcceptor,
+    certificates: Vec<CertificateInfo>,
+}
+
+impl TlsServer {
+    /// Reads all pairs. The first is shown to clients that name no host or an unknown one; of
+    /// several for one name, the first whose kind of key the client can verify.
+    pub fn new(pairs: &[CertificatePair], settings: TlsSettings) -> Result<Self, TlsError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let pairs = pairs
+            .iter()
+            .map(|files| Pair::read(files, &provider))
+            .collect::<Result<Vec<_>, _>>()?;
+        if pairs.is_empty() {
+            return Err(TlsError::NoPair);
+        }
+        let certificates = pairs.iter().map(|pair| pair.info.clone()).collect();
+        // Nothing older than TLS 1.2 is left (RFC 8996), and of that only AEAD suites with
+        // forward secrecy: the library knows no others.
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13, &TLS12])
+            .map_err(|error| setup_error(&error))?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(Resolver::new(pairs)));
+        config.ignore_client_order = true;
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        if settings.session_tickets {
+            config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| setup_error(&error))?;
+        } else {
+            config.send_tls13_tickets = 0;
+        }
+        Ok(Self {
+            acceptor: TlsAcceptor::from(Arc::new(config)),
+            certificates,
+        })
+    }
+
+    /// What is in use, in the order of the pairs.
+    pub fn certificates(&self) -> &[CertificateInfo] {
+        &self.certificates
+    }
+
+    /// The handshake, within its time.
+    pub(crate) async fn accept<T>(&self, stream: T) -> io::Result<TlsStream<T>>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        timeout(HANDSHAKE, self.acceptor.accept(stream))
+            .await
+            .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TlsServer")
+            .field("certificates", &self.certificates)
+            .finish_non_exhaustive()
+    }
+}
+
+fn setup_error(error: &rustls::Error) -> TlsError {
+    TlsError::Setup {
+        reason: error.to_string(),
+    }
+}
+
+/// What a handshake came to, for the log and the trace header.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct TlsFacts {
+    /// As people write it: `TLSv1.3`.
+    pub(crate) version: &'static str,
+    /// The suite's name in IANA's registry.
+    pub(crate) cipher: String,
+    /// The host that the client asked for, if its name could be one.
+    pub(crate) server_name: Option<String>,
+}
+
+impl TlsFacts {
+    pub(crate) fn of(connection: &ServerConnection) -> Self {
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_3) => "TLSv1.3",
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLS",
+        };
+        let suite = connection.negotiated_cipher_suite();
+        let name = connection.server_name().filter(|name| is_domain(name));
+        Self {
+            version,
+            cipher: suite.map_or_else(String::new, |suite| iana_name(suite.suite())),
+            server_name: name.map(str::to_owned),
+        }
+    }
+}
+
+/// The library writes `TLS13_` where the registry has `TLS_`.
+fn iana_name(suite: CipherSuite) -> String {
+    let name = suite.as_str().unwrap_or_default();
+    match name.strip_prefix("TLS13_") {
+        Some(rest) => format!("TLS_{rest}"),
+        None => name.to_owned(),
+    }
+}

@@ -1,0 +1,75 @@
+//! Which certificate a client is shown.
+
+use std::sync::Arc;
+
+use tokio_rustls::rustls::SignatureScheme;
+use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
+use tokio_rustls::rustls::sign::CertifiedKey;
+
+use super::pair::Pair;
+
+/// Several pairs, the first of them the default.
+#[derive(Debug)]
+pub(super) struct Resolver {
+    pairs: Vec<Pair>,
+}
+
+impl Resolver {
+    pub(super) fn new(pairs: Vec<Pair>) -> Self {
+        Self { pairs }
+    }
+
+    /// The pair for this name whose signatures the client can verify; an exact name before a
+    /// wildcard, and without either the first pair that will do.
+    fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Pair> {
+        let usable = || {
+            let can_verify = |pair: &&Pair| pair.key.key.choose_scheme(schemes).is_some();
+            self.pairs.iter().filter(can_verify)
+        };
+        let named = |fits: fn(&str, &str) -> bool| {
+            let name = name?;
+            usable().find(|pair| pair.info.names.iter().any(|ours| fits(ours, name)))
+        };
+        named(str::eq_ignore_ascii_case)
+            .or_else(|| named(covers))
+            .or_else(|| usable().next())
+    }
+}
+
+impl ResolvesServerCert for Resolver {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.choose(hello.server_name(), hello.signature_schemes())
+            .map(|pair| Arc::clone(&pair.key))
+    }
+}
+
+/// Whether a wildcard name is for this host: the star stands for one whole label, the first
+/// (RFC 6125 §6.4.3).
+fn covers(pattern: &str, host: &str) -> bool {
+    match (pattern.strip_prefix("*."), host.split_once('.')) {
+        (Some(domain), Some((label, rest))) => {
+            !label.is_empty() && rest.eq_ignore_ascii_case(domain)
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_is_one_whole_label() {
+        for (pattern, host, fits) in [
+            ("*.relay.test", "mx.relay.test", true),
+            ("*.relay.test", "MX.Relay.test", true),
+            ("*.relay.test", "a.mx.relay.test", false),
+            ("*.relay.test", "relay.test", false),
+            ("*.relay.test", ".relay.test", false),
+            ("*", "test", false),
+            ("m*.relay.test", "mx.relay.test", false),
+        ] {
+            assert_eq!(covers(pattern, host), fits, "{pattern} {host}");
+        }
+    }
+}
