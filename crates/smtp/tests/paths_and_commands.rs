@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use relay_smtp::command::{self, ClientName, Command, MailParams, RcptParams};
+use relay_smtp::sasl::{Mechanism, Response};
 use relay_smtp::{EnhancedStatus, ForwardPath, Mailbox, ReversePath};
 
 /// A local part: a dot-string or a quoted string (RFC 5321 §4.1.2), perhaps in UTF-8.
@@ -58,8 +59,13 @@ fn rcpt() -> impl Strategy<Value = Command> {
 }
 
 fn auth() -> impl Strategy<Value = Command> {
-    ("[A-Z0-9_-]{1,20}", option::of("[A-Za-z0-9+/]{0,20}={1,2}"))
-        .prop_map(|(mechanism, initial)| Command::Auth { mechanism, initial })
+    use Mechanism::{Login, OAuthBearer, Plain, ScramSha256, XOauth2};
+    let mechanism = prop::sample::select(vec![Plain, Login, ScramSha256, XOauth2, OAuthBearer]);
+    let initial = option::of("[A-Za-z0-9+/]{0,20}={1,2}");
+    (option::of(mechanism), initial).prop_map(|(mechanism, initial)| {
+        let initial = initial.map(Response::new);
+        Command::Auth { mechanism, initial }
+    })
 }
 
 fn any_command() -> impl Strategy<Value = Command> {
@@ -108,7 +114,9 @@ fn format(command: &Command) -> String {
         Command::Quit => "QUIT".into(),
         Command::StartTls => "STARTTLS".into(),
         Command::Auth { mechanism, initial } => {
-            let initial = initial.as_ref().map_or(String::new(), |r| format!(" {r}"));
+            let mechanism = mechanism.map_or("FROB", Mechanism::name);
+            let initial = initial.as_ref().map(|r| str::from_utf8(r.expose()));
+            let initial = initial.map_or(String::new(), |r| format!(" {}", r.expect("UTF-8")));
             format!("AUTH {mechanism}{initial}")
         }
     }

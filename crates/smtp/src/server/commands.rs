@@ -6,9 +6,9 @@ use crate::reply::Reply;
 
 use super::event::{Event, Hello, MailRequest};
 use super::line::LineError;
-use super::replies;
+use super::replies::{self, Security};
 use super::session::{ServerSession, State};
-use super::settings::Settings;
+use super::settings::{Channel, Settings};
 
 impl ServerSession {
     pub(super) fn handle_command(&mut self, command: Command) -> Option<Event> {
@@ -31,11 +31,9 @@ impl ServerSession {
                 self.state = State::Closed;
                 replies::goodbye()
             }
-            Command::StartTls => {
-                return Some(self.protocol_error("STARTTLS", replies::unimplemented()));
-            }
-            Command::Auth { .. } => {
-                return Some(self.protocol_error("AUTH", replies::unimplemented()));
+            Command::StartTls => return Some(self.handle_start_tls()),
+            Command::Auth { mechanism, initial } => {
+                return self.handle_auth(mechanism, initial.as_ref());
             }
         };
         self.reply(&reply);
@@ -45,6 +43,7 @@ impl ServerSession {
     pub(super) fn handle_line_error(&mut self, error: LineError) -> Event {
         match error {
             LineError::TooLong => self.protocol_error("overlong line", replies::line_too_long()),
+            LineError::AuthTooLong => self.protocol_error("AUTH", replies::auth_line_too_long()),
             LineError::BareNewline => {
                 self.protocol_error("bare newline", replies::bare_newline_in_command())
             }
@@ -68,13 +67,32 @@ impl ServerSession {
     fn handle_hello(&mut self, name: ClientName, extended: bool) -> Reply {
         self.state = State::Ready(Hello { name, extended });
         let Settings {
-            hostname, limits, ..
+            hostname,
+            limits,
+            starttls,
+            auth,
         } = &self.settings;
         if extended {
-            replies::extended_hello(hostname, limits.message_size)
+            let security = match self.channel() {
+                Channel::Clear => starttls.then_some(Security::StartTls),
+                Channel::Tls => auth.then_some(Security::Auth),
+            };
+            replies::extended_hello(hostname, limits.message_size, security)
         } else {
             replies::hello(hostname)
         }
+    }
+
+    fn handle_start_tls(&mut self) -> Event {
+        if self.channel() == Channel::Tls {
+            return self.protocol_error("STARTTLS", replies::tls_already());
+        }
+        if !self.settings.starttls {
+            return self.protocol_error("STARTTLS", replies::unimplemented());
+        }
+        self.reply(&replies::start_tls());
+        self.state = State::Handshake;
+        Event::StartTls
     }
 
     fn handle_mail(&mut self, sender: ReversePath, params: MailParams) -> Event {
@@ -83,9 +101,7 @@ impl ServerSession {
             State::Transaction(..) => {
                 return self.protocol_error("MAIL", replies::nested_mail());
             }
-            State::Connected | State::Receiving(..) | State::Closed => {
-                return self.protocol_error("MAIL", replies::want_hello());
-            }
+            _ => return self.protocol_error("MAIL", replies::want_hello()),
         }
         let needs_utf8 = sender.mailbox().is_some_and(Mailbox::needs_utf8);
         let refusal = if needs_utf8 && !params.utf8 {

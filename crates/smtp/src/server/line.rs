@@ -1,25 +1,45 @@
 //! Command lines out of a stream of bytes, in bounded memory.
 
+use std::fmt;
+
 use memchr::memchr;
+use zeroize::Zeroizing;
 
 /// Octets of a command line, CR LF included: RFC 5321 §4.5.3.1.4, and what the offered extensions
-/// add to MAIL: SIZE (RFC 1870 §3), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.2).
-pub(super) const LIMIT: usize = 512 + 26 + 17 + 10;
+/// add to MAIL: SIZE (RFC 1870 §3), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.2)
+/// and AUTH (RFC 4954 §3).
+pub(super) const LIMIT: usize = 512 + 26 + 17 + 10 + 500;
+
+/// Octets of a line of an AUTH exchange, its command with an initial response included (RFC 4954 §4).
+pub(super) const AUTH_LIMIT: usize = 12288;
+
+/// What may come next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A command.
+    Command,
+    /// A response of an AUTH exchange.
+    Response,
+}
 
 /// A line that is no command, whatever it says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineError {
     /// Longer than [`LIMIT`]; what is beyond was not kept.
     TooLong,
+    /// A line of an AUTH exchange longer than [`AUTH_LIMIT`].
+    AuthTooLong,
     /// Ended by LF alone: only CR LF ends a command (RFC 5321 §2.3.8).
     BareNewline,
 }
 
-/// Cuts lines. Holds memory only while a line has begun and not ended.
-#[derive(Debug, Default)]
+/// Cuts lines. Holds memory only while a line has begun and not ended, and wipes it: it may be a
+/// password.
+#[derive(Default)]
 pub(super) struct LineReader {
-    partial: Vec<u8>,
-    too_long: bool,
+    partial: Zeroizing<Vec<u8>>,
+    /// The line that has begun is too long already.
+    fault: Option<LineError>,
 }
 
 impl LineReader {
@@ -28,44 +48,74 @@ impl LineReader {
     pub(super) fn read<T>(
         &mut self,
         input: &[u8],
+        kind: Kind,
         parse: impl FnOnce(&[u8]) -> T,
     ) -> (usize, Option<Result<T, LineError>>) {
         let Some(end) = memchr(b'\n', input) else {
-            self.keep(input);
+            self.keep(input, kind);
             return (input.len(), None);
         };
         let piece = &input[..=end];
-        let line = if self.partial.is_empty() && !self.too_long {
-            cut(piece, parse)
+        let line = if self.partial.is_empty() && self.fault.is_none() {
+            cut(piece, kind, parse)
         } else {
-            self.keep(piece);
+            self.keep(piece, kind);
             let line = std::mem::take(&mut self.partial);
-            if std::mem::take(&mut self.too_long) {
-                Err(LineError::TooLong)
-            } else {
-                cut(&line, parse)
+            match self.fault.take() {
+                Some(fault) => Err(fault),
+                None => cut(&line, kind, parse),
             }
         };
         (piece.len(), Some(line))
     }
 
-    fn keep(&mut self, piece: &[u8]) {
-        if self.too_long || self.partial.len() + piece.len() > LIMIT {
-            self.too_long = true;
-            self.partial = Vec::new();
-        } else {
-            self.partial.extend_from_slice(piece);
+    fn keep(&mut self, piece: &[u8], kind: Kind) {
+        if self.fault.is_some() {
+            return;
+        }
+        let octets = self.partial.iter().chain(piece).copied();
+        match check(octets, self.partial.len() + piece.len(), kind) {
+            Ok(()) => self.partial.extend_from_slice(piece),
+            Err(fault) => {
+                self.fault = Some(fault);
+                self.partial = Zeroizing::default();
+            }
         }
     }
 }
 
-fn cut<T>(line: &[u8], parse: impl FnOnce(&[u8]) -> T) -> Result<T, LineError> {
-    if line.len() > LIMIT {
-        return Err(LineError::TooLong);
+/// Nothing of the line: it may be a password.
+impl fmt::Debug for LineReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LineReader")
+            .field("fault", &self.fault)
+            .finish_non_exhaustive()
     }
+}
+
+fn cut<T>(line: &[u8], kind: Kind, parse: impl FnOnce(&[u8]) -> T) -> Result<T, LineError> {
+    check(line.iter().copied(), line.len(), kind)?;
     line.strip_suffix(b"\r\n")
         .map(parse)
         .ok_or(LineError::BareNewline)
+}
+
+/// Whether a line that begins like this may have that length.
+fn check(octets: impl Iterator<Item = u8>, length: usize, kind: Kind) -> Result<(), LineError> {
+    const AUTH: [u8; 5] = *b"AUTH ";
+    if length <= LIMIT {
+        return Ok(());
+    }
+    let start = octets
+        .take(AUTH.len())
+        .map(|octet| octet.to_ascii_uppercase());
+    if kind == Kind::Command && !start.eq(AUTH) {
+        Err(LineError::TooLong)
+    } else if length > AUTH_LIMIT {
+        Err(LineError::AuthTooLong)
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -77,7 +127,7 @@ mod tests {
         let mut found = Vec::new();
         for mut rest in input.chunks(chunk) {
             while !rest.is_empty() {
-                let (consumed, line) = reader.read(rest, <[u8]>::to_vec);
+                let (consumed, line) = reader.read(rest, Kind::Command, <[u8]>::to_vec);
                 found.extend(line);
                 rest = &rest[consumed..];
                 assert!(reader.partial.len() <= LIMIT);
@@ -125,9 +175,9 @@ mod tests {
     #[test]
     fn an_idle_reader_holds_no_memory() {
         let mut reader = LineReader::default();
-        reader.read(b"NO", <[u8]>::to_vec);
-        reader.read(b"OP\r\n", <[u8]>::to_vec);
-        reader.read(&[b'x'; 10 * LIMIT], <[u8]>::to_vec);
+        reader.read(b"NO", Kind::Command, <[u8]>::to_vec);
+        reader.read(b"OP\r\n", Kind::Command, <[u8]>::to_vec);
+        reader.read(&[b'x'; 10 * LIMIT], Kind::Command, <[u8]>::to_vec);
         assert_eq!(reader.partial.capacity(), 0);
     }
 }

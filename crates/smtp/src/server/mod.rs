@@ -9,14 +9,18 @@
 //! | `Ready` | MAIL | MAIL accepted → `Transaction` |
 //! | `Transaction` | RCPT, DATA | DATA accepted → `Receiving`; RSET, EHLO, HELO → `Ready` |
 //! | `Receiving` | the message, up to CR LF . CR LF | its end → `Ready` |
+//! | `Authenticating` | the responses of an AUTH exchange | its end, good or bad → `Ready` |
+//! | `Handshake` | nothing: what comes is dropped | `tls_started` → `Connected`, all forgotten |
 //! | `Closed` | nothing | – |
 //!
-//! RSET, NOOP, VRFY, EXPN, HELP and QUIT are taken in every state that takes commands. STARTTLS
-//! leads from any of these back to `Connected`, everything before it forgotten; AUTH is an exchange
-//! of lines between two visits to `Ready`. Neither is offered yet, so both are answered with `502`.
+//! RSET, NOOP, VRFY, EXPN, HELP and QUIT are taken in every state that takes commands. So is
+//! STARTTLS on a channel in clear, which leads to `Handshake`; AUTH is taken in `Ready` behind EHLO,
+//! once, and never on a channel in clear.
 
+mod auth;
 mod commands;
 mod event;
+mod exchange;
 mod header;
 mod line;
 mod receiving;

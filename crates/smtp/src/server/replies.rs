@@ -5,6 +5,7 @@
 use std::fmt;
 
 use crate::reply::Reply;
+use crate::sasl::Mechanism;
 
 macro_rules! replies {
     ($($(#[$meaning:meta])* $name:ident: $code:literal $subject:literal $detail:literal $text:literal;)*) => {$(
@@ -64,6 +65,12 @@ replies! {
     bare_newline_in_command: 500 5 2 "a command ends in CR LF (#5.5.2)";
     /// A known command with arguments that cannot be read.
     syntax: 501 5 4 "syntax error (#5.5.4)";
+    /// A line of an AUTH exchange over 12288 octets (RFC 4954 §4).
+    auth_line_too_long: 500 5 6 "line of authentication too long (#5.5.6)";
+    /// A response that is not base64, or not of the mechanism's form (RFC 4954 §4).
+    bad_response: 501 5 2 "can't make sense of that response (#5.5.2)";
+    /// `*` (RFC 4954 §4).
+    authentication_cancelled: 501 7 0 "authentication cancelled (#5.7.0)";
     /// A command that is not offered.
     unimplemented: 502 5 1 "unimplemented (#5.5.1)";
     /// MAIL before EHLO or HELO.
@@ -80,6 +87,16 @@ replies! {
     authentication_required: 530 7 0 "authentication required (#5.7.0)";
     /// Wrong, unknown or empty: one and the same (RFC 4954 §6).
     authentication_failed: 535 7 8 "authentication failed (#5.7.8)";
+    /// STARTTLS under TLS.
+    tls_already: 503 5 1 "TLS is active already (#5.5.1)";
+    /// AUTH by one who has logged in (RFC 4954 §4).
+    authenticated_already: 503 5 1 "you have logged in already (#5.5.1)";
+    /// AUTH within a transaction (RFC 4954 §4).
+    auth_in_transaction: 503 5 1 "not within a transaction (#5.5.1)";
+    /// AUTH by a mechanism that is not offered (RFC 4954 §4).
+    unknown_mechanism: 504 5 4 "mechanism not implemented (#5.5.4)";
+    /// AUTH in clear (RFC 4954 §6).
+    encryption_required: 538 7 11 "sorry, i take no logins without TLS (#5.7.11)";
     /// A parameter of MAIL or RCPT that is not offered.
     unknown_parameter: 555 5 4 "parameter not implemented (#5.5.4)";
     /// SIZE or the message itself is over `limits.message_size`.
@@ -120,18 +137,37 @@ pub fn hello(hostname: &str) -> Reply {
 }
 
 /// The answer to EHLO: what is offered, a line each (RFC 5321 §4.1.1.1).
-pub fn extended_hello(hostname: &str, message_size: u64) -> Reply {
-    Reply::plain(
-        250,
-        vec![
-            hostname.to_owned().into(),
-            "PIPELINING".into(),
-            format!("SIZE {message_size}").into(),
-            "8BITMIME".into(),
-            "ENHANCEDSTATUSCODES".into(),
-            "SMTPUTF8".into(),
-        ],
-    )
+pub fn extended_hello(hostname: &str, message_size: u64, security: Option<Security>) -> Reply {
+    let mut lines = vec![
+        hostname.to_owned().into(),
+        "PIPELINING".into(),
+        format!("SIZE {message_size}").into(),
+        "8BITMIME".into(),
+        "ENHANCEDSTATUSCODES".into(),
+        "SMTPUTF8".into(),
+    ];
+    lines.extend(security.map(|offer| match offer {
+        Security::StartTls => "STARTTLS".into(),
+        Security::Auth => {
+            format!("AUTH {}", Mechanism::SERVED.map(Mechanism::name).join(" ")).into()
+        }
+    }));
+    Reply::plain(250, lines)
+}
+
+/// What a client is offered against others on its way, or to be known by: never both, for AUTH
+/// comes only behind TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Security {
+    /// STARTTLS (RFC 3207).
+    StartTls,
+    /// AUTH (RFC 4954).
+    Auth,
+}
+
+/// The next word of the server in an AUTH exchange, in base64 (RFC 4954 §4).
+pub fn challenge(text: &str) -> Reply {
+    Reply::plain(334, vec![text.to_owned().into()])
 }
 
 /// The client may send the message.

@@ -6,11 +6,11 @@ use std::time::Instant;
 use crate::address::{ForwardPath, ReversePath};
 use crate::command;
 use crate::reply::Reply;
-use crate::sasl::UserName;
-use crate::sasl::scram::{Nonce, ScramVerifier};
+use crate::sasl::{Response, UserName};
 
 use super::event::{Event, Hello, MailRequest, Refusal, Transaction};
-use super::line::LineReader;
+use super::exchange::Exchange;
+use super::line::{Kind, LineReader};
 use super::receiving::Receiving;
 use super::replies;
 use super::settings::{Channel, Settings};
@@ -23,8 +23,8 @@ const OUTPUT: usize = 16 * 1024;
 pub struct ServerSession {
     pub(super) settings: Settings,
     pub(super) state: State,
-    pub(super) channel: Channel,
-    user: Option<UserName>,
+    channel: Channel,
+    pub(super) user: Option<UserName>,
     lines: LineReader,
     output: Vec<u8>,
     errors: u32,
@@ -38,6 +38,9 @@ pub(super) enum State {
     Ready(Hello),
     Transaction(Hello, Transaction),
     Receiving(Hello, Box<Receiving>),
+    Authenticating(Hello, Box<Exchange>),
+    /// Behind STARTTLS: whatever comes now is the handshake's, not ours.
+    Handshake,
     Closed,
 }
 
@@ -80,10 +83,19 @@ impl ServerSession {
             let (taken, event) = match &self.state {
                 State::Closed => (0, Some(Event::Close)),
                 _ if self.output.len() > OUTPUT => (0, Some(Event::Flush)),
+                State::Handshake => (rest.len(), None),
                 _ if rest.is_empty() => (0, None),
                 State::Receiving(..) => self.receive(rest, message, now),
+                State::Authenticating(_, exchange) => match &**exchange {
+                    Exchange::Due(_) => self.read_response(rest, now),
+                    // A question that is left open is a no.
+                    Exchange::Asked(_) => {
+                        self.refuse(&replies::authentication_unavailable());
+                        (0, None)
+                    }
+                },
                 State::Connected | State::Ready(_) | State::Transaction(..) => {
-                    self.read_line(rest, now)
+                    self.read_command(rest, now)
                 }
             };
             consumed += taken;
@@ -112,10 +124,11 @@ impl ServerSession {
     /// EHLO or HELO, as far as it was said.
     pub fn hello(&self) -> Option<&Hello> {
         match &self.state {
-            State::Ready(hello) | State::Transaction(hello, _) | State::Receiving(hello, _) => {
-                Some(hello)
-            }
-            State::Connected | State::Closed => None,
+            State::Ready(hello)
+            | State::Transaction(hello, _)
+            | State::Receiving(hello, _)
+            | State::Authenticating(hello, _) => Some(hello),
+            State::Connected | State::Handshake | State::Closed => None,
         }
     }
 
@@ -124,7 +137,11 @@ impl ServerSession {
         match &self.state {
             State::Transaction(_, transaction) => Some(&transaction.sender),
             State::Receiving(_, receiving) => Some(&receiving.transaction().sender),
-            State::Connected | State::Ready(_) | State::Closed => None,
+            State::Connected
+            | State::Ready(_)
+            | State::Authenticating(..)
+            | State::Handshake
+            | State::Closed => None,
         }
     }
 
@@ -144,20 +161,9 @@ impl ServerSession {
         self.state = State::Connected;
         self.channel = Channel::Tls;
         self.user = None;
+        self.lines = LineReader::default();
+        self.output = Vec::new();
         self.progress(now);
-    }
-
-    /// Yes to [`Event::Authenticate`], or to a good [`Event::ScramDone`]: the client is this user
-    /// from here on.
-    pub fn accept_user(&mut self, user: UserName) {
-        self.user = Some(user);
-        self.reply(&replies::authenticated());
-    }
-
-    /// The answer to [`Event::ScramUser`]: what is kept of the user's password, and the server's
-    /// part of the nonce.
-    pub fn continue_scram(&mut self, verifier: ScramVerifier, nonce: &Nonce) {
-        drop((verifier, nonce.as_str()));
     }
 
     /// Whether a message is coming in: the one thing that a relay that goes down waits for.
@@ -205,11 +211,15 @@ impl ServerSession {
     /// rest is swallowed and the reply given at its end.
     pub fn refuse(&mut self, reply: &Reply) {
         match &mut self.state {
-            State::Closed => {}
+            // Nothing can be said in clear any more, and not yet under TLS.
+            State::Closed | State::Handshake => {}
             State::Receiving(_, receiving) if reply.code() != 421 => {
                 receiving.refuse(reply.clone());
             }
             _ => self.reply(reply),
+        }
+        if let State::Authenticating(hello, _) = &self.state {
+            self.state = State::Ready(hello.clone());
         }
         if reply.code() == 421 {
             self.state = State::Closed;
@@ -283,8 +293,22 @@ impl ServerSession {
         }
     }
 
-    fn read_line(&mut self, input: &[u8], now: Instant) -> (usize, Option<Event>) {
-        let (consumed, line) = self.lines.read(input, command::parse);
+    fn read_response(&mut self, input: &[u8], now: Instant) -> (usize, Option<Event>) {
+        let (consumed, line) = self
+            .lines
+            .read(input, Kind::Response, |line| Response::new(line));
+        let event = line.and_then(|line| {
+            self.progress(now);
+            match line {
+                Ok(response) => self.handle_response(&response),
+                Err(error) => Some(self.handle_line_error(error)),
+            }
+        });
+        (consumed, event)
+    }
+
+    fn read_command(&mut self, input: &[u8], now: Instant) -> (usize, Option<Event>) {
+        let (consumed, line) = self.lines.read(input, Kind::Command, command::parse);
         let event = line.and_then(|line| {
             self.progress(now);
             match line {

@@ -5,16 +5,23 @@
 //! | line | meaning |
 //! |---|---|
 //! | `limit NAME VALUE` | a limit of the session that is not the default, at the top |
+//! | `offer starttls`, `offer auth` | there is a certificate, there are users; at the top |
+//! | `tls` | the session begins under TLS; at the top |
 //! | `C: text` | the client sends the text and CR LF; `\r \n \t \0 \\ \xNN` are octets |
 //! | `C. text` | the same without CR LF |
 //! | `C* N text` | the same N times, each with CR LF |
+//! | `C+ N text` | the same N times without CR LF |
+//! | `H:` | the handshake is done, and the client goes on under TLS |
 //! | `T: N` | N seconds pass |
 //! | `S: text` | the server has sent the text and CR LF |
 //! | `? EVENT -> answer` | the session asks, or tells (without an answer); in order |
+//! | `? SCRAM user -> password P` | the answer is what is kept of that password |
 //! | `! reply` | from here the queue takes no more of the message, for this reason |
 //!
 //! What the client sends in one go is what stands between two answers. After it the output and the
 //! events must be those of the following `S:` and `?` lines, no more and no fewer.
+
+mod words;
 
 use std::fmt::Write as _;
 use std::fs;
@@ -22,8 +29,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use relay_smtp::body::BareNewline;
-use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings, Transaction};
-use relay_smtp::{ForwardPath, Reply, ReversePath};
+use relay_smtp::sasl::Secret;
+use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
+use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings};
+use relay_smtp::{ForwardPath, Reply};
+
+use words::{describe, reply, unescape};
 
 const RANDOM_SPLITS: u64 = 30;
 
@@ -77,7 +88,8 @@ impl Split {
 
 struct Transcript {
     name: String,
-    limits: Limits,
+    settings: Settings,
+    channel: Channel,
     steps: Vec<Step>,
 }
 
@@ -87,6 +99,7 @@ struct Step {
     line: usize,
     input: Vec<u8>,
     pause: u64,
+    handshake: bool,
     queue_fails: Option<Reply>,
     output: String,
     events: Vec<(String, String)>,
@@ -102,20 +115,25 @@ impl Transcript {
     fn parse(text: &str, name: &str) -> Self {
         let mut transcript = Self {
             name: name.to_owned(),
-            limits: Limits::default(),
+            settings: Settings {
+                hostname: "relay.test".into(),
+                limits: Limits::default(),
+                starttls: false,
+                auth: false,
+            },
+            channel: Channel::Clear,
             steps: vec![Step::default()],
         };
         for (number, line) in (1..).zip(text.lines()) {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            if let Some(limit) = line.strip_prefix("limit ") {
-                set_limit(&mut transcript.limits, limit);
+            if transcript.set(line) {
                 continue;
             }
             let last = transcript.steps.last().expect("one at least");
-            let begins_a_go = line.starts_with(['T', '!']) || last.has_answer();
-            if line.starts_with(['C', 'T', '!']) && begins_a_go {
+            let begins_a_go = line.starts_with(['T', 'H', '!']) || last.has_answer();
+            if line.starts_with(['C', 'T', 'H', '!']) && begins_a_go {
                 transcript.steps.push(Step {
                     line: number,
                     ..Step::default()
@@ -127,20 +145,26 @@ impl Transcript {
         transcript
     }
 
+    /// Whether the line is one of those at the top.
+    fn set(&mut self, line: &str) -> bool {
+        match line.split_once(' ') {
+            Some(("limit", limit)) => set_limit(&mut self.settings.limits, limit),
+            Some(("offer", "starttls")) => self.settings.starttls = true,
+            Some(("offer", "auth")) => self.settings.auth = true,
+            None if line == "tls" => self.channel = Channel::Tls,
+            _ => return false,
+        }
+        true
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "time passes only as the transcript says"
     )]
     fn run(&self, split: &mut Split) {
         let start = Instant::now();
-        let settings = Settings {
-            hostname: "relay.test".into(),
-            limits: self.limits,
-            starttls: false,
-            auth: false,
-        };
         let mut run = Run {
-            session: ServerSession::new(settings, Channel::Clear, start),
+            session: ServerSession::new(self.settings.clone(), self.channel, start),
             now: start,
             message: Vec::new(),
             passed_on: Vec::new(),
@@ -152,6 +176,9 @@ impl Transcript {
             run.now += Duration::from_secs(step.pause);
             if step.pause > 0 && run.now >= run.session.deadline() {
                 run.session.handle_timeout();
+            }
+            if step.handshake {
+                run.session.tls_started(run.now);
             }
             let mut rest = step.input.as_slice();
             let mut is_open = run.feed(&[], step, &place);
@@ -183,6 +210,12 @@ impl Step {
                 self.input
                     .extend(text.repeat(times.parse().expect("a number")));
             }
+            "C+" => {
+                let (times, text) = rest.split_once(' ').expect("C+ N text");
+                let times = times.parse().expect("a number");
+                self.input.extend(unescape(text).repeat(times));
+            }
+            "H:" => self.handshake = true,
             "T:" => self.pause = rest.parse().expect("seconds"),
             "S:" => writeln!(self.output, "{rest}\r").expect("a string"),
             "? " => {
@@ -212,6 +245,7 @@ impl Run {
             piece = &piece[taken.consumed..];
             let Some(event) = taken.event else {
                 assert!(piece.is_empty(), "{place}: all input is used up");
+                self.is_discreet(place);
                 return true;
             };
             match &event {
@@ -240,6 +274,17 @@ impl Run {
         }
     }
 
+    /// Nothing of an exchange shows in what a log might print.
+    fn is_discreet(&self, place: &str) {
+        let shown = format!("{:?}", self.session);
+        for secret in ["s3cret", "czNjcmV0", "AHRpbQ", "AUTH "] {
+            let octets = format!("{:?}", secret.as_bytes());
+            let octets = octets.trim_matches(['[', ']']);
+            let is_there = shown.contains(secret) || shown.contains(octets);
+            assert!(!is_there, "{place}: {shown}");
+        }
+    }
+
     fn answer(&mut self, event: Event, answer: &str) {
         match (event, answer) {
             (Event::Mail(request), "yes") => self.session.accept_sender(request),
@@ -253,52 +298,22 @@ impl Run {
                 self.passed_on.clear();
                 self.session.finish_message(&reply(verdict), self.now);
             }
+            (Event::Authenticate(login), "yes") => self.session.accept_user(login.user),
+            (Event::ScramDone { user, .. }, "yes") => self.session.accept_user(user),
+            (Event::ScramUser(_), answer) if answer.starts_with("password ") => {
+                let password = Secret::new(&answer["password ".len()..]).expect(answer);
+                let verifier = ScramVerifier::from_password(
+                    &password,
+                    b"salt of sixteen!".to_vec(),
+                    ScramVerifier::MIN_ITERATIONS,
+                );
+                self.session
+                    .continue_scram(verifier, &Nonce::from_random([0; Nonce::RANDOM]));
+            }
             (Event::Refused(_), "") => self.passed_on.clear(),
-            (Event::Close, "") => {}
+            (Event::StartTls | Event::Close, "") | (_, "nothing") => {}
             (_, no) => self.session.refuse(&reply(no)),
         }
-    }
-}
-
-/// An event as the transcripts write it.
-fn describe(event: &Event, message: &[u8]) -> String {
-    let flags = |eight_bit, utf8| {
-        let eight_bit = if eight_bit { " 8BITMIME" } else { "" };
-        let utf8 = if utf8 { " SMTPUTF8" } else { "" };
-        format!("{eight_bit}{utf8}")
-    };
-    match event {
-        Event::Mail(request) => {
-            let size = request
-                .size
-                .map_or(String::new(), |size| format!(" SIZE={size}"));
-            let flags = flags(request.eight_bit, request.utf8);
-            format!("MAIL {}{size}{flags}", request.sender)
-        }
-        Event::Rcpt(recipient) => format!("RCPT {recipient}"),
-        Event::Data => "DATA".into(),
-        Event::MessageEnd(transaction) => {
-            let Transaction {
-                sender, recipients, ..
-            } = transaction;
-            let to: String = recipients.iter().map(ToString::to_string).collect();
-            let flags = flags(transaction.eight_bit, transaction.utf8);
-            format!("MESSAGE {sender} {to}{flags} {}", message.escape_ascii())
-        }
-        Event::Refused(refusal) => {
-            let sender = refusal.sender.as_ref().map(ReversePath::to_string);
-            let recipient = refusal.recipient.as_ref().map(ForwardPath::to_string);
-            let code = refusal.reply.code().to_string();
-            let words = [Some(refusal.command.into()), sender, recipient, Some(code)];
-            let words: Vec<String> = words.into_iter().flatten().collect();
-            format!("REFUSED {}", words.join(" "))
-        }
-        Event::Close => "CLOSE".into(),
-        Event::StartTls => "STARTTLS".into(),
-        Event::Authenticate(login) => format!("AUTH {} {}", login.mechanism, login.user),
-        Event::ScramUser(user) => format!("SCRAM {user}"),
-        Event::ScramDone { user, verified } => format!("SCRAM {user} {verified}"),
-        Event::Content | Event::Flush => format!("{event:?}"),
     }
 }
 
@@ -317,36 +332,4 @@ fn set_limit(limits: &mut Limits, text: &str) {
         "errors" => limits.errors = number,
         _ => panic!("no such limit: {name}"),
     }
-}
-
-/// `553 5.7.1 text`
-fn reply(text: &str) -> Reply {
-    let mut words = text.splitn(3, ' ');
-    let code = words.next().and_then(|code| code.parse().ok());
-    let status = words.next().and_then(|status| status.parse().ok());
-    let line = words.next().unwrap_or_default().to_owned();
-    Reply::received(code.expect(text), status, vec![line])
-}
-
-fn unescape(text: &str) -> Vec<u8> {
-    let mut octets = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let (octet, tail) = match (first, tail) {
-            (b'\\', [b'r', tail @ ..]) => (b'\r', tail),
-            (b'\\', [b'n', tail @ ..]) => (b'\n', tail),
-            (b'\\', [b't', tail @ ..]) => (b'\t', tail),
-            (b'\\', [b'0', tail @ ..]) => (0, tail),
-            (b'\\', [b'\\', tail @ ..]) => (b'\\', tail),
-            (b'\\', [b'x', high, low, tail @ ..]) => {
-                let digits = [*high, *low];
-                let digits = std::str::from_utf8(&digits).expect("ASCII");
-                (u8::from_str_radix(digits, 16).expect(digits), tail)
-            }
-            (octet, tail) => (*octet, tail),
-        };
-        octets.push(octet);
-        rest = tail;
-    }
-    octets
 }

@@ -1,0 +1,131 @@
+//! What may stand behind the paths of MAIL and RCPT (RFC 5321 §4.1.2).
+
+use super::CommandError;
+
+/// The parameters of MAIL that are known here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MailParams {
+    /// `SIZE=n`: octets that the client means to send (RFC 1870).
+    pub size: Option<u64>,
+    /// `BODY=8BITMIME` (RFC 6152).
+    pub eight_bit: bool,
+    /// `SMTPUTF8` (RFC 6531).
+    pub utf8: bool,
+}
+
+/// The parameters of RCPT that are known here: none, for no extension that adds one is offered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RcptParams {}
+
+impl MailParams {
+    /// Reads what is behind the path.
+    pub(super) fn parse(verb: &'static str, text: &str) -> Result<Self, CommandError> {
+        let mut params = Self::default();
+        let bad = CommandError::BadParameter(verb);
+        for (name, value) in parameters(text) {
+            match name.to_ascii_uppercase().as_str() {
+                "SIZE" => params.size = Some(value.and_then(size).ok_or(bad)?),
+                "BODY" => params.eight_bit = value.and_then(eight_bit).ok_or(bad)?,
+                "SMTPUTF8" if value.is_none() => params.utf8 = true,
+                // Who wrote the message first, says a client; nobody here believes it, which is
+                // allowed (RFC 4954 §5).
+                "AUTH" if value.is_some_and(is_xtext) => {}
+                "SMTPUTF8" | "AUTH" => return Err(bad),
+                _ => return Err(CommandError::UnknownParameter(verb)),
+            }
+        }
+        Ok(params)
+    }
+}
+
+impl RcptParams {
+    /// Reads what is behind the path.
+    pub(super) fn parse(verb: &'static str, text: &str) -> Result<Self, CommandError> {
+        match parameters(text).next() {
+            None => Ok(Self::default()),
+            Some(_) => Err(CommandError::UnknownParameter(verb)),
+        }
+    }
+}
+
+fn parameters(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    text.split(' ')
+        .filter(|word| !word.is_empty())
+        .map(|word| match word.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (word, None),
+        })
+}
+
+/// RFC 1870 §4: up to 20 digits; beyond what a `u64` holds is as good as endless.
+fn size(value: &str) -> Option<u64> {
+    let is_number = (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| value.parse().unwrap_or(u64::MAX))
+}
+
+/// RFC 6152 §2
+fn eight_bit(value: &str) -> Option<bool> {
+    if value.eq_ignore_ascii_case("8BITMIME") {
+        Some(true)
+    } else if value.eq_ignore_ascii_case("7BIT") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// RFC 3461 §4: printable, with `+` before two digits in capitals for any other octet.
+fn is_xtext(value: &str) -> bool {
+    let mut parts = value.split('+');
+    let is_plain = |text: &str| {
+        text.bytes()
+            .all(|octet| octet.is_ascii_graphic() && octet != b'=')
+    };
+    let is_digit = |octet: &u8| matches!(octet, b'0'..=b'9' | b'A'..=b'F');
+    let is_escaped = |part: &str| {
+        let octets = part.as_bytes();
+        octets.len() >= 2 && octets[..2].iter().all(is_digit) && is_plain(part)
+    };
+    !value.is_empty() && parts.next().is_some_and(is_plain) && parts.all(is_escaped)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{CommandError, parse};
+
+    #[test]
+    fn parameters_that_are_not_offered_are_told_apart_from_bad_values() {
+        let unknown = Err(CommandError::UnknownParameter("MAIL"));
+        assert_eq!(parse(b"MAIL FROM:<a@b.test> X=1"), unknown);
+        let unknown = Err(CommandError::UnknownParameter("RCPT"));
+        assert_eq!(parse(b"RCPT TO:<u@d.test> NOTIFY=NEVER"), unknown);
+        for value in [
+            "SIZE=",
+            "SIZE=x",
+            "SIZE",
+            "BODY=BINARY",
+            "SMTPUTF8=1",
+            "AUTH",
+            "AUTH=",
+            "AUTH=a=b",
+            "AUTH=a+",
+            "AUTH=a+3",
+            "AUTH=a+3d",
+            "AUTH=a+3D+",
+            "AUTH=\u{e9}",
+        ] {
+            let line = format!("MAIL FROM:<a@b.test> {value}");
+            let error = Err(CommandError::BadParameter("MAIL"));
+            assert_eq!(parse(line.as_bytes()), error, "{line}");
+        }
+    }
+
+    #[test]
+    fn who_wrote_it_first_is_read_and_forgotten() {
+        let plain = parse(b"MAIL FROM:<a@b.test>");
+        for value in ["<>", "e+3Dmc2@example.com", "a", "+3D"] {
+            let line = format!("MAIL FROM:<a@b.test> AUTH={value}");
+            assert_eq!(parse(line.as_bytes()), plain, "{line}");
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! AUTH (RFC 4954): who the client is.
+
+use std::mem;
+
+use crate::reply::Reply;
+use crate::sasl::scram::{Nonce, ScramVerifier};
+use crate::sasl::{Mechanism, Response, ResponseError, UserName, base64};
+
+use super::event::{Event, Hello};
+use super::exchange::{Due, Exchange, Next, Question};
+use super::replies;
+use super::session::{ServerSession, State};
+use super::settings::Channel;
+
+/// The verb, which is all that a refusal tells of the command.
+const AUTH: &str = "AUTH";
+
+impl ServerSession {
+    /// Yes to [`Event::Authenticate`], or to a good [`Event::ScramDone`]: the client is this user
+    /// from here on. To a proof that is not good it is a no.
+    pub fn accept_user(&mut self, user: UserName) {
+        match self.take_question() {
+            Some((hello, Question::Login)) => self.log_in(hello, user),
+            Some((hello, Question::Proof(Some(proof)))) => {
+                let text = base64::encode(proof.message().as_bytes());
+                self.expect(hello, Due::ScramEnd(user), &replies::challenge(&text));
+            }
+            Some((hello, Question::Proof(None) | Question::Verifier(_))) => {
+                self.state = State::Ready(hello);
+                self.reply(&replies::authentication_failed());
+            }
+            None => {}
+        }
+    }
+
+    /// The answer to [`Event::ScramUser`]: what is kept of the user's password, and the server's
+    /// part of the nonce.
+    pub fn continue_scram(&mut self, verifier: ScramVerifier, nonce: &Nonce) {
+        match self.take_question() {
+            Some((hello, Question::Verifier(first))) => {
+                let (challenge, text) = first.challenge(verifier, nonce);
+                let text = base64::encode(text.as_bytes());
+                self.expect(
+                    hello,
+                    Due::ScramFinal(challenge),
+                    &replies::challenge(&text),
+                );
+            }
+            Some((hello, other)) => {
+                self.state = State::Authenticating(hello, Box::new(Exchange::Asked(other)));
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn handle_auth(
+        &mut self,
+        mechanism: Option<Mechanism>,
+        initial: Option<&Response>,
+    ) -> Option<Event> {
+        if let Some(reply) = self.auth_refusal() {
+            return Some(self.protocol_error(AUTH, reply));
+        }
+        let Some(due) = mechanism.and_then(Due::first_of) else {
+            return Some(self.protocol_error(AUTH, replies::unknown_mechanism()));
+        };
+        let hello = self.end_transaction()?;
+        match initial.map(Response::decode_initial) {
+            None => {
+                let prompt = replies::challenge(&due.prompt());
+                self.expect(hello, due, &prompt);
+                None
+            }
+            Some(octets) => self.go_on(hello, octets.and_then(|octets| due.answer(&octets))),
+        }
+    }
+
+    /// A line within an exchange.
+    pub(super) fn handle_response(&mut self, response: &Response) -> Option<Event> {
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Authenticating(hello, exchange) => match *exchange {
+                Exchange::Due(due) => {
+                    let octets = response.decode();
+                    self.go_on(hello, octets.and_then(|octets| due.answer(&octets)))
+                }
+                asked @ Exchange::Asked(_) => {
+                    self.state = State::Authenticating(hello, Box::new(asked));
+                    None
+                }
+            },
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+
+    /// Why AUTH is not to be heard at all (RFC 4954 §4).
+    fn auth_refusal(&self) -> Option<Reply> {
+        if !self.settings.auth {
+            return Some(replies::unimplemented());
+        }
+        if self.channel() == Channel::Clear {
+            return Some(replies::encryption_required());
+        }
+        if self.user().is_some() {
+            return Some(replies::authenticated_already());
+        }
+        match &self.state {
+            State::Ready(hello) if hello.extended => None,
+            State::Transaction(..) => Some(replies::auth_in_transaction()),
+            _ => Some(replies::want_hello()),
+        }
+    }
+
+    fn go_on(&mut self, hello: Hello, next: Result<Next, ResponseError>) -> Option<Event> {
+        match next {
+            Ok(Next::Response(due)) => {
+                let prompt = replies::challenge(&due.prompt());
+                self.expect(hello, due, &prompt);
+                None
+            }
+            Ok(Next::Ask(question, event)) => {
+                let asked = Box::new(Exchange::Asked(question));
+                self.state = State::Authenticating(hello, asked);
+                Some(event)
+            }
+            Ok(Next::Done(user)) => {
+                self.log_in(hello, user);
+                None
+            }
+            Err(error) => {
+                self.state = State::Ready(hello);
+                Some(self.protocol_error(AUTH, reply_to(error)))
+            }
+        }
+    }
+
+    fn expect(&mut self, hello: Hello, due: Due, challenge: &Reply) {
+        self.state = State::Authenticating(hello, Box::new(Exchange::Due(due)));
+        self.reply(challenge);
+    }
+
+    fn log_in(&mut self, hello: Hello, user: UserName) {
+        self.state = State::Ready(hello);
+        self.user = Some(user);
+        self.reply(&replies::authenticated());
+    }
+
+    /// The question that the driver is about to answer.
+    fn take_question(&mut self) -> Option<(Hello, Question)> {
+        match mem::replace(&mut self.state, State::Closed) {
+            State::Authenticating(hello, exchange) => match *exchange {
+                Exchange::Asked(question) => Some((hello, question)),
+                due @ Exchange::Due(_) => {
+                    self.state = State::Authenticating(hello, Box::new(due));
+                    None
+                }
+            },
+            other => {
+                self.state = other;
+                None
+            }
+        }
+    }
+}
+
+fn reply_to(error: ResponseError) -> Reply {
+    match error {
+        ResponseError::Cancelled => replies::authentication_cancelled(),
+        ResponseError::NotBase64 | ResponseError::Malformed => replies::bad_response(),
+        ResponseError::Denied => replies::authentication_failed(),
+    }
+}
