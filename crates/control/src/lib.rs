@@ -1,22 +1,34 @@
-//! What the daemon and `relayctl` say to each other: HTTP and JSON over a Unix socket.
+//! What the daemon and `relayctl` share: what they say to each other, HTTP and JSON over a Unix
+//! socket, and the file of [`users`], which `relayctl` writes and the daemon reads.
 //!
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/queue` | an array of [`Entry`], as a stream |
 //! | `GET /v1/queue/ID` | [`Detail`], or `404` with [`Problem`] |
+//! | `GET /v1/acl` | an array of [`Grant`] |
+//! | `PUT /v1/acl/ADDRESS?seconds=N` | [`Grant`] |
+//! | `DELETE /v1/acl/ADDRESS` | `{}`, or `404` with [`Problem`] |
+//! | `GET /v1/route?from=…&to=…` | [`Plan`] |
 //! | `POST /v1/reload` | [`Reload`] |
 //!
 //! Any other answer than `200` carries a [`Problem`]. Times are seconds since 1970, sizes octets.
 //! A reader must take fields and states that it does not know.
 
+mod acl;
 pub mod queue;
+mod replace;
+mod route;
 pub mod status;
+pub mod users;
 
 use serde::{Deserialize, Serialize};
 
+pub use acl::Grant;
 pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State};
-pub use status::{Destination, Listener, Messages, Status};
+pub use replace::{Owner, replace};
+pub use route::{Plan, PlannedHost};
+pub use status::{Alarm, Certificate, Destination, Listener, Messages, Status};
 
 /// Where the daemon listens for `relayctl`, unless the operator says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";
@@ -27,6 +39,10 @@ pub mod path {
     pub const STATUS: &str = "/v1/status";
     /// What is in the queue; with an id behind a slash, that message.
     pub const QUEUE: &str = "/v1/queue";
+    /// Who may relay for a while; with an address behind a slash, that one.
+    pub const ACL: &str = "/v1/acl";
+    /// Where mail from one address to another would go.
+    pub const ROUTE: &str = "/v1/route";
     /// Read the configuration again.
     pub const RELOAD: &str = "/v1/reload";
 }

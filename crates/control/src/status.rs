@@ -25,6 +25,46 @@ pub struct Status {
     pub state_dir: String,
     /// The open sockets.
     pub listeners: Vec<Listener>,
+    /// Our certificates, as they are in use.
+    #[serde(default)]
+    pub certificates: Vec<Certificate>,
+    /// What needs the operator.
+    #[serde(default)]
+    pub alarms: Vec<Alarm>,
+}
+
+/// One of our certificates.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// The file it was read from.
+    pub file: String,
+    /// The names it is for.
+    pub names: Vec<String>,
+    /// When it ends.
+    pub expires: u64,
+    /// Whole days until then; negative once it is over.
+    pub days_left: i64,
+}
+
+impl Certificate {
+    /// With fewer days than this it is time to look why it has not been renewed.
+    pub const WARNING_DAYS: i64 = 14;
+
+    /// Whether the operator should look after it.
+    pub fn needs_renewal(&self) -> bool {
+        self.days_left < Self::WARNING_DAYS
+    }
+}
+
+/// A smarthost that does not take us, and whose mail waits therefore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Alarm {
+    /// What is concerned: `smtp.example.com:587`.
+    pub about: String,
+    /// When it came up.
+    pub since: u64,
+    /// What was said.
+    pub reason: String,
 }
 
 /// How many messages are in which state; each is in one.

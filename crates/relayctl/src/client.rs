@@ -41,6 +41,14 @@ impl Client {
         whole(self.ask(Method::POST, path).await?).await
     }
 
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        whole(self.ask(Method::PUT, path).await?).await
+    }
+
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        whole(self.ask(Method::DELETE, path).await?).await
+    }
+
     /// A long answer, line by line.
     pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
         let answer = self.ask(Method::GET, path).await?;

@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use relay_control::users::{HashError, RecordError, UsersError};
+
 /// Why a command was not done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -37,7 +39,14 @@ pub(crate) enum Failure {
         /// What is wrong with it.
         reason: String,
     },
-    /// The daemon said no.
+    /// The users file cannot be read or written.
+    #[error("{source}{}", hint(source))]
+    Users {
+        /// Why.
+        #[from]
+        source: UsersError,
+    },
+    /// The daemon said no, or this program did.
     #[error("{0}")]
     Refused(String),
     /// The daemon's answer cannot be what it meant to say.
@@ -56,10 +65,37 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Refused(_) | Self::Answer(_) | Self::Output(_) => ExitCode::from(1),
+            Self::Users { .. } | Self::Refused(_) | Self::Answer(_) | Self::Output(_) => {
+                ExitCode::from(1)
+            }
             Self::NoDaemon { .. } | Self::NotAllowed { .. } | Self::Config { .. } => {
                 ExitCode::from(2)
             }
         }
+    }
+}
+
+impl From<RecordError> for Failure {
+    fn from(reason: RecordError) -> Self {
+        Self::Refused(reason.to_string())
+    }
+}
+
+impl From<HashError> for Failure {
+    fn from(reason: HashError) -> Self {
+        Self::Refused(reason.to_string())
+    }
+}
+
+/// What to do about it, where the reason does not say it.
+fn hint(reason: &UsersError) -> &'static str {
+    match reason {
+        UsersError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            "; run this as root or as the user that relayd runs as"
+        }
+        UsersError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "; make its folder first"
+        }
+        _ => "",
     }
 }

@@ -1,11 +1,16 @@
-//! The command line of the relay's operator: asks the daemon over its control socket.
+//! The command line of the relay's operator: asks the daemon over its control socket, and changes
+//! the users file without it.
 //!
 //! Exit codes: 0 done, 1 nothing matched or refused, 2 usage or no daemon.
 
+mod acl;
 mod client;
+mod config;
 mod failure;
+mod password;
+mod route;
 mod show;
-mod socket;
+mod user;
 
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -15,8 +20,12 @@ use std::time::SystemTime;
 use clap::{Args, Parser, Subcommand};
 use relay_control::{Detail, Entry, Reload, Status, path};
 
+use crate::acl::AclVerb;
 use crate::client::Client;
+use crate::config::Config;
 use crate::failure::Failure;
+use crate::route::RouteArgs;
+use crate::user::UserVerb;
 
 /// See and steer the relay.
 #[derive(Debug, Parser)]
@@ -47,6 +56,18 @@ pub(crate) struct Place {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    #[command(flatten)]
+    Ask(Question),
+    /// Who may log in; works without a daemon, which sees changes by itself
+    #[command(subcommand)]
+    User(UserVerb),
+    /// Where mail from one address to another would go; works without a daemon
+    Route(RouteArgs),
+}
+
+/// What only a daemon can answer or do.
+#[derive(Debug, Subcommand)]
+enum Question {
     /// How many messages wait, by state and by destination
     Qstat,
     /// All messages in the queue, with their recipients, as qmail-qread shows them
@@ -54,6 +75,9 @@ enum Verb {
     /// Look into the queue
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Who may relay for a while
+    #[command(subcommand)]
+    Acl(AclVerb),
     /// Have the daemon read its configuration again
     Reload,
 }
@@ -93,30 +117,39 @@ fn main() -> ExitCode {
 }
 
 async fn run(cli: &Cli) -> Result<(), Failure> {
-    let client = Client::new(socket::find(&cli.place)?);
     let mut out = BufWriter::new(io::stdout().lock());
     match &cli.verb {
-        Verb::Qstat => {
-            let status: Status = client.get(path::STATUS).await?;
-            if cli.json {
-                show::json(&mut out, &status)?;
-            } else {
-                show::qstat(&mut out, &status, now())?;
-            }
-        }
-        Verb::Qread => list(&client, cli.json, &mut out, show::qread).await?,
-        Verb::Queue(QueueVerb::List) => list(&client, cli.json, &mut out, show::entry).await?,
-        Verb::Queue(QueueVerb::Show { id }) => {
-            let detail: Detail = client.get(&message(id)?).await?;
-            if cli.json {
-                show::json(&mut out, &detail)?;
-            } else {
-                show::detail(&mut out, &detail)?;
-            }
-        }
-        Verb::Reload => reload(&client, cli.json, &mut out).await?,
+        Verb::User(verb) => user::run(verb, &Config::load(&cli.place)?, cli.json, &mut out)?,
+        Verb::Route(args) => route::run(args, &cli.place, cli.json, &mut out).await?,
+        Verb::Ask(question) => ask(question, cli, &mut out).await?,
     }
     out.flush().map_err(Failure::Output)
+}
+
+async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
+    let client = Client::new(config::socket(&cli.place)?);
+    match question {
+        Question::Qstat => {
+            let status: Status = client.get(path::STATUS).await?;
+            if cli.json {
+                show::json(out, &status)
+            } else {
+                show::qstat(out, &status, now())
+            }
+        }
+        Question::Qread => list(&client, cli.json, out, show::qread).await,
+        Question::Queue(QueueVerb::List) => list(&client, cli.json, out, show::entry).await,
+        Question::Queue(QueueVerb::Show { id }) => {
+            let detail: Detail = client.get(&message(id)?).await?;
+            if cli.json {
+                show::json(out, &detail)
+            } else {
+                show::detail(out, &detail)
+            }
+        }
+        Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
+        Question::Reload => reload(&client, cli.json, out).await,
+    }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock of this command")]

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
-const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[]}"#;
+const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[],"certificates":[],"alarms":[]}"#;
 const ENTRY: &str = r#"{"id":"06Q3ZV9WQ0K4D","sender":"s@a.test","arrived":1795230600,"size":7,"held":false,"recipients":[{"address":"u@b.test","state":"queued","attempts":0,"next_attempt":null,"last_reply":null,"host":null}]}"#;
 
 /// Answers one request; returns its first line.
@@ -95,6 +95,30 @@ fn each_verb_asks_for_its_path() {
             "POST /v1/reload ",
             r#"{"problems":[]}"#,
             "reloaded\n",
+        ),
+        (
+            &["acl", "allow", "2001:db8::1", "--for", "3h"],
+            "PUT /v1/acl/2001:db8::1?seconds=10800 ",
+            r#"{"address":"2001:db8::1","until":1795230600}"#,
+            "2001:db8::1  until 21 Nov 2026 03:10:00 GMT (",
+        ),
+        (
+            &["acl", "list"],
+            "GET /v1/acl ",
+            r#"[{"address":"192.0.2.1","until":1795230600}]"#,
+            "192.0.2.1  until 21 Nov 2026 03:10:00 GMT (",
+        ),
+        (
+            &["acl", "remove", "192.0.2.1"],
+            "DELETE /v1/acl/192.0.2.1 ",
+            "{}",
+            "",
+        ),
+        (
+            &["route", "a+b@a.test", "<>"],
+            "GET /v1/route?from=a%2Bb%40a.test&to=%3C%3E ",
+            r#"{"by":"MX of b.test","destination":"b.test","login":null,"hosts":[],"problem":null}"#,
+            "decided by   MX of b.test\ndestination  b.test\n",
         ),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
@@ -205,6 +229,18 @@ fn wrong_usage_is_exit_2() {
         &[],
         &["queue"],
         &["queue", "show"],
+        &["acl", "allow", "everyone", "--for", "3h"],
+        &["acl", "allow", "192.0.2.1"],
+        &["acl", "allow", "192.0.2.1", "--for", "ever"],
+        &["user", "add", "", "--password-stdin"],
+        &[
+            "user",
+            "add",
+            "app",
+            "--password-stdin",
+            "--sender",
+            "example.org",
+        ],
         &["--config", "/nowhere", "qstat"],
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_relayctl"));

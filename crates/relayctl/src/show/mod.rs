@@ -1,6 +1,8 @@
 //! Answers as a person reads them.
 
+mod acl;
 mod queue;
+mod route;
 mod status;
 
 use std::io::Write;
@@ -10,7 +12,9 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
+pub(crate) use acl::grants;
 pub(crate) use queue::{detail, entry, qread};
+pub(crate) use route::plan;
 pub(crate) use status::qstat;
 
 /// The answer as it came, on one line.
@@ -48,7 +52,7 @@ fn until(seconds: u64, now: SystemTime) -> String {
 }
 
 /// Text from elsewhere, such that it cannot steer a terminal.
-fn safe(text: &str) -> String {
+pub(crate) fn safe(text: &str) -> String {
     let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {

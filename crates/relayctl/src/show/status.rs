@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use relay_control::{Destination, Status};
 
-use super::{safe, until};
+use super::{date, safe, until};
 use crate::failure::Failure;
 
 /// qmail-qstat's two lines, then the counts by state and by destination.
@@ -28,6 +28,7 @@ fn write_status(out: &mut impl Write, status: &Status, now: SystemTime) -> std::
             safe(&status.state_dir)
         )?;
     }
+    write_warnings(out, status)?;
     let counts = status.states;
     writeln!(out)?;
     writeln!(out, "{:<12}{:>10}", "state", "messages")?;
@@ -35,6 +36,25 @@ fn write_status(out: &mut impl Write, status: &Status, now: SystemTime) -> std::
     writeln!(out, "{:<12}{:>10}", "deferred", counts.deferred)?;
     writeln!(out, "{:<12}{:>10}", "in-flight", counts.in_flight)?;
     write_destinations(out, &status.destinations, now)
+}
+
+/// What needs the operator, a line for each.
+fn write_warnings(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
+    for alarm in &status.alarms {
+        let (about, reason) = (safe(&alarm.about), safe(&alarm.reason));
+        writeln!(out, "alarm: {about} since {}: {reason}", date(alarm.since))?;
+    }
+    for certificate in status.certificates.iter().filter(|c| c.needs_renewal()) {
+        let (file, end) = (safe(&certificate.file), date(certificate.expires));
+        match certificate.days_left {
+            ..0 => writeln!(out, "warning: the certificate in {file} has expired: {end}")?,
+            days => writeln!(
+                out,
+                "warning: the certificate in {file} expires in {days} days: {end}"
+            )?,
+        }
+    }
+    Ok(())
 }
 
 fn write_destinations(
@@ -73,7 +93,7 @@ fn write_destinations(
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use relay_control::Messages;
+    use relay_control::{Alarm, Certificate, Messages};
 
     use super::*;
 
@@ -89,6 +109,8 @@ mod tests {
             uptime: 5,
             state_dir: "/var/lib/relayd".to_owned(),
             listeners: Vec::new(),
+            certificates: Vec::new(),
+            alarms: Vec::new(),
         }
     }
 
@@ -145,5 +167,38 @@ a                 348          1      2
 slow.test         348          1      2  in 6m 40s         450 4.2.0 later
 ";
         assert_eq!(shown(&status), expected);
+    }
+
+    #[test]
+    fn alarms_and_certificates_that_end_soon_are_lines_of_their_own() {
+        let certificate = |file: &str, days_left| Certificate {
+            file: file.to_owned(),
+            names: vec!["relay.test".to_owned()],
+            expires: 1_795_230_600,
+            days_left,
+        };
+        let status = Status {
+            certificates: vec![
+                certificate("/good.pem", 14),
+                certificate("/soon.pem", 13),
+                certificate("/over.pem", -1),
+            ],
+            alarms: vec![Alarm {
+                about: "apikey@smart.test:587".to_owned(),
+                since: 1_795_230_600,
+                reason: "535 5.7.8 bad\r\n".to_owned(),
+            }],
+            ..status()
+        };
+        let expected = "\
+messages in queue: 360
+messages in queue but not yet preprocessed: 0
+alarm: apikey@smart.test:587 since 21 Nov 2026 03:10:00 GMT: 535 5.7.8 bad\\r\\n
+warning: the certificate in /soon.pem expires in 13 days: 21 Nov 2026 03:10:00 GMT
+warning: the certificate in /over.pem has expired: 21 Nov 2026 03:10:00 GMT
+";
+        let shown = shown(&status);
+        assert!(shown.starts_with(expected), "{shown}");
+        assert!(!shown.contains("good.pem"));
     }
 }

@@ -1,0 +1,194 @@
+//! The users file: who may log in, and as which senders.
+//!
+//! One user on a line, fields parted by a tab: the name; the password's argon2id hash as a PHC
+//! string, for PLAIN and LOGIN; the verifier for SCRAM-SHA-256 as RFC 5803 writes it; then the
+//! senders that the user is bound to, each a field, none for any sender. `#` begins a comment.
+//!
+//! `relayctl user` writes it, with or without a daemon; the daemon only reads it.
+
+mod password;
+mod record;
+mod senders;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+pub use relay_smtp::sasl::{Secret, SecretError, UserName};
+
+pub use self::password::HashError;
+pub use self::record::{RecordError, User};
+pub use self::senders::{Senders, SendersError};
+use crate::replace::{Owner, folder, replace, target};
+
+/// Where the file is, unless the operator says otherwise.
+pub const DEFAULT_FILE: &str = "/etc/relayd/users";
+
+/// Octets of a file that is read: over a hundred thousand users.
+const LONGEST_FILE: u64 = 64 << 20;
+
+const HEADER: &str = "\
+# Written by relayctl user; other comments are not kept. A line is: name, argon2id hash,
+# SCRAM verifier, and the senders that the user is bound to, with a tab between them.
+";
+
+/// Why the file cannot be used. Nothing of its content is in any of these.
+#[derive(Debug, thiserror::Error)]
+pub enum UsersError {
+    /// It cannot be read or written.
+    #[error("{}: {doing}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A line is no user.
+    #[error("{}:{line}: {reason}", file.display())]
+    Line {
+        /// The file.
+        file: PathBuf,
+        /// From 1.
+        line: usize,
+        /// What is wrong with it.
+        reason: RecordError,
+    },
+}
+
+/// All users of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Users(BTreeMap<UserName, User>);
+
+impl Users {
+    /// Reads a file; one that is not there has no users.
+    pub fn load(file: &Path) -> Result<Self, UsersError> {
+        let error = |source| UsersError::Io {
+            file: file.to_owned(),
+            doing: "reading it",
+            source,
+        };
+        match fs::metadata(file) {
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound => return Ok(Self::default()),
+            Err(reason) => return Err(error(reason)),
+            Ok(found) if found.len() > LONGEST_FILE => {
+                return Err(error(io::ErrorKind::FileTooLarge.into()));
+            }
+            Ok(_) => {}
+        }
+        let text = fs::read_to_string(file).map_err(error)?;
+        Self::parse(file, &text)
+    }
+
+    /// Reads the text of a file; `file` is its name in errors.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, UsersError> {
+        let mut users = Self::default();
+        for (index, line) in text.lines().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                continue;
+            }
+            users.take_line(line).map_err(|reason| UsersError::Line {
+                file: file.to_owned(),
+                line: index + 1,
+                reason,
+            })?;
+        }
+        Ok(users)
+    }
+
+    fn take_line(&mut self, line: &str) -> Result<(), RecordError> {
+        let (name, user) = record::parse(line)?;
+        match self.0.insert(name, user) {
+            None => Ok(()),
+            Some(_) => Err(RecordError::Twice),
+        }
+    }
+
+    /// The text of the file, by name.
+    pub fn to_text(&self) -> String {
+        let mut text = HEADER.to_owned();
+        for (name, user) in &self.0 {
+            // Writing to memory does not fail.
+            let _ = writeln!(text, "{name}\t{user}");
+        }
+        text
+    }
+
+    /// The user of this name; case matters.
+    pub fn find(&self, name: &UserName) -> Option<&User> {
+        self.0.get(name)
+    }
+
+    /// Adds a user, or puts one in the place of who had the name.
+    pub fn set(&mut self, name: UserName, user: User) -> Result<(), RecordError> {
+        record::check_name(&name)?;
+        self.0.insert(name, user);
+        Ok(())
+    }
+
+    /// Takes a user out.
+    pub fn remove(&mut self, name: &UserName) -> Option<User> {
+        self.0.remove(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&UserName, &User)> {
+        self.0.iter()
+    }
+
+    /// Whether nobody may log in.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The file, held against every other writer until it is saved or dropped.
+#[derive(Debug)]
+pub struct Editing {
+    /// What will be saved.
+    pub users: Users,
+    file: PathBuf,
+    /// The folder, for the file itself is another one after each change.
+    _lock: File,
+}
+
+impl Editing {
+    /// Waits for other writers, then reads the file.
+    pub fn open(file: &Path) -> Result<Self, UsersError> {
+        let error = |source| UsersError::Io {
+            file: file.to_owned(),
+            doing: "locking its folder",
+            source,
+        };
+        let file = target(file).map_err(error)?;
+        let lock = File::open(folder(&file)).map_err(error)?;
+        lock.lock().map_err(error)?;
+        Ok(Self {
+            users: Users::load(&file)?,
+            file,
+            _lock: lock,
+        })
+    }
+
+    /// Puts the file in place, mode 0600, such that it survives a power cut. It stays whose it was;
+    /// a new one becomes `owner`'s.
+    pub fn save(self, owner: Option<Owner>) -> Result<(), UsersError> {
+        let found = fs::metadata(&self.file).ok().map(|found| Owner {
+            user: found.uid(),
+            group: found.gid(),
+        });
+        let text = self.users.to_text();
+        replace(&self.file, text.as_bytes(), found.or(owner)).map_err(|source| UsersError::Io {
+            file: self.file.clone(),
+            doing: "writing it",
+            source,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,119 @@
+//! One line of the file.
+
+use std::fmt;
+
+use relay_smtp::sasl::scram::ScramVerifier;
+use relay_smtp::sasl::{UserName, UserNameError, base64};
+
+use super::senders::{Senders, SendersError};
+
+/// What is kept of one user.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// The argon2id hash of the password, as a PHC string.
+    pub password: String,
+    /// For SCRAM-SHA-256.
+    pub scram: ScramVerifier,
+    /// Who the user may be in MAIL FROM; anyone, if there are none.
+    pub senders: Vec<Senders>,
+}
+
+/// Why a line is no user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// The name.
+    #[error(transparent)]
+    Name(#[from] UserNameError),
+    /// A line that begins so is a comment.
+    #[error("a user's name does not begin with \"#\"")]
+    Comment,
+    /// The second field.
+    #[error("the second field is no argon2id hash; set the password with relayctl user passwd")]
+    Password,
+    /// The third field.
+    #[error(
+        "the third field is no SCRAM-SHA-256 verifier; set the password with relayctl user passwd"
+    )]
+    Scram,
+    /// A field behind the third.
+    #[error(transparent)]
+    Senders(#[from] SendersError),
+    /// Two lines have one name.
+    #[error("a second user of the same name")]
+    Twice,
+}
+
+/// How a PHC string of argon2id begins; whoever verifies passwords reads the rest.
+const ARGON2ID: &str = "$argon2id$";
+/// RFC 5803 §2: the scheme, then `iterations:salt$stored:server`.
+const SCRAM: &str = "SCRAM-SHA-256$";
+
+pub(super) fn parse(line: &str) -> Result<(UserName, User), RecordError> {
+    let mut fields = line.split('\t');
+    let name: UserName = fields.next().unwrap_or_default().parse()?;
+    check_name(&name)?;
+    let password = fields.next().unwrap_or_default();
+    let is_visible = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
+    if !password.starts_with(ARGON2ID) || !is_visible(password) {
+        return Err(RecordError::Password);
+    }
+    let scram = fields.next().and_then(verifier);
+    Ok((
+        name,
+        User {
+            password: password.to_owned(),
+            scram: scram.ok_or(RecordError::Scram)?,
+            senders: fields.map(str::parse).collect::<Result<_, _>>()?,
+        },
+    ))
+}
+
+pub(super) fn check_name(name: &UserName) -> Result<(), RecordError> {
+    if name.as_str().starts_with('#') {
+        Err(RecordError::Comment)
+    } else {
+        Ok(())
+    }
+}
+
+fn verifier(text: &str) -> Option<ScramVerifier> {
+    let (parameters, keys) = text.strip_prefix(SCRAM)?.split_once('$')?;
+    let (iterations, salt) = parameters.split_once(':')?;
+    let (stored, server) = keys.split_once(':')?;
+    let octets = |text: &str| base64::decode(text.as_bytes()).ok();
+    let key = |text: &str| octets(text)?.as_slice().try_into().ok();
+    let salt = octets(salt).filter(|salt| !salt.is_empty())?;
+    Some(ScramVerifier {
+        iterations: iterations.parse().ok()?,
+        salt: salt.to_vec(),
+        stored_key: key(stored)?,
+        server_key: key(server)?,
+    })
+}
+
+/// What stands behind the name.
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scram = &self.scram;
+        let text = |octets: &[u8]| base64::encode(octets);
+        write!(
+            f,
+            "{}\t{SCRAM}{}:{}${}:{}",
+            self.password,
+            scram.iterations,
+            *text(&scram.salt),
+            *text(&scram.stored_key),
+            *text(&scram.server_key),
+        )?;
+        self.senders.iter().try_for_each(|s| write!(f, "\t{s}"))
+    }
+}
+
+/// Nothing that would help to guess a password.
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("senders", &self.senders)
+            .finish_non_exhaustive()
+    }
+}

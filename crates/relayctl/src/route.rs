@@ -1,0 +1,89 @@
+//! Where mail would go, from the daemon, or without one from the program of the daemon.
+
+use std::env;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::Args;
+use relay_control::{Plan, path};
+
+use crate::client::Client;
+use crate::config;
+use crate::failure::Failure;
+use crate::{Place, show};
+
+#[derive(Debug, Args)]
+pub(crate) struct RouteArgs {
+    /// The envelope sender; "<>" for the null sender
+    from: String,
+
+    /// The recipient
+    to: String,
+}
+
+pub(crate) async fn run(
+    args: &RouteArgs,
+    place: &Place,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let client = Client::new(config::socket(place)?);
+    let query = format!("from={}&to={}", escaped(&args.from), escaped(&args.to));
+    let plan = match client.get(&format!("{}?{query}", path::ROUTE)).await {
+        // Whoever names a socket asks about that daemon.
+        Err(Failure::NoDaemon { .. }) if place.socket.is_none() => without_daemon(args, place)?,
+        answer => answer?,
+    };
+    if json {
+        show::json(out, &plan)
+    } else {
+        show::plan(out, &plan)
+    }
+}
+
+/// `relayd --config FILE route FROM TO --json`, which decides as the daemon would.
+fn without_daemon(args: &RouteArgs, place: &Place) -> Result<Plan, Failure> {
+    let program = relayd();
+    let ended = Command::new(&program)
+        .arg("--config")
+        .arg(config::file(place))
+        .args(["route", "--json", "--", &args.from, &args.to])
+        .output()
+        .map_err(|reason| Failure::Refused(format!("{}: {reason}", program.display())))?;
+    if ended.status.success() {
+        return serde_json::from_slice(&ended.stdout).map_err(Failure::answer);
+    }
+    let said = String::from_utf8_lossy(&ended.stderr);
+    let said = said.trim().trim_start_matches("relayd: ");
+    Err(Failure::Refused(show::safe(said)))
+}
+
+/// The one that was installed with this program, or the one in the path.
+fn relayd() -> PathBuf {
+    let beside = |this: io::Result<PathBuf>| Some(this.ok()?.parent()?.join("relayd"));
+    let found = beside(env::current_exe()).filter(|program| program.exists());
+    found.unwrap_or_else(|| "relayd".into())
+}
+
+/// RFC 3986 §2.1: everything but the unreserved characters.
+fn escaped(text: &str) -> String {
+    let octet = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+            char::from(byte).to_string()
+        }
+        other => format!("%{other:02X}"),
+    };
+    text.bytes().map(octet).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_can_leave_its_place_in_the_query() {
+        assert_eq!(escaped("a.b-c_d~1@x"), "a.b-c_d~1%40x");
+        assert_eq!(escaped("a&to=b c+d#\u{e9}"), "a%26to%3Db%20c%2Bd%23%C3%A9");
+    }
+}

@@ -1,0 +1,89 @@
+//! `route`.
+
+use std::io::{self, Write};
+
+use relay_control::{Plan, PlannedHost};
+
+use super::safe;
+use crate::failure::Failure;
+
+/// What decides, then the hosts in the order they would be tried.
+pub(crate) fn plan(out: &mut impl Write, plan: &Plan) -> Result<(), Failure> {
+    write_plan(out, plan).map_err(Failure::Output)
+}
+
+fn write_plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
+    writeln!(out, "decided by   {}", safe(&plan.by))?;
+    writeln!(out, "destination  {}", safe(&plan.destination))?;
+    if let Some(login) = &plan.login {
+        writeln!(out, "login        {}", safe(login))?;
+    }
+    plan.hosts.iter().try_for_each(|h| host(out, h))?;
+    if let Some(problem) = &plan.problem {
+        writeln!(out, "problem      {}", safe(problem))?;
+    }
+    Ok(())
+}
+
+fn host(out: &mut impl Write, host: &PlannedHost) -> io::Result<()> {
+    let (name, tls) = (safe(&host.name), safe(&host.tls));
+    write!(out, "host         {name}:{}", host.port)?;
+    if let Some(preference) = host.preference {
+        write!(out, "  preference {preference}")?;
+    }
+    writeln!(out, "  tls {tls}")?;
+    for address in &host.addresses {
+        writeln!(out, "             {}", safe(address))?;
+    }
+    match &host.problem {
+        Some(problem) => writeln!(out, "             passed over: {}", safe(problem)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decision_comes_before_the_hosts() {
+        let host =
+            |name: &str, preference, addresses: &[&str], problem: Option<&str>| PlannedHost {
+                name: name.to_owned(),
+                port: 25,
+                preference,
+                tls: "opportunistic".to_owned(),
+                addresses: addresses.iter().map(|&a| a.to_owned()).collect(),
+                problem: problem.map(str::to_owned),
+            };
+        let shown = Plan {
+            by: "MX of dest.test".to_owned(),
+            destination: "dest.test".to_owned(),
+            login: Some("apikey, by a password".to_owned()),
+            hosts: vec![
+                host(
+                    "mx1.dest.test",
+                    Some(10),
+                    &["192.0.2.1:25", "[2001:db8::1]:25"],
+                    None,
+                ),
+                host("192.0.2.2", None, &[], Some("no such host")),
+            ],
+            problem: Some("a\u{1b}b".to_owned()),
+        };
+        let mut out = Vec::new();
+        plan(&mut out, &shown).expect("memory");
+        let expected = "\
+decided by   MX of dest.test
+destination  dest.test
+login        apikey, by a password
+host         mx1.dest.test:25  preference 10  tls opportunistic
+             192.0.2.1:25
+             [2001:db8::1]:25
+host         192.0.2.2:25  tls opportunistic
+             passed over: no such host
+problem      a\\u{1b}b
+";
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
+}

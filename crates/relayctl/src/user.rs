@@ -1,0 +1,161 @@
+//! The users file, which is changed in place: the daemon need not be up, and sees it by itself.
+
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use clap::{Args, Subcommand};
+use relay_control::Owner;
+use relay_control::users::{Editing, Secret, Senders, User, UserName, Users};
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::password;
+use crate::show;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum UserVerb {
+    /// Add a user
+    Add {
+        #[command(flatten)]
+        login: Login,
+
+        /// A sender that the user is bound to, "app@example.org" or "*@example.org"; may be given
+        /// several times [default: any sender]
+        #[arg(long = "sender", value_name = "PATTERN")]
+        senders: Vec<Senders>,
+    },
+    /// Give a user another password
+    Passwd {
+        #[command(flatten)]
+        login: Login,
+    },
+    /// Take a user out
+    Remove {
+        /// The user's name
+        name: UserName,
+    },
+    /// All users, with the senders that they are bound to
+    List,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    /// The user's name; case matters
+    name: UserName,
+
+    /// Take the password from standard input, a line, instead of asking for it
+    #[arg(long)]
+    password_stdin: bool,
+}
+
+/// Does it; what to tell the operator goes to `out`.
+pub(crate) fn run(
+    verb: &UserVerb,
+    config: &Config,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let file = config.users();
+    match verb {
+        UserVerb::Add { login, senders } => add(login, senders, &file, &config.state_dir()),
+        UserVerb::Passwd { login } => passwd(login, &file),
+        UserVerb::Remove { name } => remove(name, &file),
+        UserVerb::List => list(&Users::load(&file)?, json, out),
+    }
+}
+
+fn add(login: &Login, senders: &[Senders], file: &Path, state_dir: &Path) -> Result<(), Failure> {
+    let name = &login.name;
+    let exists = || {
+        Failure::Refused(format!(
+            "there is a user {name:?} already: use passwd to change the password, \
+             or remove the user first",
+            name = name.as_str()
+        ))
+    };
+    // Nobody need think of a password for nothing.
+    if Users::load(file)?.find(name).is_some() {
+        return Err(exists());
+    }
+    let user = User::with_password(&read(login)?, senders.to_vec())?;
+    let mut editing = Editing::open(file)?;
+    if editing.users.find(name).is_some() {
+        return Err(exists());
+    }
+    editing.users.set(name.clone(), user)?;
+    Ok(editing.save(owner_of(state_dir))?)
+}
+
+fn passwd(login: &Login, file: &Path) -> Result<(), Failure> {
+    if Users::load(file)?.find(&login.name).is_none() {
+        return Err(unknown(&login.name, file));
+    }
+    let fresh = User::with_password(&read(login)?, Vec::new())?;
+    let mut editing = Editing::open(file)?;
+    let Some(user) = editing.users.find(&login.name) else {
+        return Err(unknown(&login.name, file));
+    };
+    let senders = user.senders.clone();
+    editing
+        .users
+        .set(login.name.clone(), User { senders, ..fresh })?;
+    Ok(editing.save(None)?)
+}
+
+fn remove(name: &UserName, file: &Path) -> Result<(), Failure> {
+    let mut editing = Editing::open(file)?;
+    match editing.users.remove(name) {
+        Some(_) => Ok(editing.save(None)?),
+        None => Err(unknown(name, file)),
+    }
+}
+
+fn unknown(name: &UserName, file: &Path) -> Failure {
+    let name = name.as_str();
+    Failure::Refused(format!("no user {name:?} in {}", file.display()))
+}
+
+fn read(login: &Login) -> Result<Secret, Failure> {
+    if login.password_stdin {
+        password::from_line(&mut io::stdin().lock())
+    } else {
+        password::ask(login.name.as_str())
+    }
+}
+
+/// The user of the daemon, who has to read the file: whose the state directory is.
+fn owner_of(state_dir: &Path) -> Option<Owner> {
+    let found = fs::metadata(state_dir).ok()?;
+    Some(Owner {
+        user: found.uid(),
+        group: found.gid(),
+    })
+}
+
+/// A user of the list.
+#[derive(Debug, Serialize)]
+struct Listed<'a> {
+    name: &'a str,
+    senders: Vec<&'a str>,
+}
+
+fn list(users: &Users, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let listed = users.iter().map(|(name, user)| Listed {
+        name: name.as_str(),
+        senders: user.senders.iter().map(Senders::as_str).collect(),
+    });
+    if json {
+        return show::json(out, &listed.collect::<Vec<_>>());
+    }
+    for user in listed {
+        let senders = match user.senders.as_slice() {
+            [] => "any sender".to_owned(),
+            senders => senders.join(" "),
+        };
+        writeln!(out, "{}  {senders}", user.name).map_err(Failure::Output)?;
+    }
+    Ok(())
+}
