@@ -1,5 +1,6 @@
 //! A receiving server that does as it is told, and remembers what it was sent.
 
+mod auth;
 mod session;
 
 use std::collections::HashMap;
@@ -10,9 +11,11 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
+use tokio_rustls::rustls::ServerConfig;
 
+use self::auth::User;
 use self::session::Session;
-use crate::DEADLINE;
+use crate::{Certificate, DEADLINE};
 
 /// What the server does at a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,12 +51,19 @@ pub struct Received {
     pub raw: Vec<u8>,
     /// Which connection it came over, counted from 1.
     pub connection: usize,
+    /// Whether it came over TLS.
+    pub tls: bool,
+    /// The name that the client asked for in its handshake (SNI).
+    pub server_name: Option<String>,
+    /// The mechanism by which the client had logged in.
+    pub mechanism: Option<String>,
 }
 
 /// The server; it stops, and hangs up on everyone, when dropped.
 ///
-/// Stages: `connect`, `ehlo`, `helo`, `mail`, `rcpt`, `rcpt user@dest.test`, `data`, `dot`, `rset`,
-/// `quit`. A stage that was told nothing answers as a good server does.
+/// Stages: `connect`, `ehlo`, `helo`, `starttls`, `handshake`, `auth`, `mail`, `rcpt`,
+/// `rcpt user@dest.test`, `data`, `dot`, `rset`, `quit`. A stage that was told nothing answers as a
+/// good server does.
 #[derive(Debug)]
 pub struct FakeMx {
     address: SocketAddr,
@@ -72,10 +82,20 @@ struct World {
     replies: HashMap<String, Vec<Step>>,
     delays: HashMap<String, Duration>,
     extensions: Vec<String>,
+    tls: Option<TlsMode>,
+    user: Option<User>,
     messages: Vec<Received>,
     commands: Vec<String>,
     connections: usize,
     open: usize,
+}
+
+/// How the server does TLS.
+#[derive(Debug, Clone)]
+struct TlsMode {
+    config: Arc<ServerConfig>,
+    /// From the first octet, without STARTTLS.
+    is_implicit: bool,
 }
 
 impl FakeMx {
@@ -110,6 +130,8 @@ impl FakeMx {
             extensions: ["PIPELINING", "8BITMIME", "SIZE 50000000"]
                 .map(String::from)
                 .into(),
+            tls: None,
+            user: None,
             messages: Vec::new(),
             commands: Vec::new(),
             connections: 0,
@@ -157,6 +179,32 @@ impl FakeMx {
     /// What EHLO offers from now on.
     pub fn offer(&self, extensions: &[&str]) {
         self.world().extensions = extensions.iter().map(ToString::to_string).collect();
+    }
+
+    /// From now on it offers STARTTLS, with this certificate.
+    pub fn offer_tls(&self, certificate: &Certificate) {
+        self.set_tls(certificate, false);
+    }
+
+    /// From now on connections begin with a handshake.
+    pub fn begin_with_tls(&self, certificate: &Certificate) {
+        self.set_tls(certificate, true);
+    }
+
+    fn set_tls(&self, certificate: &Certificate, is_implicit: bool) {
+        self.world().tls = Some(TlsMode {
+            config: certificate.server_config(),
+            is_implicit,
+        });
+    }
+
+    /// Who may log in from now on, by password or token; before, anybody may. What EHLO says of
+    /// AUTH is set by [`FakeMx::offer`].
+    pub fn login(&self, name: &str, secret: &str) {
+        self.world().user = Some(User {
+            name: name.to_owned(),
+            secret: secret.to_owned(),
+        });
     }
 
     /// The messages taken so far.
@@ -244,6 +292,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             world.connections
         });
         let shared = Arc::clone(&shared);
+        // A peer that is gone already shows when it is read.
+        let _ = stream.set_nodelay(true);
         sessions.spawn(async move {
             let mut session = Session::new(stream, number, Arc::clone(&shared));
             // A session ends with an error when the peer, or the script, hangs up.

@@ -3,9 +3,11 @@
 //! For tests only: everything here panics, with a reason, when a test's own set-up is wrong or a
 //! deadline passes.
 
+pub mod certificate;
 pub mod fake_dns;
 pub mod fake_mx;
 
+pub use certificate::Certificate;
 pub use fake_dns::{FakeDns, Trouble};
 pub use fake_mx::{FakeMx, Received, Step};
 

@@ -3,16 +3,26 @@
 use std::io::{Error, ErrorKind, Result};
 use std::sync::Arc;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, empty};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 
-use super::{Received, Shared, Step};
+use super::{Received, Shared, Step, TlsMode};
+
+/// A stream in clear or under TLS.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
 pub(super) struct Session {
-    stream: TcpStream,
+    stream: Box<dyn Duplex>,
     number: usize,
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     input: Vec<u8>,
+    /// The name that the client asked for in its handshake, if there was one.
+    tls: Option<Option<String>>,
+    /// The mechanism that the client has logged in by.
+    pub(super) user: Option<String>,
     mail: Option<String>,
     recipients: Vec<String>,
 }
@@ -20,21 +30,24 @@ pub(super) struct Session {
 impl Session {
     pub(super) fn new(stream: TcpStream, number: usize, shared: Arc<Shared>) -> Self {
         Self {
-            stream,
+            stream: Box::new(stream),
             number,
             shared,
             input: Vec::new(),
+            tls: None,
+            user: None,
             mail: None,
             recipients: Vec::new(),
         }
     }
 
     pub(super) async fn run(&mut self) -> Result<()> {
-        self.stream.set_nodelay(true)?;
+        if self.tls_mode().is_some_and(|mode| mode.is_implicit) {
+            self.handshake().await?;
+        }
         self.reply("connect", "220 mx.test ESMTP").await?;
         loop {
-            let line = self.line().await?;
-            self.shared.change(|w| w.commands.push(line.clone()));
+            let line = self.command().await?;
             let verb = line.split(' ').next().unwrap_or_default();
             match verb.to_ascii_uppercase().as_str() {
                 "EHLO" => self.ehlo().await?,
@@ -42,6 +55,8 @@ impl Session {
                 "MAIL" => self.mail(&line).await?,
                 "RCPT" => self.rcpt(&line).await?,
                 "DATA" => self.data().await?,
+                "STARTTLS" => self.starttls().await?,
+                "AUTH" => self.auth(&line).await?,
                 "RSET" => {
                     self.mail = None;
                     self.reply("rset", "250 2.0.0 ok").await?;
@@ -59,12 +74,47 @@ impl Session {
     async fn ehlo(&mut self) -> Result<()> {
         let mut lines = self.shared.world().extensions.clone();
         lines.insert(0, "mx.test".to_owned());
+        if self.tls.is_none() && self.tls_mode().is_some() {
+            lines.push("STARTTLS".to_owned());
+        }
         let last = lines.len() - 1;
         let lines = lines.iter().enumerate();
         let reply: Vec<String> = lines
             .map(|(i, line)| format!("250{}{line}", if i == last { ' ' } else { '-' }))
             .collect();
         self.reply("ehlo", &reply.join("\n")).await.map(drop)
+    }
+
+    async fn starttls(&mut self) -> Result<()> {
+        let default = match self.tls_mode() {
+            Some(_) if self.tls.is_none() => "220 2.0.0 go ahead",
+            _ => "502 5.5.1 no",
+        };
+        if self.reply("starttls", default).await? == b'2' {
+            self.handshake().await?;
+        }
+        Ok(())
+    }
+
+    /// The stage `handshake`: shakes hands unless it was told something else.
+    async fn handshake(&mut self) -> Result<()> {
+        let is_told = self.shared.world().replies.contains_key("handshake");
+        if is_told {
+            self.reply("handshake", "").await?;
+        }
+        let mode = self.tls_mode().ok_or(ErrorKind::Unsupported)?;
+        let clear = std::mem::replace(&mut self.stream, Box::new(empty()));
+        let secure = TlsAcceptor::from(mode.config).accept(clear).await?;
+        let name = secure.get_ref().1.server_name().map(ToOwned::to_owned);
+        self.stream = Box::new(secure);
+        self.tls = Some(name);
+        self.input.clear();
+        self.mail = None;
+        Ok(())
+    }
+
+    fn tls_mode(&self) -> Option<TlsMode> {
+        self.shared.world().tls.clone()
     }
 
     async fn mail(&mut self, line: &str) -> Result<()> {
@@ -113,6 +163,9 @@ impl Session {
             data: without_stuffing(&raw),
             raw,
             connection: self.number,
+            tls: self.tls.is_some(),
+            server_name: self.tls.clone().flatten(),
+            mechanism: self.user.clone(),
         };
         let taken = self.peek("dot", "250 2.0.0 taken") == b'2';
         if taken {
@@ -141,6 +194,13 @@ impl Session {
         }
     }
 
+    /// The next line, which is remembered.
+    pub(super) async fn command(&mut self) -> Result<String> {
+        let line = self.line().await?;
+        self.shared.change(|w| w.commands.push(line.clone()));
+        Ok(line)
+    }
+
     async fn line(&mut self) -> Result<String> {
         loop {
             if let Some(end) = self.input.iter().position(|&b| b == b'\n') {
@@ -167,7 +227,7 @@ impl Session {
     }
 
     /// Does what `stage` was told, and returns the first octet of the reply.
-    async fn reply(&mut self, stage: &str, default: &str) -> Result<u8> {
+    pub(super) async fn reply(&mut self, stage: &str, default: &str) -> Result<u8> {
         let (step, delay) = {
             let mut world = self.shared.world();
             let delay = world.delays.get(stage).copied();
@@ -205,8 +265,9 @@ impl Session {
         Err(Error::from(ErrorKind::UnexpectedEof))
     }
 
-    async fn say(&mut self, octets: &[u8]) -> Result<()> {
-        self.stream.write_all(octets).await
+    pub(super) async fn say(&mut self, octets: &[u8]) -> Result<()> {
+        self.stream.write_all(octets).await?;
+        self.stream.flush().await
     }
 }
 
