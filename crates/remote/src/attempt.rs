@@ -1,21 +1,27 @@
 //! One attempt for recipients that go the same way: host after host, until each has an outcome.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
-use relay_smtp::client::{Answer, Envelope};
-use relay_smtp::{ForwardPath, Outcome, Peer};
+use relay_smtp::client::{Answer, Envelope, Trouble};
+use relay_smtp::{ForwardPath, Outcome, Peer, Verdict};
 use tokio::time::Instant;
 
 use crate::Job;
+use crate::alarms::Alarms;
+use crate::broken_tls::BrokenTls;
 use crate::classify::{Finding, Hop, judge, worse_hope};
 use crate::config::Config;
-use crate::connection::{Broken, Connection};
+use crate::connection::{Broken, Connection, Dial, NoConnection};
 use crate::dns::Dns;
 use crate::events;
+use crate::login::Login;
 use crate::mx::{self, Exchangers, Target};
+use crate::policy::{Destination, TlsPolicy, TlsRule};
 use crate::pool::Pool;
-use crate::route::{NextHop, Route, RouteHost};
+use crate::route::{NextHop, Route};
+use crate::secrets::{NoSecret, Secrets};
+use crate::terms::Terms;
+use crate::tls::Trust;
 
 /// Connections that one attempt may open.
 const MAX_CONNECTIONS: usize = 12;
@@ -25,14 +31,26 @@ const MAX_CONNECTIONS: usize = 12;
 pub(crate) struct Means {
     pub(crate) config: Arc<Config>,
     pub(crate) dns: Arc<Dns>,
+    pub(crate) trust: Arc<Trust>,
+    pub(crate) policy: Arc<dyn TlsPolicy>,
+    pub(crate) kept: Arc<Kept>,
+}
+
+/// What lasts from attempt to attempt.
+#[derive(Debug, Default)]
+pub(crate) struct Kept {
     pub(crate) pool: Arc<Pool>,
+    pub(crate) broken_tls: BrokenTls,
+    pub(crate) secrets: Secrets,
+    pub(crate) alarms: Alarms,
 }
 
 pub(crate) struct Attempt<'a> {
     means: &'a Means,
     job: &'a Job,
+    next: &'a NextHop<'a>,
     hop: Hop,
-    route: Arc<str>,
+    destination: Arc<str>,
     /// Recipients without outcome, as indices into the job's.
     pending: Vec<usize>,
     outcomes: Vec<(usize, Outcome)>,
@@ -54,11 +72,12 @@ pub(crate) async fn attempt(
     let mut attempt = Attempt {
         means,
         job,
+        next,
         hop: match next {
             NextHop::Smarthost(_) => Hop::Smarthost,
             NextHop::Literal(_) | NextHop::Mx(_) => Hop::Recipient,
         },
-        route: next.destination(),
+        destination: next.destination(),
         outcomes: Vec::with_capacity(recipients.len()),
         pending: recipients,
         trouble: None,
@@ -80,15 +99,8 @@ pub(crate) async fn attempt(
 impl Attempt<'_> {
     async fn by_route(&mut self, route: &Route) {
         for host in route.hosts() {
-            let target = match host {
-                RouteHost::Address(address) => Ok(Target {
-                    host: address.to_string(),
-                    addresses: vec![SocketAddr::new(*address, route.port())],
-                }),
-                RouteHost::Name(name) => {
-                    mx::smarthost(&self.means.dns, name, route.port(), self.means.config.ip).await
-                }
-            };
+            let (dns, family) = (&self.means.dns, self.means.config.ip);
+            let target = mx::smarthost(dns, host, route.port(), family).await;
             self.try_found(target).await;
             if self.is_over() {
                 return;
@@ -102,7 +114,7 @@ impl Attempt<'_> {
             Err(finding) => return self.note(finding, None),
         };
         while let Some(group) = exchangers.next(&self.means.dns, &self.means.config).await {
-            for target in group {
+            for (_, target) in group.hosts {
                 self.try_found(target).await;
                 if self.is_over() {
                     return;
@@ -126,7 +138,8 @@ impl Attempt<'_> {
             host,
             mut addresses,
         } = target;
-        if let Some(mut connection) = self.means.pool.take(&addresses) {
+        let terms = self.terms(&host).await;
+        if let Some(mut connection) = self.means.kept.pool.take(&addresses, &terms) {
             connection.now_for(&host);
             let used = connection.peer().address;
             addresses.retain(|a| *a != used);
@@ -138,16 +151,99 @@ impl Attempt<'_> {
             if self.is_over() {
                 return;
             }
-            self.connections_left -= 1;
             let peer = Peer {
                 host: host.clone(),
                 address,
                 tls: None,
             };
-            match Connection::open(peer.clone(), &self.means.config).await {
-                Ok(connection) => drop(self.transact(connection).await),
-                Err(finding) => self.note(finding, Some(peer)),
+            self.try_address(peer, &terms).await;
+        }
+    }
+
+    async fn terms(&self, host: &str) -> Terms {
+        let destination = match self.next {
+            NextHop::Smarthost(route) => Destination::Smarthost { route, host },
+            NextHop::Literal(_) => Destination::Exchanger { domain: host, host },
+            NextHop::Mx(domain) => Destination::Exchanger { domain, host },
+        };
+        let rule = self.means.policy.rule(destination).await;
+        Terms::new(destination, rule)
+    }
+
+    /// A new connection. TLS that breaks where clear text will do, and a kept token that is refused,
+    /// are each worth another.
+    async fn try_address(&mut self, peer: Peer, terms: &Terms) {
+        loop {
+            self.connections_left -= 1;
+            let login = match self.login(terms, &peer).await {
+                Ok(login) => login,
+                Err(no_secret) => return self.note(Finding::NoSecret(no_secret), None),
+            };
+            match self.dial(peer.clone(), terms, login.as_ref()).await {
+                Ok(connection) => {
+                    self.transact(connection).await;
+                    return;
+                }
+                Err(none) => {
+                    let goes_on = self.learn(&none, terms, login.as_ref()).await;
+                    if !goes_on || self.connections_left == 0 {
+                        return self.note(none.finding, Some(none.peer));
+                    }
+                }
             }
+        }
+    }
+
+    async fn login(&self, terms: &Terms, peer: &Peer) -> Result<Option<Login>, NoSecret> {
+        match terms.credentials() {
+            Some(of) => Login::new(&self.means.kept.secrets, of, peer)
+                .await
+                .map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn dial(
+        &self,
+        peer: Peer,
+        terms: &Terms,
+        login: Option<&Login>,
+    ) -> Result<Connection, NoConnection> {
+        let in_clear =
+            terms.rule == TlsRule::Opportunistic && self.means.kept.broken_tls.knows(&peer.host);
+        let dial = Dial {
+            config: &self.means.config,
+            trust: &self.means.trust,
+            rule: if in_clear { TlsRule::Clear } else { terms.rule },
+            terms: terms.clone(),
+            credentials: login.map(|login| login.credentials.clone()),
+            peer,
+        };
+        let connection = dial.open().await?;
+        if let Some(login) = login {
+            events::auth(connection.peer(), &login.credentials.user);
+        }
+        Ok(connection)
+    }
+
+    /// Draws from a failure what the next connection needs; whether there should be one at once.
+    async fn learn(&self, none: &NoConnection, terms: &Terms, login: Option<&Login>) -> bool {
+        let kept = &self.means.kept;
+        if let Finding::Tls(failure) = &none.finding {
+            events::tls_failed(&none.peer, &failure.to_string(), none.may_do_in_clear);
+        }
+        if none.may_do_in_clear {
+            kept.broken_tls.remember(&none.peer.host);
+            return true;
+        }
+        match (&none.finding, terms.credentials(), login) {
+            (Finding::Session(Trouble::AuthRefused(reply)), Some(of), Some(login)) => {
+                let user = &login.credentials.user;
+                events::auth_failed(&none.peer, user, &reply.to_string());
+                kept.secrets.refused(of, login.secret()).await;
+                login.was_kept && reply.is_permanent()
+            }
+            _ => false,
         }
     }
 
@@ -167,7 +263,7 @@ impl Attempt<'_> {
         let peer = connection.peer().clone();
         match result {
             Ok(answers) => {
-                self.means.pool.put(connection, self.hop);
+                self.means.kept.pool.put(connection, self.hop);
                 self.settle(answers.into_iter().map(Some), &peer);
                 Line::Used
             }
@@ -214,9 +310,12 @@ impl Attempt<'_> {
 
     fn judge(&mut self, finding: Finding, peer: Option<Peer>) -> Outcome {
         let judgement = judge(finding, self.hop, peer);
+        let alarms = &self.means.kept.alarms;
         if judgement.alarm && !self.alarmed {
             self.alarmed = true;
-            events::smarthost_trouble(&self.route, &judgement.outcome);
+            alarms.raise(&self.destination, &judgement.outcome);
+        } else if judgement.outcome.verdict == Verdict::Delivered {
+            alarms.clear(&self.destination);
         }
         judgement.outcome
     }

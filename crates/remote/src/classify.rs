@@ -2,8 +2,9 @@
 //!
 //! The policy, in short. What the DNS or a host says for certain, and says of the message, fails it.
 //! What may be otherwise tomorrow defers it: no answer, no connection, a connection lost, words that
-//! are not SMTP, every 4xx. Over a smarthost, which is the operator's own choice, nothing that
-//! concerns the host instead of the message ever fails a message: it defers and raises an alarm.
+//! are not SMTP, every 4xx, TLS or AUTH that is wanted and cannot be had. Over a smarthost, which is
+//! the operator's own choice, nothing that concerns the host instead of the message ever fails a
+//! message: it defers and raises an alarm.
 
 use std::io;
 
@@ -11,8 +12,11 @@ use relay_smtp::client::{Answer, Lack, Trouble};
 use relay_smtp::status::Class;
 use relay_smtp::{EnhancedStatus, Outcome, Peer, Reply, Stage, Verdict};
 
-/// RFC 4954 §6: the host wants credentials.
-const AUTHENTICATION_REQUIRED: u16 = 530;
+use crate::secrets::NoSecret;
+use crate::tls::TlsFailure;
+
+/// RFC 4954 §6: the host wants credentials, better ones, or others, whatever the command.
+const ABOUT_CREDENTIALS: [u16; 4] = [530, 534, 535, 538];
 
 /// Everything that can decide a recipient's fate.
 #[derive(Debug)]
@@ -36,6 +40,10 @@ pub(crate) enum Finding {
     Lost(Stage, Doubt),
     /// The host did not answer in time at this stage.
     TimedOut(Stage, Doubt),
+    /// There is no secret to log in with.
+    NoSecret(NoSecret),
+    /// There is no TLS with the host, or not with the right one.
+    Tls(TlsFailure),
     /// The session ended on the peer's words.
     Session(Trouble),
     /// The recipient was answered.
@@ -119,6 +127,22 @@ impl Finding {
             Self::Lost(stage, doubt) | Self::TimedOut(stage, doubt) => {
                 (*stage, transient(4, 2), Mail, doubt.then())
             }
+            // No other host would be shown anything else.
+            Self::NoSecret(_) => (Stage::Auth, transient(3, 5), Host, Stop),
+            Self::Tls(_) => (Stage::Tls, transient(7, 5), Host, NextHost),
+            Self::Session(Trouble::NoTls) => (Stage::Tls, transient(7, 4), Host, NextHost),
+            Self::Session(Trouble::TlsRefused(reply)) => {
+                (Stage::Tls, deferring(reply), Host, NextHost)
+            }
+            Self::Session(Trouble::NoMechanism { .. } | Trouble::AuthInClear) => {
+                (Stage::Auth, transient(7, 4), Host, NextHost)
+            }
+            Self::Session(Trouble::Challenge(_)) => (Stage::Auth, transient(7, 0), Host, NextHost),
+            // To be refused by every host in turn locks an account sooner.
+            Self::Session(Trouble::AuthRefused(reply)) => {
+                let then = if reply.is_permanent() { Stop } else { NextHost };
+                (Stage::Auth, deferring(reply), Host, then)
+            }
             Self::Session(Trouble::Refused(stage, reply)) => {
                 let about = if reply.is_permanent() { Host } else { Mail };
                 (*stage, status_of(reply), about, NextHost)
@@ -126,18 +150,9 @@ impl Finding {
             Self::Session(Trouble::Unexpected(stage, _) | Trouble::Garbled(stage, _)) => {
                 (*stage, transient(5, 0), Host, NextHost)
             }
-            Self::Session(Trouble::NoTls | Trouble::TlsRefused(_)) => {
-                (Stage::Tls, transient(7, 10), Host, NextHost)
-            }
-            Self::Session(
-                Trouble::NoMechanism { .. }
-                | Trouble::AuthInClear
-                | Trouble::AuthRefused(_)
-                | Trouble::Challenge(_),
-            ) => (Stage::Auth, transient(7, 8), Host, NextHost),
             Self::Answered(Answer::Taken(reply)) => (Stage::Message, status_of(reply), Mail, Stop),
             Self::Answered(Answer::Refused(stage, reply)) => {
-                let wants_us_known = reply.code() == AUTHENTICATION_REQUIRED;
+                let wants_us_known = ABOUT_CREDENTIALS.contains(&reply.code());
                 let about = if wants_us_known { Host } else { Mail };
                 (*stage, status_of(reply), about, Stop)
             }
@@ -171,16 +186,20 @@ impl Finding {
             Self::Unreachable(kind) => format!("no SMTP connection: {kind}"),
             Self::Lost(_, doubt) => format!("lost connection{}", doubt.text()),
             Self::TimedOut(_, doubt) => format!("no reply in time{}", doubt.text()),
-            Self::Session(Trouble::Garbled(_, error)) => error.to_string(),
-            Self::Session(Trouble::Unexpected(..)) => "a reply that makes no sense here".to_owned(),
+            Self::NoSecret(reason) => reason.to_string(),
+            Self::Tls(failure) => failure.to_string(),
             Self::Session(Trouble::NoTls) => "the host does not offer STARTTLS".to_owned(),
             Self::Session(Trouble::NoMechanism { offered }) => {
-                format!("the host offers no mechanism for these credentials: {offered:?}")
+                format!("the host offers no AUTH mechanism for these credentials, only {offered:?}")
             }
             Self::Session(Trouble::AuthInClear) => {
-                "these credentials are not for a connection in clear".to_owned()
+                "credentials are not sent without TLS".to_owned()
             }
-            Self::Session(Trouble::Challenge(error)) => error.to_string(),
+            Self::Session(Trouble::Challenge(error)) => {
+                format!("AUTH ended: {error}")
+            }
+            Self::Session(Trouble::Garbled(_, error)) => error.to_string(),
+            Self::Session(Trouble::Unexpected(..)) => "a reply that makes no sense here".to_owned(),
             Self::Answered(Answer::Unsupported(Lack::Utf8)) => {
                 "the host does not offer SMTPUTF8".to_owned()
             }
@@ -212,6 +231,8 @@ impl Finding {
                 | Trouble::AuthInClear
                 | Trouble::Challenge(_),
             )
+            | Self::NoSecret(_)
+            | Self::Tls(_)
             | Self::Answered(Answer::Unsupported(_))
             | Self::NoSuchName(_)
             | Self::NullMx(_)
@@ -301,9 +322,15 @@ fn status_of(reply: &Reply) -> EnhancedStatus {
     })
 }
 
+/// A reply about us that must not cost anybody's mail.
+fn deferring(reply: &Reply) -> EnhancedStatus {
+    status_of(reply).with_class(Class::Transient)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use relay_smtp::sasl::ChallengeError;
 
     fn reply(code: u16, status: Option<&str>) -> Reply {
         let status = status.map(|s| s.parse().expect("a status"));
@@ -353,6 +380,17 @@ mod tests {
         (|| lacks(Lack::Utf8), "5.6.7", "5.6.7", false),
         (|| lacks(Lack::Room { limit: 9 }), "5.3.4", "5.3.4", false),
         (|| Finding::Unreadable(io::ErrorKind::NotFound), "4.3.0", "4.3.0", false),
+        (|| said(Stage::Rcpt, 535, Some("5.7.8")), "5.7.8", "4.7.8", true),
+        (|| Finding::Session(Trouble::NoTls), "4.7.4", "4.7.4", true),
+        (|| Finding::Session(Trouble::TlsRefused(reply(554, None))), "4.0.0", "4.0.0", true),
+        (|| Finding::Session(Trouble::TlsRefused(reply(454, Some("4.7.0")))), "4.7.0", "4.7.0", true),
+        (|| Finding::Session(Trouble::NoMechanism { offered: "X".into() }), "4.7.4", "4.7.4", true),
+        (|| Finding::Session(Trouble::AuthInClear), "4.7.4", "4.7.4", true),
+        (|| Finding::Session(Trouble::AuthRefused(reply(535, Some("5.7.8")))), "4.7.8", "4.7.8", true),
+        (|| Finding::Session(Trouble::AuthRefused(reply(454, None))), "4.0.0", "4.0.0", true),
+        (|| Finding::Session(Trouble::Challenge(ChallengeError::ServerUnproven)), "4.7.0", "4.7.0", true),
+        (|| Finding::Tls(TlsFailure::TimedOut), "4.7.5", "4.7.5", true),
+        (|| Finding::NoSecret(NoSecret::NoRandomness), "4.3.5", "4.3.5", true),
         (|| Finding::Untried, "4.3.0", "4.3.0", false),
     ];
 
@@ -373,8 +411,9 @@ mod tests {
                 direct.outcome.detail.is_empty(),
                 matches!(
                     finding(),
-                    Finding::Session(Trouble::Refused(..))
-                        | Finding::Answered(Answer::Taken(_) | Answer::Refused(..))
+                    Finding::Session(
+                        Trouble::Refused(..) | Trouble::TlsRefused(_) | Trouble::AuthRefused(_)
+                    ) | Finding::Answered(Answer::Taken(_) | Answer::Refused(..))
                 )
             );
         }

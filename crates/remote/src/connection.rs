@@ -1,29 +1,33 @@
 //! One connection to one host: bytes, time limits, and the session that gives them meaning.
 
+mod open;
+
 use std::io;
 use std::time::Duration;
 
-use relay_smtp::client::{Answer, ClientSession, Envelope, Event, Plan};
+use relay_smtp::client::{Answer, ClientSession, Envelope, Event};
 use relay_smtp::{Peer, Stage};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
+pub(crate) use self::open::{Dial, NoConnection};
+
 use crate::classify::{Doubt, Finding};
-use crate::config::Config;
 use crate::content::{Content, Pieces};
+use crate::stream::Stream;
+use crate::terms::Terms;
 
 /// Replies come in pieces of at most this.
 const INPUT: usize = 2048;
 /// For a peer to answer QUIT; nothing depends on it.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// An open connection whose session has got past EHLO.
+/// An open connection whose session has got past EHLO, STARTTLS and AUTH.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     session: ClientSession,
     peer: Peer,
+    terms: Terms,
     input: Box<[u8; INPUT]>,
     /// The part of `input` that the session has not been given.
     unread: std::ops::Range<usize>,
@@ -43,33 +47,6 @@ pub(crate) struct Broken {
 }
 
 impl Connection {
-    /// Connects, and talks until a transaction can begin.
-    pub(crate) async fn open(peer: Peer, config: &Config) -> Result<Self, Finding> {
-        let connecting = TcpStream::connect(peer.address);
-        let stream = match timeout(config.connect_timeout, connecting).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(Finding::Unreachable(error.kind())),
-            Err(_) => return Err(Finding::Unreachable(io::ErrorKind::TimedOut)),
-        };
-        // Every write is a whole group of commands, to be sent at once.
-        let _ = stream.set_nodelay(true);
-        let mut connection = Self {
-            stream,
-            session: ClientSession::new(&config.hostname, Plan::CLEAR),
-            peer,
-            input: Box::new([0; INPUT]),
-            unread: 0..0,
-            command_timeout: config.command_timeout,
-            opened: Instant::now(),
-            transactions: 0,
-        };
-        match connection.event().await? {
-            Event::Ready => Ok(connection),
-            Event::Broken(trouble) => Err(Finding::Session(trouble)),
-            Event::StartTls | Event::Content | Event::Finished(_) => Err(connection.lost()),
-        }
-    }
-
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
     }
@@ -79,6 +56,11 @@ impl Connection {
         if self.peer.host != host {
             host.clone_into(&mut self.peer.host);
         }
+    }
+
+    /// What it was made for.
+    pub(crate) fn terms(&self) -> &Terms {
+        &self.terms
     }
 
     /// Transactions begun on it.
@@ -97,8 +79,7 @@ impl Connection {
 
     /// Whether the peer of an idle connection has neither hung up nor said anything unasked.
     pub(crate) fn is_quiet(&self) -> bool {
-        let read = self.stream.try_read(&mut [0]);
-        matches!(read, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
+        self.stream.is_quiet()
     }
 
     /// One transaction: an answer for each of the envelope's recipients.
@@ -146,7 +127,9 @@ impl Connection {
                 Event::Finished(answers) => return Ok(answers),
                 Event::Broken(trouble) => return Err(Finding::Session(trouble)),
                 Event::Content => self.send(content).await?,
-                Event::Ready | Event::StartTls => self.event().await?,
+                Event::Ready => self.event().await?,
+                // A session asks for that before it is ready, and at no other time.
+                Event::StartTls => return Err(self.lost()),
             };
         }
     }
@@ -230,56 +213,5 @@ impl Connection {
         } else {
             Doubt::None
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use relay_testkit::DEADLINE;
-    use tokio::net::TcpListener;
-
-    /// A connection past EHLO, and the peer's end of it.
-    async fn connected() -> (Connection, TcpStream) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let peer = Peer {
-            host: "mx.test".to_owned(),
-            address: listener.local_addr().expect("an address"),
-            tls: None,
-        };
-        let config = Config::default();
-        let accept = async {
-            let (mut stream, _) = listener.accept().await.expect("a connection");
-            let said = stream.write_all(b"220 mx.test\r\n250 mx.test\r\n").await;
-            said.expect("written");
-            stream
-        };
-        let (connection, stream) = tokio::join!(Connection::open(peer, &config), accept);
-        (connection.expect("past EHLO"), stream)
-    }
-
-    async fn until_not_quiet(connection: &Connection) {
-        let noise = async {
-            while connection.is_quiet() {
-                tokio::task::yield_now().await;
-            }
-        };
-        timeout(DEADLINE, noise).await.expect("noise in time");
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_spoke_unasked_or_hung_up_is_not_quiet() {
-        let (connection, mut stream) = connected().await;
-        assert!(connection.is_quiet() && connection.is_idle());
-        stream
-            .write_all(b"250 by the way\r\n")
-            .await
-            .expect("written");
-        until_not_quiet(&connection).await;
-
-        let (connection, stream) = connected().await;
-        assert!(connection.is_quiet());
-        drop(stream);
-        until_not_quiet(&connection).await;
     }
 }

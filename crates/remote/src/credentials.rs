@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use relay_smtp::sasl::UserName;
+
 use crate::route::RouteError;
 
 /// A user of a smarthost. What proves it is fetched when a connection needs it, never kept here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RouteCredentials {
-    username: String,
+    username: UserName,
     source: SecretSource,
 }
 
@@ -31,11 +33,8 @@ pub enum SecretSource {
 
 impl RouteCredentials {
     /// `username` with what `source` gives.
-    pub fn new(username: impl Into<String>, source: SecretSource) -> Result<Self, RouteError> {
-        let username = username.into();
-        if username.is_empty() || username.contains(char::is_control) {
-            return Err(RouteError::Username(username));
-        }
+    pub fn new(username: &str, source: SecretSource) -> Result<Self, RouteError> {
+        let username = username.parse().map_err(RouteError::Username)?;
         match &source {
             SecretSource::PasswordCommand(argv) | SecretSource::TokenCommand { argv, .. }
                 if argv.first().is_none_or(String::is_empty) =>
@@ -47,7 +46,7 @@ impl RouteCredentials {
     }
 
     /// The name to log in with.
-    pub fn username(&self) -> &str {
+    pub fn username(&self) -> &UserName {
         &self.username
     }
 
@@ -76,7 +75,7 @@ mod tests {
         let file = || SecretSource::PasswordFile("p".into());
         for name in ["", "a\0b", "a\nb"] {
             let refused = RouteCredentials::new(name, file());
-            assert_eq!(refused, Err(RouteError::Username(name.to_owned())));
+            assert!(matches!(refused, Err(RouteError::Username(_))), "{name:?}");
         }
         for argv in [vec![], vec![String::new()]] {
             let lifetime = None;

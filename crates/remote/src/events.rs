@@ -1,16 +1,47 @@
 //! What this crate says in the log by itself: everything else is in the outcomes.
 
-use relay_smtp::Outcome;
+use relay_smtp::outcome::Tls;
+use relay_smtp::sasl::UserName;
+use relay_smtp::{Outcome, Peer};
+use tracing::{error, info, warn};
 
 /// The operator's smarthost cannot be used: mail waits until somebody mends it.
-pub(crate) fn smarthost_trouble(route: &str, outcome: &Outcome) {
-    tracing::error!(
-        target: "relayd",
-        event = "smarthost",
-        route,
-        status = %outcome.status,
+pub(crate) fn alert(route: &str, outcome: &Outcome) {
+    error!(target: "relayd", event = "alert", route, status = %outcome.status,
         stage = %outcome.stage,
-        "smarthost {route} cannot be used, its mail waits: {:?}",
-        outcome.text()
-    );
+        "alert: smarthost {route} cannot be used, its mail waits: {:?}", outcome.text());
+}
+
+/// A handshake is done.
+pub(crate) fn tls(peer: &Peer, tls: Tls) {
+    let Tls {
+        version,
+        cipher,
+        verified,
+    } = tls;
+    info!(target: "relayd", event = "tls", side = "client", relay = %peer, version, cipher, verified,
+        "tls with {peer}: {tls}");
+}
+
+/// TLS was wanted, and there is none.
+pub(crate) fn tls_failed(peer: &Peer, reason: &str, goes_on_in_clear: bool) {
+    let then = if goes_on_in_clear {
+        "going on in clear"
+    } else {
+        "nothing is sent"
+    };
+    warn!(target: "relayd", event = "tls", side = "client", relay = %peer, reason,
+        clear = goes_on_in_clear, "tls with {peer} failed, {then}: {reason}");
+}
+
+/// A smarthost has taken our credentials.
+pub(crate) fn auth(peer: &Peer, user: &UserName) {
+    info!(target: "relayd", event = "auth", side = "client", relay = %peer, %user, result = "ok",
+        "auth as {user} with {peer}: ok");
+}
+
+/// A smarthost has not taken our credentials, or we have none for it.
+pub(crate) fn auth_failed(peer: &Peer, user: &UserName, reason: &str) {
+    warn!(target: "relayd", event = "auth", side = "client", relay = %peer, %user,
+        result = "failed", reason, "auth as {user} with {peer} failed: {reason:?}");
 }

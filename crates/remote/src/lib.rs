@@ -5,13 +5,19 @@
 //! and keeps nothing between attempts but open connections and the resolver's cache.
 //!
 //! - [`config`], [`route`]: what the operator decides, and where a recipient's mail goes by it
+//! - `plan`: the same decision told in advance
 //! - `dns`, `mx`: which hosts take mail for a domain
+//! - [`policy`], `broken_tls`: what TLS is demanded of a host, and what is remembered of it
+//! - `credentials`, `secrets`, `login`: who we are for a smarthost, and what proves it
 //! - `attempt`: the walk over hosts and addresses
-//! - `connection`, `content`, `pool`: one connection, what goes over it, and those that wait
+//! - `connection`, `stream`, `tls`, `content`: one connection, and what goes over it
+//! - `pool`, `terms`: connections that wait, and what for
 //! - `classify`: the only place where what happened becomes a verdict
-//! - `events`: what is logged from here
+//! - `alarms`, `events`: what the operator must look after, and what is logged from here
 
+mod alarms;
 mod attempt;
+mod broken_tls;
 mod classify;
 pub mod config;
 mod connection;
@@ -19,13 +25,24 @@ mod content;
 mod credentials;
 mod dns;
 mod events;
+mod login;
 mod mx;
+mod plan;
+pub mod policy;
 mod pool;
 mod remote;
 pub mod route;
+mod secrets;
+mod stream;
+mod terms;
+mod tls;
 
+pub use alarms::Alarm;
 pub use config::{Config, IpFamily};
 pub use content::{Body, Content};
 pub use credentials::{RouteCredentials, SecretSource};
+pub use plan::{DecidedBy, Plan, PlannedHost, plan};
+pub use policy::{AsConfigured, Destination, TlsPolicy, TlsRule};
 pub use remote::{Job, Remote};
 pub use route::{NextHop, Route, RouteError, RouteHost, RouteTls, SenderPattern, next_hop};
+pub use tls::{TrustError, check_ca_file};

@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use crate::classify::Finding;
 use crate::config::{Config, IpFamily};
 use crate::dns::{Dns, LookupError, MxRecord};
+use crate::route::RouteHost;
 
 /// The most exchangers of one domain that are looked at.
 const MAX_EXCHANGERS: usize = 20;
@@ -25,19 +26,36 @@ pub(crate) struct Target {
 #[derive(Debug)]
 pub(crate) struct Exchangers {
     domain: String,
-    groups: Vec<Vec<String>>,
+    /// Whether the domain has no MX and is its own exchanger.
+    implicit: bool,
+    groups: Vec<(u16, Vec<String>)>,
+}
+
+/// Exchangers of equal preference.
+#[derive(Debug)]
+pub(crate) struct Group {
+    /// `None` for a domain without MX.
+    pub(crate) preference: Option<u16>,
+    /// Each by its name, with where it is or why it cannot be used.
+    pub(crate) hosts: Vec<(String, Result<Target, Finding>)>,
 }
 
 impl Exchangers {
     /// Looks them up. Equal preferences are shuffled, so that they share the load.
     pub(crate) async fn of(dns: &Dns, domain: &str) -> Result<Self, Finding> {
-        let records = match dns.mx(domain).await {
-            Ok(records) => records,
+        let (implicit, records) = match dns.mx(domain).await {
+            Ok(records) => (false, records),
             // RFC 5321 §5.1: without MX the domain is its own exchanger.
-            Err(LookupError::NoRecords) => vec![MxRecord {
-                preference: 0,
-                host: domain.to_owned(),
-            }],
+            Err(LookupError::NoRecords) => {
+                let host = domain.to_owned();
+                (
+                    true,
+                    vec![MxRecord {
+                        preference: 0,
+                        host,
+                    }],
+                )
+            }
             Err(error) => return Err(error.into_finding(domain)),
         };
         let usable: Vec<_> = records.into_iter().filter(|r| !r.host.is_empty()).collect();
@@ -46,39 +64,42 @@ impl Exchangers {
         }
         Ok(Self {
             domain: domain.to_owned(),
+            implicit,
             groups: by_preference(usable),
         })
     }
 
-    /// The next preference's hosts, or why a host cannot be used. `None` when all have been had.
+    /// The hosts of the next preference. `None` when all have been had.
     ///
     /// A host that is ourselves ends the list, its equals included: what is behind it would only
     /// send the mail back to us (RFC 5321 §5.1).
-    pub(crate) async fn next(
-        &mut self,
-        dns: &Arc<Dns>,
-        config: &Config,
-    ) -> Option<Vec<Result<Target, Finding>>> {
-        let hosts = self.groups.pop()?;
-        if hosts.iter().any(|host| config.is_own_name(host)) {
-            return Some(self.ourselves());
+    pub(crate) async fn next(&mut self, dns: &Arc<Dns>, config: &Config) -> Option<Group> {
+        let (preference, hosts) = self.groups.pop()?;
+        let preference = Some(preference).filter(|_| !self.implicit);
+        let own_name = hosts.iter().find(|host| config.is_own_name(host));
+        if let Some(own) = own_name {
+            return Some(self.ourselves(preference, own.clone()));
         }
         let found = resolve_all(dns, &hosts, config.ip).await;
         let is_own = |ip: &IpAddr| config.is_own_address(SocketAddr::new(*ip, config.port));
-        if found.iter().flatten().flatten().any(is_own) {
-            return Some(self.ourselves());
+        let leads_here = found.iter().position(|f| f.iter().flatten().any(is_own));
+        if let Some(own) = leads_here {
+            return Some(self.ourselves(preference, hosts[own].clone()));
         }
         let targets = hosts.into_iter().zip(found);
-        Some(
-            targets
-                .map(|(host, found)| target(host, found, config))
-                .collect(),
-        )
+        let hosts = targets.map(|(host, found)| (host.clone(), target(host, found, config)));
+        Some(Group {
+            preference,
+            hosts: hosts.collect(),
+        })
     }
 
-    fn ourselves(&mut self) -> Vec<Result<Target, Finding>> {
+    fn ourselves(&mut self, preference: Option<u16>, host: String) -> Group {
         self.groups.clear();
-        vec![Err(Finding::Loop(self.domain.clone()))]
+        Group {
+            preference,
+            hosts: vec![(host, Err(Finding::Loop(self.domain.clone())))],
+        }
     }
 }
 
@@ -94,16 +115,21 @@ pub(crate) fn literal(address: IpAddr, config: &Config) -> Result<Target, Findin
 /// will.
 pub(crate) async fn smarthost(
     dns: &Dns,
-    host: &str,
+    host: &RouteHost,
     port: u16,
     family: IpFamily,
 ) -> Result<Target, Finding> {
-    match dns.addresses(host, family).await {
+    let found = match host {
+        RouteHost::Address(address) => Ok(vec![*address]),
+        RouteHost::Name(name) => dns.addresses(name, family).await,
+    };
+    let host = host.name().into_owned();
+    match found {
         Ok(addresses) => Ok(Target {
-            host: host.to_owned(),
+            host,
             addresses: in_turn(addresses, port),
         }),
-        Err(error) => Err(error.into_finding(host)),
+        Err(error) => Err(error.into_finding(&host)),
     }
 }
 
@@ -119,13 +145,14 @@ impl LookupError {
 }
 
 /// Groups of equal preference, the lowest last; each group in random order.
-fn by_preference(mut records: Vec<MxRecord>) -> Vec<Vec<String>> {
+fn by_preference(mut records: Vec<MxRecord>) -> Vec<(u16, Vec<String>)> {
     fastrand::shuffle(&mut records);
     records.sort_by_key(|r| r.preference);
     records.truncate(MAX_EXCHANGERS);
     let groups = records.chunk_by(|a, b| a.preference == b.preference);
-    let mut groups: Vec<Vec<String>> = groups
-        .map(|group| group.iter().map(|r| r.host.clone()).collect())
+    let named = |group: &[MxRecord]| group.iter().map(|r| r.host.clone()).collect();
+    let mut groups: Vec<(u16, Vec<String>)> = groups
+        .map(|group| (group.first().map_or(0, |r| r.preference), named(group)))
         .collect();
     groups.reverse();
     groups
@@ -228,10 +255,11 @@ mod tests {
         let mut firsts = std::collections::HashSet::new();
         for _ in 0..100 {
             let mut groups = by_preference(records());
-            let best = groups.pop().expect("a group");
-            assert_eq!(best.len(), 2);
+            let (preference, best) = groups.pop().expect("a group");
+            assert_eq!((preference, best.len()), (10, 2));
             firsts.insert(best[0].clone());
-            assert_eq!(groups, [["d"], ["c"]]);
+            let others = [("d", 30), ("c", 20)].map(|(host, p)| (p, vec![host.to_owned()]));
+            assert_eq!(groups, others);
         }
         assert_eq!(
             firsts.len(),

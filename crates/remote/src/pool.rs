@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::classify::Hop;
 use crate::connection::Connection;
+use crate::terms::Terms;
 
 /// How long a connection waits for work; many servers hang up after little more.
 const IDLE_TIME: Duration = Duration::from_secs(10);
@@ -45,15 +46,13 @@ struct Waiting {
 }
 
 impl Pool {
-    /// A connection to one of these addresses, the one used last, so that the others grow old.
-    /// Those whose peer has hung up meanwhile are dropped.
-    pub(crate) fn take(&self, addresses: &[SocketAddr]) -> Option<Connection> {
+    /// A connection to one of these addresses on these terms, the one used last, so that the others
+    /// grow old. Those whose peer has hung up meanwhile are dropped.
+    pub(crate) fn take(&self, addresses: &[SocketAddr], terms: &Terms) -> Option<Connection> {
         let mut idle = self.idle();
         loop {
-            let address = addresses
-                .iter()
-                .find(|a| idle.connections.contains_key(a))?;
-            let waiting = idle.pop(address)?;
+            let mut found = addresses.iter().filter_map(|a| idle.pop(a, terms));
+            let waiting = found.next()?;
             if waiting.since.elapsed() < IDLE_TIME && waiting.connection.is_quiet() {
                 return Some(waiting.connection);
             }
@@ -110,14 +109,17 @@ impl Pool {
 }
 
 impl Idle {
-    fn pop(&mut self, address: &SocketAddr) -> Option<Waiting> {
+    fn pop(&mut self, address: &SocketAddr, terms: &Terms) -> Option<Waiting> {
         let connections = self.connections.get_mut(address)?;
-        let waiting = connections.pop();
+        let found = connections
+            .iter()
+            .rposition(|w| w.connection.terms() == terms)?;
+        let waiting = connections.remove(found);
         if connections.is_empty() {
             self.connections.remove(address);
         }
-        self.count -= usize::from(waiting.is_some());
-        waiting
+        self.count -= 1;
+        Some(waiting)
     }
 
     /// Gives the connection back if there is no room.

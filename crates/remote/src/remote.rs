@@ -5,12 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use relay_smtp::{ForwardPath, Outcome, ReversePath};
 use tokio::sync::watch;
 
-use crate::attempt::{Means, attempt};
+use crate::alarms::Alarm;
+use crate::attempt::{Kept, Means, attempt};
 use crate::config::Config;
 use crate::content::Content;
 use crate::dns::Dns;
-use crate::pool::Pool;
+use crate::plan::Plan;
+use crate::policy::{AsConfigured, TlsPolicy};
 use crate::route::{NextHop, next_hop};
+use crate::tls::Trust;
 
 /// One message for some recipients, who should share a destination.
 #[derive(Debug)]
@@ -33,24 +36,53 @@ pub struct Job {
 #[derive(Debug)]
 pub struct Remote {
     config: watch::Receiver<Arc<Config>>,
-    dns: Mutex<Arc<Dns>>,
-    pool: Arc<Pool>,
+    policy: Arc<dyn TlsPolicy>,
+    current: Mutex<Current>,
+    kept: Arc<Kept>,
+}
+
+/// What was made for a configuration.
+#[derive(Debug)]
+struct Current {
+    config: Arc<Config>,
+    dns: Arc<Dns>,
+    trust: Arc<Trust>,
 }
 
 impl Remote {
-    /// Over the configuration of the moment, whatever it will be.
+    /// Over the configuration of the moment, whatever it will be; TLS as it says.
     pub fn new(config: watch::Receiver<Arc<Config>>) -> Self {
-        let dns = Dns::new(&config.borrow().dns_servers);
+        Self::with_policy(config, Arc::new(AsConfigured))
+    }
+
+    /// The same with another policy about TLS.
+    pub fn with_policy(config: watch::Receiver<Arc<Config>>, policy: Arc<dyn TlsPolicy>) -> Self {
+        let current = Current::new(Arc::clone(&config.borrow()));
         Self {
             config,
-            dns: Mutex::new(dns),
-            pool: Arc::default(),
+            policy,
+            current: Mutex::new(current),
+            kept: Arc::default(),
         }
     }
 
     /// What this recipient's mail waits in line for, by the configuration of the moment.
     pub fn destination(&self, sender: &ReversePath, recipient: &ForwardPath) -> Arc<str> {
         next_hop(&self.config.borrow(), sender, recipient).destination()
+    }
+
+    /// Where mail would go, by the configuration and the DNS of the moment.
+    pub async fn plan(&self, sender: &ReversePath, recipient: &ForwardPath) -> Plan {
+        let means = self.means();
+        Plan::make(&means.config, &means.dns, &*means.policy, sender, recipient).await
+    }
+
+    /// The smarthosts that the operator must look after, the oldest trouble first.
+    pub fn alarms(&self) -> Vec<Alarm> {
+        let config = self.config.borrow();
+        let is_route = |name: &str| config.routes.iter().any(|r| **r.name() == *name);
+        self.kept.alarms.retain(is_route);
+        self.kept.alarms.list()
     }
 
     /// One attempt: one outcome for each recipient, in order.
@@ -77,14 +109,41 @@ impl Remote {
 
     fn means(&self) -> Means {
         let config = Arc::clone(&self.config.borrow());
-        let mut dns = self.dns.lock().unwrap_or_else(PoisonError::into_inner);
-        if !dns.asks(&config.dns_servers) {
-            *dns = Dns::new(&config.dns_servers);
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current.config, &config) {
+            current.become_new(config);
+            let routes = &current.config.routes;
+            self.kept.secrets.retain(|credentials| {
+                let known = routes.iter().filter_map(|r| r.credentials());
+                known.into_iter().any(|c| **c == *credentials)
+            });
         }
         Means {
-            config,
-            dns: Arc::clone(&dns),
-            pool: Arc::clone(&self.pool),
+            config: Arc::clone(&current.config),
+            dns: Arc::clone(&current.dns),
+            trust: Arc::clone(&current.trust),
+            policy: Arc::clone(&self.policy),
+            kept: Arc::clone(&self.kept),
         }
+    }
+}
+
+impl Current {
+    fn new(config: Arc<Config>) -> Self {
+        Self {
+            dns: Dns::new(&config.dns_servers),
+            trust: Arc::new(Trust::new(config.ca_file.clone())),
+            config,
+        }
+    }
+
+    /// The resolver's cache outlives a new configuration; the authorities are read again, for their
+    /// file may have changed under the same name.
+    fn become_new(&mut self, config: Arc<Config>) {
+        if !self.dns.asks(&config.dns_servers) {
+            self.dns = Dns::new(&config.dns_servers);
+        }
+        self.trust = Arc::new(Trust::new(config.ca_file.clone()));
+        self.config = config;
     }
 }

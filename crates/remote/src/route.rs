@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use relay_smtp::address::{is_domain, parse_literal};
+use relay_smtp::sasl::UserNameError;
 use relay_smtp::{ForwardPath, ReversePath};
 
 pub use self::pattern::SenderPattern;
@@ -40,8 +41,8 @@ pub enum RouteError {
     #[error("a command needs a program: [\"/path/to/program\", \"argument\"]")]
     NoProgram,
     /// No name to log in with.
-    #[error("bad username {0:?}: it is empty or holds a control character")]
-    Username(String),
+    #[error(transparent)]
+    Username(UserNameError),
 }
 
 /// A smarthost for some domains or senders (qmail's `smtproutes`).

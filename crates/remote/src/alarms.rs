@@ -1,0 +1,87 @@
+//! Smarthosts that the operator must look after.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use relay_smtp::Outcome;
+use tokio::time::Instant;
+
+use crate::events;
+
+/// A smarthost that cannot be used until somebody mends it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alarm {
+    /// What its mail waits in line for.
+    pub destination: Arc<str>,
+    /// Since the first time.
+    pub age: Duration,
+    /// What happened last, on one line.
+    pub text: String,
+}
+
+/// The alarms that stand, one for each route at most.
+#[derive(Debug, Default)]
+pub(crate) struct Alarms {
+    standing: Mutex<HashMap<Arc<str>, Standing>>,
+    /// Whether there is any; asked at every delivery.
+    any: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Standing {
+    since: Instant,
+    text: String,
+}
+
+impl Alarms {
+    /// Raises it, or says what keeps it standing.
+    pub(crate) fn raise(&self, destination: &Arc<str>, outcome: &Outcome) {
+        events::alert(destination, outcome);
+        let mut standing = self.standing();
+        let alarm = standing
+            .entry(Arc::clone(destination))
+            .or_insert_with(|| Standing {
+                since: Instant::now(),
+                text: String::new(),
+            });
+        alarm.text = outcome.text();
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// Mail goes that way again.
+    pub(crate) fn clear(&self, destination: &Arc<str>) {
+        if self.any.load(Ordering::Acquire) {
+            let mut standing = self.standing();
+            standing.remove(destination);
+            self.any.store(!standing.is_empty(), Ordering::Release);
+        }
+    }
+
+    /// Forgets those of routes that are no more.
+    pub(crate) fn retain(&self, is_route: impl Fn(&str) -> bool) {
+        let mut standing = self.standing();
+        standing.retain(|destination, _| is_route(destination));
+        self.any.store(!standing.is_empty(), Ordering::Release);
+    }
+
+    /// Those that stand, the oldest first.
+    pub(crate) fn list(&self) -> Vec<Alarm> {
+        let mut alarms: Vec<_> = self
+            .standing()
+            .iter()
+            .map(|(destination, alarm)| Alarm {
+                destination: Arc::clone(destination),
+                age: alarm.since.elapsed(),
+                text: alarm.text.clone(),
+            })
+            .collect();
+        alarms.sort_by_key(|alarm| std::cmp::Reverse(alarm.age));
+        alarms
+    }
+
+    fn standing(&self) -> MutexGuard<'_, HashMap<Arc<str>, Standing>> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,222 @@
+//! From an address to a connection that a transaction can begin on.
+
+use std::io;
+
+use relay_smtp::client::{ClientSession, Credentials, Event, Plan, TlsUse, Trouble};
+use relay_smtp::{Peer, Stage};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout};
+
+use super::{Connection, INPUT};
+use crate::classify::Finding;
+use crate::config::Config;
+use crate::events;
+use crate::policy::TlsRule;
+use crate::stream::Stream;
+use crate::terms::Terms;
+use crate::tls::{self, TlsFailure, Trust};
+
+/// A connection to be made.
+#[derive(Debug)]
+pub(crate) struct Dial<'a> {
+    /// Where to.
+    pub(crate) peer: Peer,
+    pub(crate) config: &'a Config,
+    pub(crate) trust: &'a Trust,
+    /// How: what the terms say, or clear text for a host whose TLS has broken.
+    pub(crate) rule: TlsRule,
+    /// What for.
+    pub(crate) terms: Terms,
+    /// As whom.
+    pub(crate) credentials: Option<Credentials>,
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub(crate) struct NoConnection {
+    pub(crate) finding: Finding,
+    /// Whom we spoke with, and under what protection.
+    pub(crate) peer: Peer,
+    /// It is TLS that broke, and mail may go out without.
+    pub(crate) may_do_in_clear: bool,
+}
+
+impl Dial<'_> {
+    /// Connects, and talks until a transaction can begin.
+    pub(crate) async fn open(self) -> Result<Connection, NoConnection> {
+        let mut peer = self.peer.clone();
+        let mut connection = match self.connect().await {
+            Ok(connection) => connection,
+            Err(finding) => return Err(self.none(finding, peer)),
+        };
+        if self.rule == TlsRule::VerifiedFromTheStart {
+            connection = match self.secure(connection).await {
+                Ok(connection) => connection,
+                Err(failure) => return Err(self.none(Finding::Tls(failure), peer)),
+            };
+        }
+        loop {
+            peer.tls = connection.peer.tls;
+            let finding = match connection.event().await {
+                Ok(Event::Ready) => return Ok(connection),
+                Ok(Event::StartTls) => match self.secure(connection).await {
+                    Ok(secured) => {
+                        connection = secured;
+                        connection.session.tls_started();
+                        continue;
+                    }
+                    Err(failure) => Finding::Tls(failure),
+                },
+                Ok(Event::Broken(trouble)) => Finding::Session(trouble),
+                Ok(Event::Content | Event::Finished(_)) => connection.lost(),
+                Err(finding) => finding,
+            };
+            return Err(self.none(finding, peer));
+        }
+    }
+
+    async fn connect(&self) -> Result<Connection, Finding> {
+        let connecting = TcpStream::connect(self.peer.address);
+        let stream = match timeout(self.config.connect_timeout, connecting).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(Finding::Unreachable(error.kind())),
+            Err(_) => return Err(Finding::Unreachable(io::ErrorKind::TimedOut)),
+        };
+        // Every write is a whole group of commands, to be sent at once.
+        let _ = stream.set_nodelay(true);
+        let plan = Plan {
+            tls: match self.rule {
+                TlsRule::Clear => TlsUse::Never,
+                TlsRule::Opportunistic => TlsUse::IfOffered,
+                TlsRule::Verified => TlsUse::Required,
+                TlsRule::VerifiedFromTheStart => TlsUse::Active,
+            },
+            credentials: self.credentials.clone(),
+        };
+        Ok(Connection {
+            stream: Stream::Clear(stream),
+            session: ClientSession::new(&self.config.hostname, plan),
+            peer: self.peer.clone(),
+            terms: self.terms.clone(),
+            input: Box::new([0; INPUT]),
+            unread: 0..0,
+            command_timeout: self.config.command_timeout,
+            opened: Instant::now(),
+            transactions: 0,
+        })
+    }
+
+    /// The same connection under TLS. What came before the handshake and was not handled yet is
+    /// dropped, for it may be anybody's (RFC 3207 §4.2).
+    async fn secure(&self, connection: Connection) -> Result<Connection, TlsFailure> {
+        let Stream::Clear(stream) = connection.stream else {
+            return Err(TlsFailure::Handshake("TLS within TLS".to_owned()));
+        };
+        let verified = self.rule.is_verified();
+        let config = if verified {
+            let trusted = self.trust.verified().await;
+            trusted.map_err(|e| TlsFailure::Trust(e.to_string()))?
+        } else {
+            self.trust.unverified()
+        };
+        let shaking = tls::handshake(stream, config, &self.peer.host);
+        let shaken = timeout(self.config.connect_timeout, shaking).await;
+        let stream = Stream::Secure(Box::new(shaken.map_err(|_| TlsFailure::TimedOut)??));
+        let peer = Peer {
+            tls: stream.tls(verified),
+            ..connection.peer
+        };
+        if let Some(tls) = peer.tls {
+            events::tls(&peer, tls);
+        }
+        Ok(Connection {
+            stream,
+            peer,
+            unread: 0..0,
+            ..connection
+        })
+    }
+
+    fn none(&self, finding: Finding, peer: Peer) -> NoConnection {
+        let tls_broke = match &finding {
+            Finding::Tls(_) => true,
+            // The peer may find only after the handshake that it cannot go on.
+            Finding::Lost(stage, _)
+            | Finding::TimedOut(stage, _)
+            | Finding::Session(Trouble::Garbled(stage, _) | Trouble::Unexpected(stage, _)) => {
+                *stage == Stage::Tls || peer.tls.is_some()
+            }
+            _ => false,
+        };
+        NoConnection {
+            may_do_in_clear: tls_broke && self.rule == TlsRule::Opportunistic,
+            finding,
+            peer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Destination;
+    use relay_testkit::DEADLINE;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    /// A connection past EHLO, and the peer's end of it.
+    async fn connected() -> (Connection, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let peer = Peer {
+            host: "mx.test".to_owned(),
+            address: listener.local_addr().expect("an address"),
+            tls: None,
+        };
+        let (config, trust) = (Config::default(), Trust::new(None));
+        let accept = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            let said = stream.write_all(b"220 mx.test\r\n250 mx.test\r\n").await;
+            said.expect("written");
+            stream
+        };
+        let destination = Destination::Exchanger {
+            domain: "dest.test",
+            host: "mx.test",
+        };
+        let dial = Dial {
+            peer,
+            config: &config,
+            trust: &trust,
+            rule: TlsRule::Opportunistic,
+            terms: Terms::new(destination, TlsRule::Opportunistic),
+            credentials: None,
+        };
+        let (connection, stream) = tokio::join!(dial.open(), accept);
+        (connection.expect("past EHLO"), stream)
+    }
+
+    async fn until_not_quiet(connection: &Connection) {
+        let noise = async {
+            while connection.is_quiet() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(DEADLINE, noise).await.expect("noise in time");
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_spoke_unasked_or_hung_up_is_not_quiet() {
+        let (connection, mut stream) = connected().await;
+        assert!(connection.is_quiet() && connection.is_idle());
+        stream
+            .write_all(b"250 by the way\r\n")
+            .await
+            .expect("written");
+        until_not_quiet(&connection).await;
+
+        let (connection, stream) = connected().await;
+        assert!(connection.is_quiet());
+        drop(stream);
+        until_not_quiet(&connection).await;
+    }
+}

@@ -1,0 +1,54 @@
+//! What a session logs in with.
+
+use std::sync::Arc;
+
+use aws_lc_rs::rand;
+use relay_smtp::Peer;
+use relay_smtp::client::{Credentials, Proof};
+use relay_smtp::sasl::Secret;
+use relay_smtp::sasl::scram::Nonce;
+
+use crate::credentials::{RouteCredentials, SecretSource};
+use crate::secrets::{Fetched, NoSecret, Secrets};
+
+/// Credentials for one session.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) credentials: Credentials,
+    /// Whether the secret was here already: if it is refused, a new one may do better.
+    pub(crate) was_kept: bool,
+}
+
+impl Login {
+    /// With the secret that is kept, or a new one.
+    pub(crate) async fn new(
+        secrets: &Secrets,
+        of: &Arc<RouteCredentials>,
+        peer: &Peer,
+    ) -> Result<Self, NoSecret> {
+        let Fetched { secret, was_kept } = secrets.get(of).await?;
+        let mut random = [0; Nonce::RANDOM];
+        rand::fill(&mut random).map_err(|_| NoSecret::NoRandomness)?;
+        let credentials = Credentials {
+            user: of.username().clone(),
+            proof: match of.source() {
+                SecretSource::PasswordFile(_) | SecretSource::PasswordCommand(_) => {
+                    Proof::Password(secret)
+                }
+                SecretSource::TokenCommand { .. } => Proof::Token(secret),
+            },
+            in_clear: peer.address.ip().to_canonical().is_loopback(),
+            nonce: Nonce::from_random(random),
+        };
+        Ok(Self {
+            credentials,
+            was_kept,
+        })
+    }
+
+    pub(crate) fn secret(&self) -> &Secret {
+        match &self.credentials.proof {
+            Proof::Password(secret) | Proof::Token(secret) => secret,
+        }
+    }
+}

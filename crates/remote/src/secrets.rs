@@ -1,0 +1,330 @@
+//! Passwords and tokens of routes: fetched when a connection needs them, and kept as long as they
+//! may be.
+
+mod command;
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use relay_smtp::sasl::{Secret, SecretError};
+use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
+use zeroize::Zeroizing;
+
+use crate::credentials::{RouteCredentials, SecretSource};
+
+/// Octets that are read of a file or of a program's output.
+const MAX_OUTPUT: u64 = 64 * 1024;
+/// How long a program may take.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why there is no secret. Nothing of a file's or program's content is told: it may be the secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoSecret {
+    /// The file cannot be read.
+    #[error("cannot read password_file {file}: {kind}")]
+    File {
+        file: String,
+        kind: std::io::ErrorKind,
+    },
+    /// The program cannot be started.
+    #[error("cannot run {program}: {kind}")]
+    Start {
+        program: String,
+        kind: std::io::ErrorKind,
+    },
+    /// The program says that it failed.
+    #[error("{program} ended with {status}")]
+    Failed { program: String, status: String },
+    /// The program was stopped.
+    #[error("{program} did not end within {}", humantime(*.after))]
+    TooSlow { program: String, after: Duration },
+    /// The system gives no random octets, which an exchange needs.
+    #[error("no random octets for an exchange")]
+    NoRandomness,
+    /// What was read is no secret.
+    #[error("{origin} gave no usable secret: {reason}")]
+    Unusable { origin: String, reason: Reason },
+}
+
+/// Why a text is no secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Reason {
+    #[error("its first line is empty")]
+    Empty,
+    #[error("it is not UTF-8")]
+    Encoding,
+    #[error("it is over {MAX_OUTPUT} octets")]
+    Endless,
+    #[error(transparent)]
+    Secret(SecretError),
+}
+
+/// A secret, and how it was come by.
+#[derive(Debug, Clone)]
+pub(crate) struct Fetched {
+    pub(crate) secret: Secret,
+    /// Whether it was here before it was asked for: if it is refused, a new one may do better.
+    pub(crate) was_kept: bool,
+}
+
+/// What is kept, for each user of each smarthost.
+#[derive(Debug, Default)]
+pub(crate) struct Secrets {
+    cells: Mutex<HashMap<Arc<RouteCredentials>, Arc<Cell>>>,
+}
+
+/// One user's secret. Whoever holds the lock may fetch it, so that no program runs twice at a time.
+type Cell = tokio::sync::Mutex<Option<Kept>>;
+
+#[derive(Debug)]
+struct Kept {
+    result: Result<Secret, NoSecret>,
+    fetched: Instant,
+    lifetime: Option<Duration>,
+}
+
+impl Secrets {
+    /// The secret of these credentials: the one that is kept, or a new one.
+    pub(crate) async fn get(&self, of: &Arc<RouteCredentials>) -> Result<Fetched, NoSecret> {
+        let asked = Instant::now();
+        let cell = self.cell(of);
+        let mut kept = cell.lock().await;
+        if let Some(kept) = kept.as_ref() {
+            // Who waited while it was fetched takes what came of it, good or bad.
+            if kept.fetched >= asked {
+                return kept.fetched(false);
+            }
+            if kept.is_good() {
+                return kept.fetched(true);
+            }
+        }
+        let result = fetch(of.source()).await;
+        let new = kept.insert(Kept {
+            result,
+            fetched: Instant::now(),
+            lifetime: lifetime(of.source()),
+        });
+        new.fetched(false)
+    }
+
+    /// Forgets a secret that was refused, unless there is another already.
+    pub(crate) async fn refused(&self, of: &Arc<RouteCredentials>, secret: &Secret) {
+        let cell = self.cell(of);
+        let mut kept = cell.lock().await;
+        if kept
+            .as_ref()
+            .is_some_and(|k| k.result.as_ref() == Ok(secret))
+        {
+            *kept = None;
+        }
+    }
+
+    /// Forgets those that no route has any more.
+    pub(crate) fn retain(&self, is_wanted: impl Fn(&RouteCredentials) -> bool) {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        cells.retain(|credentials, _| is_wanted(credentials));
+    }
+
+    fn cell(&self, of: &Arc<RouteCredentials>) -> Arc<Cell> {
+        let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(cells.entry(Arc::clone(of)).or_default())
+    }
+}
+
+impl Kept {
+    fn fetched(&self, was_kept: bool) -> Result<Fetched, NoSecret> {
+        let secret = self.result.clone()?;
+        Ok(Fetched { secret, was_kept })
+    }
+
+    fn is_good(&self) -> bool {
+        let is_fresh = self.lifetime.is_none_or(|l| self.fetched.elapsed() < l);
+        self.result.is_ok() && is_fresh
+    }
+}
+
+/// How long what comes from here is kept at most.
+fn lifetime(source: &SecretSource) -> Option<Duration> {
+    match source {
+        // Reading a file costs nothing, and a new password counts at once.
+        SecretSource::PasswordFile(_) => Some(Duration::ZERO),
+        SecretSource::PasswordCommand(_) => None,
+        SecretSource::TokenCommand { lifetime, .. } => *lifetime,
+    }
+}
+
+async fn fetch(source: &SecretSource) -> Result<Secret, NoSecret> {
+    let (output, origin) = match source {
+        SecretSource::PasswordFile(file) => (read_file(file).await?, file.display().to_string()),
+        SecretSource::PasswordCommand(argv) | SecretSource::TokenCommand { argv, .. } => {
+            let program = argv.first().cloned().unwrap_or_default();
+            (command::run(argv, COMMAND_TIMEOUT).await?, program)
+        }
+    };
+    first_line(&output).map_err(|reason| NoSecret::Unusable { origin, reason })
+}
+
+async fn read_file(file: &Path) -> Result<Zeroizing<Vec<u8>>, NoSecret> {
+    let mut text = Zeroizing::new(Vec::new());
+    let read = async {
+        let opened = tokio::fs::File::open(file).await?;
+        opened.take(MAX_OUTPUT + 1).read_to_end(&mut text).await
+    };
+    match read.await {
+        Ok(_) => Ok(text),
+        Err(e) => Err(NoSecret::File {
+            file: file.display().to_string(),
+            kind: e.kind(),
+        }),
+    }
+}
+
+fn first_line(output: &[u8]) -> Result<Secret, Reason> {
+    if output.len() as u64 > MAX_OUTPUT {
+        return Err(Reason::Endless);
+    }
+    let end = memchr::memchr(b'\n', output).unwrap_or(output.len());
+    let line = &output[..end];
+    let line = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line));
+    match line {
+        Ok("") => Err(Reason::Empty),
+        Ok(line) => Secret::new(line).map_err(Reason::Secret),
+        Err(_) => Err(Reason::Encoding),
+    }
+}
+
+fn humantime(duration: Duration) -> String {
+    format!("{} s", duration.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::PathBuf;
+
+    fn credentials(source: SecretSource) -> Arc<RouteCredentials> {
+        Arc::new(RouteCredentials::new("user", source).expect("credentials"))
+    }
+
+    /// A program that prints how often it has run.
+    fn counting(directory: &Path) -> Vec<String> {
+        let script = r#"echo x >> "$0"; wc -l < "$0" | tr -d ' '"#;
+        let file: PathBuf = directory.join("runs");
+        let file = file.to_str().expect("a path in UTF-8");
+        ["sh", "-c", script, file].map(String::from).into()
+    }
+
+    fn text(fetched: &Fetched) -> (&str, bool) {
+        (fetched.secret.expose(), fetched.was_kept)
+    }
+
+    #[test]
+    fn the_first_line_is_the_secret() {
+        for (output, secret) in [
+            ("hunter2", "hunter2"),
+            ("hunter2\n", "hunter2"),
+            ("hunter2\r\n", "hunter2"),
+            (" two words \nuser: me\n", " two words "),
+        ] {
+            let line = first_line(output.as_bytes()).expect(output);
+            assert_eq!(line.expose(), secret);
+        }
+        for (output, reason) in [
+            (&b""[..], Reason::Empty),
+            (b"\nhunter2", Reason::Empty),
+            (b"\xff\n", Reason::Encoding),
+            (b"a\x01b", Reason::Secret(SecretError::Control)),
+        ] {
+            assert_eq!(first_line(output), Err(reason));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_anew_each_time() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("password");
+        let of = credentials(SecretSource::PasswordFile(file.clone()));
+        let secrets = Secrets::default();
+        let missing = secrets.get(&of).await.expect_err("no file").to_string();
+        assert_eq!(
+            missing,
+            format!(
+                "cannot read password_file {}: entity not found",
+                file.display()
+            )
+        );
+        for password in ["one", "two"] {
+            std::fs::write(&file, format!("{password}\n")).expect("written");
+            let fetched = secrets.get(&of).await.expect("a password");
+            assert_eq!(text(&fetched), (password, false));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_program_printed_is_kept_until_it_is_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let of = credentials(SecretSource::PasswordCommand(counting(directory.path())));
+        let secrets = Secrets::default();
+        let first = secrets.get(&of).await.expect("a password");
+        assert_eq!(text(&first), ("1", false));
+        let again = secrets.get(&of).await.expect("a password");
+        assert_eq!(text(&again), ("1", true));
+        secrets.refused(&of, &first.secret).await;
+        assert_eq!(
+            text(&secrets.get(&of).await.expect("a password")),
+            ("2", false)
+        );
+        secrets.refused(&of, &first.secret).await;
+        let kept = secrets.get(&of).await.expect("a password");
+        assert_eq!(
+            text(&kept),
+            ("2", true),
+            "the old one's refusal says nothing of the new one"
+        );
+        secrets.retain(|_| false);
+        assert_eq!(
+            text(&secrets.get(&of).await.expect("a password")),
+            ("3", false)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_token_is_kept_no_longer_than_its_lifetime() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let (argv, lifetime) = (counting(directory.path()), Some(Duration::from_mins(50)));
+        let of = credentials(SecretSource::TokenCommand { argv, lifetime });
+        let secrets = Secrets::default();
+        assert_eq!(
+            text(&secrets.get(&of).await.expect("a token")),
+            ("1", false)
+        );
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_mins(49)).await;
+        assert_eq!(text(&secrets.get(&of).await.expect("a token")), ("1", true));
+        tokio::time::advance(Duration::from_mins(2)).await;
+        tokio::time::resume();
+        assert_eq!(
+            text(&secrets.get(&of).await.expect("a token")),
+            ("2", false)
+        );
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_a_run_takes_its_result_even_a_failure() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut argv = counting(directory.path());
+        argv[2].push_str("; sleep 0.2; exit 1");
+        let of = credentials(SecretSource::PasswordCommand(argv.clone()));
+        let secrets = Secrets::default();
+        let (a, b, c) = tokio::join!(secrets.get(&of), secrets.get(&of), secrets.get(&of));
+        assert!(a.is_err() && b.is_err() && c.is_err());
+        let runs = std::fs::read_to_string(&argv[3]).expect("the count");
+        assert_eq!(runs.lines().count(), 1);
+        assert!(secrets.get(&of).await.is_err());
+        let runs = std::fs::read_to_string(&argv[3]).expect("the count");
+        assert_eq!(runs.lines().count(), 2, "a failure is not kept");
+    }
+}

@@ -1,0 +1,116 @@
+//! The client's side of TLS: what is trusted, and the handshake.
+
+mod trust;
+
+use std::io;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use relay_smtp::outcome::Tls;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{self, ClientConfig, ClientConnection};
+
+pub(crate) use self::trust::Trust;
+pub use self::trust::{TrustError, check_ca_file};
+
+/// Plain text that may come before a handshake; who sends more gets none.
+const MAX_CHATTER: usize = 64 * 1024;
+
+/// Why there is no TLS.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum TlsFailure {
+    /// Nothing to check a certificate with.
+    #[error("{0}")]
+    Trust(String),
+    /// The certificate is not the host's, or nobody we trust says that it is.
+    #[error("the certificate of {host} was not accepted: {reason}")]
+    Certificate {
+        /// Whose it should be.
+        host: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Any other end of the handshake.
+    #[error("TLS handshake failed: {0}")]
+    Handshake(String),
+    /// No end of the handshake.
+    #[error("TLS handshake failed: no answer in time")]
+    TimedOut,
+}
+
+/// Shakes hands with the host at the other end, which is called `host`: the name for SNI and, if
+/// `config` checks it, in the certificate.
+pub(crate) async fn handshake(
+    stream: TcpStream,
+    config: Arc<ClientConfig>,
+    host: &str,
+) -> Result<TlsStream<TcpStream>, TlsFailure> {
+    drop_plain_text(&stream)?;
+    let name = server_name(host, &stream)?;
+    let connector = TlsConnector::from(config);
+    let shaken = connector.connect(name, stream).await;
+    shaken.map_err(|e| TlsFailure::new(host, &e))
+}
+
+/// What a handshake has settled.
+pub(crate) fn settled(connection: &ClientConnection, verified: bool) -> Tls {
+    let version = connection.protocol_version().and_then(|v| v.as_str());
+    let cipher = connection
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str());
+    Tls {
+        version: match version {
+            Some("TLSv1_2") => "TLSv1.2",
+            Some("TLSv1_3") => "TLSv1.3",
+            other => other.unwrap_or("unknown"),
+        },
+        cipher: cipher.unwrap_or("unknown"),
+        verified,
+    }
+}
+
+/// A server's first octet of TLS answers our first, so all that is here before it came in clear,
+/// perhaps from somebody in between who wants it taken for words of the server's.
+fn drop_plain_text(stream: &TcpStream) -> Result<(), TlsFailure> {
+    let (mut dropped, mut chatter) = (0, [0; 1024]);
+    while dropped < MAX_CHATTER {
+        match stream.try_read(&mut chatter) {
+            Ok(0) => return Err(TlsFailure::Handshake("the host hung up".to_owned())),
+            Ok(length) => dropped += length,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(e) => return Err(TlsFailure::Handshake(e.kind().to_string())),
+        }
+    }
+    Err(TlsFailure::Handshake("the host talks in clear".to_owned()))
+}
+
+/// A name that no certificate can have stands for its address: enough where none is checked, and a
+/// failure where one is.
+fn server_name(host: &str, stream: &TcpStream) -> Result<ServerName<'static>, TlsFailure> {
+    if let Ok(name) = ServerName::try_from(host.to_owned()) {
+        return Ok(name);
+    }
+    let address = stream.peer_addr().map(|peer| peer.ip().to_canonical());
+    let address: IpAddr = address.map_err(|e| TlsFailure::Handshake(e.kind().to_string()))?;
+    Ok(ServerName::IpAddress(address.into()))
+}
+
+impl TlsFailure {
+    fn new(host: &str, error: &io::Error) -> Self {
+        let tls = error.get_ref().and_then(|e| e.downcast_ref());
+        match tls {
+            Some(rustls::Error::InvalidCertificate(reason)) => Self::Certificate {
+                host: host.to_owned(),
+                reason: reason.to_string(),
+            },
+            Some(tls) => Self::Handshake(tls.to_string()),
+            None if error.kind() == io::ErrorKind::UnexpectedEof => {
+                Self::Handshake("the host hung up".to_owned())
+            }
+            None => Self::Handshake(error.kind().to_string()),
+        }
+    }
+}
