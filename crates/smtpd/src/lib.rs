@@ -40,7 +40,7 @@ mod submitted;
 pub mod tls;
 mod trace;
 
-pub use auth::{AuthLimits, Grants, NoGrants, PasswordHash, User, Users};
+pub use auth::{AuthLimits, Grants, NoGrants, PasswordHash, PasswordHashError, User, Users};
 pub use config::{Config, Limits, ListenerConfig, Role};
 pub use listener::BindError;
 pub use relay::{DomainPattern, PatternError, RelayRules, SenderPattern};

@@ -8,7 +8,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use aws_lc_rs::rand;
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
-use relay_smtp::sasl::{Secret, UserName};
+use relay_smtp::sasl::{Secret, UserName, prepare};
 use tokio::sync::Semaphore;
 use tokio::task;
 use tokio::time::{Instant, timeout};
@@ -122,7 +122,7 @@ impl Gate {
             None => PasswordHash::nobodys(),
         };
         let hashed = task::spawn_blocking(move || {
-            let is_right = hash.is_of(password.expose());
+            let is_right = hash.is_of(&prepare(password.expose()));
             // They are held to the end of the work, even if nobody waits for it any more.
             drop((slot, turn));
             (is_right, password)

@@ -47,7 +47,8 @@ impl PasswordHash {
         Self(NOBODYS.into())
     }
 
-    /// Takes tens of milliseconds and megabytes, whatever the answer.
+    /// Takes tens of milliseconds and megabytes, whatever the answer. The password is to be in the
+    /// form that [`relay_smtp::sasl::prepare`] gives it, as for SCRAM.
     pub(super) fn is_of(&self, password: &str) -> bool {
         let Ok(hash) = phc::PasswordHash::new(&self.0) else {
             return false;
@@ -83,5 +84,66 @@ impl FromStr for PasswordHash {
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash(…)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use argon2::PasswordHasher as _;
+
+    use super::*;
+
+    #[test]
+    fn a_hash_is_of_its_password_alone() {
+        let params = Params::new(8, 1, 1, None).expect("good parameters");
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let text = argon2.hash_password(b"s3cret").expect("a salt").to_string();
+        let hash: PasswordHash = text.parse().expect("a hash");
+        assert!(hash.is_of("s3cret"));
+        assert!(!hash.is_of("") && !hash.is_of("s3cre") && !hash.is_of("s3cret "));
+        assert!(!format!("{hash:?}").contains(&text));
+    }
+
+    #[test]
+    fn nobodys_hash_costs_what_a_users_does() {
+        let nobodys = PasswordHash::nobodys();
+        assert_eq!(nobodys.as_str().parse(), Ok(nobodys.clone()));
+        let parsed = phc::PasswordHash::new(nobodys.as_str()).expect("a hash");
+        let params = Params::try_from(&parsed).expect("parameters");
+        let users = Argon2::default().hash_password(b"x").expect("a salt");
+        let of_user = Params::try_from(&users).expect("parameters");
+        assert_eq!(
+            (params.m_cost(), params.t_cost(), params.p_cost()),
+            (of_user.m_cost(), of_user.t_cost(), of_user.p_cost())
+        );
+        assert!(!nobodys.is_of(""));
+    }
+
+    #[test]
+    fn other_texts_are_no_hashes() {
+        let rest = "c2FsdHNhbHQ$EqEEBcdZfMNyJe4Oy9WZx4NYjqSCJwOjrSi6WUHgvDA";
+        for (text, why) in [
+            ("", PasswordHashError::Syntax),
+            ("s3cret", PasswordHashError::Syntax),
+            ("$argon2id$v=19$m=8,t=1,p=1", PasswordHashError::Algorithm),
+            (
+                &format!("$argon2i$v=19$m=8,t=1,p=1${rest}"),
+                PasswordHashError::Algorithm,
+            ),
+            (
+                &format!("$argon2id$v=16$m=8,t=1,p=1${rest}"),
+                PasswordHashError::Algorithm,
+            ),
+            (
+                &format!("$argon2id$v=19$m=2097152,t=1,p=1${rest}"),
+                PasswordHashError::Cost,
+            ),
+            (
+                &format!("$argon2id$v=19$m=8,t=1000,p=1${rest}"),
+                PasswordHashError::Cost,
+            ),
+        ] {
+            assert_eq!(text.parse::<PasswordHash>(), Err(why), "{text}");
+        }
     }
 }

@@ -1,0 +1,133 @@
+//! Listeners, limits and the end of the server.
+
+use std::net::{IpAddr, SocketAddr};
+
+use relay_queue::{MemoryStore, QueueStore as _};
+use relay_smtp::server;
+use relay_smtpd::{ListenerConfig, Role, Server};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::world::{FRIEND, STRANGER, config, soon, start};
+
+#[tokio::test]
+async fn sessions_are_limited_per_client_and_in_all() {
+    let mut few = config();
+    few.limits.connections = 3;
+    few.limits.connections_per_client = 2;
+    let world = start(MemoryStore::new(), few);
+    let first = world.greeted(FRIEND).await;
+    let _second = world.greeted(FRIEND).await;
+    let refused = world.connect(FRIEND).await.reply().await;
+    assert!(
+        refused.starts_with("421 4.7.0 sorry, too many connections from"),
+        "{refused}"
+    );
+    let _third = world.greeted(STRANGER).await;
+    let refused = world.connect(STRANGER).await.reply().await;
+    assert!(
+        refused.starts_with("421 4.7.0 sorry, too many connections are"),
+        "{refused}"
+    );
+    drop(first);
+    // The server learns of the close in its own time.
+    let greeted = async {
+        while !world.connect(FRIEND).await.reply().await.starts_with("220") {
+            tokio::task::yield_now().await;
+        }
+    };
+    soon(greeted).await;
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn shutdown_ends_idle_sessions_and_waits_for_a_message() {
+    let world = start(MemoryStore::new(), config());
+    let mut idle = world.greeted(FRIEND).await;
+    let mut busy = world.greeted(FRIEND).await;
+    busy.begin("user@dest.test").await;
+    busy.send(b"Subject: t\r\n\r\nhal").await;
+
+    world.shutdown.cancel();
+    assert!(idle.reply().await.starts_with("421 4.3.2"));
+    assert_eq!(idle.reply().await, "");
+    assert!(!world.running.is_finished());
+    assert!(busy.command("f\r\n.").await.starts_with("250"));
+    assert!(busy.reply().await.starts_with("421 4.3.2"));
+    soon(world.running).await.expect("a clean end");
+    assert_eq!(world.store.count(), 1);
+    assert!(
+        TcpStream::connect(world.address).await.is_err(),
+        "nobody listens"
+    );
+}
+
+#[tokio::test]
+async fn what_is_sent_behind_quit_does_not_cost_the_client_its_reply() {
+    let world = start(MemoryStore::new(), config());
+    let mut client = world.connect(FRIEND).await;
+    client
+        .send(&[&b"QUIT\r\n"[..], &b"NOOP\r\n".repeat(20_000)].concat())
+        .await;
+    assert!(client.reply().await.starts_with("220"));
+    assert!(client.reply().await.starts_with("221"));
+    let end = soon(client.0.read_line(&mut String::new())).await;
+    assert_eq!(end.expect("an end, no reset"), 0);
+    drop(client);
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_client_that_floods_and_never_reads_is_let_go() {
+    let mut patient = config();
+    patient.limits.session = server::Limits {
+        command_timeout: std::time::Duration::from_millis(200),
+        ..server::Limits::default()
+    };
+    let world = start(MemoryStore::new(), patient);
+    let mut client = world.connect(FRIEND).await;
+    // It floods until the server has had enough of it.
+    let flood = b"HELP\r\n".repeat(5_000);
+    let flooded = async { while client.0.get_mut().write_all(&flood).await.is_ok() {} };
+    soon(flooded).await;
+    assert!(
+        world
+            .greeted(FRIEND)
+            .await
+            .command("NOOP")
+            .await
+            .starts_with("250")
+    );
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named_with_the_reason() {
+    let any = |port| ListenerConfig {
+        address: SocketAddr::from((FRIEND, port)),
+        role: Role::Mx,
+        proxies: Vec::new(),
+    };
+    let first = Server::bind(&[any(0)]).expect("a free port");
+    let taken = any(first.addresses()[0].port());
+    let error = Server::bind(std::slice::from_ref(&taken)).expect_err("the port is taken");
+    let text = error.to_string();
+    assert!(text.contains(&taken.address.to_string()), "{text}");
+    assert!(
+        text.contains("in use") && text.contains("[[listener]]"),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn the_ipv6_wildcard_takes_ipv4_as_well() {
+    let wildcard = ListenerConfig {
+        address: "[::]:0".parse().expect("an address"),
+        role: Role::Mx,
+        proxies: Vec::new(),
+    };
+    let server = Server::bind(&[wildcard]).expect("a free port");
+    let port = server.addresses()[0].port();
+    let client = soon(TcpStream::connect((IpAddr::from(FRIEND), port))).await;
+    assert!(client.is_ok());
+}
