@@ -14,6 +14,7 @@
 //! - `pool`, `terms`: connections that wait, and what for
 //! - `classify`: the only place where what happened becomes a verdict
 //! - `alarms`, `events`: what the operator must look after, and what is logged from here
+//! - `limits`: how long things may take
 
 mod alarms;
 mod attempt;
@@ -25,6 +26,7 @@ mod content;
 mod credentials;
 mod dns;
 mod events;
+mod limits;
 mod login;
 mod mx;
 mod plan;

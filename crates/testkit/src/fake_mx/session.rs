@@ -14,13 +14,18 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
+/// A handshake that is done.
+struct Handshake {
+    /// The name that the client asked for.
+    server_name: Option<String>,
+}
+
 pub(super) struct Session {
     stream: Box<dyn Duplex>,
     number: usize,
     pub(super) shared: Arc<Shared>,
     input: Vec<u8>,
-    /// The name that the client asked for in its handshake, if there was one.
-    tls: Option<Option<String>>,
+    tls: Option<Handshake>,
     /// The mechanism that the client has logged in by.
     pub(super) user: Option<String>,
     mail: Option<String>,
@@ -105,9 +110,9 @@ impl Session {
         let mode = self.tls_mode().ok_or(ErrorKind::Unsupported)?;
         let clear = std::mem::replace(&mut self.stream, Box::new(empty()));
         let secure = TlsAcceptor::from(mode.config).accept(clear).await?;
-        let name = secure.get_ref().1.server_name().map(ToOwned::to_owned);
+        let server_name = secure.get_ref().1.server_name().map(ToOwned::to_owned);
         self.stream = Box::new(secure);
-        self.tls = Some(name);
+        self.tls = Some(Handshake { server_name });
         self.input.clear();
         self.mail = None;
         Ok(())
@@ -164,7 +169,7 @@ impl Session {
             raw,
             connection: self.number,
             tls: self.tls.is_some(),
-            server_name: self.tls.clone().flatten(),
+            server_name: self.tls.as_ref().and_then(|tls| tls.server_name.clone()),
             mechanism: self.user.clone(),
         };
         let taken = self.peek("dot", "250 2.0.0 taken") == b'2';
@@ -221,7 +226,7 @@ impl Session {
         match step {
             Some(Step::Say(text) | Step::SayAndDrop(text)) => first(text.as_bytes()),
             Some(Step::Raw(octets)) => first(octets),
-            Some(Step::Drop | Step::Silence) => 0,
+            Some(Step::Drop | Step::Silence | Step::Drip(..)) => 0,
             None => first(default.as_bytes()),
         }
     }
@@ -256,6 +261,12 @@ impl Session {
             }
             Step::Drop => Err(ErrorKind::ConnectionAborted.into()),
             Step::Silence => self.until_the_peer_hangs_up().await,
+            Step::Drip(octets, pause) => loop {
+                for octet in &octets {
+                    tokio::time::sleep(pause).await;
+                    self.say(&[*octet]).await?;
+                }
+            },
         }
     }
 
