@@ -42,13 +42,13 @@ pub(crate) async fn run(
     }
 }
 
-/// `relayd --config FILE route FROM TO --json`, which decides as the daemon would.
+/// `relayd --config FILE route FROM TO`, which decides as the daemon would.
 fn without_daemon(args: &RouteArgs, place: &Place) -> Result<Plan, Failure> {
     let program = relayd();
     let ended = Command::new(&program)
         .arg("--config")
         .arg(config::file(place))
-        .args(["route", "--json", "--", &args.from, &args.to])
+        .args(["route", "--", &args.from, &args.to])
         .output()
         .map_err(|reason| Failure::Refused(format!("{}: {reason}", program.display())))?;
     if ended.status.success() {

@@ -1,25 +1,31 @@
 //! The daemon put together: store, sender, server and control socket, from start to stop.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use relay_queue::{Message, QueueStore, SledStore, StoreConfig, StoreError};
 use relay_remote::Remote;
-use relay_send::{Handle, SystemClock};
-use relay_smtpd::{BindError, Role, Server};
+use relay_send::SystemClock;
+use relay_smtpd::{BindError, Role, Server, TlsServer};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ControlError, SocketFile};
-use crate::config::Config;
+use crate::clock;
+use crate::config::{Config, ConfigError};
 use crate::delivery::Delivery;
 use crate::events;
+pub use crate::grants::GrantError;
+use crate::grants::Grants;
 use crate::log::Log;
+use crate::shared::{Current, Shared, watched};
 use crate::statedir;
+use crate::users::UsersFile;
+use crate::watch::{Stamps, Watch};
 
 /// Bodies up to this many octets live in the database.
 ///
@@ -30,6 +36,10 @@ const INLINE_BODY: usize = 8 * 1024;
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long the queue may take to close after that.
 const CLOSE: Duration = Duration::from_secs(3);
+/// How often files are looked at; a change counts when it is seen twice.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often certificates that end soon are spoken of.
+const DAY: Duration = Duration::from_hours(24);
 
 /// Why the daemon does not start; each says what to change.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +58,12 @@ pub enum StartError {
     /// The control socket cannot be opened.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// A file that the configuration names cannot be used.
+    #[error(transparent)]
+    File(#[from] ConfigError),
+    /// The list of those who may relay for a while cannot be used.
+    #[error("state_dir: {0}")]
+    Grants(#[from] GrantError),
 }
 
 /// What to change, where the reason does not say it.
@@ -68,21 +84,6 @@ pub struct Daemon {
     _socket: SocketFile,
 }
 
-/// What the control API sees of the daemon.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) store: Arc<SledStore>,
-    pub(crate) sender: Handle<Delivery>,
-    pub(crate) deliver: Arc<Delivery>,
-    pub(crate) listeners: Vec<(SocketAddr, Role)>,
-    pub(crate) started: Instant,
-    log: Arc<Log>,
-    file: Option<PathBuf>,
-    config: Mutex<Config>,
-    smtpd: watch::Sender<Arc<relay_smtpd::Config>>,
-    remote: watch::Sender<Arc<relay_remote::Config>>,
-}
-
 impl Daemon {
     /// Opens everything and starts to work. `file` is what a reload reads again.
     pub async fn start(
@@ -90,19 +91,26 @@ impl Daemon {
         file: Option<PathBuf>,
         log: Arc<Log>,
     ) -> Result<Self, StartError> {
+        let read = Read::of(&config, file.as_deref())?;
         let server = Server::bind(&config.listeners)?;
         let (socket, socket_file) = api::bind(&config.control)?;
         let roles = config.listeners.iter().map(|listener| listener.role);
         let listeners: Vec<_> = server.addresses().iter().copied().zip(roles).collect();
         let store = Arc::new(open_store(&config).await?);
-        let (smtpd, smtpd_config) = watch::channel(Arc::new(config.smtpd()));
-        let (remote, remote_config) = watch::channel(Arc::new(config.remote(&listeners)));
-        let deliver = Arc::new(Delivery(Remote::new(remote_config)));
+        let grants = Arc::new(Grants::open(&config.state_dir, clock::now())?);
         announce(&config, &listeners, &store);
+        let current = Current {
+            config,
+            tls: read.tls,
+        };
+        let (smtpd, smtpd_config) = watch::channel(current.smtpd(&read.users, &grants));
+        let remote = Arc::new(current.config.remote(&listeners));
+        let (remote, remote_config) = watch::channel(remote);
+        let deliver = Arc::new(Delivery(Remote::new(remote_config)));
         let sender = relay_send::start(
             Arc::clone(&store),
             Arc::clone(&deliver),
-            config.send(),
+            current.config.send(),
             SystemClock,
         );
         let shutdown = CancellationToken::new();
@@ -111,16 +119,21 @@ impl Daemon {
             sender: sender.clone(),
             deliver,
             listeners,
-            started: now(),
+            started: clock::started(),
+            grants,
+            users: read.users,
             log,
             file,
-            config: Mutex::new(config),
+            current: Mutex::new(current),
+            watch: Mutex::new(read.watch),
             smtpd,
             remote,
         });
+        shared.warn_of_expiry(clock::now());
         let accepted = Arc::new(move |message: Message| sender.accepted(&message));
         let server = server.run(store, smtpd_config, accepted, shutdown.clone());
         let control = api::serve(socket, Arc::clone(&shared), shutdown.clone());
+        tokio::spawn(keep_watch(Arc::clone(&shared), shutdown.clone()));
         Ok(Self {
             shared,
             server: tokio::spawn(server),
@@ -163,45 +176,38 @@ impl Daemon {
     }
 }
 
-impl Shared {
-    /// Reads the configuration again; what was not applied, and why. A file that is not good
-    /// changes nothing.
-    pub(crate) fn reload(&self) -> Vec<String> {
-        let Some(file) = &self.file else {
-            return vec!["there is no configuration file to read again".to_owned()];
+/// What was read of the files that the configuration names.
+struct Read {
+    tls: Option<Arc<TlsServer>>,
+    users: Arc<UsersFile>,
+    watch: Watch,
+}
+
+impl Read {
+    fn of(config: &Config, file: Option<&Path>) -> Result<Self, ConfigError> {
+        let mut watch = Watch::default();
+        watch.read(Stamps::of(file).with(watched(config)));
+        Ok(Self {
+            tls: config.tls.load()?.map(Arc::new),
+            users: Arc::new(config.auth.load()?),
+            watch,
+        })
+    }
+}
+
+/// Looks for files that have changed, and for certificates that end, until the shutdown.
+async fn keep_watch(shared: Arc<Shared>, shutdown: CancellationToken) {
+    let mut looks = interval(LOOK);
+    let mut days = interval_at(Instant::now() + DAY, DAY);
+    loop {
+        let work: fn(&Shared) = tokio::select! {
+            () = shutdown.cancelled() => return,
+            _ = looks.tick() => Shared::look,
+            _ = days.tick() => |shared| shared.warn_of_expiry(clock::now()),
         };
-        let problems = match Config::load(file) {
-            Ok(config) => self.apply(config),
-            Err(reason) => vec![format!("{reason}; the configuration stays as it was")],
-        };
-        events::reload(file, &problems);
-        problems
-    }
-
-    fn apply(&self, mut config: Config) -> Vec<String> {
-        let mut current = self.lock();
-        let needs_restart = current.keep_fixed(&mut config);
-        self.log.set_level(config.log_level);
-        self.smtpd.send_replace(Arc::new(config.smtpd()));
-        self.remote
-            .send_replace(Arc::new(config.remote(&self.listeners)));
-        self.sender.reconfigure(config.send());
-        *current = config;
-        let problem = |key| format!("{key} has changed, which takes a restart");
-        needs_restart.into_iter().map(problem).collect()
-    }
-
-    pub(crate) fn state_dir(&self) -> PathBuf {
-        self.lock().state_dir.clone()
-    }
-
-    pub(crate) fn concurrency(&self) -> u32 {
-        self.lock().delivery.concurrency
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Config> {
-        // It is replaced whole, so whoever panicked left a good one.
-        self.config.lock().unwrap_or_else(PoisonError::into_inner)
+        let shared = Arc::clone(&shared);
+        // Its panics are in the log, and the next look is another try.
+        let _ = tokio::task::spawn_blocking(move || work(&shared)).await;
     }
 }
 
@@ -237,11 +243,7 @@ fn announce(config: &Config, listeners: &[(SocketAddr, Role)], store: &SledStore
 pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Mx => "mx",
+        Role::Submission => "submission",
+        Role::Submissions => "submissions",
     }
-}
-
-/// The uptime counts from here; no decision about mail hangs on it.
-#[expect(clippy::disallowed_methods, reason = "for the uptime that qstat shows")]
-pub(crate) fn now() -> Instant {
-    Instant::now()
 }

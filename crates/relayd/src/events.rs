@@ -1,9 +1,13 @@
 //! What the daemon itself logs: its start, its end, and what came of a reload.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::time::Duration;
 
+use relay_control::Certificate;
 use tracing::{error, info, warn};
+
+use crate::users::UsersFileError;
 
 /// The daemon is up.
 pub(crate) fn start(version: &str, hostname: &str) {
@@ -45,6 +49,39 @@ pub(crate) fn reload(file: &Path, problems: &[String]) {
         error!(target: "relayd", event = "reload", file = %file.display(), problem = problem.as_str(),
             "reload: {problem}");
     }
+}
+
+/// The users file has changed and was read again.
+pub(crate) fn users(file: &Path, users: usize) {
+    info!(target: "relayd", event = "users", file = %file.display(), users,
+        "{} has changed: users who may log in: {users}", file.display());
+}
+
+/// The users file has changed and cannot be used.
+pub(crate) fn bad_users(reason: &UsersFileError) {
+    let problem = reason.to_string();
+    error!(target: "relayd", event = "users", problem,
+        "users: {problem}; the users stay as they were");
+}
+
+/// A certificate of ours ends soon, or has ended.
+pub(crate) fn expiring(certificate: &Certificate) {
+    let Certificate {
+        file, days_left, ..
+    } = certificate;
+    warn!(target: "relayd", event = "certificate", file, days_left,
+        "the certificate in {file} is good for {days_left} more days: renew it");
+}
+
+/// An address may relay for a while.
+pub(crate) fn granted(client: IpAddr, time: Duration) {
+    info!(target: "relayd", event = "acl", %client, seconds = time.as_secs(),
+        "acl: [{client}] may relay for {}", humantime::format_duration(time));
+}
+
+/// A permission was taken back.
+pub(crate) fn revoked(client: IpAddr) {
+    info!(target: "relayd", event = "acl", %client, "acl: [{client}] may relay no longer");
 }
 
 /// A part of the relay has failed; the others go on.

@@ -7,16 +7,26 @@
 //! |---|---|
 //! | [`config`] | the file, read strictly |
 //! | [`log`] | events as lines of text or JSON |
-//! | [`daemon`] | start, reload, stop |
-//! | `delivery` | `remote` plugged into `send` |
+//! | [`daemon`] | start and stop |
+//! | `shared` | what its parts share, and how it takes a new configuration |
+//! | `users`, `grants` | who may log in, and who may relay for a while |
+//! | `certificates`, `watch`, `clock` | when certificates end, and which files have changed |
+//! | `delivery`, [`plan`] | `remote` plugged into `send`; where mail would go |
 //! | `api` | what `relayctl` asks |
 //! | [`demo`] | the whole way of a message on one screen |
 
 mod api;
+mod certificates;
+mod clock;
 pub mod config;
 pub mod daemon;
 mod delivery;
 pub mod demo;
 mod events;
+mod grants;
 pub mod log;
+pub mod plan;
+mod shared;
 mod statedir;
+mod users;
+mod watch;

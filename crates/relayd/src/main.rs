@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, umask};
 use relayd::config::{Config, DEFAULT_FILE};
 use relayd::daemon::Daemon;
 use relayd::log::Log;
+use relayd::plan::Question;
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -37,6 +38,14 @@ struct Cli {
 enum Command {
     /// Show one message accepted, queued and delivered, all on loopback, then stay up for yours
     Demo,
+    /// Print as JSON where mail from one address to another would go, by the configuration alone
+    Route {
+        /// The envelope sender; "<>" for the null sender
+        from: String,
+
+        /// The recipient
+        to: String,
+    },
 }
 
 fn main() -> ExitCode {
@@ -56,15 +65,20 @@ fn main() -> ExitCode {
 
 /// A reason is one line that says what to change.
 fn run(cli: &Cli) -> Result<ExitCode, String> {
-    if let Some(Command::Demo) = cli.command {
+    if let Some(Command::Demo) = &cli.command {
         return in_runtime(relayd::demo::run()).map(|()| ExitCode::SUCCESS);
     }
     let config = Config::load(&cli.config).map_err(|reason| reason.to_string())?;
+    if let Some(Command::Route { from, to }) = &cli.command {
+        let question = Question::parse(from, to)?;
+        let plan = in_runtime(async { Ok(question.ask(&config).await) })?;
+        let plan = serde_json::to_string(&plan).map_err(|reason| told("the answer", reason))?;
+        return say(plan);
+    }
+    let usable = config.check_all_files();
+    usable.map_err(|reason| reason.to_string())?;
     if cli.check {
-        return match writeln!(io::stdout(), "{}: ok", cli.config.display()) {
-            Ok(()) => Ok(ExitCode::SUCCESS),
-            Err(reason) => Err(told("standard output", reason)),
-        };
+        return say(format_args!("{}: ok", cli.config.display()));
     }
     let log = Log::start(config.log_format, config.log_level, io::stderr())
         .map(Arc::new)
@@ -84,6 +98,13 @@ fn in_runtime<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, Str
     // Who still waits for a disk or a name server holds nobody up.
     runtime.shutdown_background();
     ended
+}
+
+fn say(line: impl Display) -> Result<ExitCode, String> {
+    match writeln!(io::stdout(), "{line}") {
+        Ok(()) => Ok(ExitCode::SUCCESS),
+        Err(reason) => Err(told("standard output", reason)),
+    }
 }
 
 fn told(doing: &str, reason: impl Display) -> String {

@@ -1,7 +1,9 @@
 //! The control API: HTTP and JSON over the Unix socket, for `relayctl`. [`relay_control`] says what
 //! is asked and answered.
 
+mod acl;
 mod queue;
+mod route;
 mod socket;
 mod status;
 
@@ -11,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use relay_control::{Problem, Reload, path};
 use relay_queue::StoreError;
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::socket::ControlError;
 pub(crate) use self::socket::{SocketFile, bind};
-use crate::daemon::Shared;
+use crate::shared::Shared;
 
 /// Answers until the shutdown.
 pub(crate) async fn serve(
@@ -32,6 +34,12 @@ pub(crate) async fn serve(
         .route(path::STATUS, get(status::status))
         .route(path::QUEUE, get(queue::list))
         .route(&format!("{}/{{id}}", path::QUEUE), get(queue::show))
+        .route(path::ACL, get(acl::list))
+        .route(
+            &format!("{}/{{address}}", path::ACL),
+            put(acl::allow).delete(acl::remove),
+        )
+        .route(path::ROUTE, get(route::route))
         .route(path::RELOAD, post(reload))
         .fallback(unknown)
         .with_state(shared);

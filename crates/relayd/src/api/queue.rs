@@ -20,7 +20,7 @@ use relay_send::{Deliver, DestinationKey};
 use relay_smtp::{Outcome, Verdict};
 
 use super::{problem, seconds, stopping, store_problem};
-use crate::daemon::Shared;
+use crate::shared::Shared;
 
 /// Records that are read from the store at once for a list.
 const PAGE: usize = 500;

@@ -3,17 +3,20 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use relay_control::{Destination, Listener, Messages, Status};
+use relay_control::{Alarm, Destination, Listener, Messages, Status};
 use relay_queue::{QueueId, QueueStore};
 use relay_smtp::Outcome;
 use relay_smtpd::Role;
 
 use super::{seconds, stopping};
-use crate::daemon::{Shared, now, role_name};
+use crate::clock;
+use crate::daemon::role_name;
+use crate::shared::Shared;
 
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
     let Some(sending) = shared.sender.status().await else {
@@ -23,6 +26,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
     let (messages, fresh) = (shared.store.count(), shared.store.count_fresh());
     let mut destinations: Vec<_> = sending.destinations.iter().map(destination).collect();
     destinations.sort_by(|a, b| a.name.cmp(&b.name));
+    let (now, alarms) = (clock::now(), shared.deliver.0.alarms());
     Json(Status {
         messages,
         fresh,
@@ -31,9 +35,14 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         concurrency: shared.concurrency().into(),
         destinations,
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        uptime: now().duration_since(shared.started).as_secs(),
+        uptime: shared.started.elapsed().as_secs(),
         state_dir: shared.state_dir().display().to_string(),
         listeners: shared.listeners.iter().map(listener).collect(),
+        certificates: shared.certificates(now),
+        alarms: alarms
+            .into_iter()
+            .map(|alarm| described(alarm, now))
+            .collect(),
     })
     .into_response()
 }
@@ -65,6 +74,14 @@ fn listener((address, role): &(SocketAddr, Role)) -> Listener {
     Listener {
         address: address.to_string(),
         role: role_name(*role).to_owned(),
+    }
+}
+
+fn described(alarm: relay_remote::Alarm, now: SystemTime) -> Alarm {
+    Alarm {
+        about: alarm.destination.to_string(),
+        since: seconds(now.checked_sub(alarm.age).unwrap_or(UNIX_EPOCH)),
+        reason: alarm.text,
     }
 }
 

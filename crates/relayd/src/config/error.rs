@@ -7,22 +7,17 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::files::NamedFile;
+
 /// Keys that later versions know. To take them without effect would be a lie.
-const NOT_YET: [&str; 6] = [
-    "tls",
-    "auth",
-    "dkim",
-    "delivery.ca_file",
-    "route.username",
-    "route.password_file",
-];
+const NOT_YET: [&str; 1] = ["dkim"];
 
 /// Why a configuration cannot be used: the file, the line where there is one, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
-    file: PathBuf,
-    line: Option<usize>,
-    reason: String,
+    pub(super) file: PathBuf,
+    pub(super) line: Option<usize>,
+    pub(super) reason: String,
 }
 
 impl ConfigError {
@@ -96,14 +91,34 @@ impl<'a> Source<'a> {
 
     /// An error about the value at this path, or if it is not in the file about what it is in.
     pub(super) fn error_at(&self, path: &[Step], reason: impl fmt::Display) -> ConfigError {
-        let span = (0..=path.len())
-            .rev()
-            .find_map(|n| self.span_of(&path[..n]));
         ConfigError {
             file: self.file.to_owned(),
-            line: span.map(|span| line_of(self.text, span.start)),
+            line: self.line_at(path),
             reason: format!("{}: {reason}", Place(path)),
         }
+    }
+
+    /// An error about a whole table.
+    pub(super) fn error_in(&self, table: &[Step], reason: impl fmt::Display) -> ConfigError {
+        ConfigError {
+            file: self.file.to_owned(),
+            line: self.line_at(table),
+            reason: format!("{} {reason}", Table(table)),
+        }
+    }
+
+    /// A file that is named at this path.
+    pub(super) fn named(&self, path: &[Step], file: &Path) -> NamedFile {
+        NamedFile::new(file, self.file, self.line_at(path), Place(path).to_string())
+    }
+
+    /// The line of the value at this path, or if it is not in the file of what it is in.
+    fn line_at(&self, path: &[Step]) -> Option<usize> {
+        let parts = (0..=path.len()).rev();
+        let span = parts
+            .map(|n| &path[..n])
+            .find_map(|part| self.span_of(part));
+        span.map(|span| line_of(self.text, span.start))
     }
 
     /// What serde found, in the operator's words.

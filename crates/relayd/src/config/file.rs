@@ -24,6 +24,8 @@ pub(super) struct File {
     pub(super) listener: Vec<Listener>,
     pub(super) relay: Relay,
     pub(super) limits: Limits,
+    pub(super) tls: Tls,
+    pub(super) auth: Auth,
     pub(super) queue: Queue,
     pub(super) delivery: Delivery,
     pub(super) route: Vec<Route>,
@@ -41,6 +43,8 @@ impl Default for File {
             listener: vec![Listener::default()],
             relay: Relay::default(),
             limits: Limits::default(),
+            tls: Tls::default(),
+            auth: Auth::default(),
             queue: Queue::default(),
             delivery: Delivery::default(),
             route: Vec::new(),
@@ -58,6 +62,8 @@ pub(super) struct Listener {
     pub(super) address: Text<SocketAddr>,
     #[serde(default)]
     pub(super) role: Role,
+    #[serde(default)]
+    pub(super) proxies: Vec<Text<IpNet>>,
 }
 
 impl Default for Listener {
@@ -65,6 +71,7 @@ impl Default for Listener {
         Self {
             address: Text((Ipv6Addr::UNSPECIFIED, 25).into()),
             role: Role::Mx,
+            proxies: Vec::new(),
         }
     }
 }
@@ -75,9 +82,7 @@ impl Default for Listener {
 pub(super) enum Role {
     #[default]
     Mx,
-    /// Known, so that it can be refused in words that help.
     Submission,
-    /// The same.
     Submissions,
 }
 
@@ -141,6 +146,41 @@ pub(super) enum BareNewline {
     Normalize,
 }
 
+/// `[tls]`; without a certificate there is no TLS.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Tls {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+    pub(super) session_tickets: bool,
+    pub(super) extra: Vec<Pair>,
+}
+
+/// `[[tls.extra]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Pair {
+    pub(super) certificate: PathBuf,
+    pub(super) key: PathBuf,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Auth {
+    pub(super) users: PathBuf,
+    pub(super) lockout: Text<Duration>,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            users: relay_control::users::DEFAULT_FILE.into(),
+            lockout: Text(Duration::from_mins(10)),
+        }
+    }
+}
+
 /// `[queue]`
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
@@ -173,6 +213,7 @@ pub(super) struct Delivery {
     pub(super) command_timeout: Text<Duration>,
     pub(super) ip: Ip,
     pub(super) refuse_addresses: Vec<Text<IpNet>>,
+    pub(super) ca_file: PathBuf,
 }
 
 impl Default for Delivery {
@@ -185,6 +226,7 @@ impl Default for Delivery {
             command_timeout: Text(Duration::from_mins(5)),
             ip: Ip::Any,
             refuse_addresses: networks(&["127.0.0.0/8", "::1/128", "0.0.0.0/8"]),
+            ca_file: PathBuf::new(),
         }
     }
 }
@@ -202,13 +244,19 @@ pub(super) enum Ip {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Route {
-    pub(super) domain: String,
+    pub(super) domain: Option<String>,
+    pub(super) sender: Option<String>,
     #[serde(default)]
     pub(super) host: Vec<String>,
     #[serde(default = "smtp_port")]
     pub(super) port: Port,
     #[serde(default)]
     pub(super) tls: RouteTls,
+    pub(super) username: Option<String>,
+    pub(super) password_file: Option<PathBuf>,
+    pub(super) password_command: Option<Vec<String>>,
+    pub(super) token_command: Option<Vec<String>>,
+    pub(super) token_lifetime: Option<Text<Duration>>,
 }
 
 fn smtp_port() -> Port {
@@ -220,13 +268,10 @@ fn smtp_port() -> Port {
 #[serde(rename_all = "lowercase")]
 pub(super) enum RouteTls {
     #[default]
-    None,
-    /// Known, so that it can be refused in words that help.
-    Opportunistic,
-    /// The same.
     Require,
-    /// The same.
+    Opportunistic,
     Implicit,
+    None,
 }
 
 /// `[dns]`

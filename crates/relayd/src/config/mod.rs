@@ -2,7 +2,10 @@
 
 mod error;
 mod file;
+mod files;
 mod parts;
+mod routes;
+mod sense;
 mod values;
 
 use std::fs;
@@ -20,7 +23,8 @@ use serde::Deserialize;
 
 pub use self::error::ConfigError;
 use self::error::{Source, Step};
-use self::file::{File, RouteTls};
+use self::file::File;
+pub use self::files::{NamedFile, Pair, Tls};
 use self::values::{Text, values};
 use crate::log::Level;
 
@@ -42,6 +46,10 @@ pub struct Config {
     pub relay: RelayRules,
     /// How much comes in.
     pub limits: Limits,
+    /// Our certificates.
+    pub tls: Tls,
+    /// Who may log in.
+    pub auth: Auth,
     /// How long mail waits.
     pub queue: Queue,
     /// How mail goes out.
@@ -56,6 +64,17 @@ pub struct Config {
     pub log_format: LogFormat,
     /// How much of the log.
     pub log_level: Level,
+    /// The files with passwords and certificate authorities that deliveries need.
+    needed: Vec<NamedFile>,
+}
+
+/// `[auth]`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// Where the users are.
+    pub users: NamedFile,
+    /// How long a client that has failed too often is refused.
+    pub lockout: Duration,
 }
 
 /// `[queue]`
@@ -88,6 +107,8 @@ pub struct Delivery {
     pub ip: IpFamily,
     /// Where an MX never leads.
     pub refuse_addresses: Vec<ipnet::IpNet>,
+    /// Certificate authorities that are trusted beside the system's.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// `log.format`
@@ -129,65 +150,11 @@ fn key(key: &str) -> Step {
 }
 
 impl Checked<'_> {
-    /// What only shows when keys are seen together.
-    fn sense(&self) -> Result<(), ConfigError> {
-        let queue = &self.file.queue;
-        if queue.retry_unit.0 > queue.retry_max_interval.0 {
-            let interval = humantime::format_duration(queue.retry_max_interval.0);
-            let reason = format!(
-                "{} is longer than queue.retry_max_interval, {interval}",
-                humantime::format_duration(queue.retry_unit.0),
-            );
-            let path = [key("queue"), key("retry_unit")];
-            return Err(self.source.error_at(&path, reason));
-        }
-        self.no_open_relay()?;
-        self.listeners()
-    }
-
-    /// Whoever means to relay for the whole internet has to say so twice.
-    fn no_open_relay(&self) -> Result<(), ConfigError> {
-        let relay = &self.file.relay;
-        let everyone = relay.networks.iter().position(|n| n.0.prefix_len() == 0);
-        match everyone {
-            Some(index) if !relay.open => {
-                let path = [key("relay"), key("networks"), Step::Index(index)];
-                let reason = format!(
-                    "\"{}\" makes an open relay that anyone may send through: \
-                     name your own networks, or set relay.open = true",
-                    relay.networks[index].0
-                );
-                Err(self.source.error_at(&path, reason))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn listeners(&self) -> Result<(), ConfigError> {
-        let listeners = &self.file.listener;
-        if listeners.is_empty() {
-            let reason = "nothing to listen on: add a [[listener]]";
-            return Err(self.source.error_at(&[key("listener")], reason));
-        }
-        for (index, listener) in listeners.iter().enumerate() {
-            let address = listener.address.0;
-            let same = |other: &file::Listener| other.address.0 == address;
-            let path = |name| [key("listener"), Step::Index(index), key(name)];
-            if address.port() != 0 && listeners[..index].iter().any(same) {
-                let reason = format!("{address} is listened on already");
-                return Err(self.source.error_at(&path("address"), reason));
-            }
-            if listener.role != file::Role::Mx {
-                let reason = "this version has the role \"mx\" alone";
-                return Err(self.source.error_at(&path("role"), reason));
-            }
-        }
-        Ok(())
-    }
-
     fn into_config(self, file: &Path) -> Result<Config, ConfigError> {
         let routes = self.routes()?;
         let limits = self.limits()?;
+        let (tls, auth) = (self.certificates(), self.auth());
+        let needed = self.password_files().chain(self.ca_file()).collect();
         let file_error = |reason| ConfigError::of_file(file, reason);
         let File {
             hostname,
@@ -213,48 +180,61 @@ impl Checked<'_> {
             hostname,
             postmaster,
             state_dir,
-            listeners: self.file.listener.iter().map(listener).collect(),
+            listeners: self.file.listener.into_iter().map(listener).collect(),
             relay: RelayRules {
                 networks: values(relay.networks),
                 domains: values(relay.domains),
                 bad_senders: values(relay.bad_senders),
             },
             limits,
-            queue: Queue {
-                lifetime: queue.lifetime.0,
-                retry_unit: queue.retry_unit.0,
-                retry_max_interval: queue.retry_max_interval.0,
-                min_free: queue.min_free.0.as_u64(),
-            },
+            tls,
+            auth,
+            queue: queue_of(&queue),
             delivery: delivery_of(delivery),
             routes,
             dns_servers: values(self.file.dns.servers),
             control: self.file.control.socket,
             log_format: self.file.log.format,
             log_level: self.file.log.level,
+            needed,
         })
     }
 
-    fn routes(&self) -> Result<Vec<Route>, ConfigError> {
-        let routes = self.file.route.iter().enumerate();
-        routes
-            .map(|(index, route)| self.route(index, route))
-            .collect()
-    }
-
-    fn route(&self, index: usize, route: &file::Route) -> Result<Route, ConfigError> {
-        let path = |name| [key("route"), Step::Index(index), key(name)];
-        if route.tls != RouteTls::None {
-            let reason = "this version has \"none\" alone: mail goes out in clear text";
-            return Err(self.source.error_at(&path("tls"), reason));
+    fn certificates(&self) -> Tls {
+        let tls = &self.file.tls;
+        let named = |path: &[Step], file: &Path| self.source.named(path, file);
+        let at = |name| [key("tls"), key(name)];
+        let extra = |index, name| [key("tls"), key("extra"), Step::Index(index), key(name)];
+        let mut pairs = Vec::new();
+        if given(&tls.certificate).is_some() {
+            pairs.push(Pair {
+                certificate: named(&at("certificate"), &tls.certificate),
+                key: named(&at("key"), &tls.key),
+            });
         }
-        Route::new(&route.domain, &route.host, route.port.0).map_err(|reason| {
-            let at = match reason {
-                relay_remote::RouteError::Domain(_) => path("domain"),
-                _ => path("host"),
-            };
-            self.source.error_at(&at, reason)
-        })
+        let others = tls.extra.iter().enumerate();
+        pairs.extend(others.map(|(index, pair)| Pair {
+            certificate: named(&extra(index, "certificate"), &pair.certificate),
+            key: named(&extra(index, "key"), &pair.key),
+        }));
+        Tls {
+            pairs,
+            session_tickets: tls.session_tickets,
+        }
+    }
+
+    fn auth(&self) -> Auth {
+        let auth = &self.file.auth;
+        Auth {
+            users: self.source.named(&[key("auth"), key("users")], &auth.users),
+            lockout: auth.lockout.0,
+        }
+    }
+
+    fn ca_file(&self) -> Option<NamedFile> {
+        let path = [key("delivery"), key("ca_file")];
+        let file = given(&self.file.delivery.ca_file)?;
+        Some(self.source.named(&path, file))
     }
 
     fn limits(&self) -> Result<Limits, ConfigError> {
@@ -291,10 +271,24 @@ impl Checked<'_> {
 /// RFC 5321 §4.5.3.1.6: a line of text may have 1000 octets, and no limit may be below that.
 const LEAST_LINE: usize = 1000;
 
-fn listener(listener: &file::Listener) -> ListenerConfig {
+fn listener(listener: file::Listener) -> ListenerConfig {
     ListenerConfig {
         address: listener.address.0,
-        role: Role::Mx,
+        role: match listener.role {
+            file::Role::Mx => Role::Mx,
+            file::Role::Submission => Role::Submission,
+            file::Role::Submissions => Role::Submissions,
+        },
+        proxies: values(listener.proxies),
+    }
+}
+
+fn queue_of(queue: &file::Queue) -> Queue {
+    Queue {
+        lifetime: queue.lifetime.0,
+        retry_unit: queue.retry_unit.0,
+        retry_max_interval: queue.retry_max_interval.0,
+        min_free: queue.min_free.0.as_u64(),
     }
 }
 
@@ -311,7 +305,13 @@ fn delivery_of(delivery: file::Delivery) -> Delivery {
             file::Ip::V6 => IpFamily::V6,
         },
         refuse_addresses: values(delivery.refuse_addresses),
+        ca_file: given(&delivery.ca_file).map(Path::to_owned),
     }
+}
+
+/// A path of the file; the empty one is none.
+fn given(path: &Path) -> Option<&Path> {
+    Some(path).filter(|path| !path.as_os_str().is_empty())
 }
 
 /// The system's own name.

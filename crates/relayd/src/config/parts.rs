@@ -1,20 +1,28 @@
 //! What each part of the relay is told of the configuration.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use relay_send::{Concurrency, RetryPolicy};
-use relay_smtpd::Role;
+use relay_smtpd::{AuthLimits, NoGrants, Role};
 
 use super::Config;
 
 impl Config {
-    /// For the server.
+    /// For the server, without what lies in files of its own: certificates, users, and who may relay
+    /// for a while.
     pub fn smtpd(&self) -> relay_smtpd::Config {
         relay_smtpd::Config {
             hostname: self.hostname.as_str().into(),
             postmaster: self.postmaster.clone(),
             relay: self.relay.clone(),
             limits: self.limits,
+            tls: None,
+            users: None,
+            grants: Arc::new(NoGrants),
+            auth: AuthLimits {
+                lockout: self.auth.lockout,
+            },
         }
     }
 
@@ -30,7 +38,7 @@ impl Config {
             ip: delivery.ip,
             refuse_addresses: delivery.refuse_addresses.clone(),
             routes: self.routes.clone(),
-            ca_file: None,
+            ca_file: delivery.ca_file.clone(),
             dns_servers: self.dns_servers.clone(),
             own_addresses: bound.filter(|a| !a.ip().is_unspecified()).collect(),
         }

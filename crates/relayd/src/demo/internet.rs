@@ -38,6 +38,7 @@ impl Internet {
         let server = Server::bind(&[ListenerConfig {
             address: (Ipv4Addr::LOCALHOST, 0).into(),
             role: Role::Mx,
+            proxies: Vec::new(),
         }]);
         let server = server.map_err(|reason| reason.to_string())?;
         let address = server.addresses().first().copied();

@@ -72,6 +72,7 @@ fn config(dir: &Path, internet: SocketAddr) -> Result<Config, String> {
     config.listeners = vec![ListenerConfig {
         address: (Ipv4Addr::LOCALHOST, free_port()).into(),
         role: Role::Mx,
+        proxies: Vec::new(),
     }];
     Ok(config)
 }

@@ -1,0 +1,165 @@
+//! Files that the configuration names: what is in them is read apart from the configuration itself,
+//! for a bad certificate is no reason to refuse the rest.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use relay_remote::check_ca_file;
+use relay_smtpd::{CertificatePair, TlsError, TlsServer, TlsSettings};
+
+use super::{Auth, Config, ConfigError};
+use crate::users::UsersFile;
+
+/// A file by its name, and where the configuration has it.
+#[derive(Debug, Clone)]
+pub struct NamedFile {
+    path: PathBuf,
+    config: PathBuf,
+    line: Option<usize>,
+    key: String,
+}
+
+/// Where the name stands makes no difference.
+impl PartialEq for NamedFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.path == other.path
+    }
+}
+
+impl Eq for NamedFile {}
+
+impl NamedFile {
+    pub(super) fn new(path: &Path, config: &Path, line: Option<usize>, key: String) -> Self {
+        Self {
+            path: path.to_owned(),
+            config: config.to_owned(),
+            line,
+            key,
+        }
+    }
+
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What is wrong with it, with the place of its name.
+    pub(crate) fn error(&self, reason: impl std::fmt::Display) -> ConfigError {
+        ConfigError {
+            file: self.config.clone(),
+            line: self.line,
+            reason: format!("{}: {reason}", self.key),
+        }
+    }
+
+    fn check_readable(&self) -> Result<(), ConfigError> {
+        match File::open(&self.path) {
+            Ok(_) => Ok(()),
+            Err(reason) => {
+                Err(self.error(format!("{} cannot be read: {reason}", self.path.display())))
+            }
+        }
+    }
+}
+
+/// `[tls]`
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tls {
+    /// Certificates with their keys, the default one first; none means no TLS.
+    pub pairs: Vec<Pair>,
+    /// Whether clients may resume sessions by tickets.
+    pub session_tickets: bool,
+}
+
+/// A certificate and its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pair {
+    /// The chain, in PEM.
+    pub certificate: NamedFile,
+    /// The key, in PEM.
+    pub key: NamedFile,
+}
+
+impl Tls {
+    /// Whether there is TLS at all.
+    pub fn is_on(&self) -> bool {
+        !self.pairs.is_empty()
+    }
+
+    /// All files that it takes.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &NamedFile> {
+        self.pairs
+            .iter()
+            .flat_map(|pair| [&pair.certificate, &pair.key])
+    }
+
+    /// Reads the certificates and keys; `None` without any.
+    pub fn load(&self) -> Result<Option<TlsServer>, ConfigError> {
+        if !self.is_on() {
+            return Ok(None);
+        }
+        self.files().try_for_each(NamedFile::check_readable)?;
+        let pairs = self.pairs.iter().map(|pair| CertificatePair {
+            certificate: pair.certificate.path.clone(),
+            key: pair.key.path.clone(),
+        });
+        let settings = TlsSettings {
+            session_tickets: self.session_tickets,
+        };
+        let server = TlsServer::new(&pairs.collect::<Vec<_>>(), settings);
+        server.map(Some).map_err(|error| self.blame(&error))
+    }
+
+    fn blame(&self, error: &TlsError) -> ConfigError {
+        let file = match error {
+            TlsError::Read { file, .. }
+            | TlsError::NoCertificate { file }
+            | TlsError::NoKey { file }
+            | TlsError::BadCertificate { file, .. }
+            | TlsError::BadKey { file, .. }
+            | TlsError::Mismatch { key: file, .. } => Some(file),
+            TlsError::NoPair | TlsError::Setup { .. } => None,
+        };
+        let named = file.and_then(|file| self.files().find(|named| named.path == *file));
+        match named.or(self.pairs.first().map(|pair| &pair.certificate)) {
+            Some(named) => named.error(error),
+            None => ConfigError::of_file(Path::new("[tls]"), error.to_string()),
+        }
+    }
+}
+
+impl Auth {
+    /// Reads the users; a file that is not there has none.
+    pub(crate) fn load(&self) -> Result<UsersFile, ConfigError> {
+        UsersFile::load(self.users.path()).map_err(|reason| self.users.error(reason))
+    }
+}
+
+impl Config {
+    /// Whether all files that it names can be used, as at a start.
+    pub fn check_all_files(&self) -> Result<(), ConfigError> {
+        self.check_files()?;
+        self.tls.load()?;
+        self.auth.load()?;
+        Ok(())
+    }
+
+    /// Whether the files that deliveries need can be used. A password is looked at when it is needed,
+    /// for it may change at any time.
+    pub fn check_files(&self) -> Result<(), ConfigError> {
+        self.needed.iter().try_for_each(NamedFile::check_readable)?;
+        let authorities = self.needed.iter().find(|file| {
+            let ca_file = self.delivery.ca_file.as_deref();
+            Some(file.path()) == ca_file
+        });
+        match authorities {
+            Some(file) => check_ca_file(file.path()).map_err(|reason| file.error(reason)),
+            None => Ok(()),
+        }
+    }
+
+    /// All files whose changes concern a running relay, but for the users.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &NamedFile> {
+        self.tls.files().chain(&self.needed)
+    }
+}

@@ -1,0 +1,81 @@
+//! What only shows when keys are seen together.
+
+use super::error::Step;
+use super::{Checked, ConfigError, file, given, key};
+
+impl Checked<'_> {
+    /// Refuses keys that contradict each other.
+    pub(super) fn sense(&self) -> Result<(), ConfigError> {
+        let queue = &self.file.queue;
+        if queue.retry_unit.0 > queue.retry_max_interval.0 {
+            let interval = humantime::format_duration(queue.retry_max_interval.0);
+            let reason = format!(
+                "{} is longer than queue.retry_max_interval, {interval}",
+                humantime::format_duration(queue.retry_unit.0),
+            );
+            let path = [key("queue"), key("retry_unit")];
+            return Err(self.source.error_at(&path, reason));
+        }
+        self.no_open_relay()?;
+        self.tls()?;
+        self.listeners()
+    }
+
+    /// A certificate needs a key, and the other way round.
+    fn tls(&self) -> Result<(), ConfigError> {
+        let tls = &self.file.tls;
+        let error =
+            |name, reason: &str| Err(self.source.error_at(&[key("tls"), key(name)], reason));
+        match (given(&tls.certificate).is_some(), given(&tls.key).is_some()) {
+            (true, false) => error("certificate", "needs tls.key"),
+            (false, true) => error("key", "needs tls.certificate"),
+            (false, false) if !tls.extra.is_empty() => error(
+                "extra",
+                "needs tls.certificate and tls.key, for clients that ask for no name",
+            ),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whoever means to relay for the whole internet has to say so twice.
+    fn no_open_relay(&self) -> Result<(), ConfigError> {
+        let relay = &self.file.relay;
+        let everyone = relay.networks.iter().position(|n| n.0.prefix_len() == 0);
+        match everyone {
+            Some(index) if !relay.open => {
+                let path = [key("relay"), key("networks"), Step::Index(index)];
+                let reason = format!(
+                    "\"{}\" makes an open relay that anyone may send through: \
+                     name your own networks, or set relay.open = true",
+                    relay.networks[index].0
+                );
+                Err(self.source.error_at(&path, reason))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn listeners(&self) -> Result<(), ConfigError> {
+        let listeners = &self.file.listener;
+        if listeners.is_empty() {
+            let reason = "nothing to listen on: add a [[listener]]";
+            return Err(self.source.error_at(&[key("listener")], reason));
+        }
+        for (index, listener) in listeners.iter().enumerate() {
+            let address = listener.address.0;
+            let same = |other: &file::Listener| other.address.0 == address;
+            let path = |name| [key("listener"), Step::Index(index), key(name)];
+            if address.port() != 0 && listeners[..index].iter().any(same) {
+                let reason = format!("{address} is listened on already");
+                return Err(self.source.error_at(&path("address"), reason));
+            }
+            let has_certificate = given(&self.file.tls.certificate).is_some();
+            if listener.role == file::Role::Submissions && !has_certificate {
+                let reason = "\"submissions\" is TLS from the first byte: \
+                    set tls.certificate and tls.key";
+                return Err(self.source.error_at(&path("role"), reason));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,310 @@
+//! Addresses that may relay for a while: what POP-before-SMTP was used for, but with an end.
+//!
+//! They are in `state_dir/acl`, a line for each: the address, and when it ends in seconds since 1970.
+//! The file is replaced whole, so a crash leaves the old one or the new one.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use relay_control::{Grant, replace};
+
+use crate::clock::now;
+
+/// Addresses at the same time. A list like this that nobody prunes is known to have grown to eleven
+/// thousand; here old ones go by themselves, and a script gone wild meets this.
+const MOST: usize = 10_000;
+/// Octets of a file that could hold so many.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// The longest permission: whoever may relay for good belongs into the configuration.
+const LONGEST: Duration = Duration::from_hours(366 * 24);
+
+/// A grant was not made or ended, or the list cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum GrantError {
+    /// There is no room.
+    #[error(
+        "{MOST} addresses are allowed already; remove some, or name their network in relay.networks"
+    )]
+    Full,
+    /// The time is over before it has begun, or beyond all reason.
+    #[error(
+        "a permission is for a second at least and a year at most; for good, name the address in relay.networks"
+    )]
+    Time,
+    /// The list cannot be read or kept.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file of the list.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The list has been tampered with.
+    #[error("{}:{line}: not an address and a time", file.display())]
+    Line {
+        /// The file of the list.
+        file: PathBuf,
+        /// From 1.
+        line: usize,
+    },
+}
+
+/// Who may relay for a while, in memory and on the disk.
+#[derive(Debug)]
+pub(crate) struct Grants {
+    file: PathBuf,
+    /// One writer of the file at a time; it is not held while sessions ask.
+    writing: Mutex<()>,
+    until: RwLock<BTreeMap<IpAddr, u64>>,
+}
+
+impl Grants {
+    /// Reads the list of this state directory; there is none before the first grant.
+    pub(crate) fn open(state_dir: &Path, now: SystemTime) -> Result<Self, GrantError> {
+        let file = state_dir.join("acl");
+        let mut until = read(&file)?;
+        until.retain(|_, end| *end > seconds(now));
+        Ok(Self {
+            file,
+            writing: Mutex::default(),
+            until: RwLock::new(until),
+        })
+    }
+
+    /// Whether this client may relay now.
+    pub(crate) fn allows(&self, client: IpAddr, now: SystemTime) -> bool {
+        let until = self.until.read().unwrap_or_else(PoisonError::into_inner);
+        let end = until.get(&client.to_canonical());
+        end.is_some_and(|end| *end > seconds(now))
+    }
+
+    /// Lets an address relay for that long from now on; what it was allowed before is replaced.
+    /// Once this returns, the permission survives a power cut.
+    pub(crate) fn allow(
+        &self,
+        client: IpAddr,
+        time: Duration,
+        now: SystemTime,
+    ) -> Result<Grant, GrantError> {
+        if time < Duration::from_secs(1) || time > LONGEST {
+            return Err(GrantError::Time);
+        }
+        let end = seconds(now) + time.as_secs();
+        let address = client.to_canonical();
+        self.change(now, |until| {
+            if until.len() >= MOST && !until.contains_key(&address) {
+                return Err(GrantError::Full);
+            }
+            until.insert(address, end);
+            Ok(())
+        })?;
+        Ok(Grant {
+            address,
+            until: end,
+        })
+    }
+
+    /// Ends a permission; `false` if there was none.
+    pub(crate) fn remove(&self, client: IpAddr, now: SystemTime) -> Result<bool, GrantError> {
+        let mut had = false;
+        self.change(now, |until| {
+            had = until.remove(&client.to_canonical()).is_some();
+            Ok(())
+        })?;
+        Ok(had)
+    }
+
+    /// All permissions of this moment, by address.
+    pub(crate) fn list(&self, now: SystemTime) -> Vec<Grant> {
+        let until = self.until.read().unwrap_or_else(PoisonError::into_inner);
+        let grants = until.iter().map(|(address, until)| Grant {
+            address: *address,
+            until: *until,
+        });
+        grants.filter(|grant| grant.until > seconds(now)).collect()
+    }
+
+    /// What is over goes with every change, from memory and from the disk.
+    fn change(
+        &self,
+        now: SystemTime,
+        change: impl FnOnce(&mut BTreeMap<IpAddr, u64>) -> Result<(), GrantError>,
+    ) -> Result<(), GrantError> {
+        let _writing: MutexGuard<'_, ()> =
+            self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut changed = self
+            .until
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        changed.retain(|_, end| *end > seconds(now));
+        change(&mut changed)?;
+        write(&self.file, &changed).map_err(|source| GrantError::Io {
+            file: self.file.clone(),
+            source,
+        })?;
+        *self.until.write().unwrap_or_else(PoisonError::into_inner) = changed;
+        Ok(())
+    }
+}
+
+impl relay_smtpd::Grants for Grants {
+    fn may_relay(&self, client: IpAddr) -> bool {
+        self.allows(client, now())
+    }
+}
+
+fn read(file: &Path) -> Result<BTreeMap<IpAddr, u64>, GrantError> {
+    let error = |source| GrantError::Io {
+        file: file.to_owned(),
+        source,
+    };
+    match fs::metadata(file) {
+        Err(reason) if reason.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(reason) => return Err(error(reason)),
+        Ok(found) if found.len() > LONGEST_FILE => {
+            return Err(error(io::Error::other("too large to be the list")));
+        }
+        Ok(_) => {}
+    }
+    let text = fs::read_to_string(file).map_err(error)?;
+    let lines = text.lines().enumerate();
+    lines
+        .map(|(index, line)| {
+            let (address, end) = line.split_once(' ').unwrap_or_default();
+            let grant = address.parse().ok().zip(end.parse().ok());
+            grant.ok_or_else(|| GrantError::Line {
+                file: file.to_owned(),
+                line: index + 1,
+            })
+        })
+        .collect()
+}
+
+fn write(file: &Path, until: &BTreeMap<IpAddr, u64>) -> io::Result<()> {
+    let mut lines = String::new();
+    for (address, end) in until {
+        // Writing to memory does not fail.
+        let _ = writeln!(lines, "{address} {end}");
+    }
+    replace(file, lines.as_bytes(), None)
+}
+
+fn seconds(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(seconds)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect(text)
+    }
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    #[test]
+    fn a_permission_survives_a_restart_and_ends_by_itself() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let grants = Grants::open(dir.path(), at(1000)).expect("none yet");
+        assert!(!grants.allows(ip("192.0.2.1"), at(1000)));
+        let grant = grants
+            .allow(ip("::ffff:192.0.2.1"), HOUR, at(1000))
+            .expect("room");
+        assert_eq!((grant.address, grant.until), (ip("192.0.2.1"), 4600));
+        for grants in [grants, Grants::open(dir.path(), at(2000)).expect("a list")] {
+            assert!(grants.allows(ip("192.0.2.1"), at(4599)));
+            assert!(grants.allows(ip("::ffff:192.0.2.1"), at(4599)));
+            assert!(!grants.allows(ip("192.0.2.1"), at(4600)));
+            assert!(!grants.allows(ip("192.0.2.2"), at(2000)));
+            assert_eq!(grants.list(at(4599)), [grant]);
+            assert_eq!(grants.list(at(4600)), []);
+        }
+        let later = Grants::open(dir.path(), at(5000)).expect("a list");
+        later
+            .allow(ip("2001:db8::1"), HOUR, at(5000))
+            .expect("room");
+        let text = fs::read_to_string(dir.path().join("acl")).expect("text");
+        assert_eq!(
+            text, "2001:db8::1 8600\n",
+            "what is over is gone from the disk"
+        );
+    }
+
+    #[test]
+    fn a_permission_can_be_replaced_and_removed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let grants = Grants::open(dir.path(), at(0)).expect("none yet");
+        grants.allow(ip("192.0.2.1"), HOUR, at(0)).expect("room");
+        grants
+            .allow(ip("192.0.2.1"), HOUR / 2, at(0))
+            .expect("room");
+        assert!(!grants.allows(ip("192.0.2.1"), at(1800)));
+        assert!(grants.remove(ip("192.0.2.1"), at(10)).expect("a disk"));
+        assert!(!grants.allows(ip("192.0.2.1"), at(11)));
+        assert!(!grants.remove(ip("192.0.2.1"), at(11)).expect("a disk"));
+        let again = Grants::open(dir.path(), at(11)).expect("a list");
+        assert_eq!(again.list(at(11)), []);
+    }
+
+    #[test]
+    fn the_list_is_bounded_and_what_is_over_makes_room() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lines: String = (0..u32::try_from(MOST).expect("it fits"))
+            .map(|n| {
+                format!(
+                    "{} {}\n",
+                    std::net::Ipv4Addr::from_bits(n),
+                    100 + u64::from(n)
+                )
+            })
+            .collect();
+        fs::write(dir.path().join("acl"), lines).expect("a file");
+        let grants = Grants::open(dir.path(), at(0)).expect("a list");
+        let other = ip("192.0.2.1");
+        assert!(matches!(
+            grants.allow(other, HOUR, at(0)),
+            Err(GrantError::Full)
+        ));
+        grants
+            .allow(ip("0.0.0.5"), HOUR, at(0))
+            .expect("it has its place");
+        grants.allow(other, HOUR, at(100)).expect("one is over");
+    }
+
+    #[test]
+    fn no_time_and_endless_time_are_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let grants = Grants::open(dir.path(), at(0)).expect("none yet");
+        for time in [Duration::ZERO, LONGEST + HOUR, Duration::MAX] {
+            let refused = grants.allow(ip("192.0.2.1"), time, at(0));
+            assert!(matches!(refused, Err(GrantError::Time)));
+        }
+    }
+
+    #[test]
+    fn a_list_that_makes_no_sense_is_named_with_its_line() {
+        let dir = tempfile::tempdir().expect("a directory");
+        fs::write(dir.path().join("acl"), "192.0.2.1 5\nanyone 9\n").expect("a file");
+        let error = Grants::open(dir.path(), at(0)).expect_err("line 2");
+        assert!(
+            error
+                .to_string()
+                .ends_with("/acl:2: not an address and a time")
+        );
+    }
+}

@@ -1,0 +1,83 @@
+//! Where mail would go, for `relayctl route` and `relayd route`.
+
+use relay_control::{Plan, PlannedHost};
+use relay_remote::{DecidedBy, TlsRule};
+use relay_smtp::{ForwardPath, ReversePath};
+
+use crate::config::Config;
+
+/// A question: mail from whom to whom.
+#[derive(Debug, Clone)]
+pub struct Question {
+    from: ReversePath,
+    to: ForwardPath,
+}
+
+impl Question {
+    /// Both as they are written in a log or a header, with or without angle brackets.
+    pub fn parse(from: &str, to: &str) -> Result<Self, String> {
+        let bare = |text: &str| -> String {
+            let inner = text.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
+            inner.unwrap_or(text).to_owned()
+        };
+        let from = bare(from)
+            .parse()
+            .map_err(|reason| format!("the sender, {from:?}: {reason}"))?;
+        let to = bare(to)
+            .parse()
+            .map_err(|reason| format!("the recipient, {to:?}: {reason}"))?;
+        Ok(Self { from, to })
+    }
+
+    /// The answer by this configuration and the DNS, without a daemon.
+    pub async fn ask(&self, config: &Config) -> Plan {
+        let plan = relay_remote::plan(&config.remote(&[]), &self.from, &self.to).await;
+        described(plan)
+    }
+
+    /// The answer of a running daemon.
+    pub(crate) async fn ask_running(&self, remote: &relay_remote::Remote) -> Plan {
+        described(remote.plan(&self.from, &self.to).await)
+    }
+}
+
+fn described(plan: relay_remote::Plan) -> Plan {
+    let by = match &plan.by {
+        DecidedBy::Route(route) => format!("[[route]] {route}"),
+        DecidedBy::Literal(_) => "the recipient's domain, which is an address".to_owned(),
+        DecidedBy::Mx(domain) => format!("MX of {domain}"),
+    };
+    let login = plan.credentials.map(|credentials| {
+        let (name, kind) = (credentials.username(), credentials.source().kind());
+        format!("{name}, by a {kind}")
+    });
+    Plan {
+        by,
+        destination: plan.destination.to_string(),
+        login,
+        hosts: plan.hosts.into_iter().map(host).collect(),
+        problem: plan.problem,
+    }
+}
+
+fn host(host: relay_remote::PlannedHost) -> PlannedHost {
+    let addresses = host.addresses.iter();
+    PlannedHost {
+        name: host.name,
+        port: host.port,
+        preference: host.preference,
+        tls: tls(host.tls).to_owned(),
+        addresses: addresses.map(ToString::to_string).collect(),
+        problem: host.problem,
+    }
+}
+
+/// As `route.tls` has it.
+fn tls(rule: TlsRule) -> &'static str {
+    match rule {
+        TlsRule::Verified => "require",
+        TlsRule::Opportunistic => "opportunistic",
+        TlsRule::VerifiedFromTheStart => "implicit",
+        TlsRule::Clear => "none",
+    }
+}

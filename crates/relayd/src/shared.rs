@@ -1,0 +1,166 @@
+//! What the parts of a running daemon share, and how it takes a new configuration.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
+
+use relay_control::Certificate;
+use relay_queue::SledStore;
+use relay_send::Handle;
+use relay_smtpd::{Role, TlsServer};
+use tokio::sync::watch;
+
+use crate::certificates;
+use crate::clock;
+use crate::config::{Config, NamedFile};
+use crate::delivery::Delivery;
+use crate::events;
+use crate::grants::Grants;
+use crate::log::Log;
+use crate::users::UsersFile;
+use crate::watch::{Stamps, Watch};
+
+/// What the control API, the timers and the signals see of the daemon.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) store: Arc<SledStore>,
+    pub(crate) sender: Handle<Delivery>,
+    pub(crate) deliver: Arc<Delivery>,
+    pub(crate) listeners: Vec<(SocketAddr, Role)>,
+    pub(crate) started: Instant,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) users: Arc<UsersFile>,
+    pub(crate) log: Arc<Log>,
+    /// What a reload reads again.
+    pub(crate) file: Option<PathBuf>,
+    pub(crate) current: Mutex<Current>,
+    pub(crate) watch: Mutex<Watch>,
+    pub(crate) smtpd: watch::Sender<Arc<relay_smtpd::Config>>,
+    pub(crate) remote: watch::Sender<Arc<relay_remote::Config>>,
+}
+
+/// The configuration that is in use, with the certificates that were good the last time.
+#[derive(Debug)]
+pub(crate) struct Current {
+    pub(crate) config: Config,
+    pub(crate) tls: Option<Arc<TlsServer>>,
+}
+
+impl Current {
+    /// For the server. Where nobody could log in, AUTH is not offered.
+    pub(crate) fn smtpd(
+        &self,
+        users: &Arc<UsersFile>,
+        grants: &Arc<Grants>,
+    ) -> Arc<relay_smtpd::Config> {
+        let users = (users.len() > 0).then(|| Arc::clone(users) as Arc<dyn relay_smtpd::Users>);
+        Arc::new(relay_smtpd::Config {
+            tls: self.tls.clone(),
+            users,
+            grants: Arc::clone(grants) as Arc<dyn relay_smtpd::Grants>,
+            ..self.config.smtpd()
+        })
+    }
+}
+
+impl Shared {
+    /// Reads everything again: what was not applied, and why. A file that is not good changes
+    /// nothing, and neither does a certificate that is not.
+    pub(crate) fn reload(&self) -> Vec<String> {
+        let Some(file) = &self.file else {
+            return vec!["there is no configuration file to read again".to_owned()];
+        };
+        // Looked at before it is read: what changes in between is read once more.
+        let stamps = Stamps::of([file.as_path()]);
+        let read = Config::load(file).and_then(|config| config.check_files().map(|()| config));
+        let mut current = self.lock();
+        let mut problems = match read {
+            Ok(config) => self.apply(&mut current.config, config),
+            Err(reason) => vec![format!("{reason}; the configuration stays as it was")],
+        };
+        self.watching().read(stamps.with(watched(&current.config)));
+        match current.config.tls.load() {
+            Ok(tls) => current.tls = tls.map(Arc::new),
+            Err(reason) => problems.push(format!("{reason}; the certificates stay as they were")),
+        }
+        if let Err(reason) = self.users.reload(current.config.auth.users.path()) {
+            let reason = current.config.auth.users.error(reason);
+            problems.push(format!("{reason}; the users stay as they were"));
+        }
+        self.publish(&current);
+        drop(current);
+        events::reload(file, &problems);
+        self.warn_of_expiry(clock::now());
+        problems
+    }
+
+    fn apply(&self, current: &mut Config, mut config: Config) -> Vec<String> {
+        let needs_restart = current.keep_fixed(&mut config);
+        self.log.set_level(config.log_level);
+        self.sender.reconfigure(config.send());
+        *current = config;
+        let problem = |key| format!("{key} has changed, which takes a restart");
+        needs_restart.into_iter().map(problem).collect()
+    }
+
+    /// Tells server and deliveries what holds from now on.
+    fn publish(&self, current: &Current) {
+        self.smtpd
+            .send_replace(current.smtpd(&self.users, &self.grants));
+        self.remote
+            .send_replace(Arc::new(current.config.remote(&self.listeners)));
+    }
+
+    /// Notices files that have changed, and takes what they say once they lie still.
+    pub(crate) fn look(&self) {
+        let had_users = self.users.len() > 0;
+        self.users.refresh();
+        if had_users != (self.users.len() > 0) {
+            self.publish(&self.lock());
+        }
+        let Some(file) = &self.file else { return };
+        let stamps = Stamps::of([file.as_path()]).with(watched(&self.lock().config));
+        let has_changed = self.watching().look(stamps);
+        if has_changed {
+            self.reload();
+        }
+    }
+
+    /// Our certificates, as clients see them.
+    pub(crate) fn certificates(&self, now: SystemTime) -> Vec<Certificate> {
+        let current = self.lock();
+        certificates::described(current.tls.as_deref(), now)
+    }
+
+    /// Says which certificates end soon.
+    pub(crate) fn warn_of_expiry(&self, now: SystemTime) {
+        let certificates = self.certificates(now);
+        for certificate in certificates.iter().filter(|c| c.needs_renewal()) {
+            events::expiring(certificate);
+        }
+    }
+
+    pub(crate) fn state_dir(&self) -> PathBuf {
+        self.lock().config.state_dir.clone()
+    }
+
+    pub(crate) fn concurrency(&self) -> u32 {
+        self.lock().config.delivery.concurrency
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Current> {
+        // Each part is replaced whole, so whoever panicked left good ones.
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn watching(&self) -> MutexGuard<'_, Watch> {
+        self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The files beside the configuration whose changes make it be read again; the users file is looked
+/// after by itself.
+pub(crate) fn watched(config: &Config) -> impl Iterator<Item = &Path> {
+    config.files().map(NamedFile::path)
+}

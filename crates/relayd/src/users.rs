@@ -1,0 +1,211 @@
+//! The users file as the server asks it: always as it is now.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use relay_control::users::{self, Senders};
+use relay_smtpd::{PasswordHashError, SenderPattern, User};
+
+use crate::events;
+use crate::watch::Stamps;
+
+/// Why the file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UsersFileError {
+    /// It cannot be read, or a line is no user.
+    #[error(transparent)]
+    File(#[from] users::UsersError),
+    /// A hash is of a kind that is not checked.
+    #[error("{}: user {name:?}: {reason}", file.display())]
+    Password {
+        /// The file.
+        file: PathBuf,
+        /// Whose hash it is.
+        name: String,
+        /// What is wrong with it.
+        reason: PasswordHashError,
+    },
+}
+
+/// Who may log in. The file is looked at with every login, which costs one system call, and read
+/// again when it is another one.
+#[derive(Debug)]
+pub(crate) struct UsersFile(RwLock<Loaded>);
+
+#[derive(Debug)]
+struct Loaded {
+    file: PathBuf,
+    stamp: Stamps,
+    users: HashMap<String, User>,
+}
+
+impl UsersFile {
+    /// Reads the file.
+    pub(crate) fn load(file: &Path) -> Result<Self, UsersFileError> {
+        Ok(Self(RwLock::new(Loaded::load(file)?)))
+    }
+
+    /// From now on the users of this file, which may be the same; on an error those of before.
+    pub(crate) fn reload(&self, file: &Path) -> Result<(), UsersFileError> {
+        let loaded = Loaded::load(file);
+        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        match loaded {
+            Ok(loaded) => *current = loaded,
+            Err(reason) => {
+                // What is wrong with it need not be said again before it changes.
+                if current.file == file {
+                    current.stamp = Stamps::of([file]);
+                }
+                return Err(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the file again if it has changed. One that is not good leaves the users as they were,
+    /// and is told once.
+    pub(crate) fn refresh(&self) {
+        let file = {
+            let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            if Stamps::of([current.file.as_path()]) == current.stamp {
+                return;
+            }
+            current.file.clone()
+        };
+        match self.reload(&file) {
+            Ok(()) => events::users(&file, self.len()),
+            Err(reason) => events::bad_users(&reason),
+        }
+    }
+
+    /// How many may log in.
+    pub(crate) fn len(&self) -> usize {
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        current.users.len()
+    }
+}
+
+impl relay_smtpd::Users for UsersFile {
+    fn find(&self, name: &str) -> Option<User> {
+        self.refresh();
+        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        current.users.get(name).cloned()
+    }
+}
+
+impl Loaded {
+    fn load(file: &Path) -> Result<Self, UsersFileError> {
+        // Looked at first: a change while it is read is then seen the next time.
+        let stamp = Stamps::of([file]);
+        let read = users::Users::load(file)?;
+        let users = read.iter().map(|(name, user)| {
+            let name = name.as_str().to_owned();
+            match as_served(user) {
+                Ok(user) => Ok((name, user)),
+                Err(reason) => Err(UsersFileError::Password {
+                    file: file.to_owned(),
+                    name,
+                    reason,
+                }),
+            }
+        });
+        Ok(Self {
+            users: users.collect::<Result<_, _>>()?,
+            file: file.to_owned(),
+            stamp,
+        })
+    }
+}
+
+fn as_served(user: &users::User) -> Result<User, PasswordHashError> {
+    Ok(User {
+        password: user.password.parse()?,
+        scram: user.scram.clone(),
+        senders: user.senders.iter().map(pattern).collect(),
+    })
+}
+
+/// Both sides take the same addresses; the server writes all of a domain as `@example.org`.
+fn pattern(senders: &Senders) -> SenderPattern {
+    let text = senders.as_str();
+    let text = text
+        .strip_prefix('*')
+        .filter(|t| t.starts_with('@'))
+        .unwrap_or(text);
+    text.parse().expect("an address, or all of a domain's")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use relay_control::users::{Editing, Secret};
+    use relay_smtpd::Users as _;
+
+    use super::*;
+
+    fn add(file: &Path, name: &str, senders: &[&str]) {
+        let password = Secret::new("s3cret").expect("plain text");
+        let senders = senders.iter().map(|s| s.parse().expect(s)).collect();
+        let user = users::User::with_password(&password, senders).expect("random numbers");
+        let mut editing = Editing::open(file).expect("a folder");
+        editing
+            .users
+            .set(name.parse().expect(name), user)
+            .expect("a name");
+        editing.save(None).expect("a disk");
+    }
+
+    #[test]
+    fn a_change_of_the_file_counts_at_the_next_login() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("users");
+        let users = UsersFile::load(&file).expect("none yet");
+        assert_eq!(users.find("app"), None);
+        add(&file, "app", &["*@example.org", "me@example.net"]);
+        let app = users.find("app").expect("a user");
+        assert!(users.find("App").is_none());
+        let is_bound_to = |sender: &str| {
+            let sender = sender.parse().expect(sender);
+            app.senders.iter().any(|s| s.matches(&sender))
+        };
+        assert!(is_bound_to("any@example.org") && is_bound_to("me@example.net"));
+        assert!(!is_bound_to("any@sub.example.org") && !is_bound_to("other@example.net"));
+        fs::remove_file(&file).expect("a file");
+        assert_eq!(users.find("app"), None);
+    }
+
+    #[test]
+    fn a_file_that_makes_no_sense_leaves_the_users_as_they_were() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("users");
+        add(&file, "app", &[]);
+        let users = UsersFile::load(&file).expect("a file");
+        let good = fs::read_to_string(&file).expect("text");
+        fs::write(&file, &good[..good.len() - 9]).expect("a file");
+        assert!(users.find("app").is_some());
+        users.reload(&file).expect_err("half a line");
+        fs::write(&file, good).expect("a file");
+        add(&file, "other", &[]);
+        assert!(users.find("other").is_some() && users.len() == 2);
+    }
+
+    #[test]
+    fn a_hash_that_is_not_checked_is_told_with_its_user() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("users");
+        add(&file, "app", &[]);
+        let costly = fs::read_to_string(&file)
+            .expect("text")
+            .replace("m=19456", "m=1945600");
+        fs::write(&file, costly).expect("a file");
+        let error = UsersFile::load(&file)
+            .expect_err("a gigabyte and more")
+            .to_string();
+        assert!(
+            error.contains("user \"app\": the password hash takes too much"),
+            "{error}"
+        );
+    }
+}
