@@ -1,8 +1,13 @@
 //! What a peer offers in its reply to EHLO (RFC 5321 §4.1.1.1).
 
 use crate::reply::Reply;
+use crate::sasl::Mechanism;
 
 /// The service extensions that this client makes use of.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a keyword that is there or not, alone"
+)]
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extensions {
     /// Commands may be sent without waiting for replies (RFC 2920).
@@ -14,6 +19,10 @@ pub struct Extensions {
     /// MAIL takes `SIZE=`; the number is the most octets of a message, 0 for no fixed limit
     /// (RFC 1870 §4).
     pub size: Option<u64>,
+    /// STARTTLS (RFC 3207).
+    pub starttls: bool,
+    /// The mechanisms of AUTH as the peer wrote them, a space between each (RFC 4954 §3).
+    pub auth: String,
 }
 
 impl Extensions {
@@ -21,17 +30,34 @@ impl Extensions {
     pub fn parse(reply: &Reply) -> Self {
         let mut offered = Self::default();
         for line in reply.lines().iter().skip(1) {
-            let mut words = line.split_ascii_whitespace();
+            // Before there was RFC 2554 it was `AUTH=`, and some servers still write that too.
+            let mut words = line.split(|c: char| c.is_ascii_whitespace() || c == '=');
             let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            let mut words = words.filter(|word| !word.is_empty());
             match keyword.as_str() {
                 "PIPELINING" => offered.pipelining = true,
                 "8BITMIME" => offered.eight_bit = true,
                 "SMTPUTF8" => offered.utf8 = true,
                 "SIZE" => offered.size = words.next().map_or(Some(0), |n| n.parse().ok()),
+                "STARTTLS" => offered.starttls = true,
+                "AUTH" => words.for_each(|mechanism| offered.add(mechanism)),
                 _ => {}
             }
         }
         offered
+    }
+
+    /// Whether AUTH by this mechanism is offered.
+    pub fn offers(&self, mechanism: Mechanism) -> bool {
+        let is_it = |offered: &str| offered.eq_ignore_ascii_case(mechanism.name());
+        self.auth.split(' ').any(is_it)
+    }
+
+    fn add(&mut self, mechanism: &str) {
+        if !self.auth.is_empty() {
+            self.auth.push(' ');
+        }
+        self.auth.push_str(mechanism);
     }
 
     /// Whether a message of `size` octets is beyond what the peer takes.
@@ -65,7 +91,8 @@ mod tests {
                 pipelining: true,
                 eight_bit: false,
                 utf8: true,
-                size: Some(1000)
+                size: Some(1000),
+                ..Extensions::default()
             }
         );
         assert_eq!(parse(&["PIPELINING"]), Extensions::default());

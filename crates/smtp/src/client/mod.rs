@@ -7,8 +7,11 @@
 mod content;
 mod envelope;
 mod extensions;
+mod login;
+mod opening;
 mod plan;
 mod session;
+mod transaction;
 
 pub use content::ContentEncoder;
 pub use envelope::{Answer, Envelope, Lack};

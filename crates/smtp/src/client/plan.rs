@@ -25,7 +25,8 @@ impl Plan {
 pub enum TlsUse {
     /// Not even if the peer offers it.
     Never,
-    /// If the peer offers it; a refused STARTTLS changes nothing.
+    /// If the peer offers it; a refused STARTTLS changes nothing, unless there are credentials that
+    /// are not for a connection in clear.
     IfOffered,
     /// Or there is no session.
     Required,
@@ -52,6 +53,6 @@ pub struct Credentials {
 pub enum Proof {
     /// A password: SCRAM-SHA-256, PLAIN or LOGIN, the first of these that is offered.
     Password(Secret),
-    /// A bearer token: XOAUTH2 or OAUTHBEARER.
+    /// A bearer token: XOAUTH2 or OAUTHBEARER, the first of these that is offered.
     Token(Secret),
 }

@@ -1,8 +1,14 @@
 //! The state machine: what is sent on entering a state, and what a reply means there.
 
+use std::fmt;
+
+use zeroize::Zeroize;
+
 use crate::client::envelope::{Answer, Commands, Envelope, lack};
 use crate::client::extensions::Extensions;
-use crate::client::plan::Plan;
+use crate::client::login::Login;
+use crate::client::plan::{Plan, TlsUse};
+use crate::client::transaction::Transaction;
 use crate::outcome::Stage;
 use crate::reply::Reply;
 use crate::reply_parser::{ReplyError, ReplyParser};
@@ -14,7 +20,7 @@ const CLOSING: u16 = 421;
 /// What the peer's words came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// The greeting and EHLO are done: a transaction may begin.
+    /// What the plan asks for is done: a transaction may begin.
     Ready,
     /// The peer waits for the message: send it through a [`crate::client::ContentEncoder`], then
     /// call [`ClientSession::content_sent`].
@@ -56,25 +62,27 @@ pub enum Trouble {
 }
 
 /// One session over one connection, for any number of transactions.
-#[derive(Debug)]
 pub struct ClientSession {
     name: String,
-    plan: Plan,
+    /// The credentials are in it until they are used.
+    pub(super) plan: Plan,
     parser: ReplyParser,
-    peer: Extensions,
-    output: Vec<u8>,
-    state: State,
+    pub(super) peer: Extensions,
+    pub(super) output: Vec<u8>,
+    pub(super) state: State,
 }
 
 /// Which reply is waited for, with what is needed to understand it.
-///
-/// STARTTLS and AUTH take their places between `Ehlo` and `Idle`; after a handshake the session
-/// goes back to `Ehlo` with all that was said before forgotten (RFC 3207 §4.2).
 #[derive(Debug)]
-enum State {
+pub(super) enum State {
     Greeting,
     Ehlo,
     Helo,
+    StartTls,
+    /// Behind the 220 to STARTTLS: whatever comes now is the handshake's, not ours. The session
+    /// goes back to `Ehlo`, with all that was said before forgotten (RFC 3207 §4.2).
+    Handshake,
+    Auth(Login),
     /// No transaction. `reset`: the last one may have left something behind.
     Idle {
         reset: bool,
@@ -93,18 +101,6 @@ enum State {
     Quit,
     /// Nothing more can be said; the transaction that was under way, if any.
     Over(Option<Transaction>),
-}
-
-#[derive(Debug)]
-struct Transaction {
-    commands: Commands,
-    /// The recipients that RCPT is sent for, as indices of `answers`.
-    asked: Vec<usize>,
-    answers: Vec<Option<Answer>>,
-    /// How many RCPT were answered with 2xx.
-    accepted: usize,
-    /// Whether a reply to any of its commands has come.
-    answered: bool,
 }
 
 impl ClientSession {
@@ -133,10 +129,13 @@ impl ClientSession {
     /// The handshake that [`Event::StartTls`] asked for is done: what was said before it is
     /// forgotten (RFC 3207 §4.2).
     pub fn tls_started(&mut self) {
-        self.plan.tls = crate::client::plan::TlsUse::Active;
-        self.peer = Extensions::default();
-        self.parser = ReplyParser::default();
-        self.enter(State::Ehlo);
+        if let State::Handshake = self.state {
+            self.plan.tls = TlsUse::Active;
+            self.peer = Extensions::default();
+            self.parser = ReplyParser::default();
+            self.output = Vec::new();
+            self.enter(State::Ehlo);
+        }
     }
 
     /// What the peer offered.
@@ -222,6 +221,10 @@ impl ClientSession {
     /// taken and nothing has.
     pub fn receive(&mut self, input: &mut &[u8]) -> Option<Event> {
         while !input.is_empty() {
+            if let State::Handshake = self.state {
+                *input = &[];
+                return None;
+            }
             let event = match self.parser.parse(input) {
                 Ok(Some(reply)) => self.reply(reply),
                 Ok(None) => None,
@@ -244,11 +247,13 @@ impl ClientSession {
     }
 
     /// What is sent on entering a state.
-    fn enter(&mut self, mut state: State) -> Option<Event> {
+    pub(super) fn enter(&mut self, mut state: State) -> Option<Event> {
         let output = &mut self.output;
         let event = match &mut state {
             State::Ehlo => say(output, &["EHLO ", &self.name]),
             State::Helo => say(output, &["HELO ", &self.name]),
+            State::StartTls => say(output, &["STARTTLS"]),
+            State::Handshake => Some(Event::StartTls),
             State::Idle { .. } => Some(Event::Ready),
             State::Rset(t) | State::Mail(t) | State::Rcpt(t, _) | State::Data(t) => {
                 output.extend_from_slice(t.commands.release());
@@ -257,7 +262,7 @@ impl ClientSession {
             State::Content(_) => Some(Event::Content),
             State::LoneDot(_) => say(output, &["."]),
             State::Quit => say(output, &["QUIT"]),
-            State::Greeting | State::Dot(_) | State::Over(_) => None,
+            State::Greeting | State::Auth(_) | State::Dot(_) | State::Over(_) => None,
         };
         self.state = state;
         event
@@ -272,25 +277,13 @@ impl ClientSession {
                 self.state = found;
                 Some(self.end(Trouble::Refused(stage, reply)))
             }
-            found @ (State::Greeting | State::Ehlo | State::Helo) => {
-                self.hello_reply(&found, reply)
-            }
+            found @ (State::Greeting
+            | State::Ehlo
+            | State::Helo
+            | State::StartTls
+            | State::Handshake
+            | State::Auth(_)) => self.opening_reply(found, reply),
             found => self.transaction_reply(found, reply),
-        }
-    }
-
-    fn hello_reply(&mut self, found: &State, reply: Reply) -> Option<Event> {
-        match found {
-            State::Greeting if reply.is_positive() => self.enter(State::Ehlo),
-            State::Ehlo if reply.is_positive() => {
-                self.peer = Extensions::parse(&reply);
-                self.enter(State::Idle { reset: false })
-            }
-            // RFC 5321 §3.2: a server that knows no EHLO may know HELO.
-            State::Ehlo if reply.is_permanent() => self.enter(State::Helo),
-            State::Helo if reply.is_positive() => self.enter(State::Idle { reset: false }),
-            _ if is_refusal(&reply) => Some(self.end(Trouble::Refused(found.stage(), reply))),
-            _ => Some(self.end(Trouble::Unexpected(found.stage(), reply))),
         }
     }
 
@@ -357,7 +350,7 @@ impl ClientSession {
     }
 
     /// The session is over; if the transaction was decided already, that stands.
-    fn end(&mut self, trouble: Trouble) -> Event {
+    pub(super) fn end(&mut self, trouble: Trouble) -> Event {
         let state = std::mem::replace(&mut self.state, State::Over(None));
         match state.transaction() {
             Some(t) if t.answers.iter().all(Option::is_some) => self.finish(t, State::Over(None)),
@@ -369,11 +362,30 @@ impl ClientSession {
     }
 }
 
+/// Nothing of what is said, nor of whom for: it may be a password.
+impl fmt::Debug for ClientSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientSession")
+            .field("stage", &self.stage())
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What was not sent any more may be a password.
+impl Drop for ClientSession {
+    fn drop(&mut self) {
+        self.output.zeroize();
+    }
+}
+
 impl State {
-    fn stage(&self) -> Stage {
+    pub(super) fn stage(&self) -> Stage {
         match self {
             State::Greeting => Stage::Greeting,
             State::Ehlo | State::Helo => Stage::Hello,
+            State::StartTls | State::Handshake => Stage::Tls,
+            State::Auth(_) => Stage::Auth,
             State::Idle { .. } | State::Rset(_) | State::Mail(_) => Stage::Mail,
             State::Rcpt(..) => Stage::Rcpt,
             State::Data(_) => Stage::Data,
@@ -395,6 +407,9 @@ impl State {
             State::Greeting
             | State::Ehlo
             | State::Helo
+            | State::StartTls
+            | State::Handshake
+            | State::Auth(_)
             | State::Idle { .. }
             | State::Quit
             | State::Over(None) => None,
@@ -402,27 +417,7 @@ impl State {
     }
 }
 
-impl Transaction {
-    fn answered(self) -> Self {
-        Self {
-            answered: true,
-            ..self
-        }
-    }
-
-    fn refused(self, stage: Stage, reply: &Reply) -> Self {
-        self.answer_open(|| Answer::Refused(stage, reply.clone()))
-    }
-
-    fn answer_open(mut self, answer: impl Fn() -> Answer) -> Self {
-        for open in self.answers.iter_mut().filter(|a| a.is_none()) {
-            *open = Some(answer());
-        }
-        self
-    }
-}
-
-fn is_refusal(reply: &Reply) -> bool {
+pub(super) fn is_refusal(reply: &Reply) -> bool {
     reply.is_transient() || reply.is_permanent()
 }
 

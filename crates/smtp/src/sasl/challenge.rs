@@ -9,6 +9,9 @@ pub enum ChallengeError {
     /// It comes where the mechanism has none.
     #[error("a challenge where none was due")]
     Unexpected,
+    /// Success before the client has said all.
+    #[error("success where a challenge was due")]
+    Missing,
     /// Not what the mechanism's grammar says.
     #[error("a challenge that makes no sense")]
     Malformed,
