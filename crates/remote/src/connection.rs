@@ -1,6 +1,8 @@
 //! One connection to one host: bytes, time limits, and the session that gives them meaning.
 
 mod open;
+#[cfg(test)]
+mod tests;
 
 use std::io;
 use std::time::Duration;
@@ -14,11 +16,13 @@ pub(crate) use self::open::{Dial, NoConnection};
 use crate::classify::{Doubt, Finding};
 use crate::content::{Content, Pieces};
 use crate::limits::after;
-use crate::stream::Stream;
+use crate::stream::{First, Stream};
 use crate::terms::Terms;
 
 /// Replies come in pieces of at most this.
 const INPUT: usize = 2048;
+/// Octets of a message that are sent under one time limit (RFC 5321 §4.5.3.2.5).
+const BLOCK: usize = 64 * 1024;
 /// For a peer to answer QUIT; nothing depends on it.
 const GOODBYE: Duration = Duration::from_secs(5);
 
@@ -144,15 +148,35 @@ impl Connection {
                 Ok(false) => break,
                 Err(error) => return Err(Finding::Unreadable(error.kind())),
             }
-            match timeout(self.command_timeout, self.stream.write_all(&piece)).await {
-                Ok(Ok(())) => {}
-                // A peer that hangs up in the middle may have said why.
-                Ok(Err(_)) => return self.event().await,
-                Err(_) => return Err(Finding::TimedOut(Stage::Message, Doubt::None)),
+            for block in piece.chunks(BLOCK) {
+                if let Some(event) = self.send_block(block).await? {
+                    return Ok(event);
+                }
             }
         }
         self.session.content_sent();
         self.event().await
+    }
+
+    /// Some octets of a message, unless the peer ends it meanwhile: it may refuse what it has heard
+    /// so far, and never read the rest.
+    async fn send_block(&mut self, mut block: &[u8]) -> Result<Option<Event>, Finding> {
+        let deadline = after(self.command_timeout);
+        loop {
+            if let Some(event) = self.hear() {
+                return Ok(Some(event));
+            }
+            let sending = self.stream.write_or_hear(&mut block, &mut self.input[..]);
+            let length = match timeout_at(deadline, sending).await {
+                Ok(Ok(First::Sent)) => return Ok(None),
+                Ok(Ok(First::Heard(0))) => return Err(self.lost()),
+                Ok(Ok(First::Heard(length))) => length,
+                // A peer that hangs up in the middle may have said why.
+                Ok(Err(_)) => return self.event().await.map(Some),
+                Err(_) => return Err(self.timed_out()),
+            };
+            self.unread = 0..length;
+        }
     }
 
     /// Sends what is to be sent, and reads until something has come of it.
@@ -164,10 +188,7 @@ impl Connection {
                 deadline = self.reply_deadline();
             }
             let replies = self.session.replies();
-            let mut heard = &self.input[self.unread.clone()];
-            let event = self.session.receive(&mut heard);
-            self.unread.start = self.unread.end - heard.len();
-            if let Some(event) = event {
+            if let Some(event) = self.hear() {
                 return Ok(event);
             }
             if self.session.replies() != replies {
@@ -177,6 +198,14 @@ impl Connection {
                 self.read(deadline).await?;
             }
         }
+    }
+
+    /// Gives the session what has been read.
+    fn hear(&mut self) -> Option<Event> {
+        let mut heard = &self.input[self.unread.clone()];
+        let event = self.session.receive(&mut heard);
+        self.unread.start = self.unread.end - heard.len();
+        event
     }
 
     async fn flush(&mut self) -> Result<(), Finding> {

@@ -1,9 +1,12 @@
 //! The bytes of a connection, in clear or under TLS.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use relay_smtp::outcome::Tls;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
@@ -17,32 +20,47 @@ pub(crate) enum Stream {
     Secure(Box<TlsStream<TcpStream>>),
 }
 
+/// What came first of two that were waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum First {
+    /// All octets have been handed to the system.
+    Sent,
+    /// The peer has sent this many; 0 if it has hung up.
+    Heard(usize),
+}
+
+/// Both directions of a stream.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
+
 impl Stream {
     pub(crate) async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Clear(stream) => stream.read(into).await,
-            Self::Secure(stream) => stream.read(into).await,
-        }
+        self.duplex().read(into).await
     }
 
     /// Hands all of it to the system.
     pub(crate) async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
-        match self {
-            Self::Clear(stream) => stream.write_all(octets).await,
-            Self::Secure(stream) => {
-                stream.write_all(octets).await?;
-                // The last records may still be on this side of the socket.
-                stream.flush().await
-            }
-        }
+        let stream = self.duplex();
+        stream.write_all(octets).await?;
+        // The last records may still be on this side of the socket.
+        stream.flush().await
+    }
+
+    /// Hands all of it to the system, or as much as goes until the peer says something. `octets` is
+    /// left with what is still to be sent.
+    pub(crate) async fn write_or_hear(
+        &mut self,
+        octets: &mut &[u8],
+        heard: &mut [u8],
+    ) -> io::Result<First> {
+        let stream = self.duplex();
+        poll_fn(|context| poll_both(stream, context, octets, heard)).await
     }
 
     /// Tells the peer that nothing more comes.
     pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
-        match self {
-            Self::Clear(stream) => stream.shutdown().await,
-            Self::Secure(stream) => stream.shutdown().await,
-        }
+        self.duplex().shutdown().await
     }
 
     /// Whether the peer has neither hung up nor sent anything that nobody has read. A stream that
@@ -70,4 +88,33 @@ impl Stream {
             Self::Secure(stream) => Some(tls::settled(stream.get_ref().1, verified)),
         }
     }
+
+    fn duplex(&mut self) -> &mut dyn Duplex {
+        match self {
+            Self::Clear(stream) => stream,
+            Self::Secure(stream) => &mut **stream,
+        }
+    }
+}
+
+/// Looks at what is heard first: who refuses the rest of a message should not be sent it.
+fn poll_both(
+    stream: &mut dyn Duplex,
+    context: &mut Context<'_>,
+    octets: &mut &[u8],
+    heard: &mut [u8],
+) -> Poll<io::Result<First>> {
+    let (mut stream, mut heard) = (Pin::new(stream), ReadBuf::new(heard));
+    if stream.as_mut().poll_read(context, &mut heard)?.is_ready() {
+        return Poll::Ready(Ok(First::Heard(heard.filled().len())));
+    }
+    while !octets.is_empty() {
+        let taken = ready!(stream.as_mut().poll_write(context, octets))?;
+        if taken == 0 {
+            return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+        }
+        *octets = octets.get(taken..).unwrap_or_default();
+    }
+    ready!(stream.as_mut().poll_flush(context))?;
+    Poll::Ready(Ok(First::Sent))
 }

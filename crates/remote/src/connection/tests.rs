@@ -1,0 +1,150 @@
+use std::time::Duration;
+
+use bytes::Bytes;
+use relay_smtp::client::{Answer, Envelope};
+use relay_smtp::{ForwardPath, Peer, Stage};
+use relay_testkit::DEADLINE;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
+
+use super::{Broken, Connection, Dial};
+use crate::classify::{Doubt, Finding};
+use crate::config::Config;
+use crate::content::{Body, Content};
+use crate::policy::{Destination, TlsRule};
+use crate::terms::Terms;
+use crate::tls::Trust;
+
+/// More than all windows on the way take.
+const LARGE: usize = 32_000_000;
+
+/// A connection past EHLO, and the peer's end of it.
+async fn connected() -> (Connection, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let peer = Peer {
+        host: "mx.test".to_owned(),
+        address: listener.local_addr().expect("an address"),
+        tls: None,
+    };
+    let (config, trust) = (Config::default(), Trust::new(None));
+    let accept = async {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let said = stream.write_all(b"220 mx.test\r\n250 mx.test\r\n").await;
+        said.expect("written");
+        stream
+    };
+    let destination = Destination::Exchanger {
+        domain: "dest.test",
+        host: "mx.test",
+    };
+    let dial = Dial {
+        peer,
+        config: &config,
+        trust: &trust,
+        rule: TlsRule::Opportunistic,
+        terms: Terms::new(destination, TlsRule::Opportunistic),
+        credentials: None,
+    };
+    let (connection, stream) = tokio::join!(dial.open(), accept);
+    (connection.expect("past EHLO"), stream)
+}
+
+/// Sends a large message to `u@dest.test`.
+async fn send_large(connection: &mut Connection) -> Result<Vec<Answer>, Broken> {
+    let recipient: ForwardPath = "u@dest.test".parse().expect("a path");
+    let envelope = Envelope {
+        sender: &"a@sender.test".parse().expect("a path"),
+        recipients: &[&recipient],
+        size: LARGE as u64,
+        eight_bit: false,
+        utf8: false,
+    };
+    let content = Content {
+        head: Bytes::new(),
+        body: Body::Inline(vec![b'x'; LARGE].into()),
+    };
+    let sent = timeout(DEADLINE, connection.transact(&envelope, &content)).await;
+    sent.expect("an end in time")
+}
+
+/// Answers until the message begins, and hears the first octet of it.
+async fn ask_for_the_message(stream: &mut TcpStream) {
+    let said = stream.write_all(b"250 ok\r\n250 ok\r\n354 go\r\n").await;
+    said.expect("written");
+    while stream.read_u8().await.expect("an octet") != b'x' {}
+}
+
+#[tokio::test]
+async fn what_a_peer_says_that_takes_no_more_of_a_message_counts() {
+    for said in ["552 5.3.4 too much", "452 4.3.1 no room"] {
+        let (mut connection, mut stream) = connected().await;
+        let peer = async {
+            ask_for_the_message(&mut stream).await;
+            let said = stream.write_all(format!("{said}\r\n").as_bytes()).await;
+            said.expect("written");
+        };
+        let (sent, ()) = tokio::join!(send_large(&mut connection), peer);
+        let answers = sent.expect("answers");
+        let [Answer::Refused(Stage::Message, reply)] = &answers[..] else {
+            panic!("{answers:?}");
+        };
+        assert_eq!(reply.to_string(), said);
+        assert!(!connection.is_idle());
+    }
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_no_more_and_says_nothing_has_its_time() {
+    let (mut connection, mut stream) = connected().await;
+    connection.command_timeout = Duration::from_millis(300);
+    let peer = ask_for_the_message(&mut stream);
+    let (sent, ()) = tokio::join!(send_large(&mut connection), peer);
+    let finding = sent.expect_err("no answer").finding;
+    assert!(
+        matches!(finding, Finding::TimedOut(Stage::Message, Doubt::None)),
+        "{finding:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_large_message_may_take_longer_than_a_command_while_it_goes_on() {
+    let (mut connection, mut stream) = connected().await;
+    connection.command_timeout = Duration::from_secs(1);
+    let peer = async {
+        ask_for_the_message(&mut stream).await;
+        let (mut buffer, mut taken) = (vec![0; 1 << 20], 1);
+        while taken < LARGE + b"\r\n.\r\n".len() {
+            tokio::time::sleep(Duration::from_millis(40)).await;
+            taken += stream.read(&mut buffer).await.expect("octets");
+        }
+        stream.write_all(b"250 ok\r\n").await.expect("written");
+    };
+    let (sent, ()) = tokio::join!(send_large(&mut connection), peer);
+    assert!(matches!(sent.expect("answers")[..], [Answer::Taken(_)]));
+}
+
+async fn until_not_quiet(connection: &Connection) {
+    let noise = async {
+        while connection.is_quiet() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(DEADLINE, noise).await.expect("noise in time");
+}
+
+#[tokio::test]
+async fn a_peer_that_spoke_unasked_or_hung_up_is_not_quiet() {
+    let (connection, mut stream) = connected().await;
+    assert!(connection.is_quiet() && connection.is_idle());
+    stream
+        .write_all(b"250 by the way\r\n")
+        .await
+        .expect("written");
+    until_not_quiet(&connection).await;
+
+    let (connection, stream) = connected().await;
+    assert!(connection.is_quiet());
+    drop(stream);
+    until_not_quiet(&connection).await;
+}
