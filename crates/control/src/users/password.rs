@@ -4,8 +4,8 @@ use std::num::NonZeroU32;
 
 use argon2::Argon2;
 use argon2::password_hash::{PasswordHasher, try_generate_salt};
-use relay_smtp::sasl::Secret;
 use relay_smtp::sasl::scram::ScramVerifier;
+use relay_smtp::sasl::{Secret, prepare};
 
 use super::record::User;
 use super::senders::Senders;
@@ -26,7 +26,7 @@ impl User {
     /// Takes tens of milliseconds, whoever calls.
     pub fn with_password(password: &Secret, senders: Vec<Senders>) -> Result<Self, HashError> {
         let hash = Argon2::default()
-            .hash_password(password.expose().as_bytes())
+            .hash_password(prepare(password.expose()).as_bytes())
             .map_err(|_| HashError)?;
         let salt = try_generate_salt().map_err(|_| HashError)?;
         Ok(Self {

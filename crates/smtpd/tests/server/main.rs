@@ -2,4 +2,6 @@
 
 mod running;
 mod sessions;
+mod tls;
+mod under_tls;
 mod world;

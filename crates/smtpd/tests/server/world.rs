@@ -6,20 +6,24 @@ use std::sync::{Arc, Mutex};
 use relay_queue::{Body, Message, QueueStore};
 use relay_smtpd::{AuthLimits, Config, Limits, ListenerConfig, NoGrants, RelayRules, Role, Server};
 use relay_testkit::DEADLINE;
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+/// Who may not relay.
 pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+/// Who may.
 pub(crate) const FRIEND: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// A server that runs until it is told to stop.
+const ROLES: [Role; 3] = [Role::Mx, Role::Submission, Role::Submissions];
+
+/// A server that runs until it is told to stop, with a listener for each role.
 pub(crate) struct World<S> {
     pub(crate) store: Arc<S>,
-    pub(crate) address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     pub(crate) accepted: Arc<Mutex<Vec<Message>>>,
     pub(crate) config: watch::Sender<Arc<Config>>,
     pub(crate) shutdown: CancellationToken,
@@ -44,13 +48,25 @@ pub(crate) fn config() -> Config {
 }
 
 pub(crate) fn start<S: QueueStore>(store: S, config: Config) -> World<S> {
-    let any_port = ListenerConfig {
+    start_behind(store, config, None)
+}
+
+/// With a proxy before every listener.
+pub(crate) fn start_behind<S: QueueStore>(
+    store: S,
+    config: Config,
+    proxy: Option<Ipv4Addr>,
+) -> World<S> {
+    let listeners = ROLES.map(|role| ListenerConfig {
         address: SocketAddr::from((FRIEND, 0)),
-        role: Role::Mx,
-        proxies: Vec::new(),
-    };
-    let server = Server::bind(&[any_port]).expect("a free port");
-    let address = server.addresses()[0];
+        role,
+        proxies: proxy
+            .map(|proxy| std::net::IpAddr::from(proxy).into())
+            .into_iter()
+            .collect(),
+    });
+    let server = Server::bind(&listeners).expect("free ports");
+    let addresses = server.addresses().to_vec();
     let store = Arc::new(store);
     let accepted = Arc::new(Mutex::new(Vec::new()));
     let (config, receiver) = watch::channel(Arc::new(config));
@@ -64,7 +80,7 @@ pub(crate) fn start<S: QueueStore>(store: S, config: Config) -> World<S> {
     ));
     World {
         store,
-        address,
+        addresses,
         accepted,
         config,
         shutdown,
@@ -73,23 +89,40 @@ pub(crate) fn start<S: QueueStore>(store: S, config: Config) -> World<S> {
 }
 
 impl<S: QueueStore> World<S> {
+    /// Where the listener for this role is.
+    pub(crate) fn address(&self, role: Role) -> SocketAddr {
+        let place = ROLES.iter().position(|&other| other == role);
+        self.addresses[place.expect("a listener for each role")]
+    }
+
     pub(crate) async fn connect(&self, from: Ipv4Addr) -> Client {
+        self.connect_to(Role::Mx, from).await
+    }
+
+    pub(crate) async fn connect_to(&self, role: Role, from: Ipv4Addr) -> Client {
         let socket = TcpSocket::new_v4().expect("a socket");
-        socket
-            .bind(SocketAddr::from((from, 0)))
-            .expect("a loopback address");
-        let stream = soon(socket.connect(self.address))
-            .await
-            .expect("a connection");
-        Client(BufReader::new(stream))
+        let local = SocketAddr::from((from, 0));
+        socket.bind(local).expect("a loopback address");
+        let connecting = socket.connect(self.address(role));
+        Client::over(soon(connecting).await.expect("a connection"))
     }
 
     /// A client that has said EHLO.
     pub(crate) async fn greeted(&self, from: Ipv4Addr) -> Client {
-        let mut client = self.connect(from).await;
-        assert!(client.reply().await.starts_with("220 relay.test"));
-        assert!(client.command("EHLO client.test").await.starts_with("250"));
+        self.greeted_at(Role::Mx, from).await
+    }
+
+    /// A client in clear that has said EHLO.
+    pub(crate) async fn greeted_at(&self, role: Role, from: Ipv4Addr) -> Client {
+        let mut client = self.connect_to(role, from).await;
+        client.greet().await;
         client
+    }
+
+    /// The message that was accepted last.
+    pub(crate) fn last(&self) -> Message {
+        let accepted = self.accepted.lock().expect("no panic");
+        accepted.last().expect("a message").clone()
     }
 
     pub(crate) async fn stopped(self) {
@@ -98,13 +131,20 @@ impl<S: QueueStore> World<S> {
     }
 }
 
-pub(crate) struct Client(pub(crate) BufReader<TcpStream>);
+/// A client, over whatever carries it.
+pub(crate) struct Client<T = TcpStream>(pub(crate) BufReader<T>);
 
-impl Client {
+impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
+    pub(crate) fn over(stream: T) -> Self {
+        Self(BufReader::new(stream))
+    }
+
     pub(crate) async fn send(&mut self, octets: &[u8]) {
-        soon(self.0.get_mut().write_all(octets))
-            .await
-            .expect("a live connection");
+        let sent = async {
+            self.0.get_mut().write_all(octets).await?;
+            self.0.get_mut().flush().await
+        };
+        soon(sent).await.expect("a live connection");
     }
 
     /// A whole reply; empty at the end of the connection.
@@ -126,16 +166,37 @@ impl Client {
         self.reply().await
     }
 
+    /// A command, and how its reply must begin.
+    pub(crate) async fn expect(&mut self, line: &str, start: &str) {
+        let reply = self.command(line).await;
+        assert!(reply.starts_with(start), "{line}: {reply}");
+    }
+
+    /// Hears the greeting and says EHLO; what is offered.
+    pub(crate) async fn greet(&mut self) -> String {
+        let greeting = self.reply().await;
+        assert!(greeting.starts_with("220 relay.test"), "{greeting}");
+        self.hello().await
+    }
+
+    /// Says EHLO; what is offered.
+    pub(crate) async fn hello(&mut self) -> String {
+        let offer = self.command("EHLO client.test").await;
+        assert!(offer.starts_with("250-relay.test"), "{offer}");
+        offer
+    }
+
     /// MAIL, RCPT and DATA, up to the 354.
     pub(crate) async fn begin(&mut self, recipient: &str) {
-        for (line, code) in [
-            ("MAIL FROM:<app@sender.test>", "250"),
-            (&format!("RCPT TO:<{recipient}>"), "250"),
-            ("DATA", "354"),
-        ] {
-            let reply = self.command(line).await;
-            assert!(reply.starts_with(code), "{line}: {reply}");
-        }
+        self.expect("MAIL FROM:<app@sender.test>", "250").await;
+        self.expect(&format!("RCPT TO:<{recipient}>"), "250").await;
+        self.expect("DATA", "354").await;
+    }
+
+    /// A whole message to somewhere else.
+    pub(crate) async fn submit(&mut self, text: &str) {
+        self.begin("user@dest.test").await;
+        self.expect(&format!("{text}\r\n."), "250").await;
     }
 }
 
