@@ -81,11 +81,18 @@ impl<'a> Source<'a> {
                 text,
                 tree: tree.into_inner(),
             }),
-            Err(error) => Err(ConfigError {
-                file: file.to_owned(),
-                line: error.span().map(|span| line_of(text, span.start)),
-                reason: error.message().replace('\n', " "),
-            }),
+            Err(error) => {
+                let start = error.span().map(|span| span.start);
+                let reason = error.message().replace('\n', " ");
+                Err(ConfigError {
+                    file: file.to_owned(),
+                    line: start.map(|start| line_of(text, start)),
+                    reason: match start.and_then(|start| key_before(text, start)) {
+                        Some(key) => format!("{}: {reason}", key.escape_debug()),
+                        None => reason,
+                    },
+                })
+            }
         }
     }
 
@@ -189,6 +196,16 @@ fn find_in_value(value: &Spanned<DeValue<'_>>, span: &Range<usize>, path: &mut V
     };
     // A list of tables has the span of its first one, which is the more precise place.
     within || value.span() == *span
+}
+
+/// The key on the line where text is no TOML, if it has one. What stands behind it is not repeated:
+/// it could be a password in the wrong place.
+fn key_before(text: &str, offset: usize) -> Option<&str> {
+    let line = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
+    let (key, _) = text[line..].lines().next()?.split_once('=')?;
+    let key = key.trim();
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    (!key.is_empty() && key.chars().all(is_bare)).then_some(key)
 }
 
 /// Lines count from 1.

@@ -1,5 +1,7 @@
 use std::collections::BTreeSet;
 
+use relay_remote::{RouteTls, SecretSource};
+
 use super::*;
 
 const DEFAULTS: &str = include_str!("../../../../etc/relayd.toml");
@@ -39,8 +41,11 @@ fn the_file_in_etc_says_the_defaults() {
 fn the_file_in_etc_has_every_key() {
     let spelled: toml::Table = uncommented().parse().expect("TOML");
     let examples = ["hostname", "postmaster", "route"];
+    // Lists of tables whose keys stand in an example, for they have no defaults.
+    let tables = ["route", "tls.extra"];
     for table in [
-        "", "listener", "relay", "limits", "queue", "delivery", "dns", "control", "log",
+        "", "listener", "relay", "limits", "tls", "auth", "queue", "delivery", "dns", "control",
+        "log",
     ] {
         let known = known_keys(table);
         assert!(!known.is_empty());
@@ -50,27 +55,41 @@ fn the_file_in_etc_has_every_key() {
             table => spelled[table].as_table(),
         };
         let mut spelled: BTreeSet<String> = spelled.expect(table).keys().cloned().collect();
-        if table.is_empty() {
-            spelled.extend(examples.map(str::to_owned));
+        match table {
+            "" => spelled.extend(examples.map(str::to_owned)),
+            "tls" => spelled.extend(["extra".to_owned()]),
+            _ => {}
         }
         assert_eq!(known, spelled, "[{table}]");
     }
-    for key in known_keys("route")
-        .iter()
-        .map(String::as_str)
-        .chain(examples)
-    {
+    let keys = tables.iter().flat_map(|table| known_keys(table));
+    for key in keys.chain(examples.iter().chain(&tables).map(|&key| key.to_owned())) {
         let is_shown =
             |line: &str| line.starts_with(&format!("# {key} = ")) || line == format!("# [[{key}]]");
         assert!(DEFAULTS.lines().any(is_shown), "{key}");
     }
 }
 
+#[test]
+fn the_examples_in_etc_are_good() {
+    let mut lines = DEFAULTS.lines();
+    let mut examples = String::new();
+    while let Some(header) = lines.find(|line| line.starts_with("# [[")) {
+        let keys = lines.by_ref().take_while(|line| line.contains(" = "));
+        let table: Vec<&str> = std::iter::once(header).chain(keys).collect();
+        // Pairs need one that stands before them.
+        if !header.contains("tls") {
+            examples.extend(table.iter().map(|line| format!("{}\n", &line[2..])));
+        }
+    }
+    assert_eq!(parse(&examples).expect("good examples").routes.len(), 3);
+}
+
 /// What serde expects in a table, from its answer to a key that is none.
 fn known_keys(table: &str) -> BTreeSet<String> {
     let text = match table {
         "" => "no-key = 1".to_owned(),
-        "listener" | "route" => format!("[[{table}]]\nno-key = 1"),
+        "listener" | "route" | "tls.extra" => format!("[[{table}]]\nno-key = 1"),
         table => format!("[{table}]\nno-key = 1"),
     };
     let error = toml::from_str::<File>(&text)
@@ -230,38 +249,97 @@ fn a_listener_or_route_that_cannot_work_is_refused() {
 
 #[test]
 fn what_this_version_cannot_do_is_refused() {
+    assert_eq!(
+        error("[[dkim]]\ndomain = \"d\""),
+        "relayd.toml:2: [dkim] is not supported by this version: remove it"
+    );
+}
+
+#[test]
+fn half_a_certificate_is_refused() {
     for (text, expected) in [
         (
+            "[tls]\ncertificate = \"c\"",
+            "relayd.toml:3: tls.certificate: needs tls.key",
+        ),
+        (
             "[tls]\nkey = \"k\"",
-            "relayd.toml:2: [tls] is not supported by this version: remove it",
+            "relayd.toml:3: tls.key: needs tls.certificate",
         ),
         (
-            "[auth]\nusers = \"u\"",
-            "relayd.toml:2: [auth] is not supported by this version: remove it",
+            "[[tls.extra]]\ncertificate = \"c\"",
+            r#"relayd.toml:2: [[tls.extra]] needs the key "key""#,
         ),
         (
-            "[[dkim]]\ndomain = \"d\"",
-            "relayd.toml:2: [dkim] is not supported by this version: remove it",
+            "[[tls.extra]]\ncertificate = \"c\"\nkey = \"k\"",
+            "relayd.toml:2: tls.extra: needs tls.certificate and tls.key, for clients that ask for no name",
         ),
         (
-            "[delivery]\nca_file = \"\"",
-            "relayd.toml:3: delivery.ca_file is not supported by this version: remove it",
-        ),
-        (
-            "[[route]]\ndomain = \"*\"\nhost = [\"h\"]\nusername = \"u\"",
-            "relayd.toml:5: route.username is not supported by this version: remove it",
-        ),
-        (
-            "[[route]]\ndomain = \"*\"\nhost = [\"h\"]\ntls = \"require\"",
-            "relayd.toml:5: route.tls: this version has \"none\" alone: mail goes out in clear text",
-        ),
-        (
-            "[[listener]]\naddress = \"[::]:587\"\nrole = \"submission\"",
-            "relayd.toml:4: listener.role: this version has the role \"mx\" alone",
+            "[[listener]]\naddress = \"[::]:465\"\nrole = \"submissions\"",
+            "relayd.toml:4: listener.role: \"submissions\" is TLS from the first byte: set tls.certificate and tls.key",
         ),
     ] {
         assert_eq!(error(text), expected);
     }
+}
+
+#[test]
+fn credentials_that_cannot_be_used_are_refused() {
+    let route = |rest: &str| format!("[[route]]\ndomain = \"*\"\nhost = [\"h\"]\n{rest}");
+    for (text, expected) in [
+        (
+            "username = \"u\"",
+            "relayd.toml:5: route.username: needs password_file, password_command or token_command",
+        ),
+        (
+            "password_file = \"p\"",
+            "relayd.toml:5: route.password_file: needs a username",
+        ),
+        (
+            "username = \"u\"\npassword_file = \"p\"\ntoken_command = [\"t\"]",
+            "relayd.toml:7: route.token_command: cannot stand beside password_file: remove one",
+        ),
+        (
+            "username = \"u\"\npassword_file = \"p\"\ntoken_lifetime = \"1h\"",
+            "relayd.toml:7: route.token_lifetime: needs a token_command",
+        ),
+        (
+            "username = \"u\"\npassword_command = []",
+            r#"relayd.toml:6: route.password_command: a command needs a program: ["/path/to/program", "argument"]"#,
+        ),
+        (
+            "username = \"u\"\npassword_file = \"p\"\ntls = \"none\"",
+            r#"relayd.toml:7: route.tls: credentials need tls = "require" or "implicit": only a loopback address gets them in clear"#,
+        ),
+        (
+            "tls = \"always\"",
+            r#"relayd.toml:5: route.tls: unknown value "always", expected one of "require", "opportunistic", "implicit", "none""#,
+        ),
+        (
+            "sender = \"shop\"",
+            r#"relayd.toml:5: route.sender: bad sender "shop": write "user@example.org", "*@example.org" or "<>""#,
+        ),
+    ] {
+        assert_eq!(error(&route(text)), expected);
+    }
+    let loopback = "[[route]]\ndomain = \"*\"\nhost = [\"127.0.0.1\"]\ntls = \"none\"\nusername = \"u\"\npassword_file = \"p\"";
+    assert!(parse(loopback).is_ok(), "nobody listens in between");
+}
+
+#[test]
+fn a_route_is_verified_unless_it_says_otherwise() {
+    let config = parse("[[route]]\ndomain = \"*\"\nhost = [\"h\"]").expect("a route");
+    assert_eq!(config.routes[0].tls(), RouteTls::Require);
+}
+
+#[test]
+fn a_route_of_a_sender_needs_no_domain() {
+    let config = parse("[[route]]\nsender = \"*@shop.example\"\nhost = [\"h\"]");
+    let route = config.expect("a route").routes.remove(0);
+    assert_eq!(
+        route.to_string(),
+        "domain = \"*\", sender = \"*@shop.example\""
+    );
 }
 
 #[test]
@@ -287,6 +365,12 @@ fn keys_that_contradict_each_other_are_refused() {
 
 #[test]
 fn text_that_is_no_toml_is_told_with_its_line() {
+    assert_eq!(
+        error("[relay]\nnetworks = ["),
+        "relayd.toml:3: networks: unclosed array, expected `]`"
+    );
+    let secret = error("[relay]\n\"pass word\" = \"hunter2");
+    assert!(!secret.contains("hunter2"), "{secret}");
     for text in ["[queue", "a = ", "hostname = \"twice\"", "\"\\u{0}\" = 1\n"] {
         assert!(
             error(text).starts_with("relayd.toml:2: "),
@@ -314,6 +398,18 @@ fn what_is_written_is_what_holds() {
         state_dir = "/tmp/state"
         [[listener]]
         address = "127.0.0.1:2525"
+        role = "submission"
+        proxies = ["10.0.0.0/8", "192.0.2.1"]
+        [tls]
+        certificate = "/tls/cert.pem"
+        key = "/tls/key.pem"
+        session_tickets = true
+        [[tls.extra]]
+        certificate = "/tls/other.pem"
+        key = "/tls/other.key"
+        [auth]
+        users = "/tls/users"
+        lockout = "1m"
         [relay]
         networks = ["192.0.2.0/24", "198.51.100.7"]
         domains = [".example.org"]
@@ -326,7 +422,10 @@ fn what_is_written_is_what_holds() {
         domain = "*"
         host = ["[192.0.2.1]", "smtp.example.com"]
         port = 587
-        tls = "none"
+        tls = "implicit"
+        username = "me"
+        token_command = ["token", "me"]
+        token_lifetime = "50m"
         [dns]
         servers = ["127.0.0.1:5353"]
         [log]
@@ -339,7 +438,26 @@ fn what_is_written_is_what_holds() {
     assert_eq!(config.limits.session.message_size, 100 * 1024);
     assert_eq!(config.limits.session.bare_newline, BareNewline::Normalize);
     assert_eq!(config.queue.retry_unit, Duration::from_millis(250));
-    assert_eq!(&**config.routes[0].name(), "192.0.2.1,smtp.example.com:587");
+    let route = &config.routes[0];
+    assert_eq!(&**route.name(), "me@192.0.2.1,smtp.example.com:587");
+    assert_eq!(route.tls(), RouteTls::Implicit);
+    let source = route.credentials().expect("credentials").source();
+    let token = SecretSource::TokenCommand {
+        argv: vec!["token".to_owned(), "me".to_owned()],
+        lifetime: Some(Duration::from_mins(50)),
+    };
+    assert_eq!(*source, token);
+    let pairs = config.tls.pairs.iter();
+    let certificates: Vec<_> = pairs.map(|pair| pair.certificate.path()).collect();
+    assert_eq!(
+        certificates,
+        [Path::new("/tls/cert.pem"), Path::new("/tls/other.pem")]
+    );
+    assert!(config.tls.session_tickets);
+    assert_eq!(config.auth.users.path(), Path::new("/tls/users"));
+    assert_eq!(config.auth.lockout, Duration::from_mins(1));
+    assert_eq!(config.listeners[0].role, Role::Submission);
+    assert_eq!(config.listeners[0].proxies[1].to_string(), "192.0.2.1/32");
     assert_eq!(config.log_format, LogFormat::Json);
     assert_eq!(config.listeners.len(), 1);
 }
