@@ -74,6 +74,22 @@ pub enum CommandError {
     BadParameter(&'static str),
 }
 
+impl CommandError {
+    /// What was to be an address and its parameters, of a line that is refused for this; nothing of
+    /// other lines, which may hold a password.
+    pub(crate) fn argument_of(self, line: &[u8]) -> Option<Box<str>> {
+        match self {
+            Self::Syntax(verb) | Self::UnknownParameter(verb) | Self::BadParameter(verb)
+                if ["MAIL", "RCPT"].contains(&verb) =>
+            {
+                let argument = line.get(verb.len()..)?.trim_ascii();
+                Some(String::from_utf8_lossy(argument).into())
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The name by which a client introduces itself: a domain or an address literal by RFC 5321
 /// §4.1.3, in practice many another word. Letters, digits and `.-_:[]` only, so that it may stand
 /// in a header or a log as it is.
@@ -276,6 +292,22 @@ mod tests {
             ),
         ] {
             assert_eq!(parse(line.as_bytes()), Ok(mail_of(path, params)), "{line}");
+        }
+    }
+
+    #[test]
+    fn only_what_was_to_be_an_address_is_kept_of_a_refused_line() {
+        for (line, argument) in [
+            (&b"MAIL FROM:<a b@c> "[..], Some("FROM:<a b@c>")),
+            (b"rcpt to:<\xff>", Some("to:<\u{fffd}>")),
+            (b"RCPT TO:<a@b.test> X=1", Some("TO:<a@b.test> X=1")),
+            (b"RCPT", Some("")),
+            (b"AUTH PLAIN c2VjcmV0 x", None),
+            (b"c2VjcmV0", None),
+            (b"EHLO a b", None),
+        ] {
+            let error = parse(line).expect_err("no command");
+            assert_eq!(error.argument_of(line).as_deref(), argument, "{line:?}");
         }
     }
 

@@ -6,6 +6,7 @@
 
 mod content;
 mod envelope;
+mod event;
 mod extensions;
 mod login;
 mod opening;
@@ -15,6 +16,7 @@ mod transaction;
 
 pub use content::ContentEncoder;
 pub use envelope::{Answer, Envelope, Lack};
+pub use event::{Event, Trouble};
 pub use extensions::Extensions;
 pub use plan::{Credentials, Plan, Proof, TlsUse};
-pub use session::{ClientSession, Event, Trouble};
+pub use session::ClientSession;

@@ -2,12 +2,13 @@
 
 use zeroize::Zeroize;
 
+use crate::client::event::{Event, Trouble};
 use crate::client::extensions::Extensions;
 use crate::client::login::Login;
 use crate::client::plan::{Credentials, TlsUse};
 use crate::reply::Reply;
 
-use super::session::{ClientSession, Event, State, Trouble, is_refusal};
+use crate::client::session::{ClientSession, State, is_refusal};
 
 /// The server waits for a response (RFC 4954 §4).
 const CHALLENGE: u16 = 334;

@@ -4,7 +4,7 @@ use crate::address::{ForwardPath, Mailbox, ReversePath};
 use crate::command::{ClientName, Command, CommandError, MailParams};
 use crate::reply::Reply;
 
-use super::event::{Event, Hello, MailRequest};
+use super::event::{Event, Hello, MailRequest, Refusal};
 use super::line::LineError;
 use super::replies::{self, Security};
 use super::session::{ServerSession, State};
@@ -50,8 +50,12 @@ impl ServerSession {
         }
     }
 
-    pub(super) fn handle_command_error(&mut self, error: CommandError) -> Event {
-        match error {
+    pub(super) fn handle_command_error(
+        &mut self,
+        error: CommandError,
+        argument: Option<Box<str>>,
+    ) -> Event {
+        let event = match error {
             CommandError::Unknown => {
                 self.protocol_error("unknown command", replies::unknown_command())
             }
@@ -61,6 +65,13 @@ impl ServerSession {
             CommandError::UnknownParameter(verb) => {
                 self.protocol_error(verb, replies::unknown_parameter())
             }
+        };
+        match event {
+            Event::Refused(refusal) => Event::Refused(Refusal {
+                argument,
+                ..refusal
+            }),
+            other => other,
         }
     }
 

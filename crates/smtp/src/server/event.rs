@@ -91,6 +91,9 @@ pub struct Refusal {
     pub sender: Option<ReversePath>,
     /// The recipient that was refused.
     pub recipient: Option<ForwardPath>,
+    /// What MAIL or RCPT was given where that is no address: whatever the client wrote, cut to the
+    /// length of a command.
+    pub argument: Option<Box<str>>,
     /// What the client was told, or will be.
     pub reply: Reply,
 }

@@ -258,6 +258,7 @@ impl ServerSession {
                 command: "end of DATA",
                 sender,
                 recipient: None,
+                argument: None,
                 reply,
             }))
         } else if is_complete && !received.ended {
@@ -308,12 +309,14 @@ impl ServerSession {
     }
 
     fn read_command(&mut self, input: &[u8], now: Instant) -> (usize, Option<Event>) {
-        let (consumed, line) = self.lines.read(input, Kind::Command, command::parse);
+        let (consumed, line) = self.lines.read(input, Kind::Command, |line| {
+            command::parse(line).map_err(|error| (error, error.argument_of(line)))
+        });
         let event = line.and_then(|line| {
             self.progress(now);
             match line {
                 Ok(Ok(command)) => self.handle_command(command),
-                Ok(Err(error)) => Some(self.handle_command_error(error)),
+                Ok(Err((error, argument))) => Some(self.handle_command_error(error, argument)),
                 Err(error) => Some(self.handle_line_error(error)),
             }
         });
@@ -343,6 +346,7 @@ impl ServerSession {
             command,
             sender,
             recipient,
+            argument: None,
             reply,
         })
     }

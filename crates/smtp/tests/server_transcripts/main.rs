@@ -7,7 +7,7 @@
 //! | `limit NAME VALUE` | a limit of the session that is not the default, at the top |
 //! | `offer starttls`, `offer auth` | there is a certificate, there are users; at the top |
 //! | `tls` | the session begins under TLS; at the top |
-//! | `C: text` | the client sends the text and CR LF; `\r \n \t \0 \\ \xNN` are octets |
+//! | `C: text` | the client sends the text and CR LF; `\r \n \t \0 \\ \xNN` are octets, `{...}` is the base64 of what is within |
 //! | `C. text` | the same without CR LF |
 //! | `C* N text` | the same N times, each with CR LF |
 //! | `C+ N text` | the same N times without CR LF |
@@ -21,6 +21,8 @@
 //! What the client sends in one go is what stands between two answers. After it the output and the
 //! events must be those of the following `S:` and `?` lines, no more and no fewer.
 
+#[path = "../octets/mod.rs"]
+mod octets;
 mod words;
 
 use std::fmt::Write as _;
@@ -34,7 +36,8 @@ use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
 use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings};
 use relay_smtp::{ForwardPath, Reply};
 
-use words::{describe, reply, unescape};
+use octets::octets;
+use words::{describe, reply};
 
 const RANDOM_SPLITS: u64 = 30;
 
@@ -202,22 +205,25 @@ impl Step {
         match kind {
             "C:" => self
                 .input
-                .extend([unescape(rest).as_slice(), b"\r\n"].concat()),
-            "C." => self.input.extend(unescape(rest)),
+                .extend([octets(rest).as_slice(), b"\r\n"].concat()),
+            "C." => self.input.extend(octets(rest)),
             "C*" => {
                 let (times, text) = rest.split_once(' ').expect("C* N text");
-                let text = [unescape(text).as_slice(), b"\r\n"].concat();
+                let text = [octets(text).as_slice(), b"\r\n"].concat();
                 self.input
                     .extend(text.repeat(times.parse().expect("a number")));
             }
             "C+" => {
                 let (times, text) = rest.split_once(' ').expect("C+ N text");
                 let times = times.parse().expect("a number");
-                self.input.extend(unescape(text).repeat(times));
+                self.input.extend(octets(text).repeat(times));
             }
             "H:" => self.handshake = true,
             "T:" => self.pause = rest.parse().expect("seconds"),
-            "S:" => writeln!(self.output, "{rest}\r").expect("a string"),
+            "S:" => {
+                let text = String::from_utf8(octets(rest)).expect("UTF-8");
+                writeln!(self.output, "{text}\r").expect("a string");
+            }
             "? " => {
                 let (event, answer) = rest.split_once(" -> ").unwrap_or((rest, ""));
                 self.events.push((event.to_owned(), answer.to_owned()));

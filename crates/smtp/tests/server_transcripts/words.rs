@@ -59,26 +59,3 @@ pub fn reply(text: &str) -> Reply {
     let line = words.next().unwrap_or_default().to_owned();
     Reply::received(code.expect(text), status, vec![line])
 }
-
-pub fn unescape(text: &str) -> Vec<u8> {
-    let mut octets = Vec::new();
-    let mut rest = text.as_bytes();
-    while let [first, tail @ ..] = rest {
-        let (octet, tail) = match (first, tail) {
-            (b'\\', [b'r', tail @ ..]) => (b'\r', tail),
-            (b'\\', [b'n', tail @ ..]) => (b'\n', tail),
-            (b'\\', [b't', tail @ ..]) => (b'\t', tail),
-            (b'\\', [b'0', tail @ ..]) => (0, tail),
-            (b'\\', [b'\\', tail @ ..]) => (b'\\', tail),
-            (b'\\', [b'x', high, low, tail @ ..]) => {
-                let digits = [*high, *low];
-                let digits = std::str::from_utf8(&digits).expect("ASCII");
-                (u8::from_str_radix(digits, 16).expect(digits), tail)
-            }
-            (octet, tail) => (*octet, tail),
-        };
-        octets.push(octet);
-        rest = tail;
-    }
-    octets
-}

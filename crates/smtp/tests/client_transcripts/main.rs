@@ -5,14 +5,22 @@
 //! | line | meaning |
 //! |---|---|
 //! | `# ...` | a comment |
+//! | `plan ...` | what the session is to do before its first transaction, at the top: `tls if-offered`, `tls required`, `tls active`, `password USER SECRET`, `token USER SECRET`, `in clear` |
 //! | `S ...` | the server says this, and CRLF; `\n` at its end instead says it with a bare LF |
+//! | `S. ...` | the same without an end of line |
 //! | `C ...` | the client must have said this next |
+//! | `H` | the handshake is done |
 //! | `begin <sender> <recipient>... [8bit] [utf8] [size=N]` | a transaction begins |
 //! | `message ...` | a line of the message, after `! content` |
 //! | `close` | the connection breaks here |
 //! | `quit` | the client is told to leave |
 //! | `! ...` | this came of what the server said |
 //! | `is idle`, `is over`, `is unanswered`, `is doubtful` | what the session says of itself |
+//!
+//! In what either side says `{...}` is the base64 of what is within, and `\xNN` an octet.
+
+#[path = "../octets/mod.rs"]
+mod octets;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -20,12 +28,19 @@ use std::path::Path;
 use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use relay_smtp::client::{
-    Answer, ClientSession, ContentEncoder, Envelope, Event, Lack, Plan, Trouble,
+    Answer, ClientSession, ContentEncoder, Credentials, Envelope, Event, Lack, Plan, Proof, TlsUse,
+    Trouble,
 };
+use relay_smtp::sasl::scram::Nonce;
+use relay_smtp::sasl::{Secret, base64};
 use relay_smtp::{ForwardPath, ReversePath};
+
+use octets::octets;
 
 struct Player {
     session: ClientSession,
+    /// What must not show.
+    secret: Option<String>,
     recipients: Vec<String>,
     encoder: Option<ContentEncoder>,
     said: Vec<u8>,
@@ -35,9 +50,14 @@ struct Player {
 }
 
 impl Player {
-    fn new(sizes: &[usize]) -> Self {
+    fn new(sizes: &[usize], plan: Plan) -> Self {
+        let secret = plan.credentials.as_ref().map(|credentials| {
+            let (Proof::Password(secret) | Proof::Token(secret)) = &credentials.proof;
+            secret.expose().to_owned()
+        });
         Self {
-            session: ClientSession::new("relay.test", Plan::CLEAR),
+            session: ClientSession::new("relay.test", plan),
+            secret,
             recipients: Vec::new(),
             encoder: None,
             said: Vec::new(),
@@ -51,7 +71,7 @@ impl Player {
         let mut heard = Vec::new();
         for (number, line) in transcript.lines().enumerate() {
             let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
-            if word != "S" {
+            if !matches!(word, "S" | "S.") {
                 self.hear(&std::mem::take(&mut heard));
             }
             if word != "message" {
@@ -59,9 +79,14 @@ impl Player {
             }
             let at = format!("line {}: {line}", number + 1);
             match word {
-                "#" | "" => {}
+                "#" | "" | "plan" => {}
                 "S" => heard.extend(spoken(rest)),
-                "C" => assert_eq!(self.next_line(), rest, "{at}"),
+                "S." => heard.extend(octets(rest)),
+                "C" => {
+                    let expected = octets(rest).escape_ascii().to_string();
+                    assert_eq!(self.next_line(), Some(expected), "{at}");
+                }
+                "H" => self.session.tls_started(),
                 "!" => assert_eq!(self.events.pop_front().as_deref(), Some(rest), "{at}"),
                 "begin" => self.begin(rest),
                 "message" => self.message(rest),
@@ -86,6 +111,8 @@ impl Player {
             while let Some(event) = self.session.receive(&mut piece) {
                 self.note(event);
             }
+            assert!(piece.is_empty(), "None only when all has been taken");
+            self.is_discreet();
             octets = rest;
         }
     }
@@ -166,7 +193,7 @@ impl Player {
                     Trouble::Garbled(stage, error) => format!("garbled at {stage}: {error}"),
                     Trouble::NoTls => "no TLS".to_owned(),
                     Trouble::TlsRefused(reply) => format!("TLS refused: {reply}"),
-                    Trouble::NoMechanism { offered } => format!("no mechanism: {offered}"),
+                    Trouble::NoMechanism { offered } => format!("no mechanism of {offered:?}"),
                     Trouble::AuthInClear => "AUTH in clear".to_owned(),
                     Trouble::AuthRefused(reply) => format!("AUTH refused: {reply}"),
                     Trouble::Challenge(error) => format!("bad challenge: {error}"),
@@ -180,14 +207,24 @@ impl Player {
         self.said.append(self.session.output());
     }
 
-    fn next_line(&mut self) -> String {
+    fn next_line(&mut self) -> Option<String> {
         self.collect();
-        let end = self.said.windows(2).position(|w| w == b"\r\n");
-        let line: Vec<u8> = self.said.drain(..end.map_or(0, |end| end + 2)).collect();
-        String::from_utf8(line)
-            .expect("UTF-8")
-            .trim_end()
-            .to_owned()
+        let end = self.said.windows(2).position(|w| w == b"\r\n")?;
+        let line: Vec<u8> = self.said.drain(..end + 2).take(end).collect();
+        Some(line.escape_ascii().to_string())
+    }
+
+    /// Nothing of a secret shows in what a log might print, however it is written.
+    fn is_discreet(&self) {
+        let shown = format!("{:?}", self.session);
+        if let Some(secret) = &self.secret {
+            let octets = format!("{:?}", secret.as_bytes());
+            let octets = octets.trim_matches(['[', ']']);
+            let within = base64::encode(secret.as_bytes());
+            for text in [secret, octets, within.trim_end_matches('=')] {
+                assert!(!shown.contains(text), "{shown}");
+            }
+        }
     }
 
     fn is(&self, what: &str) -> bool {
@@ -203,8 +240,41 @@ impl Player {
 
 fn spoken(text: &str) -> Vec<u8> {
     match text.strip_suffix("\\n") {
-        Some(text) => format!("{text}\n").into_bytes(),
-        None => format!("{text}\r\n").into_bytes(),
+        Some(text) => [octets(text).as_slice(), b"\n"].concat(),
+        None => [octets(text).as_slice(), b"\r\n"].concat(),
+    }
+}
+
+/// What the lines at the top ask for.
+fn plan(transcript: &str) -> Plan {
+    let mut plan = Plan::CLEAR;
+    for line in transcript.lines().filter_map(|l| l.strip_prefix("plan ")) {
+        match *line.split(' ').collect::<Vec<_>>() {
+            ["tls", "if-offered"] => plan.tls = TlsUse::IfOffered,
+            ["tls", "required"] => plan.tls = TlsUse::Required,
+            ["tls", "active"] => plan.tls = TlsUse::Active,
+            ["password", user, secret] => {
+                plan.credentials = Some(credentials(user, secret, Proof::Password));
+            }
+            ["token", user, secret] => {
+                plan.credentials = Some(credentials(user, secret, Proof::Token));
+            }
+            ["in", "clear"] => {
+                let credentials = plan.credentials.as_mut();
+                credentials.expect("credentials come first").in_clear = true;
+            }
+            _ => panic!("no such plan: {line}"),
+        }
+    }
+    plan
+}
+
+fn credentials(user: &str, secret: &str, proof: fn(Secret) -> Proof) -> Credentials {
+    Credentials {
+        user: user.parse().expect("a name"),
+        proof: proof(Secret::new(secret).expect("plain text")),
+        in_clear: false,
+        nonce: Nonce::from_random([0; Nonce::RANDOM]),
     }
 }
 
@@ -236,7 +306,7 @@ fn transcripts() -> Vec<(String, String)> {
 fn play_all(sizes: &[usize]) {
     for (name, text) in transcripts() {
         eprintln!("{name} in pieces of {sizes:?}");
-        Player::new(sizes).play(&text);
+        Player::new(sizes, plan(&text)).play(&text);
     }
 }
 
