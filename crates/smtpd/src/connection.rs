@@ -23,6 +23,7 @@ use crate::auth::Gate;
 use crate::buffers::{BufferPool, Unread};
 use crate::config::{Config, Role};
 use crate::intake::Intake;
+use crate::pace::Pace;
 use crate::stream::Stream;
 use crate::tls::{TlsFacts, TlsServer};
 use crate::trace::Trace;
@@ -42,6 +43,8 @@ pub(crate) struct Shared<S> {
     pub(crate) gate: Gate,
     /// From now on idle sessions end; a message in work is waited for.
     pub(crate) stopping: CancellationToken,
+    /// Nothing is waited for any longer: every client that listens is told, and goes.
+    pub(crate) ending: CancellationToken,
 }
 
 /// Who has come, and by which door.
@@ -65,6 +68,8 @@ pub(crate) struct Connection<S: QueueStore, T> {
     session: ServerSession,
     intake: Intake<S>,
     failed_logins: u32,
+    /// Of the message that comes in, or came last.
+    pace: Option<Pace>,
 }
 
 /// The client has gone: there is nobody to answer.
@@ -88,6 +93,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             tls: None,
             intake: Intake::new(),
             failed_logins: 0,
+            pace: None,
         }
     }
 
@@ -109,6 +115,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             tls: Some(tls),
             intake: Intake::new(),
             failed_logins: 0,
+            pace: None,
         })
     }
 
@@ -120,6 +127,9 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             let gathered = self.intake.gathered();
             let step = self.session.handle(input.octets(), gathered, now);
             input.advance(step.consumed, &self.shared.buffers);
+            if let Some(pace) = &mut self.pace {
+                pace.add(step.consumed);
+            }
             let going_on = match step.event {
                 Some(Event::Close) => return self.close(&input).await,
                 Some(Event::Flush) => self.flush().await,
@@ -175,7 +185,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     fn begin_message(&mut self) {
         let is_submitted = self.visitor.role.is_submission() || self.session.user().is_some();
         match self.intake.begin(&self.shared.store, is_submitted) {
-            Ok(()) => self.session.accept_message(),
+            Ok(()) => {
+                let most = self.config.limits.session.message_size;
+                self.pace = Some(Pace::new(clock::now(), most));
+                self.session.accept_message();
+            }
             Err(error) => self.refuse_message("DATA", &error),
         }
     }
@@ -217,6 +231,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                     command: "end of DATA",
                     sender: Some(sender),
                     recipient: None,
+                    argument: None,
                     reply: store_reply(&error),
                 };
                 events::refused(self.visitor.address, self.session.hello(), &refusal);
@@ -234,6 +249,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             command,
             sender: self.session.sender().cloned(),
             recipient: None,
+            argument: None,
             reply: store_reply(error),
         });
     }
@@ -279,28 +295,44 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     /// Waits for input; none when the client took too long or the relay goes down, and then the
     /// session says so.
     async fn read(&mut self) -> Result<Unread, Gone> {
+        let deadline = self.deadline();
         let Self {
             shared,
             stream,
             session,
             ..
         } = self;
-        let may_stop = !session.is_receiving();
-        if may_stop && shared.stopping.is_cancelled() {
+        let stop = if session.is_receiving() {
+            &shared.ending
+        } else {
+            &shared.stopping
+        };
+        if stop.is_cancelled() {
             session.refuse(&replies::shutting_down());
             return Ok(Unread::default());
         }
         tokio::select! {
             biased;
             read = poll_fn(|context| poll_input(stream, &shared.buffers, context)) => read,
-            () = shared.stopping.cancelled(), if may_stop => {
+            () = stop.cancelled() => {
                 session.refuse(&replies::shutting_down());
                 Ok(Unread::default())
             }
-            () = sleep_until(Instant::from_std(session.deadline())) => {
+            () = sleep_until(deadline) => {
                 session.handle_timeout();
                 Ok(Unread::default())
             }
+        }
+    }
+
+    /// How long the client may be silent: its time for a command, or for more of a message, which
+    /// as a whole has a time of its own.
+    fn deadline(&self) -> Instant {
+        let of_session = Instant::from_std(self.session.deadline());
+        let of_message = self.pace.as_ref().and_then(Pace::deadline);
+        match of_message {
+            Some(of_message) if self.session.is_receiving() => of_session.min(of_message),
+            _ => of_session,
         }
     }
 
@@ -308,7 +340,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     /// make the system reset the connection, and the reset may overtake that word: so they are read
     /// for a moment.
     async fn close(mut self, unread: &Unread) {
-        let has_unread = !unread.octets().is_empty();
+        // Within a message there is more to come even if none of it is here yet.
+        let has_unread = !unread.octets().is_empty() || self.intake.id().is_some();
         let said = self.flush().await;
         if said.is_err() || !(has_unread || self.tls.is_some()) {
             return;

@@ -1,6 +1,7 @@
 //! What the server tells the log: one function for each event.
 //!
-//! What a client wrote is shown as data: escaped, so that it cannot look like another line.
+//! What a client wrote is data, and given as it is: whatever writes the log escapes it, so that it
+//! cannot look like another line.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,17 +19,15 @@ pub(crate) fn new_message(message: &Message, client: IpAddr, user: Option<&UserN
     let id = message.id;
     info!(target: "relayd", event = "new msg", %id, "new msg {id}");
     let (bytes, sender) = (message.size, &message.sender);
-    let from = sender.as_str().escape_debug();
-    let user = user.map(|user| user.as_str().escape_debug().to_string());
-    let by = user
-        .as_ref()
-        .map_or_else(String::new, |user| format!(" user {user}"));
+    let from = sender.as_str();
+    let user = user.map(UserName::as_str);
+    let by = user.map_or_else(String::new, |user| format!(" user {user}"));
     info!(
         target: "relayd",
         event = "info msg",
         %id,
         bytes,
-        %from,
+        from,
         %client,
         user,
         recipients = message.recipients.len(),
@@ -38,28 +37,29 @@ pub(crate) fn new_message(message: &Message, client: IpAddr, user: Option<&UserN
 
 /// A command or message was refused.
 pub(crate) fn refused(client: IpAddr, hello: Option<&Hello>, refusal: &Refusal) {
-    let name = hello.map_or("", |hello| hello.name.as_str()).escape_debug();
-    let from = refusal
-        .sender
-        .as_ref()
-        .map_or("", |sender| sender.as_str())
-        .escape_debug();
-    let to = refusal
-        .recipient
-        .as_ref()
-        .map_or("", |to| to.as_str())
-        .escape_debug();
-    let Refusal { command, reply, .. } = refusal;
+    let helo = hello.map_or("", |hello| hello.name.as_str());
+    let Refusal {
+        command,
+        sender,
+        recipient,
+        argument,
+        reply,
+    } = refusal;
+    let from = sender.as_ref().map_or("", |sender| sender.as_str());
+    let to = recipient.as_ref().map_or("", |to| to.as_str());
+    let argument = argument.as_deref();
+    let given = argument.map_or_else(String::new, |argument| format!(" {argument}"));
     info!(
         target: "relayd",
         event = "refused",
         %client,
-        helo = %name,
-        %from,
-        %to,
+        helo,
+        from,
+        to,
         command,
+        argument,
         %reply,
-        "refused {command} from [{client}] ({name}) <{from}> to <{to}>: {reply}",
+        "refused {command}{given} from [{client}] ({helo}) <{from}> to <{to}>: {reply}",
     );
 }
 
@@ -121,8 +121,6 @@ pub(crate) fn tls_started(client: IpAddr, facts: &TlsFacts) {
 
 /// A handshake came to nothing.
 pub(crate) fn tls_failed(client: IpAddr, reason: &io::Error) {
-    let reason = reason.to_string();
-    let reason = reason.escape_debug();
     info!(
         target: "relayd",
         event = "tls",
@@ -170,12 +168,12 @@ impl LoginResult {
 /// Somebody logged in, or tried to.
 pub(crate) fn login(client: IpAddr, mechanism: Mechanism, user: &UserName, result: LoginResult) {
     let (mechanism, result) = (mechanism.name(), result.name());
-    let user = user.as_str().escape_debug();
+    let user = user.as_str();
     info!(
         target: "relayd",
         event = "auth",
         %client,
-        %user,
+        user,
         mechanism,
         result,
         "auth {result}: {user} from [{client}] by {mechanism}",

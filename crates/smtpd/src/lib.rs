@@ -12,24 +12,26 @@
 //! | `config` | what the operator decides |
 //! | `relay` | who may send what to whom |
 //! | `listener`, `server` | sockets, sessions, shutdown |
-//! | `slots` | how many sessions are open |
+//! | `slots`, `client` | how many sessions are open, and whose they are |
 //! | `proxy`, `preface` | what a proxy says before its client speaks |
 //! | `tls`, `stream` | certificates, handshakes, octets in clear or not |
 //! | `auth` | users, passwords, what guessing costs |
 //! | `connection` | one client: its session, its login, what it may send |
-//! | `intake` | a message's way into the queue |
+//! | `intake`, `pace` | a message's way into the queue, and how long it may take |
 //! | `trace`, `submitted` | the fields that we add |
 //! | `buffers` | memory only for those who need it |
 //! | `events` | the log |
 
 pub mod auth;
 mod buffers;
+mod client;
 mod clock;
 pub mod config;
 mod connection;
 mod events;
 mod intake;
 mod listener;
+mod pace;
 mod preface;
 mod proxy;
 pub mod relay;

@@ -130,8 +130,6 @@ fn parse_v2(input: &[u8]) -> Header {
 /// `command` has the version in its upper half; `family` tells address family and transport.
 fn client_of_block(command: u8, family: u8, addresses: &[u8]) -> Option<Client> {
     match (command, family) {
-        // LOCAL: whatever the addresses are, they are to be passed over.
-        (0x20, _) => Some(Client::Unnamed),
         // TCP over IPv4: two addresses, two ports.
         (0x21, 0x11) if addresses.len() >= 12 => {
             let source: [u8; 4] = addresses[..4].try_into().ok()?;
@@ -142,8 +140,9 @@ fn client_of_block(command: u8, family: u8, addresses: &[u8]) -> Option<Client> 
             let source: [u8; 16] = addresses[..16].try_into().ok()?;
             Some(Client::At(source.into()))
         }
-        // Unspecified, and Unix sockets.
-        (0x21, 0x00 | 0x31 | 0x32) => Some(Client::Unnamed),
+        // LOCAL, and behind it unspecified and Unix sockets: whatever the addresses are, they are
+        // to be passed over.
+        (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => Some(Client::Unnamed),
         _ => None,
     }
 }

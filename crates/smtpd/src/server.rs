@@ -22,8 +22,10 @@ use crate::proxy::Client;
 use crate::slots::{Slot, Slots};
 use crate::{events, preface};
 
-/// How long a message that is coming in is waited for when the relay goes down.
+/// How long the relay takes to go down: so long it waits for messages that are coming in.
 pub const DRAIN: Duration = Duration::from_secs(5);
+/// The last part of it, in which clients are told that their messages have taken too long.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// The first pause after a failed accept; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -86,6 +88,7 @@ impl Server {
                 buffers: BufferPool::default(),
                 gate: Gate::new(),
                 stopping: shutdown.clone(),
+                ending: CancellationToken::new(),
             }),
             config,
             slots: Arc::default(),
@@ -98,7 +101,12 @@ impl Server {
         }
         shutdown.cancelled().await;
         starter.sessions.close();
-        if timeout(DRAIN, starter.sessions.wait()).await.is_err() {
+        let wait = |time| timeout(time, starter.sessions.wait());
+        if wait(DRAIN.saturating_sub(FAREWELL)).await.is_ok() {
+            return;
+        }
+        starter.shared.ending.cancel();
+        if wait(FAREWELL).await.is_err() {
             starter.aborting.cancel();
             starter.sessions.wait().await;
         }

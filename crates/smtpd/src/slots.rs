@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use relay_smtp::Reply;
 use relay_smtp::server::replies;
 
+use crate::client::network;
 use crate::config::Limits;
 
 /// The sessions that are open now.
@@ -26,7 +27,7 @@ struct Open {
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
-    /// Not known before the proxy has told.
+    /// The network of the client; not known before the proxy has told.
     client: Option<IpAddr>,
 }
 
@@ -38,6 +39,7 @@ impl Slots {
         client: Option<IpAddr>,
         limits: &Limits,
     ) -> Result<Slot, Reply> {
+        let client = client.map(network);
         let mut open = self.lock();
         if open.all >= limits.connections {
             return Err(replies::too_many_sessions());
@@ -69,6 +71,7 @@ impl Open {
 impl Slot {
     /// The client has become known.
     pub(crate) fn assign(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Reply> {
+        let client = network(client);
         self.slots.lock().count(client, limits)?;
         self.client = Some(client);
         Ok(())
@@ -116,6 +119,25 @@ mod tests {
         drop(first);
         assert!(take(1).is_ok());
         assert_eq!(slots.lock().by_client.len(), 1, "no trace of who has left");
+    }
+
+    #[test]
+    fn all_addresses_of_a_64_share_their_places() {
+        let slots = Arc::new(Slots::default());
+        let limits = Limits {
+            connections_per_client: 1,
+            ..Limits::default()
+        };
+        let take = |client: &str| slots.take(Some(client.parse().expect(client)), &limits);
+        let first = take("2001:db8::1").expect("a free place");
+        let refused = take("2001:db8::2").err();
+        assert_eq!(refused, Some(replies::too_many_of_client()));
+        let _other = take("2001:db8:0:1::1").expect("another network");
+        drop(first);
+        let mut proxied = slots.take(None, &limits).expect("a free place");
+        let client = "2001:db8::3".parse().expect("an address");
+        assert_eq!(proxied.assign(client, &limits), Ok(()));
+        assert!(take("2001:db8::4").is_err());
     }
 
     #[test]

@@ -6,8 +6,10 @@
 use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
+
+use crate::client::network;
 
 /// Failures of one client, in whichever sessions, that shut it out.
 const ALLOWED: u32 = 6;
@@ -77,17 +79,6 @@ impl Failures {
 fn delay(failures: u32) -> Duration {
     let doublings = failures.saturating_sub(1).min(16);
     LONGEST_DELAY.min(FIRST_DELAY * 2_u32.pow(doublings))
-}
-
-/// What counts as one client: whoever has one IPv6 address has a whole /64 (RFC 6177 §2).
-pub(super) fn network(client: IpAddr) -> IpAddr {
-    match client.to_canonical() {
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
-        v4 => v4,
-    }
 }
 
 fn short(user: &str) -> &str {

@@ -13,11 +13,12 @@ use tokio::sync::Semaphore;
 use tokio::task;
 use tokio::time::{Instant, timeout};
 
-use super::failures::{Failure, Failures, network};
+use super::failures::{Failure, Failures};
 use super::memory::{Login, Memory};
 use super::password::PasswordHash;
 use super::turns::Turns;
 use super::{AuthLimits, User, Users};
+use crate::client::network;
 use crate::clock;
 
 /// How long a login may wait until its hash is computed.
@@ -123,11 +124,12 @@ impl Gate {
         };
         let hashed = task::spawn_blocking(move || {
             let is_right = hash.is_of(&prepare(password.expose()));
-            // They are held to the end of the work, even if nobody waits for it any more.
-            drop((slot, turn));
-            (is_right, password)
+            drop(slot);
+            (is_right, password, turn)
         });
-        let (is_right, password) = hashed.await.map_err(|_| Failed::Busy)?;
+        // The turn ends when the verdict is counted, so that nobody has more guesses than they may
+        // by making them at the same time.
+        let (is_right, password, _turn) = hashed.await.map_err(|_| Failed::Busy)?;
         match found {
             Some(user) if is_right => {
                 let login = login(attempt, &password, &user);

@@ -18,6 +18,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 command: "MAIL",
                 sender: Some(request.sender),
                 recipient: None,
+                argument: None,
                 reply,
             }),
         }
@@ -76,6 +77,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 command: "RCPT",
                 sender: self.session.sender().cloned(),
                 recipient: Some(recipient),
+                argument: None,
                 reply,
             }),
         }

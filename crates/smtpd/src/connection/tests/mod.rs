@@ -84,6 +84,7 @@ fn start() -> World {
         buffers: BufferPool::default(),
         gate: Gate::new(),
         stopping: CancellationToken::new(),
+        ending: CancellationToken::new(),
     });
     let (client, pipe) = duplex(1024 * 1024);
     let (sender, writes) = mpsc::unbounded_channel();
@@ -168,6 +169,39 @@ async fn octets_that_are_no_command_buy_no_time() {
     };
     assert_eq!(told.as_deref(), Some("421 4.4.2 timeout (#4.4.2)\r\n"));
     assert_eq!(begin.elapsed().as_secs(), 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_drips_has_its_time_and_a_slow_one_takes_its_own() {
+    for (piece, seconds) in [
+        ("x\r\n".to_owned(), Some(600)),
+        ("x\r\n".repeat(30_000), None),
+    ] {
+        let mut world = start();
+        world.write().await.expect("the greeting");
+        world
+            .send(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@d.test>\r\nDATA\r\n\r\n")
+            .await;
+        world.write().await.expect("replies");
+        let begin = clock::now();
+        for _ in 0..20 {
+            tokio::select! {
+                write = world.writes.recv() => {
+                    assert_eq!(write.as_deref(), Some("421 4.4.2 timeout (#4.4.2)\r\n"));
+                    break;
+                }
+                () = tokio::time::sleep(Duration::from_mins(1)) => {}
+            }
+            world.send(piece.as_bytes()).await;
+        }
+        if let Some(seconds) = seconds {
+            assert_eq!(begin.elapsed().as_secs(), seconds);
+        } else {
+            world.send(b".\r\n").await;
+            let taken = world.write().await.expect("a reply");
+            assert!(taken.starts_with("250 "), "{taken}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,66 @@
+//! How slowly a message may come in.
+//!
+//! Every octet buys time until the next one, so the time for one alone would let a client hold its
+//! session for ever.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// What every message may take, however little has come of it.
+const PATIENCE: Duration = Duration::from_mins(10);
+/// Octets a second that are enough for more time: less than any modem brings.
+const RATE: u64 = 1024;
+
+/// The time of one message.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    began: Instant,
+    octets: u64,
+    /// Octets that buy time; what is over the limit is only swallowed.
+    most: u64,
+}
+
+impl Pace {
+    /// A message of at most `most` octets begins now.
+    pub(crate) fn new(began: Instant, most: u64) -> Self {
+        Self {
+            began,
+            octets: 0,
+            most,
+        }
+    }
+
+    /// More of it has come.
+    pub(crate) fn add(&mut self, octets: usize) {
+        self.octets = self.octets.saturating_add(octets as u64).min(self.most);
+    }
+
+    /// When the message has taken too long, if no more of it comes; `None` if that is beyond what
+    /// the clock can tell.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let bought = Duration::from_secs(self.octets / RATE);
+        self.began.checked_add(PATIENCE.saturating_add(bought))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock;
+
+    #[test]
+    fn a_message_has_ten_minutes_and_a_second_for_each_kib_up_to_its_limit() {
+        let began = clock::now();
+        let mut pace = Pace::new(began, 10 * 1024);
+        let after = |seconds| began.checked_add(Duration::from_secs(seconds));
+        for (octets, seconds) in [(0, 600), (1023, 600), (1, 601), (4096, 605), (1 << 30, 610)] {
+            pace.add(octets);
+            assert_eq!(pace.deadline(), after(seconds), "{octets}");
+        }
+        let mut endless = Pace::new(began, u64::MAX);
+        endless.add(usize::MAX);
+        endless.add(usize::MAX);
+        assert!(endless.deadline() >= after(600) || endless.deadline().is_none());
+    }
+}
