@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, ClientConfig, ClientConnection};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig, ClientConnection};
 
 pub(crate) use self::trust::Trust;
 pub use self::trust::{TrustError, check_ca_file};
@@ -26,7 +26,7 @@ pub(crate) enum TlsFailure {
     #[error("{0}")]
     Trust(String),
     /// The certificate is not the host's, or nobody we trust says that it is.
-    #[error("the certificate of {host} was not accepted: {reason}")]
+    #[error("the certificate of {host} is not accepted: {reason}")]
     Certificate {
         /// Whose it should be.
         host: String,
@@ -104,7 +104,7 @@ impl TlsFailure {
         match tls {
             Some(rustls::Error::InvalidCertificate(reason)) => Self::Certificate {
                 host: host.to_owned(),
-                reason: reason.to_string(),
+                reason: flaw(reason),
             },
             Some(tls) => Self::Handshake(tls.to_string()),
             None if error.kind() == io::ErrorKind::UnexpectedEof => {
@@ -113,4 +113,27 @@ impl TlsFailure {
             None => Self::Handshake(error.kind().to_string()),
         }
     }
+}
+
+/// What is wrong with a certificate, and what can be done about it.
+fn flaw(error: &CertificateError) -> String {
+    use CertificateError as E;
+    match error {
+        E::Expired | E::ExpiredContext { .. } => {
+            "it has expired; if the clock of this machine is right, the host's operator must renew it"
+        }
+        E::NotValidYet | E::NotValidYetContext { .. } => {
+            "it is not valid yet; is the clock of this machine right?"
+        }
+        E::NotValidForName | E::NotValidForNameContext { .. } => {
+            "it is for other names; the host must be called by a name that its certificate has"
+        }
+        // A signature is bad if another authority of the same name is trusted.
+        E::UnknownIssuer | E::BadSignature => {
+            "no authority that is trusted here has issued it; if it is the right one, put its \
+             authority's certificate into delivery.ca_file"
+        }
+        other => return other.to_string(),
+    }
+    .to_owned()
 }

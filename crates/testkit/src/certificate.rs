@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
+use rcgen::{CertificateParams, CertifiedKey, DistinguishedName, DnType, KeyPair, date_time_ymd};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
@@ -15,9 +15,22 @@ pub struct Certificate {
 impl Certificate {
     /// For a server of these names (or addresses).
     pub fn for_names(names: &[&str]) -> Self {
-        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        Self::with(&params(names))
+    }
+
+    /// The same, but it was valid for the year 2001 alone.
+    pub fn expired(names: &[&str]) -> Self {
+        let mut params = params(names);
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+        Self::with(&params)
+    }
+
+    fn with(params: &CertificateParams) -> Self {
+        let signing_key = KeyPair::generate().expect("a key");
+        let cert = params.self_signed(&signing_key).expect("a certificate");
         Self {
-            certified: generate_simple_self_signed(names).expect("names of a certificate"),
+            certified: CertifiedKey { cert, signing_key },
         }
     }
 
@@ -42,4 +55,14 @@ impl Certificate {
             .expect("the key is the certificate's");
         Arc::new(config)
     }
+}
+
+fn params(names: &[&str]) -> CertificateParams {
+    let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+    let name = names.first().cloned().unwrap_or_default();
+    let mut params = CertificateParams::new(names).expect("names of a certificate");
+    // Issuers are found by their names.
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, name);
+    params
 }

@@ -4,15 +4,22 @@
 #![allow(dead_code)]
 
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use relay_remote::{Body, Config, Content, Job, Remote, Route};
+use relay_remote::{
+    Alarm, Body, Config, Content, Job, Plan, Remote, Route, RouteCredentials, RouteTls,
+    SecretSource,
+};
 use relay_smtp::{Outcome, Verdict};
-use relay_testkit::{FakeDns, FakeMx};
+use relay_testkit::{Certificate, FakeDns, FakeMx};
+use tempfile::TempDir;
 use tokio::sync::watch;
 
+/// Whom the relay logs in as.
+pub const USER: &str = "relay@our.test";
 pub const MESSAGE: &str = "Subject: t\r\n\r\nhello\r\n.dot\r\n";
 const TRACE: &str = "Received: by relay.test\r\n";
 
@@ -26,6 +33,7 @@ pub struct World {
     pub config: Config,
     sender: watch::Sender<Arc<Config>>,
     remote: Remote,
+    files: TempDir,
 }
 
 impl World {
@@ -47,6 +55,7 @@ impl World {
             config,
             sender,
             remote: Remote::new(receiver),
+            files: tempfile::tempdir().expect("a directory"),
         }
     }
 
@@ -66,6 +75,67 @@ impl World {
         let host = address.ip().to_string();
         world.reconfigure(|config| config.routes = vec![route("*", &host, address.port())]);
         world
+    }
+
+    /// Everything through smart.test, which is this server, with this choice of TLS.
+    pub async fn with_route(mx: &FakeMx, tls: RouteTls) -> Self {
+        let mut world = Self::new(1).await;
+        world.dns.set("smart.test", "A", &["127.0.0.1"]);
+        let route = route("*", "smart.test", mx.address().port());
+        let route = route.with_tls(tls, None).expect("a route");
+        world.reconfigure(|config| config.routes = vec![route]);
+        world
+    }
+
+    /// The same over STARTTLS with a certificate that is trusted, as this user.
+    pub async fn with_login(mx: &FakeMx, source: SecretSource) -> Self {
+        let certificate = Certificate::for_names(&["smart.test"]);
+        mx.offer_tls(&certificate);
+        let mut world = Self::with_route(mx, RouteTls::Require).await;
+        world.trust(&certificate);
+        world.log_in(source);
+        world
+    }
+
+    /// The routes get these credentials.
+    pub fn log_in(&mut self, source: SecretSource) {
+        let credentials = RouteCredentials::new(USER, source).expect("credentials");
+        self.reconfigure(|config| {
+            let routes = config.routes.drain(..);
+            let with = routes.map(|r| {
+                let tls = r.tls();
+                r.with_tls(tls, Some(credentials.clone())).expect("a route")
+            });
+            config.routes = with.collect();
+        });
+    }
+
+    /// Trusts these certificates beside the system's.
+    pub fn trust(&mut self, certificate: &Certificate) {
+        let file = self.file("ca.pem", &certificate.pem());
+        self.reconfigure(|config| config.ca_file = Some(file));
+    }
+
+    /// A file of this content.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let file = self.files.path().join(name);
+        std::fs::write(&file, text).expect("written");
+        file
+    }
+
+    /// A file with this password.
+    pub fn password(&self, password: &str) -> SecretSource {
+        SecretSource::PasswordFile(self.file("password", password))
+    }
+
+    pub fn alarms(&self) -> Vec<Alarm> {
+        self.remote.alarms()
+    }
+
+    pub async fn plan(&self, sender: &str, recipient: &str) -> Plan {
+        let sender = sender.parse().expect("a sender");
+        let recipient = recipient.parse().expect("a recipient");
+        self.remote.plan(&sender, &recipient).await
     }
 
     pub fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {

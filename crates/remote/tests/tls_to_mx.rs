@@ -1,0 +1,147 @@
+//! TLS to hosts that nobody here chose: as good as it can be had, and never a reason to keep mail.
+
+mod world;
+
+use std::time::Duration;
+
+use relay_remote::RouteTls;
+use relay_testkit::{Certificate, FakeMx, Step};
+use world::{World, verdict};
+
+/// A certificate that is neither trusted nor the host's.
+fn anybodys() -> Certificate {
+    Certificate::for_names(&["somebody.else.test"])
+}
+
+#[tokio::test]
+async fn starttls_is_used_where_it_is_offered_whatever_the_certificate() {
+    for certificate in [anybodys(), Certificate::expired(&["mx.dest.test"])] {
+        let mx = FakeMx::start().await;
+        mx.offer_tls(&certificate);
+        let world = World::with_mx(&mx).await;
+        let outcome = world.outcome().await;
+        assert_eq!(verdict(&outcome), "delivered 2.0.0");
+        let tls = outcome.peer.expect("a peer").tls.expect("TLS");
+        assert_eq!(
+            (tls.version, tls.verified, tls.cipher.is_empty()),
+            ("TLSv1.3", false, false)
+        );
+        let message = mx.messages().remove(0);
+        assert!(message.tls);
+        assert_eq!(message.server_name.as_deref(), Some("mx.dest.test"));
+        let hellos = mx.commands();
+        let hellos = hellos.iter().filter(|c| c.starts_with("EHLO")).count();
+        assert_eq!(hellos, 2, "all is said again under TLS");
+    }
+}
+
+#[tokio::test]
+async fn without_starttls_mail_goes_out_in_clear() {
+    let mx = FakeMx::start().await;
+    let world = World::with_mx(&mx).await;
+    let outcome = world.outcome().await;
+    assert_eq!(verdict(&outcome), "delivered 2.0.0");
+    assert_eq!(outcome.peer.expect("a peer").tls, None);
+    assert!(!mx.messages()[0].tls);
+}
+
+#[tokio::test]
+async fn a_refused_starttls_costs_neither_the_mail_nor_a_connection() {
+    let mx = FakeMx::start().await;
+    mx.offer_tls(&anybodys());
+    mx.on("starttls", "454 4.7.0 not now");
+    let world = World::with_mx(&mx).await;
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    assert_eq!((mx.connections(), mx.messages()[0].tls), (1, false));
+}
+
+#[tokio::test]
+async fn after_a_broken_handshake_the_host_gets_clear_text_for_an_hour() {
+    for step in [
+        Step::Drop,
+        Step::SayAndDrop("454 4.3.0 TLS is broken".to_owned()),
+    ] {
+        let mx = FakeMx::start().await;
+        mx.offer_tls(&anybodys());
+        mx.on("handshake", step.clone());
+        let world = World::with_mx(&mx).await;
+        let starttls = || {
+            let commands = mx.commands();
+            commands.iter().filter(|c| *c == "STARTTLS").count()
+        };
+        let outcome = world.outcome().await;
+        assert_eq!(verdict(&outcome), "delivered 2.0.0", "{step:?}");
+        assert_eq!(outcome.peer.expect("a peer").tls, None);
+        assert_eq!((mx.connections(), starttls()), (2, 1));
+        mx.behave();
+        for (minutes, is_tried_again) in [(59, false), (2, true)] {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_mins(minutes)).await;
+            tokio::time::resume();
+            assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+            assert_eq!(starttls() == 2, is_tried_again, "{step:?}");
+        }
+        let messages = mx.messages();
+        let over_tls: Vec<_> = messages.iter().map(|m| m.tls).collect();
+        assert_eq!(over_tls, [false, false, true]);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_never_ends_its_handshake_gets_clear_text_too() {
+    let mx = FakeMx::start().await;
+    mx.offer_tls(&anybodys());
+    mx.on("handshake", Step::Silence);
+    let mut world = World::with_mx(&mx).await;
+    world.reconfigure(|c| c.connect_timeout = Duration::from_millis(500));
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    assert!(!mx.messages()[0].tls);
+}
+
+#[tokio::test]
+async fn what_came_in_clear_before_the_handshake_is_never_taken_for_an_answer() {
+    let mx = FakeMx::start().await;
+    mx.offer_tls(&anybodys());
+    // As the answer to the second EHLO it would make every message too large.
+    let injected = b"220 2.0.0 go ahead\r\n250-mx.test\r\n250 SIZE 1\r\n";
+    mx.on("starttls", Step::Raw(injected.to_vec()));
+    let world = World::with_mx(&mx).await;
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    assert!(mx.messages()[0].tls);
+    assert_eq!(mx.connections(), 1);
+}
+
+#[tokio::test]
+async fn a_connection_in_clear_is_not_used_for_mail_that_must_be_protected() {
+    let mx = FakeMx::start().await;
+    let mut world = World::with_mx(&mx).await;
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    let certificate = Certificate::for_names(&["mx.dest.test"]);
+    mx.offer_tls(&certificate);
+    world.trust(&certificate);
+    let route = world::route("*", "mx.dest.test", mx.address().port());
+    let route = route.with_tls(RouteTls::Require, None).expect("a route");
+    world.reconfigure(|c| c.routes = vec![route]);
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    world.reconfigure(|c| c.routes.clear());
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    let over_tls: Vec<_> = mx
+        .messages()
+        .iter()
+        .map(|m| (m.connection, m.tls))
+        .collect();
+    assert_eq!(over_tls, [(1, false), (2, true), (1, false)]);
+}
+
+#[tokio::test]
+async fn a_connection_under_tls_is_used_again() {
+    let mx = FakeMx::start().await;
+    mx.offer_tls(&anybodys());
+    let world = World::with_mx(&mx).await;
+    for _ in 0..3 {
+        let outcome = world.outcome().await;
+        assert_eq!(verdict(&outcome), "delivered 2.0.0");
+        assert!(outcome.peer.expect("a peer").tls.is_some());
+    }
+    assert_eq!(mx.connections(), 1);
+}
