@@ -1,16 +1,17 @@
 //! Where a recipient's mail goes by the configuration: a smarthost, an address literal, or MX.
 
+mod host;
 mod pattern;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use relay_smtp::address::{is_domain, parse_literal};
-use relay_smtp::sasl::UserNameError;
+use relay_smtp::address::parse_literal;
+use relay_smtp::sasl::{UserName, UserNameError};
 use relay_smtp::{ForwardPath, ReversePath};
 
+pub use self::host::RouteHost;
 pub use self::pattern::SenderPattern;
 
 use self::pattern::DomainPattern;
@@ -71,15 +72,6 @@ pub enum RouteTls {
     None,
 }
 
-/// A host of a route; used without MX lookup.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum RouteHost {
-    /// Looked up at every attempt.
-    Name(String),
-    /// Used as it is.
-    Address(IpAddr),
-}
-
 impl Route {
     /// A route for `domain` (`example.org`, `.example.org` for all below it, `*`) over `hosts`, tried
     /// in this order; for all senders, with opportunistic TLS and without credentials.
@@ -95,11 +87,10 @@ impl Route {
         if hosts.is_empty() {
             return Err(RouteError::NoHost);
         }
-        let names: Vec<String> = hosts.iter().map(|h| h.name().into_owned()).collect();
         Ok(Self {
             domain: DomainPattern::parse(domain)?,
             sender: None,
-            name: format!("{}:{port}", names.join(",")).into(),
+            name: name(None, &hosts, port),
             hosts,
             port,
             tls: RouteTls::default(),
@@ -125,13 +116,18 @@ impl Route {
         credentials: Option<RouteCredentials>,
     ) -> Result<Self, RouteError> {
         let Some(credentials) = credentials else {
-            return Ok(Self { tls, ..self });
+            return Ok(Self {
+                name: name(None, &self.hosts, self.port),
+                credentials: None,
+                tls,
+                ..self
+            });
         };
         if tls == RouteTls::None && !self.hosts.iter().all(RouteHost::is_loopback) {
             return Err(RouteError::CredentialsInClear);
         }
         Ok(Self {
-            name: format!("{}@{}", credentials.username(), self.name).into(),
+            name: name(Some(credentials.username()), &self.hosts, self.port),
             credentials: Some(Arc::new(credentials)),
             // Any certificate would do for somebody in between, who wants the password.
             tls: match tls {
@@ -174,6 +170,15 @@ impl Route {
     }
 }
 
+fn name(user: Option<&UserName>, hosts: &[RouteHost], port: u16) -> Arc<str> {
+    let hosts: Vec<_> = hosts.iter().map(RouteHost::name).collect();
+    let hosts = hosts.join(",");
+    match user {
+        Some(user) => format!("{user}@{hosts}:{port}").into(),
+        None => format!("{hosts}:{port}").into(),
+    }
+}
+
 /// As it is written: `domain = "*", sender = "*@shop.example"`.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -193,33 +198,6 @@ impl RouteTls {
             Self::Opportunistic => "opportunistic",
             Self::Implicit => "implicit",
             Self::None => "none",
-        }
-    }
-}
-
-impl RouteHost {
-    fn parse(text: &str) -> Result<Self, RouteError> {
-        let inner = text.strip_prefix('[').and_then(|t| t.strip_suffix(']'));
-        let address = inner.unwrap_or(text).parse().ok();
-        match address.or_else(|| parse_literal(text)) {
-            Some(address) => Ok(Self::Address(address)),
-            None if is_domain(text) => Ok(Self::Name(text.to_owned())),
-            None => Err(RouteError::Host(text.to_owned())),
-        }
-    }
-
-    fn is_loopback(&self) -> bool {
-        match self {
-            Self::Address(address) => address.to_canonical().is_loopback(),
-            Self::Name(_) => false,
-        }
-    }
-
-    /// The host as the operator wrote it, without brackets.
-    pub fn name(&self) -> Cow<'_, str> {
-        match self {
-            Self::Name(name) => Cow::Borrowed(name),
-            Self::Address(address) => Cow::Owned(address.to_string()),
         }
     }
 }
@@ -353,6 +331,12 @@ mod tests {
             assert_eq!(route.tls(), expected);
             assert_eq!(&**route.name(), "user@smart.test:587");
         }
+        let route = with_credentials("smart.test", RouteTls::Require).expect("a route");
+        let without = route.with_tls(RouteTls::None, None).expect("a route");
+        assert_eq!(
+            (without.credentials(), &**without.name()),
+            (None, "smart.test:587")
+        );
         for host in ["127.0.0.1", "[::1]", "::ffff:127.0.0.1"] {
             let route = with_credentials(host, RouteTls::None).expect("a route");
             assert_eq!(route.tls(), RouteTls::None);
@@ -361,36 +345,6 @@ mod tests {
             let refused = with_credentials(host, RouteTls::None);
             assert_eq!(refused, Err(RouteError::CredentialsInClear), "{host}");
         }
-    }
-
-    #[test]
-    fn hosts_are_names_or_addresses() {
-        let hosts = [
-            "a.test",
-            "192.0.2.1",
-            "[192.0.2.2]",
-            "2001:db8::1",
-            "[2001:db8::2]",
-            "[IPv6:2001:db8::3]",
-        ];
-        let route = Route::new("*", hosts, 25).expect("a route");
-        let names: Vec<_> = route.hosts().iter().map(RouteHost::name).collect();
-        assert_eq!(
-            names,
-            [
-                "a.test",
-                "192.0.2.1",
-                "192.0.2.2",
-                "2001:db8::1",
-                "2001:db8::2",
-                "2001:db8::3"
-            ]
-        );
-        assert!(
-            route.hosts()[1..]
-                .iter()
-                .all(|h| matches!(h, RouteHost::Address(_)))
-        );
     }
 
     #[test]

@@ -87,12 +87,19 @@ impl World {
         world
     }
 
-    /// The same over STARTTLS with a certificate that is trusted, as this user.
-    pub async fn with_login(mx: &FakeMx, source: SecretSource) -> Self {
+    /// The same over STARTTLS with a certificate that is trusted.
+    pub async fn with_verified_route(mx: &FakeMx) -> Self {
         let certificate = Certificate::for_names(&["smart.test"]);
         mx.offer_tls(&certificate);
         let mut world = Self::with_route(mx, RouteTls::Require).await;
         world.trust(&certificate);
+        world
+    }
+
+    /// The same with this password for [`USER`].
+    pub async fn with_password(mx: &FakeMx, password: &str) -> Self {
+        let mut world = Self::with_verified_route(mx).await;
+        let source = world.password(password);
         world.log_in(source);
         world
     }
