@@ -1,0 +1,283 @@
+//! The real programs, with a state directory of their own.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{sleep, timeout};
+
+use crate::{Client, DEADLINE};
+
+/// The folder of the programs, which are built if they are not there or not up to date.
+fn binaries() -> &'static Path {
+    static BINARIES: OnceLock<PathBuf> = OnceLock::new();
+    BINARIES.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test is a program");
+        let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+        let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        build.args(["build", "--quiet", "-p", "relayd", "-p", "relayctl"]);
+        if folder.ends_with("release") {
+            build.arg("--release");
+        }
+        let ended = build.status().expect("cargo runs");
+        assert!(ended.success(), "relayd and relayctl do not build");
+        folder.to_owned()
+    })
+}
+
+/// A relay with a state directory of its own; killed when the test ends.
+#[derive(Debug)]
+pub struct Relay {
+    dir: TempDir,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    child: Child,
+    /// By role; of several listeners with one role, the first.
+    ports: HashMap<String, u16>,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Relay {
+    /// Starts one, with quick retries and `extra` in its configuration; `DIR` in it stands for the
+    /// relay's own folder.
+    pub fn start(extra: &str) -> Self {
+        let mut relay = Self::prepare(extra);
+        relay.restart();
+        relay
+    }
+
+    /// The same, but it does not run yet.
+    pub fn prepare(extra: &str) -> Self {
+        let relay = Self {
+            dir: tempfile::tempdir().expect("a directory"),
+            running: None,
+        };
+        relay.configure(extra);
+        relay
+    }
+
+    /// Puts another `extra` into its configuration file.
+    pub fn configure(&self, extra: &str) {
+        let dir = self.dir.path().display().to_string();
+        let text = format!(
+            "hostname = \"relay.test\"\nstate_dir = \"DIR/state\"\n\
+             [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"mx\"\n\
+             [queue]\nretry_unit = \"1s\"\nretry_max_interval = \"2s\"\n\
+             [control]\nsocket = \"DIR/control.sock\"\n{extra}",
+        );
+        self.write("relayd.toml", &text.replace("DIR", &dir));
+    }
+
+    /// A file in its folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Puts a file into its folder, whole or not at all.
+    pub fn write(&self, name: &str, text: &str) {
+        let new = self.path("new-file");
+        fs::write(&new, text).expect("a file");
+        fs::rename(&new, self.path(name)).expect("a name");
+    }
+
+    /// Ends it with SIGKILL.
+    pub fn kill(&mut self) {
+        self.running = None;
+    }
+
+    /// Starts it, on the same state, once it has been killed or has ended.
+    pub fn restart(&mut self) {
+        let mut child = Command::new(binaries().join("relayd"))
+            .arg("--config")
+            .arg(self.path("relayd.toml"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("relayd runs");
+        let mut log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
+        let (mut said, mut ports) = (Vec::new(), HashMap::new());
+        while !said
+            .last()
+            .is_some_and(|line: &String| line.contains("the queue is in"))
+        {
+            let line = log
+                .next()
+                .unwrap_or_else(|| panic!("relayd ended: {said:?}"));
+            let line = line.expect("text");
+            if let Some((port, role)) = listening(&line) {
+                ports.entry(role).or_insert(port);
+            }
+            said.push(line);
+        }
+        let said = Arc::new(Mutex::new(said));
+        let lines = Arc::clone(&said);
+        // Somebody has to read the rest, or the daemon waits for room in the pipe.
+        std::thread::spawn(move || {
+            for line in log.map_while(Result::ok) {
+                lines
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .push(line);
+            }
+        });
+        self.running = Some(Running {
+            child,
+            ports,
+            log: said,
+        });
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("a running relay")
+    }
+
+    /// Where it listens in this role.
+    pub fn port(&self, role: &str) -> u16 {
+        *self.running().ports.get(role).expect(role)
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.running().child.id()
+    }
+
+    /// What it has logged since it was started.
+    pub fn log(&self) -> String {
+        let log = self.running().log.lock();
+        log.unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+
+    /// Waits until its log has this in it.
+    pub async fn wait_for_log(&self, said: &str) {
+        let is_said = || self.log().contains(said);
+        self.wait_until(&format!("{said:?} in the log"), is_said)
+            .await;
+    }
+
+    /// Waits until it is so.
+    pub async fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
+        let waiting = async {
+            while !is_so() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let waited = timeout(DEADLINE, waiting).await;
+        assert!(waited.is_ok(), "no {what}; log:\n{}", self.log());
+    }
+
+    /// A connection to its listener for mail that has been greeted and has said EHLO.
+    pub async fn connect(&self) -> Client {
+        self.connect_as("mx").await
+    }
+
+    /// The same at the listener with this role.
+    pub async fn connect_as(&self, role: &str) -> Client {
+        let mut client = Client::connect(self.port(role)).await;
+        assert!(client.reply().await.starts_with("220 "));
+        client.command("EHLO client.test").await;
+        client
+    }
+
+    /// Submits one message on a connection of its own; its queue id.
+    pub async fn send(&self, from: &str, to: &[&str], message: &[u8]) -> String {
+        let mut client = self.connect().await;
+        client.send(from, to, message).await.expect("a 250")
+    }
+
+    /// `relayctl` for this relay, whether it runs or not.
+    pub fn ctl(&self, arguments: &[&str]) -> Output {
+        self.ctl_with(arguments, "")
+    }
+
+    /// The same, with something to read.
+    pub fn ctl_with(&self, arguments: &[&str], input: &str) -> Output {
+        let mut child = Command::new(binaries().join("relayctl"))
+            .arg("--config")
+            .arg(self.path("relayd.toml"))
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("relayctl runs");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        // One that reads nothing may have ended.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        child.wait_with_output().expect("an end")
+    }
+
+    /// What `relayctl` prints when it is done.
+    pub fn done(&self, arguments: &[&str]) -> String {
+        done(&self.ctl(arguments))
+    }
+
+    /// Lets somebody log in.
+    pub fn add_user(&self, name: &str, password: &str, senders: &[&str]) {
+        let mut arguments = vec!["user", "add", name, "--password-stdin"];
+        arguments.extend(senders.iter().flat_map(|sender| ["--sender", sender]));
+        done(&self.ctl_with(&arguments, password));
+    }
+
+    /// Messages in the queue, as `relayctl qstat` counts them.
+    pub fn queued(&self) -> u64 {
+        let output = self.ctl(&["qstat"]);
+        let text = String::from_utf8(output.stdout).expect("text");
+        let count = text
+            .lines()
+            .next()
+            .and_then(|l| l.strip_prefix("messages in queue: "));
+        count
+            .and_then(|n| n.parse().ok())
+            .unwrap_or_else(|| panic!("qstat said {text:?}"))
+    }
+
+    /// Waits until the queue is empty.
+    pub async fn wait_until_empty(&self) {
+        self.wait_until("empty queue", || self.queued() == 0).await;
+    }
+
+    /// The files under `state_dir/mess`.
+    pub fn body_files(&self) -> usize {
+        fs::read_dir(self.path("state/mess"))
+            .expect("a folder")
+            .count()
+    }
+}
+
+/// What a program printed that has done what it should.
+fn done(output: &Output) -> String {
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {error}", output.status);
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Port and role, if a line of the log tells them.
+fn listening(line: &str) -> Option<(u16, String)> {
+    let (_, rest) = line.split_once("listening on 127.0.0.1:")?;
+    let (port, rest) = rest.split_once(" as ")?;
+    Some((port.parse().ok()?, rest.split(' ').next()?.to_owned()))
+}
+
+/// What `relayd --check` says of a configuration file.
+pub fn check(file: &Path) -> Output {
+    let mut check = Command::new(binaries().join("relayd"));
+    check.arg("--config").arg(file).arg("--check");
+    check.output().expect("relayd runs")
+}
