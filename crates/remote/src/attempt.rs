@@ -100,8 +100,8 @@ pub(crate) async fn attempt(
 impl Attempt<'_> {
     async fn by_route(&mut self, route: &Route) {
         for host in route.hosts() {
-            let (dns, family) = (&self.means.dns, self.means.config.ip);
-            let target = mx::smarthost(dns, host, route.port(), family).await;
+            let (dns, config) = (&self.means.dns, &self.means.config);
+            let target = mx::smarthost(dns, host, route.port(), config).await;
             self.try_found(target).await;
             if self.is_over() {
                 return;
@@ -133,24 +133,19 @@ impl Attempt<'_> {
         }
     }
 
-    /// All addresses of a host; first over a connection that is open already.
+    /// All addresses of a host, each over a connection that is open already if there is one.
     async fn try_target(&mut self, target: Target) {
-        let Target {
-            host,
-            mut addresses,
-        } = target;
+        let Target { host, addresses } = target;
         let terms = self.terms(&host).await;
-        if let Some(mut connection) = self.means.kept.pool.take(&addresses, &terms) {
-            connection.now_for(&host);
-            let used = connection.peer().address;
-            addresses.retain(|a| *a != used);
-            if self.transact(connection).await == Line::WasDead {
-                addresses.insert(0, used);
-            }
-        }
         for address in addresses {
             if self.is_over() {
                 return;
+            }
+            if let Some(mut connection) = self.means.kept.pool.take(address, &terms) {
+                connection.now_for(&host);
+                if self.transact(connection).await == Line::Used {
+                    continue;
+                }
             }
             let peer = Peer {
                 host: host.clone(),

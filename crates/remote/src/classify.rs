@@ -120,7 +120,7 @@ impl Finding {
             Self::NoAddress(_) | Self::AddressRefused(_) => {
                 (Stage::Route, permanent(4, 4), Host, NextHost)
             }
-            Self::Loop(_) => (Stage::Route, permanent(4, 6), Host, Stop),
+            Self::Loop(_) => (Stage::Route, permanent(4, 6), Host, NextHost),
             Self::DnsUnavailable(..) => (Stage::Route, transient(4, 3), Host, NextHost),
             Self::Untried => (Stage::Route, transient(3, 0), Mail, Stop),
             Self::Unreachable(_) => (Stage::Connect, transient(4, 1), Mail, NextHost),

@@ -1,6 +1,6 @@
 //! What the operator decides about deliveries.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -31,7 +31,8 @@ pub struct Config {
     pub ca_file: Option<PathBuf>,
     /// DNS servers; none means those of the system.
     pub dns_servers: Vec<SocketAddr>,
-    /// What our own listeners are bound to, to see mail that would come back to us.
+    /// What our own listeners are bound to, to see mail that would come back to us. The unspecified
+    /// address stands for every address of this machine.
     pub own_addresses: Vec<SocketAddr>,
 }
 
@@ -72,9 +73,31 @@ impl Config {
     }
 
     pub(crate) fn is_own_address(&self, address: SocketAddr) -> bool {
-        let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-        self.own_addresses.contains(&address)
+        let (ip, port) = (address.ip().to_canonical(), address.port());
+        let mut own = self.own_addresses.iter().filter(|own| own.port() == port);
+        own.any(|own| match own.ip() {
+            // Bound to `[::]`, a listener is reached by IPv4 as well.
+            IpAddr::V6(any) if any.is_unspecified() => is_here(ip),
+            IpAddr::V4(any) if any.is_unspecified() => ip.is_ipv4() && is_here(ip),
+            bound => bound.to_canonical() == ip,
+        })
     }
+}
+
+/// Whether an address is one of this machine: the system would go there from itself. Nothing is
+/// sent to find out.
+fn is_here(ip: IpAddr) -> bool {
+    let any = match ip {
+        IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+        IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let source = || {
+        let socket = UdpSocket::bind((any, 0))?;
+        // To any port; 0 is none.
+        socket.connect((ip, 9))?;
+        socket.local_addr()
+    };
+    ip.is_loopback() || source().is_ok_and(|source| source.ip() == ip)
 }
 
 /// The defaults of the configuration file, with `localhost` for a name.
@@ -143,5 +166,31 @@ mod tests {
         let own = |a: &str| config.is_own_address(a.parse().expect("an address"));
         assert!(own("192.0.2.1:25") && own("[::ffff:192.0.2.1]:25"));
         assert!(!own("192.0.2.1:2525") && !own("192.0.2.2:25"));
+    }
+
+    #[test]
+    fn a_listener_on_every_address_is_met_at_every_address_of_this_machine() {
+        let listening = |bound: &str| Config {
+            own_addresses: vec![bound.parse().expect("an address")],
+            ..Config::default()
+        };
+        let own = |config: &Config, a: &str| config.is_own_address(a.parse().expect("an address"));
+        let (four, any) = (listening("0.0.0.0:25"), listening("[::]:25"));
+        for address in ["127.0.0.1:25", "127.9.9.9:25", "[::ffff:127.0.0.1]:25"] {
+            assert!(own(&four, address) && own(&any, address), "{address}");
+        }
+        assert!(!own(&four, "[::1]:25") && own(&any, "[::1]:25"));
+        for address in ["127.0.0.1:2525", "192.0.2.1:25", "[2001:db8::1]:25"] {
+            assert!(!own(&four, address) && !own(&any, address), "{address}");
+        }
+        // What this machine goes out from is its own, if it has a way out.
+        let out = UdpSocket::bind("0.0.0.0:0").and_then(|s| {
+            s.connect("192.0.2.1:9")?;
+            s.local_addr()
+        });
+        if let Ok(mut address) = out {
+            address.set_port(25);
+            assert!(any.is_own_address(address), "{address}");
+        }
     }
 }

@@ -111,26 +111,28 @@ pub(crate) fn literal(address: IpAddr, config: &Config) -> Result<Target, Findin
     target(address.to_string(), Ok(vec![address]), config)
 }
 
-/// A smarthost: found by its address records alone, and whatever they say, it is the operator's
-/// will.
+/// A smarthost: found by its address records alone, and whatever they say is the operator's will,
+/// as long as it does not lead back here.
 pub(crate) async fn smarthost(
     dns: &Dns,
     host: &RouteHost,
     port: u16,
-    family: IpFamily,
+    config: &Config,
 ) -> Result<Target, Finding> {
     let found = match host {
         RouteHost::Address(address) => Ok(vec![*address]),
-        RouteHost::Name(name) => dns.addresses(name, family).await,
+        RouteHost::Name(name) => dns.addresses(name, config.ip).await,
     };
     let host = host.name().into_owned();
-    match found {
-        Ok(addresses) => Ok(Target {
-            host,
-            addresses: in_turn(addresses, port),
-        }),
-        Err(error) => Err(error.into_finding(&host)),
+    let mut addresses = found.map_err(|error| error.into_finding(&host))?;
+    addresses.retain(|ip| !config.is_own_address(SocketAddr::new(*ip, port)));
+    if addresses.is_empty() {
+        return Err(Finding::Loop(host));
     }
+    Ok(Target {
+        host,
+        addresses: in_turn(addresses, port),
+    })
 }
 
 impl LookupError {

@@ -117,7 +117,7 @@ impl Planner<'_> {
         let mut hosts = Vec::new();
         for host in route.hosts() {
             let name = host.name();
-            let found = mx::smarthost(self.dns, host, route.port(), self.config.ip).await;
+            let found = mx::smarthost(self.dns, host, route.port(), self.config).await;
             let asked = Destination::Smarthost { route, host: &name };
             hosts.push(self.host(asked, None, found).await);
         }

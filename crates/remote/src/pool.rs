@@ -46,13 +46,12 @@ struct Waiting {
 }
 
 impl Pool {
-    /// A connection to one of these addresses on these terms, the one used last, so that the others
-    /// grow old. Those whose peer has hung up meanwhile are dropped.
-    pub(crate) fn take(&self, addresses: &[SocketAddr], terms: &Terms) -> Option<Connection> {
+    /// A connection to this address on these terms, the one used last, so that the others grow old.
+    /// Those whose peer has hung up meanwhile are dropped.
+    pub(crate) fn take(&self, address: SocketAddr, terms: &Terms) -> Option<Connection> {
         let mut idle = self.idle();
         loop {
-            let mut found = addresses.iter().filter_map(|a| idle.pop(a, terms));
-            let waiting = found.next()?;
+            let waiting = idle.pop(address, terms)?;
             if waiting.since.elapsed() < IDLE_TIME && waiting.connection.is_quiet() {
                 return Some(waiting.connection);
             }
@@ -109,14 +108,14 @@ impl Pool {
 }
 
 impl Idle {
-    fn pop(&mut self, address: &SocketAddr, terms: &Terms) -> Option<Waiting> {
-        let connections = self.connections.get_mut(address)?;
+    fn pop(&mut self, address: SocketAddr, terms: &Terms) -> Option<Waiting> {
+        let connections = self.connections.get_mut(&address)?;
         let found = connections
             .iter()
             .rposition(|w| w.connection.terms() == terms)?;
         let waiting = connections.remove(found);
         if connections.is_empty() {
-            self.connections.remove(address);
+            self.connections.remove(&address);
         }
         self.count -= 1;
         Some(waiting)

@@ -151,3 +151,18 @@ async fn a_connection_to_somebody_elses_host_ends_after_a_hundred_messages() {
     assert_eq!(mx.connections(), 2);
     mx.wait_for_command("QUIT").await;
 }
+
+#[tokio::test]
+async fn the_addresses_of_a_host_share_the_load_though_connections_are_kept() {
+    let [a, b] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(world::ip)).await;
+    let world = World::new(a.address().port()).await;
+    world.dns.set("dest.test", "MX", &["10 mx.dest.test"]);
+    world
+        .dns
+        .set("mx.dest.test", "A", &["127.0.0.2", "127.0.0.3"]);
+    for _ in 0..40 {
+        assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    }
+    assert!(!a.messages().is_empty() && !b.messages().is_empty());
+    assert_eq!((a.connections(), b.connections()), (1, 1));
+}

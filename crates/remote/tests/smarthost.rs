@@ -122,3 +122,25 @@ async fn recipients_whose_ways_have_parted_each_go_their_own() {
         ["<a@one.test>", "<c@one.test>"]
     );
 }
+
+#[tokio::test]
+async fn a_route_that_leads_to_ourselves_is_not_followed() {
+    let mx = FakeMx::start().await;
+    let mut world = World::with_smarthost(mx.address()).await;
+    world.reconfigure(|c| c.own_addresses = vec![mx.address()]);
+    let outcome = world.outcome().await;
+    assert_eq!(verdict(&outcome), "deferred 4.4.6");
+    assert!(outcome.text().contains("come back to this host"));
+    assert_eq!((mx.connections(), world.alarms().len()), (0, 1));
+    let [other] = FakeMx::start_on([ip("127.0.0.2")]).await;
+    let port = other.address().port();
+    world
+        .dns
+        .set("smart.test", "A", &["127.0.0.1", "127.0.0.2"]);
+    world.reconfigure(|c| {
+        c.own_addresses = vec![(ip("127.0.0.1"), port).into()];
+        c.routes = vec![route("*", "smart.test", port)];
+    });
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+    assert_eq!(other.messages().len(), 1);
+}

@@ -40,7 +40,7 @@ impl Config {
             routes: self.routes.clone(),
             ca_file: delivery.ca_file.clone(),
             dns_servers: self.dns_servers.clone(),
-            own_addresses: bound.filter(|a| !a.ip().is_unspecified()).collect(),
+            own_addresses: bound.collect(),
         }
     }
 
