@@ -1,5 +1,8 @@
 //! The server on real sockets, with a queue in memory.
 
+mod accounts;
+mod auth;
+mod log;
 mod running;
 mod sessions;
 mod tls;

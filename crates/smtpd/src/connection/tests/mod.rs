@@ -1,5 +1,7 @@
 //! A connection over a pipe, under a clock that runs as fast as it can.
 
+mod login;
+
 use std::task::ready;
 
 use relay_queue::MemoryStore;
@@ -64,8 +66,8 @@ struct World {
     session: JoinHandle<()>,
 }
 
-fn start() -> World {
-    let config = Config {
+fn config() -> Config {
+    Config {
         hostname: "relay.test".into(),
         postmaster: "ann@relay.test".parse().expect("an address"),
         relay: RelayRules {
@@ -77,27 +79,45 @@ fn start() -> World {
         users: None,
         grants: Arc::new(NoGrants),
         auth: AuthLimits::default(),
-    };
-    let shared = Arc::new(Shared {
+    }
+}
+
+fn shared() -> Arc<Shared<MemoryStore>> {
+    Arc::new(Shared {
         store: Arc::new(MemoryStore::new()),
         accepted: Arc::new(|_| {}),
         buffers: BufferPool::default(),
         gate: Gate::new(),
         stopping: CancellationToken::new(),
         ending: CancellationToken::new(),
-    });
+    })
+}
+
+fn start() -> World {
+    let visitor = Visitor {
+        address: IpAddr::from([192, 0, 2, 1]),
+        is_named: true,
+        role: Role::Mx,
+    };
+    visit(shared(), Arc::new(config()), visitor, Channel::Clear)
+}
+
+/// A session on such a channel, whatever the pipe is.
+fn visit(
+    shared: Arc<Shared<MemoryStore>>,
+    config: Arc<Config>,
+    visitor: Visitor,
+    channel: Channel,
+) -> World {
     let (client, pipe) = duplex(1024 * 1024);
     let (sender, writes) = mpsc::unbounded_channel();
     let stream = Reporting {
         pipe,
         writes: sender,
     };
-    let visitor = Visitor {
-        address: IpAddr::from([192, 0, 2, 1]),
-        is_named: true,
-        role: Role::Mx,
-    };
-    let connection = Connection::new(Arc::clone(&shared), Arc::new(config), visitor, stream);
+    let mut connection = Connection::new(Arc::clone(&shared), config, visitor, stream);
+    let settings = connection.config.settings();
+    connection.session = ServerSession::new(settings, channel, clock::now().into_std());
     World {
         client,
         writes,
@@ -202,6 +222,25 @@ async fn a_message_that_drips_has_its_time_and_a_slow_one_takes_its_own() {
             assert!(taken.starts_with("250 "), "{taken}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn within_a_message_the_end_of_the_drain_is_told_and_waited_for() {
+    let mut world = start();
+    world.write().await.expect("the greeting");
+    world
+        .send(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@d.test>\r\nDATA\r\nhal")
+        .await;
+    world.write().await.expect("replies");
+    world.shared.stopping.cancel();
+    let silence = timeout(Duration::from_mins(1), world.write()).await;
+    assert!(silence.is_err(), "{silence:?}");
+    world.shared.ending.cancel();
+    let told = world.write().await.expect("a reply");
+    assert!(told.starts_with("421 4.3.2 "), "{told}");
+    assert_eq!(world.write().await, None);
+    world.session.await.expect("a clean end");
+    assert_eq!(world.shared.store.count(), 0);
 }
 
 #[tokio::test(start_paused = true)]

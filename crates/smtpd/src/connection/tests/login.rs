@@ -1,0 +1,277 @@
+//! What guessing costs, in the client's own time. The pipe stands for TLS.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use argon2::password_hash::PasswordHasher as _;
+use argon2::{Algorithm, Argon2, Params, Version};
+use relay_smtp::sasl::scram::client::ClientFirst;
+use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
+use relay_smtp::sasl::{Secret, base64};
+
+use super::*;
+use crate::auth::{User, Users};
+
+const WRONG: &str = "535 5.7.8 authentication failed (#5.7.8)\r\n";
+
+/// Users in memory, who may change.
+#[derive(Debug, Default)]
+struct Accounts(Mutex<HashMap<String, User>>);
+
+impl Accounts {
+    fn set(&self, name: &str, password: &str) {
+        let params = Params::new(8, 1, 1, None).expect("good parameters");
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hash = argon2.hash_password(password.as_bytes()).expect("a salt");
+        let secret = Secret::new(password).expect("a password");
+        let iterations = ScramVerifier::MIN_ITERATIONS;
+        let user = User {
+            password: hash.to_string().parse().expect("a hash"),
+            scram: ScramVerifier::from_password(&secret, b"salt".to_vec(), iterations),
+            senders: Vec::new(),
+        };
+        self.0.lock().expect("no panic").insert(name.into(), user);
+    }
+}
+
+impl Users for Accounts {
+    fn find(&self, name: &str) -> Option<User> {
+        self.0.lock().expect("no panic").get(name).cloned()
+    }
+}
+
+/// A relay with one user, `app`, whose password is `s3cret`.
+struct Relay {
+    shared: Arc<Shared<MemoryStore>>,
+    config: Arc<Config>,
+    accounts: Arc<Accounts>,
+}
+
+impl Relay {
+    fn new() -> Self {
+        let accounts = Arc::new(Accounts::default());
+        accounts.set("app", "s3cret");
+        let config = Config {
+            users: Some(Arc::clone(&accounts) as _),
+            ..config()
+        };
+        Self {
+            shared: shared(),
+            config: Arc::new(config),
+            accounts,
+        }
+    }
+
+    /// A client that has said EHLO.
+    async fn visit(&self, address: &str) -> World {
+        let visitor = Visitor {
+            address: address.parse().expect(address),
+            is_named: true,
+            role: Role::Submission,
+        };
+        let (shared, config) = (Arc::clone(&self.shared), Arc::clone(&self.config));
+        let mut client = visit(shared, config, visitor, Channel::Tls);
+        client.write().await.expect("the greeting");
+        client.send(b"EHLO c.test\r\n").await;
+        client.write().await.expect("a reply");
+        client
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+enum How {
+    Plain,
+    Login,
+    Scram,
+}
+
+impl World {
+    async fn ask(&mut self, lines: &str) -> String {
+        self.send(format!("{lines}\r\n").as_bytes()).await;
+        let replies = self.write().await.expect("a reply");
+        let last = replies.trim_end().rfind('\n').map_or(0, |end| end + 1);
+        replies[last..].to_owned()
+    }
+
+    /// AUTH, and the last reply to it.
+    async fn log_in(&mut self, how: How, user: &str, password: &str) -> String {
+        let encoded = |text: &str| base64::encode(text.as_bytes()).to_string();
+        match how {
+            How::Plain => {
+                let response = encoded(&format!("\0{user}\0{password}"));
+                self.ask(&format!("AUTH PLAIN {response}")).await
+            }
+            How::Login => {
+                let (user, password) = (encoded(user), encoded(password));
+                self.ask(&format!("AUTH LOGIN\r\n{user}\r\n{password}"))
+                    .await
+            }
+            How::Scram => {
+                let nonce = Nonce::from_random([7; Nonce::RANDOM]);
+                let first = ClientFirst::new(&user.parse().expect(user), nonce);
+                let message = encoded(&first.message());
+                let reply = self.ask(&format!("AUTH SCRAM-SHA-256 {message}")).await;
+                let Some(challenge) = reply.strip_prefix("334 ") else {
+                    return reply;
+                };
+                let challenge = base64::decode(challenge.trim_end().as_bytes());
+                let secret = Secret::new(password).expect("a password");
+                let proven = first.prove(&challenge.expect("base64"), &secret);
+                let reply = self.ask(&encoded(&proven.expect("a challenge").1)).await;
+                match reply.starts_with("334 ") {
+                    true => self.ask("").await,
+                    false => reply,
+                }
+            }
+        }
+    }
+
+    async fn expect(&mut self, how: How, password: &str, start: &str) {
+        let reply = self.log_in(how, "app", password).await;
+        assert!(reply.starts_with(start), "{how:?} {password}: {reply}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn wrong_unknown_and_empty_are_told_the_same_after_the_same_time() {
+    for (how, user, password) in [
+        (How::Plain, "app", "wrong"),
+        (How::Plain, "nobody", "s3cret"),
+        (How::Plain, "app", ""),
+        (How::Login, "app", "wrong"),
+        (How::Login, "nobody", "s3cret"),
+        (How::Login, "app", ""),
+        (How::Scram, "app", "wrong"),
+        (How::Scram, "nobody", "s3cret"),
+    ] {
+        let relay = Relay::new();
+        let mut client = relay.visit("192.0.2.9").await;
+        let began = clock::now();
+        let reply = client.log_in(how, user, password).await;
+        assert_eq!(reply, WRONG, "{how:?} {user} {password:?}");
+        let taken = began.elapsed().as_millis();
+        assert_eq!(taken, 500, "{how:?} {user} {password:?}");
+        assert!(client.ask("NOOP").await.starts_with("250"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_failure_takes_longer_and_the_sixth_is_the_last() {
+    let relay = Relay::new();
+    let mut client = relay.visit("192.0.2.9").await;
+    for (how, milliseconds) in [
+        (How::Plain, 500),
+        (How::Login, 1000),
+        (How::Scram, 2000),
+        (How::Plain, 4000),
+        (How::Scram, 4000),
+    ] {
+        let began = clock::now();
+        client.expect(how, "wrong", WRONG).await;
+        assert_eq!(began.elapsed().as_millis(), milliseconds, "{how:?}");
+    }
+    client.expect(How::Plain, "wrong", "421 4.7.0").await;
+    assert_eq!(client.write().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_was_cut_off_is_refused_everywhere_for_a_while_and_nobody_else_is() {
+    let relay = Relay::new();
+    let mut known = relay.visit("2001:db8::1").await;
+    known.expect(How::Plain, "s3cret", "235").await;
+    for number in 1..=6 {
+        let mut client = relay.visit(&format!("2001:db8::{number}")).await;
+        client.log_in(How::Plain, "app", "wrong").await;
+    }
+    for how in [How::Plain, How::Login, How::Scram] {
+        let mut again = relay.visit("2001:db8::7").await;
+        again.expect(how, "s3cret", "421 4.7.0").await;
+        assert_eq!(again.write().await, None);
+        let mut other = relay.visit("2001:db8:0:1::1").await;
+        other.expect(how, "s3cret", "235").await;
+    }
+    tokio::time::advance(Duration::from_mins(10)).await;
+    let mut again = relay.visit("2001:db8::1").await;
+    again.expect(How::Plain, "s3cret", "235").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn guesses_at_the_same_time_are_no_more_than_one_after_the_other() {
+    let relay = Relay::new();
+    let mut clients = Vec::new();
+    for _ in 0..12 {
+        clients.push(relay.visit("192.0.2.9").await);
+    }
+    for client in &mut clients {
+        client.send(b"AUTH PLAIN AGFwcAB3cm9uZw==\r\n").await;
+    }
+    let mut wrong = 0;
+    for client in &mut clients {
+        let reply = client.write().await.expect("a reply");
+        wrong += usize::from(reply == WRONG);
+        assert!(reply == WRONG || reply.starts_with("421 4.7.0"), "{reply}");
+    }
+    assert_eq!(wrong, 5, "the sixth is told that it was one too many");
+}
+
+#[tokio::test(start_paused = true)]
+async fn guesses_from_everywhere_slow_each_other_for_one_user_and_lock_nobody_out() {
+    let relay = Relay::new();
+    let mut taken = Vec::new();
+    for number in 1..=7 {
+        let mut client = relay.visit(&format!("192.0.2.{number}")).await;
+        let began = clock::now();
+        client.expect(How::Plain, "wrong", WRONG).await;
+        taken.push(began.elapsed().as_millis());
+    }
+    assert_eq!(taken, [500, 1000, 2000, 4000, 4000, 4000, 4000]);
+    let mut owner = relay.visit("192.0.2.9").await;
+    let began = clock::now();
+    owner.expect(How::Plain, "s3cret", "235").await;
+    assert_eq!(began.elapsed().as_millis(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_password_holds_at_once_and_the_old_one_no_longer() {
+    for how in [How::Plain, How::Login, How::Scram] {
+        let relay = Relay::new();
+        for _ in 0..2 {
+            relay
+                .visit("192.0.2.9")
+                .await
+                .expect(how, "s3cret", "235")
+                .await;
+        }
+        relay.accounts.set("app", "changed");
+        let mut client = relay.visit("192.0.2.9").await;
+        client.expect(how, "s3cret", WRONG).await;
+        client.expect(how, "changed", "235").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_removed_is_nobody_from_then_on() {
+    let relay = Relay::new();
+    let mut client = relay.visit("192.0.2.9").await;
+    client.expect(How::Plain, "s3cret", "235").await;
+    relay.accounts.0.lock().expect("no panic").clear();
+    let reply = client.ask("MAIL FROM:<a@b.test>").await;
+    assert!(reply.starts_with("530 5.7.0"), "{reply}");
+    let mut again = relay.visit("192.0.2.9").await;
+    again.expect(How::Plain, "s3cret", WRONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn going_down_waits_for_no_failure_to_be_told() {
+    let relay = Relay::new();
+    let mut client = relay.visit("192.0.2.9").await;
+    let began = clock::now();
+    client.send(b"AUTH PLAIN AGFwcAB3cm9uZw==\r\n").await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    relay.shared.stopping.cancel();
+    let told = client.write().await.expect("replies");
+    assert!(told.starts_with(WRONG), "{told}");
+    let told = client.write().await;
+    assert!(told.is_some_and(|told| told.starts_with("421 4.3.2")));
+    assert!(began.elapsed().as_millis() < 500);
+}

@@ -1,0 +1,175 @@
+//! AUTH: who gets in, and what guessing costs.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use relay_queue::MemoryStore;
+use relay_smtpd::{Config, Role, TlsSettings};
+
+use crate::accounts::{Accounts, How, encoded};
+use crate::log::Log;
+use crate::under_tls::{Dialect, Secured, tls};
+use crate::world::{STRANGER, World, config, content, start};
+
+/// With one user, `app`, whose password is `s3cret`.
+fn config_with(accounts: &Arc<Accounts>) -> Config {
+    Config {
+        tls: Some(tls(TlsSettings::default())),
+        users: Some(Arc::clone(accounts) as _),
+        ..config()
+    }
+}
+
+fn world() -> (World<MemoryStore>, Arc<Accounts>) {
+    let accounts = Accounts::with("app", "s3cret");
+    let world = start(MemoryStore::new(), config_with(&accounts));
+    (world, accounts)
+}
+
+async fn visitor(world: &World<MemoryStore>, from: Ipv4Addr) -> Secured {
+    let dialect = Dialect::default();
+    world.secured(Role::Submission, from, &dialect).await.0
+}
+
+#[tokio::test]
+async fn each_mechanism_lets_a_user_relay_at_each_listener() {
+    let (world, _) = world();
+    for role in [Role::Mx, Role::Submission, Role::Submissions] {
+        for how in How::ALL {
+            let dialect = Dialect::default();
+            let (mut client, offer) = world.secured(role, STRANGER, &dialect).await;
+            assert!(offer.contains("AUTH PLAIN LOGIN SCRAM-SHA-256"), "{offer}");
+            let reply = client.log_in(how, "app", "s3cret").await;
+            assert!(reply.starts_with("235 2.7.0"), "{role:?} {how:?}: {reply}");
+            client.submit("Subject: t\r\n\r\nhello").await;
+            let (head, _) = content(&*world.store, &world.last()).await;
+            assert!(head.contains("with ESMTPSA id"), "{head}");
+        }
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn auth_is_neither_offered_nor_taken_in_clear() {
+    let (world, _) = world();
+    for role in [Role::Mx, Role::Submission] {
+        let mut client = world.connect_to(role, STRANGER).await;
+        let offer = client.greet().await;
+        assert!(!offer.contains("AUTH"), "{offer}");
+        for how in How::ALL {
+            let reply = client.log_in(how, "app", "s3cret").await;
+            assert!(reply.starts_with("538 5.7.11"), "{how:?}: {reply}");
+        }
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn without_users_there_is_no_auth() {
+    let nobody = Config {
+        tls: Some(tls(TlsSettings::default())),
+        ..config()
+    };
+    let world = start(MemoryStore::new(), nobody);
+    let dialect = Dialect::default();
+    let (mut client, offer) = world.secured(Role::Mx, STRANGER, &dialect).await;
+    assert!(!offer.contains("AUTH"), "{offer}");
+    let reply = client.log_in(How::PlainAtOnce, "app", "s3cret").await;
+    assert!(reply.starts_with("502"), "{reply}");
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_login_is_of_the_session_under_tls_alone() {
+    let (world, _) = world();
+    let mut client = visitor(&world, STRANGER).await;
+    let reply = client.log_in(How::Plain, "app", "s3cret").await;
+    assert!(reply.starts_with("235"), "{reply}");
+    for how in How::ALL {
+        let reply = client.log_in(how, "app", "s3cret").await;
+        assert!(reply.starts_with("503"), "{how:?}: {reply}");
+    }
+    let mut other = visitor(&world, STRANGER).await;
+    other.expect("MAIL FROM:<app@sender.test>", "530").await;
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_challenge_tells_nobody_who_exists() {
+    let (world, _) = world();
+    let mut challenges = Vec::new();
+    for user in ["nobody", "nobody", "somebody"] {
+        let mut client = visitor(&world, STRANGER).await;
+        let first = encoded(&format!("n,,n={user},r=client"));
+        let reply = client.command(&format!("AUTH SCRAM-SHA-256 {first}")).await;
+        let challenge = reply.strip_prefix("334 ").expect("a challenge").trim_end();
+        let challenge = relay_smtp::sasl::base64::decode(challenge.as_bytes());
+        let challenge = String::from_utf8(challenge.expect("base64").to_vec());
+        let challenge = challenge.expect("text");
+        let (nonce, rest) = challenge.split_once(',').expect("attributes");
+        challenges.push((nonce.to_owned(), rest.to_owned()));
+    }
+    let [(nonce, salt), (other_nonce, same_salt), (_, other_salt)] = &challenges[..] else {
+        panic!("three challenges");
+    };
+    assert!(nonce != other_nonce && salt == same_salt && salt != other_salt);
+    assert!(salt.ends_with(",i=100000"), "{salt}");
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_password_is_one_however_it_is_typed() {
+    let (world, accounts) = world();
+    accounts.set("app", "cafe\u{301}\u{a0}x", &[]);
+    for how in How::ALL {
+        for password in ["cafe\u{301}\u{a0}x", "caf\u{e9} x"] {
+            let mut client = visitor(&world, STRANGER).await;
+            let reply = client.log_in(how, "app", password).await;
+            assert!(reply.starts_with("235"), "{how:?} {password}: {reply}");
+        }
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn the_log_tells_who_tried_how_and_nothing_of_a_password() {
+    let (world, accounts) = world();
+    let log = Log::kept();
+    let (good, bad) = ("s3cret", "gu3ssed");
+    let mechanisms = [
+        (How::Plain, "PLAIN", "plain"),
+        (How::Login, "LOGIN", "login"),
+        (How::Scram, "SCRAM-SHA-256", "scram"),
+    ];
+    // Each of another user, so that no failure slows the next one.
+    for (how, mechanism, user) in mechanisms {
+        accounts.set(user, good, &[]);
+        let mut client = visitor(&world, STRANGER).await;
+        client.log_in(how, user, bad).await;
+        client.log_in(how, user, good).await;
+        client.submit("Subject: t\r\n\r\nhello").await;
+        for result in ["ok", "failed"] {
+            let line = format!("auth {result}: {user} from [127.0.0.9] by {mechanism}");
+            log.has(&[&line]).await;
+        }
+    }
+    // A response where none is due is a command that nobody knows.
+    let mut client = visitor(&world, STRANGER).await;
+    client.expect(&encoded(good), "500").await;
+    let line = format!("AUTH PLAIN {} x", encoded(good));
+    client.expect(&line, "501").await;
+    let mut in_clear = world.greeted(STRANGER).await;
+    in_clear.log_in(How::PlainAtOnce, "plain", good).await;
+    log.has(&["refused AUTH", "538"]).await;
+
+    let text = log.text();
+    for secret in [good, bad] {
+        let plain = encoded(&format!("\0plain\0{secret}"));
+        for form in [secret.to_owned(), encoded(secret), plain] {
+            assert!(!text.contains(&form), "{form} in {text}");
+        }
+    }
+    let (head, _) = content(&*world.store, &world.last()).await;
+    assert!(!head.contains("scram") && !head.contains(good), "{head}");
+    world.stopped().await;
+}

@@ -1,0 +1,78 @@
+//! What the server tells the log.
+
+use std::cell::RefCell;
+use std::fmt::{Debug, Write as _};
+use std::sync::Once;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::set_global_default;
+use tracing::{Event, Metadata, Subscriber};
+
+thread_local! {
+    /// What was said on this thread; each test has one of its own.
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
+}
+
+/// The log of a test: a line for each event, its message and all fields.
+pub(crate) struct Log;
+
+impl Log {
+    /// From now on.
+    pub(crate) fn kept() -> Self {
+        static ONCE: Once = Once::new();
+        // One for all tests: what a thread without one sees first, it would hide from the others.
+        ONCE.call_once(|| set_global_default(Keeper).expect("nobody else keeps a log"));
+        Self
+    }
+
+    pub(crate) fn text(&self) -> String {
+        LINES.with_borrow(|lines| lines.join("\n"))
+    }
+
+    /// Waits for a line with all of these in it.
+    pub(crate) async fn has(&self, parts: &[&str]) {
+        let is_it = |line: &String| parts.iter().all(|part| line.contains(part));
+        let found = async {
+            while !LINES.with_borrow(|lines| lines.iter().any(is_it)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let found = tokio::time::timeout(relay_testkit::DEADLINE, found).await;
+        assert!(found.is_ok(), "no line with {parts:?} in\n{}", self.text());
+    }
+}
+
+struct Keeper;
+
+impl Subscriber for Keeper {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &Event<'_>) {
+        let mut line = Line(String::new());
+        event.record(&mut line);
+        LINES.with_borrow_mut(|lines| lines.push(line.0));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        write!(self.0, " {field}={value:?}").expect("writing to a String cannot fail");
+    }
+}
