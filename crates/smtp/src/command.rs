@@ -1,14 +1,14 @@
 //! Commands as a client sends them (RFC 5321 §4.1), one line each.
 
-use std::fmt;
-
 use memchr::memchr;
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::sasl::{Mechanism, Response};
 
+mod name;
 mod parameters;
 
+pub use name::ClientName;
 pub use parameters::{MailParams, RcptParams};
 
 /// A command with arguments that are known to be good.
@@ -90,35 +90,6 @@ impl CommandError {
     }
 }
 
-/// The name by which a client introduces itself: a domain or an address literal by RFC 5321
-/// §4.1.3, in practice many another word. Letters, digits and `.-_:[]` only, so that it may stand
-/// in a header or a log as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientName(Box<str>);
-
-impl ClientName {
-    /// RFC 5321 §4.5.3.1.2
-    const MAX: usize = 255;
-
-    /// The name, if `text` can be one.
-    pub fn parse(text: &str) -> Option<Self> {
-        let is_plain = |c: u8| c.is_ascii_alphanumeric() || b".-_:[]".contains(&c);
-        let fits = (1..=Self::MAX).contains(&text.len());
-        (fits && text.bytes().all(is_plain)).then(|| Self(text.into()))
-    }
-
-    /// As it was given.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for ClientName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
 const VERBS: [&str; 13] = [
     "EHLO", "HELO", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "EXPN", "HELP", "QUIT",
     "STARTTLS", "AUTH",
@@ -134,12 +105,19 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
         .into_iter()
         .find(|known| known.as_bytes().eq_ignore_ascii_case(verb))
         .ok_or(CommandError::Unknown)?;
-    // Octets beyond ASCII are UTF-8 or nothing (RFC 6531 §3.3).
+    // Octets beyond ASCII are UTF-8 or nothing (RFC 6531 §3.3), but for names, which any machine has.
+    if let "EHLO" | "HELO" = verb {
+        let name = String::from_utf8_lossy(argument);
+        let name = client_name(verb, name.trim_start_matches(' '))?;
+        return Ok(if verb == "EHLO" {
+            Command::Ehlo(name)
+        } else {
+            Command::Helo(name)
+        });
+    }
     let argument = std::str::from_utf8(argument).map_err(|_| CommandError::Syntax(verb))?;
     let argument = argument.trim_start_matches(' ');
     match verb {
-        "EHLO" => client_name(verb, argument).map(Command::Ehlo),
-        "HELO" => client_name(verb, argument).map(Command::Helo),
         "MAIL" => mail(verb, argument),
         "RCPT" => rcpt(verb, argument),
         "DATA" => without_argument(verb, argument, Command::Data),
@@ -193,7 +171,8 @@ fn rcpt(verb: &'static str, argument: &str) -> Result<Command, CommandError> {
     Ok(Command::Rcpt { path, params })
 }
 
-/// `FROM:<path> rest`; blanks behind the colon are common, if wrong, and harmless.
+/// `FROM:<path> rest`; blanks behind the colon are common, if wrong, and harmless. So are paths
+/// without their brackets: those end at the first blank, and are never empty.
 fn path_argument<'a>(
     verb: &'static str,
     keyword: &str,
@@ -205,7 +184,10 @@ fn path_argument<'a>(
         return Err(error);
     }
     let path = argument[keyword.len()..].trim_start_matches(' ');
-    let inner = path.strip_prefix('<').ok_or(error)?;
+    let Some(inner) = path.strip_prefix('<') else {
+        let (path, rest) = path.split_at(path.find(' ').unwrap_or(path.len()));
+        return (!path.is_empty()).then_some((path, rest)).ok_or(error);
+    };
     let end = closing_bracket(inner).ok_or(error)?;
     let rest = &inner[end + 1..];
     if rest.is_empty() || rest.starts_with(' ') {
@@ -264,6 +246,17 @@ mod tests {
             ("MAIL  FROM:<a@b.test>\t", "a@b.test", none),
             ("MAIL FROM:<>", "", none),
             ("MAIL FROM:<\"a>b\"@c.test>", "\"a>b\"@c.test", none),
+            ("MAIL FROM:a@b.test", "a@b.test", none),
+            ("MAIL FROM: \"a>b\"@c.test ", "\"a>b\"@c.test", none),
+            ("MAIL FROM:@x.test:a@b.test", "a@b.test", none),
+            (
+                "MAIL FROM:a@b.test SIZE=10",
+                "a@b.test",
+                MailParams {
+                    size: Some(10),
+                    ..none
+                },
+            ),
             ("MAIL FROM:<@x.test:a@b.test>", "a@b.test", none),
             (
                 "MAIL FROM:<a@b.test> SIZE=10",
@@ -304,7 +297,7 @@ mod tests {
             (b"RCPT", Some("")),
             (b"AUTH PLAIN c2VjcmV0 x", None),
             (b"c2VjcmV0", None),
-            (b"EHLO a b", None),
+            (b"EHLO a\tb", None),
         ] {
             let error = parse(line).expect_err("no command");
             assert_eq!(error.argument_of(line).as_deref(), argument, "{line:?}");
@@ -316,7 +309,15 @@ mod tests {
         for line in [
             "MAIL",
             "MAIL FROM:",
+            "MAIL FROM: ",
             "MAIL FROM:a b",
+            "MAIL FROM a@b.test",
+            "MAIL FROM:a@b.test>",
+            "MAIL FROM:a@b.test,c@d.test",
+            "MAIL FROM:\"a b\"@c.test",
+            "MAIL FROM:a@b.test\tSIZE=1",
+            "RCPT TO:",
+            "RCPT TO:a@b.test<c@d.test>",
             "MAIL FROM:<a@b",
             "MAIL FROM:<a@b>x",
             "MAIL <a@b>",
@@ -326,8 +327,6 @@ mod tests {
             "RCPT FROM:<a@b>",
             "EHLO",
             "HELO",
-            "EHLO a b",
-            "EHLO a(b)",
             "DATA now",
             "RSET x",
             "QUIT x",
@@ -340,6 +339,7 @@ mod tests {
             "RCPT TO:<a@b.test>, <c@b.test>",
             "RCPT TO:<<a@b.test>>",
             "EHLO a\tb",
+            "EHLO a\u{85}b",
         ] {
             assert!(
                 matches!(parse(line.as_bytes()), Err(CommandError::Syntax(_))),
