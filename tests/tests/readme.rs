@@ -1,0 +1,124 @@
+//! What the README says holds.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use relay_testkit::Certificate;
+use relay_tests::check;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the workspace")
+}
+
+fn readme() -> String {
+    fs::read_to_string(root().join("README.md")).expect("the README")
+}
+
+/// The blocks between these fences, with the section each is in.
+fn configurations(text: &str) -> Vec<(String, String)> {
+    let (mut section, mut block, mut found) = (String::new(), None::<String>, Vec::new());
+    for line in text.lines() {
+        match &mut block {
+            Some(_) if line == "```" => {
+                found.push((section.clone(), block.take().expect("a block")));
+            }
+            Some(lines) => *lines += &format!("{line}\n"),
+            None if line == "```toml" => block = Some(String::new()),
+            None => {
+                if let Some(name) = line.strip_prefix("## ") {
+                    name.clone_into(&mut section);
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Makes the files that a configuration names.
+fn make_files(folder: &Path, text: &str) {
+    let certificate = Certificate::for_names(&["mail.example.org"]);
+    let named = text
+        .split('"')
+        .filter(|part| part.starts_with(&folder.display().to_string()));
+    for file in named.map(Path::new) {
+        fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
+        let content = match file.file_name().and_then(|name| name.to_str()) {
+            Some("cert.pem") => certificate.pem(),
+            Some("key.pem") => certificate.key_pem(),
+            _ => "s3cret\n".to_owned(),
+        };
+        fs::write(file, content).expect("a file");
+    }
+}
+
+#[test]
+fn every_configuration_in_the_readme_is_good() {
+    let configurations = configurations(&readme());
+    let in_section = |name: &str| {
+        configurations
+            .iter()
+            .filter(|(section, _)| section == name)
+            .count()
+    };
+    assert_eq!(in_section("As a submission server"), 1);
+    assert_eq!(in_section("Behind a smarthost"), 4);
+    for (section, text) in &configurations {
+        let dir = tempfile::tempdir().expect("a directory");
+        let text = text.replace("/etc/relayd", &dir.path().join("etc").display().to_string());
+        make_files(dir.path(), &text);
+        let file = dir.path().join("relayd.toml");
+        // The users' usual file may be there or not, but nothing of this machine should matter.
+        let users = dir.path().join("users").display().to_string();
+        fs::write(&file, format!("{text}\n[auth]\nusers = {users:?}\n")).expect("a file");
+        let checked = check(&file);
+        let error = String::from_utf8_lossy(&checked.stderr);
+        assert!(checked.status.success(), "{section}: {error}\n{text}");
+    }
+}
+
+#[test]
+fn the_readme_has_every_event_of_the_log() {
+    let text = readme();
+    let documented: BTreeSet<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .filter_map(|line| line.split('|').nth(1))
+        .flat_map(|events| events.split('`').skip(1).step_by(2))
+        .collect();
+    let mut logged = BTreeSet::new();
+    for source in sources(&root().join("crates")) {
+        let code = fs::read_to_string(&source).expect("text");
+        let events = code.split("event = \"").skip(1);
+        logged.extend(events.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+    }
+    assert!(logged.len() > 20, "{logged:?}");
+    let missing: Vec<_> = logged
+        .iter()
+        .filter(|e| !documented.contains(e.as_str()))
+        .collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// The code of all crates, without their tests.
+fn sources(crates: &Path) -> Vec<PathBuf> {
+    let mut folders: Vec<PathBuf> = entries(crates).map(|krate| krate.join("src")).collect();
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in entries(&folder) {
+            if entry.is_dir() {
+                folders.push(entry);
+            } else if entry.extension().is_some_and(|end| end == "rs") {
+                files.push(entry);
+            }
+        }
+    }
+    files
+}
+
+fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    entries.map(|entry| entry.expect("an entry").path())
+}
