@@ -37,7 +37,7 @@ pub(crate) fn new_message(message: &Message, client: IpAddr, user: Option<&UserN
 
 /// A command or message was refused.
 pub(crate) fn refused(client: IpAddr, hello: Option<&Hello>, refusal: &Refusal) {
-    let helo = hello.map_or("", |hello| hello.name.as_str());
+    let name = hello.map_or("", |hello| hello.name.as_str());
     let Refusal {
         command,
         sender,
@@ -53,13 +53,13 @@ pub(crate) fn refused(client: IpAddr, hello: Option<&Hello>, refusal: &Refusal) 
         target: "relayd",
         event = "refused",
         %client,
-        helo,
+        helo = name,
         from,
         to,
         command,
         argument,
         %reply,
-        "refused {command}{given} from [{client}] ({helo}) <{from}> to <{to}>: {reply}",
+        "refused {command}{given} from [{client}] ({name}) <{from}> to <{to}>: {reply}",
     );
 }
 

@@ -3,6 +3,8 @@
 mod accounts;
 mod auth;
 mod log;
+mod policy;
+mod proxy;
 mod running;
 mod sessions;
 mod tls;

@@ -118,9 +118,10 @@ impl World {
                 let secret = Secret::new(password).expect("a password");
                 let proven = first.prove(&challenge.expect("base64"), &secret);
                 let reply = self.ask(&encoded(&proven.expect("a challenge").1)).await;
-                match reply.starts_with("334 ") {
-                    true => self.ask("").await,
-                    false => reply,
+                if reply.starts_with("334 ") {
+                    self.ask("").await
+                } else {
+                    reply
                 }
             }
         }
