@@ -1,29 +1,21 @@
 //! Questions to the DNS, and the three ways in which it can have no answer.
 
+mod resolver;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hickory_resolver::TokioResolver;
-use hickory_resolver::config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig};
 use hickory_resolver::lookup::Lookup;
-use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
 use hickory_resolver::proto::rr::{Name, RData, RecordType};
 
+use self::resolver::Servers;
 use crate::config::IpFamily;
 
-/// For one try of one question.
-const TRY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Tries after the first.
-const RETRIES: usize = 1;
 /// For one question in all, whatever the system's configuration says.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// The longest that a "no" is remembered, whatever its SOA allows: it can make mail bounce.
-const LONGEST_NO: Duration = Duration::from_mins(5);
-/// Questions under way at one time over one TCP connection.
-const ACTIVE_REQUESTS: usize = 1024;
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,23 +39,21 @@ pub(crate) struct MxRecord {
 /// A resolver with its cache, for one choice of servers.
 #[derive(Debug)]
 pub(crate) struct Dns {
-    servers: Vec<SocketAddr>,
-    /// Without it every question is in vain, and this says why.
-    resolver: Result<TokioResolver, String>,
+    servers: Servers,
 }
 
 impl Dns {
     /// Over these servers, or those of the system if there are none.
     pub(crate) fn new(servers: &[SocketAddr]) -> Arc<Self> {
         Arc::new(Self {
-            servers: servers.to_vec(),
-            resolver: build(servers).map_err(|e| e.to_string()),
+            servers: Servers::new(servers),
         })
     }
 
-    /// Whether it asks these servers.
-    pub(crate) fn asks(&self, servers: &[SocketAddr]) -> bool {
-        self.servers == servers
+    /// Whether it is as good as a new one over these servers. It is not if they are the system's,
+    /// which may have changed, as the names of hosts may that the system knows by itself.
+    pub(crate) fn is_good_for(&self, servers: &[SocketAddr]) -> bool {
+        self.servers.are(servers)
     }
 
     /// The MX records of a domain, in no order.
@@ -82,13 +72,28 @@ impl Dns {
         some(records.collect())
     }
 
-    /// The addresses of a host, IPv6 before IPv4.
+    /// The addresses of a host that the DNS or a sender has named, IPv6 before IPv4.
     pub(crate) async fn addresses(
         &self,
         host: &str,
         family: IpFamily,
     ) -> Result<Vec<IpAddr>, LookupError> {
-        let name = host_name(host)?;
+        self.addresses_by(absolute(host)?, family).await
+    }
+
+    /// The same of a host that the operator has named. A name without a dot is looked up by the
+    /// system's search list, as `smtp` in a container network.
+    pub(crate) async fn addresses_here(
+        &self,
+        host: &str,
+        family: IpFamily,
+    ) -> Result<Vec<IpAddr>, LookupError> {
+        let mut name = absolute(host)?;
+        name.set_fqdn(host.contains('.'));
+        self.addresses_by(name, family).await
+    }
+
+    async fn addresses_by(&self, name: Name, family: IpFamily) -> Result<Vec<IpAddr>, LookupError> {
         let ask = async |kind: RecordType, wanted: bool| {
             if !wanted {
                 return Err(LookupError::NoRecords);
@@ -103,40 +108,21 @@ impl Dns {
     }
 
     async fn lookup(&self, name: Name, kind: RecordType) -> Result<Lookup, LookupError> {
-        let resolver = self.resolver.as_ref();
-        let resolver = resolver.map_err(|e| LookupError::Unavailable(e.clone()))?;
-        match tokio::time::timeout(TIMEOUT, resolver.lookup(name, kind)).await {
-            Ok(answer) => answer.map_err(|e| reason(&e)),
-            Err(_) => Err(LookupError::Unavailable("no answer in time".to_owned())),
+        let answer = match self.servers.resolver() {
+            Ok(resolver) => {
+                let lookup = resolver.lookup(name, kind);
+                match tokio::time::timeout(TIMEOUT, lookup).await {
+                    Ok(answer) => answer.map_err(|e| reason(&e)),
+                    Err(_) => Err(LookupError::Unavailable("no answer in time".to_owned())),
+                }
+            }
+            Err(why) => Err(LookupError::Unavailable(why)),
+        };
+        if let Err(LookupError::Unavailable(_)) = answer {
+            self.servers.look_again().await;
         }
+        answer
     }
-}
-
-fn build(servers: &[SocketAddr]) -> Result<TokioResolver, NetError> {
-    let mut builder = if servers.is_empty() {
-        TokioResolver::builder_tokio()?
-    } else {
-        let servers = servers.iter().map(|s| name_server(*s)).collect();
-        let config = ResolverConfig::from_name_servers(servers);
-        TokioResolver::builder_with_config(config, TokioRuntimeProvider::default())
-    };
-    let options = builder.options_mut();
-    options.timeout = TRY_TIMEOUT;
-    options.attempts = RETRIES;
-    options.negative_max_ttl = Some(LONGEST_NO);
-    options.max_active_requests = ACTIVE_REQUESTS;
-    if !servers.is_empty() {
-        options.use_hosts_file = ResolveHosts::Never;
-    }
-    builder.build()
-}
-
-fn name_server(address: SocketAddr) -> NameServerConfig {
-    let connections = [ConnectionConfig::udp(), ConnectionConfig::tcp()].map(|mut connection| {
-        connection.port = address.port();
-        connection
-    });
-    NameServerConfig::new(address.ip(), true, connections.into())
 }
 
 /// A name that no search list is applied to. What cannot be a name in the DNS does not exist there.
@@ -144,14 +130,6 @@ fn absolute(name: &str) -> Result<Name, LookupError> {
     let mut name = Name::from_str_relaxed(name).map_err(|_| LookupError::NoSuchName)?;
     name.set_fqdn(true);
     Ok(name)
-}
-
-/// A name without a dot is looked up by the system's search list, as `smtp` in a container network.
-fn host_name(host: &str) -> Result<Name, LookupError> {
-    if host.contains('.') {
-        return absolute(host);
-    }
-    Name::from_str_relaxed(host).map_err(|_| LookupError::NoSuchName)
 }
 
 fn addresses_of(lookup: Result<Lookup, LookupError>) -> Result<Vec<IpAddr>, LookupError> {
@@ -208,6 +186,7 @@ fn reason(error: &NetError) -> LookupError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hickory_resolver::config::{ResolverConfig, ResolverOpts};
     use relay_testkit::{FakeDns, Trouble};
 
     async fn fake() -> (FakeDns, Arc<Dns>) {
@@ -317,5 +296,42 @@ mod tests {
         let (fake, dns) = fake().await;
         fake.set("xn--bcher-kva.test", "MX", &["10 mx.test"]);
         assert_eq!(dns.mx("bücher.test").await.map(|r| r.len()), Ok(1));
+    }
+
+    #[tokio::test]
+    async fn only_what_the_operator_names_is_searched_for() {
+        let fake = FakeDns::start().await;
+        fake.set("smtp.our.test", "A", &["192.0.2.1"]);
+        let search = vec![Name::from_ascii("our.test.").expect("a name")];
+        let servers = vec![resolver::name_server(fake.address())];
+        let config = ResolverConfig::from_parts(None, search, servers);
+        let built = resolver::build(config, ResolverOpts::default());
+        let dns = Dns {
+            servers: Servers::Configured(Vec::new(), Ok(built.expect("a resolver"))),
+        };
+        let found = dns.addresses_here("smtp", IpFamily::V4).await;
+        assert_eq!(found.map(|a| a.len()), Ok(1));
+        for host in ["smtp", "smtp."] {
+            let found = dns.addresses(host, IpFamily::V4).await;
+            assert_eq!(found, Err(LookupError::NoSuchName), "{host}");
+        }
+        assert_eq!(dns.mx("smtp").await, Err(LookupError::NoSuchName));
+        fake.set("gone.test.our.test", "A", &["192.0.2.3"]);
+        let found = dns.addresses_here("gone.test", IpFamily::V4).await;
+        assert_eq!(found, Err(LookupError::NoSuchName));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_machine_that_starts_before_its_network_finds_its_servers_later() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("resolv.conf");
+        let dns = Dns {
+            servers: Servers::System(resolver::System::new(&file)),
+        };
+        assert!(unavailable(&dns.mx("dest.test").await));
+        std::fs::write(&file, "nameserver 192.0.2.53\n").expect("written");
+        tokio::time::advance(Duration::from_mins(1)).await;
+        assert!(unavailable(&dns.mx("dest.test").await));
+        assert!(dns.servers.resolver().is_ok());
     }
 }

@@ -121,7 +121,7 @@ pub(crate) async fn smarthost(
 ) -> Result<Target, Finding> {
     let found = match host {
         RouteHost::Address(address) => Ok(vec![*address]),
-        RouteHost::Name(name) => dns.addresses(name, config.ip).await,
+        RouteHost::Name(name) => dns.addresses_here(name, config.ip).await,
     };
     let host = host.name().into_owned();
     let mut addresses = found.map_err(|error| error.into_finding(&host))?;

@@ -137,10 +137,10 @@ impl Current {
         }
     }
 
-    /// The resolver's cache outlives a new configuration; the authorities are read again, for their
+    /// The cache of answers by configured servers outlives a new configuration; the authorities are read again, for their
     /// file may have changed under the same name.
     fn become_new(&mut self, config: Arc<Config>) {
-        if !self.dns.asks(&config.dns_servers) {
+        if !self.dns.is_good_for(&config.dns_servers) {
             self.dns = Dns::new(&config.dns_servers);
         }
         self.trust = Arc::new(Trust::new(config.ca_file.clone()));
