@@ -7,12 +7,16 @@ use super::{Secret, UserName};
 
 /// What a client sends (RFC 7628 §3.1).
 pub fn message(user: &UserName, token: &Secret) -> Zeroizing<Vec<u8>> {
-    let text = Zeroizing::new(format!(
-        "n,a={},\x01auth=Bearer {}\x01\x01",
-        escape(user.as_str()),
-        token.expose()
-    ));
-    Zeroizing::new(text.as_bytes().to_vec())
+    let (user, token) = (escape(user.as_str()), token.expose().as_bytes());
+    let parts = [
+        b"n,a=",
+        user.as_bytes(),
+        b",\x01auth=Bearer ",
+        token,
+        b"\x01\x01",
+    ];
+    // In one piece, so that no copy of a part is left behind.
+    Zeroizing::new(parts.concat())
 }
 
 /// The answer to a challenge that tells why the token was refused: after it the reply comes

@@ -156,14 +156,16 @@ impl ServerSession {
     }
 
     /// The handshake that [`Event::StartTls`] asked for is done: what was said before it is
-    /// forgotten (RFC 3207 §4.2).
+    /// forgotten (RFC 3207 §4.2). At any other time nothing is done: TLS is not there for being said.
     pub fn tls_started(&mut self, now: Instant) {
-        self.state = State::Connected;
-        self.channel = Channel::Tls;
-        self.user = None;
-        self.lines = LineReader::default();
-        self.output = Vec::new();
-        self.progress(now);
+        if let State::Handshake = self.state {
+            self.state = State::Connected;
+            self.channel = Channel::Tls;
+            self.user = None;
+            self.lines = LineReader::default();
+            self.output = Vec::new();
+            self.progress(now);
+        }
     }
 
     /// Whether a message is coming in: the one thing that a relay that goes down waits for.

@@ -1,0 +1,213 @@
+//! Our client against our server, in any pieces: what one says the other understands.
+
+use std::time::Instant;
+
+use proptest::prelude::*;
+use relay_smtp::client::{ClientSession, Credentials, Plan, Proof, TlsUse, Trouble};
+use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
+use relay_smtp::sasl::{Mechanism, Secret, UserName};
+use relay_smtp::server::{Channel, Limits, ServerSession, Settings, replies};
+use relay_smtp::{client, server};
+
+/// A wire between two sessions, and who knows which password at the server's end.
+struct World {
+    client: ClientSession,
+    server: ServerSession,
+    now: Instant,
+    known: Secret,
+    /// What the server offers, if not all.
+    only: Option<Mechanism>,
+    sizes: Vec<usize>,
+    turns: usize,
+}
+
+/// How it came out for the client.
+type End = Result<(), Trouble>;
+
+impl World {
+    #[expect(clippy::disallowed_methods, reason = "no time passes in these tests")]
+    fn new(plan: Plan, known: Secret, only: Option<Mechanism>, sizes: Vec<usize>) -> Self {
+        let settings = Settings {
+            hostname: "server.test".into(),
+            limits: Limits::default(),
+            starttls: true,
+            auth: true,
+        };
+        let now = Instant::now();
+        let channel = match plan.tls {
+            TlsUse::Active => Channel::Tls,
+            TlsUse::Never | TlsUse::IfOffered | TlsUse::Required => Channel::Clear,
+        };
+        Self {
+            client: ClientSession::new("client.test", plan),
+            server: ServerSession::new(settings, channel, now),
+            now,
+            known,
+            only,
+            sizes,
+            turns: 0,
+        }
+    }
+
+    /// Until the client is ready, or gives up.
+    fn run(&mut self) -> End {
+        loop {
+            let said = self.server.take_output();
+            let said = match self.only {
+                Some(only) => offer(only, &said),
+                None => said,
+            };
+            if let Some(end) = self.tell_client(&said) {
+                return end;
+            }
+            let said = std::mem::take(self.client.output());
+            assert!(!said.is_empty(), "one of the two has something to say");
+            self.tell_server(&said);
+        }
+    }
+
+    fn tell_client(&mut self, mut octets: &[u8]) -> Option<End> {
+        while !octets.is_empty() {
+            let mut piece = self.piece(&mut octets);
+            while let Some(event) = self.client.receive(&mut piece) {
+                match event {
+                    client::Event::Ready => return Some(Ok(())),
+                    client::Event::Broken(trouble) => return Some(Err(trouble)),
+                    client::Event::StartTls => {
+                        assert!(octets.is_empty(), "220 is the last word in clear");
+                        self.server.tls_started(self.now);
+                        self.client.tls_started();
+                    }
+                    other => panic!("{other:?} before the first transaction"),
+                }
+            }
+        }
+        None
+    }
+
+    fn tell_server(&mut self, mut octets: &[u8]) {
+        while !octets.is_empty() {
+            let mut piece = self.piece(&mut octets);
+            loop {
+                let step = self.server.handle(piece, &mut Vec::new(), self.now);
+                piece = &piece[step.consumed..];
+                match step.event {
+                    None => break,
+                    Some(event) => self.answer(event),
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, event: server::Event) {
+        match event {
+            server::Event::Authenticate(login) if login.secret == self.known => {
+                self.server.accept_user(login.user);
+            }
+            server::Event::ScramUser(_) => {
+                let count = ScramVerifier::MIN_ITERATIONS;
+                let verifier = ScramVerifier::from_password(&self.known, vec![1; 16], count);
+                let nonce = Nonce::from_random([7; Nonce::RANDOM]);
+                self.server.continue_scram(verifier, &nonce);
+            }
+            server::Event::ScramDone {
+                user,
+                verified: true,
+            } => self.server.accept_user(user),
+            server::Event::Authenticate(_) | server::Event::ScramDone { .. } => {
+                self.server.refuse(&replies::authentication_failed());
+            }
+            server::Event::StartTls => {}
+            other => panic!("{other:?} before the first transaction"),
+        }
+    }
+
+    fn piece<'a>(&mut self, octets: &mut &'a [u8]) -> &'a [u8] {
+        let size = self.sizes[self.turns % self.sizes.len()];
+        self.turns += 1;
+        let (piece, rest) = octets.split_at(size.clamp(1, octets.len()));
+        *octets = rest;
+        piece
+    }
+}
+
+/// What the server says, with one mechanism in place of all.
+fn offer(only: Mechanism, said: &[u8]) -> Vec<u8> {
+    let all = Mechanism::SERVED.map(Mechanism::name).join(" ");
+    let said = String::from_utf8(said.to_vec()).expect("ASCII");
+    said.replace(&all, only.name()).into_bytes()
+}
+
+fn plan(tls: TlsUse, user: &UserName, secret: &Secret) -> Plan {
+    let credentials = Credentials {
+        user: user.clone(),
+        proof: Proof::Password(secret.clone()),
+        in_clear: false,
+        nonce: Nonce::from_random([3; Nonce::RANDOM]),
+    };
+    Plan {
+        tls,
+        credentials: Some(credentials),
+    }
+}
+
+fn user() -> impl Strategy<Value = UserName> {
+    "[ -~é漢]{1,60}".prop_map(|name| name.parse().expect("a name"))
+}
+
+fn secret() -> impl Strategy<Value = Secret> {
+    let text = prop_oneof![4 => "\\PC{0,30}", 1 => "[a-z]{350,4000}"];
+    text.prop_map(|text| Secret::new(text).expect("plain text"))
+}
+
+fn mechanism() -> impl Strategy<Value = Option<Mechanism>> {
+    prop::option::of(prop::sample::select(Mechanism::SERVED.to_vec()))
+}
+
+fn sizes() -> impl Strategy<Value = Vec<usize>> {
+    prop_oneof![
+        Just(vec![usize::MAX]),
+        Just(vec![1]),
+        prop::collection::vec(1..60usize, 1..10),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn who_has_the_password_gets_in_and_nobody_else(
+        user in user(),
+        (secret, other) in (secret(), secret()),
+        knows in any::<bool>(),
+        tls in prop::sample::select(vec![TlsUse::IfOffered, TlsUse::Required, TlsUse::Active]),
+        only in mechanism(),
+        sizes in sizes(),
+    ) {
+        let is_same = relay_smtp::sasl::prepare(secret.expose())
+            == relay_smtp::sasl::prepare(other.expose());
+        prop_assume!(knows || !is_same);
+        let known = if knows { secret.clone() } else { other };
+        let mut world = World::new(plan(tls, &user, &secret), known, only, sizes);
+        let end = world.run();
+        prop_assert_eq!(world.server.channel(), Channel::Tls);
+        if knows {
+            prop_assert_eq!(end, Ok(()));
+            prop_assert_eq!(world.server.user(), Some(&user));
+            prop_assert!(world.client.is_idle());
+        } else {
+            prop_assert_eq!(end, Err(Trouble::AuthRefused(replies::authentication_failed())));
+            prop_assert_eq!(world.server.user(), None);
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_password_is_told_where_it_is_not_for_the_channel() {
+    let user: UserName = "tim".parse().expect("a name");
+    let secret = Secret::new("tanstaaf").expect("plain text");
+    let plan = plan(TlsUse::Never, &user, &secret);
+    let mut world = World::new(plan, secret, None, vec![usize::MAX]);
+    assert_eq!(world.run(), Err(Trouble::AuthInClear));
+    assert!(world.client.output().is_empty());
+}
