@@ -166,6 +166,7 @@ impl Daemon {
         // A server that has panicked is as stopped as it can be.
         let _ = tokio::join!(self.server, self.shared.sender.shutdown(DRAIN));
         self.control.abort();
+        self.shared.deliver.0.close().await;
         let store = &self.shared.store;
         let left = store.count();
         let closed = timeout(CLOSE, store.close()).await;

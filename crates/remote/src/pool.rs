@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::classify::Hop;
@@ -37,6 +38,7 @@ struct Idle {
     connections: HashMap<SocketAddr, Vec<Waiting>>,
     count: usize,
     is_swept: bool,
+    is_closed: bool,
 }
 
 #[derive(Debug)]
@@ -69,11 +71,11 @@ impl Pool {
         if !connection.is_idle() {
             return;
         }
-        if used_up {
+        let mut idle = self.idle();
+        if used_up || idle.is_closed {
             tokio::spawn(connection.close());
             return;
         }
-        let mut idle = self.idle();
         if let Some(refused) = idle.push(connection) {
             tokio::spawn(refused.close());
         }
@@ -81,6 +83,20 @@ impl Pool {
             idle.is_swept = true;
             tokio::spawn(Arc::clone(self).sweep());
         }
+    }
+
+    /// Closes all, and keeps none any more.
+    pub(crate) async fn close(&self) {
+        let mut goodbyes = JoinSet::new();
+        {
+            let mut idle = self.idle();
+            idle.is_closed = true;
+            idle.count = 0;
+            for waiting in idle.connections.drain().flat_map(|(_, waiting)| waiting) {
+                goodbyes.spawn(waiting.connection.close());
+            }
+        }
+        while goodbyes.join_next().await.is_some() {}
     }
 
     /// Closes what has waited too long, until nothing waits.

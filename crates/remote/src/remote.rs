@@ -107,6 +107,12 @@ impl Remote {
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
+    /// Says QUIT over every idle connection, and keeps none from now on: for the end of the program,
+    /// when no delivery is under way any more. Returns within some seconds, whatever the peers do.
+    pub async fn close(&self) {
+        self.kept.pool.close().await;
+    }
+
     fn means(&self) -> Means {
         let config = Arc::clone(&self.config.borrow());
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);

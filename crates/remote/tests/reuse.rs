@@ -166,3 +166,26 @@ async fn the_addresses_of_a_host_share_the_load_though_connections_are_kept() {
     assert!(!a.messages().is_empty() && !b.messages().is_empty());
     assert_eq!((a.connections(), b.connections()), (1, 1));
 }
+
+#[tokio::test]
+async fn at_the_end_idle_connections_say_goodbye() {
+    let [a, b] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(world::ip)).await;
+    let world = World::new(a.address().port()).await;
+    let send = async || world.send(&["u@[127.0.0.2]", "v@[127.0.0.3]"]).await;
+    assert_eq!(send().await, ["delivered 2.0.0"; 2]);
+    // Who never answers QUIT does not hold up the end.
+    b.on("quit", Step::Silence);
+    tokio::time::timeout(DEADLINE, world.close())
+        .await
+        .expect("an end");
+    for mx in [&a, &b] {
+        assert_eq!(mx.commands().last().map(String::as_str), Some("QUIT"));
+    }
+    assert_eq!(send().await, ["delivered 2.0.0"; 2]);
+    for mx in [&a, &b] {
+        mx.wait("two closed connections", |mx| {
+            mx.connections() == 2 && mx.commands().iter().filter(|c| *c == "QUIT").count() == 2
+        })
+        .await;
+    }
+}

@@ -135,6 +135,10 @@ impl World {
         SecretSource::PasswordFile(self.file("password", password))
     }
 
+    pub async fn close(&self) {
+        self.remote.close().await;
+    }
+
     pub fn alarms(&self) -> Vec<Alarm> {
         self.remote.alarms()
     }
