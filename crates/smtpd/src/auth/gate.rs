@@ -232,3 +232,6 @@ fn login<'a>(attempt: &Attempt<'a>, password: &'a Secret, user: &'a User) -> Log
 fn fill_randomly(octets: &mut [u8]) {
     rand::fill(octets).expect("the system has random octets");
 }
+
+#[cfg(test)]
+mod tests;

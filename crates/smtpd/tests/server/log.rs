@@ -15,7 +15,10 @@ thread_local! {
 }
 
 /// The log of a test: a line for each event, its message and all fields.
-pub(crate) struct Log;
+pub(crate) struct Log {
+    /// Lines from before its time.
+    passed: usize,
+}
 
 impl Log {
     /// From now on.
@@ -23,18 +26,20 @@ impl Log {
         static ONCE: Once = Once::new();
         // One for all tests: what a thread without one sees first, it would hide from the others.
         ONCE.call_once(|| set_global_default(Keeper).expect("nobody else keeps a log"));
-        Self
+        Self {
+            passed: LINES.with_borrow(Vec::len),
+        }
     }
 
     pub(crate) fn text(&self) -> String {
-        LINES.with_borrow(|lines| lines.join("\n"))
+        LINES.with_borrow(|lines| lines[self.passed..].join("\n"))
     }
 
     /// Waits for a line with all of these in it.
     pub(crate) async fn has(&self, parts: &[&str]) {
         let is_it = |line: &String| parts.iter().all(|part| line.contains(part));
         let found = async {
-            while !LINES.with_borrow(|lines| lines.iter().any(is_it)) {
+            while !LINES.with_borrow(|lines| lines[self.passed..].iter().any(is_it)) {
                 tokio::task::yield_now().await;
             }
         };

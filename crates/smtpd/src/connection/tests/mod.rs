@@ -1,13 +1,17 @@
 //! A connection over a pipe, under a clock that runs as fast as it can.
 
+mod handshake;
 mod login;
 
-use std::task::ready;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use relay_queue::MemoryStore;
-use tokio::io::{DuplexStream, duplex};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
+use tokio::time::timeout;
 
 use super::*;
 use crate::auth::{AuthLimits, NoGrants};

@@ -1,0 +1,108 @@
+//! The gate under load, under a clock that runs as fast as it can.
+
+use argon2::password_hash::PasswordHasher as _;
+use argon2::{Algorithm, Argon2, Params, Version};
+
+use super::*;
+
+/// One user, `app`, whose password is `s3cret`.
+#[derive(Debug)]
+struct OneUser(User);
+
+impl OneUser {
+    fn new() -> Self {
+        let params = Params::new(8, 1, 1, None).expect("good parameters");
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hash = argon2.hash_password(b"s3cret").expect("a salt");
+        let iterations = ScramVerifier::MIN_ITERATIONS;
+        Self(User {
+            password: hash.to_string().parse().expect("a hash"),
+            scram: ScramVerifier::from_password(&secret("s3cret"), b"salt".to_vec(), iterations),
+            senders: Vec::new(),
+        })
+    }
+}
+
+impl Users for OneUser {
+    fn find(&self, name: &str) -> Option<User> {
+        (name == "app").then(|| self.0.clone())
+    }
+}
+
+fn secret(password: &str) -> Secret {
+    Secret::new(password).expect("a password")
+}
+
+async fn check(gate: &Gate, client: u8, user: &str, password: &str) -> Result<(), Failed> {
+    let user = user.parse().expect("a name");
+    let attempt = Attempt {
+        client: [192, 0, 2, client].into(),
+        user: &user,
+        failed_before: 0,
+        limits: AuthLimits::default(),
+    };
+    gate.check(&attempt, secret(password), &OneUser::new())
+        .await
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_all_who_hash_are_busy_only_the_known_get_in() {
+    let (gate, users) = (Gate::new(), OneUser::new());
+    let user = "app".parse().expect("a name");
+    let attempt = Attempt {
+        client: [192, 0, 2, 1].into(),
+        user: &user,
+        failed_before: 0,
+        limits: AuthLimits::default(),
+    };
+    let log_in = || gate.check(&attempt, secret("s3cret"), &users);
+    assert_eq!(log_in().await, Ok(()));
+
+    let all = u32::try_from(gate.hashing.available_permits()).expect("a few");
+    let busy = gate.hashing.acquire_many(all).await.expect("all of them");
+    let began = clock::now();
+    assert_eq!(log_in().await, Ok(()));
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    // Whoever exists waits no longer or shorter than others.
+    for name in ["app", "nobody"] {
+        let began = clock::now();
+        assert_eq!(check(&gate, 2, name, "wrong").await, Err(Failed::Busy));
+        assert_eq!(began.elapsed(), WAIT, "{name}");
+    }
+    drop(busy);
+    let verdict = check(&gate, 2, "app", "wrong").await;
+    assert!(matches!(
+        verdict,
+        Err(Failed::Wrong {
+            shut_out: false,
+            ..
+        })
+    ));
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_client_hashes_one_password_at_a_time() {
+    let gate = Gate::new();
+    let turn = gate.turns.take([192, 0, 2, 1].into()).await;
+    assert_eq!(check(&gate, 1, "app", "s3cret").await, Err(Failed::Busy));
+    assert_eq!(check(&gate, 2, "app", "s3cret").await, Ok(()));
+    drop(turn);
+    assert_eq!(check(&gate, 1, "app", "wrong").await.map_err(drop), Err(()));
+}
+
+#[test]
+fn an_invented_verifier_is_the_same_each_time_and_for_each_name_another() {
+    let (gate, users) = (Gate::new(), OneUser::new());
+    let challenge = |gate: &Gate, name: &str| gate.challenge(&name.parse().expect(name), &users);
+    let (one, nonce) = challenge(&gate, "nobody");
+    let (same, other_nonce) = challenge(&gate, "nobody");
+    assert!(one == same && nonce != other_nonce);
+    for (other, _) in [
+        challenge(&gate, "somebody"),
+        challenge(&Gate::new(), "nobody"),
+    ] {
+        assert!(one.salt != other.salt && one.stored_key != other.stored_key);
+    }
+    assert!(one.stored_key != one.server_key);
+    assert_eq!(challenge(&gate, "app").0, users.0.scram);
+}

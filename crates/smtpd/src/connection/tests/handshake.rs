@@ -1,0 +1,102 @@
+//! Handshakes that take too long.
+
+use super::*;
+use crate::tls::{CertificatePair, TlsServer, TlsSettings};
+
+fn config_with_tls() -> Arc<Config> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let made = rcgen::generate_simple_self_signed(vec!["relay.test".to_owned()]);
+    let rcgen::CertifiedKey { cert, signing_key } = made.expect("a certificate");
+    let file = |name: &str, text: String| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    let pair = CertificatePair {
+        certificate: file("cert.pem", cert.pem()),
+        key: file("key.pem", signing_key.serialize_pem()),
+    };
+    let server = TlsServer::new(&[pair], TlsSettings::default());
+    Arc::new(Config {
+        tls: Some(Arc::new(server.expect("a good pair"))),
+        ..config()
+    })
+}
+
+fn visitor(role: Role) -> Visitor {
+    Visitor {
+        address: IpAddr::from([192, 0, 2, 1]),
+        is_named: true,
+        role,
+    }
+}
+
+/// Waits for the end of the connection; every second the client says another octet, if it has any.
+async fn seconds_to_the_end(client: &mut DuplexStream, octets: &[u8]) -> u64 {
+    let begin = clock::now();
+    let mut octets = octets.iter();
+    let mut said = [0];
+    loop {
+        tokio::select! {
+            read = client.read(&mut said) => {
+                assert!(matches!(read, Ok(0)), "nothing is said: {read:?}");
+                return begin.elapsed().as_secs();
+            }
+            () = tokio::time::sleep(Duration::from_secs(1)) => {
+                if let Some(octet) = octets.next() {
+                    client.write_all(&[*octet]).await.expect("room in the pipe");
+                }
+            }
+        }
+    }
+}
+
+/// The beginning of a record that a `ClientHello` could be in.
+fn hello() -> Vec<u8> {
+    let mut record = b"\x16\x03\x01\x00\xff\x01\x00\x00\xfb\x03\x03".to_vec();
+    record.resize(200, 0);
+    record
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_tls_is_due_at_once_a_client_has_half_a_minute_for_it() {
+    let config = config_with_tls();
+    for octets in [Vec::new(), hello()] {
+        let (mut client, pipe) = duplex(1024);
+        let visitor = visitor(Role::Submissions);
+        let secured = Connection::secured(shared(), Arc::clone(&config), visitor, pipe);
+        let session = tokio::spawn(async { assert!(secured.await.is_none()) });
+        assert_eq!(seconds_to_the_end(&mut client, &octets).await, 30);
+        session.await.expect("no session");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_starttls_a_client_has_half_a_minute_for_the_handshake() {
+    let config = config_with_tls();
+    for octets in [Vec::new(), hello()] {
+        let visitor = visitor(Role::Mx);
+        let mut world = visit(shared(), Arc::clone(&config), visitor, Channel::Clear);
+        world.send(b"EHLO c.test\r\nSTARTTLS\r\n").await;
+        for start in ["220 relay.test", "250-relay.test"] {
+            let write = world.write().await.expect("a write");
+            assert!(write.starts_with(start), "{write}");
+        }
+        let mut replies = [0; 1024];
+        let told = world.client.read(&mut replies).await.expect("replies");
+        assert!(replies[..told].ends_with(b"220 2.0.0 ready for TLS\r\n"));
+        assert_eq!(seconds_to_the_end(&mut world.client, &octets).await, 30);
+        world.session.await.expect("a clean end");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn going_down_waits_for_no_handshake() {
+    let (mut client, pipe) = duplex(1024);
+    let shared = shared();
+    shared.stopping.cancel();
+    let visitor = visitor(Role::Submissions);
+    let secured = Connection::secured(shared, config_with_tls(), visitor, pipe);
+    assert!(secured.await.is_none());
+    assert_eq!(seconds_to_the_end(&mut client, &[]).await, 0);
+}
