@@ -1,19 +1,28 @@
 //! Whatever a server says, and wherever it stops, the session ends in a defined result.
 
 use proptest::prelude::*;
-use relay_smtp::client::{Answer, ClientSession, Envelope, Event, Plan};
+use relay_smtp::client::{
+    Answer, ClientSession, Credentials, Envelope, Event, Plan, Proof, TlsUse,
+};
+use relay_smtp::sasl::Secret;
+use relay_smtp::sasl::scram::Nonce;
 use relay_smtp::{ForwardPath, ReversePath};
 
 const SERVER: &str = "220 mx.test\r\n250-mx.test\r\n250 PIPELINING\r\n250 ok\r\n550 5.1.1 no\r\n250 ok\r\n354 go\r\n250 2.0.0 taken\r\n";
 
 /// Plays one transaction of two recipients against these octets, then breaks the connection.
-fn play(server: &[u8]) -> Vec<Option<Answer>> {
+fn play(plan: Plan, server: &[u8]) -> Vec<Option<Answer>> {
     let recipients: Vec<ForwardPath> = ["no@dest.test", "u@dest.test"]
         .map(|r| r.parse().expect("a path"))
         .into();
-    let mut session = ClientSession::new("relay.test", Plan::CLEAR);
+    let in_clear = plan.credentials.as_ref().is_some_and(|c| c.in_clear);
+    let mut may_log_in = plan.tls == TlsUse::Active || in_clear;
+    let mut session = ClientSession::new("relay.test", plan);
     let mut input = server;
     while let Some(event) = session.receive(&mut input) {
+        let said = std::mem::take(session.output());
+        assert!(may_log_in || !said.windows(5).any(|w| w == b"AUTH "));
+        may_log_in |= event == Event::StartTls;
         match event {
             Event::Ready => {
                 session.begin(&Envelope {
@@ -35,18 +44,36 @@ fn play(server: &[u8]) -> Vec<Option<Answer>> {
 
 #[test]
 fn broken_off_at_any_octet_nobody_counts_as_taken() {
-    let whole = play(SERVER.as_bytes());
+    let whole = play(Plan::CLEAR, SERVER.as_bytes());
     assert!(matches!(
         whole[..],
         [Some(Answer::Refused(..)), Some(Answer::Taken(_))]
     ));
     for end in 0..SERVER.len() {
-        let answers = play(&SERVER.as_bytes()[..end]);
+        let answers = play(Plan::CLEAR, &SERVER.as_bytes()[..end]);
         assert!(
             !answers.iter().any(|a| matches!(a, Some(Answer::Taken(_)))),
             "cut at {end}"
         );
     }
+}
+
+fn plan() -> impl Strategy<Value = Plan> {
+    use TlsUse::{Active, IfOffered, Never, Required};
+    let secret = prop::sample::select(vec!["short".to_owned(), "long".repeat(150)]);
+    let secret = secret.prop_map(|text| Secret::new(text).expect("plain text"));
+    let proof = prop_oneof![
+        secret.clone().prop_map(Proof::Password),
+        secret.prop_map(Proof::Token),
+    ];
+    let credentials = (proof, any::<bool>()).prop_map(|(proof, in_clear)| Credentials {
+        user: "tim".parse().expect("a name"),
+        proof,
+        in_clear,
+        nonce: Nonce::from_random([0; Nonce::RANDOM]),
+    });
+    let tls = prop::sample::select(vec![Never, IfOffered, Required, Active]);
+    (tls, prop::option::of(credentials)).prop_map(|(tls, credentials)| Plan { tls, credentials })
 }
 
 proptest! {
@@ -63,7 +90,28 @@ proptest! {
             0..20,
         ),
     ) {
-        let answers = play(&server.concat());
+        let answers = play(Plan::CLEAR, &server.concat());
+        prop_assert!(answers.is_empty() || answers.len() == 2);
+    }
+
+    #[test]
+    fn any_way_to_a_login_ends_in_answers_or_silence(
+        plan in plan(),
+        server in proptest::collection::vec(
+            prop_oneof![
+                3 => Just(b"250-mx\r\n250-STARTTLS\r\n250 AUTH LOGIN PLAIN XOAUTH2\r\n".to_vec()),
+                1 => Just(b"250-mx\r\n250 AUTH SCRAM-SHA-256 OAUTHBEARER\r\n".to_vec()),
+                3 => Just(b"220 go\r\n".to_vec()), 3 => Just(b"334 \r\n".to_vec()),
+                1 => Just(b"334 cj1BQUFB\r\n".to_vec()), 1 => Just(b"334 !\r\n".to_vec()),
+                3 => Just(b"235 in\r\n".to_vec()), 2 => Just(b"250 ok\r\n".to_vec()),
+                1 => Just(b"354 go\r\n".to_vec()), 1 => Just(b"535 no\r\n".to_vec()),
+                1 => Just(b"454 later\r\n".to_vec()), 1 => Just(b"421 bye\r\n".to_vec()),
+            ],
+            0..20,
+        ),
+    ) {
+        let greeted = [b"220 mx\r\n".to_vec(), server.concat()].concat();
+        let answers = play(plan, &greeted);
         prop_assert!(answers.is_empty() || answers.len() == 2);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use proptest::prelude::*;
+use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
 use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings, replies};
 
 const LIMITS: Limits = Limits {
@@ -17,21 +18,34 @@ const LIMITS: Limits = Limits {
 };
 
 #[expect(clippy::disallowed_methods, reason = "no time passes in these tests")]
-fn session() -> (ServerSession, Instant) {
+fn session(channel: Channel) -> (ServerSession, Instant) {
     let settings = Settings {
         hostname: "relay.test".into(),
         limits: LIMITS,
-        starttls: false,
-        auth: false,
+        starttls: true,
+        auth: true,
     };
     let now = Instant::now();
-    (ServerSession::new(settings, Channel::Clear, now), now)
+    (ServerSession::new(settings, channel, now), now)
+}
+
+fn verifier() -> ScramVerifier {
+    ScramVerifier {
+        iterations: ScramVerifier::MIN_ITERATIONS,
+        salt: vec![1; 16],
+        stored_key: [2; 32],
+        server_key: [3; 32],
+    }
 }
 
 /// Plays all of `input` in pieces; the events without those that depend on the pieces, each
 /// message with its content, and the output.
-fn play(input: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<String>, Vec<u8>) {
-    let (mut session, time) = session();
+fn play(
+    channel: Channel,
+    input: &[u8],
+    mut piece: impl FnMut() -> usize,
+) -> (Vec<String>, Vec<u8>) {
+    let (mut session, time) = session(channel);
     let (mut message, mut content) = (Vec::new(), Vec::new());
     let (mut events, mut output) = (Vec::new(), Vec::new());
     let mut rest = input;
@@ -65,9 +79,28 @@ fn play(input: &[u8], mut piece: impl FnMut() -> usize) -> (Vec<String>, Vec<u8>
                     content.clear();
                     events.push(format!("{refusal:?}"));
                 }
-                Event::StartTls => session.tls_started(time),
-                Event::Authenticate(_) | Event::ScramUser(_) | Event::ScramDone { .. } => {
+                // As if what follows came behind the handshake, whatever piece it is in.
+                Event::StartTls => {
+                    output.extend(session.take_output());
+                    session.tls_started(time);
+                    events.push(format!("{event:?}"));
+                }
+                Event::Authenticate(login) if login.user.as_str() == "x" => {
                     session.refuse(&replies::authentication_failed());
+                }
+                Event::Authenticate(login) => {
+                    events.push(format!("{login:?} {}", login.secret.expose()));
+                    session.accept_user(login.user);
+                }
+                Event::ScramUser(user) => {
+                    events.push(format!("{user}"));
+                    session.continue_scram(verifier(), &Nonce::from_random([0; Nonce::RANDOM]));
+                }
+                // What it says is for the session to see to.
+                Event::ScramDone { ref user, .. } => {
+                    let user = user.clone();
+                    events.push(format!("{event:?}"));
+                    session.accept_user(user);
                 }
                 Event::Flush => output.extend(session.take_output()),
                 Event::Close => {
@@ -110,11 +143,23 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         b"RSET\r\n",
         b"NOOP\r\n",
         b"STARTTLS\r\n",
+        b"AUTH PLAIN AHRpbQBzM2NyZXQ=\r\n",
+        b"AUTH PLAIN AHgAeA==\r\n",
+        b"AUTH PLAIN\r\n",
+        b"AUTH LOGIN\r\n",
+        b"AUTH LOGIN =\r\n",
+        b"dGlt\r\n",
+        b"AHRpbQBzM2NyZXQ=\r\n",
+        b"AUTH SCRAM-SHA-256 biwsbj10aW0scj1hYmM=\r\n",
+        b"Yz1iaXdzLHI9YWJjQUFBQUFBQUFBQUFBQUFBQUFBQUFBQUFBLHA9QUFBQQ==\r\n",
+        b"*\r\n",
     ];
     prop_oneof![
         20 => prop::sample::select(known).prop_map(<[u8]>::to_vec),
         2 => prop::collection::vec(any::<u8>(), 0..40),
         1 => (1..700usize).prop_map(|length| vec![b'x'; length]),
+        1 => (12000..12600usize).prop_map(|length| [b"AUTH PLAIN ".as_slice(), &vec![b'A'; length]].concat()),
+        4 => Just(b"EHLO c.test\r\nAUTH LOGIN\r\n".to_vec()),
         // Straight to where most can go wrong.
         4 => Just(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@d.test>\r\nDATA\r\n".to_vec()),
     ]
@@ -125,18 +170,19 @@ proptest! {
     fn any_input_gives_the_same_however_it_is_cut(
         fragments in prop::collection::vec(fragment(), 0..40),
         pieces in prop::collection::vec(1..60usize, 1..20),
+        channel in prop::sample::select(vec![Channel::Clear, Channel::Tls]),
     ) {
         let input = fragments.concat();
-        let whole = play(&input, || input.len());
-        prop_assert_eq!(&play(&input, || 1), &whole);
+        let whole = play(channel, &input, || input.len());
+        prop_assert_eq!(&play(channel, &input, || 1), &whole);
         let mut pieces = pieces.iter().cycle();
-        prop_assert_eq!(&play(&input, || *pieces.next().expect("endless")), &whole);
+        prop_assert_eq!(&play(channel, &input, || *pieces.next().expect("endless")), &whole);
     }
 }
 
 #[test]
 fn replies_do_not_gather_without_bound() {
-    let (mut session, time) = session();
+    let (mut session, time) = session(Channel::Clear);
     let flood = b"HELP\r\n".repeat(100_000);
     let mut rest = flood.as_slice();
     let mut flushes = 0;
