@@ -137,3 +137,57 @@ fn flaw(error: &CertificateError) -> String {
     }
     .to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_testkit::DEADLINE;
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    async fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (ours, theirs) = tokio::join!(TcpStream::connect(address), listener.accept());
+        (ours.expect("connected"), theirs.expect("accepted").0)
+    }
+
+    async fn readable(stream: &TcpStream) {
+        let readable = tokio::time::timeout(DEADLINE, stream.readable());
+        readable.await.expect("in time").expect("readable");
+    }
+
+    #[tokio::test]
+    async fn all_that_came_before_a_handshake_is_thrown_away() {
+        let (ours, mut theirs) = pair().await;
+        assert_eq!(drop_plain_text(&ours), Ok(()), "nothing is fine");
+        theirs.write_all(&[b'x'; 5000]).await.expect("written");
+        readable(&ours).await;
+        assert_eq!(drop_plain_text(&ours), Ok(()));
+        let left = ours.try_read(&mut [0]).expect_err("nothing is left");
+        assert_eq!(left.kind(), io::ErrorKind::WouldBlock);
+        drop(theirs);
+        readable(&ours).await;
+        assert!(drop_plain_text(&ours).is_err(), "nobody is there");
+    }
+
+    #[tokio::test]
+    async fn who_never_stops_talking_gets_no_handshake() {
+        let (ours, mut theirs) = pair().await;
+        let talking =
+            tokio::spawn(async move { while theirs.write_all(&[b'x'; 8192]).await.is_ok() {} });
+        let refused = async {
+            loop {
+                match drop_plain_text(&ours) {
+                    Ok(()) => readable(&ours).await,
+                    Err(refused) => return refused,
+                }
+            }
+        };
+        let refused = tokio::time::timeout(DEADLINE, refused)
+            .await
+            .expect("an end");
+        assert!(refused.to_string().contains("talks in clear"), "{refused}");
+        talking.abort();
+    }
+}

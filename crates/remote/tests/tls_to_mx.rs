@@ -2,9 +2,11 @@
 
 mod world;
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use relay_remote::RouteTls;
+use relay_remote::{Destination, RouteTls, TlsPolicy, TlsRule};
 use relay_testkit::{Certificate, FakeMx, Step};
 use world::{World, verdict};
 
@@ -144,4 +146,44 @@ async fn a_connection_under_tls_is_used_again() {
         assert!(outcome.peer.expect("a peer").tls.is_some());
     }
     assert_eq!(mx.connections(), 1);
+}
+
+/// Demands a certificate of every exchanger of one domain.
+#[derive(Debug)]
+struct Strict(&'static str);
+
+impl TlsPolicy for Strict {
+    fn rule<'a>(
+        &'a self,
+        destination: Destination<'a>,
+    ) -> Pin<Box<dyn Future<Output = TlsRule> + Send + 'a>> {
+        Box::pin(async move {
+            match destination {
+                Destination::Exchanger { domain, host } if domain == self.0 => {
+                    assert_eq!(host, "mx.dest.test");
+                    TlsRule::Verified
+                }
+                _ => TlsRule::Opportunistic,
+            }
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_policy_may_demand_more_of_an_exchanger_than_what_it_offers() {
+    let mx = FakeMx::start().await;
+    let world = World::with_policy(mx.address().port(), Arc::new(Strict("dest.test"))).await;
+    for domain in ["dest.test", "other.test"] {
+        world.dns.set(domain, "MX", &["10 mx.dest.test"]);
+    }
+    world.dns.set("mx.dest.test", "A", &["127.0.0.1"]);
+    let send = async || world.send(&["u@other.test", "u@dest.test"]).await;
+    assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.4"]);
+    mx.offer_tls(&anybodys());
+    assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.5"]);
+    mx.on("handshake", Step::Drop);
+    assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.5"]);
+    let plan = world.plan("a@sender.test", "u@dest.test").await;
+    assert_eq!(plan.hosts[0].tls, TlsRule::Verified);
+    assert!(world.alarms().is_empty(), "it is not the operator's host");
 }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relay_remote::{
-    Alarm, Body, Config, Content, Job, Plan, Remote, Route, RouteCredentials, RouteTls,
-    SecretSource,
+    Alarm, AsConfigured, Body, Config, Content, Job, Plan, Remote, Route, RouteCredentials,
+    RouteTls, SecretSource, TlsPolicy,
 };
 use relay_smtp::{Outcome, Verdict};
 use relay_testkit::{Certificate, FakeDns, FakeMx};
@@ -39,6 +39,11 @@ pub struct World {
 impl World {
     /// Deliveries to `port` of whatever the DNS says.
     pub async fn new(port: u16) -> Self {
+        Self::with_policy(port, Arc::new(AsConfigured)).await
+    }
+
+    /// The same with this policy about TLS.
+    pub async fn with_policy(port: u16, policy: Arc<dyn TlsPolicy>) -> Self {
         let dns = FakeDns::start().await;
         let config = Config {
             hostname: "relay.test".to_owned(),
@@ -54,7 +59,7 @@ impl World {
             dns,
             config,
             sender,
-            remote: Remote::new(receiver),
+            remote: Remote::with_policy(receiver, policy),
             files: tempfile::tempdir().expect("a directory"),
         }
     }
