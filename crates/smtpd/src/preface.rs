@@ -43,3 +43,33 @@ async fn read_header(stream: &mut TcpStream) -> io::Result<Client> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_proxy_that_takes_too_long_is_given_up() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await;
+        let listener = listener.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        for beginning in [&b""[..], b"PROXY TCP4 192.0.2.1 "] {
+            let mut proxy = TcpStream::connect(address).await.expect("a listener");
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            proxy.write_all(beginning).await.expect("a connection");
+            // Nothing else will happen, so the clock may run ahead.
+            tokio::time::pause();
+            let began = tokio::time::Instant::now();
+            let read = read(&mut stream).await;
+            let kind = read.map_err(|error| error.kind());
+            assert_eq!(kind, Err(io::ErrorKind::TimedOut), "{beginning:?}");
+            assert_eq!(began.elapsed().as_secs(), WAIT.as_secs());
+            tokio::time::resume();
+        }
+    }
+}

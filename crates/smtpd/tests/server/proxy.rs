@@ -109,7 +109,7 @@ async fn a_proxy_that_does_not_begin_with_a_header_is_told_nothing() {
         &b"EHLO client.test\r\n"[..],
         b"PROXY TCP4 192.0.2.1\r\n",
         b"PROXY TCP4 192.0.2.1 192.0.2.9 1 2\n",
-        b"\r\n\r\n\0\r\nQUIT\n\x11\x11\0\x0c",
+        b"\r\n\r\n\0\r\nQUIT\n\x11\x11\0\0",
         b"\x16\x03\x01\x02\0",
     ] {
         let mut client = world.connect(PROXY).await;
