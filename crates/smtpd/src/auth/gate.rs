@@ -45,6 +45,13 @@ struct Records {
     memory: Memory,
 }
 
+impl Records {
+    fn forgive(&mut self, attempt: &Attempt<'_>) {
+        let Attempt { client, user, .. } = attempt;
+        self.failures.forgive(*client, user.as_str());
+    }
+}
+
 /// Who tries to log in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt<'a> {
@@ -156,7 +163,11 @@ impl Gate {
             return Some(Err(Failed::ShutOut));
         }
         let login = login(attempt, password, found?);
-        records.memory.knows(&login, now).then_some(Ok(()))
+        if !records.memory.knows(&login, now) {
+            return None;
+        }
+        records.forgive(attempt);
+        Some(Ok(()))
     }
 
     /// What SCRAM needs to know of a user, who may not exist, and our part of its nonce.
@@ -191,10 +202,7 @@ impl Gate {
 
     /// A login by whichever mechanism has succeeded.
     pub(crate) fn succeeded(&self, attempt: &Attempt<'_>) {
-        let mut records = self.lock();
-        records
-            .failures
-            .forgive(attempt.client, attempt.user.as_str());
+        self.lock().forgive(attempt);
     }
 
     /// A login by whichever mechanism has failed; it `began` when all was there to judge it by, and

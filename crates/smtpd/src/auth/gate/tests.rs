@@ -81,6 +81,21 @@ async fn while_all_who_hash_are_busy_only_the_known_get_in() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_known_login_forgives_slips_as_any_other_does() {
+    let gate = Gate::new();
+    for _ in 0..3 {
+        let began = clock::now();
+        let verdict = check(&gate, 1, "app", "wrong").await;
+        let first = Failed::Wrong {
+            until: began + Duration::from_millis(500),
+            shut_out: false,
+        };
+        assert_eq!(verdict, Err(first));
+        assert_eq!(check(&gate, 1, "app", "s3cret").await, Ok(()));
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn one_client_hashes_one_password_at_a_time() {
     let gate = Gate::new();
     let turn = gate.turns.take([192, 0, 2, 1].into()).await;
