@@ -1,13 +1,36 @@
 #!/usr/bin/env bash
-# Installs the peers that run.sh drives: swaks, and smtp-source and smtp-sink of Postfix. Debian; root.
+# Installs the peers that run.sh and tls.sh drive: smtp-source and smtp-sink of Postfix, swaks, curl,
+# msmtp, nodemailer, testssl and sslscan. Debian; root.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
+here=$(cd "$(dirname "$0")" && pwd)
 missing=()
-command -v swaks >/dev/null || missing+=(swaks)
-[ -x /usr/sbin/smtp-source ] || missing+=(postfix)
-command -v python3 >/dev/null || missing+=(python3)
-command -v systemd-analyze >/dev/null || missing+=(systemd)
-[ ${#missing[@]} -eq 0 ] && exit 0
+needs() { # PROGRAM PACKAGE
+    command -v "$1" >/dev/null || missing+=("$2")
+}
+needs swaks swaks
+needs /usr/sbin/smtp-source postfix
+needs python3 python3
+needs systemd-analyze systemd
+needs openssl openssl
+needs curl curl
+needs msmtp msmtp
+needs testssl testssl.sh
+# testssl takes its own tables apart with it.
+needs hexdump bsdextrautils
+needs sslscan sslscan
+needs node nodejs
+needs npm npm
+
+nodemailer() {
+    [ -d "$here/node_modules/nodemailer" ] ||
+        npm install --silent --no-audit --no-fund --no-package-lock --prefix "$here"
+}
+
+if [ ${#missing[@]} -eq 0 ]; then
+    nodemailer
+    exit
+fi
 apt-get update -qq
 # Postfix comes for its two test programs only: it gets no configuration and is not started.
 echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
@@ -18,3 +41,4 @@ if [ ! -e "$policy" ]; then
     trap 'rm -f "$policy"' EXIT
 fi
 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+nodemailer
