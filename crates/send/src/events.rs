@@ -51,6 +51,7 @@ pub(crate) fn delivery(
     let (total, attempt) = (delays.total.as_secs_f64(), delays.attempt.as_secs_f64());
     let queued = (total - attempt).max(0.0);
     info!(target: "relayd", event = "delivery", delivery, id = %message.id, to,
+        tls = outcome.peer.as_ref().and_then(|peer| peer.tls).map(tracing::field::display),
         from = message.sender.as_str(), relay, status = word, dsn = %outcome.status,
         delay = format_args!("{total:.2}"), delays = format_args!("{queued:.2}/{attempt:.2}"),
         "delivery {delivery}: {word}: {}", outcome.text());
