@@ -53,6 +53,11 @@ body)
             seed "${policy}7$(sed -n 's/^C: \?\(.*\)/\1\\r\\n/p; s/^C\. //p' "$file" | tr -d '\n')"
         done
     done ;;
+sasl)
+    # What stands in braces in an exchange, a message a line.
+    for file in tests/transcripts/*/auth*.smtp; do
+        grep -oP '(?<=\{)[^}]*(?=\})' "$file" >"$seeds/$(basename "$file")" || rm "$seeds/$(basename "$file")"
+    done ;;
 server_session) cp tests/transcripts/server/*.smtp "$seeds" ;;
 client_session) cp tests/transcripts/client/*.smtp "$seeds" ;;
 *) echo "no seeds for $target" >&2; exit 2 ;;

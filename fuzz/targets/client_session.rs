@@ -1,14 +1,23 @@
 //! Any server, any envelopes, a break anywhere: each recipient has one answer or stays open, the
 //! same in whatever pieces the server's octets come, and nobody counts as taken too early.
 //!
-//! The input is a transcript as in `tests/transcripts/client`, read leniently: `S` is heard,
-//! `begin`, `message`, `quit` and `close` are done where they can be; the rest is passed over.
+//! The input is a transcript as in `tests/transcripts/client`, read leniently: `S` and `S.` are heard,
+//! `begin`, `message`, `quit` and `close` are done where they can be, `H` shakes hands, `plan` says
+//! how the session begins; the rest is passed over.
 
 #![no_main]
 
+mod octets;
+
 use libfuzzer_sys::fuzz_target;
-use relay_smtp::client::{Answer, ClientSession, ContentEncoder, Envelope, Event, Plan};
+use relay_smtp::client::{
+    Answer, ClientSession, ContentEncoder, Credentials, Envelope, Event, Plan, Proof, TlsUse,
+};
+use relay_smtp::sasl::Secret;
+use relay_smtp::sasl::scram::Nonce;
 use relay_smtp::{ForwardPath, ReversePath};
+
+use octets::octets;
 
 fuzz_target!(|transcript: &[u8]| {
     let whole = play(transcript, |left| left);
@@ -21,16 +30,20 @@ fuzz_target!(|transcript: &[u8]| {
 type Outcome = (Vec<String>, Vec<u8>);
 
 fn play(transcript: &[u8], mut piece: impl FnMut(usize) -> usize) -> Outcome {
-    let mut player = Player::new();
+    let mut player = Player::new(plan(transcript));
     let mut heard = Vec::new();
     for line in transcript.split(|&octet| octet == b'\n') {
         if let Some(words) = line.strip_prefix(b"S ") {
-            heard.extend_from_slice(words.strip_suffix(b"\\n").unwrap_or(words));
-            heard.extend_from_slice(if words.ends_with(b"\\n") {
-                b"\n"
-            } else {
-                b"\r\n"
-            });
+            let (words, end): (_, &[u8]) = match words.strip_suffix(b"\\n") {
+                Some(words) => (words, b"\n"),
+                None => (words, b"\r\n"),
+            };
+            heard.extend(octets(words));
+            heard.extend_from_slice(end);
+            continue;
+        }
+        if let Some(words) = line.strip_prefix(b"S. ") {
+            heard.extend(octets(words));
             continue;
         }
         player.hear(&std::mem::take(&mut heard), &mut piece);
@@ -42,8 +55,47 @@ fn play(transcript: &[u8], mut piece: impl FnMut(usize) -> usize) -> Outcome {
     (player.events, player.said)
 }
 
+/// How the session begins, as far as it can be read.
+fn plan(transcript: &[u8]) -> Plan {
+    let mut plan = Plan::CLEAR;
+    for line in transcript.split(|&octet| octet == b'\n') {
+        let Ok(line) = std::str::from_utf8(line) else {
+            continue;
+        };
+        match *line.split(' ').collect::<Vec<_>>() {
+            ["plan", "tls", "if-offered"] => plan.tls = TlsUse::IfOffered,
+            ["plan", "tls", "required"] => plan.tls = TlsUse::Required,
+            ["plan", "tls", "active"] => plan.tls = TlsUse::Active,
+            ["plan", "password", user, secret] => {
+                plan.credentials = credentials(user, secret, Proof::Password);
+            }
+            ["plan", "token", user, secret] => {
+                plan.credentials = credentials(user, secret, Proof::Token);
+            }
+            ["plan", "in", "clear"] => {
+                plan.credentials.iter_mut().for_each(|c| c.in_clear = true);
+            }
+            _ => {}
+        }
+    }
+    plan
+}
+
+fn credentials(user: &str, secret: &str, proof: fn(Secret) -> Proof) -> Option<Credentials> {
+    Some(Credentials {
+        user: user.parse().ok()?,
+        proof: proof(Secret::new(secret).ok()?),
+        in_clear: false,
+        nonce: Nonce::from_random([0; Nonce::RANDOM]),
+    })
+}
+
 struct Player {
     session: ClientSession,
+    /// Whether a login may be told now.
+    may_log_in: bool,
+    /// Whether a handshake is due: nothing is heard or said until it is done.
+    in_handshake: bool,
     recipients: usize,
     /// The message, while the peer waits for it.
     content: Option<ContentEncoder>,
@@ -54,9 +106,12 @@ struct Player {
 }
 
 impl Player {
-    fn new() -> Self {
+    fn new(plan: Plan) -> Self {
+        let in_clear = plan.credentials.as_ref().is_some_and(|c| c.in_clear);
         Self {
-            session: ClientSession::new("relay.test", Plan::CLEAR),
+            may_log_in: plan.tls == TlsUse::Active || in_clear,
+            in_handshake: false,
+            session: ClientSession::new("relay.test", plan),
             recipients: 0,
             content: None,
             is_sent: false,
@@ -80,6 +135,11 @@ impl Player {
         }
         if let Some(words) = line.strip_prefix(b"begin ") {
             self.begin(words);
+        } else if line == b"H" {
+            self.collect();
+            self.may_log_in |= self.in_handshake;
+            self.in_handshake = false;
+            self.session.tls_started();
         } else if line == b"quit" {
             self.session.quit();
         } else if line == b"close" {
@@ -155,7 +215,10 @@ impl Player {
                 assert!(!taken || self.is_sent, "taken before it was sent");
                 self.content = None;
             }
-            Event::StartTls => self.session.tls_started(),
+            Event::StartTls => {
+                self.collect();
+                self.in_handshake = true;
+            }
             Event::Broken(_) => {
                 assert!(!self.session.is_idle());
                 self.content = None;
@@ -168,6 +231,12 @@ impl Player {
     fn collect(&mut self) {
         let output = std::mem::take(self.session.output());
         assert!(output.is_empty() || output.ends_with(b"\r\n"));
+        assert!(
+            output.is_empty() || !self.in_handshake,
+            "speaks in the handshake"
+        );
+        let mut lines = output.split(|&octet| octet == b'\n');
+        assert!(self.may_log_in || !lines.any(|line| line.starts_with(b"AUTH ")));
         let text = String::from_utf8(output).expect("commands are UTF-8");
         assert!(!text.replace("\r\n", "").contains(char::is_control));
         self.said.extend(text.into_bytes());

@@ -1,18 +1,34 @@
 //! Any client, any decisions, any pauses: the same events and replies in whatever pieces the
 //! client's octets come, in bounded memory.
 //!
-//! The input is a transcript as in `tests/transcripts/server`, read leniently: `C:`, `C.` and
-//! `C*` are said, `T:` passes, `limit` sets; of `?` only the answer counts, of `S:` nothing.
+//! The input is a transcript as in `tests/transcripts/server`, read leniently: `C:`, `C.`, `C*` and
+//! `C+` are said, `T:` passes, `H:` shakes hands, `limit`, `offer` and `tls` set; of `?` only the
+//! answer counts, of `S:` nothing.
 
 #![no_main]
 
+mod octets;
+
+use std::num::NonZeroU32;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use libfuzzer_sys::fuzz_target;
 use relay_smtp::Reply;
 use relay_smtp::body::BareNewline;
 use relay_smtp::reply_parser::ReplyParser;
+use relay_smtp::sasl::Secret;
+use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
 use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings, replies};
+
+use octets::octets;
+
+/// What is kept of the one password there is, as the transcripts have it.
+static VERIFIER: LazyLock<ScramVerifier> = LazyLock::new(|| {
+    let password = Secret::new("s3cret").expect("plain text");
+    let iterations = NonZeroU32::new(4096).expect("not zero");
+    ScramVerifier::from_password(&password, b"salt of sixteen!".to_vec(), iterations)
+});
 
 /// Octets that a client says in all.
 const SAID: usize = 64 * 1024;
@@ -30,7 +46,8 @@ fuzz_target!(|transcript: &[u8]| {
 });
 
 struct Dialogue {
-    limits: Limits,
+    settings: Settings,
+    channel: Channel,
     steps: Vec<Step>,
     /// Whether each question in turn is answered with yes.
     answers: Vec<bool>,
@@ -41,19 +58,26 @@ struct Dialogue {
 enum Step {
     Say(Vec<u8>),
     Wait(u64),
+    Handshake,
 }
 
 impl Dialogue {
     fn read(transcript: &[u8]) -> Self {
         let mut dialogue = Self {
-            limits: Limits {
-                message_size: 2000,
-                header_size: 500,
-                line_length: 200,
-                recipients: 4,
-                hops: 5,
-                ..Limits::default()
+            settings: Settings {
+                hostname: "relay.test".into(),
+                limits: Limits {
+                    message_size: 2000,
+                    header_size: 500,
+                    line_length: 200,
+                    recipients: 4,
+                    hops: 5,
+                    ..Limits::default()
+                },
+                starttls: false,
+                auth: false,
             },
+            channel: Channel::Clear,
             steps: Vec::new(),
             answers: Vec::new(),
             room: SAID,
@@ -68,19 +92,24 @@ impl Dialogue {
         let (kind, rest) = line.split_at(line.len().min(2));
         let rest = rest.strip_prefix(b" ").unwrap_or(rest);
         match kind {
-            b"C:" => self.say(&[&unescape(rest), &b"\r\n"[..]].concat(), 1),
-            b"C." => self.say(&unescape(rest), 1),
-            b"C*" => {
+            b"C:" => self.say(&[&octets(rest), &b"\r\n"[..]].concat(), 1),
+            b"C." => self.say(&octets(rest), 1),
+            b"C*" | b"C+" => {
                 let (times, text) = number(rest);
-                let text = unescape(text.strip_prefix(b" ").unwrap_or(text));
-                self.say(&[&text, &b"\r\n"[..]].concat(), times);
+                let text = octets(text.strip_prefix(b" ").unwrap_or(text));
+                let end: &[u8] = if kind == b"C*" { b"\r\n" } else { b"" };
+                self.say(&[&text, end].concat(), times);
             }
+            b"H:" => self.steps.push(Step::Handshake),
             b"T:" => self.steps.push(Step::Wait(number(rest).0.min(1 << 32))),
             b"? " => {
                 let is_no = |end: &[u8]| matches!(end, b"-> 4" | b"-> 5");
                 self.answers.push(!rest.windows(4).any(is_no));
             }
             b"li" => self.limit(line),
+            b"of" if line == b"offer starttls" => self.settings.starttls = true,
+            b"of" if line == b"offer auth" => self.settings.auth = true,
+            b"tl" if line == b"tls" => self.channel = Channel::Tls,
             _ => {}
         }
     }
@@ -92,7 +121,7 @@ impl Dialogue {
         self.room -= said.len();
         match self.steps.last_mut() {
             Some(Step::Say(before)) => before.extend(said),
-            Some(Step::Wait(_)) | None => self.steps.push(Step::Say(said)),
+            Some(Step::Wait(_) | Step::Handshake) | None => self.steps.push(Step::Say(said)),
         }
     }
 
@@ -101,7 +130,7 @@ impl Dialogue {
         let (name, value) = (words.next(), words.next().unwrap_or_default());
         let count = number(value).0.min(100_000);
         let size = usize::try_from(count).unwrap_or_default();
-        let limits = &mut self.limits;
+        let limits = &mut self.settings.limits;
         match name.unwrap_or_default() {
             b"bare_newline" => limits.bare_newline = BareNewline::Normalize,
             b"message_size" => limits.message_size = count,
@@ -129,6 +158,7 @@ impl Dialogue {
                         run.session.handle_timeout();
                     }
                 }
+                Step::Handshake => run.shake_hands(),
                 Step::Say(octets) => {
                     let mut rest = octets.as_slice();
                     while !rest.is_empty() {
@@ -148,6 +178,8 @@ impl Dialogue {
 struct Run<'a> {
     session: ServerSession,
     limits: &'a Limits,
+    /// A handshake is due: nothing is heard or said until it is done.
+    in_handshake: bool,
     now: Instant,
     answers: std::slice::Iter<'a, bool>,
     store_fails: bool,
@@ -159,15 +191,11 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn new(dialogue: &'a Dialogue, now: Instant, store_fails: bool) -> Self {
-        let settings = Settings {
-            hostname: "relay.test".into(),
-            limits: dialogue.limits,
-            starttls: false,
-            auth: false,
-        };
+        let settings = dialogue.settings.clone();
         Self {
-            session: ServerSession::new(settings, Channel::Clear, now),
-            limits: &dialogue.limits,
+            session: ServerSession::new(settings, dialogue.channel, now),
+            limits: &dialogue.settings.limits,
+            in_handshake: false,
             now,
             answers: dialogue.answers.iter(),
             store_fails,
@@ -176,6 +204,14 @@ impl<'a> Run<'a> {
             events: Vec::new(),
             output: Vec::new(),
         }
+    }
+
+    fn shake_hands(&mut self) {
+        self.output.extend(self.session.take_output());
+        self.session.tls_started(self.now);
+        let is_new = self.session.hello().is_none() && self.session.user().is_none();
+        assert!(!self.in_handshake || is_new, "all is forgotten");
+        self.in_handshake = false;
     }
 
     /// Whether the session still takes input.
@@ -187,7 +223,14 @@ impl<'a> Run<'a> {
             input = &input[step.consumed..];
             let Some(event) = step.event else {
                 assert!(input.is_empty(), "asks for more before it has used up all");
-                self.output.extend(self.session.take_output());
+                let said = self.session.take_output();
+                assert!(
+                    !self.in_handshake || said.is_empty(),
+                    "speaks in the handshake"
+                );
+                self.output.extend(said);
+                let is_known = self.session.user().is_some();
+                assert!(!is_known || self.session.channel() == Channel::Tls);
                 return true;
             };
             if event == Event::Close {
@@ -206,6 +249,11 @@ impl<'a> Run<'a> {
             }
             Event::Content => self.passed_on.append(&mut self.message),
             Event::Flush => self.output.extend(self.session.take_output()),
+            Event::StartTls => {
+                self.output.extend(self.session.take_output());
+                self.in_handshake = true;
+                self.events.push(text);
+            }
             Event::Refused(_) => {
                 self.passed_on.clear();
                 self.events.push(text);
@@ -221,12 +269,32 @@ impl<'a> Run<'a> {
                 };
                 self.session.finish_message(&verdict, self.now);
             }
+            Event::Authenticate(login) => {
+                self.events
+                    .push(format!("{text} {}", login.secret.expose()));
+                match self.answer() {
+                    true => self.session.accept_user(login.user),
+                    false => self.session.refuse(&replies::authentication_failed()),
+                }
+            }
+            Event::ScramDone { user, verified } => {
+                self.events.push(text);
+                match self.answer() {
+                    true => self.session.accept_user(user),
+                    false => self.session.refuse(&replies::authentication_failed()),
+                }
+                assert!(verified || self.session.user().is_none());
+            }
             question => {
                 self.events.push(text);
                 match (question, self.answer()) {
                     (Event::Mail(request), true) => self.session.accept_sender(request),
                     (Event::Rcpt(recipient), true) => self.session.accept_recipient(recipient),
                     (Event::Data, true) => self.session.accept_message(),
+                    (Event::ScramUser(_), true) => {
+                        let nonce = Nonce::from_random([0; Nonce::RANDOM]);
+                        self.session.continue_scram(VERIFIER.clone(), &nonce);
+                    }
                     _ => self.session.refuse(&replies::no_room()),
                 }
             }
@@ -255,28 +323,4 @@ fn number(text: &[u8]) -> (u64, &[u8]) {
     let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
     let add = |n: u64, digit: &u8| n.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
     (digits.iter().fold(0, add), rest)
-}
-
-/// `\r \n \t \0 \\ \xNN`; anything else is itself.
-fn unescape(mut text: &[u8]) -> Vec<u8> {
-    let mut octets = Vec::new();
-    while let [first, tail @ ..] = text {
-        let (octet, rest) = match text {
-            [b'\\', b'r', rest @ ..] => (b'\r', rest),
-            [b'\\', b'n', rest @ ..] => (b'\n', rest),
-            [b'\\', b't', rest @ ..] => (b'\t', rest),
-            [b'\\', b'0', rest @ ..] => (0, rest),
-            [b'\\', b'\\', rest @ ..] => (b'\\', rest),
-            [b'\\', b'x', high, low, rest @ ..] => (hex(*high) << 4 | hex(*low), rest),
-            _ => (*first, tail),
-        };
-        octets.push(octet);
-        text = rest;
-    }
-    octets
-}
-
-fn hex(digit: u8) -> u8 {
-    let value = char::from(digit).to_digit(16).unwrap_or_default();
-    u8::try_from(value).unwrap_or_default()
 }
