@@ -9,7 +9,7 @@ use tracing::{error, info, warn};
 pub(crate) fn alert(route: &str, outcome: &Outcome) {
     error!(target: "relayd", event = "alert", route, status = %outcome.status,
         stage = %outcome.stage,
-        "alert: smarthost {route} cannot be used, its mail waits: {:?}", outcome.text());
+        "alert: smarthost {route} cannot be used, its mail waits: {}", outcome.text());
 }
 
 /// A handshake is done.
@@ -43,5 +43,5 @@ pub(crate) fn auth(peer: &Peer, user: &UserName) {
 /// A smarthost has not taken our credentials, or we have none for it.
 pub(crate) fn auth_failed(peer: &Peer, user: &UserName, reason: &str) {
     warn!(target: "relayd", event = "auth", side = "client", relay = %peer, %user,
-        result = "failed", reason, "auth as {user} with {peer} failed: {reason:?}");
+        result = "failed", reason, "auth as {user} with {peer} failed: {reason}");
 }

@@ -326,3 +326,19 @@ async fn nobody_listening_defers() {
         outcome.text()
     );
 }
+
+#[tokio::test]
+async fn one_attempt_opens_a_dozen_connections_at_most() {
+    let mx = FakeMx::start().await;
+    mx.on("connect", "421 not now");
+    let world = World::new(mx.address().port()).await;
+    let hosts: Vec<_> = (0..15).map(|i| format!("m{i}.test")).collect();
+    for host in &hosts {
+        world.dns.set(host, "A", &["127.0.0.1"]);
+    }
+    let records: Vec<_> = hosts.iter().map(|host| format!("10 {host}")).collect();
+    let records: Vec<_> = records.iter().map(String::as_str).collect();
+    world.dns.set("dest.test", "MX", &records);
+    assert_eq!(verdict(&world.outcome().await), "deferred 4.0.0");
+    assert_eq!(mx.connections(), 12);
+}

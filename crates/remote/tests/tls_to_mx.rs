@@ -148,9 +148,9 @@ async fn a_connection_under_tls_is_used_again() {
     assert_eq!(mx.connections(), 1);
 }
 
-/// Demands a certificate of every exchanger of one domain.
+/// Demands a certificate of every exchanger of these domains.
 #[derive(Debug)]
-struct Strict(&'static str);
+struct Strict(&'static [&'static str]);
 
 impl TlsPolicy for Strict {
     fn rule<'a>(
@@ -159,8 +159,7 @@ impl TlsPolicy for Strict {
     ) -> Pin<Box<dyn Future<Output = TlsRule> + Send + 'a>> {
         Box::pin(async move {
             match destination {
-                Destination::Exchanger { domain, host } if domain == self.0 => {
-                    assert_eq!(host, "mx.dest.test");
+                Destination::Exchanger { domain, .. } if self.0.contains(&domain) => {
                     TlsRule::Verified
                 }
                 _ => TlsRule::Opportunistic,
@@ -172,7 +171,8 @@ impl TlsPolicy for Strict {
 #[tokio::test]
 async fn a_policy_may_demand_more_of_an_exchanger_than_what_it_offers() {
     let mx = FakeMx::start().await;
-    let world = World::with_policy(mx.address().port(), Arc::new(Strict("dest.test"))).await;
+    let policy = Arc::new(Strict(&["dest.test"]));
+    let world = World::with_policy(mx.address().port(), policy).await;
     for domain in ["dest.test", "other.test"] {
         world.dns.set(domain, "MX", &["10 mx.dest.test"]);
     }
@@ -186,4 +186,26 @@ async fn a_policy_may_demand_more_of_an_exchanger_than_what_it_offers() {
     let plan = world.plan("a@sender.test", "u@dest.test").await;
     assert_eq!(plan.hosts[0].tls, TlsRule::Verified);
     assert!(world.alarms().is_empty(), "it is not the operator's host");
+}
+
+#[tokio::test]
+async fn a_connection_to_a_verified_name_is_not_taken_for_one_to_another_name() {
+    let mx = FakeMx::start().await;
+    let certificate = Certificate::for_names(&["one.test"]);
+    mx.offer_tls(&certificate);
+    let policy = Arc::new(Strict(&["one.test", "same.test", "two.test"]));
+    let mut world = World::with_policy(mx.address().port(), policy).await;
+    world.trust(&certificate);
+    world.dns.set("same.test", "MX", &["10 ONE.test"]);
+    for host in ["one.test", "two.test"] {
+        world.dns.set(host, "A", &["127.0.0.1"]);
+    }
+    for (recipient, expected, connections) in [
+        ("u@one.test", "delivered 2.0.0", 1),
+        ("u@two.test", "deferred 4.7.5", 2),
+        ("u@same.test", "delivered 2.0.0", 2),
+    ] {
+        assert_eq!(world.send(&[recipient]).await, [expected]);
+        assert_eq!(mx.connections(), connections, "{recipient}");
+    }
 }
