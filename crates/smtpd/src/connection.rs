@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relay_queue::{Message, QueueStore, StoreError};
-use relay_smtp::Reply;
 use relay_smtp::server::{Channel, Event, Refusal, ServerSession, Transaction, replies};
+use relay_smtp::{Reply, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
@@ -215,13 +215,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             }
             Err(error) => {
                 events::store_failed(id, &error);
-                let refusal = Refusal {
-                    command: "end of DATA",
-                    sender: Some(sender),
-                    recipient: None,
-                    argument: None,
-                    reply: store_reply(&error),
-                };
+                let refusal = store_refusal("end of DATA", Some(sender), &error);
                 events::refused(self.visitor.address, self.session.hello(), &refusal);
                 refusal.reply
             }
@@ -233,18 +227,28 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     fn refuse_message(&mut self, command: &'static str, error: &StoreError) {
         events::store_failed(self.intake.id(), error);
         self.intake.abandon();
-        self.refuse(&Refusal {
-            command,
-            sender: self.session.sender().cloned(),
-            recipient: None,
-            argument: None,
-            reply: store_reply(error),
-        });
+        let sender = self.session.sender().cloned();
+        self.refuse(&store_refusal(command, sender, error));
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
         events::refused(self.visitor.address, self.session.hello(), refusal);
         self.session.refuse(&refusal.reply);
+    }
+}
+
+/// A message that the queue cannot take.
+fn store_refusal(
+    command: &'static str,
+    sender: Option<ReversePath>,
+    error: &StoreError,
+) -> Refusal {
+    Refusal {
+        command,
+        sender,
+        recipient: None,
+        argument: None,
+        reply: store_reply(error),
     }
 }
 

@@ -115,28 +115,19 @@ impl Gate {
         if let Some(verdict) = self.known(attempt, &password, found.as_ref()) {
             return verdict;
         }
+        // It ends when the verdict is counted, so that nobody has more guesses than they may by
+        // making them at the same time.
         let turn = timeout(WAIT, self.turns.take(network(attempt.client))).await;
-        let turn = turn.map_err(|_| Failed::Busy)?;
+        let _turn = turn.map_err(|_| Failed::Busy)?;
         // Much may have happened in the meantime.
         if let Some(verdict) = self.known(attempt, &password, found.as_ref()) {
             return verdict;
         }
-        let slot = timeout(WAIT, Arc::clone(&self.hashing).acquire_owned()).await;
-        let Ok(Ok(slot)) = slot else {
-            return Err(Failed::Busy);
-        };
         let hash = match &found {
             Some(user) => user.password.clone(),
             None => PasswordHash::nobodys(),
         };
-        let hashed = task::spawn_blocking(move || {
-            let is_right = hash.is_of(&prepare(password.expose()));
-            drop(slot);
-            (is_right, password, turn)
-        });
-        // The turn ends when the verdict is counted, so that nobody has more guesses than they may
-        // by making them at the same time.
-        let (is_right, password, _turn) = hashed.await.map_err(|_| Failed::Busy)?;
+        let (is_right, password) = self.compare(hash, password).await?;
         match found {
             Some(user) if is_right => {
                 let login = login(attempt, &password, &user);
@@ -147,6 +138,25 @@ impl Gate {
             }
             _ => Err(self.failed(attempt, began)),
         }
+    }
+
+    /// Whether the hash is the password's, computed off the async threads; gives the password back.
+    async fn compare(
+        &self,
+        hash: PasswordHash,
+        password: Secret,
+    ) -> Result<(bool, Secret), Failed> {
+        let slot = timeout(WAIT, Arc::clone(&self.hashing).acquire_owned()).await;
+        let Ok(Ok(slot)) = slot else {
+            return Err(Failed::Busy);
+        };
+        let hashed = task::spawn_blocking(move || {
+            let is_right = hash.is_of(&prepare(password.expose()));
+            // It is held to the end of the work, even if nobody waits for it any more.
+            drop(slot);
+            (is_right, password)
+        });
+        hashed.await.map_err(|_| Failed::Busy)
     }
 
     /// What needs no hash: clients that are shut out, and logins that succeeded of late.

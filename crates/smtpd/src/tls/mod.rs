@@ -138,11 +138,11 @@ impl TlsServer {
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver::new(pairs)));
         config.ignore_client_order = true;
+        // Without it, and without a ticketer, there is nothing that a ticket could be for, and so
+        // none is sent.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if settings.session_tickets {
             config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| setup_error(&error))?;
-        } else {
-            config.send_tls13_tickets = 0;
         }
         Ok(Self {
             acceptor: TlsAcceptor::from(Arc::new(config)),

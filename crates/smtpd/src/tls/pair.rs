@@ -50,26 +50,27 @@ impl Pair {
                 reason: error.to_string(),
             })?;
         let pair = CertifiedKey::new(chain, signer);
-        match pair.keys_match() {
-            // A key that cannot tell its public half is taken at its word.
-            Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => {}
-            Err(Error::InconsistentKeys(_)) => {
-                return Err(TlsError::Mismatch {
-                    certificate: certificate.clone(),
-                    key: key.clone(),
-                });
-            }
-            Err(error) => {
-                return Err(TlsError::BadCertificate {
-                    file: certificate.clone(),
-                    reason: error.to_string(),
-                });
-            }
-        }
+        match_up(&pair, files)?;
         Ok(Self {
             info,
             key: Arc::new(pair),
         })
+    }
+}
+
+/// Whether the key is the certificate's; one that cannot tell its public half is taken at its word.
+fn match_up(pair: &CertifiedKey, files: &CertificatePair) -> Result<(), TlsError> {
+    let CertificatePair { certificate, key } = files;
+    match pair.keys_match() {
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(()),
+        Err(Error::InconsistentKeys(_)) => Err(TlsError::Mismatch {
+            certificate: certificate.clone(),
+            key: key.clone(),
+        }),
+        Err(error) => Err(TlsError::BadCertificate {
+            file: certificate.clone(),
+            reason: error.to_string(),
+        }),
     }
 }
 
