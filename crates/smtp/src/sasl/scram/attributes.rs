@@ -12,6 +12,11 @@ pub(super) fn is_extension(part: &str) -> bool {
     matches!(part.as_bytes(), [letter, b'=', ..] if letter.is_ascii_alphabetic() && *letter != b'm')
 }
 
+/// RFC 5802 §7: printable, and the comma cannot be in it any more.
+pub(super) fn is_nonce(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic())
+}
+
 /// The name with `=2C` for a comma and `=3D` for an equals sign.
 pub(in crate::sasl) fn escape(name: &str) -> Cow<'_, str> {
     if name.contains(['=', ',']) {

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use super::attributes::{attribute, escape, is_extension};
+use super::attributes::{attribute, escape, is_extension, is_nonce};
 use super::keys::{HASH, Keys, keyed_hash};
 use super::verifier::{Nonce, ScramVerifier};
 use crate::sasl::{ChallengeError, Secret, UserName, base64};
@@ -89,7 +89,7 @@ impl<'a> ServerFirst<'a> {
         let salt = base64::decode(salt.as_bytes()).map_err(|_| malformed)?;
         let count = attribute(attributes.next(), "i=").ok_or(malformed)?;
         let is_number = !count.is_empty() && count.bytes().all(|octet| octet.is_ascii_digit());
-        if !is_number || salt.is_empty() || !attributes.all(is_extension) {
+        if !is_nonce(nonce) || !is_number || salt.is_empty() || !attributes.all(is_extension) {
             return Err(malformed);
         }
         let count = count.parse().unwrap_or(u32::MAX);
@@ -165,7 +165,9 @@ mod tests {
         for (challenge, error) in [
             (format!("r={n},s=AAAA,i=4096"), ForeignNonce),
             (format!("r=x{n},s=AAAA,i=4096"), ForeignNonce),
-            ("r=,s=AAAA,i=4096".to_owned(), ForeignNonce),
+            ("r=,s=AAAA,i=4096".to_owned(), Malformed),
+            (format!("r={n} x,s=AAAA,i=4096"), Malformed),
+            (format!("r={n}\u{e9},s=AAAA,i=4096"), Malformed),
             (format!("r={n}x,s=AAAA,i=4095"), Iterations(4095)),
             (format!("r={n}x,s=AAAA,i=0"), Iterations(0)),
             (format!("r={n}x,s=AAAA,i=600001"), Iterations(600_001)),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 
-use super::attributes::{attribute, is_extension, unescape};
+use super::attributes::{attribute, is_extension, is_nonce, unescape};
 use super::keys::{HASH, hash, keyed_hash};
 use super::verifier::{Nonce, ScramVerifier};
 use crate::sasl::{ResponseError, UserName, base64};
@@ -38,7 +38,7 @@ impl ClientFirst {
         let mut attributes = bare.split(',');
         let name = attribute(attributes.next(), "n=").ok_or(malformed)?;
         let nonce = attribute(attributes.next(), "r=").ok_or(malformed)?;
-        if !is_nonce(nonce) || !attributes.all(is_extension) {
+        if nonce.len() > MAX_NONCE || !is_nonce(nonce) || !attributes.all(is_extension) {
             return Err(malformed);
         }
         let is_own = acts_as.is_empty() || acts_as.strip_prefix("a=") == Some(name);
@@ -142,10 +142,6 @@ impl fmt::Debug for ServerProof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ServerProof")
     }
-}
-
-fn is_nonce(text: &str) -> bool {
-    (1..=MAX_NONCE).contains(&text.len()) && text.bytes().all(|octet| octet.is_ascii_graphic())
 }
 
 #[cfg(test)]
