@@ -225,8 +225,8 @@ impl Attempt<'_> {
     /// Draws from a failure what the next connection needs; whether there should be one at once.
     async fn learn(&self, none: &NoConnection, terms: &Terms, login: Option<&Login>) -> bool {
         let kept = &self.means.kept;
-        if let Finding::Tls(failure) = &none.finding {
-            events::tls_failed(&none.peer, &failure.to_string(), none.may_do_in_clear);
+        if none.may_do_in_clear || matches!(none.finding, Finding::Tls(_)) {
+            events::tls_failed(&none.peer, &none.finding.text(), none.may_do_in_clear);
         }
         if none.may_do_in_clear {
             kept.broken_tls.remember(&none.peer.host);

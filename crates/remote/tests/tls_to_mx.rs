@@ -209,3 +209,37 @@ async fn a_connection_to_a_verified_name_is_not_taken_for_one_to_another_name() 
         assert_eq!(mx.connections(), connections, "{recipient}");
     }
 }
+
+#[tokio::test]
+async fn what_ends_with_tls_begins_again_without() {
+    for (stage, step) in [
+        ("starttls", Step::SayAndDrop("421 4.3.2 no".to_owned())),
+        ("starttls", Step::from("no reply at all")),
+        ("starttls", Step::from("354 what")),
+        ("starttls", Step::Drop),
+        ("ehlo", Step::Drop),
+    ] {
+        let mx = FakeMx::start().await;
+        mx.offer_tls(&anybodys());
+        let hello = Step::from("250-mx.test\n250 STARTTLS");
+        match stage {
+            "ehlo" => mx.on_each("ehlo", [hello, step.clone(), Step::from("250 mx.test")]),
+            _ => mx.on(stage, step.clone()),
+        }
+        let world = World::with_mx(&mx).await;
+        let outcome = world.outcome().await;
+        assert_eq!(verdict(&outcome), "delivered 2.0.0", "{stage} {step:?}");
+        assert_eq!((mx.connections(), mx.messages()[0].tls), (2, false));
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_refuses_us_under_tls_is_not_asked_again_without() {
+    let mx = FakeMx::start().await;
+    mx.offer_tls(&anybodys());
+    let hello = Step::from("250-mx.test\n250 STARTTLS");
+    mx.on_each("ehlo", [hello, Step::from("421 4.7.0 too many of you")]);
+    let world = World::with_mx(&mx).await;
+    assert_eq!(verdict(&world.outcome().await), "deferred 4.7.0");
+    assert_eq!(mx.connections(), 1);
+}

@@ -54,6 +54,14 @@ pub(crate) enum Doubt {
 }
 
 impl Finding {
+    /// On one line, for the log.
+    pub(crate) fn text(&self) -> String {
+        match self {
+            Self::Session(Trouble::Refused(_, reply)) => reply.to_string(),
+            _ => self.detail(),
+        }
+    }
+
     /// Our own words, where no reply says it all.
     pub(super) fn detail(&self) -> String {
         match self {

@@ -139,7 +139,7 @@ impl Dial<'_> {
 
     fn none(&self, finding: Finding, peer: Peer) -> NoConnection {
         let tls_broke = match &finding {
-            Finding::Tls(_) => true,
+            Finding::Tls(_) | Finding::Session(Trouble::Refused(Stage::Tls, _)) => true,
             // The peer may find only after the handshake that it cannot go on.
             Finding::Lost(stage, _)
             | Finding::TimedOut(stage, _)
