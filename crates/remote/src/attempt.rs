@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::connection::{Broken, Connection};
 use crate::dns::Dns;
 use crate::events;
+use crate::limits::after;
 use crate::mx::{self, Exchangers, Target};
 use crate::pool::Pool;
 use crate::route::{NextHop, Route, RouteHost};
@@ -63,7 +64,7 @@ pub(crate) async fn attempt(
         pending: recipients,
         trouble: None,
         connections_left: MAX_CONNECTIONS,
-        until: Instant::now() + 2 * means.config.command_timeout,
+        until: after(means.config.command_timeout.saturating_mul(2)),
         alarmed: false,
     };
     match next {

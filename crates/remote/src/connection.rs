@@ -202,7 +202,7 @@ impl Connection {
 
     async fn read(&mut self) -> Result<(), Finding> {
         let limit = match self.session.stage() {
-            Stage::Message => 2 * self.command_timeout,
+            Stage::Message => self.command_timeout.saturating_mul(2),
             _ => self.command_timeout,
         };
         let input = &mut self.input[..];

@@ -10,6 +10,7 @@
 //! - `connection`, `content`, `pool`: one connection, what goes over it, and those that wait
 //! - `classify`: the only place where what happened becomes a verdict
 //! - `events`: what is logged from here
+//! - `limits`: how long things may take
 
 mod attempt;
 mod classify;
@@ -18,6 +19,7 @@ mod connection;
 mod content;
 mod dns;
 mod events;
+mod limits;
 mod mx;
 mod pool;
 mod remote;

@@ -193,6 +193,17 @@ async fn silence_ends_after_the_command_timeout_and_twice_that_after_the_dot() {
 }
 
 #[tokio::test]
+async fn limits_beyond_every_clock_are_as_good_as_none() {
+    let mx = FakeMx::start().await;
+    let mut world = World::with_mx(&mx).await;
+    world.reconfigure(|c| {
+        c.command_timeout = Duration::MAX;
+        c.connect_timeout = Duration::MAX;
+    });
+    assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
+}
+
+#[tokio::test]
 async fn hostile_replies_reach_the_outcome_as_harmless_text() {
     let mx = FakeMx::start().await;
     mx.on(
