@@ -155,7 +155,7 @@ impl Finding {
             Self::NullMx(domain) => format!("{domain} takes no mail (null MX)"),
             Self::NoAddress(host) => format!("{host} has no address to send mail to"),
             Self::AddressRefused(host) => {
-                format!("every address of {host} is in delivery.refuse_addresses")
+                format!("every address of {host} is unspecified or in delivery.refuse_addresses")
             }
             Self::Loop(domain) => format!("mail for {domain} would come back to this host"),
             Self::DnsUnavailable(name, why) => format!("DNS lookup of {name} failed: {why}"),

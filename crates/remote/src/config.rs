@@ -21,7 +21,7 @@ pub struct Config {
     pub command_timeout: Duration,
     /// The addresses that are used.
     pub ip: IpFamily,
-    /// Where an MX or an address literal must never lead.
+    /// Where an MX or an address literal must never lead; beside the unspecified addresses.
     pub refuse_addresses: Vec<IpNet>,
     /// Smarthosts; the first that matches wins, none means MX.
     pub routes: Vec<Route>,
@@ -57,9 +57,10 @@ impl Config {
     pub(crate) fn refuses(&self, address: IpAddr) -> bool {
         // `::ffff:127.0.0.1` leads where 127.0.0.1 does.
         let address = address.to_canonical();
-        self.refuse_addresses
-            .iter()
-            .any(|net| net.contains(&address))
+        // To connect to the unspecified address is to connect to loopback.
+        let leads_to_us = address.is_unspecified();
+        let mut refused = self.refuse_addresses.iter();
+        leads_to_us || refused.any(|net| net.contains(&address))
     }
 
     pub(crate) fn is_own_name(&self, host: &str) -> bool {
@@ -103,6 +104,9 @@ mod tests {
             "::1",
             "::ffff:127.0.0.1",
             "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "::ffff:0.0.0.0",
         ] {
             assert!(
                 config.refuses(address.parse().expect("an address")),
@@ -110,6 +114,19 @@ mod tests {
             );
         }
         assert!(!config.refuses("192.0.2.1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn the_unspecified_address_is_refused_though_no_network_is() {
+        let config = Config {
+            refuse_addresses: Vec::new(),
+            ..Config::default()
+        };
+        for address in ["::", "0.0.0.0", "::ffff:0.0.0.0"] {
+            let address = address.parse().expect("an address");
+            assert!(config.refuses(address), "{address}");
+        }
+        assert!(!config.refuses("::1".parse().expect("an address")));
     }
 
     #[test]

@@ -231,6 +231,20 @@ async fn refused_addresses_are_passed_over() {
 }
 
 #[tokio::test]
+async fn the_unspecified_address_leads_nowhere_though_it_would_to_loopback() {
+    let mx = FakeMx::start().await;
+    let world = World::with_mx(&mx).await;
+    world.dns.set("mx.dest.test", "A", &["0.0.0.0"]);
+    world
+        .dns
+        .set("mx.dest.test", "AAAA", &["::", "::ffff:0.0.0.0"]);
+    for recipient in ["u@dest.test", "u@[0.0.0.0]", "u@[IPv6:::]"] {
+        assert_eq!(world.send(&[recipient]).await, ["failed 5.4.4"]);
+    }
+    assert_eq!(mx.connections(), 0);
+}
+
+#[tokio::test]
 async fn only_the_configured_family_is_used() {
     let mx = FakeMx::start().await;
     let mut world = World::with_mx(&mx).await;
