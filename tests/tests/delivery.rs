@@ -72,6 +72,24 @@ async fn a_message_comes_out_as_it_went_in_behind_our_trace_header() {
 }
 
 #[tokio::test]
+async fn a_text_without_header_comes_out_behind_an_empty_line() {
+    let mx = FakeMx::start().await;
+    let relay = Relay::start(&smarthost(&mx));
+    for (n, text) in (1..).zip([&b" forged-folding by=evil\r\n"[..], b"hello world\r\n"]) {
+        relay.send("a@sender.test", &["u@dest.test"], text).await;
+        let arrived = mx.wait_for_messages(n).await.pop().expect("a message");
+        let head = arrived
+            .data
+            .strip_suffix(text)
+            .expect("the text, unchanged");
+        let head = std::str::from_utf8(head).expect("text");
+        assert!(head.starts_with("Received: from"), "{head}");
+        assert!(head.ends_with(" +0000\r\n\r\n"), "{head}");
+    }
+    relay.wait_until_empty().await;
+}
+
+#[tokio::test]
 async fn mail_goes_to_the_mx_of_its_domain_and_a_refusal_comes_back_to_the_sender() {
     let (dest, sender, _dns, relay) = world().await;
     dest.on("rcpt gone@dest.test", "550 5.1.1 no such user");

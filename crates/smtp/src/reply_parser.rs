@@ -47,6 +47,8 @@ pub struct ReplyParser {
     line: Vec<u8>,
     /// The reply that has not ended yet.
     reply: Option<Partial>,
+    /// Replies that have ended.
+    whole: u64,
 }
 
 #[derive(Debug)]
@@ -74,6 +76,7 @@ impl ReplyParser {
             self.line.clear();
             if last {
                 let whole = self.reply.take();
+                self.whole += 1;
                 return Ok(whole.map(|p| Reply::received(p.code, p.status, p.lines)));
             }
         }
@@ -85,6 +88,11 @@ impl ReplyParser {
     /// Whether no part of a reply has been read.
     pub fn is_empty(&self) -> bool {
         self.line.is_empty() && self.reply.is_none()
+    }
+
+    /// Replies that came whole so far.
+    pub fn whole(&self) -> u64 {
+        self.whole
     }
 
     fn extend_line(&mut self, octets: &[u8]) -> Result<(), ReplyError> {

@@ -175,6 +175,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             utf8: transaction.utf8,
             hostname: &self.config.hostname,
             arrived,
+            ends_header: transaction.lacks_header,
         };
         let sender = transaction.sender.clone();
         let id = self.intake.id();

@@ -18,6 +18,9 @@ pub(crate) struct Trace<'a> {
     pub(crate) utf8: bool,
     pub(crate) hostname: &'a str,
     pub(crate) arrived: SystemTime,
+    /// Whether the message has no header section of its own: then an empty line ends ours, or the
+    /// client's first line could become a part of our field.
+    pub(crate) ends_header: bool,
 }
 
 impl Trace<'_> {
@@ -36,6 +39,9 @@ impl Trace<'_> {
             " ({client})\r\n\tby {hostname} with {protocol} id {id};\r\n\t{date}\r\n"
         )
         .expect("writing to a String cannot fail");
+        if self.ends_header {
+            field.push_str("\r\n");
+        }
         field.into()
     }
 
@@ -67,14 +73,19 @@ mod tests {
 
     use super::*;
 
-    fn header(client: &str, hello: Option<&Hello>, utf8: bool) -> String {
-        let trace = Trace {
+    fn trace<'a>(client: &str, hello: Option<&'a Hello>, utf8: bool) -> Trace<'a> {
+        Trace {
             client: client.parse().expect(client),
             hello,
             utf8,
             hostname: "relay.test",
             arrived: UNIX_EPOCH + Duration::from_secs(784_111_777),
-        };
+            ends_header: false,
+        }
+    }
+
+    fn header(client: &str, hello: Option<&Hello>, utf8: bool) -> String {
+        let trace = trace(client, hello, utf8);
         String::from_utf8(trace.to_header(QueueId::from_bits(1)).into()).expect("UTF-8")
     }
 
@@ -97,6 +108,16 @@ mod tests {
         let old = header("2001:db8::1", Some(&hello("[192.0.2.1]", false)), false);
         assert!(old.starts_with("Received: from [192.0.2.1] ([IPv6:2001:db8::1])\r\n"));
         assert!(old.contains("with SMTP id"));
+    }
+
+    #[test]
+    fn an_empty_line_follows_where_the_message_has_no_header() {
+        let field = Trace {
+            ends_header: true,
+            ..trace("127.0.0.1", None, false)
+        };
+        let field = field.to_header(QueueId::from_bits(1));
+        assert!(field.ends_with(b" +0000\r\n\r\n"), "{field:?}");
     }
 
     #[test]

@@ -132,6 +132,11 @@ impl ClientSession {
         }
     }
 
+    /// Replies heard so far. When one has come whole, the time limit of the next begins.
+    pub fn replies(&self) -> u64 {
+        self.parser.whole()
+    }
+
     /// Begins a transaction. `Some` if it is over at once, because the peer can take none of it.
     ///
     /// # Panics

@@ -51,6 +51,9 @@ pub struct Transaction {
     pub eight_bit: bool,
     /// `SMTPUTF8` (RFC 6531).
     pub utf8: bool,
+    /// Whether the message begins with its body, so that an empty line has to stand between what is
+    /// put before it and its first line (RFC 5322 §2.1); known once the message is complete.
+    pub lacks_header: bool,
 }
 
 /// A command or message that was refused, for the log.

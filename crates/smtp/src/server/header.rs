@@ -15,6 +15,8 @@ pub(super) struct HeaderScan {
     room: usize,
     hops_left: u32,
     fault: Option<HeaderFault>,
+    /// Whether the first line was a field, or the empty line behind a section without any.
+    has_begun: bool,
 }
 
 /// What is wrong with a header section.
@@ -55,12 +57,18 @@ impl HeaderScan {
             room: size,
             hops_left: hops,
             fault: None,
+            has_begun: false,
         }
     }
 
     /// Whether the body has begun.
     pub(super) fn has_ended(&self) -> bool {
         self.place == Place::Ended
+    }
+
+    /// Whether the message is a body from its first octet, without even the empty line before it.
+    pub(super) fn is_missing(&self) -> bool {
+        self.has_ended() && !self.has_begun
     }
 
     /// The first fault.
@@ -118,7 +126,12 @@ impl HeaderScan {
                 self.step(Place::BeforeColon { is_received }, octet)
             }
             (Place::BeforeColon { .. }, b' ' | b'\t') => place,
+            (Place::Start, b'\r') => {
+                self.has_begun = true;
+                Place::Ended
+            }
             (Place::BeforeColon { is_received }, b':') => {
+                self.has_begun = true;
                 if is_received {
                     self.count_hop();
                 }
@@ -176,6 +189,28 @@ mod tests {
                 let scan = scan(text.as_bytes(), chunk, 1000, HOPS);
                 let found = (scan.has_ended(), HOPS - scan.hops_left, scan.fault());
                 assert_eq!(found, (ended, received, None), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_whose_first_line_is_no_field_has_no_header() {
+        for (text, is_missing) in [
+            ("hello world\r\n", true),
+            ("hello\r\n", true),
+            (" forged-folding by=evil\r\nSubject: s\r\n", true),
+            ("\tby evil\r\n\r\n", true),
+            (": a\r\n", true),
+            ("\u{fc}: a\r\n", true),
+            ("\r\nhello\r\n", false),
+            ("Subject: s\r\n", false),
+            ("Subject : s\r\n\r\nhello\r\n", false),
+            ("Subject: s\r\nhello world\r\n", false),
+            ("", false),
+        ] {
+            for chunk in 1..=text.len().max(1) {
+                let scan = scan(text.as_bytes(), chunk, 1000, HOPS);
+                assert_eq!(scan.is_missing(), is_missing, "{text:?}");
             }
         }
     }

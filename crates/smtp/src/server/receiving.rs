@@ -98,7 +98,10 @@ impl Receiving {
     /// At the end: the envelope of a good message, or the reply to another.
     pub(super) fn finish(self) -> Result<Transaction, Reply> {
         match self.refusal {
-            None => Ok(self.transaction),
+            None => Ok(Transaction {
+                lacks_header: self.header.is_missing(),
+                ..self.transaction
+            }),
             Some(reply) => Err(reply),
         }
     }

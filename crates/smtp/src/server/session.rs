@@ -137,6 +137,7 @@ impl ServerSession {
                     recipients: Vec::new(),
                     eight_bit: request.eight_bit,
                     utf8: request.utf8,
+                    lacks_header: false,
                 },
             );
             self.reply(&replies::sender_ok());
