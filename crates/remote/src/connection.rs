@@ -7,11 +7,12 @@ use relay_smtp::client::{Answer, ClientSession, Envelope, Event};
 use relay_smtp::{Peer, Stage};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::classify::{Doubt, Finding};
 use crate::config::Config;
 use crate::content::{Content, Pieces};
+use crate::limits::after;
 
 /// Replies come in pieces of at most this.
 const INPUT: usize = 2048;
@@ -173,24 +174,30 @@ impl Connection {
 
     /// Sends what is to be sent, and reads until something has come of it.
     async fn event(&mut self) -> Result<Event, Finding> {
+        let mut deadline = self.reply_deadline();
         loop {
-            self.flush().await?;
+            if !self.session.output().is_empty() {
+                self.flush().await?;
+                deadline = self.reply_deadline();
+            }
+            let replies = self.session.replies();
             let mut heard = &self.input[self.unread.clone()];
             let event = self.session.receive(&mut heard);
             self.unread.start = self.unread.end - heard.len();
-            match event {
-                Some(event) => return Ok(event),
-                None if self.session.output().is_empty() => self.read().await?,
-                None => {}
+            if let Some(event) = event {
+                return Ok(event);
+            }
+            if self.session.replies() != replies {
+                deadline = self.reply_deadline();
+            }
+            if self.session.output().is_empty() {
+                self.read(deadline).await?;
             }
         }
     }
 
     async fn flush(&mut self) -> Result<(), Finding> {
         let output = self.session.output();
-        if output.is_empty() {
-            return Ok(());
-        }
         let sent = timeout(self.command_timeout, self.stream.write_all(output)).await;
         output.clear();
         match sent {
@@ -200,13 +207,18 @@ impl Connection {
         }
     }
 
-    async fn read(&mut self) -> Result<(), Finding> {
-        let limit = match self.session.stage() {
+    /// By when a reply must be whole that is waited for from now on, however many octets at a time
+    /// it comes in.
+    fn reply_deadline(&self) -> Instant {
+        after(match self.session.stage() {
             Stage::Message => self.command_timeout.saturating_mul(2),
             _ => self.command_timeout,
-        };
+        })
+    }
+
+    async fn read(&mut self, deadline: Instant) -> Result<(), Finding> {
         let input = &mut self.input[..];
-        match timeout(limit, self.stream.read(input)).await {
+        match timeout_at(deadline, self.stream.read(input)).await {
             Ok(Ok(0) | Err(_)) => Err(self.lost()),
             Ok(Ok(length)) => {
                 self.unread = 0..length;

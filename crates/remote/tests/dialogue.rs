@@ -193,6 +193,36 @@ async fn silence_ends_after_the_command_timeout_and_twice_that_after_the_dot() {
 }
 
 #[tokio::test]
+async fn a_reply_that_comes_octet_by_octet_has_no_more_time_than_another() {
+    for (stage, stage_expected) in [
+        ("connect", Stage::Greeting),
+        ("mail", Stage::Mail),
+        ("dot", Stage::Message),
+    ] {
+        let mx = FakeMx::start().await;
+        let drops = b"250-and another line\r\n".to_vec();
+        mx.on(stage, Step::Drip(drops, Duration::from_millis(50)));
+        let mut world = World::with_mx(&mx).await;
+        world.reconfigure(|c| c.command_timeout = Duration::from_millis(300));
+        let outcome = tokio::time::timeout(DEADLINE, world.outcome()).await;
+        let outcome = outcome.expect("an end to the reply");
+        assert_eq!(verdict(&outcome), "deferred 4.4.2", "{stage}");
+        assert_eq!(outcome.stage, stage_expected);
+    }
+}
+
+#[tokio::test]
+async fn every_reply_to_a_group_of_commands_has_time_of_its_own() {
+    let mx = FakeMx::start().await;
+    mx.delay("rcpt", Duration::from_millis(200));
+    let mut world = World::with_mx(&mx).await;
+    world.reconfigure(|c| c.command_timeout = Duration::from_millis(700));
+    let recipients = ["a", "b", "c", "d", "e", "f"].map(|u| format!("{u}@dest.test"));
+    let recipients = recipients.each_ref().map(String::as_str);
+    assert_eq!(world.send(&recipients).await, ["delivered 2.0.0"; 6]);
+}
+
+#[tokio::test]
 async fn limits_beyond_every_clock_are_as_good_as_none() {
     let mx = FakeMx::start().await;
     let mut world = World::with_mx(&mx).await;

@@ -27,6 +27,8 @@ pub enum Step {
     Drop,
     /// Never answers, and keeps the connection.
     Silence,
+    /// Says these octets one by one, over and over, with this pause before each.
+    Drip(Vec<u8>, Duration),
 }
 
 impl From<&str> for Step {

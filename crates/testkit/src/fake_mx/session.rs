@@ -161,7 +161,7 @@ impl Session {
         match step {
             Some(Step::Say(text) | Step::SayAndDrop(text)) => first(text.as_bytes()),
             Some(Step::Raw(octets)) => first(octets),
-            Some(Step::Drop | Step::Silence) => 0,
+            Some(Step::Drop | Step::Silence | Step::Drip(..)) => 0,
             None => first(default.as_bytes()),
         }
     }
@@ -196,6 +196,12 @@ impl Session {
             }
             Step::Drop => Err(ErrorKind::ConnectionAborted.into()),
             Step::Silence => self.until_the_peer_hangs_up().await,
+            Step::Drip(octets, pause) => loop {
+                for octet in &octets {
+                    tokio::time::sleep(pause).await;
+                    self.say(&[*octet]).await?;
+                }
+            },
         }
     }
 
