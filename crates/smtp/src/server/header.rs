@@ -17,6 +17,8 @@ pub(super) struct HeaderScan {
     fault: Option<HeaderFault>,
     /// Whether the first line was a field, or the empty line behind a section without any.
     has_begun: bool,
+    /// Whether an octet beyond ASCII stands in a field.
+    is_utf8: bool,
 }
 
 /// What is wrong with a header section.
@@ -58,6 +60,7 @@ impl HeaderScan {
             hops_left: hops,
             fault: None,
             has_begun: false,
+            is_utf8: false,
         }
     }
 
@@ -71,6 +74,11 @@ impl HeaderScan {
         self.has_ended() && !self.has_begun
     }
 
+    /// Whether a field holds more than ASCII, which only SMTPUTF8 allows (RFC 6532 §3.2).
+    pub(super) fn is_utf8(&self) -> bool {
+        self.is_utf8
+    }
+
     /// The first fault.
     pub(super) fn fault(&self) -> Option<HeaderFault> {
         self.fault
@@ -80,10 +88,14 @@ impl HeaderScan {
     pub(super) fn feed(&mut self, mut octets: &[u8]) {
         while let (None, false, Some(&octet)) = (self.fault, self.has_ended(), octets.first()) {
             let taken = match self.place {
-                Place::Value => memchr(b'\n', octets).map_or(octets.len(), |end| {
-                    self.place = Place::LineStart;
-                    end + 1
-                }),
+                Place::Value => {
+                    let taken = memchr(b'\n', octets).map_or(octets.len(), |end| {
+                        self.place = Place::LineStart;
+                        end + 1
+                    });
+                    self.is_utf8 |= !octets[..taken].is_ascii();
+                    taken
+                }
                 place => {
                     self.place = self.step(place, octet);
                     1
@@ -211,6 +223,22 @@ mod tests {
             for chunk in 1..=text.len().max(1) {
                 let scan = scan(text.as_bytes(), chunk, 1000, HOPS);
                 assert_eq!(scan.is_missing(), is_missing, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_octets_of_a_field_make_a_header_of_utf8() {
+        for (text, is_utf8) in [
+            ("Subject: \u{fc}\r\n\r\n", true),
+            ("Subject: s\r\n \u{fc}\r\n\r\n", true),
+            ("Subject: s\r\n\r\n\u{fc}\r\n", false),
+            ("Subject: s\r\n\u{fc}\r\n", false),
+            ("\u{fc}\r\n", false),
+        ] {
+            for chunk in 1..=text.len() {
+                let scan = scan(text.as_bytes(), chunk, 1000, HOPS);
+                assert_eq!(scan.is_utf8(), is_utf8, "{text:?}");
             }
         }
     }
