@@ -136,6 +136,22 @@ fn a_bad_value_is_told_with_its_line_and_key() {
             r#"relayd.toml:3: queue.retry_unit: "0s" is no time at all"#,
         ),
         (
+            "[queue]\nretry_unit = \"999us\"",
+            r#"relayd.toml:3: queue.retry_unit: "999us" is less than a millisecond"#,
+        ),
+        (
+            "[queue]\nlifetime = \"3651d\"",
+            r#"relayd.toml:3: queue.lifetime: "3651d" is more than 3650 days"#,
+        ),
+        (
+            "[limits]\ncommand_timeout = \"500000000000y\"",
+            r#"relayd.toml:3: limits.command_timeout: "500000000000y" is more than 3650 days"#,
+        ),
+        (
+            "[delivery]\nconnect_timeout = \"99999999999999999999y\"",
+            r#"relayd.toml:3: delivery.connect_timeout: "99999999999999999999y" is not a duration such as "400s", "5m" or "5d""#,
+        ),
+        (
             "[queue]\nmin_free = \"lots\"",
             r#"relayd.toml:3: queue.min_free: "lots" is not a size such as "64KiB" or "25MiB""#,
         ),

@@ -48,6 +48,12 @@ pub(super) fn values<T>(texts: Vec<Text<T>>) -> Vec<T> {
     texts.into_iter().map(|text| text.0).collect()
 }
 
+/// A retry or a timeout after less than this would be work without a pause.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// Nothing here lasts longer than a computer; from any time of today it still reaches one that the
+/// system knows.
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
 /// Times of nothing make no sense anywhere in the file.
 impl Written for Duration {
     const LIKE: &'static str = r#"a duration such as "400s", "5m" or "5d""#;
@@ -55,6 +61,10 @@ impl Written for Duration {
     fn read(text: &str) -> Result<Self, String> {
         match humantime::parse_duration(text) {
             Ok(Duration::ZERO) => Err(format!("{text:?} is no time at all")),
+            Ok(duration) if duration < SHORTEST => {
+                Err(format!("{text:?} is less than a millisecond"))
+            }
+            Ok(duration) if duration > LONGEST => Err(format!("{text:?} is more than 3650 days")),
             Ok(duration) => Ok(duration),
             Err(_) => Err(format!("{text:?} is not {}", Self::LIKE)),
         }

@@ -1,7 +1,7 @@
 //! The state machine of one session.
 
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::command;
@@ -15,6 +15,13 @@ use super::settings::Settings;
 
 /// Octets of replies that may gather; a client that makes more without reading has to wait.
 const OUTPUT: usize = 16 * 1024;
+
+/// No session is waited for longer, whatever the limit; an `Instant` has an end, too.
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
+fn deadline(now: Instant, timeout: Duration) -> Instant {
+    now + timeout.min(LONGEST)
+}
 
 /// The server's side of one session.
 #[derive(Debug)]
@@ -50,7 +57,7 @@ impl ServerSession {
     /// A session that begins at `now`, with its greeting in the output.
     pub fn new(settings: Settings, now: Instant) -> Self {
         let mut session = Self {
-            deadline: now + settings.limits.command_timeout,
+            deadline: deadline(now, settings.limits.command_timeout),
             settings,
             state: State::Connected,
             lines: LineReader::default(),
@@ -191,7 +198,7 @@ impl ServerSession {
     }
 
     fn progress(&mut self, now: Instant) {
-        self.deadline = now + self.settings.limits.command_timeout;
+        self.deadline = deadline(now, self.settings.limits.command_timeout);
     }
 
     fn receive(
