@@ -39,15 +39,21 @@
 //! database is closed and opened anew, and messages whose commit was answered with an error are
 //! removed if they turn out to have reached the disk.
 
+mod aside;
 mod claims;
-pub mod committer;
+mod committer;
+mod content;
+mod database;
 pub mod error;
 pub mod faulty;
 pub mod id;
 pub mod memory;
 pub mod message;
+mod parts;
 mod record;
+mod remover;
 mod room;
+mod round;
 pub mod sled_store;
 mod spool;
 pub mod store;

@@ -127,10 +127,11 @@ impl QueueStore for MemoryStore {
     }
 
     fn has_room(&self, _size: u64) -> Result<(), StoreError> {
-        Ok(())
+        self.entries().map(drop)
     }
 
     fn begin(&self) -> Result<MemorySpool, StoreError> {
+        drop(self.entries()?);
         Ok(MemorySpool {
             id: self.next_id(),
             body: Vec::new(),
@@ -176,8 +177,9 @@ impl QueueStore for MemoryStore {
 
     async fn open(&self, claim: Claim) -> Result<Content, StoreError> {
         let entries = self.entries()?;
-        let entry = entries
-            .get(&claim.id)
+        let held = Some(claim.id).filter(|_| self.shared.claims.is_held(claim));
+        let entry = held
+            .and_then(|id| entries.get(&id))
             .ok_or(StoreError::ClaimLost(claim.id))?;
         Ok(Content {
             head: entry.head.clone(),
@@ -225,6 +227,7 @@ impl QueueStore for MemoryStore {
     }
 
     async fn close(&self) -> Result<(), StoreError> {
+        drop(self.entries()?);
         self.shared.closed.store(true, Ordering::Release);
         Ok(())
     }
