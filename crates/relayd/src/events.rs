@@ -11,6 +11,13 @@ pub(crate) fn start(version: &str, hostname: &str) {
         "relayd {version} starts as {hostname}");
 }
 
+/// The name of the relay is no full one.
+pub(crate) fn short_name(hostname: &str) {
+    warn!(target: "relayd", event = "hostname", hostname,
+        "the name {hostname:?} has no domain, and many servers refuse mail from such a host: \
+         set hostname");
+}
+
 /// A socket is open.
 pub(crate) fn listening(address: SocketAddr, role: &str) {
     info!(target: "relayd", event = "listening", %address, role, "listening on {address} as {role}");

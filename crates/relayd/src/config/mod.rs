@@ -2,6 +2,7 @@
 
 mod error;
 mod file;
+mod hostname;
 mod parts;
 mod values;
 
@@ -13,7 +14,6 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use relay_remote::{IpFamily, Route};
 use relay_smtp::Mailbox;
-use relay_smtp::address::is_domain;
 use relay_smtp::body::BareNewline;
 use relay_smtpd::{Limits, ListenerConfig, RelayRules, Role};
 use serde::Deserialize;
@@ -199,7 +199,7 @@ impl Checked<'_> {
         } = self.file;
         let hostname = match hostname {
             Some(name) => name.0.0,
-            None => system_hostname().map_err(file_error)?,
+            None => hostname::of_system().map_err(file_error)?,
         };
         let postmaster = match postmaster {
             Some(mailbox) => mailbox.0,
@@ -311,20 +311,6 @@ fn delivery_of(delivery: file::Delivery) -> Delivery {
             file::Ip::V6 => IpFamily::V6,
         },
         refuse_addresses: values(delivery.refuse_addresses),
-    }
-}
-
-/// The system's own name.
-fn system_hostname() -> Result<String, String> {
-    let name =
-        nix::unistd::gethostname().map_err(|reason| format!("hostname: {reason}: set it"))?;
-    let name = name.to_string_lossy().into_owned();
-    if is_domain(&name) {
-        Ok(name)
-    } else {
-        Err(format!(
-            "hostname: the system's own name, {name:?}, is no host name: set it"
-        ))
     }
 }
 
