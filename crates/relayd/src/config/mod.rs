@@ -177,6 +177,13 @@ impl Checked<'_> {
                 let reason = format!("{address} is listened on already");
                 return Err(self.source.error_at(&path("address"), reason));
             }
+            if let Some(wildcard) = covering(address, listeners) {
+                let reason = format!(
+                    "{address} is taken by {wildcard} already: \
+                     remove one of them, or name each address instead of {wildcard}"
+                );
+                return Err(self.source.error_at(&path("address"), reason));
+            }
             if listener.role != file::Role::Mx {
                 let reason = "this version has the role \"mx\" alone";
                 return Err(self.source.error_at(&path("role"), reason));
@@ -290,6 +297,22 @@ impl Checked<'_> {
 
 /// RFC 5321 §4.5.3.1.6: a line of text may have 1000 octets, and no limit may be below that.
 const LEAST_LINE: usize = 1000;
+
+/// The listener on all addresses that leaves this one no room; `[::]` leaves IPv4 alone where
+/// `0.0.0.0` has the same port.
+fn covering(address: SocketAddr, listeners: &[file::Listener]) -> Option<SocketAddr> {
+    let (ip, port) = (address.ip(), address.port());
+    let mut wildcards = listeners
+        .iter()
+        .map(|listener| listener.address.0)
+        .filter(|other| other.port() == port && other.ip().is_unspecified());
+    let covers = |other: &SocketAddr| other.is_ipv6() || ip.is_ipv4();
+    if port == 0 || ip.is_unspecified() {
+        None
+    } else {
+        wildcards.find(covers)
+    }
+}
 
 fn listener(listener: &file::Listener) -> ListenerConfig {
     ListenerConfig {

@@ -220,6 +220,16 @@ fn a_listener_or_route_that_cannot_work_is_refused() {
             "relayd.toml:5: listener.address: [::]:25 is listened on already",
         ),
         (
+            "[[listener]]\naddress = \"[::]:25\"\n[[listener]]\naddress = \"127.0.0.1:25\"",
+            "relayd.toml:5: listener.address: 127.0.0.1:25 is taken by [::]:25 already: \
+             remove one of them, or name each address instead of [::]:25",
+        ),
+        (
+            "[[listener]]\naddress = \"[::1]:25\"\n[[listener]]\naddress = \"[::]:25\"",
+            "relayd.toml:3: listener.address: [::1]:25 is taken by [::]:25 already: \
+             remove one of them, or name each address instead of [::]:25",
+        ),
+        (
             "[[listener]]\naddress = \"[::]:25\"\nrole = \"smtp\"",
             r#"relayd.toml:4: listener.role: unknown value "smtp", expected one of "mx", "submission", "submissions""#,
         ),
@@ -241,6 +251,21 @@ fn a_listener_or_route_that_cannot_work_is_refused() {
         ),
     ] {
         assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn listeners_that_leave_each_other_room_are_taken() {
+    for (first, second) in [
+        ("[::]:25", "0.0.0.0:25"),
+        ("[::]:25", "127.0.0.1:2525"),
+        ("0.0.0.0:25", "[::1]:25"),
+        ("127.0.0.1:25", "[::1]:25"),
+        ("[::]:0", "127.0.0.1:0"),
+    ] {
+        let text =
+            format!("[[listener]]\naddress = {first:?}\n[[listener]]\naddress = {second:?}\n");
+        assert!(parse(&text).is_ok(), "{first} and {second}");
     }
 }
 
