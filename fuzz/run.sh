@@ -53,6 +53,13 @@ body)
             seed "${policy}7$(sed -n 's/^C: \?\(.*\)/\1\\r\\n/p; s/^C\. //p' "$file" | tr -d '\n')"
         done
     done ;;
+record)
+    # The record of the unit test, without its version.
+    golden=$(sed -n '/^    const GOLDEN/,/";$/p' crates/queue/src/record.rs | tr -d '\n')
+    golden=${golden#*\\x01}
+    golden=${golden%\";}
+    # A backslash at the end of a line joins it to the next.
+    seed "$(sed 's/\\\\x/\\x/g' <<<"${golden//\\\\/\\}")" ;;
 server_session) cp tests/transcripts/server/*.smtp "$seeds" ;;
 client_session) cp tests/transcripts/client/*.smtp "$seeds" ;;
 *) echo "no seeds for $target" >&2; exit 2 ;;

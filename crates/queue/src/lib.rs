@@ -67,5 +67,7 @@ pub use message::{
     Body, Content, Envelope, Message, NewMessage, Origin, Recipient, RecipientChange,
     RecipientState,
 };
+#[doc(hidden)]
+pub use record::recode_record;
 pub use sled_store::{SledStore, StoreConfig};
 pub use store::{Claim, QueueStore, Settlement, Spool};

@@ -184,8 +184,16 @@ fn time(micros: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(micros)
 }
 
+/// Decodes a record and encodes it again; `None` if it cannot be read. For fuzzing alone.
+#[doc(hidden)]
+pub fn recode_record(bytes: &[u8]) -> Option<Vec<u8>> {
+    let record = Record::decode(QueueId::from_bits(0), bytes).ok()?;
+    Some(record.encode())
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use relay_smtp::{EnhancedStatus, Peer, Reply, Stage, Verdict};
 
     use super::*;
@@ -256,6 +264,127 @@ mod tests {
             let mut bytes = GOLDEN.to_vec();
             bytes[at] ^= 0xff;
             assert_ne!(Record::decode(id, &bytes), Ok(example()), "flipped at {at}");
+        }
+    }
+
+    fn stored_time() -> impl Strategy<Value = SystemTime> {
+        any::<u64>().prop_map(time)
+    }
+
+    fn outcome() -> impl Strategy<Value = Outcome> {
+        let verdict = prop_oneof![
+            Just((Verdict::Delivered, EnhancedStatus::success(0, 0))),
+            Just((Verdict::Deferred, EnhancedStatus::transient(4, 7))),
+            Just((Verdict::Failed, EnhancedStatus::permanent(1, 1))),
+        ];
+        let peer = prop::option::of((".*", any::<[u8; 16]>(), any::<u16>()));
+        let lines = prop::collection::vec("[^\\p{C}]{0,80}", 1..5);
+        let reply = prop::option::of((200..600u16, lines));
+        (verdict, peer, reply, ".*").prop_map(|((verdict, status), peer, reply, detail)| Outcome {
+            verdict,
+            status,
+            stage: Stage::Data,
+            peer: peer.map(|(host, ip, port)| Peer {
+                host,
+                address: (ip, port).into(),
+            }),
+            reply: reply.map(|(code, lines)| Reply::received(code, None, lines)),
+            detail,
+        })
+    }
+
+    fn recipient() -> impl Strategy<Value = Recipient> {
+        let state = prop_oneof![
+            Just(RecipientState::Queued),
+            stored_time().prop_map(|next_attempt| RecipientState::Deferred { next_attempt }),
+            Just(RecipientState::Done),
+            any::<bool>().prop_map(|reported| RecipientState::Failed { reported }),
+        ];
+        let last = prop::option::of((stored_time(), outcome()));
+        let address = "[a-z0-9.+=]{1,30}@[a-z]{1,20}\\.test"
+            .prop_filter_map("a path", |text| text.parse().ok());
+        (address, state, any::<u32>(), last).prop_map(|(address, state, attempts, last)| {
+            Recipient {
+                address,
+                state,
+                attempts,
+                last,
+            }
+        })
+    }
+
+    fn record() -> impl Strategy<Value = Record> {
+        let place = prop_oneof![
+            Just(Place::Database),
+            Just(Place::BodyFile),
+            Just(Place::WholeFile)
+        ];
+        let layout = (place, any::<u64>(), any::<u64>(), any::<u32>());
+        let recipients = prop::collection::vec(recipient(), 0..6);
+        let origin = prop_oneof![
+            Just(Origin::Client),
+            Just(Origin::Bounce),
+            Just(Origin::DoubleBounce)
+        ];
+        let bits = any::<[bool; 3]>();
+        (stored_time(), origin, recipients, bits, layout).prop_map(
+            |(arrived, origin, recipients, [eight_bit, utf8, held], layout)| {
+                let (place, head, body, checksum) = layout;
+                let layout = Layout {
+                    place,
+                    head,
+                    body,
+                    checksum,
+                };
+                let message = Message {
+                    id: QueueId::from_bits(5),
+                    arrived,
+                    origin,
+                    sender: "a@b.test".parse().expect("an address"),
+                    recipients,
+                    eight_bit,
+                    utf8,
+                    size: layout.size(),
+                    held,
+                };
+                Record { message, layout }
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_was_encoded_is_decoded(record in record()) {
+            prop_assert_eq!(Record::decode(record.message.id, &record.encode()), Ok(record));
+        }
+
+        #[test]
+        fn no_octets_make_a_record_that_does_not_encode_to_itself(
+            mut bytes in prop::collection::vec(any::<u8>(), 0..300),
+            is_known in any::<bool>(),
+        ) {
+            if let (true, Some(version)) = (is_known, bytes.first_mut()) {
+                *version = VERSION;
+            }
+            if let Some(once) = recode_record(&bytes) {
+                prop_assert!(once.len() <= bytes.len());
+                prop_assert_eq!(recode_record(&once), Some(once.clone()));
+            }
+        }
+
+        #[test]
+        fn a_record_with_other_octets_in_it_is_refused_or_encodes_to_itself(
+            record in record(),
+            others in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+        ) {
+            let mut bytes = record.encode();
+            for (at, octet) in others {
+                let at = at.index(bytes.len());
+                bytes[at] = octet;
+            }
+            if let Some(once) = recode_record(&bytes) {
+                prop_assert_eq!(recode_record(&once), Some(once.clone()));
+            }
         }
     }
 }

@@ -6,12 +6,12 @@ use relay_queue::{Message, QueueStore, StoreError};
 use sled::IVec;
 
 use crate::stores::{
-    Harness, INLINE, OnDisk, all, bytes_of, claim, commit, counts, enqueue, names, octets,
+    Harness, INLINE, OnDisk, all, bytes_of, claim, commit, counts, database, enqueue, names, octets,
 };
 
 /// Works on the database itself while the queue is closed.
 fn tamper(harness: &OnDisk, with: impl FnOnce(&sled::Db)) {
-    let db = sled::open(harness.path().join("queue")).expect("opens");
+    let db = database(harness.path());
     with(&db);
     db.flush().expect("flushed");
 }

@@ -5,8 +5,8 @@ use std::fs;
 use relay_queue::{Message, QueueStore, SledStore, Spool, StoreConfig, StoreError};
 
 use crate::stores::{
-    Harness, INLINE, OnDisk, all, bytes_of, changes, claim, commit, config, deferred, done,
-    enqueue, files_become, names, octets,
+    Harness, INLINE, OnDisk, all, bytes_of, changes, claim, commit, config, database, deferred,
+    done, enqueue, files_become, names, octets,
 };
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn no_page_of_the_database_becomes_a_file_that_nobody_syncs() {
         assert_eq!(names(&blobs), [""; 0]);
     }
     drop(store);
-    let parts_left = parts(&directory.path().join("queue"));
+    let parts_left = database(directory.path()).len();
     let store = SledStore::open(&large).expect("opens");
     for message in all(&store).await {
         let held = claim(&store, &message).await;
@@ -152,16 +152,7 @@ async fn no_page_of_the_database_becomes_a_file_that_nobody_syncs() {
     }
     drop(store);
     assert!(parts_left > 0);
-    assert_eq!(
-        parts(&directory.path().join("queue")),
-        0,
-        "nothing is left over"
-    );
-}
-
-/// Values in the database of a closed queue.
-fn parts(queue: &std::path::Path) -> usize {
-    sled::open(queue).expect("opens").len()
+    assert_eq!(database(directory.path()).len(), 0, "nothing is left over");
 }
 
 #[tokio::test]

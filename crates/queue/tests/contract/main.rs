@@ -2,6 +2,8 @@
 
 mod damage;
 mod disk;
+mod faults;
+mod model;
 mod rules;
 
 mod stores;

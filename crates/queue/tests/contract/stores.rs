@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use relay_queue::{
@@ -140,6 +140,19 @@ impl<S: Around<SledStore>> Harness for OnDisk<S> {
 
     fn files(&self) -> Vec<String> {
         names(&self.path().join("mess"))
+    }
+}
+
+/// The database of a queue that is closed. A thread of sled may hold it a moment longer.
+#[expect(clippy::disallowed_methods, reason = "a deadline of the test's own")]
+pub fn database(state_dir: &Path) -> sled::Db {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match sled::open(state_dir.join("queue")) {
+            Ok(db) => return db,
+            Err(e) => assert!(Instant::now() < until, "{e}"),
+        }
+        std::thread::yield_now();
     }
 }
 
