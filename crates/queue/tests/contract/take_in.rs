@@ -8,12 +8,14 @@ use crate::stores::{
 };
 
 /// Head and body lengths around every bound: in the database, in a file, and both in the file.
-const LENGTHS: [(usize, usize); 9] = [
+const LENGTHS: [(usize, usize); 11] = [
     (0, 0),
     (300, 0),
     (0, 1),
     (300, INLINE),
     (300, INLINE + 1),
+    (0, INLINE + 1),
+    (0, 300_000),
     (2048, INLINE),
     (2049, 10),
     (200_000, 0),
@@ -75,9 +77,16 @@ pub async fn a_spool_dropped_before_its_commit_leaves_nothing<H: Harness>(mut ha
 
 pub async fn a_bounce_is_given_back_too<H: Harness>(mut harness: H) {
     let mut bounces = Vec::new();
-    for length in [0, 2000, 100_000] {
+    for (head, body) in [
+        (300, 0),
+        (300, 2000),
+        (300, 100_000),
+        (0, 2000),
+        (0, 100_000),
+    ] {
         let message = enqueue(harness.store()).await;
-        let bounce = bounce(harness.store(), octets(length));
+        let mut bounce = bounce(harness.store(), octets(body));
+        bounce.head = octets(head).into();
         bounces.push(bounce.clone());
         let mut settlement = changes(vec![done(0)]);
         settlement.bounces.push(bounce);
