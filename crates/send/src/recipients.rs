@@ -1,0 +1,211 @@
+//! What is to be done for which recipients of a message: readings of its record, without I/O.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::SystemTime;
+
+use relay_queue::{Message, QueueId, Recipient, RecipientChange, RecipientState};
+use relay_smtp::{Outcome, Stage, Verdict};
+
+use crate::deliver::DestinationKey;
+use crate::destination::Feedback;
+use crate::retry::RetryPolicy;
+use crate::schedule::{Due, Task};
+
+/// Recipients that share a transaction (RFC 5321 §4.5.3.1.8 has every server take as many).
+const RECIPIENTS: usize = 100;
+
+/// What a message needs: attempts at destinations, and perhaps a report.
+#[derive(Debug)]
+pub(crate) struct Todo {
+    pub(crate) id: QueueId,
+    pub(crate) arrived: SystemTime,
+    pub(crate) jobs: Vec<(DestinationKey, Due)>,
+    /// Whether the sender has not been told of a failure yet.
+    pub(crate) owes_report: bool,
+}
+
+impl Todo {
+    /// All that a record asks for. A message that is held asks for nothing.
+    pub(crate) fn of(
+        message: &Message,
+        destination: impl Fn(&Recipient) -> DestinationKey,
+    ) -> Self {
+        let waits = message.recipients.iter().filter_map(|recipient| {
+            let due = due(recipient, message.arrived).filter(|_| !message.held)?;
+            Some((destination(recipient), Due::At(due)))
+        });
+        Self {
+            id: message.id,
+            arrived: message.arrived,
+            jobs: jobs(waits),
+            owes_report: owes_report(message),
+        }
+    }
+}
+
+/// When a recipient is to be tried again, by the record.
+pub(crate) fn due(recipient: &Recipient, arrived: SystemTime) -> Option<SystemTime> {
+    match recipient.state {
+        RecipientState::Queued => Some(arrived),
+        RecipientState::Deferred { next_attempt } => Some(next_attempt),
+        RecipientState::Done | RecipientState::Failed { .. } => None,
+    }
+}
+
+/// Whether the sender is to be told of a failure now.
+pub(crate) fn owes_report(message: &Message) -> bool {
+    !message.held && unreported(message).next().is_some()
+}
+
+/// Recipients that have failed without anybody having been told, with their index.
+pub(crate) fn unreported(message: &Message) -> impl Iterator<Item = (usize, &Recipient)> {
+    let unreported = RecipientState::Failed { reported: false };
+    let rows = message.recipients.iter().enumerate();
+    rows.filter(move |(_, r)| r.state == unreported)
+}
+
+/// One job for each destination, waiting for the earliest of what its recipients wait for.
+pub(crate) fn jobs(
+    waits: impl Iterator<Item = (DestinationKey, Due)>,
+) -> Vec<(DestinationKey, Due)> {
+    let mut jobs: Vec<(DestinationKey, Due)> = Vec::new();
+    let mut places: HashMap<DestinationKey, usize> = HashMap::new();
+    for (key, due) in waits {
+        if let Some(&at) = places.get(&key) {
+            jobs[at].1 = jobs[at].1.earlier(due);
+        } else {
+            places.insert(key.clone(), jobs.len());
+            jobs.push((key, due));
+        }
+    }
+    jobs
+}
+
+/// The recipients that a task is about: at the destination, not `taken` by other work, and due
+/// unless the task overrides that; those that have waited longest first, a transaction's worth.
+pub(crate) fn choose(
+    message: &Message,
+    task: &Task,
+    is_here: impl Fn(&Recipient) -> bool,
+    taken: &BTreeSet<usize>,
+    is_due: impl Fn(SystemTime) -> bool,
+) -> Vec<usize> {
+    let rows = message.recipients.iter().enumerate();
+    let mut chosen: Vec<(SystemTime, usize)> = rows
+        .filter(|(index, _)| !taken.contains(index))
+        .filter_map(|(index, r)| Some((due(r, message.arrived)?, index, r)))
+        .filter(|&(due, _, r)| match (task, &r.state) {
+            (Task::Attempt, RecipientState::Deferred { .. }) => is_due(due),
+            _ => true,
+        })
+        .filter(|(_, _, r)| is_here(r))
+        .map(|(due, index, _)| (due, index))
+        .collect();
+    chosen.sort_unstable();
+    chosen.truncate(RECIPIENTS);
+    let mut chosen: Vec<usize> = chosen.into_iter().map(|(_, index)| index).collect();
+    chosen.sort_unstable();
+    chosen
+}
+
+/// What the outcomes of an attempt that ended at `now` make of its recipients. One that was given
+/// no outcome counts as deferred.
+pub(crate) fn changes(
+    message: &Message,
+    mine: &[usize],
+    outcomes: Vec<Outcome>,
+    policy: &RetryPolicy,
+    now: SystemTime,
+) -> Vec<RecipientChange> {
+    let is_too_old = now >= policy.expiry(message.arrived);
+    // One time for all, so that they share a transaction again.
+    let next_attempt = policy.next_attempt(message.arrived, now, fastrand::f64());
+    let later = || RecipientState::Deferred { next_attempt };
+    let state = |outcome: &Outcome| match outcome.verdict {
+        Verdict::Delivered => RecipientState::Done,
+        Verdict::Failed => RecipientState::Failed { reported: false },
+        Verdict::Deferred if is_too_old => RecipientState::Failed { reported: false },
+        Verdict::Deferred if waits_for_destination(outcome) => {
+            RecipientState::Deferred { next_attempt: now }
+        }
+        Verdict::Deferred => later(),
+    };
+    let outcomes = outcomes.into_iter().map(Some);
+    let padded = outcomes.chain(std::iter::repeat(None));
+    let change = |(&index, outcome): (&usize, Option<Outcome>)| RecipientChange {
+        index,
+        state: outcome.as_ref().map_or_else(later, state),
+        attempt: outcome.map(|outcome| (now, outcome)),
+    };
+    mine.iter().zip(padded).map(change).collect()
+}
+
+/// What gives recipients up that are too old, where their destination is in `trouble`.
+pub(crate) fn expire(
+    message: &Message,
+    mine: &[usize],
+    trouble: &Outcome,
+    now: SystemTime,
+) -> Vec<RecipientChange> {
+    let change = |&index: &usize| RecipientChange {
+        index,
+        state: RecipientState::Failed { reported: false },
+        // What the recipient's own last attempt met says more than another message's trouble.
+        attempt: match message.recipients[index].last {
+            Some(_) => None,
+            None => Some((now, trouble.clone())),
+        },
+    };
+    mine.iter().map(change).collect()
+}
+
+/// What a recipient waits for after its attempt, for the schedule.
+pub(crate) fn due_after(
+    recipient: &Recipient,
+    arrived: SystemTime,
+    policy: &RetryPolicy,
+) -> Option<Due> {
+    let due = due(recipient, arrived)?;
+    match &recipient.last {
+        Some((since, outcome)) if due == *since && waits_for_destination(outcome) => {
+            let otherwise = policy.next_attempt(arrived, *since, fastrand::f64());
+            Some(Due::Recovery {
+                since: *since,
+                otherwise,
+            })
+        }
+        _ => Some(Due::At(due)),
+    }
+}
+
+/// What an attempt's outcomes say about the destination.
+pub(crate) fn feedback(outcomes: &[Outcome]) -> Feedback {
+    match outcomes.first() {
+        None => Feedback::Nothing,
+        Some(first) if outcomes.iter().all(is_trouble) => Feedback::Trouble(first.clone().into()),
+        Some(_) => Feedback::Answered,
+    }
+}
+
+/// Up to MAIL an answer, or none, is about the destination and not about one message: the recipient
+/// waits for its destination, which has a back-off of its own.
+fn waits_for_destination(outcome: &Outcome) -> bool {
+    outcome.verdict == Verdict::Deferred
+        && match outcome.stage {
+            Stage::Route
+            | Stage::Connect
+            | Stage::Greeting
+            | Stage::Hello
+            | Stage::Tls
+            | Stage::Auth
+            | Stage::Mail => true,
+            Stage::Rcpt | Stage::Data | Stage::Message => false,
+        }
+}
+
+/// A connection that breaks later says something about the host too, though the message may be
+/// what breaks it.
+fn is_trouble(outcome: &Outcome) -> bool {
+    let is_deferred = outcome.verdict == Verdict::Deferred;
+    waits_for_destination(outcome) || (is_deferred && outcome.reply.is_none())
+}
