@@ -112,6 +112,36 @@ async fn mail_goes_to_the_mx_of_its_domain_and_a_refusal_comes_back_to_the_sende
     assert_eq!((dest.messages().len(), sender.messages().len()), (1, 1));
 }
 
+/// Larger than what the database takes, so the report is a file without a head.
+#[tokio::test]
+async fn the_report_on_a_message_with_a_large_header_arrives_whole() {
+    let (dest, sender, _dns, relay) = world().await;
+    dest.on("rcpt", "550 5.1.1 no such user");
+    let field = |n| format!("X-Field-{n:04}: {}\r\n", "v".repeat(60));
+    let header: String = (0..300).map(field).collect();
+    assert!(header.len() > 20_000);
+    let message = format!("Subject: t\r\n{header}\r\nhello\r\n");
+    let to = ["gone@dest.test"];
+    let id = relay.send("app@sender.test", &to, message.as_bytes()).await;
+    let report = sender.wait_for_messages(1).await.pop().expect("a report");
+    let text = String::from_utf8_lossy(&report.data).into_owned();
+    assert!(text.len() > 12_000, "{} octets", text.len());
+    for part in [
+        "Final-Recipient: rfc822; gone@dest.test\r\n",
+        "Subject: t\r\n",
+        &*field(0),
+        &*field(150),
+        &*id,
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let (_, boundary) = text.split_once("boundary=\"").expect("a boundary");
+    let (boundary, _) = boundary.split_once('"').expect("its end");
+    assert!(text.ends_with(&format!("\r\n--{boundary}--\r\n")), "{text}");
+    relay.wait_until_empty().await;
+    assert_eq!(relay.body_files(), 0);
+}
+
 #[tokio::test]
 async fn a_deferred_message_says_why_and_goes_out_later() {
     let (dest, _sender, _dns, relay) = world().await;
