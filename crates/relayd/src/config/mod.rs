@@ -279,7 +279,7 @@ impl Checked<'_> {
             connections: limits.connections.into(),
             connections_per_client: limits.connections_per_client.into(),
             session: relay_smtp::server::Limits {
-                message_size: limits.message_size.0.as_u64(),
+                message_size: octets("message_size", &limits.message_size)? as u64,
                 header_size: octets("header_size", &limits.header_size)?,
                 line_length: octets("line_length", &limits.line_length)?,
                 recipients: limits.recipients.into(),
@@ -295,7 +295,8 @@ impl Checked<'_> {
     }
 }
 
-/// RFC 5321 §4.5.3.1.6: a line of text may have 1000 octets, and no limit may be below that.
+/// RFC 5321 §4.5.3.1.6: a line of text may have 1000 octets, and no limit may be below that. Nor is
+/// there a size that stands for none, as 0 does in SIZE (RFC 1870 §4) and in qmail.
 const LEAST_LINE: usize = 1000;
 
 /// The listener on all addresses that leaves this one no room; `[::]` leaves IPv4 alone where

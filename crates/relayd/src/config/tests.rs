@@ -184,6 +184,10 @@ fn a_bad_value_is_told_with_its_line_and_key() {
             "relayd.toml:3: limits.line_length: 10 B must be at least 1000 bytes",
         ),
         (
+            "[limits]\nmessage_size = \"0B\"",
+            "relayd.toml:3: limits.message_size: 0 B must be at least 1000 bytes",
+        ),
+        (
             "[delivery]\nport = 65536",
             "relayd.toml:3: delivery.port: 65536 is not a port, 1 to 65535",
         ),
