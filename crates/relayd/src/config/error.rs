@@ -34,6 +34,15 @@ impl ConfigError {
             reason: reason.into(),
         }
     }
+
+    /// Behind `before`, the file is something else than text.
+    pub(super) fn not_utf8(file: &Path, before: &[u8]) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: Some(line_behind(before)),
+            reason: "not UTF-8 text".to_owned(),
+        }
+    }
 }
 
 /// `/etc/relayd/relayd.toml:12: unknown key "domian" in [[route]] (did you mean "domain"?)`
@@ -89,7 +98,7 @@ impl<'a> Source<'a> {
             Err(error) => Err(ConfigError {
                 file: file.to_owned(),
                 line: error.span().map(|span| line_of(text, span.start)),
-                reason: error.message().replace('\n', " "),
+                reason: reason_of_toml(text, &error),
             }),
         }
     }
@@ -178,8 +187,22 @@ fn find_in_value(value: &Spanned<DeValue<'_>>, span: &Range<usize>, path: &mut V
 
 /// Lines count from 1.
 fn line_of(text: &str, offset: usize) -> usize {
-    let before = text.as_bytes().get(..offset).unwrap_or_default();
+    line_behind(text.as_bytes().get(..offset).unwrap_or_default())
+}
+
+fn line_behind(before: &[u8]) -> usize {
     before.split(|&b| b == b'\n').count()
+}
+
+/// What the parser says, which does not name the key that stands twice.
+fn reason_of_toml(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', " ");
+    match error.span().and_then(|span| text.get(span)) {
+        Some(key) if message == "duplicate key" => {
+            format!("{message} {:?}", key.trim_matches(['"', '\'']))
+        }
+        _ => message,
+    }
 }
 
 fn reason_of(path: &[Step], message: &str) -> String {

@@ -103,9 +103,11 @@ pub enum LogFormat {
 impl Config {
     /// Reads and checks a file.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(file)
+        let bytes = fs::read(file)
             .map_err(|reason| ConfigError::of_file(file, format!("cannot be read: {reason}")))?;
-        Self::parse(file, &text)
+        let text = str::from_utf8(&bytes)
+            .map_err(|reason| ConfigError::not_utf8(file, &bytes[..reason.valid_up_to()]))?;
+        Self::parse(file, text)
     }
 
     /// Checks the text of a file; `file` is its name in errors.
@@ -214,7 +216,7 @@ impl Checked<'_> {
                 .parse()
                 .map_err(|reason| file_error(format!("postmaster: {reason}: set it")))?,
         };
-        let state_dir = std::path::absolute(&self.file.state_dir)
+        let state_dir = std::path::absolute(&self.file.state_dir.0)
             .map_err(|reason| file_error(format!("state_dir: {reason}")))?;
         Ok(Config {
             hostname,
@@ -236,7 +238,7 @@ impl Checked<'_> {
             delivery: delivery_of(delivery),
             routes,
             dns_servers: values(self.file.dns.servers),
-            control: self.file.control.socket,
+            control: self.file.control.socket.0,
             log_format: self.file.log.format,
             log_level: self.file.log.level,
         })

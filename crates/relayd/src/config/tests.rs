@@ -192,6 +192,14 @@ fn a_bad_value_is_told_with_its_line_and_key() {
             "relayd.toml:3: delivery.port: 65536 is not a port, 1 to 65535",
         ),
         (
+            "[control]\nsocket = \"\"",
+            r#"relayd.toml:3: control.socket: "" is not a path such as "/var/lib/relayd""#,
+        ),
+        (
+            "state_dir = \"\"",
+            r#"relayd.toml:2: state_dir: "" is not a path such as "/var/lib/relayd""#,
+        ),
+        (
             "[log]\nlevel = \"loud\"",
             r#"relayd.toml:3: log.level: unknown value "loud", expected one of "error", "warn", "info", "debug", "trace""#,
         ),
@@ -340,6 +348,35 @@ fn text_that_is_no_toml_is_told_with_its_line() {
         );
         assert!(!error(text).contains('\n'));
     }
+}
+
+#[test]
+fn a_key_that_stands_twice_is_named() {
+    for (text, expected) in [
+        (
+            "hostname = \"twice\"",
+            r#"relayd.toml:2: duplicate key "hostname""#,
+        ),
+        (
+            "[queue]\nlifetime = \"1d\"\n\"lifetime\" = \"2d\"",
+            r#"relayd.toml:4: duplicate key "lifetime""#,
+        ),
+        (
+            "[dns]\n[log]\n[dns]",
+            r#"relayd.toml:4: duplicate key "dns""#,
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_told_with_its_line() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), b"# one\nhostname = \"relay.test\" # caf\xe9\n").expect("room");
+    let error = Config::load(file.path()).expect_err("Latin-1").to_string();
+    let expected = format!("{}:2: not UTF-8 text", file.path().display());
+    assert_eq!(error, expected);
 }
 
 #[test]

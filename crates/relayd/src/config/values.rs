@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -67,6 +68,19 @@ impl Written for Duration {
             Ok(duration) if duration > LONGEST => Err(format!("{text:?} is more than 3650 days")),
             Ok(duration) => Ok(duration),
             Err(_) => Err(format!("{text:?} is not {}", Self::LIKE)),
+        }
+    }
+}
+
+/// The system has no path that is empty or has a NUL in it.
+impl Written for PathBuf {
+    const LIKE: &'static str = r#"a path such as "/var/lib/relayd""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.contains('\0') {
+            Err(format!("{text:?} is not {}", Self::LIKE))
+        } else {
+            Ok(text.into())
         }
     }
 }
