@@ -1,6 +1,10 @@
 //! One job from claim to settlement: an attempt or an expiry.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
 use relay_queue::{
@@ -11,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::bounce::Reporter;
 use crate::clock::Clock;
-use crate::deliver::{Attempt, Deliver};
+use crate::deliver::{Attempt, Deliver, Progress};
 use crate::destination::Feedback;
 use crate::events::{self, Delays};
 use crate::flight::Docket;
@@ -120,16 +124,19 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         slot: Option<LastWord>,
     ) -> Result<Vec<RecipientChange>, StoreError> {
         let content = self.store.open(claim).await?;
-        let began = self.clock.now();
         let destination = &errand.job.destination;
-        events::starting_delivery(errand.delivery, claim.id, destination, errand.mine.len());
-        let outcomes = self.deliver.deliver(errand.attempt(content)).await;
+        let recipients = errand.mine.len();
+        events::starting_delivery(errand.delivery, claim.id, destination, recipients);
+        let times = Times::new(self.clock.now());
+        let attempt = errand.attempt(content, times.progress.clone());
+        let mut outcomes = unless_it_panics(self.deliver.deliver(attempt)).await;
         if let Some(slot) = slot {
             let feedback = recipients::feedback(&outcomes);
             slot.tell(News::Finished(destination.clone(), feedback));
         }
+        outcomes.resize_with(recipients, recipients::without_outcome);
         let ended = self.clock.now();
-        errand.log(&outcomes, began, ended);
+        errand.log(&outcomes, &times, ended);
         let Errand { message, mine, .. } = errand;
         Ok(recipients::changes(
             message,
@@ -235,7 +242,7 @@ struct Errand<'a> {
 }
 
 impl Errand<'_> {
-    fn attempt(&self, content: Content) -> Attempt {
+    fn attempt(&self, content: Content, progress: Progress) -> Attempt {
         let message = self.message;
         let address = |&i: &usize| message.recipients[i].address.clone();
         Attempt {
@@ -247,18 +254,93 @@ impl Errand<'_> {
             utf8: message.utf8,
             size: message.size,
             content,
+            progress,
         }
     }
 
-    fn log(&self, outcomes: &[Outcome], began: SystemTime, ended: SystemTime) {
+    fn log(&self, outcomes: &[Outcome], times: &Times, ended: SystemTime) {
         let message = self.message;
-        let delays = Delays {
-            total: ended.duration_since(message.arrived).unwrap_or_default(),
-            attempt: ended.duration_since(began).unwrap_or_default(),
-        };
         for (&i, outcome) in self.mine.iter().zip(outcomes) {
-            let to = message.recipients[i].address.as_str();
+            let recipient = &message.recipients[i];
+            let due = recipients::due(recipient, message.arrived).unwrap_or(message.arrived);
+            let delays = times.delays(message.arrived, due, ended);
+            let to = recipient.address.as_str();
             events::delivery(self.delivery, message, to, outcome, delays);
         }
+    }
+}
+
+/// When one attempt began, and how it goes on.
+struct Times {
+    began: SystemTime,
+    progress: Progress,
+}
+
+impl Times {
+    fn new(began: SystemTime) -> Self {
+        Self {
+            began,
+            progress: Progress::new(),
+        }
+    }
+
+    fn delays(&self, arrived: SystemTime, due: SystemTime, ended: SystemTime) -> Delays {
+        let from = |time: SystemTime, to: SystemTime| to.duration_since(time).unwrap_or_default();
+        // What is forced is not due yet.
+        let due = due.min(self.began);
+        let attempt = from(self.began, ended);
+        let until_connected = self.progress.until_connected();
+        let connecting = until_connected.unwrap_or(attempt).min(attempt);
+        Delays {
+            deferred: from(arrived, due),
+            in_line: from(due, self.began),
+            connecting,
+            transmitting: attempt.saturating_sub(connecting),
+        }
+    }
+}
+
+/// What the attempt gives, nothing if it panics: a fault that one message meets must not cost the
+/// others their turn, nor the message its expiry.
+async fn unless_it_panics(attempt: impl Future<Output = Vec<Outcome>>) -> Vec<Outcome> {
+    let mut attempt = pin!(attempt);
+    let guarded = poll_fn(|context| {
+        let poll = || attempt.as_mut().poll(context);
+        catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(Vec::new()))
+    });
+    guarded.await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use super::*;
+
+    fn at(millis: u64) -> SystemTime {
+        UNIX_EPOCH + Duration::from_millis(millis)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn delays_part_at_the_due_time_the_begin_and_the_session() {
+        let times = Times::new(at(1_750));
+        tokio::time::sleep(Duration::from_millis(5_400)).await;
+        times.progress.connected();
+        let delays = times.delays(at(0), at(1_690), at(7_330));
+        assert_eq!(delays.to_string(), "1.69/0.06/5.40/0.18");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_attempt_without_a_session_was_connecting_all_the_time() {
+        let times = Times::new(at(0));
+        let delays = times.delays(at(0), at(0), at(30_000));
+        assert_eq!(delays.to_string(), "0.00/0.00/30.00/0.00");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_forced_has_waited_in_no_line() {
+        let times = Times::new(at(2_000));
+        let delays = times.delays(at(0), at(400_000), at(2_000));
+        assert_eq!(delays.to_string(), "2.00/0.00/0.00/0.00");
     }
 }

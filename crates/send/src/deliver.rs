@@ -1,10 +1,12 @@
 //! The one thing this crate asks of the world: try to deliver.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use relay_queue::{Content, QueueId};
 use relay_smtp::{ForwardPath, Outcome, ReversePath};
+use tokio::time::Instant;
 
 /// What shares slots, back-off and transactions: a domain, or a smarthost route.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +31,42 @@ pub struct Attempt {
     pub size: u64,
     /// The bytes.
     pub content: Content,
+    /// To be told how far the attempt has come.
+    pub progress: Progress,
+}
+
+/// How far an attempt has come, for the log: who delivers tells, who schedules reads.
+#[derive(Debug, Clone)]
+pub struct Progress {
+    began: Instant,
+    connected: Arc<Mutex<Option<Duration>>>,
+}
+
+impl Progress {
+    pub(crate) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            connected: Arc::default(),
+        }
+    }
+
+    /// A session is ready for MAIL FROM: name resolved, connected, greeted, TLS and AUTH done. Of
+    /// several sessions the last counts.
+    pub fn connected(&self) {
+        *self.lock() = Some(self.began.elapsed());
+    }
+
+    /// How long it took until a session was ready, if one was.
+    pub(crate) fn until_connected(&self) -> Option<Duration> {
+        *self.lock()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Duration>> {
+        // One assignment under this lock: a panic leaves no half.
+        self.connected
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Delivers, or says why not. `relayd` plugs `remote` in here.

@@ -1,6 +1,7 @@
 //! What this crate logs: the events of qmail-send, one function each. A text that came from
 //! outside is given as a field or has had its control characters replaced where it was parsed.
 
+use std::fmt;
 use std::time::Duration;
 
 use relay_queue::{Message, QueueId, StoreError};
@@ -21,13 +22,34 @@ pub(crate) fn starting_delivery(
         "starting delivery {delivery}: msg {id} to remote {}", destination.0);
 }
 
-/// How long a message took, told apart as Postfix does.
-#[derive(Debug, Clone, Copy)]
+/// How long a recipient's mail took from its arrival on, told apart as Postfix does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Delays {
-    /// Since its arrival.
-    pub(crate) total: Duration,
-    /// In this attempt.
-    pub(crate) attempt: Duration,
+    /// Until it was due: earlier attempts, and the pauses between them.
+    pub(crate) deferred: Duration,
+    /// In its destination's line: for a slot, or for the destination to recover.
+    pub(crate) in_line: Duration,
+    /// Until a session was ready.
+    pub(crate) connecting: Duration,
+    /// The transaction.
+    pub(crate) transmitting: Duration,
+}
+
+impl Delays {
+    fn total(&self) -> Duration {
+        self.deferred + self.in_line + self.connecting + self.transmitting
+    }
+}
+
+/// The parts, in seconds.
+impl fmt::Display for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [self.deferred, self.in_line, self.connecting];
+        for part in parts {
+            write!(f, "{:.2}/", part.as_secs_f64())?;
+        }
+        write!(f, "{:.2}", self.transmitting.as_secs_f64())
+    }
 }
 
 /// One recipient's outcome.
@@ -48,11 +70,10 @@ pub(crate) fn delivery(
         .as_ref()
         .map(ToString::to_string)
         .unwrap_or_default();
-    let (total, attempt) = (delays.total.as_secs_f64(), delays.attempt.as_secs_f64());
-    let queued = (total - attempt).max(0.0);
+    let total = delays.total().as_secs_f64();
     info!(target: "relayd", event = "delivery", delivery, id = %message.id, to,
         from = message.sender.as_str(), relay, status = word, dsn = %outcome.status,
-        delay = format_args!("{total:.2}"), delays = format_args!("{queued:.2}/{attempt:.2}"),
+        delay = format_args!("{total:.2}"), %delays,
         "delivery {delivery}: {word}: {}", outcome.text());
 }
 

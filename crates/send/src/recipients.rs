@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use relay_queue::{Message, QueueId, Recipient, RecipientChange, RecipientState};
-use relay_smtp::{Outcome, Stage, Verdict};
+use relay_smtp::{EnhancedStatus, Outcome, Stage, Verdict};
 
 use crate::deliver::DestinationKey;
 use crate::destination::Feedback;
@@ -108,8 +108,19 @@ pub(crate) fn choose(
     chosen
 }
 
-/// What the outcomes of an attempt that ended at `now` make of its recipients. One that was given
-/// no outcome counts as deferred.
+/// Of a recipient whose attempt ended without a word on it: a fault of ours, never of the mail.
+pub(crate) fn without_outcome() -> Outcome {
+    Outcome {
+        verdict: Verdict::Deferred,
+        status: EnhancedStatus::transient(3, 0),
+        stage: Stage::Message,
+        peer: None,
+        reply: None,
+        detail: "a fault in this relay ended the attempt".into(),
+    }
+}
+
+/// What the outcomes of an attempt that ended at `now`, one for each, make of its recipients.
 pub(crate) fn changes(
     message: &Message,
     mine: &[usize],
@@ -120,7 +131,6 @@ pub(crate) fn changes(
     let is_too_old = now >= policy.expiry(message.arrived);
     // One time for all, so that they share a transaction again.
     let next_attempt = policy.next_attempt(message.arrived, now, fastrand::f64());
-    let later = || RecipientState::Deferred { next_attempt };
     let state = |outcome: &Outcome| match outcome.verdict {
         Verdict::Delivered => RecipientState::Done,
         Verdict::Failed => RecipientState::Failed { reported: false },
@@ -128,16 +138,14 @@ pub(crate) fn changes(
         Verdict::Deferred if waits_for_destination(outcome) => {
             RecipientState::Deferred { next_attempt: now }
         }
-        Verdict::Deferred => later(),
+        Verdict::Deferred => RecipientState::Deferred { next_attempt },
     };
-    let outcomes = outcomes.into_iter().map(Some);
-    let padded = outcomes.chain(std::iter::repeat(None));
-    let change = |(&index, outcome): (&usize, Option<Outcome>)| RecipientChange {
+    let change = |(&index, outcome): (&usize, Outcome)| RecipientChange {
         index,
-        state: outcome.as_ref().map_or_else(later, state),
-        attempt: outcome.map(|outcome| (now, outcome)),
+        state: state(&outcome),
+        attempt: Some((now, outcome)),
     };
-    mine.iter().zip(padded).map(change).collect()
+    mine.iter().zip(outcomes).map(change).collect()
 }
 
 /// What gives recipients up that are too old, where their destination is in `trouble`.

@@ -149,16 +149,35 @@ async fn an_attempt_that_gives_no_outcome_or_panics_is_a_deferral() {
             _ => tried.all(QUICK, &delivered()),
         }
     });
-    world
-        .submit(
-            "me@home.test",
-            &["a@panic.test", "b@none.test"].map(String::from),
-        )
+    let addresses = ["a@panic.test", "b@none.test"];
+    let id = world
+        .submit("me@home.test", &addresses.map(String::from))
         .await;
+    pass(10).await;
+    let message = world.store.get(id).await.unwrap().expect("it is there");
+    for recipient in &message.recipients {
+        let (_, outcome) = recipient.last.as_ref().expect("it has been tried");
+        assert!(outcome.text().contains("a fault in this relay"));
+    }
     world.until_empty(DAY).await;
-    for address in ["a@panic.test", "b@none.test"] {
+    for address in addresses {
         let times = world.times(address);
         assert_eq!(times.len(), 2, "{times:?}");
         assert!((400..=420).contains(&times[1]), "{times:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_that_panic_keep_no_slot_and_their_messages_are_given_up_in_time() {
+    let world = World::new(|tried| {
+        assert!(tried.domain() != "panic.test");
+        tried.all(QUICK, &delivered())
+    });
+    for n in 0..130 {
+        world
+            .submit("me@home.test", &to(&format!("u{n}@panic.test")))
+            .await;
+    }
+    world.until_empty(5 * DAY + Duration::from_hours(4)).await;
+    assert_eq!(world.internet.delivered().len(), 130, "the reports");
 }
