@@ -3,6 +3,7 @@
 mod error;
 mod file;
 mod hostname;
+mod networks;
 mod parts;
 mod values;
 
@@ -150,7 +151,7 @@ impl Checked<'_> {
     /// Whoever means to relay for the whole internet has to say so twice.
     fn no_open_relay(&self) -> Result<(), ConfigError> {
         let relay = &self.file.relay;
-        let everyone = relay.networks.iter().position(|n| n.0.prefix_len() == 0);
+        let everyone = networks::internet(&relay.networks);
         match everyone {
             Some(index) if !relay.open => {
                 let path = [key("relay"), key("networks"), Step::Index(index)];

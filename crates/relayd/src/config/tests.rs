@@ -327,7 +327,7 @@ fn keys_that_contradict_each_other_are_refused() {
         error("[queue]\nretry_max_interval = \"1s\""),
         "relayd.toml:2: queue.retry_unit: 6m 40s is longer than queue.retry_max_interval, 1s"
     );
-    for network in ["0.0.0.0/0", "::/0"] {
+    for network in ["0.0.0.0/0", "::/0", "::ffff:0:0/96"] {
         let text = format!("[relay]\nnetworks = [\"10.0.0.0/8\", \"{network}\"]");
         assert!(
             error(&text).starts_with("relayd.toml:3: relay.networks: "),
@@ -397,7 +397,7 @@ fn what_is_written_is_what_holds() {
         [[listener]]
         address = "127.0.0.1:2525"
         [relay]
-        networks = ["192.0.2.0/24", "198.51.100.7"]
+        networks = ["192.0.2.0/24", "198.51.100.7", "::ffff:10.0.0.0/104"]
         domains = [".example.org"]
         [limits]
         message_size = "100KiB"
@@ -418,6 +418,7 @@ fn what_is_written_is_what_holds() {
     .expect("a good file");
     assert_eq!(config.postmaster.as_str(), "ops@example.org");
     assert_eq!(config.relay.networks[1].to_string(), "198.51.100.7/32");
+    assert_eq!(config.relay.networks[2].to_string(), "10.0.0.0/8");
     assert_eq!(config.limits.session.message_size, 100 * 1024);
     assert_eq!(config.limits.session.bare_newline, BareNewline::Normalize);
     assert_eq!(config.queue.retry_unit, Duration::from_millis(250));

@@ -97,12 +97,24 @@ impl Written for ByteSize {
 impl Written for IpNet {
     const LIKE: &'static str = r#"a network such as "192.0.2.0/24" or "2001:db8::/32""#;
 
-    /// A lone address is the network of that address.
+    /// A lone address is the network of that address. IPv4 in the form of IPv6 is IPv4, as it is
+    /// for clients (RFC 4291 §2.5.5.2).
     fn read(text: &str) -> Result<Self, String> {
         let lone = || text.parse::<IpAddr>().ok().map(IpNet::from);
         let network = text.parse().ok().or_else(lone);
-        network.ok_or_else(|| format!("{text:?} is not {}", Self::LIKE))
+        let network: IpNet = network.ok_or_else(|| format!("{text:?} is not {}", Self::LIKE))?;
+        Ok(unmapped(network).unwrap_or(network))
     }
+}
+
+/// The IPv4 network that is meant by one in `::ffff:0:0/96`.
+fn unmapped(network: IpNet) -> Option<IpNet> {
+    let IpNet::V6(mapped) = network else {
+        return None;
+    };
+    let address = mapped.addr().to_ipv4_mapped()?;
+    let length = mapped.prefix_len().checked_sub(96)?;
+    IpNet::new(address.into(), length).ok()
 }
 
 impl Written for SocketAddr {
