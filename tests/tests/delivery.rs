@@ -72,6 +72,19 @@ async fn a_message_comes_out_as_it_went_in_behind_our_trace_header() {
 }
 
 #[tokio::test]
+async fn a_line_longer_than_smtp_promises_goes_out_unbroken() {
+    let mx = FakeMx::start().await;
+    let relay = Relay::start(&smarthost(&mx));
+    let line = "x".repeat(60_000);
+    let message = format!("Subject: t\r\n\r\n{line}\r\n.{line}\r\n").into_bytes();
+    relay
+        .send("a@sender.test", &["u@dest.test"], &message)
+        .await;
+    let arrived = mx.wait_for_messages(1).await.pop().expect("a message");
+    assert!(arrived.data.ends_with(&message));
+}
+
+#[tokio::test]
 async fn a_text_without_header_comes_out_behind_an_empty_line() {
     let mx = FakeMx::start().await;
     let relay = Relay::start(&smarthost(&mx));
