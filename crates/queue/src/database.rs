@@ -52,6 +52,7 @@ impl Database {
     pub(crate) fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let dir = state_dir.join("queue");
         remove_unfinished_snapshots(&dir)?;
+        sync_what_is_there(&dir.join("db"))?;
         let db = open_when_released(&dir)?;
         db.flush()
             .map_err(|e| database_error("opening", &dir, &e))?;
@@ -216,6 +217,18 @@ impl Table {
         sync_data(&self.file, Path::new("the queue"))?;
         self.synced.fetch_max(written, Ordering::AcqRel);
         Ok(())
+    }
+}
+
+/// A relayd that was killed may have moved pages and synced nothing since. Where they lay before, sled
+/// writes zeros as it opens, so their new place must be durable by then.
+fn sync_what_is_there(path: &Path) -> Result<(), StoreError> {
+    match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        opened => {
+            let file = opened.map_err(|source| io_error("opening", path, source))?;
+            sync_data(&file, path)
+        }
     }
 }
 

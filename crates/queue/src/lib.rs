@@ -38,6 +38,32 @@
 //! have dropped the pages. So after an error every waiting operation is answered with it, the
 //! database is closed and opened anew, and messages whose commit was answered with an error are
 //! removed if they turn out to have reached the disk.
+//!
+//! # Which files of sled must be durable, and when
+//!
+//! | under `queue/` | written | made durable |
+//! |---|---|---|
+//! | `db` | by every batch; all segments are in it | our `fdatasync`: before a batch what is not synced yet, after it all of it |
+//! | `conf` | once, when the database is made | our `fdatasync` at every start, before anything is accepted |
+//! | `snap.ID` | at a start, to make the next one fast | sled's `fsync` of the file; its name by our `fdatasync` of the directory. It only repeats what `db` says |
+//! | `blobs/` | never: no value is large enough | its name like `conf` |
+//!
+//! ## When a place in `db` is written over
+//!
+//! sled never changes a page where it lies: it writes the page elsewhere, and a segment whose pages
+//! have all been written elsewhere is used again. Were it overwritten before the pages' new places
+//! are durable, a power cut could take pages with messages that were accepted long ago. It is not:
+//!
+//! * sled frees a segment once the segment with the last of the new places, and all before it, have
+//!   been written, which it notes in its own memory by a task that crossbeam-epoch runs only when no
+//!   thread is pinned that was pinned as it was put off. A batch stays pinned from its first change
+//!   to its last. So what a batch writes over, however large it is, had its new place before the
+//!   batch began, and before it begins all that sled has written is synced.
+//! * Between two batches only readers write: sled splits and merges pages on a reader's visit too. A
+//!   freed segment is used no sooner than the segment behind the new places is full, that is half a
+//!   megabyte later; a scan syncs after half of that.
+//! * After a kill the next start syncs `db` before it lets sled open it, for sled then clears what it
+//!   takes to be free.
 
 mod aside;
 mod claims;

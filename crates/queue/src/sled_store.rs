@@ -278,9 +278,24 @@ fn read_page(table: &Table, after: Option<QueueId>, limit: usize) -> Result<Page
     Ok((messages, damaged))
 }
 
+/// Makes the directory, those above it that are missing, and their names durable.
 fn make_dir(dir: &Path) -> Result<(), StoreError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|source| io_error("making the directory", dir, source))
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => dir,
+    };
+    if above != dir {
+        make_dir(above)?;
+    }
+    let made = DirBuilder::new().mode(0o700).create(dir);
+    made.map_err(|source| io_error("making the directory", dir, source))?;
+    File::open(above)
+        .and_then(|parent| parent.sync_data())
+        .map_err(|source| io_error("syncing", above, source))
 }
 
 /// One relayd a state directory: the lock goes when the process does, however it ends.

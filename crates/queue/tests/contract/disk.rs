@@ -23,6 +23,23 @@ async fn a_state_directory_has_one_owner() {
 }
 
 #[tokio::test]
+async fn a_state_directory_is_made_for_its_owner_alone_with_all_above_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let state_dir = directory.path().join("spool/relay/state");
+    let store = SledStore::open(&config(&state_dir)).expect("opens");
+    let message = enqueue(&store).await;
+    assert_eq!(all(&store).await, [message]);
+    for made in ["", "mess", "corrupt"] {
+        let mode = fs::metadata(state_dir.join(made))
+            .expect("it is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700, "{made}");
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_was_dropped_can_be_opened_again_at_once() {
     let mut harness = <OnDisk>::new();
     let mut messages = Vec::new();
