@@ -1,8 +1,11 @@
 //! The whole of `send` under a manual clock: a week in milliseconds, outcome and timeline asserted.
 
+mod answers;
 mod bounces;
 mod destinations;
 mod faults;
+mod internet;
 mod retries;
 mod steering;
+mod watched;
 mod world;
