@@ -96,9 +96,11 @@ async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode,
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;
-    let daemon = Daemon::start(config, Some(file), log)
-        .await
-        .map_err(|reason| reason.to_string())?;
+    let daemon = match Daemon::start(config, Some(file), log).await {
+        Ok(daemon) => daemon,
+        // Unlike the configuration, what is missing here may be there when it is tried again.
+        Err(reason) => return Ok(failed(reason)),
+    };
     notify(NotifyState::Ready);
     loop {
         tokio::select! {
@@ -111,11 +113,13 @@ async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode,
     notify(NotifyState::Stopping);
     match daemon.stop().await {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(reason) => {
-            let _ = writeln!(io::stderr(), "relayd: closing the queue: {reason}");
-            Ok(ExitCode::FAILURE)
-        }
+        Err(reason) => Ok(failed(told("closing the queue", reason))),
     }
+}
+
+fn failed(reason: impl Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "relayd: {reason}");
+    ExitCode::FAILURE
 }
 
 /// Tells systemd, if it is there.
