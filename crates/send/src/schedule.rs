@@ -261,7 +261,8 @@ impl Schedule {
     }
 
     /// Has everything that waits at a destination, or anywhere, tried now, due or not, back-off or
-    /// not; how many jobs those are. Takes time by the number of destinations, not of jobs.
+    /// not; how many jobs those are. A job that is out may be among them when it comes back. Takes
+    /// time by the number of destinations, not of jobs.
     pub fn retry_now(&mut self, key: Option<&DestinationKey>) -> usize {
         let meant = match key {
             Some(key) => self.by_key.get(key).map_or(0..0, |&index| index..index + 1),
