@@ -54,12 +54,14 @@ body)
         done
     done ;;
 record)
-    # The record of the unit test, without its version.
-    golden=$(sed -n '/^    const GOLDEN/,/";$/p' crates/queue/src/record.rs | tr -d '\n')
-    golden=${golden#*\\x01}
-    golden=${golden%\";}
-    # A backslash at the end of a line joins it to the next.
-    seed "$(sed 's/\\\\x/\\x/g' <<<"${golden//\\\\/\\}")" ;;
+    # The records of the unit test; what is left of a version when it is halved chooses it.
+    for version in 1 2; do
+        golden=$(sed -n "/^const GOLDEN_$version/,/\";\$/p" crates/queue/src/record/tests.rs | tr -d '\n')
+        golden="\\x0$((version - 1))${golden#*\\x0$version}"
+        golden=${golden%\";}
+        # A backslash at the end of a line joins it to the next.
+        seed "$(sed 's/\\\\x/\\x/g' <<<"${golden//\\\\/\\}")"
+    done ;;
 server_session) cp tests/transcripts/server/*.smtp "$seeds" ;;
 client_session) cp tests/transcripts/client/*.smtp "$seeds" ;;
 *) echo "no seeds for $target" >&2; exit 2 ;;

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
 use relay_queue::{Envelope, QueueStore, SledStore, Spool, StoreConfig, StoreError};
+use relay_smtp::ForwardPath;
+use relay_smtp::dsn::DsnRequest;
 use tokio::task::JoinSet;
 
 /// Clients that commit at the same time.
@@ -70,12 +72,13 @@ async fn fill(store: &Arc<SledStore>, count: usize) -> Result<(), StoreError> {
 }
 
 async fn enqueue(store: &SledStore, n: usize) -> Result<(), StoreError> {
-    let address = |text: String| text.parse().expect("an address");
+    let path = format!("user{n}@dest{}.test", n % 1000).parse::<ForwardPath>();
     let envelope = Envelope {
         sender: "app@sender.test".parse().expect("an address"),
-        recipients: vec![address(format!("user{n}@dest{}.test", n % 1000))],
+        recipients: vec![path.expect("an address").into()],
         eight_bit: false,
         utf8: false,
+        dsn: DsnRequest::default(),
     };
     let mut spool = store.begin()?;
     spool.write(b"\r\nhello\r\n").await?;

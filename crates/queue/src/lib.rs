@@ -90,8 +90,8 @@ pub use faulty::FaultyStore;
 pub use id::QueueId;
 pub use memory::MemoryStore;
 pub use message::{
-    Body, Content, Envelope, Message, NewMessage, Origin, Recipient, RecipientChange,
-    RecipientState,
+    Body, Content, Envelope, HISTORY, Message, NewMessage, Origin, RcptTo, Recipient,
+    RecipientChange, RecipientState,
 };
 #[doc(hidden)]
 pub use record::recode_record;

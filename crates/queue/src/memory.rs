@@ -196,6 +196,7 @@ impl QueueStore for MemoryStore {
             return Ok(true);
         };
         entry.message.apply(settlement.recipients);
+        entry.message.told_of_delay(&settlement.told_of_delay);
         let has_left = entry.message.is_settled();
         if has_left {
             entries.remove(&claim.id);

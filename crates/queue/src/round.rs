@@ -25,6 +25,7 @@ pub(crate) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 pub(crate) struct Settle {
     pub(crate) claim: Claim,
     pub(crate) changes: Vec<RecipientChange>,
+    pub(crate) told_of_delay: Vec<usize>,
     /// What enters in the same batch.
     pub(crate) bounces: Vec<(Message, Prepared)>,
 }
@@ -178,6 +179,7 @@ impl Round {
         };
         let was_fresh = record.message.is_fresh();
         record.message.apply(settle.changes);
+        record.message.told_of_delay(&settle.told_of_delay);
         let has_left = record.message.is_settled();
         if has_left {
             self.leave(&record, was_fresh, stored, shared);

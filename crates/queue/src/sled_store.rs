@@ -233,6 +233,7 @@ impl QueueStore for SledStore {
         let settle = Settle {
             claim,
             changes: settlement.recipients,
+            told_of_delay: settlement.told_of_delay,
             bounces,
         };
         self.ask(|answer| Operation::Settle(settle, answer)).await

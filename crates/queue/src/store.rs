@@ -29,6 +29,8 @@ pub struct Settlement {
     pub recipients: Vec<RecipientChange>,
     /// Messages that enter the queue in the same batch: the bounce.
     pub bounces: Vec<NewMessage>,
+    /// Recipients of whose delay those messages tell, by their place in [`Message::recipients`].
+    pub told_of_delay: Vec<usize>,
 }
 
 /// A message coming in: bytes are appended until it is committed; dropped, it leaves nothing behind.

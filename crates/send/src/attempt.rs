@@ -106,7 +106,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         };
         let settlement = Settlement {
             recipients: changes.clone(),
-            bounces: Vec::new(),
+            ..Settlement::default()
         };
         if self.record(claim, &settlement).await? {
             events::end_msg(job.id);

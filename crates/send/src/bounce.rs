@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use relay_queue::{Envelope, Message, NewMessage, Origin, QueueId, Recipient};
 use relay_smtp::date::Date;
+use relay_smtp::dsn::DsnRequest;
 use relay_smtp::{EnhancedStatus, ForwardPath, Mailbox, Outcome, ReversePath, Verdict};
 
 use crate::handle::Config;
@@ -87,9 +88,10 @@ impl Reporter {
             origin,
             envelope: Envelope {
                 sender: ReversePath::Null,
-                recipients: vec![ForwardPath::Mailbox(to)],
+                recipients: vec![ForwardPath::Mailbox(to).into()],
                 eight_bit: needs_utf8,
                 utf8: needs_utf8,
+                dsn: DsnRequest::default(),
             },
             arrived: now,
             head: Bytes::new(),
@@ -152,7 +154,7 @@ impl Reporter {
             if is_expired(recipient) {
                 text += "It stayed in the queue for too long. The last attempt:\r\n";
             }
-            let reason = recipient.last.as_ref().map(|(_, o)| o.text());
+            let reason = recipient.last().map(|(_, o)| o.text());
             fold(&mut text, "    ", &reason.unwrap_or_default());
         }
         text
@@ -181,7 +183,7 @@ fn recipient_fields(text: &mut String, recipient: &Recipient, has_space: bool) {
     let is_ascii = recipient.address.as_str().is_ascii();
     let kind = if is_ascii { "rfc822" } else { "utf-8" };
     let address = written(&recipient.address);
-    let status = match &recipient.last {
+    let status = match recipient.last() {
         _ if is_expired(recipient) => EnhancedStatus::transient(4, 7),
         Some((_, outcome)) => outcome.status,
         None => EnhancedStatus::permanent(0, 0),
@@ -190,7 +192,7 @@ fn recipient_fields(text: &mut String, recipient: &Recipient, has_space: bool) {
         text,
         "Final-Recipient: {kind}; {address}\r\nAction: failed\r\nStatus: {status}\r\n"
     );
-    if let Some((at, outcome)) = recipient.last.as_ref().filter(|_| has_space) {
+    if let Some((at, outcome)) = recipient.last().filter(|_| has_space) {
         diagnosis(text, outcome);
         let _ = write!(text, "Last-Attempt-Date: {}\r\n", Date(*at));
     }
@@ -209,8 +211,7 @@ fn diagnosis(text: &mut String, outcome: &Outcome) {
 /// A recipient that failed while its last attempt was only deferred has been given up for its age.
 fn is_expired(recipient: &Recipient) -> bool {
     recipient
-        .last
-        .as_ref()
+        .last()
         .is_some_and(|(_, outcome)| outcome.verdict == Verdict::Deferred)
 }
 

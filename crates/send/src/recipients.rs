@@ -159,7 +159,7 @@ pub(crate) fn expire(
         index,
         state: RecipientState::Failed { reported: false },
         // What the recipient's own last attempt met says more than another message's trouble.
-        attempt: match message.recipients[index].last {
+        attempt: match message.recipients[index].last() {
             Some(_) => None,
             None => Some((now, trouble.clone())),
         },
@@ -174,7 +174,7 @@ pub(crate) fn due_after(
     policy: &RetryPolicy,
 ) -> Option<Due> {
     let due = due(recipient, arrived)?;
-    match &recipient.last {
+    match recipient.last() {
         Some((since, outcome)) if due == *since && waits_for_destination(outcome) => {
             let otherwise = policy.next_attempt(arrived, *since, fastrand::f64());
             Some(Due::Recovery {

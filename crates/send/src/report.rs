@@ -59,7 +59,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let todo = bounce.as_ref().map(|bounce| self.todo(bounce));
         let entered = bounce
             .as_ref()
-            .map(|b| (b.id, b.envelope.recipients[0].to_string()));
+            .map(|b| (b.id, b.envelope.recipients[0].address.to_string()));
         let settled = |&(index, _): &(usize, &Recipient)| RecipientChange {
             index,
             state: RecipientState::Failed { reported: true },
@@ -68,6 +68,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let settlement = Settlement {
             recipients: failed.iter().map(settled).collect(),
             bounces: bounce.into_iter().collect(),
+            ..Settlement::default()
         };
         let has_left = self.record(claim, &settlement).await?;
         match entered {
@@ -99,7 +100,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     fn todo(&self, bounce: &NewMessage) -> Todo {
         let envelope = &bounce.envelope;
         let waits = envelope.recipients.iter().map(|to| {
-            let key = self.deliver.destination(&envelope.sender, to);
+            let key = self.deliver.destination(&envelope.sender, &to.address);
             (key, Due::At(bounce.arrived))
         });
         Todo {

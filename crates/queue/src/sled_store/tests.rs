@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use relay_smtp::ForwardPath;
+use relay_smtp::dsn::DsnRequest;
 use tempfile::TempDir;
 
 use super::*;
@@ -22,11 +24,13 @@ fn open(directory: &TempDir) -> SledStore {
 }
 
 fn envelope() -> Envelope {
+    let to: ForwardPath = "u@b.test".parse().expect("an address");
     Envelope {
         sender: "a@b.test".parse().expect("an address"),
-        recipients: vec!["u@b.test".parse().expect("an address")],
+        recipients: vec![to.into()],
         eight_bit: false,
         utf8: false,
+        dsn: DsnRequest::default(),
     }
 }
 
@@ -112,6 +116,7 @@ async fn a_settlement_in_doubt_is_recorded_once_its_bounce_and_its_files_include
         let settlement = Settlement {
             recipients: vec![change()],
             bounces: vec![bounce],
+            ..Settlement::default()
         };
         let left = store.settle(claim, settlement).await.expect("settled");
         assert!(left, "{step:?}");
@@ -168,6 +173,7 @@ async fn a_store_closed_while_in_doubt_loses_no_bounce() {
             attempt: None,
         }],
         bounces: vec![bounce],
+        ..Settlement::default()
     };
     let settling = tokio::spawn({
         let store = Arc::clone(&store);

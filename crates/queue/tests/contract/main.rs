@@ -25,6 +25,9 @@ macro_rules! contract {
             ]);
             contract!(@rules $harness, rules: [
                 a_settled_recipient_stays_settled,
+                a_change_to_a_settled_recipient_changes_nothing,
+                the_last_attempts_are_kept_and_all_are_counted,
+                what_the_sender_asked_of_reports_is_kept,
                 the_last_settlement_removes_the_message_and_brings_the_bounce_in,
                 an_attempt_on_one_recipient_may_bring_a_bounce_in,
                 an_index_beyond_the_recipients_changes_nothing,

@@ -4,8 +4,11 @@ use std::collections::HashSet;
 use std::slice::from_ref;
 
 use bytes::Bytes;
-use relay_queue::{Message, QueueId, QueueStore, RecipientState, Settlement, Spool, StoreError};
+use relay_queue::{
+    HISTORY, Message, QueueId, QueueStore, RecipientState, Settlement, Spool, StoreError,
+};
 use relay_smtp::Verdict;
+use relay_smtp::dsn::{DsnRequest, Ret};
 
 use crate::stores::{
     Harness, all, at, bounce, bytes_of, changes, claim, commit, counts, deferred, done, enqueue,
@@ -50,6 +53,67 @@ pub async fn a_settled_recipient_stays_settled<H: Harness>(mut harness: H) {
     let attempts: Vec<u32> = message.recipients.iter().map(|r| r.attempts).collect();
     assert_eq!(attempts, [2, 1, 1]);
     assert_eq!(bytes_of(harness.store(), &message).await.1, octets(6000));
+}
+
+pub async fn a_change_to_a_settled_recipient_changes_nothing<H: Harness>(harness: H) {
+    let mut message = enqueue_to(harness.store(), 2).await;
+    let held = claim(harness.store(), &message).await;
+    for step in [vec![done(0)], vec![deferred(0)]] {
+        let left = harness.store().settle(held, changes(step)).await;
+        assert!(!left.expect("settled"));
+    }
+    message.apply(vec![done(0)]);
+    assert_eq!(all(harness.store()).await, [message]);
+}
+
+pub async fn the_last_attempts_are_kept_and_all_are_counted<H: Harness>(mut harness: H) {
+    let message = enqueue_to(harness.store(), 1).await;
+    let held = claim(harness.store(), &message).await;
+    let mut made = Vec::new();
+    for seconds in 0..HISTORY as u64 + 3 {
+        let mut change = deferred(0);
+        if let Some((time, _)) = &mut change.attempt {
+            *time = at(5000 + seconds);
+        }
+        made.extend(change.attempt.clone());
+        let settled = harness.store().settle(held, changes(vec![change])).await;
+        assert!(!settled.expect("settled"));
+    }
+    harness.reopen().await;
+    let recipient = all(harness.store()).await.remove(0).recipients.remove(0);
+    assert_eq!(recipient.attempts as usize, made.len());
+    assert_eq!(recipient.last(), made.last());
+    assert_eq!(recipient.history, made.split_off(3));
+}
+
+pub async fn what_the_sender_asked_of_reports_is_kept<H: Harness>(mut harness: H) {
+    let mut asked = envelope(2);
+    asked.dsn = DsnRequest {
+        ret: Some(Ret::Full),
+        envid: Some("QQ+20314".parse().expect("an envelope id")),
+    };
+    asked.recipients[1].notify = "SUCCESS,DELAY".parse().expect("a list");
+    asked.recipients[1].orcpt = Some("rfc822;list@a.test".parse().expect("an address"));
+    let spool = harness.store().begin().expect("a spool");
+    let commit = harness
+        .store()
+        .commit(spool, asked.clone(), at(0), Bytes::new());
+    let mut message = commit.await.expect("committed");
+    assert_eq!(message.dsn, asked.dsn);
+    for (kept, said) in message.recipients.iter().zip(&asked.recipients) {
+        assert_eq!((kept.notify, &kept.orcpt), (said.notify, &said.orcpt));
+        assert!(!kept.delay_told);
+    }
+    let held = claim(harness.store(), &message).await;
+    let settlement = Settlement {
+        told_of_delay: vec![1, 7],
+        ..Settlement::default()
+    };
+    let left = harness.store().settle(held, settlement).await;
+    assert!(!left.expect("settled"));
+    message.recipients[1].delay_told = true;
+    harness.reopen().await;
+    assert_eq!(all(harness.store()).await, [message]);
 }
 
 pub async fn the_last_settlement_removes_the_message_and_brings_the_bounce_in<H: Harness>(

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use relay_queue::{
     Body, Claim, Content, Envelope, FaultyStore, MemoryStore, Message, NewMessage, Origin,
-    QueueStore, RecipientChange, RecipientState, Settlement, SledStore, Spool, StoreConfig,
+    QueueStore, RcptTo, RecipientChange, RecipientState, Settlement, SledStore, Spool, StoreConfig,
     StoreError,
 };
-use relay_smtp::{EnhancedStatus, Outcome, Reply, Stage, Verdict};
+use relay_smtp::dsn::DsnRequest;
+use relay_smtp::{EnhancedStatus, ForwardPath, Outcome, Reply, Stage, Verdict};
 use tempfile::TempDir;
 
 /// Bodies up to this go into the database.
@@ -185,12 +186,14 @@ pub fn at(seconds: u64) -> SystemTime {
 
 /// An envelope with so many recipients.
 pub fn envelope(recipients: usize) -> Envelope {
-    let recipient = |n| format!("user{n}@dest.test").parse().expect("an address");
+    let path = |n| format!("user{n}@dest.test").parse::<ForwardPath>();
+    let recipient = |n| RcptTo::from(path(n).expect("an address"));
     Envelope {
         sender: "app@sender.test".parse().expect("an address"),
         recipients: (0..recipients).map(recipient).collect(),
         eight_bit: true,
         utf8: false,
+        dsn: DsnRequest::default(),
     }
 }
 
@@ -289,7 +292,7 @@ pub fn deferred(index: usize) -> RecipientChange {
 pub fn changes(recipients: Vec<RecipientChange>) -> Settlement {
     Settlement {
         recipients,
-        bounces: Vec::new(),
+        ..Settlement::default()
     }
 }
 

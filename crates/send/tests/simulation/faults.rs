@@ -147,7 +147,7 @@ async fn a_message_deleted_while_it_waits_or_is_under_way_is_let_go() {
     };
     let settlement = relay_queue::Settlement {
         recipients: vec![change],
-        bounces: Vec::new(),
+        ..relay_queue::Settlement::default()
     };
     assert!(world.store.settle(claim, settlement).await.unwrap());
     pass(10).await;

@@ -156,7 +156,7 @@ async fn an_attempt_that_gives_no_outcome_or_panics_is_a_deferral() {
     pass(10).await;
     let message = world.store.get(id).await.unwrap().expect("it is there");
     for recipient in &message.recipients {
-        let (_, outcome) = recipient.last.as_ref().expect("it has been tried");
+        let (_, outcome) = recipient.last().expect("it has been tried");
         assert!(outcome.text().contains("a fault in this relay"));
     }
     world.until_empty(DAY).await;

@@ -73,7 +73,7 @@ async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
     };
     let settlement = Settlement {
         recipients: vec![change],
-        bounces: Vec::new(),
+        ..Settlement::default()
     };
     world.store.settle(claim, settlement).await.unwrap();
     // As it was when it was accepted, before it was held.

@@ -7,7 +7,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use relay_queue::{Envelope, MemoryStore, Message, QueueId, QueueStore, Spool};
 use relay_send::{Clock, Concurrency, Config, Handle, RetryPolicy};
-use relay_smtp::Outcome;
+use relay_smtp::dsn::DsnRequest;
+use relay_smtp::{ForwardPath, Outcome};
 
 pub use crate::answers::*;
 pub use crate::internet::*;
@@ -89,10 +90,11 @@ impl<S: QueueStore> World<S> {
             sender: from.parse().expect("a good address"),
             recipients: to
                 .iter()
-                .map(|to| to.parse().expect("a good address"))
+                .map(|to| to.parse::<ForwardPath>().expect("a good address").into())
                 .collect(),
             eight_bit: false,
             utf8: false,
+            dsn: DsnRequest::default(),
         };
         let head = Bytes::from_static(b"Received: by relay.test\r\n");
         let now = self.clock.now();
