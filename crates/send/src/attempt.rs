@@ -59,7 +59,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         delivery: u64,
         docket: &Arc<Docket>,
     ) -> Result<Todo, StoreError> {
-        let slot = (!matches!(job.task, Task::Expire(_))).then(|| {
+        let slot = job.task.takes_slot().then(|| {
             let nothing = News::Finished(job.destination.clone(), Feedback::Nothing);
             LastWord::new(&self.news, nothing)
         });
@@ -103,6 +103,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                 }
             }
             Task::Expire(trouble) => recipients::expire(&message, mine, trouble, now),
+            Task::Notice => Vec::new(),
         };
         let settlement = Settlement {
             recipients: changes.clone(),

@@ -156,6 +156,10 @@ impl Reporter {
             }
             let reason = recipient.last().map(|(_, o)| o.text());
             fold(&mut text, "    ", &reason.unwrap_or_default());
+            let beside = recipient.last().filter(|(_, o)| o.reply.is_some());
+            if let Some((_, outcome)) = beside.filter(|(_, o)| !o.detail.is_empty()) {
+                fold(&mut text, "    ", &outcome.detail);
+            }
         }
         text
     }

@@ -16,6 +16,8 @@ pub(crate) struct Flight {
     pub(crate) jobs: Vec<DestinationKey>,
     pub(crate) owes_report: bool,
     pub(crate) is_reporting: bool,
+    /// The operator wants it returned to its sender: nothing more is tried.
+    pub(crate) is_returned: bool,
 }
 
 impl Flight {

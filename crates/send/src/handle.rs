@@ -7,14 +7,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use relay_queue::{Message, QueueId, Recipient};
+use relay_queue::{Message, QueueId, Recipient, StoreError};
 use relay_smtp::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::deliver::{Deliver, DestinationKey};
 use crate::recipients::Todo;
 use crate::retry::RetryPolicy;
-use crate::schedule::{Concurrency, DestinationStatus};
+use crate::schedule::{Concurrency, DestinationStatus, Rules};
 
 /// What the operator decides.
 #[derive(Debug, Clone)]
@@ -27,6 +27,40 @@ pub struct Config {
     pub retry: RetryPolicy,
     /// How much at once.
     pub concurrency: Concurrency,
+    /// How senders are told.
+    pub reports: ReportPolicy,
+}
+
+/// How senders are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportPolicy {
+    /// How long a message waits until a sender that asked for nothing is told of the delay; `None`
+    /// if only those are told who asked.
+    pub delay_notice: Option<Duration>,
+    /// Reports to one sender within an hour; what goes beyond is discarded.
+    pub per_sender: u32,
+}
+
+impl Default for ReportPolicy {
+    fn default() -> Self {
+        Self {
+            delay_notice: None,
+            per_sender: 100,
+        }
+    }
+}
+
+/// When those are told of a delay who asked, unless the operator has chosen a time.
+const NOTICE_AFTER: Duration = Duration::from_hours(4);
+
+impl Config {
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            retry: self.retry,
+            concurrency: self.concurrency,
+            notice_after: self.reports.delay_notice.unwrap_or(NOTICE_AFTER),
+        }
+    }
 }
 
 /// How the queue stands at one moment.
@@ -40,14 +74,35 @@ pub struct Status {
     pub is_complete: bool,
     /// The destinations that have work.
     pub destinations: Vec<DestinationStatus>,
+    /// The destinations that are suspended, with work or without.
+    pub suspended: Vec<DestinationKey>,
     /// What is being delivered right now, where to.
     pub deliveries: Vec<(QueueId, DestinationKey)>,
+}
+
+/// What the operator wants of single messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Retry,
+    Bounce,
+}
+
+/// What a verb has come to.
+#[derive(Debug, Default)]
+pub struct Steered {
+    /// Messages that it changed something for.
+    pub changed: usize,
+    /// Messages that the store could not be asked about.
+    pub problems: Vec<(QueueId, StoreError)>,
 }
 
 pub(crate) enum Command {
     Accepted(Todo),
     Reconfigure(Box<Config>),
     RetryNow(Option<DestinationKey>, oneshot::Sender<usize>),
+    Steer(Verb, Vec<QueueId>, oneshot::Sender<Steered>),
+    Suspend(DestinationKey, oneshot::Sender<bool>),
+    Resume(DestinationKey, oneshot::Sender<bool>),
     Status(oneshot::Sender<Status>),
     Shutdown(Duration, oneshot::Sender<()>),
 }
@@ -88,6 +143,38 @@ impl<D: Deliver> Handle<D> {
     pub async fn retry_now(&self, destination: Option<DestinationKey>) -> usize {
         let (answer, answered) = oneshot::channel();
         self.send(Command::RetryNow(destination, answer));
+        answered.await.unwrap_or_default()
+    }
+
+    /// Has these messages tried now, due or not, back-off or not. It changes nothing for one that is
+    /// held, is being tried, or waits for a destination that is suspended.
+    pub async fn retry(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Retry, ids).await
+    }
+
+    /// Gives these messages up and reports to their senders, once what is under way has ended.
+    pub async fn bounce(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Bounce, ids).await
+    }
+
+    /// Begins nothing more at a destination until it is resumed, or until the end of the process:
+    /// to keep this is the caller's. Whether it was not suspended before.
+    pub async fn suspend(&self, destination: DestinationKey) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Suspend(destination, answer));
+        answered.await.unwrap_or_default()
+    }
+
+    /// Ends what [`Self::suspend`] began; whether it had.
+    pub async fn resume(&self, destination: DestinationKey) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Resume(destination, answer));
+        answered.await.unwrap_or_default()
+    }
+
+    async fn steer(&self, verb: Verb, ids: Vec<QueueId>) -> Steered {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Steer(verb, ids, answer));
         answered.await.unwrap_or_default()
     }
 

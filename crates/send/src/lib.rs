@@ -13,6 +13,7 @@ pub mod destination;
 mod events;
 mod flight;
 mod handle;
+mod job;
 mod line;
 mod news;
 mod recipients;
@@ -25,7 +26,7 @@ mod site;
 
 pub use clock::{Clock, SystemClock};
 pub use deliver::{Attempt, Deliver, DestinationKey};
-pub use handle::{Config, Handle, Status};
+pub use handle::{Config, Handle, ReportPolicy, Status, Steered};
 pub use retry::RetryPolicy;
 pub use runner::start;
 pub use schedule::{Concurrency, DestinationStatus};

@@ -3,13 +3,13 @@
 //! Millions may wait, so times are kept as numbers, and a forced retry of all of them only notes how
 //! far it reaches.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay_queue::QueueId;
 
-use crate::retry::RetryPolicy;
+use crate::retry::{CENTURY, RetryPolicy};
 
 /// Microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,6 +66,11 @@ impl Age {
     pub(crate) fn expiry(self, policy: &RetryPolicy) -> SystemTime {
         policy.expiry(self.arrived()) + Duration::from_micros(1)
     }
+
+    /// When the sender of a job of this age is told that it still waits.
+    pub(crate) fn notice(self, after: Duration) -> SystemTime {
+        self.arrived() + after.min(CENTURY) + Duration::from_micros(1)
+    }
 }
 
 /// The jobs that wait at one destination.
@@ -74,6 +79,10 @@ pub(crate) struct Line {
     by_due: BTreeMap<(Moment, QueueId), Moment>,
     by_age: BTreeMap<Age, Moment>,
     forced: Option<Pass>,
+    /// Jobs that are to be tried though they may not be due, each for itself.
+    wanted: BTreeSet<Age>,
+    /// Jobs whose sender is to be told once they have waited for long.
+    untold: BTreeSet<Age>,
 }
 
 /// A forced retry on its way through the line, from the oldest job on.
@@ -124,13 +133,36 @@ impl Line {
         self.len()
     }
 
+    /// Makes one job due, whatever it waits for; whether it waits here.
+    pub(crate) fn want(&mut self, age: Age) -> bool {
+        let is_here = self.by_age.contains_key(&age);
+        if is_here {
+            self.wanted.insert(age);
+        }
+        is_here
+    }
+
+    /// Has the sender of a job that waits told when it has waited for long.
+    pub(crate) fn owe_notice(&mut self, age: Age) {
+        if self.by_age.contains_key(&age) {
+            self.untold.insert(age);
+        }
+    }
+
+    /// The oldest job whose sender is to be told.
+    pub(crate) fn first_untold(&self) -> Option<Age> {
+        self.untold.first().copied()
+    }
+
     /// Takes out the oldest job that is to be tried though it may not be due.
     pub(crate) fn take_forced(&mut self) -> Option<Age> {
         let Some(age) = self.first_forced() else {
             self.forced = None;
             return None;
         };
-        if let Some(pass) = &mut self.forced {
+        if !self.wanted.contains(&age)
+            && let Some(pass) = &mut self.forced
+        {
             pass.after = Some(age);
         }
         self.remove(age);
@@ -160,13 +192,21 @@ impl Line {
         self.by_due.keys().next().map(|&(due, _)| due)
     }
 
-    pub(crate) fn remove(&mut self, age: Age) {
-        if let Some(due) = self.by_age.remove(&age) {
+    /// Takes out a job; whether it was here.
+    pub(crate) fn remove(&mut self, age: Age) -> bool {
+        let due = self.by_age.remove(&age);
+        if let Some(due) = due {
             self.by_due.remove(&(due, age.id));
+            self.wanted.remove(&age);
+            self.untold.remove(&age);
         }
+        due.is_some()
     }
 
     fn first_forced(&self) -> Option<Age> {
+        if let Some(&age) = self.wanted.first() {
+            return Some(age);
+        }
         let pass = self.forced?;
         // A job that was taken and came back is behind the pass.
         let after = pass.after.map_or(Bound::Unbounded, Bound::Excluded);
@@ -217,6 +257,30 @@ mod tests {
             line.insert(age(n), moment(3000));
         }
         assert_eq!(line.first_due(), Some(moment(2000)));
+    }
+
+    #[test]
+    fn a_job_that_is_wanted_comes_first_and_once() {
+        let mut line = Line::default();
+        for n in 1..=3 {
+            line.insert(age(n), moment(1000 + n));
+        }
+        assert!(line.want(age(2)) && !line.want(age(9)));
+        assert_eq!(line.take_forced(), Some(age(2)));
+        assert_eq!(line.take_forced(), None);
+        line.insert(age(2), moment(2000));
+        assert_eq!(line.first_due(), Some(moment(1001)));
+    }
+
+    #[test]
+    fn a_job_that_has_left_owes_no_notice() {
+        let mut line = Line::default();
+        line.insert(age(1), moment(5));
+        line.owe_notice(age(1));
+        line.owe_notice(age(2));
+        assert_eq!(line.first_untold(), Some(age(1)));
+        assert!(line.remove(age(1)) && !line.remove(age(1)));
+        assert_eq!(line.first_untold(), None);
     }
 
     #[test]

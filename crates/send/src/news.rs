@@ -3,11 +3,12 @@
 //! The channel has no bound of its own and needs none: the runner bounds the tasks, a task has two
 //! or three things to tell, and one that waits for the store tells so every few seconds.
 
-use relay_queue::QueueId;
-use tokio::sync::mpsc;
+use relay_queue::{QueueId, StoreError};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::deliver::DestinationKey;
 use crate::destination::Feedback;
+use crate::handle::{Steered, Verb};
 use crate::recipients::Todo;
 
 #[derive(Debug)]
@@ -18,8 +19,20 @@ pub(crate) enum News {
     Settled(DestinationKey, Todo, Store),
     /// The store does not take what has to be recorded of this message; it is asked again.
     Stuck(QueueId),
+    /// The records that a verb of the operator is about have been read.
+    Steered(Steering),
     /// A report has been made, or nobody needed one; the bounce, if one has entered the queue.
     Reported(QueueId, Option<Todo>),
+}
+
+/// A verb of the operator on its way back from the store.
+#[derive(Debug)]
+pub(crate) struct Steering {
+    pub(crate) verb: Verb,
+    /// What the messages that exist need.
+    pub(crate) todos: Vec<Todo>,
+    pub(crate) problems: Vec<(QueueId, StoreError)>,
+    pub(crate) answer: oneshot::Sender<Steered>,
 }
 
 /// How the store did in a piece of work.

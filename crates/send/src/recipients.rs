@@ -167,6 +167,30 @@ pub(crate) fn expire(
     mine.iter().map(change).collect()
 }
 
+/// What gives up every recipient that is not settled: the operator wants it so. The last reply is
+/// kept, for the sender should see it.
+pub(crate) fn give_back(message: &Message, now: SystemTime) -> Vec<RecipientChange> {
+    let change = |(index, recipient): (usize, &Recipient)| {
+        due(recipient, message.arrived)?;
+        let last = recipient.last().map(|(_, outcome)| outcome);
+        let outcome = Outcome {
+            verdict: Verdict::Failed,
+            status: EnhancedStatus::permanent(0, 0),
+            stage: last.map_or(Stage::Route, |outcome| outcome.stage),
+            peer: last.and_then(|outcome| outcome.peer.clone()),
+            reply: last.and_then(|outcome| outcome.reply.clone()),
+            detail: "returned by the operator of this relay".into(),
+        };
+        Some(RecipientChange {
+            index,
+            state: RecipientState::Failed { reported: false },
+            attempt: Some((now, outcome)),
+        })
+    };
+    let rows = message.recipients.iter().enumerate();
+    rows.filter_map(change).collect()
+}
+
 /// What a recipient waits for after its attempt, for the schedule.
 pub(crate) fn due_after(
     recipient: &Recipient,

@@ -20,11 +20,12 @@ use crate::recipients::{self, Todo};
 use crate::schedule::Due;
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
-    /// Reports what has failed and not been reported, and settles it in the same batch.
-    pub(crate) async fn report(self: Arc<Self>, id: QueueId, docket: Arc<Docket>) {
+    /// Reports what has failed and not been reported, and settles it in the same batch; where the
+    /// message is `returned`, with everything that has not been delivered.
+    pub(crate) async fn report(self: Arc<Self>, id: QueueId, docket: Arc<Docket>, returned: bool) {
         let last_word = LastWord::new(&self.news, News::Reported(id, None));
         let bounce = loop {
-            match self.try_report(id, &docket).await {
+            match self.try_report(id, &docket, returned).await {
                 Ok(bounce) => break bounce,
                 Err(StoreError::Damaged { .. }) => break None,
                 Err(StoreError::ClaimLost(_)) => {
@@ -47,10 +48,20 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     }
 
     /// The bounce that has entered the queue, if one has.
-    async fn try_report(&self, id: QueueId, docket: &Docket) -> Result<Option<Todo>, StoreError> {
-        let Some((claim, message)) = docket.read(&*self.store, id).await? else {
+    async fn try_report(
+        &self,
+        id: QueueId,
+        docket: &Docket,
+        returned: bool,
+    ) -> Result<Option<Todo>, StoreError> {
+        let Some((claim, mut message)) = docket.read(&*self.store, id).await? else {
             return Ok(None);
         };
+        let mut changes = Vec::new();
+        if returned {
+            changes = recipients::give_back(&message, self.clock.now());
+            message.apply(changes.clone());
+        }
         let failed: Vec<(usize, &Recipient)> = recipients::unreported(&message).collect();
         if failed.is_empty() {
             return Ok(None);
@@ -65,8 +76,9 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             state: RecipientState::Failed { reported: true },
             attempt: None,
         };
+        changes.extend(failed.iter().map(settled));
         let settlement = Settlement {
-            recipients: failed.iter().map(settled).collect(),
+            recipients: changes,
             bounces: bounce.into_iter().collect(),
             ..Settlement::default()
         };

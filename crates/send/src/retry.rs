@@ -17,7 +17,7 @@ pub struct RetryPolicy {
 /// back together for ever.
 const JITTER_PARTS: u32 = 20;
 /// No policy means longer than this, and sums of times stay in their range.
-const CENTURY: Duration = Duration::from_hours(24 * 36525);
+pub(crate) const CENTURY: Duration = Duration::from_hours(24 * 36525);
 
 impl RetryPolicy {
     /// When a message that arrived at `arrived` gives up.

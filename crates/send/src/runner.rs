@@ -1,6 +1,8 @@
 //! The task that owns the schedule: it takes in what is new, starts what is due, and keeps track of
 //! what is under way. Everything else of this crate it calls; nothing else calls it.
 
+mod steer;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -64,7 +66,7 @@ where
     let (commands, receiver) = mpsc::unbounded_channel();
     let (news, news_receiver) = mpsc::unbounded_channel();
     let runner = Runner {
-        schedule: Schedule::new(config.retry, config.concurrency),
+        schedule: Schedule::new(config.rules()),
         latest: clock.now(),
         pages: Some(scan::start(Arc::clone(&store), Arc::clone(&deliver))),
         context: Arc::new(Context {
@@ -130,17 +132,22 @@ where
             Command::RetryNow(destination, answer) => {
                 let _ = answer.send(self.schedule.retry_now(destination.as_ref()));
             }
+            Command::Steer(verb, ids, answer) => self.steer(verb, ids, answer),
+            Command::Suspend(key, answer) => drop(answer.send(self.schedule.suspend(&key))),
+            Command::Resume(key, answer) => drop(answer.send(self.schedule.resume(&key))),
             Command::Status(answer) => drop(answer.send(self.status())),
-            Command::Shutdown(bound, answer) => {
-                let deadline = Instant::now() + bound;
-                let ending = self.ending.get_or_insert_with(|| Ending {
-                    deadline,
-                    answers: Vec::new(),
-                });
-                ending.deadline = ending.deadline.min(deadline);
-                ending.answers.push(answer);
-            }
+            Command::Shutdown(bound, answer) => self.end(bound, answer),
         }
+    }
+
+    fn end(&mut self, bound: Duration, answer: oneshot::Sender<()>) {
+        let deadline = Instant::now() + bound;
+        let ending = self.ending.get_or_insert_with(|| Ending {
+            deadline,
+            answers: Vec::new(),
+        });
+        ending.deadline = ending.deadline.min(deadline);
+        ending.answers.push(answer);
     }
 
     fn handle_news(&mut self, news: News) {
@@ -153,11 +160,13 @@ where
             }
             News::Settled(destination, todo, store) => self.settled(&destination, todo, store),
             News::Stuck(id) => drop(self.stuck.insert(id)),
+            News::Steered(steering) => self.steered(steering),
             News::Reported(id, bounce) => {
                 self.stuck.remove(&id);
                 if let Some(flight) = self.flights.get_mut(&id) {
                     flight.owes_report = false;
                     flight.is_reporting = false;
+                    flight.is_returned = false;
                 }
                 if let Some(bounce) = bounce {
                     self.enter(bounce);
@@ -176,13 +185,15 @@ where
             Store::Unknown => {}
         }
         self.schedule.settled(id, destination);
+        let mut is_returned = false;
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.owes_report |= todo.owes_report;
             flight.land(destination);
+            is_returned = flight.is_returned;
         }
         // More recipients of the same message may be due this very moment: what fails together is
         // reported together.
-        if self.schedule_jobs(todo) {
+        if !is_returned && self.schedule_jobs(todo) {
             self.start_due();
         }
         self.conclude(id);
@@ -193,10 +204,11 @@ where
         let Some(flight) = self.flights.get_mut(&id).filter(|f| f.is_over()) else {
             return;
         };
-        if flight.owes_report && self.ending.is_none() {
+        if (flight.owes_report || flight.is_returned) && self.ending.is_none() {
             flight.is_reporting = true;
             let (context, docket) = (Arc::clone(&self.context), Arc::clone(&flight.docket));
-            self.tasks.spawn(context.report(id, docket));
+            self.tasks
+                .spawn(context.report(id, docket, flight.is_returned));
         } else {
             self.let_go(id);
         }
@@ -274,8 +286,15 @@ where
                 Due::At(at) => Due::At(self.config.retry.plausible(at, now)),
                 Due::Recovery { .. } => due,
             };
-            self.schedule
-                .insert(Wait { id, arrived, due }, &destination);
+            self.schedule.insert(
+                Wait {
+                    id,
+                    arrived,
+                    due,
+                    owes_notice: false,
+                },
+                &destination,
+            );
         }
         any
     }
@@ -303,9 +322,8 @@ where
 
     /// Forgets what waits and takes it from the store again, under the present numbers.
     fn read_anew(&mut self) {
-        let (retry, concurrency) = (self.config.retry, self.config.concurrency);
         self.schedule.forget_waiting();
-        self.schedule.configure(retry, concurrency, self.now());
+        self.schedule.configure(self.config.rules(), self.now());
         let (store, deliver) = (&self.context.store, &self.context.deliver);
         self.pages = Some(scan::start(Arc::clone(store), Arc::clone(deliver)));
     }
@@ -320,6 +338,7 @@ where
             waiting: self.schedule.waiting(),
             is_complete: self.pages.is_none(),
             destinations: self.schedule.status(self.now()),
+            suspended: self.schedule.suspended().cloned().collect(),
             deliveries: self.flights.iter().flat_map(of).collect(),
         }
     }

@@ -5,15 +5,16 @@
 //! its oldest job's expiry, then in the ring of the ready, where each takes its turn. So a poll looks at no
 //! job that is not due and at no destination that is not ready, however many wait.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::SystemTime;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::{Duration, SystemTime};
 
 use relay_queue::QueueId;
 use relay_smtp::Outcome;
 
 use crate::deliver::DestinationKey;
 use crate::destination::Feedback;
-use crate::line::Moment;
+pub use crate::job::{Due, Job, Task, Wait};
+use crate::line::{Age, Moment};
 use crate::retry::RetryPolicy;
 use crate::site::{Place, Site};
 
@@ -29,85 +30,15 @@ pub struct Concurrency {
     pub per_destination: u32,
 }
 
-/// A message that is to wait at a destination.
+/// The numbers that a schedule goes by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wait {
-    /// The message.
-    pub id: QueueId,
-    /// When it was accepted.
-    pub arrived: SystemTime,
-    /// What it waits for.
-    pub due: Due,
-}
-
-/// What a job waits for, beside a slot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Due {
-    /// A time.
-    At(SystemTime),
-    /// Its destination, which was in trouble when the job was tried at `since`. If others have been
-    /// answered meanwhile, the trouble is the message's own, and it waits for `otherwise`.
-    Recovery {
-        /// When the trouble showed.
-        since: SystemTime,
-        /// The message's own next time.
-        otherwise: SystemTime,
-    },
-}
-
-impl Due {
-    /// What a job waits for whose recipients wait for this and for `other`.
-    #[must_use]
-    pub fn earlier(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::At(a), Self::At(b)) => Self::At(a.min(b)),
-            (Self::At(time), Self::Recovery { since, .. })
-            | (Self::Recovery { since, .. }, Self::At(time))
-                if time <= since =>
-            {
-                Self::At(time)
-            }
-            (Self::At(time), Self::Recovery { since, otherwise })
-            | (Self::Recovery { since, otherwise }, Self::At(time)) => Self::Recovery {
-                since,
-                otherwise: otherwise.min(time),
-            },
-            (
-                Self::Recovery { since, otherwise },
-                Self::Recovery {
-                    since: s,
-                    otherwise: o,
-                },
-            ) => Self::Recovery {
-                since: since.min(s),
-                otherwise: otherwise.min(o),
-            },
-        }
-    }
-}
-
-/// Something to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// The message.
-    pub id: QueueId,
-    /// When it was accepted, to the microsecond.
-    pub arrived: SystemTime,
-    /// Where to.
-    pub destination: DestinationKey,
-    /// What to do.
-    pub task: Task,
-}
-
-/// What is to be done with a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
-    /// Try to deliver to the recipients that are due.
-    Attempt,
-    /// Try to deliver to all recipients that are not settled: the operator wants it so.
-    Force,
-    /// Give up: the message is too old, and its destination, for this reason, not to be tried now.
-    Expire(Box<Outcome>),
+pub struct Rules {
+    /// How long and how often to try.
+    pub retry: RetryPolicy,
+    /// How much at once.
+    pub concurrency: Concurrency,
+    /// How long a message waits until its sender is told, if it is to be told.
+    pub notice_after: Duration,
 }
 
 /// How one destination stands.
@@ -125,6 +56,8 @@ pub struct DestinationStatus {
     pub next_attempt: Option<SystemTime>,
     /// Why it is left alone.
     pub trouble: Option<Outcome>,
+    /// Whether the operator has it left alone.
+    pub is_suspended: bool,
 }
 
 type Index = usize;
@@ -132,8 +65,7 @@ type Index = usize;
 /// The schedule of the whole queue.
 #[derive(Debug)]
 pub struct Schedule {
-    policy: RetryPolicy,
-    concurrency: Concurrency,
+    rules: Rules,
     in_flight: u32,
     waiting: usize,
     sites: Vec<Option<Box<Site>>>,
@@ -141,14 +73,15 @@ pub struct Schedule {
     by_key: HashMap<DestinationKey, Index>,
     timers: BTreeSet<(Moment, Index)>,
     ring: VecDeque<Index>,
+    /// Destinations that the operator has left alone, known or not.
+    suspended: HashSet<DestinationKey>,
 }
 
 impl Schedule {
     /// An empty schedule.
-    pub fn new(policy: RetryPolicy, concurrency: Concurrency) -> Self {
+    pub fn new(rules: Rules) -> Self {
         Self {
-            policy,
-            concurrency,
+            rules,
             in_flight: 0,
             waiting: 0,
             sites: Vec::new(),
@@ -156,18 +89,18 @@ impl Schedule {
             by_key: HashMap::new(),
             timers: BTreeSet::new(),
             ring: VecDeque::new(),
+            suspended: HashSet::new(),
         }
     }
 
     /// Other numbers from here on; also to be called when the clock was set back, for no back-off
     /// lasts longer than the longest pause from `now`.
-    pub fn configure(&mut self, policy: RetryPolicy, concurrency: Concurrency, now: SystemTime) {
-        self.policy = policy;
-        self.concurrency = concurrency;
-        let latest = now + policy.probe_pause(u32::MAX);
+    pub fn configure(&mut self, rules: Rules, now: SystemTime) {
+        self.rules = rules;
+        let latest = now + rules.retry.probe_pause(u32::MAX);
         for index in 0..self.sites.len() {
             if let Some(site) = &mut self.sites[index] {
-                site.health.bound(concurrency.per_destination, latest);
+                site.health.bound(rules.concurrency.per_destination, latest);
             }
             self.place(index);
         }
@@ -223,12 +156,12 @@ impl Schedule {
     /// An attempt has ended, so its slot is free. Its job is still out.
     pub fn finished(&mut self, key: &DestinationKey, feedback: Feedback, now: SystemTime) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let max = self.concurrency.per_destination;
+        let max = self.rules.concurrency.per_destination;
         let Some(&index) = self.by_key.get(key) else {
             return;
         };
         if let Some(site) = &mut self.sites[index] {
-            site.health.finish(feedback, max, &self.policy, now);
+            site.health.finish(feedback, max, &self.rules.retry, now);
             site.settle_doubts();
         }
         self.place(index);
@@ -270,13 +203,73 @@ impl Schedule {
         };
         let mut woken = 0;
         for index in meant {
-            if let Some(site) = &mut self.sites[index] {
+            if let Some(site) = &mut self.sites[index]
+                && !site.is_suspended
+            {
                 site.health.forget_trouble();
                 woken += site.line.force();
             }
             self.place(index);
         }
         woken
+    }
+
+    /// Has one message tried now at a destination, due or not, back-off or not; whether it waits
+    /// there and mail may go there.
+    pub fn retry_job(&mut self, id: QueueId, arrived: SystemTime, key: &DestinationKey) -> bool {
+        let Some(&index) = self.by_key.get(key) else {
+            return false;
+        };
+        let mut is_woken = false;
+        if let Some(site) = &mut self.sites[index]
+            && !site.is_suspended
+            && site.line.want(Age::new(arrived, id))
+        {
+            site.health.forget_trouble();
+            is_woken = true;
+        }
+        self.place(index);
+        is_woken
+    }
+
+    /// Takes a message that waits at a destination out of its line: it is held, or gone.
+    pub fn withdraw(&mut self, id: QueueId, arrived: SystemTime, key: &DestinationKey) {
+        let Some(&index) = self.by_key.get(key) else {
+            return;
+        };
+        if let Some(site) = &mut self.sites[index] {
+            self.waiting -= usize::from(site.line.remove(Age::new(arrived, id)));
+        }
+        self.place(index);
+    }
+
+    /// Begins nothing more at a destination until it is resumed. What waits there is not given up
+    /// meanwhile, however old it gets. Whether it was not suspended before.
+    pub fn suspend(&mut self, key: &DestinationKey) -> bool {
+        let is_new = self.suspended.insert(key.clone());
+        self.set_suspended(key, true);
+        is_new
+    }
+
+    /// Ends what [`Self::suspend`] began; whether it had.
+    pub fn resume(&mut self, key: &DestinationKey) -> bool {
+        let was_suspended = self.suspended.remove(key);
+        self.set_suspended(key, false);
+        was_suspended
+    }
+
+    /// Destinations that the operator has left alone, with work or without.
+    pub fn suspended(&self) -> impl Iterator<Item = &DestinationKey> {
+        self.suspended.iter()
+    }
+
+    fn set_suspended(&mut self, key: &DestinationKey, is_suspended: bool) {
+        if let Some(&index) = self.by_key.get(key) {
+            if let Some(site) = &mut self.sites[index] {
+                site.is_suspended = is_suspended;
+            }
+            self.place(index);
+        }
     }
 
     /// Jobs that wait.
@@ -302,14 +295,16 @@ impl Schedule {
     }
 
     fn is_full(&self) -> bool {
-        self.in_flight >= self.concurrency.overall
+        self.in_flight >= self.rules.concurrency.overall
     }
 
     fn index(&mut self, key: &DestinationKey) -> Index {
         if let Some(&index) = self.by_key.get(key) {
             return index;
         }
-        let site = Box::new(Site::new(key.clone(), self.concurrency.per_destination));
+        let max = self.rules.concurrency.per_destination;
+        let mut site = Box::new(Site::new(key.clone(), max));
+        site.is_suspended = self.suspended.contains(key);
         let index = if let Some(index) = self.free.pop() {
             self.sites[index] = Some(site);
             index
@@ -324,9 +319,9 @@ impl Schedule {
     fn take_job(&mut self, index: Index, now: SystemTime) -> Option<Job> {
         let site = self.sites[index].as_mut()?;
         site.place = Place::Nowhere;
-        let (age, task) = site.next_job(&self.policy, now)?;
+        let (age, task) = site.next_job(&self.rules, now)?;
         self.waiting -= 1;
-        if !matches!(task, Task::Expire(_)) {
+        if task.takes_slot() {
             self.in_flight += 1;
             site.health.start();
         }
@@ -346,7 +341,7 @@ impl Schedule {
         if site.place == Place::Ring {
             return;
         }
-        let next = site.wake_at(&self.policy);
+        let next = site.wake_at(&self.rules);
         if let Place::Timer(at) = site.place {
             if Some(at) == next {
                 return;

@@ -8,8 +8,7 @@ use relay_queue::QueueId;
 use crate::deliver::DestinationKey;
 use crate::destination::Health;
 use crate::line::{Age, Line, Moment};
-use crate::retry::RetryPolicy;
-use crate::schedule::{DestinationStatus, Due, Task, Wait};
+use crate::schedule::{DestinationStatus, Due, Rules, Task, Wait};
 
 /// Jobs in doubt that are remembered: more than a destination has attempts under way is of no use.
 const DOUBTS: usize = 100;
@@ -22,6 +21,8 @@ pub(crate) struct Site {
     /// Jobs that were handed out and have not come back.
     pub(crate) busy: HashSet<QueueId>,
     pub(crate) place: Place,
+    /// The operator has it left alone.
+    pub(crate) is_suspended: bool,
     /// Jobs that met trouble which is not known yet to be the destination's.
     doubts: Vec<(Age, Moment)>,
 }
@@ -42,6 +43,7 @@ impl Site {
             line: Line::default(),
             busy: HashSet::new(),
             place: Place::Nowhere,
+            is_suspended: false,
             doubts: Vec::new(),
         }
     }
@@ -62,7 +64,11 @@ impl Site {
                 otherwise
             }
         };
-        self.line.insert(age, Moment::of(due))
+        let is_new = self.line.insert(age, Moment::of(due));
+        if wait.owes_notice {
+            self.line.owe_notice(age);
+        }
+        is_new
     }
 
     /// Once the destination is known to be down, or not, so is what jobs in doubt wait for.
@@ -84,28 +90,32 @@ impl Site {
     }
 
     /// The first job that may begin now, taken out of the line.
-    pub(crate) fn next_job(
-        &mut self,
-        policy: &RetryPolicy,
-        now: SystemTime,
-    ) -> Option<(Age, Task)> {
-        let (age, task) = self.choose_job(policy, now)?;
+    pub(crate) fn next_job(&mut self, rules: &Rules, now: SystemTime) -> Option<(Age, Task)> {
+        let mail = if self.is_suspended {
+            None
+        } else {
+            self.attempt(now).or_else(|| self.expire(rules, now))
+        };
+        let (age, task) = mail.or_else(|| self.give_notice(rules, now))?;
         self.busy.insert(age.id());
         Some((age, task))
     }
 
-    fn choose_job(&mut self, policy: &RetryPolicy, now: SystemTime) -> Option<(Age, Task)> {
-        if self.health.has_slot(now) {
-            if let Some(age) = self.line.take_forced() {
-                return Some((age, Task::Force));
-            }
-            if let Some(age) = self.line.take_due(Moment::reached(now)) {
-                return Some((age, Task::Attempt));
-            }
+    fn attempt(&mut self, now: SystemTime) -> Option<(Age, Task)> {
+        if !self.health.has_slot(now) {
+            return None;
         }
+        if let Some(age) = self.line.take_forced() {
+            return Some((age, Task::Force));
+        }
+        let age = self.line.take_due(Moment::reached(now))?;
+        Some((age, Task::Attempt))
+    }
+
+    fn expire(&mut self, rules: &Rules, now: SystemTime) -> Option<(Age, Task)> {
         let trouble = self.health.trouble()?;
         let oldest = self.line.oldest()?;
-        if oldest.expiry(policy) > now {
+        if oldest.expiry(&rules.retry) > now {
             return None;
         }
         let task = Task::Expire(Box::new(trouble.clone()));
@@ -113,13 +123,32 @@ impl Site {
         Some((oldest, task))
     }
 
+    fn give_notice(&mut self, rules: &Rules, now: SystemTime) -> Option<(Age, Task)> {
+        let untold = self.line.first_untold()?;
+        if untold.notice(rules.notice_after) > now {
+            return None;
+        }
+        self.line.remove(untold);
+        Some((untold, Task::Notice))
+    }
+
     /// When there is something to do, not counting what waits for a slot.
-    pub(crate) fn wake_at(&self, policy: &RetryPolicy) -> Option<Moment> {
+    pub(crate) fn wake_at(&self, rules: &Rules) -> Option<Moment> {
+        let untold = self.line.first_untold();
+        let notice = untold.map(|age| Moment::of(age.notice(rules.notice_after)));
+        notice.into_iter().chain(self.wake_for_mail(rules)).min()
+    }
+
+    fn wake_for_mail(&self, rules: &Rules) -> Option<Moment> {
+        if self.is_suspended {
+            return None;
+        }
         let due = self.line.first_due()?;
         let Some(until) = self.health.down_until() else {
             return (!self.health.is_full()).then_some(due);
         };
-        let expiry = self.line.oldest().map(|age| Moment::of(age.expiry(policy)));
+        let oldest = self.line.oldest();
+        let expiry = oldest.map(|age| Moment::of(age.expiry(&rules.retry)));
         let probe = (!self.health.is_full()).then(|| due.max(Moment::of(until)));
         expiry.into_iter().chain(probe).min()
     }
@@ -140,7 +169,10 @@ impl Site {
             waiting: self.line.len(),
             in_flight: self.health.in_flight(),
             limit: self.health.limit(),
-            next_attempt: first.map(|due| until.map_or(due, |until| until.max(due))),
+            next_attempt: first
+                .filter(|_| !self.is_suspended)
+                .map(|due| until.map_or(due, |until| until.max(due))),
+            is_suspended: self.is_suspended,
             trouble: self.health.trouble().cloned(),
         }
     }

@@ -5,7 +5,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use relay_queue::QueueId;
-use relay_send::schedule::{Due, Schedule, Wait};
+use relay_send::schedule::{Due, Rules, Schedule, Wait};
 use relay_send::{Concurrency, DestinationKey, RetryPolicy};
 
 const JOBS: u64 = 200_000;
@@ -32,7 +32,11 @@ fn schedule(destinations: u64) -> Schedule {
     let keys: Vec<_> = (0..destinations)
         .map(|n| DestinationKey(format!("domain{n}.test").into()))
         .collect();
-    let mut schedule = Schedule::new(policy, concurrency);
+    let mut schedule = Schedule::new(Rules {
+        retry: policy,
+        concurrency,
+        notice_after: Duration::from_hours(4),
+    });
     for n in 0..JOBS {
         let arrived = UNIX_EPOCH + Duration::from_millis(1_800_000_000_000 + n * 7);
         // Times of retries are in no order.
@@ -41,6 +45,7 @@ fn schedule(destinations: u64) -> Schedule {
             id: QueueId::from_bits(n),
             arrived,
             due: Due::At(arrived + pause),
+            owes_notice: true,
         };
         let key = usize::try_from(n % destinations).expect("small");
         schedule.insert(wait, &keys[key]);

@@ -8,7 +8,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use relay_queue::QueueId;
 use relay_send::destination::Feedback;
-use relay_send::schedule::{Due, Job, Schedule, Task, Wait};
+use relay_send::schedule::{Due, Job, Rules, Schedule, Task, Wait};
 use relay_send::{Concurrency, DestinationKey, RetryPolicy};
 use relay_smtp::{EnhancedStatus, Outcome, Stage, Verdict};
 
@@ -20,6 +20,11 @@ const POLICY: RetryPolicy = RetryPolicy {
 const CONCURRENCY: Concurrency = Concurrency {
     overall: 7,
     per_destination: 4,
+};
+const RULES: Rules = Rules {
+    retry: POLICY,
+    concurrency: CONCURRENCY,
+    notice_after: Duration::from_hours(4),
 };
 
 /// What happens next.
@@ -100,7 +105,7 @@ struct Run {
 impl Run {
     fn new() -> Self {
         Self {
-            schedule: Schedule::new(POLICY, CONCURRENCY),
+            schedule: Schedule::new(RULES),
             now: UNIX_EPOCH + Duration::from_hours(500_000),
             next_id: 1,
             queued: BTreeMap::new(),
@@ -126,6 +131,7 @@ impl Run {
             id: QueueId::from_bits(self.next_id),
             arrived: self.now,
             due: Due::At(self.now + Duration::from_secs(due)),
+            owes_notice: false,
         };
         self.next_id += 1;
         self.insert(key.clone(), wait);
@@ -155,6 +161,7 @@ impl Run {
         match &job.task {
             Task::Attempt => assert!(self.is_due(wait), "{wait:?} at {:?}", self.now),
             Task::Force => assert!(self.forced.contains(&job.id)),
+            Task::Notice => unreachable!("none is owed"),
             Task::Expire(_) => assert!(POLICY.expiry(wait.arrived) <= self.now),
         }
         if matches!(job.task, Task::Expire(_)) {
@@ -212,7 +219,7 @@ impl Run {
 
     fn reload(&mut self) {
         self.schedule.forget_waiting();
-        self.schedule.configure(POLICY, CONCURRENCY, self.now);
+        self.schedule.configure(RULES, self.now);
         for (key, wait) in self.queued.values() {
             self.schedule.insert(*wait, key);
         }

@@ -49,6 +49,7 @@ impl Config {
                 overall: self.delivery.concurrency,
                 per_destination: self.delivery.concurrency_per_destination,
             },
+            reports: relay_send::ReportPolicy::default(),
         }
     }
 

@@ -7,5 +7,6 @@ mod faults;
 mod internet;
 mod retries;
 mod steering;
+mod verbs;
 mod watched;
 mod world;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relay_queue::{Envelope, MemoryStore, Message, QueueId, QueueStore, Spool};
-use relay_send::{Clock, Concurrency, Config, Handle, RetryPolicy};
+use relay_send::{Clock, Concurrency, Config, Handle, ReportPolicy, RetryPolicy};
 use relay_smtp::dsn::DsnRequest;
 use relay_smtp::{ForwardPath, Outcome};
 
@@ -151,6 +151,7 @@ pub fn config() -> Config {
             overall: 120,
             per_destination: 20,
         },
+        reports: ReportPolicy::default(),
     }
 }
 
