@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -23,6 +24,8 @@ fn binaries() -> &'static Path {
         let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
         let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
         build.args(["build", "--quiet", "-p", "relayd", "-p", "relayctl"]);
+        let target = folder.parent().expect("target/PROFILE");
+        build.arg("--target-dir").arg(target);
         if folder.ends_with("release") {
             build.arg("--release");
         }
@@ -44,13 +47,24 @@ pub struct Relay {
 struct Running {
     child: Child,
     port: u16,
+    /// Reads the log to its end.
+    log: Option<JoinHandle<String>>,
+}
+
+impl Running {
+    /// Its log, once it has ended.
+    fn kill(&mut self) -> String {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let log = self.log.take().map(JoinHandle::join);
+        log.and_then(Result::ok).unwrap_or_default()
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended already needs no killing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -66,9 +80,12 @@ impl Relay {
         relay
     }
 
-    /// Ends it with SIGKILL.
-    pub fn kill(&mut self) {
-        self.running = None;
+    /// Ends it with SIGKILL; the log of this life of it, without its beginning.
+    pub fn kill(&mut self) -> String {
+        self.running
+            .take()
+            .map(|mut running| running.kill())
+            .unwrap_or_default()
     }
 
     /// Starts it, on the same state, once it has been killed or has ended.
@@ -104,8 +121,12 @@ impl Relay {
             }
         };
         // Somebody has to read the rest, or the daemon waits for room in the pipe.
-        std::thread::spawn(move || std::io::copy(&mut log, &mut std::io::sink()));
-        self.running = Some(Running { child, port });
+        let log = std::thread::spawn(move || std::io::read_to_string(log).unwrap_or_default());
+        self.running = Some(Running {
+            child,
+            port,
+            log: Some(log),
+        });
     }
 
     /// A connection to it that has been greeted.

@@ -222,16 +222,27 @@ async fn what_was_accepted_survives_kill_9_and_goes_out_once() {
 }
 
 #[tokio::test]
-async fn kill_9_under_load_loses_nothing_that_was_acknowledged() {
+async fn kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing_ended() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::start(&smarthost(&mx));
     let ledger = Ledger::default();
+    let mut recorded = Vec::new();
     for round in 0..5 {
         load(&relay, round, &ledger).await;
-        relay.kill();
+        let log = relay.kill();
+        recorded.push((mx.messages().len(), ended(&log)));
         relay.restart();
     }
     relay.wait_until_empty().await;
+    let ids: Vec<String> = mx.messages().iter().map(|m| id_of(&m.data)).collect();
+    for (before, ended) in recorded {
+        assert!(!ended.is_empty(), "a life without a delivery");
+        let repeated: Vec<_> = ids[before..]
+            .iter()
+            .filter(|id| ended.contains(*id))
+            .collect();
+        assert!(repeated.is_empty(), "{repeated:?}");
+    }
     let arrived: BTreeSet<String> = mx
         .messages()
         .into_iter()
@@ -243,6 +254,23 @@ async fn kill_9_under_load_loses_nothing_that_was_acknowledged() {
     let lost: Vec<_> = acknowledged.iter().filter(is_lost).collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert_eq!(relay.body_files(), 0);
+}
+
+/// The messages that have left the queue, as a log has it.
+fn ended(log: &str) -> BTreeSet<String> {
+    let ends = log.lines().filter_map(|line| line.split_once(" end msg "));
+    ends.filter_map(|(_, rest)| rest.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The queue id in our trace header.
+fn id_of(data: &[u8]) -> String {
+    let text = String::from_utf8_lossy(data);
+    let id = text
+        .split_once(" id ")
+        .and_then(|(_, rest)| rest.split_once(';'));
+    id.expect("a trace header").0.to_owned()
 }
 
 /// Every recipient whose message was answered with `250`.
