@@ -96,11 +96,9 @@ async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode,
     let mut terminate = listen(SignalKind::terminate())?;
     let mut interrupt = listen(SignalKind::interrupt())?;
     let mut hangup = listen(SignalKind::hangup())?;
-    let daemon = match Daemon::start(config, Some(file), log).await {
-        Ok(daemon) => daemon,
-        // Unlike the configuration, what is missing here may be there when it is tried again.
-        Err(reason) => return Ok(failed(reason)),
-    };
+    let daemon = Daemon::start(config, Some(file), log)
+        .await
+        .map_err(|reason| reason.to_string())?;
     notify(NotifyState::Ready);
     loop {
         tokio::select! {
