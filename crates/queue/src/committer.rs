@@ -7,19 +7,22 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use tracing::{error, info};
 
+use crate::books::{Audit, Ledger};
 use crate::claims::Claims;
 use crate::database::{Database, Table};
 use crate::error::StoreError;
 use crate::id::QueueId;
+use crate::operation::{Answer, Operation};
 use crate::remover::Remover;
-use crate::round::{Answer, Operation, Round};
+use crate::round::Round;
 use crate::spool::io_error;
+use crate::sweep;
 
 /// How long what nobody hurries for waits to ride along with a commit.
 const LINGER: Duration = Duration::from_millis(10);
@@ -38,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) count: AtomicU64,
     pub(crate) fresh: AtomicU64,
     pub(crate) damaged: AtomicU64,
+    ledger: Mutex<Ledger>,
 }
 
 /// Whether there is a database to read.
@@ -59,6 +63,7 @@ impl Shared {
             count: AtomicU64::new(0),
             fresh: AtomicU64::new(0),
             damaged: AtomicU64::new(0),
+            ledger: Mutex::default(),
         }
     }
 
@@ -75,6 +80,15 @@ impl Shared {
 
     fn set_access(&self, access: Access) {
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
+    }
+
+    /// The books as they were made durable last.
+    pub(crate) fn ledger(&self) -> Ledger {
+        *self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn set_ledger(&self, ledger: Ledger) {
+        *self.ledger.lock().unwrap_or_else(PoisonError::into_inner) = ledger;
     }
 
     pub(crate) fn mess(&self) -> PathBuf {
@@ -126,16 +140,20 @@ struct Committer {
 impl Committer {
     fn run(mut self, operations: &Receiver<Operation>) {
         while let Some(round) = self.next_round(operations) {
-            let mut closing = None;
+            let (mut closing, mut audits) = (None, Vec::new());
             let mut work = Vec::with_capacity(round.len());
             for operation in round {
                 match operation {
                     Operation::Close(answer) => closing = Some(answer),
+                    Operation::Audit(answer) => audits.push(answer),
                     other => work.push(other),
                 }
             }
             if !work.is_empty() {
                 self.handle_round(work);
+            }
+            for answer in audits {
+                let _ = answer.send(self.audit());
             }
             if let Some(answer) = closing {
                 return self.close(Some(answer));
@@ -176,7 +194,7 @@ impl Committer {
             Ok(database) => database,
             Err(reason) => return work.into_iter().for_each(|op| op.refuse(&reason)),
         };
-        let mut round = Round::default();
+        let mut round = Round::new(self.shared.ledger());
         let mut left = work.into_iter();
         let applied = left.try_for_each(|op| round.apply(op, database.table(), &self.shared));
         let committed =
@@ -191,6 +209,18 @@ impl Committer {
                 left.for_each(|op| op.refuse(&e.to_string()));
             }
         }
+    }
+
+    /// On the one thread that writes, so that the books and the records are of one moment.
+    fn audit(&mut self) -> Result<Audit, StoreError> {
+        let opened = self.ensure_open();
+        let database = opened.map_err(|reason| StoreError::Closed { reason })?;
+        let queued = sweep::count_outstanding(database.table());
+        self.database = Some(database);
+        Ok(Audit {
+            books: self.shared.ledger().books,
+            queued: queued?,
+        })
     }
 
     fn fail(&mut self, database: Database, mut round: Round, e: &StoreError) {

@@ -11,9 +11,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
+use tracing::warn;
+
+use crate::books::Ledger;
 use crate::error::StoreError;
 use crate::id::QueueId;
-use crate::parts::{Changes, Kind, goes_on, id_of};
+use crate::parts::{BOOKS, Changes, Kind, goes_on, id_of};
 use crate::spool::io_error;
 
 /// sled's page cache. It is all of the database that stays in memory beside sled's table of pages.
@@ -166,6 +169,17 @@ impl Table {
             part = next;
         }
         Ok(Some(value.into()))
+    }
+
+    /// The books; `None` if there are none yet, or what lies there is none.
+    pub(crate) fn ledger(&self) -> Result<Option<Ledger>, StoreError> {
+        let stored = self.part(BOOKS)?;
+        let ledger = stored.as_ref().and_then(|bytes| Ledger::decode(bytes));
+        if stored.is_some() && ledger.is_none() {
+            warn!(target: "relayd", event = "corrupt",
+                "corrupt: the books of the queue cannot be read; they begin anew");
+        }
+        Ok(ledger)
     }
 
     fn part(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {

@@ -8,8 +8,8 @@
 //! | state | body file | record | meaning | who leaves it |
 //! |---|---|---|---|---|
 //! | S0 | – | – | no message | [`QueueStore::commit`] |
-//! | S1 | maybe | – | coming in, or going out | commit; settle; the sweep at the start deletes the file |
-//! | S2 | as the record says | yes | **queued** | [`QueueStore::settle`] |
+//! | S1 | maybe | – | coming in, or going out | commit; settle; delete; the sweep at the start deletes the file |
+//! | S2 | as the record says | yes | **queued** | [`QueueStore::settle`], [`QueueStore::delete`] |
 //! | other | | | damaged | set aside under `corrupt/`, logged, counted; never a panic, never in the way of a start |
 //!
 //! The only instant that matters is the one at which the record becomes durable. Before it, the
@@ -22,7 +22,7 @@
 //! | path | what |
 //! |---|---|
 //! | `lock` | held by the relayd that owns the directory |
-//! | `queue/` | sled: per message a *record* (envelope and state of each recipient) and, for a small message, its *content* |
+//! | `queue/` | sled: per message a *record* (envelope and state of each recipient) and, for a small message, its *content*; beside them the books |
 //! | `mess/ID` | the body of a larger message, behind it the head if that is large too |
 //! | `corrupt/` | what was damaged, for a person to look at |
 //!
@@ -38,6 +38,15 @@
 //! have dropped the pages. So after an error every waiting operation is answered with it, the
 //! database is closed and opened anew, and messages whose commit was answered with an error are
 //! removed if they turn out to have reached the disk.
+//!
+//! # The books
+//!
+//! [`Books`] count recipients: what came in, and what became of it. They are one value of the
+//! database, written in the batch that moves a recipient, so at any instant, whatever crashed
+//! before, *accepted + reports = delivered + bounced + discarded + set aside + queued*, where queued
+//! are those of all records that something is left to do for. [`QueueStore::audit`] compares. How
+//! many recipients a record had that nobody can read is known once all others are counted: at a
+//! start, as what the books have too many.
 //!
 //! # Which files of sled must be durable, and when
 //!
@@ -66,6 +75,7 @@
 //!   takes to be free.
 
 mod aside;
+pub mod books;
 mod claims;
 mod committer;
 mod content;
@@ -75,6 +85,7 @@ pub mod faulty;
 pub mod id;
 pub mod memory;
 pub mod message;
+mod operation;
 mod parts;
 mod record;
 mod remover;
@@ -85,6 +96,7 @@ mod spool;
 pub mod store;
 mod sweep;
 
+pub use books::{Audit, Books};
 pub use error::StoreError;
 pub use faulty::FaultyStore;
 pub use id::QueueId;

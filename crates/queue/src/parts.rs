@@ -8,10 +8,14 @@
 //! A value's first part lies under its key. A part of exactly [`PART`] octets goes on in the next
 //! one; the last is shorter, and may be empty.
 
+use crate::books::Ledger;
 use crate::id::QueueId;
 
 /// Octets of a part: a message of 4 KiB with its head fits in one.
 pub(crate) const PART: usize = 5 * 1024;
+
+/// The key of the books; no message's.
+pub(crate) const BOOKS: &[u8] = b"books";
 
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -99,6 +103,11 @@ impl Changes {
         for number in 1..=further_parts(old) {
             self.batch.remove(&kind.further_key(id, number));
         }
+    }
+
+    /// Writes the books, which are shorter than a part.
+    pub(crate) fn put_books(&mut self, ledger: &Ledger) {
+        self.batch.insert(BOOKS, ledger.encode());
     }
 
     pub(crate) fn into_batch(self) -> sled::Batch {

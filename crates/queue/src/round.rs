@@ -4,69 +4,17 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::oneshot;
-
 use crate::aside::{self, Evidence};
+use crate::books::{Ledger, Settled};
 use crate::committer::Shared;
 use crate::database::Table;
 use crate::error::StoreError;
 use crate::id::QueueId;
-use crate::message::{Message, RecipientChange};
+use crate::message::Message;
+use crate::operation::{Answer, Operation, Settle, refuse};
 use crate::parts::{Changes, Kind};
 use crate::record::{Layout, Place, Record};
 use crate::spool::{BodyFile, Prepared};
-use crate::store::Claim;
-
-/// How an operation's caller learns what became of it.
-pub(crate) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
-
-/// What an attempt wants recorded.
-#[derive(Debug)]
-pub(crate) struct Settle {
-    pub(crate) claim: Claim,
-    pub(crate) changes: Vec<RecipientChange>,
-    pub(crate) told_of_delay: Vec<usize>,
-    /// What enters in the same batch.
-    pub(crate) bounces: Vec<(Message, Prepared)>,
-}
-
-/// Something to be made durable.
-#[derive(Debug)]
-pub(crate) enum Operation {
-    /// A message enters.
-    Commit(Box<Message>, Prepared, Answer<Message>),
-    /// An attempt has ended, and perhaps made a bounce.
-    Settle(Settle, Answer<bool>),
-    /// A message does not fit what was written, for the reason given: it leaves for `corrupt/`.
-    SetAside(QueueId, String, Answer<()>),
-    /// No more operations.
-    Close(Answer<()>),
-}
-
-impl Operation {
-    /// Whether somebody outside waits for it: a client for its `250`.
-    pub(crate) fn is_urgent(&self) -> bool {
-        match self {
-            Self::Commit(..) | Self::Close(_) => true,
-            Self::Settle(..) | Self::SetAside(..) => false,
-        }
-    }
-
-    /// It was not begun: nothing of it is or will be on the disk.
-    pub(crate) fn refuse(self, reason: &str) {
-        match self {
-            Operation::Commit(_, _, answer) => refuse(answer, reason),
-            Operation::Settle(_, answer) => refuse(answer, reason),
-            Operation::SetAside(_, _, answer) | Operation::Close(answer) => refuse(answer, reason),
-        }
-    }
-}
-
-fn refuse<T>(answer: Answer<T>, reason: &str) {
-    let _ = answer.send(Err(StoreError::Closed {
-        reason: reason.to_owned(),
-    }));
-}
 
 /// What is to be written, and who is to be told. All of it is as things shall be, not by how much
 /// they change: it may be written again when it is not known whether it was.
@@ -77,6 +25,7 @@ pub(crate) struct Round {
     contents: HashMap<QueueId, Vec<u8>>,
     files: HashMap<QueueId, BodyFile>,
     waiting: Vec<Waiting>,
+    ledger: Ledger,
     /// Files that have no record any more once the round is durable.
     unlink: Vec<PathBuf>,
     count: Change,
@@ -98,6 +47,8 @@ enum Waiting {
     Commit(Box<Message>, Answer<Message>),
     Settle(QueueId, bool, Answer<bool>),
     SetAside(QueueId, Answer<()>),
+    Hold(Box<Message>, Answer<Option<Message>>),
+    Delete(Box<Message>, Answer<Option<Message>>),
 }
 
 /// How a counter moves when the round is durable.
@@ -115,6 +66,14 @@ impl Change {
 }
 
 impl Round {
+    /// A round upon books as they are on the disk.
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            ..Self::default()
+        }
+    }
+
     /// Takes one operation in; an error is the database's and ends the round.
     pub(crate) fn apply(
         &mut self,
@@ -137,12 +96,17 @@ impl Round {
                 }
                 Ok(())
             }
-            Operation::Close(_) => Ok(()),
+            Operation::Hold(id, held, answer) => self.hold(id, held, answer, table),
+            Operation::Delete(id, answer) => self.delete(id, answer, table, shared),
+            // The committer's own.
+            Operation::Audit(_) | Operation::Close(_) => Ok(()),
         }
     }
 
     fn enter(&mut self, message: Message, prepared: Prepared) {
         let (id, layout) = (message.id, prepared.layout);
+        let recipients = message.recipients.len() as u64;
+        self.ledger.books.enter(message.origin, recipients);
         let entry = Entry {
             record: Some(Record { message, layout }),
             stored: 0,
@@ -178,20 +142,16 @@ impl Round {
             return Ok(());
         };
         let was_fresh = record.message.is_fresh();
+        let before = Settled::of(&record.message);
         record.message.apply(settle.changes);
         record.message.told_of_delay(&settle.told_of_delay);
+        self.ledger.books.settle(before, &record.message);
         let has_left = record.message.is_settled();
         if has_left {
             self.leave(&record, was_fresh, stored, shared);
         } else {
             self.fresh.down += u64::from(was_fresh && !record.message.is_fresh());
-            let content = content_length(&record.layout);
-            let entry = Entry {
-                record: Some(record),
-                stored,
-                content,
-            };
-            self.entries.insert(id, entry);
+            self.stay(record, stored);
         }
         for (message, prepared) in settle.bounces {
             self.enter(message, prepared);
@@ -208,6 +168,54 @@ impl Round {
         let bytes = table.get(Kind::Record, id)?;
         // A record that cannot be read is the next scan's to set aside; here it is as good as gone.
         Ok(bytes.and_then(|bytes| Some((Record::decode(id, &bytes).ok()?, bytes.len()))))
+    }
+
+    fn hold(
+        &mut self,
+        id: QueueId,
+        held: bool,
+        answer: Answer<Option<Message>>,
+        table: &Table,
+    ) -> Result<(), StoreError> {
+        let Some((mut record, stored)) = self.read(id, table)? else {
+            let _ = answer.send(Ok(None));
+            return Ok(());
+        };
+        record.message.held = held;
+        let message = Box::new(record.message.clone());
+        self.stay(record, stored);
+        self.waiting.push(Waiting::Hold(message, answer));
+        Ok(())
+    }
+
+    fn delete(
+        &mut self,
+        id: QueueId,
+        answer: Answer<Option<Message>>,
+        table: &Table,
+        shared: &Shared,
+    ) -> Result<(), StoreError> {
+        let Some((record, stored)) = self.read(id, table)? else {
+            let _ = answer.send(Ok(None));
+            return Ok(());
+        };
+        // From here on no attempt settles, also none that comes in this round.
+        shared.claims.end(id);
+        self.ledger.books.discarded += record.message.outstanding();
+        self.leave(&record, record.message.is_fresh(), stored, shared);
+        let message = Box::new(record.message);
+        self.waiting.push(Waiting::Delete(message, answer));
+        Ok(())
+    }
+
+    fn stay(&mut self, record: Record, stored: usize) {
+        let id = record.message.id;
+        let entry = Entry {
+            content: content_length(&record.layout),
+            record: Some(record),
+            stored,
+        };
+        self.entries.insert(id, entry);
     }
 
     fn leave(&mut self, record: &Record, was_fresh: bool, stored: usize, shared: &Shared) {
@@ -238,10 +246,15 @@ impl Round {
             return Ok(());
         };
         aside::keep(shared, id, &evidence, reason)?;
-        // One that cannot be decoded was counted with the others all the same.
-        let record = Record::decode(id, &evidence.record);
         self.count.down += 1;
-        self.fresh.down += u64::from(record.is_ok_and(|r| r.message.is_fresh()));
+        match self.read(id, table)? {
+            Some((record, _)) => {
+                self.fresh.down += u64::from(record.message.is_fresh());
+                self.ledger.books.set_aside += record.message.outstanding();
+            }
+            // It was counted with the others all the same.
+            None => self.ledger.is_short = true,
+        }
         let entry = Entry {
             record: None,
             stored: evidence.record.len(),
@@ -253,6 +266,7 @@ impl Round {
 
     pub(crate) fn changes(&self) -> Changes {
         let mut changes = Changes::default();
+        changes.put_books(&self.ledger);
         for (&id, content) in &self.contents {
             changes.put(Kind::Content, id, content, 0);
         }
@@ -275,6 +289,7 @@ impl Round {
     pub(crate) fn succeed(self, shared: &Shared) {
         self.count.apply(&shared.count);
         self.fresh.apply(&shared.fresh);
+        shared.set_ledger(self.ledger);
         self.files.into_values().for_each(BodyFile::keep);
         for waiting in self.waiting {
             match waiting {
@@ -290,6 +305,14 @@ impl Round {
                 Waiting::SetAside(id, answer) => {
                     shared.claims.end(id);
                     let _ = answer.send(Ok(()));
+                }
+                Waiting::Hold(message, answer) => {
+                    let _ = answer.send(Ok(Some(*message)));
+                }
+                Waiting::Delete(message, answer) => {
+                    // Who claimed it meanwhile has nothing to work on.
+                    shared.claims.end(message.id);
+                    let _ = answer.send(Ok(Some(*message)));
                 }
             }
         }
@@ -322,8 +345,12 @@ impl Round {
         self.files.remove(&id);
         self.count.up -= 1;
         self.fresh.up -= 1;
-        if let Some(entry) = self.entries.get_mut(&id) {
-            entry.stored = entry.record.take().map_or(0, |r| r.encode().len());
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if let Some(record) = entry.record.take() {
+            entry.stored = record.encode().len();
+            self.ledger.books.take_back(&record.message);
         }
     }
 
@@ -335,6 +362,7 @@ impl Round {
                 Waiting::Commit(_, answer) => refuse(answer, reason),
                 Waiting::Settle(_, _, answer) => refuse(answer, reason),
                 Waiting::SetAside(_, answer) => refuse(answer, reason),
+                Waiting::Hold(_, answer) | Waiting::Delete(_, answer) => refuse(answer, reason),
             }
         }
     }

@@ -12,17 +12,18 @@ use std::time::SystemTime;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
+use crate::books::{Audit, Books};
 use crate::committer::{self, Shared};
 use crate::content;
 use crate::database::{Database, Table};
 use crate::error::StoreError;
 use crate::id::{IdSource, QueueId};
 use crate::message::{Content, Envelope, Message, NewMessage, Origin};
+use crate::operation::{Operation, Settle};
 use crate::parts::Kind;
 use crate::record::{Record, RecordError};
 use crate::remover::Remover;
 use crate::room::Room;
-use crate::round::{Operation, Settle};
 use crate::spool::{Prepared, SledSpool, SpoolConfig, io_error, run_blocking};
 use crate::store::{Claim, QueueStore, Settlement, Spool};
 use crate::sweep;
@@ -239,6 +240,14 @@ impl QueueStore for SledStore {
         self.ask(|answer| Operation::Settle(settle, answer)).await
     }
 
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+        self.ask(|answer| Operation::Hold(id, held, answer)).await
+    }
+
+    async fn delete(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
+        self.ask(|answer| Operation::Delete(id, answer)).await
+    }
+
     fn release(&self, claim: Claim) {
         self.shared.claims.release(claim);
     }
@@ -253,6 +262,14 @@ impl QueueStore for SledStore {
 
     fn count_damaged(&self) -> u64 {
         self.shared.damaged.load(Ordering::Relaxed)
+    }
+
+    fn books(&self) -> Books {
+        self.shared.ledger().books
+    }
+
+    async fn audit(&self) -> Result<Audit, StoreError> {
+        self.ask(Operation::Audit).await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

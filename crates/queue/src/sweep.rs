@@ -8,8 +8,9 @@ use std::sync::atomic::Ordering;
 use tracing::info;
 
 use crate::aside::{self, Evidence};
+use crate::books::{Books, Ledger};
 use crate::committer::Shared;
-use crate::database::Database;
+use crate::database::{Database, Table};
 use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::parts::{Changes, Kind};
@@ -28,12 +29,15 @@ struct Found {
     last: Option<QueueId>,
     count: u64,
     fresh: u64,
+    /// What the books would say had they begun with what there is.
+    opening: Books,
 }
 
 /// A body file as its record has it.
 struct Expected {
     length: u64,
     is_fresh: bool,
+    outstanding: u64,
 }
 
 /// Counts the queue, sets damaged messages aside, deletes what belongs to no message, and returns
@@ -42,13 +46,45 @@ pub(crate) fn run(shared: &Shared, database: &Database) -> Result<Option<QueueId
     let aside = aside::count(shared)?;
     shared.damaged.store(aside, Ordering::Relaxed);
     let mut found = read_records(database)?;
+    let mut ledger = open_books(database.table(), &found)?;
     // First, for the body of a record that cannot be read looks as if it belonged to none.
-    set_aside(shared, database, mem::take(&mut found.damaged))?;
-    sweep_body_files(shared, &mut found)?;
-    set_aside(shared, database, mem::take(&mut found.damaged))?;
+    set_aside(shared, database, mem::take(&mut found.damaged), &ledger)?;
+    ledger.books.set_aside += sweep_body_files(shared, &mut found)?;
+    set_aside(shared, database, mem::take(&mut found.damaged), &ledger)?;
+    shared.set_ledger(ledger);
     shared.count.store(found.count, Ordering::Relaxed);
     shared.fresh.store(found.fresh, Ordering::Relaxed);
     Ok(found.last)
+}
+
+/// The books, with the recipients of records that cannot be read: those that the books have too many.
+fn open_books(table: &Table, found: &Found) -> Result<Ledger, StoreError> {
+    let Some(mut ledger) = table.ledger()? else {
+        return Ok(Ledger {
+            books: found.opening,
+            is_short: false,
+        });
+    };
+    if ledger.is_short || !found.damaged.is_empty() {
+        let lost = ledger.books.queued().saturating_sub(found.opening.queued());
+        ledger.books.set_aside += lost;
+        ledger.is_short = false;
+    }
+    Ok(ledger)
+}
+
+/// Recipients of all records that something is left to do for.
+pub(crate) fn count_outstanding(table: &Table) -> Result<u64, StoreError> {
+    let mut outstanding = 0;
+    for (row, n) in table.records(None).zip(1u64..) {
+        let (id, value) = row?;
+        // Of one that cannot be read nobody knows: it is missing in the sum.
+        outstanding += Record::decode(id, &value).map_or(0, |r| r.message.outstanding());
+        if n % LOOK_EVERY == 0 {
+            table.sync_if_much_was_written()?;
+        }
+    }
+    Ok(outstanding)
 }
 
 fn read_records(database: &Database) -> Result<Found, StoreError> {
@@ -69,7 +105,9 @@ fn read_records(database: &Database) -> Result<Found, StoreError> {
 
 impl Found {
     fn note(&mut self, id: QueueId, record: &Record) {
-        let is_fresh = record.message.is_fresh();
+        let message = &record.message;
+        let (is_fresh, outstanding) = (message.is_fresh(), message.outstanding());
+        self.opening.enter(message.origin, outstanding);
         self.count += 1;
         self.fresh += u64::from(is_fresh);
         let length = match record.layout.place {
@@ -77,7 +115,14 @@ impl Found {
             Place::BodyFile => record.layout.body,
             Place::WholeFile => record.layout.size(),
         };
-        self.files.insert(id, Expected { length, is_fresh });
+        self.files.insert(
+            id,
+            Expected {
+                length,
+                is_fresh,
+                outstanding,
+            },
+        );
     }
 
     /// It was counted, but its file is not as its record says.
@@ -88,9 +133,10 @@ impl Found {
     }
 }
 
-/// Compares the files that are there with those that should be.
-fn sweep_body_files(shared: &Shared, found: &mut Found) -> Result<(), StoreError> {
-    let mess = shared.mess();
+/// Compares the files that are there with those that should be; how many recipients are lost with
+/// those that are not.
+fn sweep_body_files(shared: &Shared, found: &mut Found) -> Result<u64, StoreError> {
+    let (mess, mut lost) = (shared.mess(), 0);
     let unreadable = |e| io_error("reading the directory", &mess, e);
     for entry in fs::read_dir(&mess).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -110,13 +156,15 @@ fn sweep_body_files(shared: &Shared, found: &mut Found) -> Result<(), StoreError
         let length = entry.metadata().map(|m| m.len()).unwrap_or_default();
         if length != expected.length {
             let reason = wrong_length(length, expected.length);
+            lost += expected.outstanding;
             found.discount(id, &expected, reason);
         }
     }
     for (id, expected) in mem::take(&mut found.files) {
+        lost += expected.outstanding;
         found.discount(id, &expected, "its body file is missing".into());
     }
-    Ok(())
+    Ok(lost)
 }
 
 /// Why a body file is not what it should be.
@@ -128,11 +176,13 @@ fn set_aside(
     shared: &Shared,
     database: &Database,
     damaged: Vec<(QueueId, String)>,
+    ledger: &Ledger,
 ) -> Result<(), StoreError> {
     if damaged.is_empty() {
         return Ok(());
     }
     let mut changes = Changes::default();
+    changes.put_books(ledger);
     for (id, reason) in damaged {
         let Some(evidence) = Evidence::gather(database.table(), id)? else {
             continue;

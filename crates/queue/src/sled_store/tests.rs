@@ -53,6 +53,8 @@ async fn until_open(store: &SledStore) {
 }
 
 async fn ids(store: &SledStore) -> Vec<QueueId> {
+    let audit = store.audit().await.expect("audited");
+    assert!(audit.is_balanced(), "{audit:?}");
     let messages = store.scan(None, 100).await.expect("scanned");
     assert_eq!(store.count(), messages.len() as u64);
     messages.iter().map(|m| m.id).collect()

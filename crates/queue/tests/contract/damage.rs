@@ -2,11 +2,12 @@
 
 use std::fs;
 
-use relay_queue::{Message, QueueStore, StoreError};
+use relay_queue::{Books, Message, QueueStore, StoreError};
 use sled::IVec;
 
 use crate::stores::{
-    Harness, INLINE, OnDisk, all, bytes_of, claim, commit, counts, database, enqueue, names, octets,
+    Harness, INLINE, OnDisk, all, balanced, bytes_of, changes, claim, commit, counts, database,
+    done, enqueue, names, octets,
 };
 
 /// Works on the database itself while the queue is closed.
@@ -186,6 +187,110 @@ async fn a_record_that_cannot_be_read_is_set_aside_at_the_start() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn the_recipients_of_a_record_that_cannot_be_read_are_in_the_books_as_set_aside() {
+    for at_start in [true, false] {
+        let mut harness = <OnDisk>::new();
+        let committed = commit(harness.store(), 3, b"head", b"body").await;
+        let (damaged, sound) = (
+            committed.expect("committed"),
+            enqueue(harness.store()).await,
+        );
+        harness.close().await;
+        tamper(&harness, |db| {
+            if at_start {
+                db.insert(key(b'm', &damaged), b"\x02?").expect("written");
+                return;
+            }
+            // As a relay leaves it that finds the record unreadable while it runs.
+            db.remove(key(b'm', &damaged)).expect("removed");
+            let books = db.get(b"books").expect("read").expect("there");
+            let (_, counts) = books.split_last().expect("octets");
+            db.insert(b"books", [counts, &[1]].concat())
+                .expect("written");
+        });
+        harness.open();
+        for _ in 0..2 {
+            balanced(harness.store()).await;
+            let books = harness.store().books();
+            assert_eq!((books.accepted, books.set_aside), (4, 3));
+            assert_eq!(all(harness.store()).await, std::slice::from_ref(&sound));
+            let written_again = harness.store().set_held(sound.id, false).await;
+            assert!(written_again.expect("recorded").is_some());
+            harness.reopen().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_recipients_of_a_lost_body_are_in_the_books_as_set_aside() {
+    for at_start in [true, false] {
+        let mut harness = <OnDisk>::new();
+        let committed = commit(harness.store(), 3, b"head", &octets(INLINE * 3)).await;
+        let mut message = committed.expect("committed");
+        let held = claim(harness.store(), &message).await;
+        let settled = harness.store().settle(held, changes(vec![done(0)])).await;
+        assert!(!settled.expect("settled"));
+        message.apply(vec![done(0)]);
+        let path = harness.in_mess(message.id.to_string());
+        fs::remove_file(path).expect("removed");
+        if at_start {
+            harness.reopen().await;
+        } else {
+            let held = claim(harness.store(), &message).await;
+            assert!(harness.store().open(held).await.is_err());
+        }
+        for _ in 0..2 {
+            balanced(harness.store()).await;
+            let books = harness.store().books();
+            assert_eq!((books.delivered, books.set_aside), (1, 2));
+            assert_eq!(counts(harness.store()), (0, 0, 1));
+            harness.reopen().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_queue_without_books_or_with_torn_ones_begins_them_with_what_is_there() {
+    for torn in [None, Some(&b""[..]), Some(b"\x01"), Some(&[0xff; 300])] {
+        let mut harness = <OnDisk>::new();
+        let message = commit(harness.store(), 3, b"head", b"body").await;
+        let message = message.expect("committed");
+        let held = claim(harness.store(), &message).await;
+        let settled = harness.store().settle(held, changes(vec![done(0)])).await;
+        assert!(!settled.expect("settled"));
+        harness.close().await;
+        tamper(&harness, |db| {
+            let changed = match torn {
+                None => db.remove(b"books"),
+                Some(torn) => db.insert(b"books", torn),
+            };
+            changed.expect("written");
+        });
+        harness.open();
+        let expected = Books {
+            accepted: 2,
+            ..Books::default()
+        };
+        assert_eq!(harness.store().books(), expected);
+        balanced(harness.store()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_audit_sees_a_record_that_went_past_the_books() {
+    let mut harness = <OnDisk>::new();
+    let message = enqueue(harness.store()).await;
+    harness.close().await;
+    tamper(&harness, |db| {
+        db.remove(key(b'm', &message)).expect("removed");
+    });
+    harness.open();
+    let audit = harness.store().audit().await.expect("audited");
+    assert!(!audit.is_balanced(), "{audit:?}");
+    assert_eq!((audit.queued, audit.books.queued()), (0, 1));
 }
 
 #[tokio::test]

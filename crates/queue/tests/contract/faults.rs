@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use relay_queue::{FaultyStore, MemoryStore, Message, QueueId, QueueStore, SledStore, StoreError};
 
 use crate::stores::{
-    Harness, INLINE, InMemory, OnDisk, all, bounce, bytes, changes, commit, deferred, done, octets,
+    Harness, INLINE, InMemory, OnDisk, all, balanced, bounce, bytes, changes, commit, deferred,
+    done, octets,
 };
 
 /// What the store has acknowledged.
@@ -34,6 +35,9 @@ async fn live<S: QueueStore>(store: &S, ledger: &mut Ledger) -> Result<(), Store
         message.apply(vec![deferred(0)]);
         ledger.messages.insert(message.id, message.clone());
         assert_eq!(store.get(message.id).await?, Some(message.clone()));
+        message.held = true;
+        store.set_held(message.id, true).await?;
+        ledger.messages.insert(message.id, message.clone());
         let mut last = changes(vec![done(0), done(1)]);
         let report = bounce(store, octets(INLINE * 2));
         last.bounces.push(report.clone());
@@ -50,6 +54,12 @@ async fn live<S: QueueStore>(store: &S, ledger: &mut Ledger) -> Result<(), Store
         ledger.bodies.insert(report.id, octets(INLINE * 2));
         ledger.messages.insert(report.id, report);
     }
+    let doomed = commit(store, 2, b"head", &octets(INLINE * 2)).await?;
+    ledger.bodies.insert(doomed.id, octets(INLINE * 2));
+    ledger.messages.insert(doomed.id, doomed.clone());
+    store.delete(doomed.id).await?;
+    ledger.messages.remove(&doomed.id);
+    store.audit().await?;
     Ok(())
 }
 
@@ -69,6 +79,7 @@ async fn agrees<S: QueueStore>(store: &S, ledger: &Ledger) {
         assert!(body == ledger.bodies[&message.id]);
         store.release(claim);
     }
+    balanced(store).await;
 }
 
 /// Fails the first operation, the second, and so on until there are no more.

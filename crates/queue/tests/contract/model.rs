@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
-use relay_queue::{Claim, MemoryStore, Message, QueueId, QueueStore, SledStore, Spool, StoreError};
+use relay_queue::{
+    Books, Claim, MemoryStore, Message, QueueId, QueueStore, SledStore, Spool, StoreError,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::stores::{
-    Harness, InMemory, OnDisk, all, at, bounce, bytes, changes, commit, counts, deferred, done,
-    octets,
+    Harness, InMemory, OnDisk, all, at, balanced, bounce, bytes, changes, commit, counts, deferred,
+    done, octets,
 };
 
 /// One operation; `usize` chooses among the messages that there are.
@@ -31,6 +33,8 @@ enum Step {
     },
     Release(usize),
     Open(usize),
+    Hold(usize, bool),
+    Delete(usize),
     Reopen,
     /// Without closing it.
     Drop,
@@ -55,6 +59,8 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(message, changed, bounce)| Step::Settle { message, changed, bounce }),
         1 => any::<usize>().prop_map(Step::Release),
         3 => any::<usize>().prop_map(Step::Open),
+        1 => (any::<usize>(), any::<bool>()).prop_map(|(n, held)| Step::Hold(n, held)),
+        1 => any::<usize>().prop_map(Step::Delete),
         1 => Just(Step::Reopen),
         1 => Just(Step::Drop),
     ]
@@ -67,6 +73,7 @@ struct Model {
     /// Every claim that was ever given, the last one on each message being valid.
     claims: Vec<Claim>,
     held: BTreeMap<QueueId, Claim>,
+    books: Books,
 }
 
 struct Expected {
@@ -104,6 +111,7 @@ impl Model {
             } => {
                 let committed = commit(store, recipients, &octets(head), &octets(body)).await;
                 let message = committed.expect("committed");
+                self.books.accepted += recipients as u64;
                 self.messages.insert(
                     message.id,
                     Expected {
@@ -146,6 +154,21 @@ impl Model {
                 let Some(claim) = self.claim(n) else { return };
                 self.open(store, claim).await;
             }
+            Step::Hold(n, held) => {
+                let Some(id) = self.nth(n) else { return };
+                let expected = self.messages.get_mut(&id).expect("the n-th");
+                expected.message.held = held;
+                let found = store.set_held(id, held).await.expect("recorded");
+                assert_eq!(found.as_ref(), Some(&expected.message));
+            }
+            Step::Delete(n) => {
+                let Some(id) = self.nth(n) else { return };
+                let expected = self.messages.remove(&id).expect("the n-th");
+                self.held.remove(&id);
+                self.books.discarded += expected.message.outstanding();
+                let deleted = store.delete(id).await.expect("deleted");
+                assert_eq!(deleted, Some(expected.message));
+            }
             Step::Reopen | Step::Drop => self.forget_claims(),
         }
     }
@@ -174,7 +197,10 @@ impl Model {
             return;
         }
         let expected = self.messages.get_mut(&claim.id).expect("a held claim");
+        let before = expected.message.outstanding();
         expected.message.apply(steps);
+        // Every settled recipient of the model is one that was delivered.
+        self.books.delivered += before - expected.message.outstanding();
         let has_left = expected.message.is_settled();
         assert_eq!(settled.expect("settled"), has_left);
         if has_left {
@@ -184,6 +210,7 @@ impl Model {
         if let Some(new) = report {
             let (head, body) = (new.head.len(), new.body.len());
             let size = (head + body) as u64;
+            self.books.reports += new.envelope.recipients.len() as u64;
             let message = Message::new(new.id, at(2000), new.origin, new.envelope, size);
             let head = usize::MAX;
             self.messages.insert(
@@ -215,6 +242,8 @@ impl Model {
         let fresh = expected.iter().filter(|m| m.is_fresh()).count() as u64;
         assert_eq!(counts(store), (expected.len() as u64, fresh, 0));
         assert!(all(store).await.iter().collect::<Vec<_>>() == expected);
+        assert_eq!(store.books(), self.books);
+        balanced(store).await;
     }
 }
 

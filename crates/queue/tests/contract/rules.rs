@@ -5,14 +5,14 @@ use std::slice::from_ref;
 
 use bytes::Bytes;
 use relay_queue::{
-    HISTORY, Message, QueueId, QueueStore, RecipientState, Settlement, Spool, StoreError,
+    Books, HISTORY, Message, QueueId, QueueStore, RecipientState, Settlement, Spool, StoreError,
 };
 use relay_smtp::Verdict;
 use relay_smtp::dsn::{DsnRequest, Ret};
 
 use crate::stores::{
-    Harness, all, at, bounce, bytes_of, changes, claim, commit, counts, deferred, done, enqueue,
-    envelope, octets, tried,
+    Harness, all, at, balanced, bounce, bytes_of, changes, claim, commit, counts, deferred, done,
+    enqueue, envelope, files_become, octets, tried,
 };
 
 async fn enqueue_to<S: QueueStore>(store: &S, recipients: usize) -> Message {
@@ -203,6 +203,121 @@ pub async fn a_claim_given_up_is_lost_and_the_message_stays<H: Harness>(harness:
     claim(harness.store(), &message).await;
 }
 
+pub async fn a_held_message_says_so_until_it_is_released<H: Harness>(mut harness: H) {
+    let mut message = enqueue_to(harness.store(), 2).await;
+    for held in [true, true, false] {
+        message.held = held;
+        let answer = harness.store().set_held(message.id, held).await;
+        assert_eq!(answer.expect("recorded"), Some(message.clone()));
+        harness.reopen().await;
+        assert_eq!(all(harness.store()).await, from_ref(&message));
+    }
+    let absent = harness.store().next_id();
+    let answer = harness.store().set_held(absent, true).await;
+    assert_eq!(answer.expect("asked"), None);
+    assert_eq!(counts(harness.store()), (1, 1, 0));
+}
+
+pub async fn a_hold_and_an_attempt_under_way_leave_each_other_alone<H: Harness>(harness: H) {
+    let mut message = enqueue_to(harness.store(), 2).await;
+    let held = claim(harness.store(), &message).await;
+    let answer = harness.store().set_held(message.id, true).await;
+    message.held = true;
+    assert_eq!(answer.expect("recorded"), Some(message.clone()));
+    let left = harness.store().settle(held, changes(vec![done(0)])).await;
+    assert!(!left.expect("settled"));
+    message.apply(vec![done(0)]);
+    assert_eq!(all(harness.store()).await, [message]);
+}
+
+pub async fn a_deleted_message_is_gone_and_every_claim_on_it_lost<H: Harness>(mut harness: H) {
+    let mut message = enqueue_to(harness.store(), 3).await;
+    let kept = enqueue_to(harness.store(), 1).await;
+    let held = claim(harness.store(), &message).await;
+    let settled = harness.store().settle(held, changes(vec![done(0)])).await;
+    assert!(!settled.expect("settled"));
+    message.apply(vec![done(0)]);
+    let answer = harness.store().delete(message.id).await;
+    assert_eq!(answer.expect("deleted"), Some(message.clone()));
+    let settlement = with_bounce(harness.store(), changes(vec![done(1)]));
+    assert!(is_lost(&harness.store().settle(held, settlement).await));
+    assert!(is_lost(&harness.store().open(held).await));
+    assert_eq!(
+        harness.store().delete(message.id).await.expect("asked"),
+        None
+    );
+    assert_eq!(harness.store().get(message.id).await.expect("asked"), None);
+    files_become(&harness, &harness.files_of(&kept)).await;
+    for _ in 0..2 {
+        assert_eq!(all(harness.store()).await, from_ref(&kept));
+        assert_eq!(counts(harness.store()), (1, 1, 0));
+        assert_eq!(harness.store().books().discarded, 2);
+        harness.reopen().await;
+    }
+}
+
+pub async fn a_delete_beats_a_settlement_that_comes_with_it<H: Harness>(harness: H) {
+    let store = harness.store();
+    for _ in 0..20 {
+        let message = enqueue_to(store, 1).await;
+        let held = claim(store, &message).await;
+        let settlement = changes(vec![done(0)]);
+        let (deleted, settled) =
+            tokio::join!(store.delete(message.id), store.settle(held, settlement));
+        assert_eq!(deleted.expect("deleted"), Some(message));
+        assert!(is_lost(&settled));
+        balanced(store).await;
+    }
+    assert_eq!(store.books().delivered, 0);
+    assert_eq!(store.books().discarded, 20);
+}
+
+pub async fn the_books_tell_what_became_of_each_recipient<H: Harness>(mut harness: H) {
+    let mut messages = Vec::new();
+    for recipients in [1, 2, 4] {
+        messages.push(enqueue_to(harness.store(), recipients).await);
+    }
+    let failed = |reported| RecipientState::Failed { reported };
+    let reported = |index| tried(index, failed(true), Verdict::Failed);
+    let unreported = |index| tried(index, failed(false), Verdict::Failed);
+    let steps = [
+        (1, vec![deferred(0)], [7, 0, 0]),
+        (1, vec![done(1), unreported(0)], [7, 1, 0]),
+        (2, vec![reported(3), done(0), done(0)], [7, 2, 1]),
+        (1, vec![reported(0), done(1)], [7, 2, 2]),
+        (0, vec![done(0)], [7, 3, 2]),
+    ];
+    for (index, step, [accepted, delivered, bounced]) in steps {
+        let id = messages[index].id;
+        let claimed = harness.store().claim(id).await.expect("claimed");
+        let (held, _) = claimed.expect("it is there");
+        let settled = harness.store().settle(held, changes(step)).await;
+        settled.expect("settled");
+        let expected = Books {
+            accepted,
+            delivered,
+            bounced,
+            ..Books::default()
+        };
+        assert_eq!(harness.store().books(), expected);
+        harness.reopen().await;
+        assert_eq!(harness.store().books(), expected);
+        balanced(harness.store()).await;
+    }
+    let claimed = harness
+        .store()
+        .claim(messages[2].id)
+        .await
+        .expect("claimed");
+    let settlement = with_bounce(harness.store(), changes(vec![reported(1)]));
+    let (held, _) = claimed.expect("it is there");
+    let settled = harness.store().settle(held, settlement).await;
+    assert!(!settled.expect("settled"));
+    let books = harness.store().books();
+    assert_eq!((books.reports, books.bounced, books.queued()), (1, 3, 2));
+    balanced(harness.store()).await;
+}
+
 pub async fn what_is_not_there_cannot_be_claimed<H: Harness>(harness: H) {
     let message = enqueue(harness.store()).await;
     let absent = harness.store().next_id();
@@ -302,6 +417,10 @@ pub async fn a_closed_store_answers_closed<H: Harness>(harness: H) {
     assert!(is_closed(&store.claim(message.id).await));
     assert!(is_closed(&store.open(held).await));
     assert!(is_closed(&store.settle(held, changes(vec![done(0)])).await));
+    assert!(is_closed(&store.set_held(message.id, true).await));
+    assert!(is_closed(&store.delete(message.id).await));
+    assert!(is_closed(&store.audit().await));
     assert!(is_closed(&store.close().await));
+    assert_eq!(store.books().accepted, 1);
     store.release(held);
 }

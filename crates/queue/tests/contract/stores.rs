@@ -33,6 +33,11 @@ pub trait Harness: Send + Sized {
     fn files(&self) -> Vec<String> {
         Vec::new()
     }
+
+    /// The names that they have if this is the only message, and it is a large one.
+    fn files_of(&self, _message: &Message) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// A store itself, or one around it.
@@ -141,6 +146,10 @@ impl<S: Around<SledStore>> Harness for OnDisk<S> {
 
     fn files(&self) -> Vec<String> {
         names(&self.path().join("mess"))
+    }
+
+    fn files_of(&self, message: &Message) -> Vec<String> {
+        vec![message.id.to_string()]
     }
 }
 
@@ -304,6 +313,14 @@ pub async fn all<S: QueueStore>(store: &S) -> Vec<Message> {
 /// Messages, those without an attempt, and damaged ones.
 pub fn counts<S: QueueStore>(store: &S) -> (u64, u64, u64) {
     (store.count(), store.count_fresh(), store.count_damaged())
+}
+
+/// The books agree with the records.
+pub async fn balanced<S: QueueStore>(store: &S) {
+    let audit = store.audit().await.expect("audited");
+    assert!(audit.is_balanced(), "{audit:?}");
+    assert_eq!(audit.books, store.books());
+    assert_eq!(audit.queued, audit.books.queued());
 }
 
 /// Head and body of a message, by a claim of its own that is then given up.

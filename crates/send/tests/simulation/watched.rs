@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use relay_queue::{Claim, Content, Envelope, Message, QueueId, QueueStore, Settlement, StoreError};
+use relay_queue::{
+    Audit, Books, Claim, Content, Envelope, Message, QueueId, QueueStore, Settlement, StoreError,
+};
 
 /// Calls of the store, counted, all of which can be made to fail for a while.
 #[derive(Debug, Clone)]
@@ -119,6 +121,16 @@ impl<S: QueueStore> QueueStore for Watched<S> {
         self.inner.settle(claim, settlement).await
     }
 
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+        self.pass(Outage::Writing)?;
+        self.inner.set_held(id, held).await
+    }
+
+    async fn delete(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
+        self.pass(Outage::Writing)?;
+        self.inner.delete(id).await
+    }
+
     fn release(&self, claim: Claim) {
         self.inner.release(claim);
     }
@@ -133,6 +145,14 @@ impl<S: QueueStore> QueueStore for Watched<S> {
 
     fn count_damaged(&self) -> u64 {
         self.inner.count_damaged()
+    }
+
+    fn books(&self) -> Books {
+        self.inner.books()
+    }
+
+    async fn audit(&self) -> Result<Audit, StoreError> {
+        self.inner.audit().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {
