@@ -13,6 +13,7 @@ use std::sync::atomic::Ordering;
 use tracing::warn;
 
 use crate::committer::Shared;
+use crate::crash;
 use crate::database::Table;
 use crate::error::StoreError;
 use crate::id::QueueId;
@@ -71,6 +72,7 @@ pub(crate) fn keep(
         _ => {}
     }
     close_case(shared, &case, reason)?;
+    crash::point("kept-aside");
     warn!(target: "relayd", event = "corrupt", %id, reason,
         "corrupt: message {id} is damaged ({reason}); set aside as {}", case.display());
     Ok(())

@@ -14,6 +14,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use crate::books::Ledger;
+use crate::crash;
 use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::parts::{BOOKS, Changes, Kind, goes_on, id_of};
@@ -90,6 +91,7 @@ impl Database {
         let (table, queue) = (self.table(), Path::new("the queue"));
         if has_new_files {
             sync_data(&self.mess, Path::new("mess"))?;
+            crash::point("directory-synced");
         }
         // What sled reuses during the batch, it has moved before it: that must be durable by now.
         table.sync_beyond(0)?;
@@ -113,16 +115,19 @@ impl Database {
         self.step(Step::Answer)
     }
 
-    /// A place at which a test makes the commit fail.
+    /// A place at which a test makes the commit fail, or the process end.
     #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps))]
     fn step(&self, step: Step) -> Result<(), StoreError> {
+        crash::point(match step {
+            Step::Apply => "applying",
+            Step::Flush => "applied",
+            Step::Sync => "flushed",
+            Step::Answer => "synced",
+        });
         #[cfg(test)]
         return self.faults.pass(step);
         #[cfg(not(test))]
-        {
-            let _ = step;
-            Ok(())
-        }
+        Ok(())
     }
 }
 

@@ -79,6 +79,7 @@ pub mod books;
 mod claims;
 mod committer;
 mod content;
+pub mod crash;
 mod database;
 pub mod error;
 pub mod faulty;

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::aside::{self, Evidence};
 use crate::books::{Ledger, Settled};
 use crate::committer::Shared;
+use crate::crash;
 use crate::database::Table;
 use crate::error::StoreError;
 use crate::id::QueueId;
@@ -316,6 +317,7 @@ impl Round {
                 }
             }
         }
+        crash::point("told");
         for path in self.unlink {
             shared.remover.remove(path, None);
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use tokio::task;
 
+use crate::crash;
 use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::record::{Layout, Place};
@@ -128,6 +129,7 @@ impl SledSpool {
         let file = run_blocking(move || {
             if let Some(body) = &file {
                 body.sync()?;
+                crash::point("body-synced");
             }
             Ok(file)
         })
