@@ -1,26 +1,25 @@
 //! One job from claim to settlement: an attempt or an expiry.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use relay_queue::{
-    Claim, Content, Message, QueueId, QueueStore, RecipientChange, Settlement, StoreError,
-};
+use relay_queue::{Claim, Message, QueueId, QueueStore, RecipientChange, Settlement, StoreError};
 use relay_smtp::Outcome;
 use tokio::sync::mpsc;
 
 use crate::bounce::Reporter;
 use crate::clock::Clock;
-use crate::deliver::{Attempt, Deliver, Progress};
+use crate::deliver::Deliver;
 use crate::destination::Feedback;
-use crate::events::{self, Delays};
+use crate::errand::{Errand, Times, unless_it_panics};
+use crate::events;
 use crate::flight::Docket;
+use crate::handle::ReportPolicy;
 use crate::news::{LastWord, News, Store};
-use crate::recipients::{self, Todo};
+use crate::quota::Quota;
+use crate::recipients::{self, Stop, Todo, Wish};
+use crate::report::Report;
 use crate::retry::RetryPolicy;
 use crate::schedule::{Due, Job, Task};
 
@@ -35,7 +34,16 @@ pub(crate) struct Context<S, D, C> {
     pub(crate) clock: C,
     pub(crate) policy: RetryPolicy,
     pub(crate) reporter: Reporter,
+    pub(crate) reports: ReportPolicy,
+    pub(crate) quota: Arc<Quota>,
     pub(crate) news: mpsc::UnboundedSender<News>,
+}
+
+/// What a piece of work would have recorded.
+pub(crate) struct Draft {
+    pub(crate) changes: Vec<RecipientChange>,
+    pub(crate) report: Option<Report>,
+    pub(crate) told_of_delay: Vec<usize>,
 }
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
@@ -63,59 +71,54 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             let nothing = News::Finished(job.destination.clone(), Feedback::Nothing);
             LastWord::new(&self.news, nothing)
         });
-        let now = self.clock.now();
-        let choose = |message: &Message, taken: &_| {
-            if message.held {
-                return Vec::new();
-            }
-            let is_old = now >= self.policy.expiry(message.arrived);
-            let is_due = |next| is_old || self.policy.plausible(next, now) <= now;
-            let is_here = |r: &_| self.is_here(message, r, job);
-            recipients::choose(message, &job.task, is_here, taken, is_due)
-        };
-        let Some(hold) = docket.reserve(&*self.store, job.id, choose).await? else {
+        let choose = |message: &Message, taken: &_| self.choose(message, taken, job);
+        let hold = docket.reserve(&*self.store, job.id, choose).await?;
+        let Some((claim, message, reservation)) = hold else {
             return Ok(nothing_left(job));
         };
-        let (claim, mut message, reservation) = hold;
         let mine = reservation.recipients();
         if mine.is_empty() {
             return Ok(self.left(&message, job, mine, docket));
         }
-        let changes = match &job.task {
-            Task::Attempt | Task::Force => {
-                let errand = Errand {
-                    job,
-                    delivery,
-                    message: &message,
-                    mine,
-                };
-                match self.attempt(claim, &errand, slot).await {
-                    Ok(changes) => changes,
-                    // A body that cannot be read holds up its own message, not the queue.
-                    Err(e @ StoreError::Io { .. }) => {
-                        events::store_error("opening", job.id, &e);
-                        let later = self
-                            .policy
-                            .next_attempt(message.arrived, now, fastrand::f64());
-                        return Ok(rest(job, later));
-                    }
-                    Err(e) => return Err(e),
+        let errand = Errand {
+            job,
+            delivery,
+            message: &message,
+            mine,
+        };
+        let draft = match &job.task {
+            Task::Attempt | Task::Force => match self.attempt(claim, &errand, slot).await {
+                Ok(draft) => draft,
+                // A body that cannot be read holds up its own message, not the queue.
+                Err(e @ StoreError::Io { .. }) => {
+                    events::store_error("opening", job.id, &e);
+                    return Ok(rest(job, self.later(message.arrived)));
                 }
-            }
-            Task::Expire(trouble) => recipients::expire(&message, mine, trouble, now),
-            Task::Notice => Vec::new(),
+                Err(e) => return Err(e),
+            },
+            Task::Expire(trouble) => self.expire(&errand, trouble),
+            Task::Notice(trouble) => self.notice(claim, &errand, trouble.as_deref()).await?,
         };
-        let settlement = Settlement {
-            recipients: changes.clone(),
-            ..Settlement::default()
-        };
-        if self.record(claim, &settlement).await? {
-            events::end_msg(job.id);
+        let Some(message) = self.settle(claim, &message, draft).await? else {
             return Ok(nothing_left(job));
-        }
+        };
         docket.settled();
-        message.apply(changes);
         Ok(self.left(&message, job, mine, docket))
+    }
+
+    /// The recipients that a job is about.
+    fn choose(&self, message: &Message, taken: &BTreeSet<usize>, job: &Job) -> Vec<usize> {
+        if message.held {
+            return Vec::new();
+        }
+        if let Task::Notice(_) = job.task {
+            return recipients::untold(message, taken, &self.reports);
+        }
+        let now = self.clock.now();
+        let is_old = now >= self.policy.expiry(message.arrived);
+        let is_due = |next| is_old || self.policy.plausible(next, now) <= now;
+        let is_here = |r: &_| self.is_here(message, r, job);
+        recipients::choose(message, &job.task, is_here, taken, is_due)
     }
 
     async fn attempt(
@@ -123,7 +126,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         claim: Claim,
         errand: &Errand<'_>,
         slot: Option<LastWord>,
-    ) -> Result<Vec<RecipientChange>, StoreError> {
+    ) -> Result<Draft, StoreError> {
         let content = self.store.open(claim).await?;
         let destination = &errand.job.destination;
         let recipients = errand.mine.len();
@@ -139,13 +142,59 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let ended = self.clock.now();
         errand.log(&outcomes, &times, ended);
         let Errand { message, mine, .. } = errand;
-        Ok(recipients::changes(
-            message,
-            mine,
-            outcomes,
-            &self.policy,
-            ended,
-        ))
+        let relayed = errand.relayed(&outcomes, &times.progress);
+        let changes = recipients::changes(message, mine, outcomes, &self.policy, ended);
+        let report = self
+            .relay_notice(claim, message, &changes, &relayed)
+            .await?;
+        Ok(Draft {
+            changes,
+            report,
+            told_of_delay: Vec::new(),
+        })
+    }
+
+    fn expire(&self, errand: &Errand, trouble: &Outcome) -> Draft {
+        let now = self.clock.now();
+        Draft {
+            changes: recipients::expire(errand.message, errand.mine, trouble, now),
+            report: None,
+            told_of_delay: Vec::new(),
+        }
+    }
+
+    fn later(&self, arrived: SystemTime) -> SystemTime {
+        let chance = fastrand::f64();
+        self.policy.next_attempt(arrived, self.clock.now(), chance)
+    }
+
+    /// Records what has become of a message and puts the report on it into the queue. The message
+    /// as it is now; `None` if it has left.
+    pub(crate) async fn settle(
+        &self,
+        claim: Claim,
+        message: &Message,
+        draft: Draft,
+    ) -> Result<Option<Message>, StoreError> {
+        let bounces = draft.report.iter().map(|report| report.message.clone());
+        let settlement = Settlement {
+            recipients: draft.changes,
+            bounces: bounces.collect(),
+            told_of_delay: draft.told_of_delay,
+        };
+        let has_left = self.record(claim, &settlement).await?;
+        if let Some(report) = draft.report {
+            let todo = self.entered(message.id, report);
+            let _ = self.news.send(News::Entered(todo));
+        }
+        if has_left {
+            events::end_msg(message.id);
+            return Ok(None);
+        }
+        let mut message = message.clone();
+        message.apply(settlement.recipients);
+        message.told_of_delay(&settlement.told_of_delay);
+        Ok(Some(message))
     }
 
     fn after_error(&self, job: &Job, e: &StoreError) -> (Todo, Store) {
@@ -203,14 +252,20 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     fn left(&self, message: &Message, job: &Job, mine: &[usize], docket: &Docket) -> Todo {
         let taken = docket.taken();
         let is_ours = |index: &usize| mine.binary_search(index).is_ok();
-        let waits = message.recipients.iter().enumerate().filter_map(|(i, r)| {
+        let stops = message.recipients.iter().enumerate().filter_map(|(i, r)| {
             let due = recipients::due_after(r, message.arrived, &self.policy)?;
             let is_free = !message.held && (is_ours(&i) || !taken.contains(&i));
-            let key = is_free.then(|| self.deliver.destination(&message.sender, &r.address))?;
-            (is_ours(&i) || key == job.destination).then_some((key, due))
+            let destination =
+                is_free.then(|| self.deliver.destination(&message.sender, &r.address))?;
+            let wish = Wish::of(message, r);
+            (is_ours(&i) || destination == job.destination).then_some(Stop {
+                destination,
+                due,
+                wish,
+            })
         });
         Todo {
-            jobs: recipients::jobs(waits),
+            jobs: recipients::jobs(stops),
             owes_report: recipients::owes_report(message),
             ..nothing_left(job)
         }
@@ -228,120 +283,14 @@ fn nothing_left(job: &Job) -> Todo {
 
 /// The whole job again, at `due`.
 fn rest(job: &Job, due: SystemTime) -> Todo {
+    let stop = Stop {
+        destination: job.destination.clone(),
+        due: Due::At(due),
+        // The record will tell whether it has.
+        wish: Wish::Asked,
+    };
     Todo {
-        jobs: vec![(job.destination.clone(), Due::At(due))],
+        jobs: vec![stop],
         ..nothing_left(job)
-    }
-}
-
-/// What one attempt is about.
-struct Errand<'a> {
-    job: &'a Job,
-    delivery: u64,
-    message: &'a Message,
-    mine: &'a [usize],
-}
-
-impl Errand<'_> {
-    fn attempt(&self, content: Content, progress: Progress) -> Attempt {
-        let message = self.message;
-        let address = |&i: &usize| message.recipients[i].address.clone();
-        Attempt {
-            id: message.id,
-            delivery: self.delivery,
-            sender: message.sender.clone(),
-            recipients: self.mine.iter().map(address).collect(),
-            eight_bit: message.eight_bit,
-            utf8: message.utf8,
-            size: message.size,
-            content,
-            progress,
-        }
-    }
-
-    fn log(&self, outcomes: &[Outcome], times: &Times, ended: SystemTime) {
-        let message = self.message;
-        for (&i, outcome) in self.mine.iter().zip(outcomes) {
-            let recipient = &message.recipients[i];
-            let due = recipients::due(recipient, message.arrived).unwrap_or(message.arrived);
-            let delays = times.delays(message.arrived, due, ended);
-            let to = recipient.address.as_str();
-            events::delivery(self.delivery, message, to, outcome, delays);
-        }
-    }
-}
-
-/// When one attempt began, and how it goes on.
-struct Times {
-    began: SystemTime,
-    progress: Progress,
-}
-
-impl Times {
-    fn new(began: SystemTime) -> Self {
-        Self {
-            began,
-            progress: Progress::new(),
-        }
-    }
-
-    fn delays(&self, arrived: SystemTime, due: SystemTime, ended: SystemTime) -> Delays {
-        let from = |time: SystemTime, to: SystemTime| to.duration_since(time).unwrap_or_default();
-        // What is forced is not due yet.
-        let due = due.min(self.began);
-        let attempt = from(self.began, ended);
-        let until_connected = self.progress.until_connected();
-        let connecting = until_connected.unwrap_or(attempt).min(attempt);
-        Delays {
-            deferred: from(arrived, due),
-            in_line: from(due, self.began),
-            connecting,
-            transmitting: attempt.saturating_sub(connecting),
-        }
-    }
-}
-
-/// What the attempt gives, nothing if it panics: a fault that one message meets must not cost the
-/// others their turn, nor the message its expiry.
-async fn unless_it_panics(attempt: impl Future<Output = Vec<Outcome>>) -> Vec<Outcome> {
-    let mut attempt = pin!(attempt);
-    let guarded = poll_fn(|context| {
-        let poll = || attempt.as_mut().poll(context);
-        catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(Vec::new()))
-    });
-    guarded.await
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::UNIX_EPOCH;
-
-    use super::*;
-
-    fn at(millis: u64) -> SystemTime {
-        UNIX_EPOCH + Duration::from_millis(millis)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn delays_part_at_the_due_time_the_begin_and_the_session() {
-        let times = Times::new(at(1_750));
-        tokio::time::sleep(Duration::from_millis(5_400)).await;
-        times.progress.connected();
-        let delays = times.delays(at(0), at(1_690), at(7_330));
-        assert_eq!(delays.to_string(), "1.69/0.06/5.40/0.18");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_attempt_without_a_session_was_connecting_all_the_time() {
-        let times = Times::new(at(0));
-        let delays = times.delays(at(0), at(0), at(30_000));
-        assert_eq!(delays.to_string(), "0.00/0.00/30.00/0.00");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_is_forced_has_waited_in_no_line() {
-        let times = Times::new(at(2_000));
-        let delays = times.delays(at(0), at(400_000), at(2_000));
-        assert_eq!(delays.to_string(), "2.00/0.00/0.00/0.00");
     }
 }

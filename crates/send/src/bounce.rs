@@ -1,29 +1,30 @@
-//! Reports of non-delivery (RFC 3464): what a sender is told when a message has failed.
+//! Reports (RFC 3464): what a sender is told when a message has failed, is delayed, or has gone to a
+//! host that makes no reports.
 //!
-//! Whatever a remote host said or a client wrote in its header is printable ASCII here, so that a
-//! report can pass through every relay (no 8BITMIME needed) and no line, field or part can be
-//! forged. Only a sender's address beyond ASCII makes a report that needs SMTPUTF8, as it must.
+//! Whatever a remote host said or a client wrote in its header is printable ASCII here, so that no
+//! line, field or part can be forged. Octets beyond ASCII are only in an original that is returned
+//! whole, and in addresses and headers of a message that had them in its own (RFC 6533).
+
+mod original;
+mod status;
+mod words;
 
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use relay_queue::{Envelope, Message, NewMessage, Origin, QueueId, Recipient};
 use relay_smtp::date::Date;
-use relay_smtp::dsn::DsnRequest;
-use relay_smtp::{EnhancedStatus, ForwardPath, Mailbox, Outcome, ReversePath, Verdict};
+use relay_smtp::dsn::{DsnRequest, Ret};
+use relay_smtp::{ForwardPath, Mailbox, Outcome, ReversePath, Verdict};
 
+use self::original::Part;
+pub use self::original::{MAX_HEADERS, MAX_WHOLE, Original};
+use self::words::{Charset, fold};
 use crate::handle::Config;
 
-/// Octets of the original's header section that go into a report.
-pub const MAX_HEADERS: usize = 16 * 1024;
 /// Octets of a part behind which no more reasons are given, only addresses: a report for very many
 /// recipients stays a mail that can be delivered.
 const MAX_REASONS: usize = 64 * 1024;
-/// Octets of one reason, and of a line that is quoted: a line ends within 998 (RFC 5322 §2.1.1).
-const MAX_REASON: usize = 900;
-/// Columns of a line, where it can be folded (RFC 5322 §2.1.1).
-const COLUMNS: usize = 78;
 
 /// Who reports to whom.
 #[derive(Debug, Clone)]
@@ -36,16 +37,45 @@ pub struct Reporter {
 
 /// What is to be reported.
 #[derive(Debug)]
-pub struct Failure<'a> {
-    /// The message that has failed.
+pub struct Notice<'a> {
+    /// The message it is about.
     pub message: &'a Message,
+    /// What has become of it.
+    pub event: Event,
     /// For these of its recipients.
     pub recipients: Vec<&'a Recipient>,
-    /// How its octets begin; its header section is quoted.
-    pub headers: &'a [u8],
+    /// Why the destination is left alone, for those that have not been tried themselves.
+    pub trouble: Option<&'a Outcome>,
+    /// What there is of its octets.
+    pub original: Original<'a>,
 }
 
-/// Whom a failure is to be reported to.
+/// What a sender is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// It will not be tried again.
+    Failed,
+    /// It has not been delivered yet.
+    Delayed {
+        /// When it will be given up.
+        until: SystemTime,
+    },
+    /// A host has it that makes no reports of deliveries (RFC 3461 §5.2.2).
+    Relayed,
+}
+
+impl Event {
+    /// RFC 3464 §2.3.3.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Delayed { .. } => "delayed",
+            Self::Relayed => "relayed",
+        }
+    }
+}
+
+/// Whom something is to be reported to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Addressee {
     /// The sender.
@@ -74,48 +104,89 @@ impl Reporter {
         }
     }
 
-    /// The report on a failure, under a new id. `None` if nobody is to be told.
-    pub fn report(&self, id: QueueId, failure: &Failure, now: SystemTime) -> Option<NewMessage> {
-        let (to, origin) = match self.addressee(failure.message) {
+    /// Whether anybody is to be told of this.
+    pub(crate) fn tells(&self, message: &Message, event: Event) -> bool {
+        match self.addressee(message) {
+            Addressee::Sender(_) => true,
+            Addressee::Postmaster(_) => event == Event::Failed,
+            Addressee::Nobody => false,
+        }
+    }
+
+    /// The report, under a new id. `None` if nobody is to be told: of what is no failure, only the
+    /// sender of a client's message is.
+    pub fn report(&self, id: QueueId, notice: &Notice, now: SystemTime) -> Option<NewMessage> {
+        let (to, origin) = match self.addressee(notice.message) {
             Addressee::Sender(to) => (to, Origin::Bounce),
-            Addressee::Postmaster(to) => (to, Origin::DoubleBounce),
-            Addressee::Nobody => return None,
+            Addressee::Postmaster(to) if notice.event == Event::Failed => {
+                (to, Origin::DoubleBounce)
+            }
+            Addressee::Postmaster(_) | Addressee::Nobody => return None,
         };
-        let needs_utf8 = to.needs_utf8();
-        let text = self.text(id, &to, failure, now);
+        let utf8 = to.needs_utf8();
+        let body = self.text(id, &to, notice, now);
         Some(NewMessage {
             id,
             origin,
             envelope: Envelope {
                 sender: ReversePath::Null,
+                eight_bit: utf8 || !body.is_ascii(),
                 recipients: vec![ForwardPath::Mailbox(to).into()],
-                eight_bit: needs_utf8,
-                utf8: needs_utf8,
+                utf8,
                 dsn: DsnRequest::default(),
             },
             arrived: now,
-            head: Bytes::new(),
-            body: text.into(),
+            head: bytes::Bytes::new(),
+            body: body.into(),
         })
     }
 
-    fn text(&self, id: QueueId, to: &Mailbox, failure: &Failure, now: SystemTime) -> String {
-        let mut text = self.headers(id, to, failure.message, now);
-        part(&mut text, id, "text/plain; charset=us-ascii");
-        text += &self.explanation(failure);
-        part(&mut text, id, "message/delivery-status");
-        text += &self.delivery_status(failure);
-        part(&mut text, id, "text/rfc822-headers");
-        text += &quoted_headers(failure.headers);
-        let _ = write!(text, "\r\n--{}--\r\n", boundary(id));
+    fn text(&self, id: QueueId, to: &Mailbox, notice: &Notice, now: SystemTime) -> Vec<u8> {
+        let charset = charset(to, notice);
+        let (plain, status) = match charset {
+            Charset::Ascii => ("text/plain; charset=us-ascii", "message/delivery-status"),
+            Charset::Utf8 => (
+                "text/plain; charset=utf-8",
+                "message/global-delivery-status",
+            ),
+        };
+        let parts: [Part; 3] = [
+            (plain, self.explanation(notice, charset).into()),
+            (
+                status,
+                status::status_part(&self.hostname, notice, charset).into(),
+            ),
+            notice.original.part(charset),
+        ];
+        let boundary = boundary(id, &parts);
+        let mut text = self.headers(id, to, notice, now, &boundary).into_bytes();
+        for (content_type, octets) in &parts {
+            let encoding = if octets.is_ascii() { "7bit" } else { "8bit" };
+            let start = format!(
+                "\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\
+                 Content-Transfer-Encoding: {encoding}\r\n\r\n"
+            );
+            text.extend_from_slice(start.as_bytes());
+            text.extend_from_slice(octets);
+        }
+        text.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
         text
     }
 
-    fn headers(&self, id: QueueId, to: &Mailbox, message: &Message, now: SystemTime) -> String {
+    fn headers(
+        &self,
+        id: QueueId,
+        to: &Mailbox,
+        notice: &Notice,
+        now: SystemTime,
+        boundary: &str,
+    ) -> String {
         let host = &self.hostname;
-        let subject = match message.origin {
-            Origin::Client => "failure notice",
-            Origin::Bounce | Origin::DoubleBounce => "failure notice: a bounce failed",
+        let subject = match (notice.event, notice.message.origin) {
+            (Event::Failed, Origin::Client) => "failure notice",
+            (Event::Failed, _) => "failure notice: a bounce failed",
+            (Event::Delayed { .. }, _) => "delay notice: your message is still being tried",
+            (Event::Relayed, _) => "relay notice: your message has been passed on",
         };
         format!(
             "From: Mail Delivery System <MAILER-DAEMON@{host}>\r\n\
@@ -128,173 +199,101 @@ impl Reporter {
              Content-Type: multipart/report; report-type=delivery-status;\r\n\
              \tboundary=\"{boundary}\"\r\n",
             date = Date(now),
-            boundary = boundary(id),
         )
     }
 
-    fn explanation(&self, failure: &Failure) -> String {
-        let message = failure.message;
-        let what = match message.origin {
-            Origin::Client => "Your message",
-            Origin::Bounce | Origin::DoubleBounce => "A report of a failure, which is message",
-        };
+    fn explanation(&self, notice: &Notice, charset: Charset) -> String {
         let mut text = format!(
-            "This is the mail relay at {}.\r\n\r\n\
-             {what} {} could not be delivered to the addresses below.\r\n\
-             This is final: it will not be tried again.\r\n",
-            self.hostname, message.id
+            "This is the mail relay at {}.\r\n\r\n{}",
+            self.hostname,
+            introduction(notice)
         );
-        for (n, recipient) in failure.recipients.iter().enumerate() {
+        for (n, recipient) in notice.recipients.iter().enumerate() {
             if text.len() > MAX_REASONS {
-                let rest = failure.recipients.len() - n;
+                let rest = notice.recipients.len() - n;
                 let _ = write!(text, "\r\nThe next part names {rest} more.\r\n");
                 break;
             }
-            let _ = write!(text, "\r\n<{}>:\r\n", written(&recipient.address));
-            if is_expired(recipient) {
-                text += "It stayed in the queue for too long. The last attempt:\r\n";
-            }
-            let reason = recipient.last().map(|(_, o)| o.text());
-            fold(&mut text, "    ", &reason.unwrap_or_default());
-            let beside = recipient.last().filter(|(_, o)| o.reply.is_some());
-            if let Some((_, outcome)) = beside.filter(|(_, o)| !o.detail.is_empty()) {
-                fold(&mut text, "    ", &outcome.detail);
-            }
-        }
-        text
-    }
-
-    fn delivery_status(&self, failure: &Failure) -> String {
-        let message = failure.message;
-        let mut text = format!(
-            "Reporting-MTA: dns; {}\r\nX-Queue-ID: {}\r\nArrival-Date: {}\r\n",
-            self.hostname,
-            message.id,
-            Date(message.arrived)
-        );
-        for recipient in &failure.recipients {
-            let has_space = text.len() <= MAX_REASONS;
-            text += "\r\n";
-            recipient_fields(&mut text, recipient, has_space);
+            reason(&mut text, recipient, notice, charset);
         }
         text
     }
 }
 
-/// One recipient's fields (RFC 3464 §2.3).
-fn recipient_fields(text: &mut String, recipient: &Recipient, has_space: bool) {
-    // RFC 6533 §3: an address beyond ASCII has a type of its own.
-    let is_ascii = recipient.address.as_str().is_ascii();
-    let kind = if is_ascii { "rfc822" } else { "utf-8" };
-    let address = written(&recipient.address);
-    let status = match recipient.last() {
-        _ if is_expired(recipient) => EnhancedStatus::transient(4, 7),
-        Some((_, outcome)) => outcome.status,
-        None => EnhancedStatus::permanent(0, 0),
+fn introduction(notice: &Notice) -> String {
+    let id = notice.message.id;
+    let what = match notice.message.origin {
+        Origin::Client => "Your message",
+        Origin::Bounce | Origin::DoubleBounce => "A report of a failure, which is message",
     };
-    let _ = write!(
-        text,
-        "Final-Recipient: {kind}; {address}\r\nAction: failed\r\nStatus: {status}\r\n"
-    );
-    if let Some((at, outcome)) = recipient.last().filter(|_| has_space) {
-        diagnosis(text, outcome);
-        let _ = write!(text, "Last-Attempt-Date: {}\r\n", Date(*at));
+    match notice.event {
+        Event::Failed => format!(
+            "{what} {id} could not be delivered to the addresses below.\r\n\
+             This is final: it will not be tried again.\r\n"
+        ),
+        Event::Delayed { until } => format!(
+            "{what} {id} has not been delivered to the addresses below yet.\r\n\
+             It will be tried until {}.\r\nYou need not send it again.\r\n",
+            Date(until)
+        ),
+        Event::Relayed => format!(
+            "{what} {id} has been handed to the mail server of the addresses below,\r\n\
+             which does not report deliveries itself.\r\n"
+        ),
     }
 }
 
-fn diagnosis(text: &mut String, outcome: &Outcome) {
-    if let Some(peer) = &outcome.peer {
-        fold(text, "Remote-MTA: dns; ", &peer.host);
+fn reason(text: &mut String, recipient: &Recipient, notice: &Notice, charset: Charset) {
+    let address = words::address(recipient.address.as_str(), charset);
+    let _ = write!(text, "\r\n<{address}>:\r\n");
+    if notice.event == Event::Failed && is_expired(recipient) {
+        text.push_str("It stayed in the queue for too long. The last attempt:\r\n");
     }
-    match &outcome.reply {
-        Some(reply) => fold(text, "Diagnostic-Code: smtp; ", &reply.to_string()),
-        None => fold(text, "Diagnostic-Code: x-relay; ", &outcome.text()),
+    let Some((_, outcome)) = status::last(recipient, notice) else {
+        return;
+    };
+    fold(text, "    ", &outcome.text());
+    if outcome.reply.is_some() && !outcome.detail.is_empty() {
+        fold(text, "    ", &outcome.detail);
     }
+}
+
+/// Whether an address, or the reader's own, is beyond ASCII.
+fn charset(to: &Mailbox, notice: &Notice) -> Charset {
+    let is_beyond = |r: &&Recipient| {
+        let orcpt = r.orcpt.as_ref();
+        !r.address.as_str().is_ascii() || orcpt.is_some_and(|o| !o.address().is_ascii())
+    };
+    if to.needs_utf8() || notice.recipients.iter().any(is_beyond) {
+        Charset::Utf8
+    } else {
+        Charset::Ascii
+    }
+}
+
+/// How much of a message a report brings back: headers only where the sender said so, and of what
+/// has not failed (RFC 3461 §4.3).
+pub(crate) fn wants_whole(message: &Message, event: Event) -> bool {
+    let is_small = message.size <= MAX_WHOLE as u64;
+    event == Event::Failed && is_small && message.dsn.ret != Some(Ret::Headers)
 }
 
 /// A recipient that failed while its last attempt was only deferred has been given up for its age.
 fn is_expired(recipient: &Recipient) -> bool {
-    recipient
-        .last()
-        .is_some_and(|(_, outcome)| outcome.verdict == Verdict::Deferred)
+    let last = recipient.last().map(|(_, outcome)| outcome.verdict);
+    last == Some(Verdict::Deferred)
 }
 
-/// No line of a part begins with two hyphens, so whatever the boundary is, it is in none of them.
-fn boundary(id: QueueId) -> String {
-    format!("report-{id}")
-}
-
-fn part(text: &mut String, id: QueueId, content_type: &str) {
-    let boundary = boundary(id);
-    let _ = write!(
-        text,
-        "\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\r\n"
-    );
-}
-
-/// `name` and `value` on lines that begin with a blank from the second on, the way of header fields.
-fn fold(text: &mut String, name: &str, value: &str) {
-    let value: String = value.chars().take(MAX_REASON).map(printable).collect();
-    text.push_str(name);
-    let mut column = name.len();
-    for (n, word) in value.split(' ').filter(|word| !word.is_empty()).enumerate() {
-        if n > 0 {
-            if column + 1 + word.len() > COLUMNS {
-                text.push_str("\r\n    ");
-                column = 4;
-            } else {
-                text.push(' ');
-                column += 1;
-            }
-        }
-        text.push_str(word);
-        column += word.len();
+/// A line that stands in no part.
+fn boundary(id: QueueId, parts: &[Part]) -> String {
+    let stands_in = |boundary: &str, octets: &[u8]| {
+        memchr::memmem::find(octets, format!("--{boundary}").as_bytes()).is_some()
+    };
+    let mut boundary = format!("report-{id}");
+    let mut n = 0_u32;
+    while parts.iter().any(|(_, octets)| stands_in(&boundary, octets)) {
+        n += 1;
+        boundary = format!("report-{id}-{n}.");
     }
-    text.push_str("\r\n");
-}
-
-/// Whole lines of the header section, as far as they fit. A line that begins with two hyphens is
-/// left out: no header field does, a boundary does.
-fn quoted_headers(message: &[u8]) -> String {
-    let mut text = String::new();
-    for line in message.split_inclusive(|&c| c == b'\n') {
-        let Some(line) = line.strip_suffix(b"\n") else {
-            break;
-        };
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
-        if line.is_empty() || text.len() + line.len() + 2 > MAX_HEADERS {
-            break;
-        }
-        if !line.starts_with(b"--") {
-            let octets = line.iter().take(MAX_REASON);
-            text.extend(octets.map(|&octet| printable(char::from(octet))));
-            text.push_str("\r\n");
-        }
-    }
-    text
-}
-
-/// Printable ASCII; everything else becomes a question mark.
-fn printable(c: char) -> char {
-    match c {
-        ' '..='~' | '\t' => c,
-        _ => '?',
-    }
-}
-
-/// An address in ASCII: what is beyond becomes `\x{...}` (RFC 6533 §3, `utf-8-addr-xtext`).
-fn written(address: &ForwardPath) -> String {
-    let address = address.as_str();
-    if address.is_ascii() {
-        return address.chars().map(printable).collect();
-    }
-    address.chars().fold(String::new(), |mut text, c| {
-        match c {
-            '!'..='~' if c != '\\' && c != '+' && c != '=' => text.push(c),
-            c => {
-                let _ = write!(text, "\\x{{{:02X}}}", u32::from(c));
-            }
-        }
-        text
-    })
+    boundary
 }

@@ -89,10 +89,23 @@ pub(crate) fn bounce_msg(id: QueueId, report: QueueId, to: &str) {
         "bounce msg {id} qp {report}");
 }
 
-/// A message that must not be reported has failed for good.
-pub(crate) fn discard(message: &Message) {
-    warn!(target: "relayd", event = "discard", id = %message.id,
-        "msg {} has failed and has the null sender, so nobody is told: discarded", message.id);
+/// A message has failed for good, and nobody is told.
+pub(crate) fn discard(message: &Message, why: Silence) {
+    let reason = match why {
+        Silence::NoSender => "it has the null sender",
+        Silence::NotWanted => "its sender wants no report",
+        Silence::TooMany => "its sender has had too many reports within an hour",
+    };
+    warn!(target: "relayd", event = "discard", id = %message.id, reason,
+        "msg {} has failed and nobody is told, for {reason}: discarded", message.id);
+}
+
+/// Why nobody is told of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    NoSender,
+    NotWanted,
+    TooMany,
 }
 
 /// A message has left the queue.

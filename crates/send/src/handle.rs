@@ -74,6 +74,8 @@ pub struct Status {
     pub is_complete: bool,
     /// The destinations that have work.
     pub destinations: Vec<DestinationStatus>,
+    /// Reports that were not made since the start, for their senders had had too many.
+    pub reports_suppressed: u64,
     /// The destinations that are suspended, with work or without.
     pub suspended: Vec<DestinationKey>,
     /// What is being delivered right now, where to.

@@ -88,8 +88,8 @@ pub enum Task {
     Force,
     /// Give up: the message is too old, and its destination, for this reason, not to be tried now.
     Expire(Box<Outcome>),
-    /// Tell the sender that the message still waits.
-    Notice,
+    /// Tell the sender that the message still waits, perhaps for this reason.
+    Notice(Option<Box<Outcome>>),
 }
 
 impl Task {
@@ -97,7 +97,7 @@ impl Task {
     pub(crate) fn takes_slot(&self) -> bool {
         match self {
             Self::Attempt | Self::Force => true,
-            Self::Expire(_) | Self::Notice => false,
+            Self::Expire(_) | Self::Notice(_) => false,
         }
     }
 }

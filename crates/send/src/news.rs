@@ -21,8 +21,10 @@ pub(crate) enum News {
     Stuck(QueueId),
     /// The records that a verb of the operator is about have been read.
     Steered(Steering),
-    /// A report has been made, or nobody needed one; the bounce, if one has entered the queue.
-    Reported(QueueId, Option<Todo>),
+    /// A report has entered the queue.
+    Entered(Todo),
+    /// What failed has been reported, or nobody needed it.
+    Reported(QueueId),
 }
 
 /// A verb of the operator on its way back from the store.

@@ -3,11 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
-use relay_queue::{Message, QueueId, Recipient, RecipientChange, RecipientState};
-use relay_smtp::{EnhancedStatus, Outcome, Stage, Verdict};
+use relay_queue::{Message, Origin, QueueId, Recipient, RecipientChange, RecipientState};
+use relay_smtp::{EnhancedStatus, Outcome, ReversePath, Stage, Verdict};
 
 use crate::deliver::DestinationKey;
 use crate::destination::Feedback;
+use crate::handle::ReportPolicy;
 use crate::retry::RetryPolicy;
 use crate::schedule::{Due, Task};
 
@@ -19,9 +20,49 @@ const RECIPIENTS: usize = 100;
 pub(crate) struct Todo {
     pub(crate) id: QueueId,
     pub(crate) arrived: SystemTime,
-    pub(crate) jobs: Vec<(DestinationKey, Due)>,
+    pub(crate) jobs: Vec<Stop>,
     /// Whether the sender has not been told of a failure yet.
     pub(crate) owes_report: bool,
+}
+
+/// One destination that a message has to go to.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) destination: DestinationKey,
+    pub(crate) due: Due,
+    pub(crate) wish: Wish,
+}
+
+/// Whether the sender is to be told of a delay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wish {
+    /// It has been told, or does not want it, or there is nobody to tell.
+    Nothing,
+    /// It has not said, so it is as the operator holds it.
+    ByDefault,
+    /// It has asked for it.
+    Asked,
+}
+
+impl Wish {
+    pub(crate) fn of(message: &Message, recipient: &Recipient) -> Self {
+        let is_report = message.origin != Origin::Client || message.sender == ReversePath::Null;
+        if is_report || recipient.delay_told || !recipient.notify.on_delay(true) {
+            Self::Nothing
+        } else if recipient.notify.on_delay(false) {
+            Self::Asked
+        } else {
+            Self::ByDefault
+        }
+    }
+
+    pub(crate) fn is_owed(self, reports: &ReportPolicy) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::ByDefault => reports.delay_notice.is_some(),
+            Self::Asked => true,
+        }
+    }
 }
 
 impl Todo {
@@ -32,7 +73,11 @@ impl Todo {
     ) -> Self {
         let waits = message.recipients.iter().filter_map(|recipient| {
             let due = due(recipient, message.arrived).filter(|_| !message.held)?;
-            Some((destination(recipient), Due::At(due)))
+            Some(Stop {
+                destination: destination(recipient),
+                due: Due::At(due),
+                wish: Wish::of(message, recipient),
+            })
         });
         Self {
             id: message.id,
@@ -65,20 +110,34 @@ pub(crate) fn unreported(message: &Message) -> impl Iterator<Item = (usize, &Rec
 }
 
 /// One job for each destination, waiting for the earliest of what its recipients wait for.
-pub(crate) fn jobs(
-    waits: impl Iterator<Item = (DestinationKey, Due)>,
-) -> Vec<(DestinationKey, Due)> {
-    let mut jobs: Vec<(DestinationKey, Due)> = Vec::new();
+pub(crate) fn jobs(stops: impl Iterator<Item = Stop>) -> Vec<Stop> {
+    let mut jobs: Vec<Stop> = Vec::new();
     let mut places: HashMap<DestinationKey, usize> = HashMap::new();
-    for (key, due) in waits {
-        if let Some(&at) = places.get(&key) {
-            jobs[at].1 = jobs[at].1.earlier(due);
+    for stop in stops {
+        if let Some(&at) = places.get(&stop.destination) {
+            jobs[at].due = jobs[at].due.earlier(stop.due);
+            jobs[at].wish = jobs[at].wish.max(stop.wish);
         } else {
-            places.insert(key.clone(), jobs.len());
-            jobs.push((key, due));
+            places.insert(stop.destination.clone(), jobs.len());
+            jobs.push(stop);
         }
     }
     jobs
+}
+
+/// Recipients of whose delay the sender is to be told now, wherever their mail goes: one report for
+/// all of them.
+pub(crate) fn untold(
+    message: &Message,
+    taken: &BTreeSet<usize>,
+    reports: &ReportPolicy,
+) -> Vec<usize> {
+    let rows = message.recipients.iter().enumerate();
+    let untold = rows.filter(|(index, recipient)| {
+        let waits = due(recipient, message.arrived).is_some() && !taken.contains(index);
+        waits && Wish::of(message, recipient).is_owed(reports)
+    });
+    untold.map(|(index, _)| index).collect()
 }
 
 /// The recipients that a task is about: at the destination, not `taken` by other work, and due

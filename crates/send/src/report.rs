@@ -1,36 +1,45 @@
-//! Reporting what has failed for good, once no other work on the message is under way or due.
+//! Reports to senders, each entering the queue in the batch that records what it tells of.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use relay_queue::{
     Body, Claim, Content, Message, NewMessage, QueueId, QueueStore, Recipient, RecipientChange,
-    RecipientState, Settlement, StoreError,
+    RecipientState, StoreError,
 };
+use relay_smtp::Outcome;
 use tokio::task;
 
-use crate::attempt::Context;
-use crate::bounce::{Failure, MAX_HEADERS};
+use crate::attempt::{Context, Draft};
+use crate::bounce::{Addressee, Event, MAX_HEADERS, MAX_WHOLE, Notice, Original, wants_whole};
 use crate::clock::Clock;
 use crate::deliver::Deliver;
-use crate::events;
+use crate::errand::Errand;
+use crate::events::{self, Silence};
 use crate::flight::Docket;
 use crate::news::{LastWord, News};
-use crate::recipients::{self, Todo};
+use crate::quota::Permit;
+use crate::recipients::{self, Stop, Todo, Wish};
 use crate::schedule::Due;
+
+/// A report that is to enter the queue.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) message: NewMessage,
+    permit: Permit,
+}
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     /// Reports what has failed and not been reported, and settles it in the same batch; where the
     /// message is `returned`, with everything that has not been delivered.
     pub(crate) async fn report(self: Arc<Self>, id: QueueId, docket: Arc<Docket>, returned: bool) {
-        let last_word = LastWord::new(&self.news, News::Reported(id, None));
-        let bounce = loop {
+        let last_word = LastWord::new(&self.news, News::Reported(id));
+        loop {
             match self.try_report(id, &docket, returned).await {
-                Ok(bounce) => break bounce,
-                Err(StoreError::Damaged { .. }) => break None,
+                Ok(()) | Err(StoreError::Damaged { .. }) => break,
                 Err(StoreError::ClaimLost(_)) => {
                     events::claim_lost(id);
-                    break None;
+                    break;
                 }
                 Err(
                     e @ (StoreError::NoRoom { .. }
@@ -43,19 +52,18 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                     self.stuck(id).await;
                 }
             }
-        };
-        last_word.tell(News::Reported(id, bounce));
+        }
+        last_word.tell(News::Reported(id));
     }
 
-    /// The bounce that has entered the queue, if one has.
     async fn try_report(
         &self,
         id: QueueId,
         docket: &Docket,
         returned: bool,
-    ) -> Result<Option<Todo>, StoreError> {
+    ) -> Result<(), StoreError> {
         let Some((claim, mut message)) = docket.read(&*self.store, id).await? else {
-            return Ok(None);
+            return Ok(());
         };
         let mut changes = Vec::new();
         if returned {
@@ -64,85 +72,182 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         }
         let failed: Vec<(usize, &Recipient)> = recipients::unreported(&message).collect();
         if failed.is_empty() {
-            return Ok(None);
+            return Ok(());
         }
-        let bounce = self.bounce(claim, &message, &failed).await?;
-        let todo = bounce.as_ref().map(|bounce| self.todo(bounce));
-        let entered = bounce
-            .as_ref()
-            .map(|b| (b.id, b.envelope.recipients[0].address.to_string()));
+        let wanted = failed.iter().filter(|(_, r)| r.notify.on_failure());
+        let wanted: Vec<&Recipient> = wanted.map(|(_, r)| *r).collect();
+        let report = self
+            .make(claim, &message, Event::Failed, wanted, None)
+            .await?;
+        let report = match report {
+            Ok(report) => Some(report),
+            Err(silence) => {
+                events::discard(&message, silence);
+                None
+            }
+        };
         let settled = |&(index, _): &(usize, &Recipient)| RecipientChange {
             index,
             state: RecipientState::Failed { reported: true },
             attempt: None,
         };
         changes.extend(failed.iter().map(settled));
-        let settlement = Settlement {
-            recipients: changes,
-            bounces: bounce.into_iter().collect(),
-            ..Settlement::default()
+        let draft = Draft {
+            changes,
+            report,
+            told_of_delay: Vec::new(),
         };
-        let has_left = self.record(claim, &settlement).await?;
-        match entered {
-            Some((bounce, to)) => events::bounce_msg(id, bounce, &to),
-            None => events::discard(&message),
-        }
-        if has_left {
-            events::end_msg(id);
-        }
-        Ok(todo)
+        self.settle(claim, &message, draft).await?;
+        docket.settled();
+        Ok(())
     }
 
-    async fn bounce(
+    /// What tells the sender that these recipients are still waited for.
+    pub(crate) async fn notice(
+        &self,
+        claim: Claim,
+        errand: &Errand<'_>,
+        trouble: Option<&Outcome>,
+    ) -> Result<Draft, StoreError> {
+        let Errand { message, mine, .. } = errand;
+        let until = self.policy.expiry(message.arrived);
+        let rows = mine.iter().map(|&i| &message.recipients[i]).collect();
+        let report = self
+            .make(claim, message, Event::Delayed { until }, rows, trouble)
+            .await?;
+        Ok(Draft {
+            changes: Vec::new(),
+            report: report.ok(),
+            told_of_delay: mine.to_vec(),
+        })
+    }
+
+    /// What tells the sender that a host without reports of its own has taken the message for the
+    /// recipients at `relayed`.
+    pub(crate) async fn relay_notice(
         &self,
         claim: Claim,
         message: &Message,
-        failed: &[(usize, &Recipient)],
-    ) -> Result<Option<NewMessage>, StoreError> {
-        let headers = header_octets(self.store.open(claim).await?).await;
-        let failure = Failure {
-            message,
-            recipients: failed.iter().map(|(_, r)| *r).collect(),
-            headers: &headers,
-        };
-        let (id, now) = (self.store.next_id(), self.clock.now());
-        Ok(self.reporter.report(id, &failure, now))
+        changes: &[RecipientChange],
+        relayed: &[usize],
+    ) -> Result<Option<Report>, StoreError> {
+        if relayed.is_empty() {
+            return Ok(None);
+        }
+        let mut message = message.clone();
+        message.apply(changes.to_vec());
+        let rows = relayed.iter().map(|&i| &message.recipients[i]).collect();
+        let report = self
+            .make(claim, &message, Event::Relayed, rows, None)
+            .await?;
+        Ok(report.ok())
     }
 
-    fn todo(&self, bounce: &NewMessage) -> Todo {
-        let envelope = &bounce.envelope;
-        let waits = envelope.recipients.iter().map(|to| {
-            let key = self.deliver.destination(&envelope.sender, &to.address);
-            (key, Due::At(bounce.arrived))
+    /// A report, or why nobody is told.
+    async fn make(
+        &self,
+        claim: Claim,
+        message: &Message,
+        event: Event,
+        recipients: Vec<&Recipient>,
+        trouble: Option<&Outcome>,
+    ) -> Result<Result<Report, Silence>, StoreError> {
+        if !self.reporter.tells(message, event) {
+            return Ok(Err(Silence::NoSender));
+        }
+        if recipients.is_empty() {
+            return Ok(Err(Silence::NotWanted));
+        }
+        let now = self.clock.now();
+        let permit = match self.reporter.addressee(message) {
+            Addressee::Sender(to) => self.quota.take(&to, self.reports.per_sender, now),
+            Addressee::Postmaster(_) | Addressee::Nobody => Some(self.quota.permit(None)),
+        };
+        let Some(permit) = permit else {
+            return Ok(Err(Silence::TooMany));
+        };
+        let octets = self.original(claim, message, event).await?;
+        let is_whole = wants_whole(message, event) && octets.len() as u64 == message.size;
+        let notice = Notice {
+            message,
+            event,
+            recipients,
+            trouble,
+            original: if is_whole {
+                Original::Whole(&octets)
+            } else {
+                Original::Start(&octets)
+            },
+        };
+        let made = self.reporter.report(self.store.next_id(), &notice, now);
+        let report = made.map(|message| Report { message, permit });
+        Ok(report.ok_or(Silence::NoSender))
+    }
+
+    /// How the message begins, or all of it. A body that cannot be read is left out: a report
+    /// without is better than none. So is one that a delivery must not wait for, which is to be
+    /// recorded, whatever the store is about.
+    async fn original(
+        &self,
+        claim: Claim,
+        message: &Message,
+        event: Event,
+    ) -> Result<Vec<u8>, StoreError> {
+        let limit = if wants_whole(message, event) {
+            MAX_WHOLE
+        } else {
+            MAX_HEADERS
+        };
+        match self.store.open(claim).await {
+            Ok(content) => Ok(read_start(content, limit).await),
+            Err(e @ (StoreError::ClaimLost(_) | StoreError::Damaged { .. })) => Err(e),
+            Err(e) if event == Event::Relayed || matches!(e, StoreError::Io { .. }) => {
+                events::store_error("opening", message.id, &e);
+                Ok(Vec::new())
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A report has entered the queue: what it needs.
+    pub(crate) fn entered(&self, about: QueueId, report: Report) -> Todo {
+        report.permit.used();
+        let (message, envelope) = (&report.message, &report.message.envelope);
+        let stops = envelope.recipients.iter().map(|to| {
+            events::bounce_msg(about, message.id, to.address.as_str());
+            Stop {
+                destination: self.deliver.destination(&envelope.sender, &to.address),
+                due: Due::At(message.arrived),
+                wish: Wish::Nothing,
+            }
         });
         Todo {
-            id: bounce.id,
-            arrived: bounce.arrived,
-            jobs: recipients::jobs(waits),
+            id: message.id,
+            arrived: message.arrived,
+            jobs: recipients::jobs(stops),
             owes_report: false,
         }
     }
 }
 
-/// As much of a message as its header section may be in a report.
-async fn header_octets(content: Content) -> Vec<u8> {
-    let mut octets = content.head[..content.head.len().min(MAX_HEADERS)].to_vec();
+/// Up to `limit` octets of a message.
+async fn read_start(content: Content, limit: usize) -> Vec<u8> {
+    let mut octets = content.head[..content.head.len().min(limit)].to_vec();
+    let rest = limit - octets.len();
     match content.body {
-        Body::Inline(body) => octets.extend_from_slice(&body[..body.len().min(MAX_HEADERS)]),
+        Body::Inline(body) => octets.extend_from_slice(&body[..body.len().min(rest)]),
         Body::File { file, length } => {
-            let read = task::spawn_blocking(move || read_start(&file, length));
+            let read = task::spawn_blocking(move || read_file(&file, length.min(rest as u64)));
             octets.extend_from_slice(&read.await.unwrap_or_default());
         }
     }
     octets
 }
 
-/// A report without the original's headers is better than none, so an error gives nothing.
-fn read_start(file: &std::fs::File, length: u64) -> Bytes {
+fn read_file(file: &std::fs::File, length: u64) -> Bytes {
     use std::io::Read;
     let mut start = Vec::new();
-    let limit = length.min(MAX_HEADERS as u64);
-    match file.take(limit).read_to_end(&mut start) {
+    match file.take(length).read_to_end(&mut start) {
         Ok(_) => start.into(),
         Err(_) => Bytes::new(),
     }

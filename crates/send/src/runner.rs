@@ -75,6 +75,8 @@ where
             clock,
             policy: config.retry,
             reporter: Reporter::new(&config),
+            reports: config.reports,
+            quota: Arc::default(),
             news,
         }),
         config,
@@ -161,15 +163,13 @@ where
             News::Settled(destination, todo, store) => self.settled(&destination, todo, store),
             News::Stuck(id) => drop(self.stuck.insert(id)),
             News::Steered(steering) => self.steered(steering),
-            News::Reported(id, bounce) => {
+            News::Entered(todo) => self.enter(todo),
+            News::Reported(id) => {
                 self.stuck.remove(&id);
                 if let Some(flight) = self.flights.get_mut(&id) {
                     flight.owes_report = false;
                     flight.is_reporting = false;
                     flight.is_returned = false;
-                }
-                if let Some(bounce) = bounce {
-                    self.enter(bounce);
                 }
                 self.conclude(id);
             }
@@ -279,22 +279,20 @@ where
     fn schedule_jobs(&mut self, todo: Todo) -> bool {
         let now = self.now();
         let (id, arrived, any) = (todo.id, todo.arrived, !todo.jobs.is_empty());
-        for (destination, due) in todo.jobs {
-            let due = match due {
+        for stop in todo.jobs {
+            let due = match stop.due {
                 // Only a clock that was set back has mail arrive in the future.
                 Due::At(at) if at == arrived => Due::At(at.min(now)),
                 Due::At(at) => Due::At(self.config.retry.plausible(at, now)),
-                Due::Recovery { .. } => due,
+                Due::Recovery { .. } => stop.due,
             };
-            self.schedule.insert(
-                Wait {
-                    id,
-                    arrived,
-                    due,
-                    owes_notice: false,
-                },
-                &destination,
-            );
+            let wait = Wait {
+                id,
+                arrived,
+                due,
+                owes_notice: stop.wish.is_owed(&self.config.reports),
+            };
+            self.schedule.insert(wait, &stop.destination);
         }
         any
     }
@@ -306,6 +304,8 @@ where
             clock: self.context.clock.clone(),
             policy: config.retry,
             reporter: Reporter::new(&config),
+            reports: config.reports,
+            quota: Arc::clone(&self.context.quota),
             news: self.context.news.clone(),
         });
         self.config = config;
@@ -338,6 +338,7 @@ where
             waiting: self.schedule.waiting(),
             is_complete: self.pages.is_none(),
             destinations: self.schedule.status(self.now()),
+            reports_suppressed: self.context.quota.suppressed(),
             suspended: self.schedule.suspended().cloned().collect(),
             deliveries: self.flights.iter().flat_map(of).collect(),
         }

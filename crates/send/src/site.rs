@@ -129,7 +129,8 @@ impl Site {
             return None;
         }
         self.line.remove(untold);
-        Some((untold, Task::Notice))
+        let trouble = self.health.trouble().cloned().map(Box::new);
+        Some((untold, Task::Notice(trouble)))
     }
 
     /// When there is something to do, not counting what waits for a slot.

@@ -161,7 +161,7 @@ impl Run {
         match &job.task {
             Task::Attempt => assert!(self.is_due(wait), "{wait:?} at {:?}", self.now),
             Task::Force => assert!(self.forced.contains(&job.id)),
-            Task::Notice => unreachable!("none is owed"),
+            Task::Notice(_) => unreachable!("none is owed"),
             Task::Expire(_) => assert!(POLICY.expiry(wait.arrived) <= self.now),
         }
         if matches!(job.task, Task::Expire(_)) {

@@ -81,15 +81,18 @@ where
 
     fn retry(&mut self, todo: &Todo) -> bool {
         let mut is_changed = false;
-        for (destination, _) in &todo.jobs {
-            is_changed |= self.schedule.retry_job(todo.id, todo.arrived, destination);
+        for stop in &todo.jobs {
+            is_changed |= self
+                .schedule
+                .retry_job(todo.id, todo.arrived, &stop.destination);
         }
         is_changed
     }
 
     fn give_back(&mut self, todo: &Todo) -> bool {
-        for (destination, _) in &todo.jobs {
-            self.schedule.withdraw(todo.id, todo.arrived, destination);
+        for stop in &todo.jobs {
+            self.schedule
+                .withdraw(todo.id, todo.arrived, &stop.destination);
         }
         let flight = self.flights.entry(todo.id).or_default();
         let is_new = !flight.is_returned;

@@ -175,7 +175,7 @@ async fn attempts_that_panic_keep_no_slot_and_their_messages_are_given_up_in_tim
     });
     for n in 0..130 {
         world
-            .submit("me@home.test", &to(&format!("u{n}@panic.test")))
+            .submit(&format!("me{n}@home.test"), &to("u@panic.test"))
             .await;
     }
     world.until_empty(5 * DAY + Duration::from_hours(4)).await;
