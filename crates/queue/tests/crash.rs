@@ -223,6 +223,16 @@ async fn check(dir: &Path, said: &[(String, QueueId)], when: &str) {
     assert_eq!(left, files, "{when}: files of messages, and no others");
     let audit = store.audit().await.expect("audited");
     assert!(audit.is_balanced(), "{when}: {audit:?}");
+    let told = |what: &str| said.iter().filter(|(said, _)| said == what).count() as u64;
+    let (came, went) = (
+        audit.books.accepted + audit.books.reports,
+        audit.books.delivered + audit.books.discarded,
+    );
+    // Each of them had one recipient at least.
+    assert!(
+        came >= told("accepted") && went >= told("left"),
+        "{when}: {audit:?}"
+    );
     assert_eq!(store.count_damaged(), 0, "{when}");
     store.close().await.expect("closed");
 }
