@@ -9,4 +9,5 @@ mod retries;
 mod steering;
 mod verbs;
 mod watched;
+mod wishes;
 mod world;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use relay_queue::{Envelope, MemoryStore, Message, QueueId, QueueStore, Spool};
+use relay_queue::{Envelope, MemoryStore, Message, QueueId, QueueStore, RcptTo, Spool};
 use relay_send::{Clock, Concurrency, Config, Handle, ReportPolicy, RetryPolicy};
-use relay_smtp::dsn::DsnRequest;
+use relay_smtp::dsn::{DsnRequest, Notify};
 use relay_smtp::{ForwardPath, Outcome};
 
 pub use crate::answers::*;
@@ -74,28 +74,38 @@ impl<S: QueueStore> World<S> {
         message.id
     }
 
+    /// The same with wishes about reports.
+    pub async fn submit_wishing(&self, from: &str, to: Vec<RcptTo>, dsn: DsnRequest) -> QueueId {
+        let message = self.commit_wishing(from, to, dsn).await;
+        self.sender.accepted(&message);
+        message.id
+    }
+
     /// Commits a message behind the runner's back; a store that fails is asked until it does not.
     pub async fn commit(&self, from: &str, to: &[String]) -> Message {
+        let to = to.iter().map(|to| wishing(to, Notify::Unspecified));
+        self.commit_wishing(from, to.collect(), DsnRequest::default())
+            .await
+    }
+
+    async fn commit_wishing(&self, from: &str, to: Vec<RcptTo>, dsn: DsnRequest) -> Message {
+        let envelope = Envelope {
+            sender: from.parse().expect("a good address"),
+            recipients: to,
+            eight_bit: false,
+            utf8: false,
+            dsn,
+        };
         loop {
-            if let Some(message) = self.try_commit(from, to).await {
+            if let Some(message) = self.try_commit(envelope.clone()).await {
                 return message;
             }
         }
     }
 
-    async fn try_commit(&self, from: &str, to: &[String]) -> Option<Message> {
+    async fn try_commit(&self, envelope: Envelope) -> Option<Message> {
         let mut spool = self.store.begin().ok()?;
         spool.write(b"Subject: hello\r\n\r\nbody\r\n").await.ok()?;
-        let envelope = Envelope {
-            sender: from.parse().expect("a good address"),
-            recipients: to
-                .iter()
-                .map(|to| to.parse::<ForwardPath>().expect("a good address").into())
-                .collect(),
-            eight_bit: false,
-            utf8: false,
-            dsn: DsnRequest::default(),
-        };
         let head = Bytes::from_static(b"Received: by relay.test\r\n");
         let now = self.clock.now();
         self.store.commit(spool, envelope, now, head).await.ok()
@@ -152,6 +162,14 @@ pub fn config() -> Config {
             per_destination: 20,
         },
         reports: ReportPolicy::default(),
+    }
+}
+
+pub fn wishing(to: &str, notify: Notify) -> RcptTo {
+    let address: ForwardPath = to.parse().expect("a good address");
+    RcptTo {
+        notify,
+        ..address.into()
     }
 }
 
