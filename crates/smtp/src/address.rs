@@ -306,7 +306,7 @@ fn is_atom(atom: &str) -> bool {
 
 /// UTF-8 beyond ASCII without controls, blanks, and what turns the direction of writing: an address
 /// must look in a log like what it is.
-fn is_utf8_letter(c: char) -> bool {
+pub(crate) fn is_utf8_letter(c: char) -> bool {
     let steers = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     !c.is_ascii() && !c.is_control() && !c.is_whitespace() && !steers
 }

@@ -9,6 +9,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::address::is_utf8_letter;
+
 /// Octets of the value of `ENVID`, as it is written (RFC 3461 §4.4).
 const MAX_ENVID: usize = 100;
 /// Octets of the value of `ORCPT`, as it is written (RFC 3461 §4.2).
@@ -337,11 +339,9 @@ fn decode_utf8_address(text: &str) -> Option<String> {
     Some(decoded)
 }
 
-/// No control, no blank but the space, and nothing that turns the direction of writing: an address
-/// must look in a report like what it is.
+/// An address must look in a report like what it is.
 fn is_printable(c: char) -> bool {
-    let steers = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-    c == ' ' || !(c.is_control() || c.is_whitespace() || steers)
+    matches!(c, ' '..='~') || is_utf8_letter(c)
 }
 
 fn capital_hexadecimal(digits: &str) -> Option<u32> {

@@ -1,5 +1,6 @@
 //! What each parameter may be, and what nobody may hide in it.
 
+use proptest::prelude::*;
 use serde::de::IntoDeserializer;
 use serde::de::value::{self, StrDeserializer};
 
@@ -183,4 +184,28 @@ fn what_was_stored_is_parsed_again() {
 
 fn stored(text: &str) -> StrDeserializer<'_, value::Error> {
     text.into_deserializer()
+}
+
+fn is_harmless(text: &str) -> bool {
+    !text.is_empty() && text.chars().all(is_printable)
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_taken_goes_on_unchanged_and_stands_for_printable_text(
+        text in "(rfc822|utf-8|x);([a-z@]|[+][0-9A-F]{2}|\\\\x[{][0-9A-F]{2,5}[}]|[+;=\\\\{} ]|\\PC|\\pC){1,6}",
+    ) {
+        if let Ok(orcpt) = text.parse::<Orcpt>() {
+            prop_assert_eq!(orcpt.as_str(), &text);
+            prop_assert!(is_harmless(&orcpt.address()));
+            let ascii: Orcpt = orcpt.to_ascii().parse().expect("shorter than the bound");
+            prop_assert!(!ascii.needs_utf8());
+            prop_assert_eq!(ascii.address(), orcpt.address());
+        }
+        let (_, id) = text.split_once(';').expect("a semicolon");
+        if let Ok(envid) = id.parse::<EnvelopeId>() {
+            prop_assert_eq!(envid.as_str(), id);
+            prop_assert!(is_harmless(&envid.decoded()) && envid.decoded().is_ascii());
+        }
+    }
 }
