@@ -1,7 +1,7 @@
 //! How long a full queue takes to open: `cargo run --release -p relay-queue --example open_time -- DIR COUNT`.
 //!
 //! Fills the state directory DIR, which is not there yet, with COUNT small messages, closes it, opens
-//! it again and reads every record once.
+//! it again, reads every record once and audits.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -50,7 +50,9 @@ async fn main() -> Result<(), StoreError> {
     let store = SledStore::open(&config)?;
     let start = told("opened", start);
     let read = read_all(&store).await?;
-    told(&format!("read {read} of {count}"), start);
+    let start = told(&format!("read {read} of {count}"), start);
+    let audit = store.audit().await?;
+    told(&format!("audited, {} queued", audit.queued), start);
     Ok(())
 }
 

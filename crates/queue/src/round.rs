@@ -246,9 +246,10 @@ impl Round {
         let Some(evidence) = Evidence::gather(table, id)?.filter(|_| !in_round) else {
             return Ok(());
         };
+        let known = self.read(id, table)?;
         aside::keep(shared, id, &evidence, reason)?;
         self.count.down += 1;
-        match self.read(id, table)? {
+        match known {
             Some((record, _)) => {
                 self.fresh.down += u64::from(record.message.is_fresh());
                 self.ledger.books.set_aside += record.message.outstanding();

@@ -134,8 +134,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// What became of all recipients so far; it agrees with the records after any crash.
     fn books(&self) -> Books;
 
-    /// Counts the queue and compares. Nothing else is recorded meanwhile, which takes about a second
-    /// for a million messages.
+    /// Counts the queue and compares. Nothing else is recorded meanwhile: for a few seconds, if there
+    /// are a million messages.
     fn audit(&self) -> impl Future<Output = Result<Audit, StoreError>> + Send;
 
     /// Makes everything durable and closes; every later call answers [`StoreError::Closed`].
