@@ -243,7 +243,6 @@ impl Model {
         assert_eq!(counts(store), (expected.len() as u64, fresh, 0));
         assert!(all(store).await.iter().collect::<Vec<_>>() == expected);
         assert_eq!(store.books(), self.books);
-        balanced(store).await;
     }
 }
 
@@ -263,6 +262,7 @@ proptest! {
             for step in steps.iter().filter(in_memory) {
                 model.apply(harness.store(), step).await;
                 model.agrees(harness.store()).await;
+                balanced(harness.store()).await;
             }
         });
     }
@@ -287,8 +287,10 @@ proptest! {
                 }
                 model.agrees(harness.store()).await;
             }
+            balanced(harness.store()).await;
             harness.reopen().await;
             model.agrees(harness.store()).await;
+            balanced(harness.store()).await;
         });
     }
 }
