@@ -9,6 +9,7 @@ use relay_smtp::{Outcome, Verdict};
 use tracing::{error, info, warn};
 
 use crate::deliver::DestinationKey;
+use crate::handle::Verb;
 
 /// An attempt begins.
 pub(crate) fn starting_delivery(
@@ -106,6 +107,19 @@ pub(crate) enum Silence {
     NoSender,
     NotWanted,
     TooMany,
+}
+
+/// The operator, or a rule of the operator's, has done this to a message.
+pub(crate) fn steered(verb: Verb, id: QueueId) {
+    let verb = match verb {
+        Verb::Retry => "retry",
+        Verb::Bounce => "bounce",
+        Verb::Hold | Verb::HoldNew => "hold",
+        Verb::Release => "release",
+        Verb::Delete => "delete",
+        Verb::Reread => return,
+    };
+    info!(target: "relayd", event = "operator", %id, verb, "operator: {verb} msg {id}");
 }
 
 /// A message has left the queue.

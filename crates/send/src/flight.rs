@@ -14,10 +14,27 @@ pub(crate) struct Flight {
     pub(crate) docket: Arc<Docket>,
     /// Where it is being delivered.
     pub(crate) jobs: Vec<DestinationKey>,
-    pub(crate) owes_report: bool,
+    pub(crate) owed: Owed,
     pub(crate) is_reporting: bool,
+    /// It was released meanwhile: what is read of it may be from before.
+    pub(crate) was_released: bool,
+}
+
+/// What is to be done with a message once no work on it is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub(crate) enum Owed {
+    #[default]
+    Nothing,
+    /// The sender is to be told of what has failed.
+    Report,
     /// The operator wants it returned to its sender: nothing more is tried.
-    pub(crate) is_returned: bool,
+    Return,
+}
+
+impl Owed {
+    pub(crate) fn report(is_owed: bool) -> Self {
+        if is_owed { Self::Report } else { Self::Nothing }
+    }
 }
 
 impl Flight {

@@ -12,6 +12,7 @@ use relay_smtp::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::deliver::{Deliver, DestinationKey};
+use crate::hold::{HoldRule, HoldRules};
 use crate::recipients::Todo;
 use crate::retry::RetryPolicy;
 use crate::schedule::{Concurrency, DestinationStatus, Rules};
@@ -29,6 +30,18 @@ pub struct Config {
     pub concurrency: Concurrency,
     /// How senders are told.
     pub reports: ReportPolicy,
+    /// What the operator's orders are at the start. A reload leaves those of the moment as they
+    /// are: [`Handle::suspend`], [`Handle::resume`] and [`Handle::hold_incoming`] change them.
+    pub orders: Orders,
+}
+
+/// What stands until the operator takes it back. To keep it over a restart is the caller's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Destinations that nothing is to be sent to.
+    pub suspended: Vec<DestinationKey>,
+    /// What is held as it comes in.
+    pub hold_incoming: Vec<HoldRule>,
 }
 
 /// How senders are told.
@@ -87,6 +100,13 @@ pub struct Status {
 pub(crate) enum Verb {
     Retry,
     Bounce,
+    Hold,
+    Release,
+    Delete,
+    /// Hold what has just come in, however often the store has to be asked.
+    HoldNew,
+    /// Look at a message again that was released while it was worked on.
+    Reread,
 }
 
 /// What a verb has come to.
@@ -114,6 +134,7 @@ pub(crate) enum Command {
 pub struct Handle<D> {
     commands: mpsc::UnboundedSender<Command>,
     deliver: Arc<D>,
+    holds: HoldRules,
 }
 
 impl<D> Clone for Handle<D> {
@@ -121,17 +142,31 @@ impl<D> Clone for Handle<D> {
         Self {
             commands: self.commands.clone(),
             deliver: Arc::clone(&self.deliver),
+            holds: self.holds.clone(),
         }
     }
 }
 
 impl<D: Deliver> Handle<D> {
-    pub(crate) fn new(commands: mpsc::UnboundedSender<Command>, deliver: Arc<D>) -> Self {
-        Self { commands, deliver }
+    pub(crate) fn new(
+        commands: mpsc::UnboundedSender<Command>,
+        deliver: Arc<D>,
+        holds: HoldRules,
+    ) -> Self {
+        Self {
+            commands,
+            deliver,
+            holds,
+        }
     }
 
     /// A message has been committed to the queue.
     pub fn accepted(&self, message: &Message) {
+        if self.holds.hold(message) {
+            let (nobody, _) = oneshot::channel();
+            self.send(Command::Steer(Verb::HoldNew, vec![message.id], nobody));
+            return;
+        }
         let destination = |r: &Recipient| self.deliver.destination(&message.sender, &r.address);
         self.send(Command::Accepted(Todo::of(message, destination)));
     }
@@ -159,8 +194,29 @@ impl<D: Deliver> Handle<D> {
         self.steer(Verb::Bounce, ids).await
     }
 
-    /// Begins nothing more at a destination until it is resumed, or until the end of the process:
-    /// to keep this is the caller's. Whether it was not suspended before.
+    /// Holds these messages: nothing more is tried until they are released. What is under way goes
+    /// on and is recorded.
+    pub async fn hold(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Hold, ids).await
+    }
+
+    /// Ends what [`Self::hold`] began; what is released is tried now.
+    pub async fn release(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Release, ids).await
+    }
+
+    /// Removes these messages, and nobody is told. What is under way may still be delivered, and is
+    /// not tried again.
+    pub async fn delete(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Delete, ids).await
+    }
+
+    /// Holds what comes in from now on by these rules, and by no others.
+    pub fn hold_incoming(&self, rules: Vec<HoldRule>) {
+        self.holds.replace(rules);
+    }
+
+    /// Begins nothing more at a destination until it is resumed. Whether it was not suspended before.
     pub async fn suspend(&self, destination: DestinationKey) -> bool {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Suspend(destination, answer));

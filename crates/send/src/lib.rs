@@ -14,6 +14,7 @@ mod errand;
 mod events;
 mod flight;
 mod handle;
+mod hold;
 mod job;
 mod line;
 mod news;
@@ -28,7 +29,8 @@ mod site;
 
 pub use clock::{Clock, SystemClock};
 pub use deliver::{Attempt, Deliver, DestinationKey, Progress};
-pub use handle::{Config, Handle, ReportPolicy, Status, Steered};
+pub use handle::{Config, Handle, Orders, ReportPolicy, Status, Steered};
+pub use hold::HoldRule;
 pub use retry::RetryPolicy;
 pub use runner::start;
 pub use schedule::{Concurrency, DestinationStatus};

@@ -17,8 +17,9 @@ use crate::bounce::Reporter;
 use crate::clock::Clock;
 use crate::deliver::{Deliver, DestinationKey};
 use crate::events;
-use crate::flight::Flight;
-use crate::handle::{Command, Config, Handle, Status};
+use crate::flight::{Flight, Owed};
+use crate::handle::{Command, Config, Handle, Status, Verb};
+use crate::hold::HoldRules;
 use crate::news::{News, Store};
 use crate::recipients::Todo;
 use crate::scan::{self, Page};
@@ -45,6 +46,7 @@ struct Runner<S, D, C> {
     /// When a store that fails is tried with one job.
     store_again: Option<Instant>,
     pages: Option<mpsc::Receiver<Page>>,
+    holds: HoldRules,
     /// The last time that was read.
     latest: SystemTime,
     ending: Option<Ending>,
@@ -65,10 +67,16 @@ where
 {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (news, news_receiver) = mpsc::unbounded_channel();
+    let holds = HoldRules::new(config.orders.hold_incoming.clone());
+    let mut schedule = Schedule::new(config.rules());
+    for destination in &config.orders.suspended {
+        schedule.suspend(destination);
+    }
     let runner = Runner {
-        schedule: Schedule::new(config.rules()),
+        schedule,
         latest: clock.now(),
-        pages: Some(scan::start(Arc::clone(&store), Arc::clone(&deliver))),
+        pages: None,
+        holds: holds.clone(),
         context: Arc::new(Context {
             store,
             deliver: Arc::clone(&deliver),
@@ -88,7 +96,7 @@ where
         ending: None,
     };
     tokio::spawn(runner.run(receiver, news_receiver));
-    Handle::new(commands, deliver)
+    Handle::new(commands, deliver, holds)
 }
 
 impl<S, D, C> Runner<S, D, C>
@@ -102,6 +110,7 @@ where
         mut commands: mpsc::UnboundedReceiver<Command>,
         mut news: mpsc::UnboundedReceiver<News>,
     ) {
+        self.read_queue();
         let (mut some_commands, mut some_news) = (Vec::new(), Vec::new());
         while !self.has_ended() {
             self.start_due();
@@ -167,9 +176,8 @@ where
             News::Reported(id) => {
                 self.stuck.remove(&id);
                 if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.owes_report = false;
+                    flight.owed = Owed::Nothing;
                     flight.is_reporting = false;
-                    flight.is_returned = false;
                 }
                 self.conclude(id);
             }
@@ -187,9 +195,9 @@ where
         self.schedule.settled(id, destination);
         let mut is_returned = false;
         if let Some(flight) = self.flights.get_mut(&id) {
-            flight.owes_report |= todo.owes_report;
+            flight.owed = flight.owed.max(Owed::report(todo.owes_report));
             flight.land(destination);
-            is_returned = flight.is_returned;
+            is_returned = flight.owed == Owed::Return;
         }
         // More recipients of the same message may be due this very moment: what fails together is
         // reported together.
@@ -204,20 +212,26 @@ where
         let Some(flight) = self.flights.get_mut(&id).filter(|f| f.is_over()) else {
             return;
         };
-        if (flight.owes_report || flight.is_returned) && self.ending.is_none() {
+        if flight.owed > Owed::Nothing && self.ending.is_none() {
             flight.is_reporting = true;
             let (context, docket) = (Arc::clone(&self.context), Arc::clone(&flight.docket));
             self.tasks
-                .spawn(context.report(id, docket, flight.is_returned));
+                .spawn(context.report(id, docket, flight.owed == Owed::Return));
         } else {
             self.let_go(id);
         }
     }
 
     fn let_go(&mut self, id: QueueId) {
-        let flight = self.flights.remove(&id);
-        if let Some(claim) = flight.and_then(|flight| flight.docket.claim()) {
+        let Some(flight) = self.flights.remove(&id) else {
+            return;
+        };
+        if let Some(claim) = flight.docket.claim() {
             self.context.store.release(claim);
+        }
+        if flight.was_released && self.ending.is_none() {
+            let (nobody, _) = oneshot::channel();
+            self.steer(Verb::Reread, vec![id], nobody);
         }
     }
 
@@ -259,6 +273,10 @@ where
             self.pages = None;
         }
         page.todos.into_iter().for_each(|todo| self.enter(todo));
+        if !page.to_hold.is_empty() {
+            let (nobody, _) = oneshot::channel();
+            self.steer(Verb::HoldNew, page.to_hold, nobody);
+        }
     }
 
     /// A message of the queue: its jobs, and a report that a crash has kept from being made.
@@ -267,7 +285,7 @@ where
         self.schedule_jobs(todo);
         if owes_report && !self.flights.contains_key(&id) {
             let flight = Flight {
-                owes_report: true,
+                owed: Owed::Report,
                 ..Flight::default()
             };
             self.flights.insert(id, flight);
@@ -324,8 +342,13 @@ where
     fn read_anew(&mut self) {
         self.schedule.forget_waiting();
         self.schedule.configure(self.config.rules(), self.now());
-        let (store, deliver) = (&self.context.store, &self.context.deliver);
-        self.pages = Some(scan::start(Arc::clone(store), Arc::clone(deliver)));
+        self.read_queue();
+    }
+
+    fn read_queue(&mut self) {
+        let Context { store, deliver, .. } = &*self.context;
+        let (store, deliver) = (Arc::clone(store), Arc::clone(deliver));
+        self.pages = Some(scan::start(store, deliver, self.holds.clone()));
     }
 
     fn status(&self) -> Status {

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use relay_queue::{Message, QueueStore, Recipient};
+use relay_queue::{Message, QueueId, QueueStore, Recipient};
 use tokio::sync::mpsc;
 
 use crate::attempt::STORE_PAUSE;
 use crate::deliver::Deliver;
 use crate::events;
+use crate::hold::HoldRules;
 use crate::recipients::Todo;
 
 /// Records that are read at once.
@@ -17,6 +18,8 @@ const PAGE: usize = 1000;
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) todos: Vec<Todo>,
+    /// What came in under a rule that holds it, and was not held before the end of the process.
+    pub(crate) to_hold: Vec<QueueId>,
     pub(crate) is_last: bool,
 }
 
@@ -24,6 +27,7 @@ pub(crate) struct Page {
 pub(crate) fn start<S: QueueStore, D: Deliver>(
     store: Arc<S>,
     deliver: Arc<D>,
+    holds: HoldRules,
 ) -> mpsc::Receiver<Page> {
     let (pages, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
@@ -37,8 +41,7 @@ pub(crate) fn start<S: QueueStore, D: Deliver>(
                 Ok(records) => {
                     let is_last = records.len() < PAGE;
                     after = records.last().map(|message| message.id).or(after);
-                    let todos = records.iter().map(|m| todo(m, &*deliver)).collect();
-                    room.send(Page { todos, is_last });
+                    room.send(page(&records, is_last, &*deliver, &holds));
                     if is_last {
                         return;
                     }
@@ -51,6 +54,15 @@ pub(crate) fn start<S: QueueStore, D: Deliver>(
         }
     });
     receiver
+}
+
+fn page<D: Deliver>(records: &[Message], is_last: bool, deliver: &D, holds: &HoldRules) -> Page {
+    let (to_hold, rest): (Vec<_>, Vec<_>) = records.iter().partition(|m| holds.hold(m));
+    Page {
+        todos: rest.into_iter().map(|m| todo(m, deliver)).collect(),
+        to_hold: to_hold.into_iter().map(|m| m.id).collect(),
+        is_last,
+    }
 }
 
 fn todo<D: Deliver>(message: &Message, deliver: &D) -> Todo {

@@ -50,6 +50,7 @@ impl Config {
                 per_destination: self.delivery.concurrency_per_destination,
             },
             reports: relay_send::ReportPolicy::default(),
+            orders: relay_send::Orders::default(),
         }
     }
 

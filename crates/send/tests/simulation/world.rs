@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relay_queue::{Envelope, MemoryStore, Message, QueueId, QueueStore, RcptTo, Spool};
-use relay_send::{Clock, Concurrency, Config, Handle, ReportPolicy, RetryPolicy};
+use relay_send::{Clock, Concurrency, Config, Handle, Orders, ReportPolicy, RetryPolicy};
 use relay_smtp::dsn::{DsnRequest, Notify};
 use relay_smtp::{ForwardPath, Outcome};
 
@@ -162,6 +162,7 @@ pub fn config() -> Config {
             per_destination: 20,
         },
         reports: ReportPolicy::default(),
+        orders: Orders::default(),
     }
 }
 
