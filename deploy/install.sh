@@ -14,6 +14,11 @@ is made nor systemd told.
 TXT
 }
 
+fail() {
+    echo "install: $*" >&2
+    exit 1
+}
+
 here=$(cd "$(dirname "$0")" && pwd)
 target=$here/../target/release
 while [ $# -gt 0 ]; do
@@ -35,15 +40,15 @@ done
 root=${DESTDIR:-}
 
 for program in relayd relayctl; do
-    [ -x "$target/$program" ] || {
-        echo "install: no $program in $target; build it first: cargo build --release --workspace" >&2
-        exit 1
-    }
+    [ -x "$target/$program" ] ||
+        fail "no $program in $target; build it first: cargo build --release --workspace"
 done
-
-if [ -z "$root" ] && ! getent passwd relayd >/dev/null; then
-    useradd --system --user-group --home-dir /var/lib/relayd --no-create-home \
-        --shell /usr/sbin/nologin --comment "SMTP relay" relayd
+if [ -z "$root" ]; then
+    [ "$(id -u)" -eq 0 ] || fail "needs root"
+    getent group relayd >/dev/null || groupadd --system relayd
+    getent passwd relayd >/dev/null ||
+        useradd --system --gid relayd --home-dir /var/lib/relayd --no-create-home \
+            --shell /usr/sbin/nologin --comment "SMTP relay" relayd
 fi
 
 install -D -m 0755 "$target/relayd" "$root/usr/local/sbin/relayd"
@@ -57,7 +62,16 @@ else
 fi
 
 if [ -z "$root" ]; then
-    chgrp -R relayd /etc/relayd
+    # What else the operator keeps there has the owner he gave it.
+    chgrp relayd /etc/relayd /etc/relayd/relayd.toml
+    if [ ! -d /run/systemd/system ]; then
+        echo "install: done. systemd does not run here: start /usr/local/sbin/relayd as the user relayd"
+        exit 0
+    fi
     systemctl daemon-reload
-    echo "install: done. Edit /etc/relayd/relayd.toml, then: systemctl enable --now relayd"
+    if systemctl --quiet is-active relayd; then
+        echo "install: done. The old version still runs, until: systemctl restart relayd"
+    else
+        echo "install: done. Edit /etc/relayd/relayd.toml, then: systemctl enable --now relayd"
+    fi
 fi

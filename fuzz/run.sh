@@ -58,6 +58,15 @@ sasl)
     for file in tests/transcripts/*/auth*.smtp; do
         grep -oP '(?<=\{)[^}]*(?=\})' "$file" >"$seeds/$(basename "$file")" || rm "$seeds/$(basename "$file")"
     done ;;
+record)
+    # The records of the unit test; what is left of a version when it is halved chooses it.
+    for version in 1 2; do
+        golden=$(sed -n "/^const GOLDEN_$version/,/\";\$/p" crates/queue/src/record/tests.rs | tr -d '\n')
+        golden="\\x0$((version - 1))${golden#*\\x0$version}"
+        golden=${golden%\";}
+        # A backslash at the end of a line joins it to the next.
+        seed "$(sed 's/\\\\x/\\x/g' <<<"${golden//\\\\/\\}")"
+    done ;;
 server_session) cp tests/transcripts/server/*.smtp "$seeds" ;;
 client_session) cp tests/transcripts/client/*.smtp "$seeds" ;;
 *) echo "no seeds for $target" >&2; exit 2 ;;

@@ -65,7 +65,7 @@ check "and all of these come out" delivered 1005
 kill -TERM "$relayd"
 ends_well() { wait "$relayd"; }
 check "SIGTERM ends relayd with exit code 0" ends_well
-check "a log without a panic" sh -c "! grep -i panick $work/relayd.log"
+check "a log without a fault of relayd" sh -c "! grep -e 'a fault in relayd' -e panicked $work/relayd.log"
 
 if command -v systemd-analyze >/dev/null; then
     exposure() {

@@ -72,6 +72,37 @@ async fn a_message_comes_out_as_it_went_in_behind_our_trace_header() {
 }
 
 #[tokio::test]
+async fn a_line_longer_than_smtp_promises_goes_out_unbroken() {
+    let mx = FakeMx::start().await;
+    let relay = Relay::start(&smarthost(&mx));
+    let line = "x".repeat(60_000);
+    let message = format!("Subject: t\r\n\r\n{line}\r\n.{line}\r\n").into_bytes();
+    relay
+        .send("a@sender.test", &["u@dest.test"], &message)
+        .await;
+    let arrived = mx.wait_for_messages(1).await.pop().expect("a message");
+    assert!(arrived.data.ends_with(&message));
+}
+
+#[tokio::test]
+async fn a_text_without_header_comes_out_behind_an_empty_line() {
+    let mx = FakeMx::start().await;
+    let relay = Relay::start(&smarthost(&mx));
+    for (n, text) in (1..).zip([&b" forged-folding by=evil\r\n"[..], b"hello world\r\n"]) {
+        relay.send("a@sender.test", &["u@dest.test"], text).await;
+        let arrived = mx.wait_for_messages(n).await.pop().expect("a message");
+        let head = arrived
+            .data
+            .strip_suffix(text)
+            .expect("the text, unchanged");
+        let head = std::str::from_utf8(head).expect("text");
+        assert!(head.starts_with("Received: from"), "{head}");
+        assert!(head.ends_with(" +0000\r\n\r\n"), "{head}");
+    }
+    relay.wait_until_empty().await;
+}
+
+#[tokio::test]
 async fn mail_goes_to_the_mx_of_its_domain_and_a_refusal_comes_back_to_the_sender() {
     let (dest, sender, _dns, relay) = world().await;
     dest.on("rcpt gone@dest.test", "550 5.1.1 no such user");
@@ -92,6 +123,36 @@ async fn mail_goes_to_the_mx_of_its_domain_and_a_refusal_comes_back_to_the_sende
     }
     relay.wait_until_empty().await;
     assert_eq!((dest.messages().len(), sender.messages().len()), (1, 1));
+}
+
+/// Larger than what the database takes, so the report is a file without a head.
+#[tokio::test]
+async fn the_report_on_a_message_with_a_large_header_arrives_whole() {
+    let (dest, sender, _dns, relay) = world().await;
+    dest.on("rcpt", "550 5.1.1 no such user");
+    let field = |n| format!("X-Field-{n:04}: {}\r\n", "v".repeat(60));
+    let header: String = (0..300).map(field).collect();
+    assert!(header.len() > 20_000);
+    let message = format!("Subject: t\r\n{header}\r\nhello\r\n");
+    let to = ["gone@dest.test"];
+    let id = relay.send("app@sender.test", &to, message.as_bytes()).await;
+    let report = sender.wait_for_messages(1).await.pop().expect("a report");
+    let text = String::from_utf8_lossy(&report.data).into_owned();
+    assert!(text.len() > 12_000, "{} octets", text.len());
+    for part in [
+        "Final-Recipient: rfc822; gone@dest.test\r\n",
+        "Subject: t\r\n",
+        &*field(0),
+        &*field(150),
+        &*id,
+    ] {
+        assert!(text.contains(part), "{part} is not in {text}");
+    }
+    let (_, boundary) = text.split_once("boundary=\"").expect("a boundary");
+    let (boundary, _) = boundary.split_once('"').expect("its end");
+    assert!(text.ends_with(&format!("\r\n--{boundary}--\r\n")), "{text}");
+    relay.wait_until_empty().await;
+    assert_eq!(relay.body_files(), 0);
 }
 
 #[tokio::test]
@@ -161,16 +222,27 @@ async fn what_was_accepted_survives_kill_9_and_goes_out_once() {
 }
 
 #[tokio::test]
-async fn kill_9_under_load_loses_nothing_that_was_acknowledged() {
+async fn kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing_ended() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::start(&smarthost(&mx));
     let ledger = Ledger::default();
+    let mut recorded = Vec::new();
     for round in 0..5 {
         load(&relay, round, &ledger).await;
-        relay.kill();
+        let log = relay.kill();
+        recorded.push((mx.messages().len(), ended(&log)));
         relay.restart();
     }
     relay.wait_until_empty().await;
+    let ids: Vec<String> = mx.messages().iter().map(|m| id_of(&m.data)).collect();
+    for (before, ended) in recorded {
+        assert!(!ended.is_empty(), "a life without a delivery");
+        let repeated: Vec<_> = ids[before..]
+            .iter()
+            .filter(|id| ended.contains(*id))
+            .collect();
+        assert!(repeated.is_empty(), "{repeated:?}");
+    }
     let arrived: BTreeSet<String> = mx
         .messages()
         .into_iter()
@@ -182,6 +254,23 @@ async fn kill_9_under_load_loses_nothing_that_was_acknowledged() {
     let lost: Vec<_> = acknowledged.iter().filter(is_lost).collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert_eq!(relay.body_files(), 0);
+}
+
+/// The messages that have left the queue, as a log has it.
+fn ended(log: &str) -> BTreeSet<String> {
+    let ends = log.lines().filter_map(|line| line.split_once(" end msg "));
+    ends.filter_map(|(_, rest)| rest.split(' ').next())
+        .map(str::to_owned)
+        .collect()
+}
+
+/// The queue id in our trace header.
+fn id_of(data: &[u8]) -> String {
+    let text = String::from_utf8_lossy(data);
+    let id = text
+        .split_once(" id ")
+        .and_then(|(_, rest)| rest.split_once(';'));
+    id.expect("a trace header").0.to_owned()
 }
 
 /// Every recipient whose message was answered with `250`.

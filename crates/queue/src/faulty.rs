@@ -7,6 +7,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use crate::books::{Audit, Books};
 use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::message::{Content, Envelope, Message};
@@ -151,6 +152,16 @@ impl<S: QueueStore> QueueStore for FaultyStore<S> {
         self.inner.settle(claim, settlement).await
     }
 
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+        self.faults.pass("setting a hold")?;
+        self.inner.set_held(id, held).await
+    }
+
+    async fn delete(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
+        self.faults.pass("deleting")?;
+        self.inner.delete(id).await
+    }
+
     fn release(&self, claim: Claim) {
         self.inner.release(claim);
     }
@@ -165,6 +176,15 @@ impl<S: QueueStore> QueueStore for FaultyStore<S> {
 
     fn count_damaged(&self) -> u64 {
         self.inner.count_damaged()
+    }
+
+    fn books(&self) -> Books {
+        self.inner.books()
+    }
+
+    async fn audit(&self) -> Result<Audit, StoreError> {
+        self.faults.pass("auditing")?;
+        self.inner.audit().await
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -8,8 +8,8 @@
 //! | state | body file | record | meaning | who leaves it |
 //! |---|---|---|---|---|
 //! | S0 | – | – | no message | [`QueueStore::commit`] |
-//! | S1 | maybe | – | coming in, or going out | commit; settle; the sweep at the start deletes the file |
-//! | S2 | as the record says | yes | **queued** | [`QueueStore::settle`] |
+//! | S1 | maybe | – | coming in, or going out | commit; settle; delete; the sweep at the start deletes the file |
+//! | S2 | as the record says | yes | **queued** | [`QueueStore::settle`], [`QueueStore::delete`] |
 //! | other | | | damaged | set aside under `corrupt/`, logged, counted; never a panic, never in the way of a start |
 //!
 //! The only instant that matters is the one at which the record becomes durable. Before it, the
@@ -22,7 +22,7 @@
 //! | path | what |
 //! |---|---|
 //! | `lock` | held by the relayd that owns the directory |
-//! | `queue/` | sled: per message a *record* (envelope and state of each recipient) and, for a small message, its *content* |
+//! | `queue/` | sled: per message a *record* (envelope and state of each recipient) and, for a small message, its *content*; beside them the books |
 //! | `mess/ID` | the body of a larger message, behind it the head if that is large too |
 //! | `corrupt/` | what was damaged, for a person to look at |
 //!
@@ -38,28 +38,75 @@
 //! have dropped the pages. So after an error every waiting operation is answered with it, the
 //! database is closed and opened anew, and messages whose commit was answered with an error are
 //! removed if they turn out to have reached the disk.
+//!
+//! # The books
+//!
+//! [`Books`] count recipients: what came in, and what became of it. They are one value of the
+//! database, written in the batch that moves a recipient, so at any instant, whatever crashed
+//! before, *accepted + reports = delivered + bounced + discarded + set aside + queued*, where queued
+//! are those of all records that something is left to do for. [`QueueStore::audit`] compares. How
+//! many recipients a record had that nobody can read is known once all others are counted: at a
+//! start, as what the books have too many.
+//!
+//! # Which files of sled must be durable, and when
+//!
+//! | under `queue/` | written | made durable |
+//! |---|---|---|
+//! | `db` | by every batch; all segments are in it | our `fdatasync`: before a batch what is not synced yet, after it all of it |
+//! | `conf` | once, when the database is made | our `fdatasync` at every start, before anything is accepted |
+//! | `snap.ID` | at a start, to make the next one fast | sled's `fsync` of the file; its name by our `fdatasync` of the directory. It only repeats what `db` says |
+//! | `blobs/` | never: no value is large enough | its name like `conf` |
+//!
+//! ## When a place in `db` is written over
+//!
+//! sled never changes a page where it lies: it writes the page elsewhere, and a segment whose pages
+//! have all been written elsewhere is used again. Were it overwritten before the pages' new places
+//! are durable, a power cut could take pages with messages that were accepted long ago. It is not:
+//!
+//! * sled frees a segment once the segment with the last of the new places, and all before it, have
+//!   been written, which it notes in its own memory by a task that crossbeam-epoch runs only when no
+//!   thread is pinned that was pinned as it was put off. A batch stays pinned from its first change
+//!   to its last. So what a batch writes over, however large it is, had its new place before the
+//!   batch began, and before it begins all that sled has written is synced.
+//! * Between two batches only readers write: sled splits and merges pages on a reader's visit too. A
+//!   freed segment is used no sooner than the segment behind the new places is full, that is half a
+//!   megabyte later; a scan syncs after half of that.
+//! * After a kill the next start syncs `db` before it lets sled open it, for sled then clears what it
+//!   takes to be free.
 
+mod aside;
+pub mod books;
 mod claims;
-pub mod committer;
+mod committer;
+mod content;
+pub mod crash;
+mod database;
 pub mod error;
 pub mod faulty;
 pub mod id;
 pub mod memory;
 pub mod message;
+mod operation;
+mod parts;
 mod record;
+mod remover;
 mod room;
+mod round;
 pub mod sled_store;
 mod spool;
 pub mod store;
 mod sweep;
 
+pub use books::{Audit, Books};
 pub use error::StoreError;
 pub use faulty::FaultyStore;
 pub use id::QueueId;
 pub use memory::MemoryStore;
 pub use message::{
-    Body, Content, Envelope, Message, NewMessage, Origin, Recipient, RecipientChange,
-    RecipientState,
+    Body, Content, Envelope, HISTORY, Message, NewMessage, Origin, RcptTo, Recipient,
+    RecipientChange, RecipientState,
 };
+#[doc(hidden)]
+pub use record::recode_record;
 pub use sled_store::{SledStore, StoreConfig};
 pub use store::{Claim, QueueStore, Settlement, Spool};

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use crate::books::{Audit, Books, Settled};
 use crate::claims::Claims;
 use crate::error::StoreError;
 use crate::id::{IdSource, QueueId};
@@ -23,7 +24,7 @@ pub struct MemoryStore {
 
 #[derive(Debug)]
 struct Shared {
-    entries: Mutex<BTreeMap<QueueId, Entry>>,
+    queue: Mutex<Queue>,
     ids: IdSource,
     clock: Clock,
     claims: Claims,
@@ -37,6 +38,12 @@ impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
     }
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    entries: BTreeMap<QueueId, Entry>,
+    books: Books,
 }
 
 #[derive(Debug)]
@@ -75,7 +82,7 @@ impl MemoryStore {
     /// begins to age.
     pub fn with_clock(clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         let shared = Shared {
-            entries: Mutex::default(),
+            queue: Mutex::default(),
             ids: IdSource::default(),
             clock: Clock(Box::new(clock)),
             claims: Claims::default(),
@@ -86,7 +93,7 @@ impl MemoryStore {
         }
     }
 
-    fn entries(&self) -> Result<MutexGuard<'_, BTreeMap<QueueId, Entry>>, StoreError> {
+    fn queue(&self) -> Result<MutexGuard<'_, Queue>, StoreError> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(StoreError::Closed {
                 reason: "it was shut down".into(),
@@ -95,9 +102,9 @@ impl MemoryStore {
         Ok(self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<QueueId, Entry>> {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
         self.shared
-            .entries
+            .queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
@@ -109,14 +116,20 @@ impl Default for MemoryStore {
     }
 }
 
-fn enter(entries: &mut BTreeMap<QueueId, Entry>, new: NewMessage) {
-    let size = (new.head.len() + new.body.len()) as u64;
-    let entry = Entry {
-        message: Message::new(new.id, new.arrived, new.origin, new.envelope, size),
-        head: new.head,
-        body: new.body,
-    };
-    entries.insert(new.id, entry);
+impl Queue {
+    fn enter(&mut self, new: NewMessage) -> Message {
+        let size = (new.head.len() + new.body.len()) as u64;
+        let message = Message::new(new.id, new.arrived, new.origin, new.envelope, size);
+        self.books
+            .enter(message.origin, message.recipients.len() as u64);
+        let entry = Entry {
+            message: message.clone(),
+            head: new.head,
+            body: new.body,
+        };
+        self.entries.insert(new.id, entry);
+        message
+    }
 }
 
 impl QueueStore for MemoryStore {
@@ -127,10 +140,11 @@ impl QueueStore for MemoryStore {
     }
 
     fn has_room(&self, _size: u64) -> Result<(), StoreError> {
-        Ok(())
+        self.queue().map(drop)
     }
 
     fn begin(&self) -> Result<MemorySpool, StoreError> {
+        drop(self.queue()?);
         Ok(MemorySpool {
             id: self.next_id(),
             body: Vec::new(),
@@ -153,20 +167,19 @@ impl QueueStore for MemoryStore {
             head,
             body: spool.body.into(),
         };
-        let mut entries = self.entries()?;
-        enter(&mut entries, new);
-        Ok(entries[&id].message.clone())
+        Ok(self.queue()?.enter(new))
     }
 
     async fn scan(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        let entries = self.entries()?;
-        let rows = entries.range((from, Bound::Unbounded)).take(limit);
+        let queue = self.queue()?;
+        let rows = queue.entries.range((from, Bound::Unbounded)).take(limit);
         Ok(rows.map(|(_, entry)| entry.message.clone()).collect())
     }
 
     async fn get(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
-        Ok(self.entries()?.get(&id).map(|entry| entry.message.clone()))
+        let queue = self.queue()?;
+        Ok(queue.entries.get(&id).map(|entry| entry.message.clone()))
     }
 
     async fn claim(&self, id: QueueId) -> Result<Option<(Claim, Message)>, StoreError> {
@@ -175,9 +188,10 @@ impl QueueStore for MemoryStore {
     }
 
     async fn open(&self, claim: Claim) -> Result<Content, StoreError> {
-        let entries = self.entries()?;
-        let entry = entries
-            .get(&claim.id)
+        let queue = self.queue()?;
+        let held = Some(claim.id).filter(|_| self.shared.claims.is_held(claim));
+        let entry = held
+            .and_then(|id| queue.entries.get(&id))
             .ok_or(StoreError::ClaimLost(claim.id))?;
         Ok(Content {
             head: entry.head.clone(),
@@ -186,23 +200,45 @@ impl QueueStore for MemoryStore {
     }
 
     async fn settle(&self, claim: Claim, settlement: Settlement) -> Result<bool, StoreError> {
-        let mut entries = self.entries()?;
+        let mut queue = self.queue()?;
+        let queue = &mut *queue;
         if !self.shared.claims.is_held(claim) {
             return Err(StoreError::ClaimLost(claim.id));
         }
-        let Some(entry) = entries.get_mut(&claim.id) else {
+        let Some(entry) = queue.entries.get_mut(&claim.id) else {
             return Ok(true);
         };
+        let before = Settled::of(&entry.message);
         entry.message.apply(settlement.recipients);
+        entry.message.told_of_delay(&settlement.told_of_delay);
+        queue.books.settle(before, &entry.message);
         let has_left = entry.message.is_settled();
         if has_left {
-            entries.remove(&claim.id);
+            queue.entries.remove(&claim.id);
             self.shared.claims.end(claim.id);
         }
         for bounce in settlement.bounces {
-            enter(&mut entries, bounce);
+            queue.enter(bounce);
         }
         Ok(has_left)
+    }
+
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+        let mut queue = self.queue()?;
+        Ok(queue.entries.get_mut(&id).map(|entry| {
+            entry.message.held = held;
+            entry.message.clone()
+        }))
+    }
+
+    async fn delete(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
+        let mut queue = self.queue()?;
+        let deleted = queue.entries.remove(&id).map(|entry| entry.message);
+        if let Some(message) = &deleted {
+            queue.books.discarded += message.outstanding();
+            self.shared.claims.end(id);
+        }
+        Ok(deleted)
     }
 
     fn release(&self, claim: Claim) {
@@ -210,11 +246,12 @@ impl QueueStore for MemoryStore {
     }
 
     fn count(&self) -> u64 {
-        self.lock().len() as u64
+        self.lock().entries.len() as u64
     }
 
     fn count_fresh(&self) -> u64 {
         self.lock()
+            .entries
             .values()
             .filter(|entry| entry.message.is_fresh())
             .count() as u64
@@ -224,7 +261,21 @@ impl QueueStore for MemoryStore {
         0
     }
 
+    fn books(&self) -> Books {
+        self.lock().books
+    }
+
+    async fn audit(&self) -> Result<Audit, StoreError> {
+        let queue = self.queue()?;
+        let rows = queue.entries.values();
+        Ok(Audit {
+            books: queue.books,
+            queued: rows.map(|entry| entry.message.outstanding()).sum(),
+        })
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
+        drop(self.queue()?);
         self.shared.closed.store(true, Ordering::Release);
         Ok(())
     }

@@ -4,10 +4,14 @@ use std::fs::File;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use relay_smtp::dsn::{DsnRequest, Notify, Orcpt};
 use relay_smtp::{ForwardPath, Outcome, ReversePath};
 use serde::{Deserialize, Serialize};
 
 use crate::id::QueueId;
+
+/// Attempts on one recipient that are kept, the last ones.
+pub const HISTORY: usize = 5;
 
 /// The envelope as the client gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,11 +19,35 @@ pub struct Envelope {
     /// MAIL FROM.
     pub sender: ReversePath,
     /// RCPT TO, in order; a recipient's index in this list is its name in every other call.
-    pub recipients: Vec<ForwardPath>,
+    pub recipients: Vec<RcptTo>,
     /// `BODY=8BITMIME` (RFC 6152).
     pub eight_bit: bool,
     /// `SMTPUTF8` (RFC 6531).
     pub utf8: bool,
+    /// `RET` and `ENVID` (RFC 3461).
+    pub dsn: DsnRequest,
+}
+
+/// RCPT TO with what was said beside it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RcptTo {
+    /// Whom the message is for.
+    pub address: ForwardPath,
+    /// `NOTIFY` (RFC 3461 §4.1).
+    pub notify: Notify,
+    /// `ORCPT` (RFC 3461 §4.2).
+    pub orcpt: Option<Orcpt>,
+}
+
+/// Without any parameter.
+impl From<ForwardPath> for RcptTo {
+    fn from(address: ForwardPath) -> Self {
+        Self {
+            address,
+            notify: Notify::default(),
+            orcpt: None,
+        }
+    }
 }
 
 /// Who made a message. A bounce that fails must be told from a client's own message with the null
@@ -82,12 +110,48 @@ impl RecipientState {
 pub struct Recipient {
     /// RCPT TO.
     pub address: ForwardPath,
+    /// `NOTIFY` (RFC 3461 §4.1): of what the sender wants to hear.
+    pub notify: Notify,
+    /// `ORCPT` (RFC 3461 §4.2): what the sender first called this recipient.
+    pub orcpt: Option<Orcpt>,
     /// Where it stands.
     pub state: RecipientState,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Whether the sender has been told that this recipient's copy is delayed.
+    pub delay_told: bool,
+    /// When the last attempts ended, and how; at most [`HISTORY`], the newest last.
+    pub history: Vec<(SystemTime, Outcome)>,
+}
+
+impl Recipient {
+    /// A recipient that nothing has been done for yet.
+    pub fn new(to: RcptTo) -> Self {
+        Self {
+            address: to.address,
+            notify: to.notify,
+            orcpt: to.orcpt,
+            state: RecipientState::Queued,
+            attempts: 0,
+            delay_told: false,
+            history: Vec::new(),
+        }
+    }
+
     /// When the last attempt ended, and how.
-    pub last: Option<(SystemTime, Outcome)>,
+    pub fn last(&self) -> Option<&(SystemTime, Outcome)> {
+        self.history.last()
+    }
+
+    fn apply(&mut self, change: RecipientChange) {
+        self.state = change.state;
+        if let Some(attempt) = change.attempt {
+            self.attempts = self.attempts.saturating_add(1);
+            self.history.push(attempt);
+            let excess = self.history.len().saturating_sub(HISTORY);
+            self.history.drain(..excess);
+        }
+    }
 }
 
 /// The record of a queued message: everything but its bytes.
@@ -111,6 +175,8 @@ pub struct Message {
     pub size: u64,
     /// Set aside by the operator: not to be tried until released.
     pub held: bool,
+    /// `RET` and `ENVID` (RFC 3461): what the sender asked for the message as a whole.
+    pub dsn: DsnRequest,
 }
 
 impl Message {
@@ -122,22 +188,18 @@ impl Message {
         envelope: Envelope,
         size: u64,
     ) -> Self {
-        let fresh = |address| Recipient {
-            address,
-            state: RecipientState::Queued,
-            attempts: 0,
-            last: None,
-        };
+        let recipients = envelope.recipients.into_iter();
         Self {
             id,
             arrived,
             origin,
             sender: envelope.sender,
-            recipients: envelope.recipients.into_iter().map(fresh).collect(),
+            recipients: recipients.map(Recipient::new).collect(),
             eight_bit: envelope.eight_bit,
             utf8: envelope.utf8,
             size,
             held: false,
+            dsn: envelope.dsn,
         }
     }
 
@@ -155,16 +217,28 @@ impl Message {
             .all(|recipient| recipient.state.is_settled())
     }
 
-    /// Records what an attempt changed. An index beyond the recipients changes nothing.
+    /// Recipients that something is left to do for.
+    pub fn outstanding(&self) -> u64 {
+        let unsettled = |recipient: &&Recipient| !recipient.state.is_settled();
+        self.recipients.iter().filter(unsettled).count() as u64
+    }
+
+    /// Records what an attempt changed. What is settled stays as it is, and an index beyond the
+    /// recipients changes nothing.
     pub fn apply(&mut self, changes: Vec<RecipientChange>) {
         for change in changes {
-            let Some(recipient) = self.recipients.get_mut(change.index) else {
-                continue;
-            };
-            recipient.state = change.state;
-            if change.attempt.is_some() {
-                recipient.attempts = recipient.attempts.saturating_add(1);
-                recipient.last = change.attempt;
+            let recipient = self.recipients.get_mut(change.index);
+            if let Some(recipient) = recipient.filter(|r| !r.state.is_settled()) {
+                recipient.apply(change);
+            }
+        }
+    }
+
+    /// Records that the sender has been told of the delay of these recipients.
+    pub fn told_of_delay(&mut self, indexes: &[usize]) {
+        for &index in indexes {
+            if let Some(recipient) = self.recipients.get_mut(index) {
+                recipient.delay_told = true;
             }
         }
     }

@@ -1,24 +1,28 @@
 //! The queue on disk: sled for records and small bodies, files for larger ones.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
-use std::io;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::committer::{
-    self, Database, Operation, Shared, content_key, database_error, id_of, record_key,
-};
+use crate::books::{Audit, Books};
+use crate::committer::{self, Shared};
+use crate::content;
+use crate::database::{Database, Table};
 use crate::error::StoreError;
 use crate::id::{IdSource, QueueId};
-use crate::message::{Body, Content, Envelope, Message, NewMessage, Origin};
-use crate::record::{Place, Record};
+use crate::message::{Content, Envelope, Message, NewMessage, Origin};
+use crate::operation::{Operation, Settle};
+use crate::parts::Kind;
+use crate::record::{Record, RecordError};
+use crate::remover::Remover;
 use crate::room::Room;
 use crate::spool::{Prepared, SledSpool, SpoolConfig, io_error, run_blocking};
 use crate::store::{Claim, QueueStore, Settlement, Spool};
@@ -41,9 +45,11 @@ pub struct SledStore {
     shared: Arc<Shared>,
     spool: Arc<SpoolConfig>,
     ids: IdSource,
-    operations: Sender<Operation>,
-    /// Locked for as long as the store is open.
-    _lock: File,
+    /// `None` only while the store is being dropped.
+    operations: Option<Sender<Operation>>,
+    committer: Option<JoinHandle<()>>,
+    #[cfg(test)]
+    faults: crate::database::tests::Faults,
 }
 
 impl SledStore {
@@ -60,23 +66,30 @@ impl SledStore {
         }
         let lock = take_lock(state_dir)?;
         let database = Database::open(state_dir)?;
-        let shared = Arc::new(Shared::new(state_dir.clone()));
+        #[cfg(test)]
+        let faults = database.faults.clone();
+        let remover = Remover::start();
+        let remover = remover.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
+        let shared = Arc::new(Shared::new(state_dir.clone(), remover.clone()));
         let ids = IdSource::default();
-        if let Some(last) = sweep::run(&shared, database.tree())? {
+        if let Some(last) = sweep::run(&shared, &database)? {
             ids.skip_past(last);
         }
-        let operations = committer::start(Arc::clone(&shared), database)?;
+        let (operations, committer) = committer::start(Arc::clone(&shared), database, lock)?;
         let spool = Arc::new(SpoolConfig {
             mess: shared.mess(),
             room: Room::new(state_dir.clone(), config.min_free),
             inline_body: config.inline_body,
+            remover,
         });
         Ok(Self {
             shared,
             spool,
             ids,
-            operations,
-            _lock: lock,
+            operations: Some(operations),
+            committer: Some(committer),
+            #[cfg(test)]
+            faults,
         })
     }
 
@@ -88,37 +101,31 @@ impl SledStore {
         let closed = || StoreError::Closed {
             reason: "it was shut down".into(),
         };
-        self.operations
-            .send(operation(answer))
-            .map_err(|_| closed())?;
+        let operations = self.operations.as_ref().ok_or_else(closed)?;
+        operations.send(operation(answer)).map_err(|_| closed())?;
         answered.await.map_err(|_| closed())?
     }
 
     fn record(&self, id: QueueId) -> Result<Option<Record>, StoreError> {
-        let queue = Path::new("the queue");
-        let found = self.shared.tree()?.get(record_key(id));
-        let bytes = found.map_err(|e| database_error("reading", queue, &e))?;
-        bytes
-            .map(|bytes| Record::decode(id, &bytes))
+        let found = self.shared.table()?.get(Kind::Record, id)?;
+        let damaged = |e: RecordError| StoreError::Damaged {
+            id,
+            reason: e.to_string(),
+        };
+        found
+            .map(|bytes| Record::decode(id, &bytes).map_err(damaged))
             .transpose()
-            .map_err(|e| StoreError::Damaged {
-                id,
-                reason: e.to_string(),
-            })
     }
 
-    /// Copies what there is of a damaged message to `corrupt/`, then takes it out of the queue.
-    async fn set_aside(&self, id: QueueId, reason: &str) -> Result<(), StoreError> {
-        let (shared, tree) = (Arc::clone(&self.shared), self.shared.tree()?);
-        let reason = reason.to_owned();
-        run_blocking(move || sweep::copy_aside(&shared, &tree, id, &reason)).await?;
-        self.ask(|answer| Operation::SetAside(id, answer)).await
+    async fn set_aside(&self, id: QueueId, reason: String) -> Result<(), StoreError> {
+        self.ask(|answer| Operation::SetAside(id, reason, answer))
+            .await
     }
 
     /// `Damaged` sets the message aside on its way out.
     async fn aside_if_damaged<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(StoreError::Damaged { id, reason }) = &result {
-            self.set_aside(*id, reason).await?;
+            self.set_aside(*id, reason.clone()).await?;
         }
         result
     }
@@ -132,98 +139,24 @@ impl SledStore {
         Ok((message, prepared))
     }
 
-    fn read_content(&self, record: &Record) -> Result<Content, StoreError> {
-        let (id, layout) = (record.message.id, record.layout);
-        let found = match layout.place {
-            Place::WholeFile => Bytes::new(),
-            Place::Database | Place::BodyFile => self.content_value(id)?,
-        };
-        let damaged = |reason: &str| StoreError::Damaged {
-            id,
-            reason: reason.to_owned(),
-        };
-        let head_length =
-            usize::try_from(layout.head).map_err(|_| damaged("its head is too long"))?;
-        match layout.place {
-            Place::Database => {
-                if found.len() as u64 != layout.head.saturating_add(layout.body) {
-                    return Err(damaged(
-                        "its content does not have the length in its record",
-                    ));
-                }
-                let (head, body) = (found.slice(..head_length), found.slice(head_length..));
-                if committer::checksum(&head, &body) != layout.checksum {
-                    return Err(damaged(
-                        "its content does not have the checksum in its record",
-                    ));
-                }
-                Ok(Content {
-                    head,
-                    body: Body::Inline(body),
-                })
-            }
-            Place::BodyFile => {
-                if found.len() != head_length {
-                    return Err(damaged("its head does not have the length in its record"));
-                }
-                let file = self.open_body(id, layout.body)?;
-                Ok(Content {
-                    head: found,
-                    body: Body::File {
-                        file,
-                        length: layout.body,
-                    },
-                })
-            }
-            Place::WholeFile => {
-                let file = self.open_body(id, layout.body.saturating_add(layout.head))?;
-                let head = sweep::read_head(&file, layout.body, head_length)
-                    .map_err(|e| damaged(&format!("its head cannot be read: {e}")))?;
-                Ok(Content {
-                    head,
-                    body: Body::File {
-                        file,
-                        length: layout.body,
-                    },
-                })
-            }
+    /// A file is checked where that holds nobody up; what is in the database takes no such time.
+    async fn read_content(&self, record: Record) -> Result<Content, StoreError> {
+        let (table, body) = (self.shared.table()?, self.shared.body(record.message.id));
+        if record.layout.place.has_file() {
+            return run_blocking(move || content::read(&table, &record, &body)).await;
         }
+        content::read(&table, &record, &body)
     }
+}
 
-    fn content_value(&self, id: QueueId) -> Result<Bytes, StoreError> {
-        let found = self.shared.tree()?.get(content_key(id));
-        let found = found.map_err(|e| database_error("reading", Path::new("the queue"), &e))?;
-        // Sharing sled's own buffer spares a copy of the body.
-        found
-            .map(Bytes::from_owner)
-            .ok_or_else(|| StoreError::Damaged {
-                id,
-                reason: "its content is missing".into(),
-            })
-    }
-
-    fn open_body(&self, id: QueueId, length: u64) -> Result<File, StoreError> {
-        let path = self.shared.mess().join(id.to_string());
-        let file = match File::open(&path) {
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(StoreError::Damaged {
-                    id,
-                    reason: "its body file is missing".into(),
-                });
-            }
-            opened => opened.map_err(|e| io_error("opening the body file", &path, e))?,
-        };
-        let found = file
-            .metadata()
-            .map_err(|e| io_error("asking for the size of", &path, e))?
-            .len();
-        if found != length {
-            return Err(StoreError::Damaged {
-                id,
-                reason: format!("its body file has {found} octets, not {length}"),
-            });
+impl Drop for SledStore {
+    /// Waits for the round that is being written, so that the queue can be opened again at once.
+    fn drop(&mut self) {
+        self.operations = None;
+        if let Some(committer) = self.committer.take() {
+            // It panicked if at all with its message already printed.
+            let _ = committer.join();
         }
-        Ok(file)
     }
 }
 
@@ -236,11 +169,12 @@ impl QueueStore for SledStore {
     }
 
     fn has_room(&self, size: u64) -> Result<(), StoreError> {
+        self.shared.table()?;
         self.spool.room.check(size)
     }
 
     fn begin(&self) -> Result<SledSpool, StoreError> {
-        self.shared.tree()?;
+        self.shared.table()?;
         Ok(SledSpool::new(self.next_id(), Arc::clone(&self.spool)))
     }
 
@@ -260,10 +194,10 @@ impl QueueStore for SledStore {
     }
 
     async fn scan(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Message>, StoreError> {
-        let tree = self.shared.tree()?;
-        let (messages, damaged) = run_blocking(move || read_page(&tree, after, limit)).await?;
+        let table = self.shared.table()?;
+        let (messages, damaged) = run_blocking(move || read_page(&table, after, limit)).await?;
         for (id, reason) in damaged {
-            self.set_aside(id, &reason).await?;
+            self.set_aside(id, reason).await?;
         }
         Ok(messages)
     }
@@ -285,7 +219,10 @@ impl QueueStore for SledStore {
         let record = self
             .record(claim.id)
             .and_then(|r| r.ok_or(StoreError::ClaimLost(claim.id)));
-        let content = record.and_then(|record| self.read_content(&record));
+        let content = match record {
+            Ok(record) => self.read_content(record).await,
+            Err(e) => Err(e),
+        };
         self.aside_if_damaged(content).await
     }
 
@@ -294,9 +231,21 @@ impl QueueStore for SledStore {
         for bounce in settlement.bounces {
             bounces.push(self.prepare_bounce(bounce).await?);
         }
-        let changes = settlement.recipients;
-        self.ask(|answer| Operation::Settle(claim, changes, bounces, answer))
-            .await
+        let settle = Settle {
+            claim,
+            changes: settlement.recipients,
+            told_of_delay: settlement.told_of_delay,
+            bounces,
+        };
+        self.ask(|answer| Operation::Settle(settle, answer)).await
+    }
+
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+        self.ask(|answer| Operation::Hold(id, held, answer)).await
+    }
+
+    async fn delete(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
+        self.ask(|answer| Operation::Delete(id, answer)).await
     }
 
     fn release(&self, claim: Claim) {
@@ -315,6 +264,14 @@ impl QueueStore for SledStore {
         self.shared.damaged.load(Ordering::Relaxed)
     }
 
+    fn books(&self) -> Books {
+        self.shared.ledger().books
+    }
+
+    async fn audit(&self) -> Result<Audit, StoreError> {
+        self.ask(Operation::Audit).await
+    }
+
     async fn close(&self) -> Result<(), StoreError> {
         self.ask(Operation::Close).await
     }
@@ -323,31 +280,40 @@ impl QueueStore for SledStore {
 /// A page of the queue, and what in it cannot be read.
 type Page = (Vec<Message>, Vec<(QueueId, String)>);
 
-fn read_page(tree: &sled::Tree, after: Option<QueueId>, limit: usize) -> Result<Page, StoreError> {
-    let from = match after {
-        Some(id) => std::ops::Bound::Excluded(record_key(id)),
-        None => std::ops::Bound::Included(record_key(QueueId::from_bits(0))),
-    };
-    let to = std::ops::Bound::Included(record_key(QueueId::from_bits(u64::MAX)));
+fn read_page(table: &Table, after: Option<QueueId>, limit: usize) -> Result<Page, StoreError> {
     let (mut messages, mut damaged) = (Vec::new(), Vec::new());
-    for row in tree.range((from, to)) {
+    for row in table.records(after) {
         if messages.len() >= limit {
             break;
         }
-        let (key, value) =
-            row.map_err(|e| database_error("scanning", Path::new("the queue"), &e))?;
-        let Some(id) = id_of(&key) else { continue };
+        let (id, value) = row?;
         match Record::decode(id, &value) {
             Ok(record) => messages.push(record.message),
             Err(e) => damaged.push((id, e.to_string())),
         }
     }
+    table.sync_if_much_was_written()?;
     Ok((messages, damaged))
 }
 
+/// Makes the directory, those above it that are missing, and their names durable.
 fn make_dir(dir: &Path) -> Result<(), StoreError> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
-    made.map_err(|source| io_error("making the directory", dir, source))
+    if dir.is_dir() {
+        return Ok(());
+    }
+    let above = match dir.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => dir,
+    };
+    if above != dir {
+        make_dir(above)?;
+    }
+    let made = DirBuilder::new().mode(0o700).create(dir);
+    made.map_err(|source| io_error("making the directory", dir, source))?;
+    File::open(above)
+        .and_then(|parent| parent.sync_data())
+        .map_err(|source| io_error("syncing", above, source))
 }
 
 /// One relayd a state directory: the lock goes when the process does, however it ends.
@@ -369,7 +335,5 @@ fn take_lock(state_dir: &Path) -> Result<File, StoreError> {
     }
 }
 
-/// Whether the directory can be listed at all; used by the sweep.
-pub(crate) fn read_dir(dir: &Path) -> Result<fs::ReadDir, StoreError> {
-    fs::read_dir(dir).map_err(|source| io_error("reading the directory", dir, source))
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! A message coming in: small ones stay in memory, larger ones are written to `mess/ID`.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use tokio::task;
 
+use crate::crash;
 use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::record::{Layout, Place};
+use crate::remover::Remover;
 use crate::room::Room;
 use crate::store::Spool;
 
@@ -28,6 +30,7 @@ pub(crate) struct SpoolConfig {
     pub(crate) mess: PathBuf,
     pub(crate) room: Room,
     pub(crate) inline_body: usize,
+    pub(crate) remover: Remover,
 }
 
 /// A message coming in. Dropped before its commit it removes its file.
@@ -45,8 +48,9 @@ pub struct SledSpool {
 #[derive(Debug)]
 pub(crate) struct BodyFile {
     path: PathBuf,
-    file: File,
-    is_kept: bool,
+    /// `None` once it is kept.
+    file: Option<File>,
+    remover: Remover,
 }
 
 /// A message whose bytes are as durable as they can be without a record.
@@ -75,11 +79,11 @@ impl SledSpool {
         self.config.room.check(self.buffer.len() as u64)?;
         let buffer = mem::take(&mut self.buffer);
         let path = self.config.mess.join(self.id.to_string());
-        let file = self.file.take();
+        let (file, remover) = (self.file.take(), self.config.remover.clone());
         let (file, mut buffer) = run_blocking(move || {
             let mut body = match file {
                 Some(body) => body,
-                None => BodyFile::create(path)?,
+                None => BodyFile::create(path, remover)?,
             };
             body.write(&buffer)?;
             Ok((body, buffer))
@@ -125,6 +129,7 @@ impl SledSpool {
         let file = run_blocking(move || {
             if let Some(body) = &file {
                 body.sync()?;
+                crash::point("body-synced");
             }
             Ok(file)
         })
@@ -164,7 +169,7 @@ impl Spool for SledSpool {
 }
 
 impl BodyFile {
-    fn create(path: PathBuf) -> Result<Self, StoreError> {
+    fn create(path: PathBuf, remover: Remover) -> Result<Self, StoreError> {
         let opened = OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -173,32 +178,32 @@ impl BodyFile {
         let file = opened.map_err(|source| io_error("making the body file", &path, source))?;
         Ok(Self {
             path,
-            file,
-            is_kept: false,
+            file: Some(file),
+            remover,
         })
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let written = self.file.write_all(bytes);
+        let written = self.file.iter_mut().try_for_each(|f| f.write_all(bytes));
         written.map_err(|source| io_error("writing the body file", &self.path, source))
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        let synced = self.file.sync_data();
+        let synced = self.file.iter().try_for_each(File::sync_data);
         synced.map_err(|source| io_error("syncing the body file", &self.path, source))
     }
 
     /// A record refers to it now.
     pub(crate) fn keep(mut self) {
-        self.is_kept = true;
+        self.file = None;
     }
 }
 
 impl Drop for BodyFile {
     fn drop(&mut self) {
-        if !self.is_kept {
-            // What cannot be removed now, the sweep at the next start removes (state S1).
-            let _ = fs::remove_file(&self.path);
+        // Sessions end on the runtime's threads, where nothing may wait for the disk.
+        if let Some(file) = self.file.take() {
+            self.remover.remove(mem::take(&mut self.path), Some(file));
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use crate::books::{Audit, Books};
 use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::message::{Content, Envelope, Message, NewMessage, RecipientChange};
@@ -29,6 +30,8 @@ pub struct Settlement {
     pub recipients: Vec<RecipientChange>,
     /// Messages that enter the queue in the same batch: the bounce.
     pub bounces: Vec<NewMessage>,
+    /// Recipients of whose delay those messages tell, by their place in [`Message::recipients`].
+    pub told_of_delay: Vec<usize>,
 }
 
 /// A message coming in: bytes are appended until it is committed; dropped, it leaves nothing behind.
@@ -101,6 +104,21 @@ pub trait QueueStore: Send + Sync + 'static {
         settlement: Settlement,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
+    /// Sets the message aside for the operator, or gives it free again; `None` if it is gone. An
+    /// attempt that is under way goes on and is recorded.
+    fn set_held(
+        &self,
+        id: QueueId,
+        held: bool,
+    ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
+
+    /// Removes the message, which is given back; `None` if it is gone. Every claim on it ends: an
+    /// attempt that is under way gets [`StoreError::ClaimLost`] when it settles.
+    fn delete(
+        &self,
+        id: QueueId,
+    ) -> impl Future<Output = Result<Option<Message>, StoreError>> + Send;
+
     /// Gives the claim up; the message stays as it is recorded.
     fn release(&self, claim: Claim);
 
@@ -112,6 +130,13 @@ pub trait QueueStore: Send + Sync + 'static {
 
     /// Damaged messages that have been set aside.
     fn count_damaged(&self) -> u64;
+
+    /// What became of all recipients so far; it agrees with the records after any crash.
+    fn books(&self) -> Books;
+
+    /// Counts the queue and compares. Nothing else is recorded meanwhile: for a few seconds, if there
+    /// are a million messages.
+    fn audit(&self) -> impl Future<Output = Result<Audit, StoreError>> + Send;
 
     /// Makes everything durable and closes; every later call answers [`StoreError::Closed`].
     fn close(&self) -> impl Future<Output = Result<(), StoreError>> + Send;

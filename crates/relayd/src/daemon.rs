@@ -230,6 +230,9 @@ async fn open_store(config: &Config) -> Result<SledStore, StartError> {
 
 fn announce(config: &Config, listeners: &[(SocketAddr, Role)], store: &SledStore) {
     events::start(env!("CARGO_PKG_VERSION"), &config.hostname);
+    if !config.hostname.contains('.') {
+        events::short_name(&config.hostname);
+    }
     for (address, role) in listeners {
         events::listening(*address, role_name(*role));
     }

@@ -15,6 +15,13 @@ pub(crate) fn start(version: &str, hostname: &str) {
         "relayd {version} starts as {hostname}");
 }
 
+/// The name of the relay is no full one.
+pub(crate) fn short_name(hostname: &str) {
+    warn!(target: "relayd", event = "hostname", hostname,
+        "the name {hostname:?} has no domain, and many servers refuse mail from such a host: \
+         set hostname");
+}
+
 /// A socket is open.
 pub(crate) fn listening(address: SocketAddr, role: &str) {
     info!(target: "relayd", event = "listening", %address, role, "listening on {address} as {role}");
@@ -28,7 +35,7 @@ pub(crate) fn state(dir: &Path, messages: u64, damaged: u64) {
 
 /// The state directory is on a file system that forgets.
 pub(crate) fn forgetful(dir: &Path, kind: &str) {
-    warn!(target: "relayd", event = "state", dir = %dir.display(), filesystem = kind,
+    warn!(target: "relayd", event = "forgetful", dir = %dir.display(), filesystem = kind,
         "{} is on {kind}, which does not outlive the machine or container: \
          put state_dir on a disk or a volume", dir.display());
 }

@@ -132,11 +132,13 @@ async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode,
     notify(NotifyState::Stopping);
     match daemon.stop().await {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(reason) => {
-            let _ = writeln!(io::stderr(), "relayd: closing the queue: {reason}");
-            Ok(ExitCode::FAILURE)
-        }
+        Err(reason) => Ok(failed(told("closing the queue", reason))),
     }
+}
+
+fn failed(reason: impl Display) -> ExitCode {
+    let _ = writeln!(io::stderr(), "relayd: {reason}");
+    ExitCode::FAILURE
 }
 
 /// Tells systemd, if it is there.

@@ -85,6 +85,28 @@ fn what_cannot_start_says_what_to_change_in_one_line() {
 }
 
 #[test]
+fn a_name_without_a_domain_is_warned_of_at_the_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let text = config(&path("state"), "127.0.0.1:0", &path("control.sock"));
+    let file = dir.path().join("relayd.toml");
+    fs::write(&file, text.replace("relay.test", "relay")).expect("a file");
+    let mut relay = relayd(&file)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("relayd runs");
+    let mut lines = BufReader::new(relay.stderr.take().expect("a pipe")).lines();
+    let warned = lines.by_ref().map_while(Result::ok).find(|line| {
+        assert!(!line.contains("listening on"), "no warning before {line}");
+        line.contains(" warn ")
+    });
+    let warned = warned.expect("a warning");
+    assert!(warned.contains("event=hostname hostname=relay"), "{warned}");
+    relay.kill().expect("a process");
+    relay.wait().expect("an end");
+}
+
+#[test]
 fn check_says_ok_or_what_is_wrong() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("relayd.toml");

@@ -38,7 +38,7 @@ struct Standing {
 impl Alarms {
     /// Raises it, or says what keeps it standing.
     pub(crate) fn raise(&self, destination: &Arc<str>, outcome: &Outcome) {
-        events::alert(destination, outcome);
+        events::smarthost_trouble(destination, outcome);
         let mut standing = self.standing();
         let alarm = standing
             .entry(Arc::clone(destination))

@@ -6,10 +6,10 @@ use relay_smtp::{Outcome, Peer};
 use tracing::{error, info, warn};
 
 /// The operator's smarthost cannot be used: mail waits until somebody mends it.
-pub(crate) fn alert(route: &str, outcome: &Outcome) {
-    error!(target: "relayd", event = "alert", route, status = %outcome.status,
+pub(crate) fn smarthost_trouble(route: &str, outcome: &Outcome) {
+    error!(target: "relayd", event = "smarthost", route, status = %outcome.status,
         stage = %outcome.stage,
-        "alert: smarthost {route} cannot be used, its mail waits: {}", outcome.text());
+        "smarthost {route} cannot be used, its mail waits: {}", outcome.text());
 }
 
 /// A handshake is done.

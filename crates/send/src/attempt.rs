@@ -1,30 +1,30 @@
-//! One job from claim to settlement: an attempt, an expiry or a report.
+//! One job from claim to settlement: an attempt or an expiry.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use relay_queue::{
-    Body, Claim, Content, Message, QueueId, QueueStore, Recipient, RecipientChange, RecipientState,
-    Settlement, StoreError,
-};
-use relay_smtp::{ForwardPath, Outcome, Stage, Verdict};
-use tokio::sync::{OnceCell, mpsc};
-use tokio::task;
+use relay_queue::{Claim, Message, QueueId, QueueStore, RecipientChange, Settlement, StoreError};
+use relay_smtp::Outcome;
+use tokio::sync::mpsc;
 
-use crate::bounce::{MAX_HEADERS, Reporter};
+use crate::bounce::Reporter;
 use crate::clock::Clock;
-use crate::deliver::{Attempt, Deliver, DestinationKey};
+use crate::deliver::Deliver;
 use crate::destination::Feedback;
-use crate::events::{self, Delays};
+use crate::errand::{Errand, Times, unless_it_panics};
+use crate::events;
+use crate::flight::Docket;
+use crate::handle::ReportPolicy;
+use crate::news::{LastWord, News, Store};
+use crate::quota::Quota;
+use crate::recipients::{self, Stop, Todo, Wish};
+use crate::report::Report;
 use crate::retry::RetryPolicy;
-use crate::schedule::Task;
+use crate::schedule::{Due, Job, Task};
 
-/// Recipients that share a transaction (RFC 5321 §4.5.3.1.8 has every server take as many).
-const RECIPIENTS: usize = 100;
 /// How long to wait before a store that failed is asked again.
-const STORE_PAUSE: Duration = Duration::from_secs(2);
+pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(2);
 
 /// What the tasks of one moment share; a reload makes a new one for those that come after.
 #[derive(Debug)]
@@ -34,463 +34,263 @@ pub(crate) struct Context<S, D, C> {
     pub(crate) clock: C,
     pub(crate) policy: RetryPolicy,
     pub(crate) reporter: Reporter,
+    pub(crate) reports: ReportPolicy,
+    pub(crate) quota: Arc<Quota>,
     pub(crate) news: mpsc::UnboundedSender<News>,
 }
 
-/// What a task tells the runner.
-#[derive(Debug)]
-pub(crate) enum News {
-    /// An attempt has ended: its slot is free.
-    Finished(DestinationKey, Feedback),
-    /// A job has been settled.
-    Settled {
-        /// The message.
-        id: QueueId,
-        /// Where to.
-        destination: DestinationKey,
-        /// When the job is to be done again, if at all.
-        due: Option<SystemTime>,
-        /// Whether a report is owed.
-        owes_report: bool,
-    },
-    /// A report has been made, or nobody needed one.
-    Reported(QueueId),
-    /// A bounce has entered the queue.
-    Entered(QueueId),
-}
-
-/// The claim that all work on one message shares.
-pub(crate) type SharedClaim = Arc<OnceCell<Option<Claim>>>;
-
-/// What is left of a message after a piece of work.
-struct After {
-    due: Option<SystemTime>,
-    owes_report: bool,
+/// What a piece of work would have recorded.
+pub(crate) struct Draft {
+    pub(crate) changes: Vec<RecipientChange>,
+    pub(crate) report: Option<Report>,
+    pub(crate) told_of_delay: Vec<usize>,
 }
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
-    /// Does one job; always ends by telling the runner that it is settled.
-    pub(crate) async fn work(
-        self: Arc<Self>,
-        id: QueueId,
-        destination: DestinationKey,
-        task: Task,
-        delivery: u64,
-        claim: SharedClaim,
-    ) {
-        let is_attempt = task == Task::Attempt;
-        let mut slot = is_attempt.then_some(destination.clone());
-        let result = self
-            .try_work(id, &destination, task, delivery, &claim, &mut slot)
-            .await;
-        if let Some(destination) = slot.take() {
-            self.tell(News::Finished(destination, Feedback::Nothing));
-        }
-        let after = match result {
-            Ok(after) => after,
-            Err(StoreError::ClaimLost(_)) => {
-                events::claim_lost(id);
-                After {
-                    due: None,
-                    owes_report: false,
-                }
-            }
-            Err(StoreError::Damaged { .. }) => After {
-                due: None,
-                owes_report: false,
-            },
-            Err(e) => {
-                events::store_error("working on", id, &e);
-                After {
-                    due: Some(self.clock.now() + STORE_PAUSE),
-                    owes_report: false,
-                }
-            }
+    /// Does one job; always ends by telling the runner that it is no longer out.
+    pub(crate) async fn work(self: Arc<Self>, job: Job, delivery: u64, docket: Arc<Docket>) {
+        let now = self.clock.now();
+        let later = self.policy.next_attempt(job.arrived, now, 0.0);
+        let if_it_panics =
+            News::Settled(job.destination.clone(), rest(&job, later), Store::Unknown);
+        let last_word = LastWord::new(&self.news, if_it_panics);
+        let (todo, store) = match self.try_work(&job, delivery, &docket).await {
+            Ok(todo) => (todo, Store::Works),
+            Err(e) => self.after_error(&job, &e),
         };
-        self.tell(News::Settled {
-            id,
-            destination,
-            due: after.due,
-            owes_report: after.owes_report,
-        });
+        last_word.tell(News::Settled(job.destination, todo, store));
     }
 
     async fn try_work(
         &self,
-        id: QueueId,
-        destination: &DestinationKey,
-        task: Task,
+        job: &Job,
         delivery: u64,
-        claim: &SharedClaim,
-        slot: &mut Option<DestinationKey>,
-    ) -> Result<After, StoreError> {
-        let gone = After {
-            due: None,
-            owes_report: false,
+        docket: &Arc<Docket>,
+    ) -> Result<Todo, StoreError> {
+        let slot = job.task.takes_slot().then(|| {
+            let nothing = News::Finished(job.destination.clone(), Feedback::Nothing);
+            LastWord::new(&self.news, nothing)
+        });
+        let choose = |message: &Message, taken: &_| self.choose(message, taken, job);
+        let hold = docket.reserve(&*self.store, job.id, choose).await?;
+        let Some((claim, message, reservation)) = hold else {
+            return Ok(nothing_left(job));
         };
-        let Some((claim, message)) = self.claim(id, claim).await? else {
-            return Ok(gone);
-        };
-        let now = self.clock.now();
-        let mine = self.due_recipients(&message, destination, now);
-        if message.held || mine.is_empty() {
-            return Ok(self.after(&message, destination));
+        let mine = reservation.recipients();
+        if mine.is_empty() {
+            return Ok(self.left(&message, job, mine, docket));
         }
-        let changes = match task {
-            Task::Attempt => {
-                events::starting_delivery(delivery, id, destination, mine.len());
-                let outcomes = self.attempt(claim, &message, &mine, delivery).await?;
-                if let Some(destination) = slot.take() {
-                    self.tell(News::Finished(destination, feedback(&outcomes)));
+        let errand = Errand {
+            job,
+            delivery,
+            message: &message,
+            mine,
+        };
+        let draft = match &job.task {
+            Task::Attempt | Task::Force => match self.attempt(claim, &errand, slot).await {
+                Ok(draft) => draft,
+                // A body that cannot be read holds up its own message, not the queue.
+                Err(e @ StoreError::Io { .. }) => {
+                    events::store_error("opening", job.id, &e);
+                    return Ok(rest(job, self.later(message.arrived)));
                 }
-                self.log(delivery, &message, &mine, &outcomes, now);
-                self.changes(&message, &mine, outcomes)
-            }
-            Task::Expire(trouble) => expire(&message, &mine, &trouble, now),
+                Err(e) => return Err(e),
+            },
+            Task::Expire(trouble) => self.expire(&errand, trouble),
+            Task::Notice(trouble) => self.notice(claim, &errand, trouble.as_deref()).await?,
         };
-        self.settle(claim, message, changes, destination).await
+        let Some(message) = self.settle(claim, &message, draft).await? else {
+            return Ok(nothing_left(job));
+        };
+        docket.settled();
+        Ok(self.left(&message, job, mine, docket))
     }
 
-    /// The message's record, under the claim that is shared by all work on it.
-    async fn claim(
-        &self,
-        id: QueueId,
-        shared: &SharedClaim,
-    ) -> Result<Option<(Claim, Message)>, StoreError> {
-        let mut first = None;
-        let take = async || {
-            let taken = self.store.claim(id).await?;
-            Ok::<_, StoreError>(taken.map(|(claim, message)| {
-                first = Some(message);
-                claim
-            }))
-        };
-        let Some(claim) = *shared.get_or_try_init(take).await? else {
-            return Ok(None);
-        };
-        let message = match first {
-            Some(message) => Some(message),
-            None => self.store.get(id).await?,
-        };
-        Ok(message.map(|message| (claim, message)))
-    }
-
-    /// Recipients at the destination that are to be tried now, at most a transaction's worth.
-    fn due_recipients(
-        &self,
-        message: &Message,
-        destination: &DestinationKey,
-        now: SystemTime,
-    ) -> Vec<usize> {
-        let is_due = |recipient: &Recipient| match recipient.state {
-            RecipientState::Queued => true,
-            RecipientState::Deferred { next_attempt } => {
-                next_attempt <= now || now >= self.policy.expiry(message.arrived)
-            }
-            RecipientState::Done | RecipientState::Failed { .. } => false,
-        };
-        let here =
-            |r: &Recipient| self.deliver.destination(&message.sender, &r.address) == *destination;
-        let rows = message.recipients.iter().enumerate();
-        rows.filter(|(_, r)| is_due(r) && here(r))
-            .map(|(i, _)| i)
-            .take(RECIPIENTS)
-            .collect()
+    /// The recipients that a job is about.
+    fn choose(&self, message: &Message, taken: &BTreeSet<usize>, job: &Job) -> Vec<usize> {
+        if message.held {
+            return Vec::new();
+        }
+        if let Task::Notice(_) = job.task {
+            return recipients::untold(message, taken, &self.reports);
+        }
+        let now = self.clock.now();
+        let is_old = now >= self.policy.expiry(message.arrived);
+        let is_due = |next| is_old || self.policy.plausible(next, now) <= now;
+        let is_here = |r: &_| self.is_here(message, r, job);
+        recipients::choose(message, &job.task, is_here, taken, is_due)
     }
 
     async fn attempt(
         &self,
         claim: Claim,
-        message: &Message,
-        mine: &[usize],
-        delivery: u64,
-    ) -> Result<Vec<Outcome>, StoreError> {
+        errand: &Errand<'_>,
+        slot: Option<LastWord>,
+    ) -> Result<Draft, StoreError> {
         let content = self.store.open(claim).await?;
-        let address = |&i: &usize| message.recipients[i].address.clone();
-        let recipients: Vec<ForwardPath> = mine.iter().map(address).collect();
-        let attempt = Attempt {
-            id: message.id,
-            delivery,
-            sender: message.sender.clone(),
-            recipients,
-            eight_bit: message.eight_bit,
-            utf8: message.utf8,
-            size: message.size,
-            content,
-        };
-        Ok(self.deliver.deliver(attempt).await)
+        let destination = &errand.job.destination;
+        let recipients = errand.mine.len();
+        events::starting_delivery(errand.delivery, claim.id, destination, recipients);
+        let times = Times::new(self.clock.now());
+        let attempt = errand.attempt(content, times.progress.clone());
+        let mut outcomes = unless_it_panics(self.deliver.deliver(attempt)).await;
+        if let Some(slot) = slot {
+            let feedback = recipients::feedback(&outcomes);
+            slot.tell(News::Finished(destination.clone(), feedback));
+        }
+        outcomes.resize_with(recipients, recipients::without_outcome);
+        let ended = self.clock.now();
+        errand.log(&outcomes, &times, ended);
+        let Errand { message, mine, .. } = errand;
+        let relayed = errand.relayed(&outcomes, &times.progress);
+        let changes = recipients::changes(message, mine, outcomes, &self.policy, ended);
+        let report = self
+            .relay_notice(claim, message, &changes, &relayed)
+            .await?;
+        Ok(Draft {
+            changes,
+            report,
+            told_of_delay: Vec::new(),
+        })
     }
 
-    fn log(
-        &self,
-        delivery: u64,
-        message: &Message,
-        mine: &[usize],
-        outcomes: &[Outcome],
-        began: SystemTime,
-    ) {
+    fn expire(&self, errand: &Errand, trouble: &Outcome) -> Draft {
         let now = self.clock.now();
-        let delays = Delays {
-            total: now.duration_since(message.arrived).unwrap_or_default(),
-            attempt: now.duration_since(began).unwrap_or_default(),
-        };
-        for (&i, outcome) in mine.iter().zip(outcomes) {
-            let to = message.recipients[i].address.as_str();
-            events::delivery(delivery, message, to, outcome, delays);
+        Draft {
+            changes: recipients::expire(errand.message, errand.mine, trouble, now),
+            report: None,
+            told_of_delay: Vec::new(),
         }
     }
 
-    /// What the outcomes make of the recipients.
-    fn changes(
-        &self,
-        message: &Message,
-        mine: &[usize],
-        outcomes: Vec<Outcome>,
-    ) -> Vec<RecipientChange> {
-        let now = self.clock.now();
-        let is_too_old = now >= self.policy.expiry(message.arrived);
-        // One time for all, so that they share a transaction again.
-        let next = self
-            .policy
-            .next_attempt(message.arrived, now, fastrand::f64());
-        let change = |(&index, outcome): (&usize, Outcome)| RecipientChange {
-            index,
-            state: match outcome.verdict {
-                Verdict::Delivered => RecipientState::Done,
-                Verdict::Failed => RecipientState::Failed { reported: false },
-                Verdict::Deferred if is_too_old => RecipientState::Failed { reported: false },
-                // It waits for its destination only, which has a back-off of its own.
-                Verdict::Deferred if is_trouble(&outcome) => {
-                    RecipientState::Deferred { next_attempt: now }
-                }
-                Verdict::Deferred => RecipientState::Deferred { next_attempt: next },
-            },
-            attempt: Some((now, outcome)),
-        };
-        mine.iter().zip(outcomes).map(change).collect()
+    fn later(&self, arrived: SystemTime) -> SystemTime {
+        let chance = fastrand::f64();
+        self.policy.next_attempt(arrived, self.clock.now(), chance)
     }
 
-    /// Records the changes, however often the store has to be asked: what a remote host has taken
-    /// must not be sent to it again.
-    async fn settle(
+    /// Records what has become of a message and puts the report on it into the queue. The message
+    /// as it is now; `None` if it has left.
+    pub(crate) async fn settle(
         &self,
         claim: Claim,
-        mut message: Message,
-        changes: Vec<RecipientChange>,
-        destination: &DestinationKey,
-    ) -> Result<After, StoreError> {
-        loop {
-            let settlement = Settlement {
-                recipients: changes.clone(),
-                bounces: Vec::new(),
-            };
-            match self.store.settle(claim, settlement).await {
-                Ok(true) => {
-                    events::end_msg(message.id);
-                    return Ok(After {
-                        due: None,
-                        owes_report: false,
-                    });
-                }
-                Ok(false) => break,
-                Err(e @ (StoreError::ClaimLost(_) | StoreError::Damaged { .. })) => return Err(e),
-                Err(e) => {
-                    events::store_error("recording the outcome of", message.id, &e);
-                    tokio::time::sleep(STORE_PAUSE).await;
-                }
-            }
-        }
-        message.apply(changes);
-        Ok(self.after(&message, destination))
-    }
-
-    fn after(&self, message: &Message, destination: &DestinationKey) -> After {
-        let here = |r: &&Recipient| {
-            !message.held && self.deliver.destination(&message.sender, &r.address) == *destination
-        };
-        let due = message
-            .recipients
-            .iter()
-            .filter(here)
-            .filter_map(|r| due(r, message.arrived));
-        After {
-            due: due.min(),
-            owes_report: owes_report(message),
-        }
-    }
-
-    /// Reports what has failed and not been reported, and settles it in the same batch.
-    pub(crate) async fn report(self: Arc<Self>, id: QueueId, claim: SharedClaim) {
-        loop {
-            match self.try_report(id, &claim).await {
-                Ok(()) | Err(StoreError::Damaged { .. }) => break,
-                Err(StoreError::ClaimLost(_)) => {
-                    events::claim_lost(id);
-                    break;
-                }
-
-                Err(e) => {
-                    events::store_error("reporting the failure of", id, &e);
-                    tokio::time::sleep(STORE_PAUSE).await;
-                }
-            }
-        }
-        self.tell(News::Reported(id));
-    }
-
-    async fn try_report(&self, id: QueueId, claim: &SharedClaim) -> Result<(), StoreError> {
-        let Some((claim, message)) = self.claim(id, claim).await? else {
-            return Ok(());
-        };
-        let unreported = RecipientState::Failed { reported: false };
-        let failed: Vec<(usize, &Recipient)> = message
-            .recipients
-            .iter()
-            .enumerate()
-            .filter(|(_, r)| r.state == unreported)
-            .collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        let headers = header_octets(self.store.open(claim).await?).await;
-        let recipients: Vec<&Recipient> = failed.iter().map(|(_, r)| *r).collect();
-        let (report_id, now) = (self.store.next_id(), self.clock.now());
-        let report = self
-            .reporter
-            .report(report_id, &message, &recipients, &headers, now);
-        let to = report
-            .as_ref()
-            .map(|r| r.envelope.recipients[0].to_string());
-        let settled = |&(index, _): &(usize, &Recipient)| RecipientChange {
-            index,
-            state: RecipientState::Failed { reported: true },
-            attempt: None,
-        };
+        message: &Message,
+        draft: Draft,
+    ) -> Result<Option<Message>, StoreError> {
+        let bounces = draft.report.iter().map(|report| report.message.clone());
         let settlement = Settlement {
-            recipients: failed.iter().map(settled).collect(),
-            bounces: report.into_iter().collect(),
+            recipients: draft.changes,
+            bounces: bounces.collect(),
+            told_of_delay: draft.told_of_delay,
         };
-        let has_left = self.store.settle(claim, settlement).await?;
-        match to {
-            Some(to) => {
-                events::bounce_msg(id, report_id, &to);
-                self.tell(News::Entered(report_id));
-            }
-            None => events::discard(&message),
+        let has_left = self.record(claim, &settlement).await?;
+        if let Some(report) = draft.report {
+            let todo = self.entered(message.id, report);
+            let _ = self.news.send(News::Entered(todo));
         }
         if has_left {
-            events::end_msg(id);
+            events::end_msg(message.id);
+            return Ok(None);
         }
-        Ok(())
+        let mut message = message.clone();
+        message.apply(settlement.recipients);
+        message.told_of_delay(&settlement.told_of_delay);
+        Ok(Some(message))
     }
 
-    /// The runner outlives its tasks, except at the very end, when nobody needs the news.
-    fn tell(&self, news: News) {
-        let _ = self.news.send(news);
-    }
-}
-
-/// When a recipient is to be tried again.
-pub(crate) fn due(recipient: &Recipient, arrived: SystemTime) -> Option<SystemTime> {
-    match recipient.state {
-        RecipientState::Queued => Some(arrived),
-        RecipientState::Deferred { next_attempt } => Some(next_attempt),
-        RecipientState::Done | RecipientState::Failed { .. } => None,
-    }
-}
-
-/// Whether the sender has not been told of a failure yet.
-pub(crate) fn owes_report(message: &Message) -> bool {
-    let unreported = RecipientState::Failed { reported: false };
-    message.recipients.iter().any(|r| r.state == unreported)
-}
-
-/// The destinations of a message that have something to do, and when.
-pub(crate) fn jobs(
-    message: &Message,
-    destination: impl Fn(&Recipient) -> DestinationKey,
-) -> Vec<(DestinationKey, SystemTime)> {
-    let mut jobs: Vec<(DestinationKey, SystemTime)> = Vec::new();
-    let mut seen = HashSet::new();
-    for recipient in &message.recipients {
-        let Some(due) = due(recipient, message.arrived) else {
-            continue;
-        };
-        let key = destination(recipient);
-        if seen.insert(key.clone()) {
-            jobs.push((key, due));
-        } else if let Some(job) = jobs.iter_mut().find(|(known, _)| *known == key) {
-            job.1 = job.1.min(due);
+    fn after_error(&self, job: &Job, e: &StoreError) -> (Todo, Store) {
+        match e {
+            StoreError::ClaimLost(_) => {
+                events::claim_lost(job.id);
+                (nothing_left(job), Store::Works)
+            }
+            StoreError::Damaged { .. } => (nothing_left(job), Store::Works),
+            StoreError::NoRoom { .. }
+            | StoreError::Io { .. }
+            | StoreError::Database { .. }
+            | StoreError::Locked { .. }
+            | StoreError::Closed { .. } => {
+                events::store_error("working on", job.id, e);
+                (rest(job, self.clock.now()), Store::Fails)
+            }
         }
     }
-    jobs
+
+    /// Records a settlement, however often the store has to be asked: what a remote host has taken
+    /// must not be sent to it again. Whether the message has left the queue.
+    pub(crate) async fn record(&self, claim: Claim, what: &Settlement) -> Result<bool, StoreError> {
+        loop {
+            match self.store.settle(claim, what.clone()).await {
+                Err(
+                    e @ (StoreError::NoRoom { .. }
+                    | StoreError::Io { .. }
+                    | StoreError::Database { .. }
+                    | StoreError::Locked { .. }
+                    | StoreError::Closed { .. }),
+                ) => {
+                    events::store_error("recording the outcome of", claim.id, &e);
+                    self.stuck(claim.id).await;
+                }
+                ended => return ended,
+            }
+        }
+    }
+
+    /// Tells that the store does not do as asked, and waits before it is asked again.
+    pub(crate) async fn stuck(&self, id: QueueId) {
+        let _ = self.news.send(News::Stuck(id));
+        tokio::time::sleep(STORE_PAUSE).await;
+    }
+
+    fn is_here(&self, message: &Message, recipient: &relay_queue::Recipient, job: &Job) -> bool {
+        self.deliver
+            .destination(&message.sender, &recipient.address)
+            == job.destination
+    }
+
+    /// What is left to do of a job, for the recipients that were its own, wherever their mail goes
+    /// by now, and others at its destination. Those that are under way come back by themselves.
+    fn left(&self, message: &Message, job: &Job, mine: &[usize], docket: &Docket) -> Todo {
+        let taken = docket.taken();
+        let is_ours = |index: &usize| mine.binary_search(index).is_ok();
+        let stops = message.recipients.iter().enumerate().filter_map(|(i, r)| {
+            let due = recipients::due_after(r, message.arrived, &self.policy)?;
+            let is_free = !message.held && (is_ours(&i) || !taken.contains(&i));
+            let destination =
+                is_free.then(|| self.deliver.destination(&message.sender, &r.address))?;
+            let wish = Wish::of(message, r);
+            (is_ours(&i) || destination == job.destination).then_some(Stop {
+                destination,
+                due,
+                wish,
+            })
+        });
+        Todo {
+            jobs: recipients::jobs(stops),
+            owes_report: recipients::owes_report(message),
+            ..nothing_left(job)
+        }
+    }
 }
 
-fn expire(
-    message: &Message,
-    mine: &[usize],
-    trouble: &Outcome,
-    now: SystemTime,
-) -> Vec<RecipientChange> {
-    let change = |&index: &usize| RecipientChange {
-        index,
-        state: RecipientState::Failed { reported: false },
-        attempt: match message.recipients[index].last {
-            Some(_) => None,
-            None => Some((now, trouble.clone())),
-        },
+fn nothing_left(job: &Job) -> Todo {
+    Todo {
+        id: job.id,
+        arrived: job.arrived,
+        jobs: Vec::new(),
+        owes_report: false,
+    }
+}
+
+/// The whole job again, at `due`.
+fn rest(job: &Job, due: SystemTime) -> Todo {
+    let stop = Stop {
+        destination: job.destination.clone(),
+        due: Due::At(due),
+        // The record will tell whether it has.
+        wish: Wish::Asked,
     };
-    mine.iter().map(change).collect()
-}
-
-/// Up to MAIL an answer, or none, is about the destination and not about one message.
-fn is_trouble(outcome: &Outcome) -> bool {
-    outcome.verdict == Verdict::Deferred
-        && match outcome.stage {
-            Stage::Route
-            | Stage::Connect
-            | Stage::Greeting
-            | Stage::Hello
-            | Stage::Tls
-            | Stage::Auth
-            | Stage::Mail => true,
-            // A connection that breaks says more about the host than about the message.
-            Stage::Rcpt | Stage::Data | Stage::Message => outcome.reply.is_none(),
-        }
-}
-
-fn feedback(outcomes: &[Outcome]) -> Feedback {
-    if outcomes.is_empty() {
-        return Feedback::Nothing;
-    }
-    match outcomes.iter().find(|outcome| is_trouble(outcome)) {
-        Some(outcome) if outcomes.iter().all(is_trouble) => {
-            Feedback::Trouble(outcome.clone().into())
-        }
-        _ => Feedback::Answered,
-    }
-}
-
-/// As much of a message as its header section may be in a report.
-async fn header_octets(content: Content) -> Vec<u8> {
-    let mut octets = content.head.to_vec();
-    match content.body {
-        Body::Inline(body) => octets.extend_from_slice(&body[..body.len().min(MAX_HEADERS)]),
-        Body::File { file, length } => {
-            let read = task::spawn_blocking(move || read_start(&file, length));
-            octets.extend_from_slice(&read.await.unwrap_or_default());
-        }
-    }
-    octets
-}
-
-/// A report without the original's headers is better than none, so an error gives nothing.
-fn read_start(file: &std::fs::File, length: u64) -> Bytes {
-    use std::io::Read;
-    let mut start = Vec::new();
-    let limit = length.min(MAX_HEADERS as u64);
-    match file.take(limit).read_to_end(&mut start) {
-        Ok(_) => start.into(),
-        Err(_) => Bytes::new(),
+    Todo {
+        jobs: vec![stop],
+        ..nothing_left(job)
     }
 }

@@ -1,17 +1,30 @@
-//! Reports of non-delivery (RFC 3464): what a sender is told when a message has failed.
+//! Reports (RFC 3464): what a sender is told when a message has failed, is delayed, or has gone to a
+//! host that makes no reports.
+//!
+//! Whatever a remote host said or a client wrote in its header is printable ASCII here, so that no
+//! line, field or part can be forged. Octets beyond ASCII are only in an original that is returned
+//! whole, and in addresses and headers of a message that had them in its own (RFC 6533).
+
+mod original;
+mod status;
+mod words;
 
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use bytes::Bytes;
 use relay_queue::{Envelope, Message, NewMessage, Origin, QueueId, Recipient};
 use relay_smtp::date::Date;
-use relay_smtp::{EnhancedStatus, ForwardPath, Mailbox, Outcome, ReversePath, Verdict};
+use relay_smtp::dsn::{DsnRequest, Ret};
+use relay_smtp::{ForwardPath, Mailbox, Outcome, ReversePath, Verdict};
 
-/// Octets of the original's header section that go into a report.
-pub const MAX_HEADERS: usize = 16 * 1024;
-/// Octets of a line that we write (RFC 5322 §2.1.1), less what folding needs.
-const MAX_LINE: usize = 900;
+use self::original::Part;
+pub use self::original::{MAX_HEADERS, MAX_WHOLE, Original};
+use self::words::{Charset, fold};
+use crate::handle::Config;
+
+/// Octets of a part behind which no more reasons are given, only addresses: a report for very many
+/// recipients stays a mail that can be delivered.
+const MAX_REASONS: usize = 64 * 1024;
 
 /// Who reports to whom.
 #[derive(Debug, Clone)]
@@ -22,7 +35,47 @@ pub struct Reporter {
     pub postmaster: Mailbox,
 }
 
-/// Whom a failure is to be reported to.
+/// What is to be reported.
+#[derive(Debug)]
+pub struct Notice<'a> {
+    /// The message it is about.
+    pub message: &'a Message,
+    /// What has become of it.
+    pub event: Event,
+    /// For these of its recipients.
+    pub recipients: Vec<&'a Recipient>,
+    /// Why the destination is left alone, for those that have not been tried themselves.
+    pub trouble: Option<&'a Outcome>,
+    /// What there is of its octets.
+    pub original: Original<'a>,
+}
+
+/// What a sender is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// It will not be tried again.
+    Failed,
+    /// It has not been delivered yet.
+    Delayed {
+        /// When it will be given up.
+        until: SystemTime,
+    },
+    /// A host has it that makes no reports of deliveries (RFC 3461 §5.2.2).
+    Relayed,
+}
+
+impl Event {
+    /// RFC 3464 §2.3.3.
+    fn action(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Delayed { .. } => "delayed",
+            Self::Relayed => "relayed",
+        }
+    }
+}
+
+/// Whom something is to be reported to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Addressee {
     /// The sender.
@@ -34,6 +87,14 @@ pub enum Addressee {
 }
 
 impl Reporter {
+    /// As the operator has it.
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            hostname: config.hostname.clone(),
+            postmaster: config.postmaster.clone(),
+        }
+    }
+
     /// Whom a failure of `message` is to be reported to.
     pub fn addressee(&self, message: &Message) -> Addressee {
         match (&message.sender, message.origin) {
@@ -43,72 +104,89 @@ impl Reporter {
         }
     }
 
-    /// The report on `failed` recipients of `message`, whose header section begins `headers`.
-    /// `None` if nobody is to be told.
-    pub fn report(
-        &self,
-        id: QueueId,
-        message: &Message,
-        failed: &[&Recipient],
-        headers: &[u8],
-        now: SystemTime,
-    ) -> Option<NewMessage> {
-        let (to, origin) = match self.addressee(message) {
+    /// Whether anybody is to be told of this.
+    pub(crate) fn tells(&self, message: &Message, event: Event) -> bool {
+        match self.addressee(message) {
+            Addressee::Sender(_) => true,
+            Addressee::Postmaster(_) => event == Event::Failed,
+            Addressee::Nobody => false,
+        }
+    }
+
+    /// The report, under a new id. `None` if nobody is to be told: of what is no failure, only the
+    /// sender of a client's message is.
+    pub fn report(&self, id: QueueId, notice: &Notice, now: SystemTime) -> Option<NewMessage> {
+        let (to, origin) = match self.addressee(notice.message) {
             Addressee::Sender(to) => (to, Origin::Bounce),
-            Addressee::Postmaster(to) => (to, Origin::DoubleBounce),
-            Addressee::Nobody => return None,
+            Addressee::Postmaster(to) if notice.event == Event::Failed => {
+                (to, Origin::DoubleBounce)
+            }
+            Addressee::Postmaster(_) | Addressee::Nobody => return None,
         };
-        let text = self.text(id, &to, message, failed, headers, now);
-        let eight_bit = !text.is_ascii();
+        let utf8 = to.needs_utf8();
+        let body = self.text(id, &to, notice, now);
         Some(NewMessage {
             id,
             origin,
             envelope: Envelope {
                 sender: ReversePath::Null,
-                utf8: to.needs_utf8(),
-                recipients: vec![ForwardPath::Mailbox(to)],
-                eight_bit,
+                eight_bit: utf8 || !body.is_ascii(),
+                recipients: vec![ForwardPath::Mailbox(to).into()],
+                utf8,
+                dsn: DsnRequest::default(),
             },
             arrived: now,
-            head: Bytes::new(),
-            body: text.into(),
+            head: bytes::Bytes::new(),
+            body: body.into(),
         })
     }
 
-    fn text(
-        &self,
-        id: QueueId,
-        to: &Mailbox,
-        message: &Message,
-        failed: &[&Recipient],
-        headers: &[u8],
-        now: SystemTime,
-    ) -> Vec<u8> {
-        let boundary = format!("report-{id}");
-        let mut text = self.headers(id, to, message, &boundary, now);
-        part(&mut text, &boundary, "text/plain; charset=utf-8");
-        text += &self.explanation(message, failed);
-        part(&mut text, &boundary, "message/delivery-status");
-        text += &self.delivery_status(message, failed);
-        part(&mut text, &boundary, "text/rfc822-headers; charset=utf-8");
-        let mut bytes = text.into_bytes();
-        append_headers(&mut bytes, headers);
-        bytes.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-        bytes
+    fn text(&self, id: QueueId, to: &Mailbox, notice: &Notice, now: SystemTime) -> Vec<u8> {
+        let charset = charset(to, notice);
+        let (plain, status) = match charset {
+            Charset::Ascii => ("text/plain; charset=us-ascii", "message/delivery-status"),
+            Charset::Utf8 => (
+                "text/plain; charset=utf-8",
+                "message/global-delivery-status",
+            ),
+        };
+        let parts: [Part; 3] = [
+            (plain, self.explanation(notice, charset).into()),
+            (
+                status,
+                status::status_part(&self.hostname, notice, charset).into(),
+            ),
+            notice.original.part(charset),
+        ];
+        let boundary = boundary(id, &parts);
+        let mut text = self.headers(id, to, notice, now, &boundary).into_bytes();
+        for (content_type, octets) in &parts {
+            let encoding = if octets.is_ascii() { "7bit" } else { "8bit" };
+            let start = format!(
+                "\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\
+                 Content-Transfer-Encoding: {encoding}\r\n\r\n"
+            );
+            text.extend_from_slice(start.as_bytes());
+            text.extend_from_slice(octets);
+        }
+        text.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
+        text
     }
 
     fn headers(
         &self,
         id: QueueId,
         to: &Mailbox,
-        message: &Message,
-        boundary: &str,
+        notice: &Notice,
         now: SystemTime,
+        boundary: &str,
     ) -> String {
         let host = &self.hostname;
-        let subject = match message.origin {
-            Origin::Client => "failure notice",
-            Origin::Bounce | Origin::DoubleBounce => "failure notice: a bounce failed",
+        let subject = match (notice.event, notice.message.origin) {
+            (Event::Failed, Origin::Client) => "failure notice",
+            (Event::Failed, _) => "failure notice: a bounce failed",
+            (Event::Delayed { .. }, _) => "delay notice: your message is still being tried",
+            (Event::Relayed, _) => "relay notice: your message has been passed on",
         };
         format!(
             "From: Mail Delivery System <MAILER-DAEMON@{host}>\r\n\
@@ -124,145 +202,98 @@ impl Reporter {
         )
     }
 
-    fn explanation(&self, message: &Message, failed: &[&Recipient]) -> String {
+    fn explanation(&self, notice: &Notice, charset: Charset) -> String {
         let mut text = format!(
-            "This is the mail relay at {}.\r\n\r\n\
-             Your message {} could not be delivered to the addresses below.\r\n\
-             This is final: it will not be tried again.\r\n",
-            self.hostname, message.id
-        );
-        for recipient in failed {
-            let reason = recipient
-                .last
-                .as_ref()
-                .map(|(_, o)| o.text())
-                .unwrap_or_default();
-            let given_up = if is_expired(recipient) {
-                "It stayed in the queue for too long. The last attempt:\r\n"
-            } else {
-                ""
-            };
-            let reason = shorten(&reason, MAX_LINE);
-            let _ = write!(text, "\r\n{}:\r\n{given_up}{reason}\r\n", recipient.address);
-        }
-        text
-    }
-
-    fn delivery_status(&self, message: &Message, failed: &[&Recipient]) -> String {
-        let mut text = format!(
-            "Reporting-MTA: dns; {}\r\nX-Queue-ID: {}\r\nArrival-Date: {}\r\n",
+            "This is the mail relay at {}.\r\n\r\n{}",
             self.hostname,
-            message.id,
-            Date(message.arrived)
+            introduction(notice)
         );
-        for recipient in failed {
-            text += "\r\n";
-            text += &recipient_fields(recipient);
+        for (n, recipient) in notice.recipients.iter().enumerate() {
+            if text.len() > MAX_REASONS {
+                let rest = notice.recipients.len() - n;
+                let _ = write!(text, "\r\nThe next part names {rest} more.\r\n");
+                break;
+            }
+            reason(&mut text, recipient, notice, charset);
         }
         text
     }
 }
 
-/// One recipient's fields (RFC 3464 §2.3).
-fn recipient_fields(recipient: &Recipient) -> String {
-    let mut fields = String::new();
-    let address = recipient.address.as_str();
-    // RFC 6533 §3: an address beyond ASCII has a type of its own, written in ASCII here.
-    if address.is_ascii() {
-        let _ = write!(fields, "Final-Recipient: rfc822; {address}\r\n");
-    } else {
-        let _ = write!(
-            fields,
-            "Final-Recipient: utf-8; {}\r\n",
-            utf8_addr_xtext(address)
-        );
-    }
-    fields += "Action: failed\r\n";
-    let status = match &recipient.last {
-        _ if is_expired(recipient) => EnhancedStatus::transient(4, 7),
-        Some((_, outcome)) => outcome.status,
-        None => EnhancedStatus::permanent(0, 0),
+fn introduction(notice: &Notice) -> String {
+    let id = notice.message.id;
+    let what = match notice.message.origin {
+        Origin::Client => "Your message",
+        Origin::Bounce | Origin::DoubleBounce => "A report of a failure, which is message",
     };
-    let _ = write!(fields, "Status: {status}\r\n");
-    if let Some((at, outcome)) = &recipient.last {
-        fields += &diagnosis(outcome);
-        let _ = write!(fields, "Last-Attempt-Date: {}\r\n", Date(*at));
+    match notice.event {
+        Event::Failed => format!(
+            "{what} {id} could not be delivered to the addresses below.\r\n\
+             This is final: it will not be tried again.\r\n"
+        ),
+        Event::Delayed { until } => format!(
+            "{what} {id} has not been delivered to the addresses below yet.\r\n\
+             It will be tried until {}.\r\nYou need not send it again.\r\n",
+            Date(until)
+        ),
+        Event::Relayed => format!(
+            "{what} {id} has been handed to the mail server of the addresses below,\r\n\
+             which does not report deliveries itself.\r\n"
+        ),
     }
-    fields
 }
 
-fn diagnosis(outcome: &Outcome) -> String {
-    let mut fields = String::new();
-    if let Some(peer) = &outcome.peer {
-        let _ = write!(fields, "Remote-MTA: dns; {}\r\n", ascii(&peer.host));
+fn reason(text: &mut String, recipient: &Recipient, notice: &Notice, charset: Charset) {
+    let address = words::address(recipient.address.as_str(), charset);
+    let _ = write!(text, "\r\n<{address}>:\r\n");
+    if notice.event == Event::Failed && is_expired(recipient) {
+        text.push_str("It stayed in the queue for too long. The last attempt:\r\n");
     }
-    let diagnostic = match &outcome.reply {
-        Some(reply) => format!("smtp; {}", ascii(&reply.to_string())),
-        None => format!("x-relay; {}", ascii(&outcome.text())),
+    let Some((_, outcome)) = status::last(recipient, notice) else {
+        return;
     };
-    let _ = write!(
-        fields,
-        "Diagnostic-Code: {}\r\n",
-        shorten(&diagnostic, MAX_LINE)
-    );
-    fields
+    fold(text, "    ", &outcome.text());
+    if outcome.reply.is_some() && !outcome.detail.is_empty() {
+        fold(text, "    ", &outcome.detail);
+    }
+}
+
+/// Whether an address, or the reader's own, is beyond ASCII.
+fn charset(to: &Mailbox, notice: &Notice) -> Charset {
+    let is_beyond = |r: &&Recipient| {
+        let orcpt = r.orcpt.as_ref();
+        !r.address.as_str().is_ascii() || orcpt.is_some_and(|o| !o.address().is_ascii())
+    };
+    if to.needs_utf8() || notice.recipients.iter().any(is_beyond) {
+        Charset::Utf8
+    } else {
+        Charset::Ascii
+    }
+}
+
+/// How much of a message a report brings back: headers only where the sender said so, and of what
+/// has not failed (RFC 3461 §4.3).
+pub(crate) fn wants_whole(message: &Message, event: Event) -> bool {
+    let is_small = message.size <= MAX_WHOLE as u64;
+    event == Event::Failed && is_small && message.dsn.ret != Some(Ret::Headers)
 }
 
 /// A recipient that failed while its last attempt was only deferred has been given up for its age.
 fn is_expired(recipient: &Recipient) -> bool {
-    recipient
-        .last
-        .as_ref()
-        .is_some_and(|(_, outcome)| outcome.verdict == Verdict::Deferred)
+    let last = recipient.last().map(|(_, outcome)| outcome.verdict);
+    last == Some(Verdict::Deferred)
 }
 
-fn part(text: &mut String, boundary: &str, content_type: &str) {
-    let _ = write!(
-        text,
-        "\r\n--{boundary}\r\nContent-Type: {content_type}\r\n\r\n"
-    );
-}
-
-/// The header section, whole lines of it only, and nothing that could be taken for a boundary: no
-/// header field begins with a hyphen.
-fn append_headers(text: &mut Vec<u8>, message: &[u8]) {
-    let end = memchr::memmem::find(message, b"\r\n\r\n").map_or(message.len(), |at| at + 2);
-    let mut taken = 0;
-    for line in message[..end].split_inclusive(|&c| c == b'\n') {
-        taken += line.len();
-        if taken > MAX_HEADERS || !line.ends_with(b"\r\n") {
-            break;
-        }
-        if !line.starts_with(b"--") {
-            text.extend_from_slice(line);
-        }
+/// A line that stands in no part.
+fn boundary(id: QueueId, parts: &[Part]) -> String {
+    let stands_in = |boundary: &str, octets: &[u8]| {
+        memchr::memmem::find(octets, format!("--{boundary}").as_bytes()).is_some()
+    };
+    let mut boundary = format!("report-{id}");
+    let mut n = 0_u32;
+    while parts.iter().any(|(_, octets)| stands_in(&boundary, octets)) {
+        n += 1;
+        boundary = format!("report-{id}-{n}.");
     }
-}
-
-/// Printable ASCII; everything else becomes a question mark.
-fn ascii(text: &str) -> String {
-    text.chars()
-        .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
-        .collect()
-}
-
-/// RFC 6533 §3, `utf-8-addr-xtext`: `\x{...}` for what is not ASCII.
-fn utf8_addr_xtext(address: &str) -> String {
-    address.chars().fold(String::new(), |mut text, c| {
-        match c {
-            '!'..='~' if c != '\\' && c != '+' && c != '=' => text.push(c),
-            c => {
-                let _ = write!(text, "\\x{{{:X}}}", u32::from(c));
-            }
-        }
-        text
-    })
-}
-
-fn shorten(text: &str, limit: usize) -> &str {
-    let mut end = text.len().min(limit);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    boundary
 }

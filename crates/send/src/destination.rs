@@ -3,9 +3,9 @@
 //! Concurrency follows the destination's answers, as congestion control does: it starts low, rises
 //! by one for each full set of successes, and halves when the destination itself is in trouble, but
 //! only once for the set of attempts that were under way together, for they all saw the same
-//! trouble. When the last of them has failed too, the destination counts as down: it is left alone
-//! for a while, then tried with a single probe, again after a doubled pause, until one gets
-//! through. A message's own refusal says nothing about its destination.
+//! trouble. When the last of them has failed too and none got an answer, the destination counts as
+//! down: it is left alone for a while, then tried with a single probe, again after a doubled pause,
+//! until one gets through. A message's own refusal says nothing about its destination.
 
 use std::time::SystemTime;
 
@@ -36,6 +36,8 @@ pub struct Health {
     answers: u32,
     /// Attempts that began before the last halving and must not halve again.
     forgiven: u32,
+    /// Whether an answer has come since attempts were last under way without a gap.
+    has_answered: bool,
     down: Option<Down>,
 }
 
@@ -55,6 +57,7 @@ impl Health {
             in_flight: 0,
             answers: 0,
             forgiven: 0,
+            has_answered: false,
             down: None,
         }
     }
@@ -63,7 +66,7 @@ impl Health {
     pub fn has_slot(&self, now: SystemTime) -> bool {
         match &self.down {
             Some(down) => self.in_flight == 0 && down.until <= now,
-            None => self.in_flight < self.limit,
+            None => !self.is_full(),
         }
     }
 
@@ -71,6 +74,8 @@ impl Health {
     pub fn is_full(&self) -> bool {
         match &self.down {
             Some(_) => self.in_flight > 0,
+            // The first of a set has met trouble and none an answer: the rest will tell.
+            None if self.forgiven > 0 && !self.has_answered => true,
             None => self.in_flight >= self.limit,
         }
     }
@@ -85,6 +90,11 @@ impl Health {
         self.down.as_ref().map(|down| down.trouble.as_ref())
     }
 
+    /// Whether an answer has come since attempts were last under way without a gap.
+    pub fn has_answered(&self) -> bool {
+        self.has_answered
+    }
+
     /// Attempts under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight
@@ -97,6 +107,9 @@ impl Health {
 
     /// An attempt begins.
     pub fn start(&mut self) {
+        if self.in_flight == 0 {
+            self.has_answered = false;
+        }
         self.in_flight += 1;
     }
 
@@ -114,7 +127,7 @@ impl Health {
                     self.forgiven = self.in_flight;
                 }
                 self.answers = 0;
-                if self.in_flight == 0 {
+                if self.in_flight == 0 && !self.has_answered {
                     let failures = self.down.as_ref().map_or(0, |down| down.failures) + 1;
                     self.down = Some(Down {
                         failures,
@@ -126,12 +139,22 @@ impl Health {
         }
     }
 
+    /// No more than `max` attempts at once from here on, and no back-off beyond `latest`: numbers
+    /// have changed, or the clock was set back.
+    pub fn bound(&mut self, max: u32, latest: SystemTime) {
+        self.limit = self.limit.min(max.max(1));
+        if let Some(down) = &mut self.down {
+            down.until = down.until.min(latest);
+        }
+    }
+
     /// The operator wants it tried now.
     pub fn forget_trouble(&mut self) {
         self.down = None;
     }
 
     fn rise(&mut self, max: u32) {
+        self.has_answered = true;
         if self.down.take().is_some() {
             self.limit = INITIAL_CONCURRENCY.min(max).max(1);
             self.answers = 0;
@@ -193,6 +216,28 @@ mod tests {
         assert_eq!((health.limit(), health.down_until()), (10, None));
         (0..12).for_each(|_| health.finish(Feedback::Answered, 20, &POLICY, NOW));
         assert!(health.has_slot(NOW));
+    }
+
+    #[test]
+    fn trouble_behind_an_answer_of_the_same_set_leaves_it_up() {
+        let mut health = Health::new(20);
+        (0..2).for_each(|_| health.start());
+        health.finish(Feedback::Answered, 20, &POLICY, NOW);
+        health.finish(trouble(), 20, &POLICY, NOW);
+        assert_eq!(health.down_until(), None);
+        run(&mut health, 1, &trouble());
+        assert!(health.down_until().is_some(), "nothing answers any more");
+    }
+
+    #[test]
+    fn new_numbers_bound_what_was_learned_under_the_old() {
+        let mut health = Health::new(20);
+        run(&mut health, 5, &trouble());
+        health.bound(1, NOW + Duration::from_secs(7));
+        assert_eq!(health.down_until(), Some(NOW + Duration::from_secs(7)));
+        run(&mut health, 1, &Feedback::Answered);
+        health.bound(2, NOW);
+        assert_eq!(health.limit(), 2);
     }
 
     #[test]

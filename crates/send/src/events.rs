@@ -1,6 +1,7 @@
 //! What this crate logs: the events of qmail-send, one function each. A text that came from
 //! outside is given as a field or has had its control characters replaced where it was parsed.
 
+use std::fmt;
 use std::time::Duration;
 
 use relay_queue::{Message, QueueId, StoreError};
@@ -8,6 +9,7 @@ use relay_smtp::{Outcome, Verdict};
 use tracing::{error, info, warn};
 
 use crate::deliver::DestinationKey;
+use crate::handle::Verb;
 
 /// An attempt begins.
 pub(crate) fn starting_delivery(
@@ -21,13 +23,34 @@ pub(crate) fn starting_delivery(
         "starting delivery {delivery}: msg {id} to remote {}", destination.0);
 }
 
-/// How long a message took, told apart as Postfix does.
-#[derive(Debug, Clone, Copy)]
+/// How long a recipient's mail took from its arrival on, told apart as Postfix does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Delays {
-    /// Since its arrival.
-    pub(crate) total: Duration,
-    /// In this attempt.
-    pub(crate) attempt: Duration,
+    /// Until it was due: earlier attempts, and the pauses between them.
+    pub(crate) deferred: Duration,
+    /// In its destination's line: for a slot, or for the destination to recover.
+    pub(crate) in_line: Duration,
+    /// Until a session was ready.
+    pub(crate) connecting: Duration,
+    /// The transaction.
+    pub(crate) transmitting: Duration,
+}
+
+impl Delays {
+    fn total(&self) -> Duration {
+        self.deferred + self.in_line + self.connecting + self.transmitting
+    }
+}
+
+/// The parts, in seconds.
+impl fmt::Display for Delays {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let parts = [self.deferred, self.in_line, self.connecting];
+        for part in parts {
+            write!(f, "{:.2}/", part.as_secs_f64())?;
+        }
+        write!(f, "{:.2}", self.transmitting.as_secs_f64())
+    }
 }
 
 /// One recipient's outcome.
@@ -48,12 +71,11 @@ pub(crate) fn delivery(
         .as_ref()
         .map(ToString::to_string)
         .unwrap_or_default();
-    let (total, attempt) = (delays.total.as_secs_f64(), delays.attempt.as_secs_f64());
-    let queued = (total - attempt).max(0.0);
+    let total = delays.total().as_secs_f64();
     info!(target: "relayd", event = "delivery", delivery, id = %message.id, to,
         tls = outcome.peer.as_ref().and_then(|peer| peer.tls).map(tracing::field::display),
         from = message.sender.as_str(), relay, status = word, dsn = %outcome.status,
-        delay = format_args!("{total:.2}"), delays = format_args!("{queued:.2}/{attempt:.2}"),
+        delay = format_args!("{total:.2}"), %delays,
         "delivery {delivery}: {word}: {}", outcome.text());
 }
 
@@ -69,10 +91,36 @@ pub(crate) fn bounce_msg(id: QueueId, report: QueueId, to: &str) {
         "bounce msg {id} qp {report}");
 }
 
-/// A message that must not be reported has failed for good.
-pub(crate) fn discard(message: &Message) {
-    warn!(target: "relayd", event = "discard", id = %message.id,
-        "msg {} has failed and has the null sender, so nobody is told: discarded", message.id);
+/// A message has failed for good, and nobody is told.
+pub(crate) fn discard(message: &Message, why: Silence) {
+    let reason = match why {
+        Silence::NoSender => "it has the null sender",
+        Silence::NotWanted => "its sender wants no report",
+        Silence::TooMany => "its sender has had too many reports within an hour",
+    };
+    warn!(target: "relayd", event = "discard", id = %message.id, reason,
+        "msg {} has failed and nobody is told, for {reason}: discarded", message.id);
+}
+
+/// Why nobody is told of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Silence {
+    NoSender,
+    NotWanted,
+    TooMany,
+}
+
+/// The operator, or a rule of the operator's, has done this to a message.
+pub(crate) fn steered(verb: Verb, id: QueueId) {
+    let verb = match verb {
+        Verb::Retry => "retry",
+        Verb::Bounce => "bounce",
+        Verb::Hold | Verb::HoldNew => "hold",
+        Verb::Release => "release",
+        Verb::Delete => "delete",
+        Verb::Reread => return,
+    };
+    info!(target: "relayd", event = "operator", %id, verb, "operator: {verb} msg {id}");
 }
 
 /// A message has left the queue.

@@ -16,15 +16,18 @@ pub struct RetryPolicy {
 /// One part in this many of a pause is left to chance, so that what arrived together does not come
 /// back together for ever.
 const JITTER_PARTS: u32 = 20;
+/// No policy means longer than this, and sums of times stay in their range.
+pub(crate) const CENTURY: Duration = Duration::from_hours(24 * 36525);
 
 impl RetryPolicy {
     /// When a message that arrived at `arrived` gives up.
     pub fn expiry(&self, arrived: SystemTime) -> SystemTime {
-        arrived + self.lifetime
+        arrived + self.lifetime.min(CENTURY)
     }
 
     /// The next time on the schedule behind `now`, the expiry at the latest: the last attempt is
-    /// made right then. `chance` is between 0 and 1.
+    /// made right then. `chance` is between 0 and 1 and moves the time a little, never before the
+    /// square it belongs to: that square would come next again.
     pub fn next_attempt(&self, arrived: SystemTime, now: SystemTime, chance: f64) -> SystemTime {
         let unit = self.unit.as_secs_f64().max(0.001);
         let age = now
@@ -32,12 +35,30 @@ impl RetryPolicy {
             .unwrap_or_default()
             .as_secs_f64();
         let n = (age / unit).sqrt().floor() + 1.0;
-        let pause = Duration::try_from_secs_f64(unit * n * n - age).unwrap_or(self.max_interval);
-        let pause = pause.min(self.max_interval);
-        let jitter = (pause / JITTER_PARTS).mul_f64(chance.clamp(0.0, 1.0));
-        let expiry = self.expiry(arrived);
-        let next = now + pause.saturating_sub(jitter);
+        let longest = self.max_interval.min(CENTURY);
+        let until_square = Duration::try_from_secs_f64(unit * n * n - age).unwrap_or(longest);
+        // Where squares are further apart than that, the longest pause alone is the rhythm.
+        let is_capped = unit * (2.0 * n - 1.0) >= longest.as_secs_f64();
+        let pause = if is_capped { longest } else { until_square };
+        let jitter = (pause.min(longest) / JITTER_PARTS).mul_f64(chance.clamp(0.0, 1.0));
+        let pause = if pause < longest {
+            (pause + jitter).min(longest)
+        } else {
+            longest.saturating_sub(jitter)
+        };
+        let (next, expiry) = (now + pause, self.expiry(arrived));
         if now < expiry { next.min(expiry) } else { next }
+    }
+
+    /// A recorded time of a next attempt as it is to be read at `now`: one further away than the
+    /// longest pause was set by a clock that was ahead, and means now.
+    pub fn plausible(&self, next_attempt: SystemTime, now: SystemTime) -> SystemTime {
+        let latest = now + self.max_interval.min(CENTURY);
+        if next_attempt > latest {
+            now
+        } else {
+            next_attempt
+        }
     }
 
     /// How long a destination in trouble is left alone after its `failures`-th failed probe in a
@@ -47,6 +68,7 @@ impl RetryPolicy {
         self.unit
             .saturating_mul(1 << doublings)
             .min(self.max_interval)
+            .min(CENTURY)
     }
 }
 
@@ -99,9 +121,42 @@ mod tests {
     }
 
     #[test]
-    fn chance_only_shortens_and_little() {
-        let early = POLICY.next_attempt(at(0), at(0), 1.0);
-        assert_eq!(early, at(380));
+    fn chance_moves_a_time_little_and_never_before_its_square_or_beyond_the_cap() {
+        assert_eq!(POLICY.next_attempt(at(0), at(0), 1.0), at(420));
+        let day = 86400;
+        let capped = POLICY.next_attempt(at(0), at(4 * day), 1.0);
+        assert_eq!(capped, at(4 * day + 4 * 3600 - 720));
+    }
+
+    #[test]
+    fn each_square_brings_one_attempt_whatever_the_chance() {
+        for chance in [0.0, 0.3, 1.0] {
+            let mut now = at(0);
+            for n in 1..=5 {
+                now = POLICY.next_attempt(at(0), now, chance);
+                assert!(now >= at(400 * n * n) && now < at(400 * (n + 1) * (n + 1)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_that_no_pause_reaches_means_now() {
+        let cap = 4 * 3600;
+        assert_eq!(POLICY.plausible(at(cap), at(0)), at(cap));
+        assert_eq!(POLICY.plausible(at(cap + 1), at(0)), at(0));
+        assert_eq!(POLICY.plausible(at(0), at(500)), at(0));
+    }
+
+    #[test]
+    fn endless_durations_are_a_century() {
+        let endless = RetryPolicy {
+            lifetime: Duration::MAX,
+            unit: Duration::MAX,
+            max_interval: Duration::MAX,
+        };
+        assert!(endless.next_attempt(at(0), at(1), 1.0) > at(1));
+        assert!(endless.probe_pause(3) < Duration::MAX);
+        assert!(endless.plausible(at(7), at(1)) == at(7));
     }
 
     #[test]

@@ -1,145 +1,61 @@
 //! The task that owns the schedule: it takes in what is new, starts what is due, and keeps track of
 //! what is under way. Everything else of this crate it calls; nothing else calls it.
 
-use std::collections::HashMap;
+mod steer;
+
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use relay_queue::{Message, QueueId, QueueStore};
-use relay_smtp::Mailbox;
-use tokio::sync::{OnceCell, mpsc, oneshot};
-use tokio::task::JoinHandle;
+use relay_queue::{QueueId, QueueStore};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::attempt::{Context, News, SharedClaim, jobs, owes_report};
+use crate::attempt::{Context, STORE_PAUSE};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
 use crate::deliver::{Deliver, DestinationKey};
 use crate::events;
-use crate::retry::RetryPolicy;
-use crate::schedule::{Concurrency, DestinationStatus, Schedule};
+use crate::flight::{Flight, Owed};
+use crate::handle::{Command, Config, Handle, Status, Verb};
+use crate::hold::HoldRules;
+use crate::news::{News, Store};
+use crate::recipients::Todo;
+use crate::scan::{self, Page};
+use crate::schedule::{Due, Job, Schedule, Wait};
 
-/// Records that the start reads at once.
-const PAGE: usize = 1000;
 /// Commands and news taken in before the schedule is looked at again.
 const TURN: usize = 256;
-/// How long to wait before a scan that failed is tried again.
-const SCAN_PAUSE: Duration = Duration::from_secs(2);
-
-/// What the operator decides.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Our name.
-    pub hostname: String,
-    /// Who is told of bounces that fail.
-    pub postmaster: Mailbox,
-    /// How long and how often to try.
-    pub retry: RetryPolicy,
-    /// How much at once.
-    pub concurrency: Concurrency,
-}
-
-/// How the queue stands at one moment.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// Attempts under way.
-    pub in_flight: u32,
-    /// Jobs (a message at a destination) that wait.
-    pub waiting: usize,
-    /// Whether the queue on disk has been read whole since the start.
-    pub is_complete: bool,
-    /// The destinations that have work.
-    pub destinations: Vec<DestinationStatus>,
-    /// What is being delivered right now, where to.
-    pub deliveries: Vec<(QueueId, DestinationKey)>,
-}
-
-enum Command {
-    Accepted(Vec<(DestinationKey, SystemTime)>, QueueId),
-    Scanned(Vec<Message>),
-    ScanEnded(u64),
-    Reconfigure(Box<Config>),
-    RetryNow(Option<DestinationKey>, oneshot::Sender<usize>),
-    Status(oneshot::Sender<Status>),
-    Shutdown(Duration, oneshot::Sender<()>),
-}
-
-/// The way to a running sender.
-#[derive(Debug)]
-pub struct Handle<D> {
-    commands: mpsc::UnboundedSender<Command>,
-    deliver: Arc<D>,
-}
-
-impl<D> Clone for Handle<D> {
-    fn clone(&self) -> Self {
-        Self {
-            commands: self.commands.clone(),
-            deliver: Arc::clone(&self.deliver),
-        }
-    }
-}
-
-impl<D: Deliver> Handle<D> {
-    /// A message has been committed to the queue.
-    pub fn accepted(&self, message: &Message) {
-        let destination =
-            |r: &relay_queue::Recipient| self.deliver.destination(&message.sender, &r.address);
-        self.send(Command::Accepted(jobs(message, destination), message.id));
-    }
-
-    /// Other numbers, and perhaps other routes: everything that waits is put in its line anew.
-    pub fn reconfigure(&self, config: Config) {
-        self.send(Command::Reconfigure(Box::new(config)));
-    }
-
-    /// Makes what waits for a destination, or for any, due now; how many jobs that were.
-    pub async fn retry_now(&self, destination: Option<DestinationKey>) -> usize {
-        let (answer, answered) = oneshot::channel();
-        self.send(Command::RetryNow(destination, answer));
-        answered.await.unwrap_or_default()
-    }
-
-    /// How the queue stands; `None` when the sender has been shut down.
-    pub async fn status(&self) -> Option<Status> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Command::Status(answer));
-        answered.await.ok()
-    }
-
-    /// Starts nothing more, waits for what is under way for at most `bound`, and ends. What has not
-    /// ended by then is tried again at the next start.
-    pub async fn shutdown(&self, bound: Duration) {
-        let (answer, answered) = oneshot::channel();
-        self.send(Command::Shutdown(bound, answer));
-        let _ = answered.await;
-    }
-
-    /// After the shutdown nobody listens, and nobody needs to: the store knows every message.
-    fn send(&self, command: Command) {
-        let _ = self.commands.send(command);
-    }
-}
-
-/// Work on one message, which shares a claim.
-#[derive(Default)]
-struct Flight {
-    claim: SharedClaim,
-    jobs: Vec<DestinationKey>,
-    owes_report: bool,
-    is_reporting: bool,
-}
+/// Messages beyond the concurrency that may wait for the store to record what became of them. Should
+/// it never do so, as many have been delivered without a trace.
+const RECORDING: usize = 1000;
+/// A clock that was set is noticed within this time.
+const CLOCK_CHECK: Duration = Duration::from_mins(1);
 
 struct Runner<S, D, C> {
     context: Arc<Context<S, D, C>>,
+    config: Config,
     schedule: Schedule,
-    concurrency: Concurrency,
     flights: HashMap<QueueId, Flight>,
+    tasks: JoinSet<()>,
+    /// Attempts so far: the number of a delivery in the log.
     deliveries: u64,
-    /// Which scan of the store is the current one; an older one's end means nothing.
-    scan: u64,
-    scanner: Option<JoinHandle<()>>,
-    is_complete: bool,
-    commands: mpsc::UnboundedSender<Command>,
+    /// Messages of which the store does not take what has to be recorded.
+    stuck: HashSet<QueueId>,
+    /// When a store that fails is tried with one job.
+    store_again: Option<Instant>,
+    pages: Option<mpsc::Receiver<Page>>,
+    holds: HoldRules,
+    /// The last time that was read.
+    latest: SystemTime,
+    ending: Option<Ending>,
+}
+
+/// A shutdown under way.
+struct Ending {
+    deadline: Instant,
+    answers: Vec<oneshot::Sender<()>>,
 }
 
 /// Starts delivering what is in the store and what is reported by [`Handle::accepted`].
@@ -151,30 +67,36 @@ where
 {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (news, news_receiver) = mpsc::unbounded_channel();
-    let mut runner = Runner {
-        schedule: Schedule::new(config.retry, config.concurrency),
-        concurrency: config.concurrency,
+    let holds = HoldRules::new(config.orders.hold_incoming.clone());
+    let mut schedule = Schedule::new(config.rules());
+    for destination in &config.orders.suspended {
+        schedule.suspend(destination);
+    }
+    let runner = Runner {
+        schedule,
+        latest: clock.now(),
+        pages: None,
+        holds: holds.clone(),
         context: Arc::new(Context {
             store,
             deliver: Arc::clone(&deliver),
             clock,
             policy: config.retry,
-            reporter: Reporter {
-                hostname: config.hostname,
-                postmaster: config.postmaster,
-            },
+            reporter: Reporter::new(&config),
+            reports: config.reports,
+            quota: Arc::default(),
             news,
         }),
+        config,
         flights: HashMap::new(),
+        tasks: JoinSet::new(),
         deliveries: 0,
-        scan: 0,
-        scanner: None,
-        is_complete: false,
-        commands: commands.clone(),
+        stuck: HashSet::new(),
+        store_again: None,
+        ending: None,
     };
-    runner.start_scan();
     tokio::spawn(runner.run(receiver, news_receiver));
-    Handle { commands, deliver }
+    Handle::new(commands, deliver, holds)
 }
 
 impl<S, D, C> Runner<S, D, C>
@@ -188,51 +110,55 @@ where
         mut commands: mpsc::UnboundedReceiver<Command>,
         mut news: mpsc::UnboundedReceiver<News>,
     ) {
+        self.read_queue();
         let (mut some_commands, mut some_news) = (Vec::new(), Vec::new());
-        loop {
+        while !self.has_ended() {
             self.start_due();
             let pause = self.pause();
+            let takes_pages = self.ending.is_none() && self.has_room();
             tokio::select! {
-                biased;
                 _ = news.recv_many(&mut some_news, TURN) => {}
-                _ = commands.recv_many(&mut some_commands, TURN) => {}
+                n = commands.recv_many(&mut some_commands, TURN) => {
+                    if n == 0 {
+                        // Nobody is left who could shut this down in order.
+                        break;
+                    }
+                }
+                page = next_page(&mut self.pages), if takes_pages => self.take_in(page),
                 () = sleep(pause) => {}
             }
-            for item in some_news.drain(..) {
-                self.handle_news(item);
-            }
-            for command in some_commands.drain(..) {
-                if let Command::Shutdown(bound, answer) = command {
-                    self.drain(bound, &mut news).await;
-                    let _ = answer.send(());
-                    return;
-                }
-                self.handle_command(command);
-            }
+            some_news.drain(..).for_each(|item| self.handle_news(item));
+            some_commands
+                .drain(..)
+                .for_each(|command| self.handle_command(command));
+            while self.tasks.try_join_next().is_some() {}
         }
+        self.break_off().await;
     }
 
     fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Accepted(jobs, id) => {
-                for (destination, due) in jobs {
-                    self.schedule.insert(id, &destination, due);
-                }
-            }
-            Command::Scanned(messages) => {
-                for message in &messages {
-                    self.take_in(message);
-                }
-            }
-            Command::ScanEnded(scan) => self.is_complete |= scan == self.scan,
+            Command::Accepted(todo) => self.enter(todo),
             Command::Reconfigure(config) => self.reconfigure(*config),
             Command::RetryNow(destination, answer) => {
-                let woken = self.schedule.retry_now(destination.as_ref(), self.now());
-                let _ = answer.send(woken);
+                let _ = answer.send(self.schedule.retry_now(destination.as_ref()));
             }
+            Command::Steer(verb, ids, answer) => self.steer(verb, ids, answer),
+            Command::Suspend(key, answer) => drop(answer.send(self.schedule.suspend(&key))),
+            Command::Resume(key, answer) => drop(answer.send(self.schedule.resume(&key))),
             Command::Status(answer) => drop(answer.send(self.status())),
-            Command::Shutdown(..) => {}
+            Command::Shutdown(bound, answer) => self.end(bound, answer),
         }
+    }
+
+    fn end(&mut self, bound: Duration, answer: oneshot::Sender<()>) {
+        let deadline = Instant::now() + bound;
+        let ending = self.ending.get_or_insert_with(|| Ending {
+            deadline,
+            answers: Vec::new(),
+        });
+        ending.deadline = ending.deadline.min(deadline);
+        ending.answers.push(answer);
     }
 
     fn handle_news(&mut self, news: News) {
@@ -240,211 +166,238 @@ where
             News::Finished(destination, feedback) => {
                 let now = self.now();
                 self.schedule.finished(&destination, feedback, now);
-                events::status(self.schedule.in_flight(), self.concurrency.overall);
+                let overall = self.config.concurrency.overall;
+                events::status(self.schedule.in_flight(), overall);
             }
-            News::Settled {
-                id,
-                destination,
-                due,
-                owes_report,
-            } => {
-                self.schedule.settled(id, &destination, due);
-                if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.owes_report |= owes_report;
-                    if let Some(at) = flight.jobs.iter().position(|key| *key == destination) {
-                        flight.jobs.swap_remove(at);
-                    }
-                }
-                // More recipients of the same message may be due this very moment: what fails
-                // together is reported together.
-                if due.is_some() {
-                    self.start_due();
-                }
-                self.conclude(id);
-            }
+            News::Settled(destination, todo, store) => self.settled(&destination, todo, store),
+            News::Stuck(id) => drop(self.stuck.insert(id)),
+            News::Steered(steering) => self.steered(steering),
+            News::Entered(todo) => self.enter(todo),
             News::Reported(id) => {
+                self.stuck.remove(&id);
                 if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.owes_report = false;
+                    flight.owed = Owed::Nothing;
                     flight.is_reporting = false;
                 }
                 self.conclude(id);
             }
-            News::Entered(id) => self.take_in_from_store(id),
         }
+    }
+
+    fn settled(&mut self, destination: &DestinationKey, todo: Todo, store: Store) {
+        let id = todo.id;
+        self.stuck.remove(&id);
+        match store {
+            Store::Works => self.store_again = None,
+            Store::Fails => self.store_again = Some(Instant::now() + STORE_PAUSE),
+            Store::Unknown => {}
+        }
+        self.schedule.settled(id, destination);
+        let mut is_returned = false;
+        if let Some(flight) = self.flights.get_mut(&id) {
+            flight.owed = flight.owed.max(Owed::report(todo.owes_report));
+            flight.land(destination);
+            is_returned = flight.owed == Owed::Return;
+        }
+        // More recipients of the same message may be due this very moment: what fails together is
+        // reported together.
+        if !is_returned && self.schedule_jobs(todo) {
+            self.start_due();
+        }
+        self.conclude(id);
     }
 
     /// When no work on a message is left: report what failed, or let go of it.
     fn conclude(&mut self, id: QueueId) {
-        let Some(flight) = self.flights.get_mut(&id) else {
+        let Some(flight) = self.flights.get_mut(&id).filter(|f| f.is_over()) else {
             return;
         };
-        if !flight.jobs.is_empty() || flight.is_reporting {
-            return;
-        }
-        if flight.owes_report {
+        if flight.owed > Owed::Nothing && self.ending.is_none() {
             flight.is_reporting = true;
-            let (context, claim) = (Arc::clone(&self.context), Arc::clone(&flight.claim));
-            tokio::spawn(context.report(id, claim));
-        } else if let Some(flight) = self.flights.remove(&id)
-            && let Some(Some(claim)) = flight.claim.get()
-        {
-            self.context.store.release(*claim);
+            let (context, docket) = (Arc::clone(&self.context), Arc::clone(&flight.docket));
+            self.tasks
+                .spawn(context.report(id, docket, flight.owed == Owed::Return));
+        } else {
+            self.let_go(id);
+        }
+    }
+
+    fn let_go(&mut self, id: QueueId) {
+        let Some(flight) = self.flights.remove(&id) else {
+            return;
+        };
+        if let Some(claim) = flight.docket.claim() {
+            self.context.store.release(claim);
+        }
+        if flight.was_released && self.ending.is_none() {
+            let (nobody, _) = oneshot::channel();
+            self.steer(Verb::Reread, vec![id], nobody);
         }
     }
 
     fn start_due(&mut self) {
         let now = self.now();
-        while let Some(job) = self.schedule.poll(now) {
-            self.deliveries += 1;
-            let flight = self.flights.entry(job.id).or_default();
-            flight.jobs.push(job.destination.clone());
-            let (context, claim) = (Arc::clone(&self.context), Arc::clone(&flight.claim));
-            let work = context.work(job.id, job.destination, job.task, self.deliveries, claim);
-            tokio::spawn(work);
+        self.notice_clock(now);
+        while self.may_start() {
+            let Some(job) = self.schedule.poll(now) else {
+                break;
+            };
+            if self.store_again.is_some() {
+                self.store_again = Some(Instant::now() + STORE_PAUSE);
+            }
+            self.start(job);
         }
     }
 
-    /// A record of the store: its jobs, and a report that a crash has kept from being made.
-    fn take_in(&mut self, message: &Message) {
-        if message.held {
-            return;
+    fn start(&mut self, job: Job) {
+        self.deliveries += 1;
+        let flight = self.flights.entry(job.id).or_default();
+        flight.jobs.push(job.destination.clone());
+        let (context, docket) = (Arc::clone(&self.context), Arc::clone(&flight.docket));
+        self.tasks.spawn(context.work(job, self.deliveries, docket));
+    }
+
+    /// Nothing begins whose outcome could not be recorded: a store that fails is tried with one job
+    /// at a time, and not even with that while it keeps earlier outcomes waiting.
+    fn may_start(&self) -> bool {
+        let is_time = self.store_again.is_none_or(|at| at <= Instant::now());
+        self.ending.is_none() && self.stuck.is_empty() && is_time && self.has_room()
+    }
+
+    fn has_room(&self) -> bool {
+        self.flights.len() < self.config.concurrency.overall as usize + RECORDING
+    }
+
+    fn take_in(&mut self, page: Page) {
+        if page.is_last {
+            self.pages = None;
         }
-        let deliver = &self.context.deliver;
-        let destination =
-            |r: &relay_queue::Recipient| deliver.destination(&message.sender, &r.address);
-        for (destination, due) in jobs(message, destination) {
-            self.schedule.insert(message.id, &destination, due);
+        page.todos.into_iter().for_each(|todo| self.enter(todo));
+        if !page.to_hold.is_empty() {
+            let (nobody, _) = oneshot::channel();
+            self.steer(Verb::HoldNew, page.to_hold, nobody);
         }
-        if owes_report(message) && !self.flights.contains_key(&message.id) {
+    }
+
+    /// A message of the queue: its jobs, and a report that a crash has kept from being made.
+    fn enter(&mut self, todo: Todo) {
+        let (id, owes_report) = (todo.id, todo.owes_report);
+        self.schedule_jobs(todo);
+        if owes_report && !self.flights.contains_key(&id) {
             let flight = Flight {
-                claim: Arc::new(OnceCell::new()),
-                owes_report: true,
+                owed: Owed::Report,
                 ..Flight::default()
             };
-            self.flights.insert(message.id, flight);
-            self.conclude(message.id);
+            self.flights.insert(id, flight);
+            self.conclude(id);
         }
     }
 
-    /// A bounce has just been committed; it is read back, as anything else from the store.
-    fn take_in_from_store(&self, id: QueueId) {
-        let (context, commands) = (Arc::clone(&self.context), self.commands.clone());
-        tokio::spawn(async move {
-            loop {
-                match context.store.get(id).await {
-                    Ok(found) => {
-                        let _ = commands.send(Command::Scanned(found.into_iter().collect()));
-                        return;
-                    }
-                    Err(e) => events::store_error("reading", id, &e),
-                }
-                tokio::time::sleep(SCAN_PAUSE).await;
-            }
-        });
-    }
-
-    fn start_scan(&mut self) {
-        if let Some(scanner) = self.scanner.take() {
-            scanner.abort();
+    /// Whether there were any.
+    fn schedule_jobs(&mut self, todo: Todo) -> bool {
+        let now = self.now();
+        let (id, arrived, any) = (todo.id, todo.arrived, !todo.jobs.is_empty());
+        for stop in todo.jobs {
+            let due = match stop.due {
+                // Only a clock that was set back has mail arrive in the future.
+                Due::At(at) if at == arrived => Due::At(at.min(now)),
+                Due::At(at) => Due::At(self.config.retry.plausible(at, now)),
+                Due::Recovery { .. } => stop.due,
+            };
+            let wait = Wait {
+                id,
+                arrived,
+                due,
+                owes_notice: stop.wish.is_owed(&self.config.reports),
+            };
+            self.schedule.insert(wait, &stop.destination);
         }
-        self.scan += 1;
-        self.is_complete = false;
-        let (context, commands, scan) =
-            (Arc::clone(&self.context), self.commands.clone(), self.scan);
-        self.scanner = Some(tokio::spawn(async move {
-            let mut after = None;
-            loop {
-                match context.store.scan(after, PAGE).await {
-                    Ok(page) => {
-                        let is_last = page.len() < PAGE;
-                        after = page.last().map(|message| message.id).or(after);
-                        let _ = commands.send(Command::Scanned(page));
-                        if is_last {
-                            let _ = commands.send(Command::ScanEnded(scan));
-                            return;
-                        }
-                    }
-                    Err(e) => {
-                        events::scan_error(&e);
-                        tokio::time::sleep(SCAN_PAUSE).await;
-                    }
-                }
-            }
-        }));
+        any
     }
 
     fn reconfigure(&mut self, config: Config) {
-        self.concurrency = config.concurrency;
-        self.schedule.configure(config.retry, config.concurrency);
         self.context = Arc::new(Context {
             store: Arc::clone(&self.context.store),
             deliver: Arc::clone(&self.context.deliver),
             clock: self.context.clock.clone(),
             policy: config.retry,
-            reporter: Reporter {
-                hostname: config.hostname,
-                postmaster: config.postmaster,
-            },
+            reporter: Reporter::new(&config),
+            reports: config.reports,
+            quota: Arc::clone(&self.context.quota),
             news: self.context.news.clone(),
         });
+        self.config = config;
+        self.read_anew();
+    }
+
+    /// Times that are too far away now are those that a clock ahead has made.
+    fn notice_clock(&mut self, now: SystemTime) {
+        if now + CLOCK_CHECK < self.latest {
+            self.read_anew();
+        }
+        self.latest = now;
+    }
+
+    /// Forgets what waits and takes it from the store again, under the present numbers.
+    fn read_anew(&mut self) {
         self.schedule.forget_waiting();
-        self.start_scan();
+        self.schedule.configure(self.config.rules(), self.now());
+        self.read_queue();
+    }
+
+    fn read_queue(&mut self) {
+        let Context { store, deliver, .. } = &*self.context;
+        let (store, deliver) = (Arc::clone(store), Arc::clone(deliver));
+        self.pages = Some(scan::start(store, deliver, self.holds.clone()));
     }
 
     fn status(&self) -> Status {
         let of = |(id, flight): (&QueueId, &Flight)| {
-            flight
-                .jobs
-                .iter()
-                .map(|key| (*id, key.clone()))
-                .collect::<Vec<_>>()
+            let jobs = flight.jobs.iter().map(|key| (*id, key.clone()));
+            jobs.collect::<Vec<_>>()
         };
         Status {
             in_flight: self.schedule.in_flight(),
             waiting: self.schedule.waiting(),
-            is_complete: self.is_complete,
-            destinations: self.schedule.status(),
+            is_complete: self.pages.is_none(),
+            destinations: self.schedule.status(self.now()),
+            reports_suppressed: self.context.quota.suppressed(),
+            suspended: self.schedule.suspended().cloned().collect(),
             deliveries: self.flights.iter().flat_map(of).collect(),
         }
     }
 
-    /// Waits for what is under way, within the bound.
-    async fn drain(&mut self, bound: Duration, news: &mut mpsc::UnboundedReceiver<News>) {
-        if let Some(scanner) = self.scanner.take() {
-            scanner.abort();
+    fn has_ended(&self) -> bool {
+        let is_over = |e: &Ending| self.flights.is_empty() || e.deadline <= Instant::now();
+        self.ending.as_ref().is_some_and(is_over)
+    }
+
+    /// Nothing goes on behind the back of whoever ended this.
+    async fn break_off(mut self) {
+        self.tasks.shutdown().await;
+        let ids: Vec<QueueId> = self.flights.keys().copied().collect();
+        for id in ids {
+            self.let_go(id);
         }
-        let deadline = tokio::time::sleep(bound);
-        tokio::pin!(deadline);
-        while !self.flights.is_empty() {
-            tokio::select! {
-                Some(item) = news.recv() => self.handle_last_news(item),
-                () = &mut deadline => return,
-            }
+        for answer in self.ending.into_iter().flat_map(|ending| ending.answers) {
+            let _ = answer.send(());
         }
     }
 
-    /// As [`Self::handle_news`], but nothing new begins.
-    fn handle_last_news(&mut self, news: News) {
-        match news {
-            News::Settled {
-                id, destination, ..
-            } => {
-                if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.jobs.retain(|key| *key != destination);
-                    if flight.jobs.is_empty() && !flight.is_reporting {
-                        self.flights.remove(&id);
-                    }
-                }
-            }
-            News::Reported(id) => drop(self.flights.remove(&id)),
-            News::Finished(..) | News::Entered(_) => {}
-        }
-    }
-
-    /// How long until the schedule has something to do by itself.
+    /// How long until there is something to do without news.
     fn pause(&self) -> Option<Duration> {
+        if let Some(ending) = &self.ending {
+            return Some(ending.deadline.saturating_duration_since(Instant::now()));
+        }
+        if !self.stuck.is_empty() || !self.has_room() {
+            return None;
+        }
         let deadline = self.schedule.next_deadline()?;
-        Some(deadline.duration_since(self.now()).unwrap_or_default())
+        let pause = deadline.duration_since(self.now()).unwrap_or_default();
+        let store = self.store_again.map_or(Duration::ZERO, |at| {
+            at.saturating_duration_since(Instant::now())
+        });
+        Some(pause.max(store).min(CLOCK_CHECK))
     }
 
     fn now(&self) -> SystemTime {
@@ -452,10 +405,19 @@ where
     }
 }
 
+async fn next_page(pages: &mut Option<mpsc::Receiver<Page>>) -> Page {
+    if let Some(pages) = pages
+        && let Some(page) = pages.recv().await
+    {
+        return page;
+    }
+    // There is nothing to read, or the reader has died of a panic, which was logged.
+    std::future::pending().await
+}
+
 async fn sleep(pause: Option<Duration>) {
     match pause {
-        // A clock that is set forward is noticed within the minute.
-        Some(pause) => tokio::time::sleep(pause.min(Duration::from_mins(1))).await,
+        Some(pause) => tokio::time::sleep(pause).await,
         None => std::future::pending().await,
     }
 }

@@ -5,15 +5,18 @@
 //! its oldest job's expiry, then in the ring of the ready, where each takes its turn. So a poll looks at no
 //! job that is not due and at no destination that is not ready, however many wait.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::time::SystemTime;
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+use std::time::{Duration, SystemTime};
 
 use relay_queue::QueueId;
 use relay_smtp::Outcome;
 
 use crate::deliver::DestinationKey;
-use crate::destination::{Feedback, Health};
+use crate::destination::Feedback;
+pub use crate::job::{Due, Job, Task, Wait};
+use crate::line::{Age, Moment};
 use crate::retry::RetryPolicy;
+use crate::site::{Place, Site};
 
 /// Destinations without work that are remembered for what was learned about them.
 const REMEMBERED: usize = 1024;
@@ -27,24 +30,15 @@ pub struct Concurrency {
     pub per_destination: u32,
 }
 
-/// Something to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Job {
-    /// The message.
-    pub id: QueueId,
-    /// Where to.
-    pub destination: DestinationKey,
-    /// What to do.
-    pub task: Task,
-}
-
-/// What is to be done with a job.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Task {
-    /// Try to deliver.
-    Attempt,
-    /// Give up: the message is too old, and its destination, for this reason, not to be tried now.
-    Expire(Box<Outcome>),
+/// The numbers that a schedule goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// How long and how often to try.
+    pub retry: RetryPolicy,
+    /// How much at once.
+    pub concurrency: Concurrency,
+    /// How long a message waits until its sender is told, if it is to be told.
+    pub notice_after: Duration,
 }
 
 /// How one destination stands.
@@ -62,26 +56,8 @@ pub struct DestinationStatus {
     pub next_attempt: Option<SystemTime>,
     /// Why it is left alone.
     pub trouble: Option<Outcome>,
-}
-
-#[derive(Debug)]
-struct Destination {
-    key: DestinationKey,
-    health: Health,
-    waiting: BTreeSet<(SystemTime, QueueId)>,
-    /// The same jobs by age, for ids sort by arrival, with the time each is due.
-    by_age: BTreeMap<QueueId, SystemTime>,
-    /// Jobs that were handed out and have not come back.
-    busy: HashSet<QueueId>,
-    place: Place,
-}
-
-/// Where a destination waits for its turn.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Nowhere,
-    Timer(SystemTime),
-    Ring,
+    /// Whether the operator has it left alone.
+    pub is_suspended: bool,
 }
 
 type Index = usize;
@@ -89,72 +65,71 @@ type Index = usize;
 /// The schedule of the whole queue.
 #[derive(Debug)]
 pub struct Schedule {
-    policy: RetryPolicy,
-    concurrency: Concurrency,
+    rules: Rules,
     in_flight: u32,
     waiting: usize,
-    destinations: Vec<Option<Destination>>,
+    sites: Vec<Option<Box<Site>>>,
     free: Vec<Index>,
     by_key: HashMap<DestinationKey, Index>,
-    timers: BTreeSet<(SystemTime, Index)>,
+    timers: BTreeSet<(Moment, Index)>,
     ring: VecDeque<Index>,
+    /// Destinations that the operator has left alone, known or not.
+    suspended: HashSet<DestinationKey>,
 }
 
 impl Schedule {
     /// An empty schedule.
-    pub fn new(policy: RetryPolicy, concurrency: Concurrency) -> Self {
+    pub fn new(rules: Rules) -> Self {
         Self {
-            policy,
-            concurrency,
+            rules,
             in_flight: 0,
             waiting: 0,
-            destinations: Vec::new(),
+            sites: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
             timers: BTreeSet::new(),
             ring: VecDeque::new(),
+            suspended: HashSet::new(),
         }
     }
 
-    /// Other numbers from here on.
-    pub fn configure(&mut self, policy: RetryPolicy, concurrency: Concurrency) {
-        self.policy = policy;
-        self.concurrency = concurrency;
+    /// Other numbers from here on; also to be called when the clock was set back, for no back-off
+    /// lasts longer than the longest pause from `now`.
+    pub fn configure(&mut self, rules: Rules, now: SystemTime) {
+        self.rules = rules;
+        let latest = now + rules.retry.probe_pause(u32::MAX);
+        for index in 0..self.sites.len() {
+            if let Some(site) = &mut self.sites[index] {
+                site.health.bound(rules.concurrency.per_destination, latest);
+            }
+            self.place(index);
+        }
     }
 
-    /// A message waits for a destination from `due` on. A job that waits already keeps the earlier
-    /// time; one that is out being worked on is not taken twice: [`Self::settled`] brings it back.
-    pub fn insert(&mut self, id: QueueId, key: &DestinationKey, due: SystemTime) {
+    /// A message waits for a destination. A job that waits already keeps the earlier time; one that
+    /// is out being worked on is not taken twice: [`Self::settled`] and another call bring it back.
+    pub fn insert(&mut self, wait: Wait, key: &DestinationKey) {
         let index = self.index(key);
-        let Some(destination) = &mut self.destinations[index] else {
-            return;
-        };
-        if destination.busy.contains(&id) {
-            return;
+        if let Some(site) = &mut self.sites[index] {
+            self.waiting += usize::from(site.insert(wait));
         }
-        match destination.by_age.get(&id) {
-            Some(&old) if old <= due => return,
-            Some(&old) => drop(destination.waiting.remove(&(old, id))),
-            None => self.waiting += 1,
-        }
-        destination.by_age.insert(id, due);
-        destination.waiting.insert((due, id));
         self.place(index);
     }
 
     /// The next job that may begin at `now`.
     pub fn poll(&mut self, now: SystemTime) -> Option<Job> {
+        let reached = Moment::reached(now);
         while let Some(&(at, index)) = self.timers.first() {
-            if at > now {
+            if at > reached {
                 break;
             }
             self.timers.pop_first();
-            if let Some(destination) = &mut self.destinations[index] {
-                destination.place = Place::Ring;
+            if let Some(site) = &mut self.sites[index] {
+                site.place = Place::Ring;
                 self.ring.push_back(index);
             }
         }
-        if self.in_flight >= self.concurrency.overall {
+        if self.is_full() {
             return None;
         }
         while let Some(index) = self.ring.pop_front() {
@@ -167,35 +142,41 @@ impl Schedule {
         None
     }
 
-    /// When [`Self::poll`] is worth calling again if nothing else happens.
+    /// When [`Self::poll`] is worth calling again if nothing else happens; 1970 means at once.
     pub fn next_deadline(&self) -> Option<SystemTime> {
-        if self.in_flight >= self.concurrency.overall {
+        if self.is_full() {
             return None;
         }
-        self.timers.first().map(|&(at, _)| at)
+        if !self.ring.is_empty() {
+            return Some(Moment::FIRST.time());
+        }
+        self.timers.first().map(|&(at, _)| at.time())
     }
 
     /// An attempt has ended, so its slot is free. Its job is still out.
     pub fn finished(&mut self, key: &DestinationKey, feedback: Feedback, now: SystemTime) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let max = self.concurrency.per_destination;
-        let index = self.index(key);
-        if let Some(destination) = &mut self.destinations[index] {
-            destination.health.finish(feedback, max, &self.policy, now);
+        let max = self.rules.concurrency.per_destination;
+        let Some(&index) = self.by_key.get(key) else {
+            return;
+        };
+        if let Some(site) = &mut self.sites[index] {
+            site.health.finish(feedback, max, &self.rules.retry, now);
+            site.settle_doubts();
         }
         self.place(index);
     }
 
-    /// What became of a job has been recorded; `due` is when it is to be tried again, if at all.
-    pub fn settled(&mut self, id: QueueId, key: &DestinationKey, due: Option<SystemTime>) {
-        let index = self.index(key);
-        if let Some(destination) = &mut self.destinations[index] {
-            destination.busy.remove(&id);
+    /// What became of a job has been recorded: it is no longer out. What is left of it is inserted
+    /// anew, perhaps at another destination.
+    pub fn settled(&mut self, id: QueueId, key: &DestinationKey) {
+        let Some(&index) = self.by_key.get(key) else {
+            return;
+        };
+        if let Some(site) = &mut self.sites[index] {
+            site.busy.remove(&id);
         }
-        match due {
-            Some(due) => self.insert(id, key, due),
-            None => self.drop_if_idle(index),
-        }
+        self.place(index);
     }
 
     /// Forgets every job that waits; those that are out come back as ever. Used when routes have
@@ -204,32 +185,91 @@ impl Schedule {
         self.waiting = 0;
         self.timers.clear();
         self.ring.clear();
-        for index in 0..self.destinations.len() {
-            if let Some(destination) = &mut self.destinations[index] {
-                destination.waiting.clear();
-                destination.by_age.clear();
-                destination.place = Place::Nowhere;
+        for index in 0..self.sites.len() {
+            if let Some(site) = &mut self.sites[index] {
+                site.forget_waiting();
             }
             self.drop_if_idle(index);
         }
     }
 
-    /// Makes everything at a destination, or everywhere, due now, back-off or not.
-    pub fn retry_now(&mut self, key: Option<&DestinationKey>, now: SystemTime) -> usize {
-        let is_meant = |d: &Destination| key.is_none_or(|key| d.key == *key);
+    /// Has everything that waits at a destination, or anywhere, tried now, due or not, back-off or
+    /// not; how many jobs those are. A job that is out may be among them when it comes back. Takes
+    /// time by the number of destinations, not of jobs.
+    pub fn retry_now(&mut self, key: Option<&DestinationKey>) -> usize {
+        let meant = match key {
+            Some(key) => self.by_key.get(key).map_or(0..0, |&index| index..index + 1),
+            None => 0..self.sites.len(),
+        };
         let mut woken = 0;
-        for index in 0..self.destinations.len() {
-            let Some(destination) = self.destinations[index].as_mut().filter(|d| is_meant(d))
-            else {
-                continue;
-            };
-            destination.health.forget_trouble();
-            destination.by_age.values_mut().for_each(|due| *due = now);
-            destination.waiting = destination.by_age.keys().map(|&id| (now, id)).collect();
-            woken += destination.waiting.len();
+        for index in meant {
+            if let Some(site) = &mut self.sites[index]
+                && !site.is_suspended
+            {
+                site.health.forget_trouble();
+                woken += site.line.force();
+            }
             self.place(index);
         }
         woken
+    }
+
+    /// Has one message tried now at a destination, due or not, back-off or not; whether it waits
+    /// there and mail may go there.
+    pub fn retry_job(&mut self, id: QueueId, arrived: SystemTime, key: &DestinationKey) -> bool {
+        let Some(&index) = self.by_key.get(key) else {
+            return false;
+        };
+        let mut is_woken = false;
+        if let Some(site) = &mut self.sites[index]
+            && !site.is_suspended
+            && site.line.want(Age::new(arrived, id))
+        {
+            site.health.forget_trouble();
+            is_woken = true;
+        }
+        self.place(index);
+        is_woken
+    }
+
+    /// Takes a message that waits at a destination out of its line: it is held, or gone.
+    pub fn withdraw(&mut self, id: QueueId, arrived: SystemTime, key: &DestinationKey) {
+        let Some(&index) = self.by_key.get(key) else {
+            return;
+        };
+        if let Some(site) = &mut self.sites[index] {
+            self.waiting -= usize::from(site.line.remove(Age::new(arrived, id)));
+        }
+        self.place(index);
+    }
+
+    /// Begins nothing more at a destination until it is resumed. What waits there is not given up
+    /// meanwhile, however old it gets. Whether it was not suspended before.
+    pub fn suspend(&mut self, key: &DestinationKey) -> bool {
+        let is_new = self.suspended.insert(key.clone());
+        self.set_suspended(key, true);
+        is_new
+    }
+
+    /// Ends what [`Self::suspend`] began; whether it had.
+    pub fn resume(&mut self, key: &DestinationKey) -> bool {
+        let was_suspended = self.suspended.remove(key);
+        self.set_suspended(key, false);
+        was_suspended
+    }
+
+    /// Destinations that the operator has left alone, with work or without.
+    pub fn suspended(&self) -> impl Iterator<Item = &DestinationKey> {
+        self.suspended.iter()
+    }
+
+    fn set_suspended(&mut self, key: &DestinationKey, is_suspended: bool) {
+        if let Some(&index) = self.by_key.get(key) {
+            if let Some(site) = &mut self.sites[index] {
+                site.is_suspended = is_suspended;
+            }
+            self.place(index);
+        }
     }
 
     /// Jobs that wait.
@@ -242,144 +282,91 @@ impl Schedule {
         self.in_flight
     }
 
-    /// Every destination that has work or is left alone.
-    pub fn status(&self) -> Vec<DestinationStatus> {
-        let of = |destination: &Destination| DestinationStatus {
-            name: destination.key.clone(),
-            waiting: destination.waiting.len(),
-            in_flight: destination.health.in_flight(),
-            limit: destination.health.limit(),
-            next_attempt: destination.first_due(),
-            trouble: destination.health.trouble().cloned(),
-        };
-        let is_busy = |status: &DestinationStatus| status.waiting > 0 || status.in_flight > 0;
-        self.destinations
-            .iter()
-            .flatten()
-            .map(of)
-            .filter(is_busy)
-            .collect()
+    /// Destinations that are known, with work or without.
+    pub fn destinations(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Every destination that has work.
+    pub fn status(&self, now: SystemTime) -> Vec<DestinationStatus> {
+        let sites = self.sites.iter().flatten();
+        let busy = sites.filter(|site| !site.line.is_empty() || site.health.in_flight() > 0);
+        busy.map(|site| site.status(now)).collect()
+    }
+
+    fn is_full(&self) -> bool {
+        self.in_flight >= self.rules.concurrency.overall
     }
 
     fn index(&mut self, key: &DestinationKey) -> Index {
         if let Some(&index) = self.by_key.get(key) {
             return index;
         }
-        let destination = Destination {
-            key: key.clone(),
-            health: Health::new(self.concurrency.per_destination),
-            waiting: BTreeSet::new(),
-            by_age: BTreeMap::new(),
-            busy: HashSet::new(),
-            place: Place::Nowhere,
-        };
+        let max = self.rules.concurrency.per_destination;
+        let mut site = Box::new(Site::new(key.clone(), max));
+        site.is_suspended = self.suspended.contains(key);
         let index = if let Some(index) = self.free.pop() {
-            self.destinations[index] = Some(destination);
+            self.sites[index] = Some(site);
             index
         } else {
-            self.destinations.push(Some(destination));
-            self.destinations.len() - 1
+            self.sites.push(Some(site));
+            self.sites.len() - 1
         };
         self.by_key.insert(key.clone(), index);
         index
     }
 
     fn take_job(&mut self, index: Index, now: SystemTime) -> Option<Job> {
-        let destination = self.destinations[index].as_mut()?;
-        destination.place = Place::Nowhere;
-        let policy = self.policy;
-        let (id, task) = destination.next_job(&policy, now)?;
+        let site = self.sites[index].as_mut()?;
+        site.place = Place::Nowhere;
+        let (age, task) = site.next_job(&self.rules, now)?;
         self.waiting -= 1;
-        if task == Task::Attempt {
+        if task.takes_slot() {
             self.in_flight += 1;
-            destination.health.start();
+            site.health.start();
         }
         Some(Job {
-            id,
-            destination: destination.key.clone(),
+            id: age.id(),
+            arrived: age.arrived(),
+            destination: site.key.clone(),
             task,
         })
     }
 
     /// Puts a destination where it belongs after anything about it has changed.
     fn place(&mut self, index: Index) {
-        let policy = self.policy;
-        let Some(destination) = &mut self.destinations[index] else {
+        let Some(site) = &mut self.sites[index] else {
             return;
         };
-        if destination.place == Place::Ring {
+        if site.place == Place::Ring {
             return;
         }
-        let next = destination.wake_at(&policy);
-        if let Place::Timer(at) = destination.place {
+        let next = site.wake_at(&self.rules);
+        if let Place::Timer(at) = site.place {
             if Some(at) == next {
                 return;
             }
             self.timers.remove(&(at, index));
         }
         if let Some(at) = next {
-            destination.place = Place::Timer(at);
+            site.place = Place::Timer(at);
             self.timers.insert((at, index));
         } else {
-            destination.place = Place::Nowhere;
+            site.place = Place::Nowhere;
             self.drop_if_idle(index);
         }
     }
 
     fn drop_if_idle(&mut self, index: Index) {
-        let is_idle = self.destinations[index].as_ref().is_some_and(|d| {
-            d.waiting.is_empty() && d.busy.is_empty() && d.health.in_flight() == 0
-        });
+        let is_idle = self.sites[index]
+            .as_ref()
+            .is_some_and(|site| site.is_idle());
         if is_idle
             && self.by_key.len() > REMEMBERED
-            && let Some(destination) = self.destinations[index].take()
+            && let Some(site) = self.sites[index].take()
         {
-            self.by_key.remove(&destination.key);
+            self.by_key.remove(&site.key);
             self.free.push(index);
-            if let Place::Timer(at) = destination.place {
-                self.timers.remove(&(at, index));
-            }
         }
-    }
-}
-
-impl Destination {
-    /// The first job that may begin now, taken out of the line.
-    fn next_job(&mut self, policy: &RetryPolicy, now: SystemTime) -> Option<(QueueId, Task)> {
-        if self.health.has_slot(now) {
-            let &(due, id) = self.waiting.first()?;
-            if due <= now {
-                self.waiting.pop_first();
-                self.by_age.remove(&id);
-                self.busy.insert(id);
-                return Some((id, Task::Attempt));
-            }
-        }
-        let trouble = self.health.trouble()?.clone();
-        let (&oldest, &due) = self.by_age.first_key_value()?;
-        if policy.expiry(oldest.time()) > now {
-            return None;
-        }
-        self.by_age.remove(&oldest);
-        self.waiting.remove(&(due, oldest));
-        self.busy.insert(oldest);
-        Some((oldest, Task::Expire(Box::new(trouble))))
-    }
-
-    /// When there is something to do, not counting what waits for a slot.
-    fn wake_at(&self, policy: &RetryPolicy) -> Option<SystemTime> {
-        let &(due, _) = self.waiting.first()?;
-        let expiry = || self.by_age.keys().next().map(|id| policy.expiry(id.time()));
-        match self.health.down_until() {
-            None if self.health.is_full() => None,
-            None => Some(due),
-            Some(_) if self.health.is_full() => expiry(),
-            Some(until) => Some(expiry().map_or(until.max(due), |at| at.min(until.max(due)))),
-        }
-    }
-
-    fn first_due(&self) -> Option<SystemTime> {
-        let &(due, _) = self.waiting.first()?;
-        Some(self.health.down_until().map_or(due, |until| until.max(due)))
     }
 }

@@ -9,6 +9,7 @@ pub mod body;
 pub mod client;
 pub mod command;
 pub mod date;
+pub mod dsn;
 pub mod outcome;
 pub mod reply;
 pub mod reply_parser;

@@ -181,6 +181,24 @@ proptest! {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "no time passes in this test")]
+fn a_timeout_beyond_all_time_ends_no_session_by_a_panic() {
+    let settings = Settings {
+        hostname: "relay.test".into(),
+        limits: Limits {
+            command_timeout: std::time::Duration::MAX,
+            ..LIMITS
+        },
+        starttls: false,
+        auth: false,
+    };
+    let now = Instant::now();
+    let mut session = ServerSession::new(settings, Channel::Clear, now);
+    session.handle(b"NOOP\r\n", &mut Vec::new(), now);
+    assert!(session.deadline() > now);
+}
+
+#[test]
 fn replies_do_not_gather_without_bound() {
     let (mut session, time) = session(Channel::Clear);
     let flood = b"HELP\r\n".repeat(100_000);

@@ -89,7 +89,7 @@ impl Role {
 /// A socket to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// Address and port; `[::]` takes IPv4 as well, unless a listener of its own has that port.
+    /// Address and port; `[::]` takes IPv4 as well, unless `0.0.0.0` has that port beside it.
     pub address: SocketAddr,
     /// What it is for.
     pub role: Role,

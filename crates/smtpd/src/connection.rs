@@ -194,6 +194,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             hostname: &self.config.hostname,
             arrived,
         };
+        let lacks_header = transaction.lacks_header;
         let sender = transaction.sender.clone();
         let id = self.intake.id();
         let stored = self
@@ -202,6 +203,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 let mut head = trace.to_header(id);
                 if let Some(missing) = missing {
                     missing.add_to(&mut head, id, trace.hostname, arrived);
+                }
+                // Without a header section of its own, the client's first line could become a part
+                // of our last field.
+                if lacks_header {
+                    head.push_str("\r\n");
                 }
                 Bytes::from(head)
             })

@@ -4,7 +4,8 @@ use std::mem;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use relay_queue::{Envelope, Message, QueueId, QueueStore, Spool, StoreError};
+use relay_queue::{Envelope, Message, QueueId, QueueStore, RcptTo, Spool, StoreError};
+use relay_smtp::dsn::DsnRequest;
 use relay_smtp::server::Transaction;
 
 use crate::submitted::Missing;
@@ -109,9 +110,14 @@ impl<S: QueueStore> Intake<S> {
         drop(gathered);
         let envelope = Envelope {
             sender: transaction.sender,
-            recipients: transaction.recipients,
+            recipients: transaction
+                .recipients
+                .into_iter()
+                .map(RcptTo::from)
+                .collect(),
             eight_bit: transaction.eight_bit,
             utf8: transaction.utf8,
+            dsn: DsnRequest::default(),
         };
         store.commit(spool, envelope, arrived, head).await
     }

@@ -36,7 +36,7 @@ fn hint(error: &io::Error) -> &'static str {
 
 /// Opens a listener; `all` tells which other ports are asked for.
 ///
-/// `[::]` takes IPv4 as well, as operators expect, unless another listener has that port on IPv4;
+/// `[::]` takes IPv4 as well, as operators expect, unless `0.0.0.0` has that port to itself;
 /// where the system has no IPv6 at all, it takes IPv4 alone.
 pub(crate) fn bind(
     config: &ListenerConfig,
@@ -44,9 +44,9 @@ pub(crate) fn bind(
 ) -> Result<TcpListener, BindError> {
     let address = config.address;
     let port = address.port();
-    let has_ipv4_beside = all
-        .iter()
-        .any(|other| other.address.is_ipv4() && other.address.port() == port && port != 0);
+    // A single IPv4 address does not count: all others would go unheard without a word.
+    let all_of_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let has_ipv4_beside = port != 0 && all.iter().any(|other| other.address == all_of_ipv4);
     open(address, has_ipv4_beside).map_err(|source| BindError { address, source })
 }
 

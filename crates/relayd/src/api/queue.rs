@@ -142,7 +142,7 @@ fn detail(shared: &Shared, sending: &Sending, message: &Message) -> Detail {
         RecipientDetail {
             recipient,
             destination: destination.0.to_string(),
-            last: row.last.as_ref().map(|(at, outcome)| attempt(*at, outcome)),
+            last: row.last().map(|(at, outcome)| attempt(*at, outcome)),
         }
     };
     Detail {
@@ -182,7 +182,7 @@ fn recipient(
             (Standing::Deferred, probe.max(Some(next_attempt)))
         }
     };
-    let last = row.last.as_ref().map(|(_, outcome)| outcome);
+    let last = row.last().map(|(_, outcome)| outcome);
     let peer = last.and_then(|outcome| outcome.peer.as_ref());
     let recipient = Recipient {
         address: row.address.as_str().to_owned(),

@@ -29,6 +29,15 @@ impl ConfigError {
             reason: reason.into(),
         }
     }
+
+    /// Behind `before`, the file is something else than text.
+    pub(super) fn not_utf8(file: &Path, before: &[u8]) -> Self {
+        Self {
+            file: file.to_owned(),
+            line: Some(line_behind(before)),
+            reason: "not UTF-8 text".to_owned(),
+        }
+    }
 }
 
 /// `/etc/relayd/relayd.toml:12: unknown key "domian" in [[route]] (did you mean "domain"?)`
@@ -81,18 +90,11 @@ impl<'a> Source<'a> {
                 text,
                 tree: tree.into_inner(),
             }),
-            Err(error) => {
-                let start = error.span().map(|span| span.start);
-                let reason = error.message().replace('\n', " ");
-                Err(ConfigError {
-                    file: file.to_owned(),
-                    line: start.map(|start| line_of(text, start)),
-                    reason: match start.and_then(|start| key_before(text, start)) {
-                        Some(key) => format!("{}: {reason}", key.escape_debug()),
-                        None => reason,
-                    },
-                })
-            }
+            Err(error) => Err(ConfigError {
+                file: file.to_owned(),
+                line: error.span().map(|span| line_of(text, span.start)),
+                reason: reason_of_toml(text, &error),
+            }),
         }
     }
 
@@ -210,8 +212,25 @@ fn key_before(text: &str, offset: usize) -> Option<&str> {
 
 /// Lines count from 1.
 fn line_of(text: &str, offset: usize) -> usize {
-    let before = text.as_bytes().get(..offset).unwrap_or_default();
+    line_behind(text.as_bytes().get(..offset).unwrap_or_default())
+}
+
+fn line_behind(before: &[u8]) -> usize {
     before.split(|&b| b == b'\n').count()
+}
+
+/// What the parser says, which does not name the key that stands twice.
+fn reason_of_toml(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', " ");
+    match error.span().and_then(|span| text.get(span)) {
+        Some(key) if message == "duplicate key" => {
+            format!("{message} {:?}", key.trim_matches(['"', '\'']))
+        }
+        _ => match error.span().and_then(|span| key_before(text, span.start)) {
+            Some(key) => format!("{key}: {message}"),
+            None => message,
+        },
+    }
 }
 
 fn reason_of(path: &[Step], message: &str) -> String {

@@ -20,7 +20,7 @@ use crate::log::Level;
 pub(super) struct File {
     pub(super) hostname: Option<Text<HostName>>,
     pub(super) postmaster: Option<Text<Mailbox>>,
-    pub(super) state_dir: PathBuf,
+    pub(super) state_dir: Text<PathBuf>,
     pub(super) listener: Vec<Listener>,
     pub(super) relay: Relay,
     pub(super) limits: Limits,
@@ -39,7 +39,7 @@ impl Default for File {
         Self {
             hostname: None,
             postmaster: None,
-            state_dir: "/var/lib/relayd".into(),
+            state_dir: Text("/var/lib/relayd".into()),
             listener: vec![Listener::default()],
             relay: Relay::default(),
             limits: Limits::default(),
@@ -285,13 +285,13 @@ pub(super) struct Dns {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default, expecting = "a table")]
 pub(super) struct Control {
-    pub(super) socket: PathBuf,
+    pub(super) socket: Text<PathBuf>,
 }
 
 impl Default for Control {
     fn default() -> Self {
         Self {
-            socket: relay_control::DEFAULT_SOCKET.into(),
+            socket: Text(relay_control::DEFAULT_SOCKET.into()),
         }
     }
 }

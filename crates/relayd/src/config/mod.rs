@@ -3,6 +3,8 @@
 mod error;
 mod file;
 mod files;
+mod hostname;
+mod networks;
 mod parts;
 mod routes;
 mod sense;
@@ -16,7 +18,6 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use relay_remote::{IpFamily, Route};
 use relay_smtp::Mailbox;
-use relay_smtp::address::is_domain;
 use relay_smtp::body::BareNewline;
 use relay_smtpd::{Limits, ListenerConfig, RelayRules, Role};
 use serde::Deserialize;
@@ -124,9 +125,11 @@ pub enum LogFormat {
 impl Config {
     /// Reads and checks a file.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let text = fs::read_to_string(file)
+        let bytes = fs::read(file)
             .map_err(|reason| ConfigError::of_file(file, format!("cannot be read: {reason}")))?;
-        Self::parse(file, &text)
+        let text = str::from_utf8(&bytes)
+            .map_err(|reason| ConfigError::not_utf8(file, &bytes[..reason.valid_up_to()]))?;
+        Self::parse(file, text)
     }
 
     /// Checks the text of a file; `file` is its name in errors.
@@ -166,7 +169,7 @@ impl Checked<'_> {
         } = self.file;
         let hostname = match hostname {
             Some(name) => name.0.0,
-            None => system_hostname().map_err(file_error)?,
+            None => hostname::of_system().map_err(file_error)?,
         };
         let postmaster = match postmaster {
             Some(mailbox) => mailbox.0,
@@ -174,7 +177,7 @@ impl Checked<'_> {
                 .parse()
                 .map_err(|reason| file_error(format!("postmaster: {reason}: set it")))?,
         };
-        let state_dir = std::path::absolute(&self.file.state_dir)
+        let state_dir = std::path::absolute(&self.file.state_dir.0)
             .map_err(|reason| file_error(format!("state_dir: {reason}")))?;
         Ok(Config {
             hostname,
@@ -193,7 +196,7 @@ impl Checked<'_> {
             delivery: delivery_of(delivery),
             routes,
             dns_servers: values(self.file.dns.servers),
-            control: self.file.control.socket,
+            control: self.file.control.socket.0,
             log_format: self.file.log.format,
             log_level: self.file.log.level,
             needed,
@@ -252,7 +255,7 @@ impl Checked<'_> {
             connections: limits.connections.into(),
             connections_per_client: limits.connections_per_client.into(),
             session: relay_smtp::server::Limits {
-                message_size: limits.message_size.0.as_u64(),
+                message_size: octets("message_size", &limits.message_size)? as u64,
                 header_size: octets("header_size", &limits.header_size)?,
                 line_length: octets("line_length", &limits.line_length)?,
                 recipients: limits.recipients.into(),
@@ -268,7 +271,8 @@ impl Checked<'_> {
     }
 }
 
-/// RFC 5321 §4.5.3.1.6: a line of text may have 1000 octets, and no limit may be below that.
+/// RFC 5321 §4.5.3.1.6: a line of text may have 1000 octets, and no limit may be below that. Nor is
+/// there a size that stands for none, as 0 does in SIZE (RFC 1870 §4) and in qmail.
 const LEAST_LINE: usize = 1000;
 
 fn listener(listener: file::Listener) -> ListenerConfig {
@@ -312,20 +316,6 @@ fn delivery_of(delivery: file::Delivery) -> Delivery {
 /// A path of the file; the empty one is none.
 fn given(path: &Path) -> Option<&Path> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
-}
-
-/// The system's own name.
-fn system_hostname() -> Result<String, String> {
-    let name =
-        nix::unistd::gethostname().map_err(|reason| format!("hostname: {reason}: set it"))?;
-    let name = name.to_string_lossy().into_owned();
-    if is_domain(&name) {
-        Ok(name)
-    } else {
-        Err(format!(
-            "hostname: the system's own name, {name:?}, is no host name: set it"
-        ))
-    }
 }
 
 #[cfg(test)]

@@ -58,6 +58,8 @@ impl Config {
                 overall: self.delivery.concurrency,
                 per_destination: self.delivery.concurrency_per_destination,
             },
+            reports: relay_send::ReportPolicy::default(),
+            orders: relay_send::Orders::default(),
         }
     }
 

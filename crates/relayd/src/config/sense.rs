@@ -1,7 +1,9 @@
 //! What only shows when keys are seen together.
 
+use std::net::SocketAddr;
+
 use super::error::Step;
-use super::{Checked, ConfigError, file, given, key};
+use super::{Checked, ConfigError, file, given, key, networks};
 
 impl Checked<'_> {
     /// Refuses keys that contradict each other.
@@ -40,7 +42,7 @@ impl Checked<'_> {
     /// Whoever means to relay for the whole internet has to say so twice.
     fn no_open_relay(&self) -> Result<(), ConfigError> {
         let relay = &self.file.relay;
-        let everyone = relay.networks.iter().position(|n| n.0.prefix_len() == 0);
+        let everyone = networks::internet(&relay.networks);
         match everyone {
             Some(index) if !relay.open => {
                 let path = [key("relay"), key("networks"), Step::Index(index)];
@@ -69,6 +71,13 @@ impl Checked<'_> {
                 let reason = format!("{address} is listened on already");
                 return Err(self.source.error_at(&path("address"), reason));
             }
+            if let Some(wildcard) = covering(address, listeners) {
+                let reason = format!(
+                    "{address} is taken by {wildcard} already: \
+                     remove one of them, or name each address instead of {wildcard}"
+                );
+                return Err(self.source.error_at(&path("address"), reason));
+            }
             let has_certificate = given(&self.file.tls.certificate).is_some();
             if listener.role == file::Role::Submissions && !has_certificate {
                 let reason = "\"submissions\" is TLS from the first byte: \
@@ -77,5 +86,21 @@ impl Checked<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// The listener on all addresses that leaves this one no room; `[::]` leaves IPv4 alone where
+/// `0.0.0.0` has the same port.
+fn covering(address: SocketAddr, listeners: &[file::Listener]) -> Option<SocketAddr> {
+    let (ip, port) = (address.ip(), address.port());
+    let mut wildcards = listeners
+        .iter()
+        .map(|listener| listener.address.0)
+        .filter(|other| other.port() == port && other.ip().is_unspecified());
+    let covers = |other: &SocketAddr| other.is_ipv6() || ip.is_ipv4();
+    if port == 0 || ip.is_unspecified() {
+        None
+    } else {
+        wildcards.find(covers)
     }
 }

@@ -155,6 +155,22 @@ fn a_bad_value_is_told_with_its_line_and_key() {
             r#"relayd.toml:3: queue.retry_unit: "0s" is no time at all"#,
         ),
         (
+            "[queue]\nretry_unit = \"999us\"",
+            r#"relayd.toml:3: queue.retry_unit: "999us" is less than a millisecond"#,
+        ),
+        (
+            "[queue]\nlifetime = \"3651d\"",
+            r#"relayd.toml:3: queue.lifetime: "3651d" is more than 3650 days"#,
+        ),
+        (
+            "[limits]\ncommand_timeout = \"500000000000y\"",
+            r#"relayd.toml:3: limits.command_timeout: "500000000000y" is more than 3650 days"#,
+        ),
+        (
+            "[delivery]\nconnect_timeout = \"99999999999999999999y\"",
+            r#"relayd.toml:3: delivery.connect_timeout: "99999999999999999999y" is not a duration such as "400s", "5m" or "5d""#,
+        ),
+        (
             "[queue]\nmin_free = \"lots\"",
             r#"relayd.toml:3: queue.min_free: "lots" is not a size such as "64KiB" or "25MiB""#,
         ),
@@ -187,8 +203,20 @@ fn a_bad_value_is_told_with_its_line_and_key() {
             "relayd.toml:3: limits.line_length: 10 B must be at least 1000 bytes",
         ),
         (
+            "[limits]\nmessage_size = \"0B\"",
+            "relayd.toml:3: limits.message_size: 0 B must be at least 1000 bytes",
+        ),
+        (
             "[delivery]\nport = 65536",
             "relayd.toml:3: delivery.port: 65536 is not a port, 1 to 65535",
+        ),
+        (
+            "[control]\nsocket = \"\"",
+            r#"relayd.toml:3: control.socket: "" is not a path such as "/var/lib/relayd""#,
+        ),
+        (
+            "state_dir = \"\"",
+            r#"relayd.toml:2: state_dir: "" is not a path such as "/var/lib/relayd""#,
         ),
         (
             "[log]\nlevel = \"loud\"",
@@ -223,6 +251,16 @@ fn a_listener_or_route_that_cannot_work_is_refused() {
             "relayd.toml:5: listener.address: [::]:25 is listened on already",
         ),
         (
+            "[[listener]]\naddress = \"[::]:25\"\n[[listener]]\naddress = \"127.0.0.1:25\"",
+            "relayd.toml:5: listener.address: 127.0.0.1:25 is taken by [::]:25 already: \
+             remove one of them, or name each address instead of [::]:25",
+        ),
+        (
+            "[[listener]]\naddress = \"[::1]:25\"\n[[listener]]\naddress = \"[::]:25\"",
+            "relayd.toml:3: listener.address: [::1]:25 is taken by [::]:25 already: \
+             remove one of them, or name each address instead of [::]:25",
+        ),
+        (
             "[[listener]]\naddress = \"[::]:25\"\nrole = \"smtp\"",
             r#"relayd.toml:4: listener.role: unknown value "smtp", expected one of "mx", "submission", "submissions""#,
         ),
@@ -244,6 +282,21 @@ fn a_listener_or_route_that_cannot_work_is_refused() {
         ),
     ] {
         assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn listeners_that_leave_each_other_room_are_taken() {
+    for (first, second) in [
+        ("[::]:25", "0.0.0.0:25"),
+        ("[::]:25", "127.0.0.1:2525"),
+        ("0.0.0.0:25", "[::1]:25"),
+        ("127.0.0.1:25", "[::1]:25"),
+        ("[::]:0", "127.0.0.1:0"),
+    ] {
+        let text =
+            format!("[[listener]]\naddress = {first:?}\n[[listener]]\naddress = {second:?}\n");
+        assert!(parse(&text).is_ok(), "{first} and {second}");
     }
 }
 
@@ -352,7 +405,7 @@ fn keys_that_contradict_each_other_are_refused() {
         error("[queue]\nretry_max_interval = \"1s\""),
         "relayd.toml:2: queue.retry_unit: 6m 40s is longer than queue.retry_max_interval, 1s"
     );
-    for network in ["0.0.0.0/0", "::/0"] {
+    for network in ["0.0.0.0/0", "::/0", "::ffff:0:0/96"] {
         let text = format!("[relay]\nnetworks = [\"10.0.0.0/8\", \"{network}\"]");
         assert!(
             error(&text).starts_with("relayd.toml:3: relay.networks: "),
@@ -379,6 +432,35 @@ fn text_that_is_no_toml_is_told_with_its_line() {
         );
         assert!(!error(text).contains('\n'));
     }
+}
+
+#[test]
+fn a_key_that_stands_twice_is_named() {
+    for (text, expected) in [
+        (
+            "hostname = \"twice\"",
+            r#"relayd.toml:2: duplicate key "hostname""#,
+        ),
+        (
+            "[queue]\nlifetime = \"1d\"\n\"lifetime\" = \"2d\"",
+            r#"relayd.toml:4: duplicate key "lifetime""#,
+        ),
+        (
+            "[dns]\n[log]\n[dns]",
+            r#"relayd.toml:4: duplicate key "dns""#,
+        ),
+    ] {
+        assert_eq!(error(text), expected);
+    }
+}
+
+#[test]
+fn text_that_is_not_utf8_is_told_with_its_line() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    fs::write(file.path(), b"# one\nhostname = \"relay.test\" # caf\xe9\n").expect("room");
+    let error = Config::load(file.path()).expect_err("Latin-1").to_string();
+    let expected = format!("{}:2: not UTF-8 text", file.path().display());
+    assert_eq!(error, expected);
 }
 
 #[test]
@@ -411,7 +493,7 @@ fn what_is_written_is_what_holds() {
         users = "/tls/users"
         lockout = "1m"
         [relay]
-        networks = ["192.0.2.0/24", "198.51.100.7"]
+        networks = ["192.0.2.0/24", "198.51.100.7", "::ffff:10.0.0.0/104"]
         domains = [".example.org"]
         [limits]
         message_size = "100KiB"
@@ -435,6 +517,7 @@ fn what_is_written_is_what_holds() {
     .expect("a good file");
     assert_eq!(config.postmaster.as_str(), "ops@example.org");
     assert_eq!(config.relay.networks[1].to_string(), "198.51.100.7/32");
+    assert_eq!(config.relay.networks[2].to_string(), "10.0.0.0/8");
     assert_eq!(config.limits.session.message_size, 100 * 1024);
     assert_eq!(config.limits.session.bare_newline, BareNewline::Normalize);
     assert_eq!(config.queue.retry_unit, Duration::from_millis(250));

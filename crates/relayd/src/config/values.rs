@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -48,6 +49,12 @@ pub(super) fn values<T>(texts: Vec<Text<T>>) -> Vec<T> {
     texts.into_iter().map(|text| text.0).collect()
 }
 
+/// A retry or a timeout after less than this would be work without a pause.
+const SHORTEST: Duration = Duration::from_millis(1);
+/// Nothing here lasts longer than a computer; from any time of today it still reaches one that the
+/// system knows.
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
 /// Times of nothing make no sense anywhere in the file.
 impl Written for Duration {
     const LIKE: &'static str = r#"a duration such as "400s", "5m" or "5d""#;
@@ -55,8 +62,25 @@ impl Written for Duration {
     fn read(text: &str) -> Result<Self, String> {
         match humantime::parse_duration(text) {
             Ok(Duration::ZERO) => Err(format!("{text:?} is no time at all")),
+            Ok(duration) if duration < SHORTEST => {
+                Err(format!("{text:?} is less than a millisecond"))
+            }
+            Ok(duration) if duration > LONGEST => Err(format!("{text:?} is more than 3650 days")),
             Ok(duration) => Ok(duration),
             Err(_) => Err(format!("{text:?} is not {}", Self::LIKE)),
+        }
+    }
+}
+
+/// The system has no path that is empty or has a NUL in it.
+impl Written for PathBuf {
+    const LIKE: &'static str = r#"a path such as "/var/lib/relayd""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        if text.is_empty() || text.contains('\0') {
+            Err(format!("{text:?} is not {}", Self::LIKE))
+        } else {
+            Ok(text.into())
         }
     }
 }
@@ -73,12 +97,24 @@ impl Written for ByteSize {
 impl Written for IpNet {
     const LIKE: &'static str = r#"a network such as "192.0.2.0/24" or "2001:db8::/32""#;
 
-    /// A lone address is the network of that address.
+    /// A lone address is the network of that address. IPv4 in the form of IPv6 is IPv4, as it is
+    /// for clients (RFC 4291 §2.5.5.2).
     fn read(text: &str) -> Result<Self, String> {
         let lone = || text.parse::<IpAddr>().ok().map(IpNet::from);
         let network = text.parse().ok().or_else(lone);
-        network.ok_or_else(|| format!("{text:?} is not {}", Self::LIKE))
+        let network: IpNet = network.ok_or_else(|| format!("{text:?} is not {}", Self::LIKE))?;
+        Ok(unmapped(network).unwrap_or(network))
     }
+}
+
+/// The IPv4 network that is meant by one in `::ffff:0:0/96`.
+fn unmapped(network: IpNet) -> Option<IpNet> {
+    let IpNet::V6(mapped) = network else {
+        return None;
+    };
+    let address = mapped.addr().to_ipv4_mapped()?;
+    let length = mapped.prefix_len().checked_sub(96)?;
+    IpNet::new(address.into(), length).ok()
 }
 
 impl Written for SocketAddr {

@@ -33,22 +33,20 @@ pub(super) fn format(format: LogFormat, now: SystemTime, event: &Event<'_>, out:
     fields.end();
 }
 
-/// Appends a line of the log's own, without fields.
-pub(super) fn plain(
-    format: LogFormat,
-    now: SystemTime,
-    level: Level,
-    message: &str,
-    out: &mut Vec<u8>,
-) {
+/// Appends the log's own event: so many lines are missing here.
+pub(super) fn left_out(format: LogFormat, now: SystemTime, lines: u64, out: &mut Vec<u8>) {
     let mut fields = Fields {
         format,
         out,
         value: String::new(),
         message: true,
     };
-    fields.begin(now, level);
-    fields.put("message", message);
+    fields.begin(now, Level::Warn);
+    let message = format!("warning: {lines} lines of the log were left out: nobody read it");
+    fields.put("message", &message);
+    fields.message = false;
+    fields.put("event", "log");
+    fields.put_number("lines", lines);
     fields.end();
 }
 
@@ -104,9 +102,14 @@ impl Fields<'_> {
     /// A number or a truth: never in need of quotes.
     fn put_bare(&mut self, field: &Field, value: impl fmt::Display) {
         if self.takes(field) {
-            self.name(field.name());
-            let _ = write!(self.out, "{value}");
+            self.put_number(field.name(), value);
         }
+    }
+
+    fn put_number(&mut self, name: &str, value: impl fmt::Display) {
+        self.name(name);
+        // Writing to memory does not fail.
+        let _ = write!(self.out, "{value}");
     }
 
     fn name(&mut self, name: &str) {

@@ -147,12 +147,8 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
     let missing: usize = text
         .lines()
         .filter_map(|l| {
-            l.split_once("warning: ")?
-                .1
-                .split(' ')
-                .next()?
-                .parse::<usize>()
-                .ok()
+            let (_, lines) = l.split_once(" event=log lines=")?;
+            lines.parse::<usize>().ok()
         })
         .sum();
     let written = text.lines().filter(|l| l.contains("xxxx")).count();

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use super::{Level, line, now};
+use super::{line, now};
 use crate::config::LogFormat;
 
 /// Octets that may wait to be written.
@@ -160,9 +160,7 @@ fn write_out(buffer: &Buffer, mut out: impl Write, format: LogFormat) {
     let mut lines = Vec::new();
     while let Some(left_out) = buffer.take(&mut lines) {
         if left_out > 0 {
-            let text =
-                format!("warning: {left_out} lines of the log were left out: nobody read it");
-            line::plain(format, now(), Level::Warn, &text, &mut lines);
+            line::left_out(format, now(), left_out, &mut lines);
         }
         // There is no other place to complain about a log that cannot be written.
         let _ = out.write_all(&lines);

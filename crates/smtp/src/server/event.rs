@@ -78,8 +78,13 @@ pub struct Transaction {
     pub recipients: Vec<ForwardPath>,
     /// `BODY=8BITMIME` (RFC 6152).
     pub eight_bit: bool,
-    /// `SMTPUTF8` (RFC 6531).
+    /// `SMTPUTF8` (RFC 6531), as far as the message needs it: once it is complete, only if there is
+    /// UTF-8 in its sender or header section, for the rest may go to any peer (RFC 6531 §3.4). What
+    /// a recipient's own address needs shows in that address.
     pub utf8: bool,
+    /// Whether the message begins with its body, so that an empty line has to stand between what is
+    /// put before it and its first line (RFC 5322 §2.1); known once the message is complete.
+    pub lacks_header: bool,
 }
 
 /// A command or message that was refused, for the log.

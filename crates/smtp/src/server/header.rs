@@ -15,6 +15,10 @@ pub(super) struct HeaderScan {
     room: usize,
     hops_left: u32,
     fault: Option<HeaderFault>,
+    /// Whether the first line was a field, or the empty line behind a section without any.
+    has_begun: bool,
+    /// Whether an octet beyond ASCII stands in a field.
+    is_utf8: bool,
 }
 
 /// What is wrong with a header section.
@@ -55,12 +59,24 @@ impl HeaderScan {
             room: size,
             hops_left: hops,
             fault: None,
+            has_begun: false,
+            is_utf8: false,
         }
     }
 
     /// Whether the body has begun.
     pub(super) fn has_ended(&self) -> bool {
         self.place == Place::Ended
+    }
+
+    /// Whether the message is a body from its first octet, without even the empty line before it.
+    pub(super) fn is_missing(&self) -> bool {
+        self.has_ended() && !self.has_begun
+    }
+
+    /// Whether a field holds more than ASCII, which only SMTPUTF8 allows (RFC 6532 §3.2).
+    pub(super) fn is_utf8(&self) -> bool {
+        self.is_utf8
     }
 
     /// The first fault.
@@ -72,10 +88,14 @@ impl HeaderScan {
     pub(super) fn feed(&mut self, mut octets: &[u8]) {
         while let (None, false, Some(&octet)) = (self.fault, self.has_ended(), octets.first()) {
             let taken = match self.place {
-                Place::Value => memchr(b'\n', octets).map_or(octets.len(), |end| {
-                    self.place = Place::LineStart;
-                    end + 1
-                }),
+                Place::Value => {
+                    let taken = memchr(b'\n', octets).map_or(octets.len(), |end| {
+                        self.place = Place::LineStart;
+                        end + 1
+                    });
+                    self.is_utf8 |= !octets[..taken].is_ascii();
+                    taken
+                }
                 place => {
                     self.place = self.step(place, octet);
                     1
@@ -118,7 +138,12 @@ impl HeaderScan {
                 self.step(Place::BeforeColon { is_received }, octet)
             }
             (Place::BeforeColon { .. }, b' ' | b'\t') => place,
+            (Place::Start, b'\r') => {
+                self.has_begun = true;
+                Place::Ended
+            }
             (Place::BeforeColon { is_received }, b':') => {
+                self.has_begun = true;
                 if is_received {
                     self.count_hop();
                 }
@@ -176,6 +201,44 @@ mod tests {
                 let scan = scan(text.as_bytes(), chunk, 1000, HOPS);
                 let found = (scan.has_ended(), HOPS - scan.hops_left, scan.fault());
                 assert_eq!(found, (ended, received, None), "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_whose_first_line_is_no_field_has_no_header() {
+        for (text, is_missing) in [
+            ("hello world\r\n", true),
+            ("hello\r\n", true),
+            (" forged-folding by=evil\r\nSubject: s\r\n", true),
+            ("\tby evil\r\n\r\n", true),
+            (": a\r\n", true),
+            ("\u{fc}: a\r\n", true),
+            ("\r\nhello\r\n", false),
+            ("Subject: s\r\n", false),
+            ("Subject : s\r\n\r\nhello\r\n", false),
+            ("Subject: s\r\nhello world\r\n", false),
+            ("", false),
+        ] {
+            for chunk in 1..=text.len().max(1) {
+                let scan = scan(text.as_bytes(), chunk, 1000, HOPS);
+                assert_eq!(scan.is_missing(), is_missing, "{text:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn only_octets_of_a_field_make_a_header_of_utf8() {
+        for (text, is_utf8) in [
+            ("Subject: \u{fc}\r\n\r\n", true),
+            ("Subject: s\r\n \u{fc}\r\n\r\n", true),
+            ("Subject: s\r\n\r\n\u{fc}\r\n", false),
+            ("Subject: s\r\n\u{fc}\r\n", false),
+            ("\u{fc}\r\n", false),
+        ] {
+            for chunk in 1..=text.len() {
+                let scan = scan(text.as_bytes(), chunk, 1000, HOPS);
+                assert_eq!(scan.is_utf8(), is_utf8, "{text:?}");
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The message itself, as it comes in behind DATA.
 
+use crate::address::Mailbox;
 use crate::body::{BodyDecoder, Violation};
 use crate::reply::Reply;
 
@@ -98,9 +99,18 @@ impl Receiving {
     /// At the end: the envelope of a good message, or the reply to another.
     pub(super) fn finish(self) -> Result<Transaction, Reply> {
         match self.refusal {
-            None => Ok(self.transaction),
+            None => Ok(Transaction {
+                lacks_header: self.header.is_missing(),
+                utf8: self.transaction.utf8 && self.needs_utf8(),
+                ..self.transaction
+            }),
             Some(reply) => Err(reply),
         }
+    }
+
+    fn needs_utf8(&self) -> bool {
+        let sender = self.transaction.sender.mailbox();
+        self.header.is_utf8() || sender.is_some_and(Mailbox::needs_utf8)
     }
 
     pub(super) fn transaction(&self) -> &Transaction {

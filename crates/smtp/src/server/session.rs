@@ -1,7 +1,7 @@
 //! The state machine of one session.
 
 use std::mem;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::command;
@@ -17,6 +17,13 @@ use super::settings::{Channel, Settings};
 
 /// Octets of replies that may gather; a client that makes more without reading has to wait.
 const OUTPUT: usize = 16 * 1024;
+
+/// No session is waited for longer, whatever the limit; an `Instant` has an end, too.
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
+fn deadline(now: Instant, timeout: Duration) -> Instant {
+    now + timeout.min(LONGEST)
+}
 
 /// The server's side of one session.
 #[derive(Debug)]
@@ -57,7 +64,7 @@ impl ServerSession {
     /// A session that begins on `channel` at `now`, with its greeting in the output.
     pub fn new(settings: Settings, channel: Channel, now: Instant) -> Self {
         let mut session = Self {
-            deadline: now + settings.limits.command_timeout,
+            deadline: deadline(now, settings.limits.command_timeout),
             settings,
             state: State::Connected,
             channel,
@@ -183,6 +190,7 @@ impl ServerSession {
                     recipients: Vec::new(),
                     eight_bit: request.eight_bit,
                     utf8: request.utf8,
+                    lacks_header: false,
                 },
             );
             self.reply(&replies::sender_ok());
@@ -240,7 +248,7 @@ impl ServerSession {
     }
 
     fn progress(&mut self, now: Instant) {
-        self.deadline = now + self.settings.limits.command_timeout;
+        self.deadline = deadline(now, self.settings.limits.command_timeout);
     }
 
     fn receive(

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use relay_queue::{MemoryStore, QueueStore as _};
 use relay_smtp::server;
-use relay_smtpd::{ListenerConfig, Role, Server};
+use relay_smtpd::{BindError, ListenerConfig, Role, Server};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -115,6 +115,41 @@ async fn an_address_in_use_is_named_with_the_reason() {
         text.contains("in use") && text.contains("[[listener]]"),
         "{text}"
     );
+}
+
+fn listener(address: &str, port: u16) -> ListenerConfig {
+    let address: IpAddr = address.parse().expect("an address");
+    ListenerConfig {
+        address: SocketAddr::from((address, port)),
+        role: Role::Mx,
+        proxies: Vec::new(),
+    }
+}
+
+/// Two sockets on the port of one that has just been closed; again, if somebody was quicker.
+fn bind_both(first: &str, second: &str) -> Result<Server, BindError> {
+    let mut tried = (0..20).map(|_| {
+        let free = Server::bind(&[listener("::", 0)]).expect("a free port");
+        let port = free.addresses()[0].port();
+        drop(free);
+        Server::bind(&[listener(first, port), listener(second, port)])
+    });
+    let last = tried.next_back().expect("twenty");
+    tried.find(Result::is_ok).unwrap_or(last)
+}
+
+#[tokio::test]
+async fn both_wildcards_share_a_port() {
+    let server = bind_both("::", "0.0.0.0").expect("one for each family");
+    assert_eq!(server.addresses().len(), 2);
+}
+
+#[tokio::test]
+async fn one_ipv4_address_never_turns_the_ipv6_wildcard_off_for_the_others() {
+    for order in [("::", "127.0.0.1"), ("127.0.0.1", "::")] {
+        let error = bind_both(order.0, order.1).expect_err("they overlap");
+        assert!(error.to_string().contains("in use"), "{error}");
+    }
 }
 
 #[tokio::test]

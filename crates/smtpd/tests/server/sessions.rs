@@ -32,6 +32,31 @@ async fn an_accepted_message_is_in_the_queue_as_it_was_sent() {
 }
 
 #[tokio::test]
+async fn a_first_line_that_is_no_field_never_joins_our_trace_header() {
+    let world = start(MemoryStore::new(), config());
+    let mut client = world.greeted(FRIEND).await;
+    for (first, own_header) in [
+        (" forged-folding by=evil", false),
+        ("hello world", false),
+        ("Subject: t", true),
+    ] {
+        client.begin("user@dest.test").await;
+        let reply = client.command(&format!("{first}\r\n.")).await;
+        assert!(reply.starts_with("250"), "{reply}");
+        let message = world.accepted.lock().expect("no panic").pop();
+        let (head, body) = content(&*world.store, &message.expect("a message")).await;
+        assert_eq!(body, format!("{first}\r\n").as_bytes());
+        let end = if own_header {
+            "+0000\r\n"
+        } else {
+            "+0000\r\n\r\n"
+        };
+        assert!(head.ends_with(end), "{first}: {head:?}");
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
 async fn a_large_message_passes_unchanged() {
     let world = start(MemoryStore::new(), config());
     let mut client = world.greeted(FRIEND).await;

@@ -1,0 +1,126 @@
+//! The bytes of a queued message, held against what its record says of them.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use bytes::Bytes;
+
+use crate::database::Table;
+use crate::error::StoreError;
+use crate::message::{Body, Content};
+use crate::parts::Kind;
+use crate::record::{Layout, Place, Record};
+use crate::spool::io_error;
+use crate::sweep::wrong_length;
+
+/// Octets read at once to check a file.
+const CHUNK: usize = 64 * 1024;
+
+/// Reads and checks head and body; waits for the disk. [`StoreError::Damaged`] if they are not what
+/// was taken in.
+pub(crate) fn read(table: &Table, record: &Record, body: &Path) -> Result<Content, StoreError> {
+    let (id, layout) = (record.message.id, record.layout);
+    let damaged = |reason: String| StoreError::Damaged { id, reason };
+    let stored = match layout.place {
+        Place::WholeFile => Bytes::new(),
+        Place::Database | Place::BodyFile => {
+            // Sharing sled's own buffer spares a copy of the body. What is empty is not stored.
+            let found = table.get(Kind::Content, id)?.map(Bytes::from_owner);
+            found.unwrap_or_default()
+        }
+    };
+    let content = match layout.place {
+        Place::Database => inline(&layout, &stored),
+        Place::BodyFile => with_file(&layout, stored, body)?,
+        Place::WholeFile => whole_file(&layout, body)?,
+    };
+    content.map_err(damaged)
+}
+
+/// The content, or what is wrong with it.
+type Checked = Result<Content, String>;
+
+fn inline(layout: &Layout, stored: &Bytes) -> Checked {
+    if stored.len() as u64 != layout.size() {
+        return Err("its content does not have the length in its record".into());
+    }
+    let head = usize::try_from(layout.head).map_err(|_| "its head is too long")?;
+    let (head, body) = (stored.slice(..head), stored.slice(head..));
+    let mut checksum = crc32fast::Hasher::new();
+    checksum.update(&body);
+    check(layout, checksum, &head)?;
+    Ok(Content {
+        head,
+        body: Body::Inline(body),
+    })
+}
+
+fn with_file(layout: &Layout, head: Bytes, path: &Path) -> Result<Checked, StoreError> {
+    if head.len() as u64 != layout.head {
+        return Ok(Err("its head does not have the length in its record".into()));
+    }
+    file(layout, path, layout.body, |_| Ok(head))
+}
+
+fn whole_file(layout: &Layout, path: &Path) -> Result<Checked, StoreError> {
+    file(layout, path, layout.size(), |file| {
+        // The file has been found to be as long as this.
+        let length = usize::try_from(layout.head).map_err(io::Error::other)?;
+        let mut head = vec![0; length];
+        file.read_exact_at(&mut head, layout.body)?;
+        Ok(head.into())
+    })
+}
+
+fn file(
+    layout: &Layout,
+    path: &Path,
+    length: u64,
+    head: impl FnOnce(&File) -> io::Result<Bytes>,
+) -> Result<Checked, StoreError> {
+    let reading = |e| io_error("reading the body file", path, e);
+    let file = match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Ok(Err("its body file is missing".into()));
+        }
+        opened => opened.map_err(reading)?,
+    };
+    let found = file.metadata().map_err(reading)?.len();
+    if found != length {
+        return Ok(Err(wrong_length(found, length)));
+    }
+    let head = head(&file).map_err(reading)?;
+    let checksum = file_checksum(&file, layout.body).map_err(reading)?;
+    if let Err(reason) = check(layout, checksum, &head) {
+        return Ok(Err(reason));
+    }
+    let body = Body::File {
+        file,
+        length: layout.body,
+    };
+    Ok(Ok(Content { head, body }))
+}
+
+/// Leaves the file's position at its start, as it was opened.
+fn file_checksum(file: &File, length: u64) -> io::Result<crc32fast::Hasher> {
+    let (mut checksum, mut chunk, mut offset) = (crc32fast::Hasher::new(), vec![0; CHUNK], 0);
+    while offset < length {
+        let most = usize::try_from(length - offset).map_or(CHUNK, |left| left.min(CHUNK));
+        file.read_exact_at(&mut chunk[..most], offset)?;
+        checksum.update(&chunk[..most]);
+        offset += most as u64;
+    }
+    Ok(checksum)
+}
+
+/// As [`Layout::checksum`] has it: body, then head.
+fn check(layout: &Layout, mut body: crc32fast::Hasher, head: &[u8]) -> Result<(), String> {
+    body.update(head);
+    if body.finalize() == layout.checksum {
+        Ok(())
+    } else {
+        Err("its content does not have the checksum in its record".into())
+    }
+}

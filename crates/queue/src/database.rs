@@ -1,0 +1,332 @@
+//! sled, made durable: the only module that knows how its files reach the disk. The crate's page
+//! tells why this is enough.
+
+use std::fs::{self, File};
+use std::io;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::thread;
+use std::time::Duration;
+
+use tracing::warn;
+
+use crate::books::Ledger;
+use crate::crash;
+use crate::error::StoreError;
+use crate::id::QueueId;
+use crate::parts::{BOOKS, Changes, Kind, goes_on, id_of};
+use crate::spool::io_error;
+
+/// sled's page cache. It is all of the database that stays in memory beside sled's table of pages.
+const CACHE: u64 = 16 * 1024 * 1024;
+/// How much sled may write by itself, on a reader's visit, before it is made durable: far less than
+/// the two segments that lie between a page's new place and the reuse of its old one.
+const UNSYNCED: i64 = 256 * 1024;
+/// How often, and after what pause, a database is tried that our own readers still hold.
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The open database with our own handle of its file, whose `fdatasync` is the commit.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// `None` only while it is being dropped.
+    table: Option<Table>,
+    mess: File,
+    #[cfg(test)]
+    pub(crate) faults: tests::Faults,
+}
+
+/// The values, for readers.
+#[derive(Debug, Clone)]
+pub(crate) struct Table {
+    db: sled::Db,
+    file: Arc<File>,
+    /// sled's position in its log up to which `file` has been synced.
+    synced: Arc<AtomicI64>,
+    /// A batch is atomic across a crash, but not for readers: who reads a value of several parts
+    /// holds this, so that they are all of one batch.
+    applying: Arc<RwLock<()>>,
+}
+
+impl Database {
+    /// Opens or makes it, with the directories that name it made durable.
+    pub(crate) fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let dir = state_dir.join("queue");
+        remove_unfinished_snapshots(&dir)?;
+        sync_what_is_there(&dir.join("db"))?;
+        let db = open_when_released(&dir)?;
+        db.flush()
+            .map_err(|e| database_error("opening", &dir, &e))?;
+        let file = open_for_sync(&dir.join("db"))?;
+        sync_data(&file, &dir.join("db"))?;
+        for name in ["conf", "blobs", "", ".."] {
+            let path = dir.join(name);
+            sync_data(&open_for_sync(&path)?, &path)?;
+        }
+        let mess = open_for_sync(&state_dir.join("mess"))?;
+        let synced = Arc::new(AtomicI64::new(db.context.pagecache.log.stable_offset()));
+        let table = Table {
+            db,
+            file: Arc::new(file),
+            synced,
+            applying: Arc::default(),
+        };
+        Ok(Self {
+            table: Some(table),
+            mess,
+            #[cfg(test)]
+            faults: tests::Faults::default(),
+        })
+    }
+
+    pub(crate) fn table(&self) -> &Table {
+        self.table.as_ref().expect("only drop takes it")
+    }
+
+    /// Applies the changes and returns once they would survive power loss.
+    pub(crate) fn commit(&self, changes: Changes, has_new_files: bool) -> Result<(), StoreError> {
+        let (table, queue) = (self.table(), Path::new("the queue"));
+        if has_new_files {
+            sync_data(&self.mess, Path::new("mess"))?;
+            crash::point("directory-synced");
+        }
+        // What sled reuses during the batch, it has moved before it: that must be durable by now.
+        table.sync_beyond(0)?;
+        self.step(Step::Apply)?;
+        let applying = table
+            .applying
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        table
+            .db
+            .apply_batch(changes.into_batch())
+            .map_err(|e| database_error("writing to", queue, &e))?;
+        drop(applying);
+        self.step(Step::Flush)?;
+        table
+            .db
+            .flush()
+            .map_err(|e| database_error("flushing", queue, &e))?;
+        self.step(Step::Sync)?;
+        table.sync()?;
+        self.step(Step::Answer)
+    }
+
+    /// A place at which a test makes the commit fail, or the process end.
+    #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps))]
+    fn step(&self, step: Step) -> Result<(), StoreError> {
+        crash::point(match step {
+            Step::Apply => "applying",
+            Step::Flush => "applied",
+            Step::Sync => "flushed",
+            Step::Answer => "synced",
+        });
+        #[cfg(test)]
+        return self.faults.pass(step);
+        #[cfg(not(test))]
+        Ok(())
+    }
+}
+
+/// What a commit is about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    Apply,
+    Flush,
+    Sync,
+    Answer,
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // sled syncs its file once more when its last handle goes, and panics if that fails: as it
+        // will, when the database is given up because a sync has failed.
+        let table = self.table.take();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(table)));
+    }
+}
+
+impl Table {
+    /// A value, its parts put together. Of one that was cut off, what there is.
+    pub(crate) fn get(&self, kind: Kind, id: QueueId) -> Result<Option<sled::IVec>, StoreError> {
+        let first = self.part(&kind.key(id))?;
+        match first {
+            Some(part) if goes_on(&part) => self.join(kind, id),
+            other => Ok(other),
+        }
+    }
+
+    fn join(&self, kind: Kind, id: QueueId) -> Result<Option<sled::IVec>, StoreError> {
+        let _quiet = self.applying.read().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut part) = self.part(&kind.key(id))? else {
+            return Ok(None);
+        };
+        let (mut value, mut number) = (part.to_vec(), 0);
+        while goes_on(&part) {
+            number += 1;
+            let Some(next) = self.part(&kind.further_key(id, number))? else {
+                break;
+            };
+            value.extend_from_slice(&next);
+            part = next;
+        }
+        Ok(Some(value.into()))
+    }
+
+    /// The books; `None` if there are none yet, or what lies there is none.
+    pub(crate) fn ledger(&self) -> Result<Option<Ledger>, StoreError> {
+        let stored = self.part(BOOKS)?;
+        let ledger = stored.as_ref().and_then(|bytes| Ledger::decode(bytes));
+        if stored.is_some() && ledger.is_none() {
+            warn!(target: "relayd", event = "corrupt",
+                "corrupt: the books of the queue cannot be read; they begin anew");
+        }
+        Ok(ledger)
+    }
+
+    fn part(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        let found = self.db.get(key);
+        found.map_err(|e| database_error("reading", Path::new("the queue"), &e))
+    }
+
+    /// The records above `after`, in the order of their ids.
+    pub(crate) fn records(
+        &self,
+        after: Option<QueueId>,
+    ) -> impl Iterator<Item = Result<(QueueId, sled::IVec), StoreError>> + '_ {
+        let key = |bits| Kind::Record.key(QueueId::from_bits(bits));
+        let from = match after {
+            Some(id) => Bound::Excluded(Kind::Record.key(id)),
+            None => Bound::Included(key(0)),
+        };
+        let rows = self.db.range((from, Bound::Included(key(u64::MAX))));
+        rows.filter_map(|row| match row {
+            Err(e) => Some(Err(database_error("reading", Path::new("the queue"), &e))),
+            Ok((key, first)) => {
+                let id = id_of(&key)?;
+                if goes_on(&first) {
+                    // It may have left meanwhile.
+                    let whole = self.get(Kind::Record, id).transpose()?;
+                    return Some(whole.map(|value| (id, value)));
+                }
+                Some(Ok((id, first)))
+            }
+        })
+    }
+
+    /// Whoever reads much calls this now and then: where pages are too full or too empty, sled
+    /// rewrites them on a reader's visit too.
+    pub(crate) fn sync_if_much_was_written(&self) -> Result<(), StoreError> {
+        self.sync_beyond(UNSYNCED)
+    }
+
+    fn sync_beyond(&self, bound: i64) -> Result<(), StoreError> {
+        let written = self.db.context.pagecache.log.stable_offset();
+        if written - self.synced.load(Ordering::Acquire) > bound {
+            self.sync()?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), StoreError> {
+        let written = self.db.context.pagecache.log.stable_offset();
+        sync_data(&self.file, Path::new("the queue"))?;
+        self.synced.fetch_max(written, Ordering::AcqRel);
+        Ok(())
+    }
+}
+
+/// A relayd that was killed may have moved pages and synced nothing since. Where they lay before, sled
+/// writes zeros as it opens, so their new place must be durable by then.
+fn sync_what_is_there(path: &Path) -> Result<(), StoreError> {
+    match File::open(path) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        opened => {
+            let file = opened.map_err(|source| io_error("opening", path, source))?;
+            sync_data(&file, path)
+        }
+    }
+}
+
+/// A start that was cut off may leave `snap.ID.generating` behind; sled takes it for a snapshot, finds
+/// it torn, and would never open again. What it was made from is all still there.
+fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StoreError> {
+    let names = match fs::read_dir(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        listed => listed.map_err(|e| io_error("reading the directory", dir, e))?,
+    };
+    for name in names.flatten() {
+        let path = name.path();
+        if path.extension().is_some_and(|e| e == "generating") {
+            fs::remove_file(&path).map_err(|e| io_error("removing", &path, e))?;
+        }
+    }
+    Ok(())
+}
+
+/// We hold the lock of the state directory, so whoever holds sled's is a reader or a thread of sled
+/// that has not quite finished with the database as it was open before.
+fn open_when_released(dir: &Path) -> Result<sled::Db, StoreError> {
+    let config = sled::Config::new()
+        .path(dir)
+        .flush_every_ms(None)
+        .cache_capacity(CACHE);
+    let mut tries = 0;
+    loop {
+        match config.open() {
+            Err(e) if tries < TRIES && e.to_string().contains("could not acquire lock") => {
+                tries += 1;
+                thread::sleep(PAUSE);
+            }
+            opened => return opened.map_err(|e| database_error("opening", dir, &e)),
+        }
+    }
+}
+
+fn open_for_sync(path: &Path) -> Result<File, StoreError> {
+    File::open(path).map_err(|source| io_error("opening", path, source))
+}
+
+fn sync_data(file: &File, path: &Path) -> Result<(), StoreError> {
+    file.sync_data()
+        .map_err(|source| io_error("syncing", path, source))
+}
+
+fn database_error(doing: &str, path: &Path, error: &sled::Error) -> StoreError {
+    StoreError::Database {
+        doing: format!("{doing} {}", path.display()),
+        reason: error.to_string(),
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    /// The step of the next commit at which it fails; for all databases of a test's thread's store.
+    #[derive(Debug, Clone, Default)]
+    pub(crate) struct Faults {
+        at: Arc<Mutex<Option<Step>>>,
+    }
+
+    impl Faults {
+        pub(crate) fn fail_at(&self, step: Step) {
+            *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
+        }
+
+        pub(super) fn pass(&self, step: Step) -> Result<(), StoreError> {
+            let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+            if *at != Some(step) {
+                return Ok(());
+            }
+            *at = None;
+            let source = io::Error::other("injected fault");
+            Err(io_error("syncing", Path::new("the queue"), source))
+        }
+    }
+}

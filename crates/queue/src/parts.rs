@@ -1,0 +1,116 @@
+//! Values in parts.
+//!
+//! sled writes a page of more than 128 KiB to a file of its own under `queue/blobs/`, which it never
+//! syncs and whose name nobody makes durable: a power cut would take every record on that page. A
+//! page holds 17 values, for a moment 20 when two pages are merged. So no value is larger than a
+//! [`PART`], and no page ever comes near the bound; `tests/contract/disk.rs` holds that.
+//!
+//! A value's first part lies under its key. A part of exactly [`PART`] octets goes on in the next
+//! one; the last is shorter, and may be empty.
+
+use crate::books::Ledger;
+use crate::id::QueueId;
+
+/// Octets of a part: a message of 4 KiB with its head fits in one.
+pub(crate) const PART: usize = 5 * 1024;
+
+/// The key of the books; no message's.
+pub(crate) const BOOKS: &[u8] = b"books";
+
+/// What a value is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// The record of a message.
+    Record,
+    /// Its head, and its body if that is small.
+    Content,
+}
+
+impl Kind {
+    /// The first octet of the keys of first parts; scans must not meet the further ones.
+    pub(crate) const fn first(self) -> u8 {
+        match self {
+            Kind::Record => b'm',
+            Kind::Content => b'c',
+        }
+    }
+
+    const fn further(self) -> u8 {
+        match self {
+            Kind::Record => b'n',
+            Kind::Content => b'd',
+        }
+    }
+
+    /// The key of the first part.
+    pub(crate) fn key(self, id: QueueId) -> [u8; 9] {
+        let mut key = [self.first(); 9];
+        key[1..].copy_from_slice(&id.to_bits().to_be_bytes());
+        key
+    }
+
+    /// The key of a part behind the first; the first of them has the number 1.
+    pub(crate) fn further_key(self, id: QueueId, number: u32) -> [u8; 13] {
+        let mut key = [self.further(); 13];
+        key[1..9].copy_from_slice(&id.to_bits().to_be_bytes());
+        key[9..].copy_from_slice(&number.to_be_bytes());
+        key
+    }
+}
+
+/// The id in the key of a first part.
+pub(crate) fn id_of(key: &[u8]) -> Option<QueueId> {
+    let (_, bits) = key.split_first()?;
+    Some(QueueId::from_bits(u64::from_be_bytes(
+        bits.try_into().ok()?,
+    )))
+}
+
+/// Whether a part is followed by another.
+pub(crate) fn goes_on(part: &[u8]) -> bool {
+    part.len() == PART
+}
+
+/// Parts behind the first of a value of this length.
+fn further_parts(length: usize) -> u32 {
+    u32::try_from(length / PART).unwrap_or(u32::MAX)
+}
+
+/// Changes to the database that become durable together or not at all.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    batch: sled::Batch,
+}
+
+impl Changes {
+    /// Writes a value over one of `old` octets; 0 if there was none.
+    pub(crate) fn put(&mut self, kind: Kind, id: QueueId, value: &[u8], old: usize) {
+        let (first, mut rest) = value.split_at(value.len().min(PART));
+        self.batch.insert(&kind.key(id), first);
+        for number in 1..=further_parts(value.len()) {
+            let (part, later) = rest.split_at(rest.len().min(PART));
+            self.batch.insert(&kind.further_key(id, number), part);
+            rest = later;
+        }
+        for number in further_parts(value.len()) + 1..=further_parts(old) {
+            self.batch.remove(&kind.further_key(id, number));
+        }
+    }
+
+    /// Removes a value of `old` octets.
+    pub(crate) fn remove(&mut self, kind: Kind, id: QueueId, old: usize) {
+        self.batch.remove(&kind.key(id));
+        for number in 1..=further_parts(old) {
+            self.batch.remove(&kind.further_key(id, number));
+        }
+    }
+
+    /// Writes the books, which are shorter than a part.
+    pub(crate) fn put_books(&mut self, ledger: &Ledger) {
+        self.batch.insert(BOOKS, ledger.encode());
+    }
+
+    pub(crate) fn into_batch(self) -> sled::Batch {
+        self.batch
+    }
+}

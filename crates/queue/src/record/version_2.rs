@@ -1,0 +1,104 @@
+//! The second layout: with what the sender asks of reports, and the last attempts on each recipient.
+
+use relay_smtp::dsn::{DsnRequest, Notify, Orcpt};
+use relay_smtp::{ForwardPath, Outcome, ReversePath};
+use serde::{Deserialize, Serialize};
+
+use super::version_1::StoredState;
+use super::{Layout, Record, micros, time};
+use crate::id::QueueId;
+use crate::message::{HISTORY, Message, Origin, Recipient};
+
+#[derive(Serialize, Deserialize)]
+pub(super) struct Stored {
+    arrived: u64,
+    origin: Origin,
+    sender: ReversePath,
+    dsn: DsnRequest,
+    recipients: Vec<StoredRecipient>,
+    eight_bit: bool,
+    utf8: bool,
+    held: bool,
+    layout: Layout,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRecipient {
+    address: ForwardPath,
+    notify: Notify,
+    orcpt: Option<Orcpt>,
+    state: StoredState,
+    attempts: u32,
+    delay_told: bool,
+    history: Vec<(u64, Outcome)>,
+}
+
+impl From<&Record> for Stored {
+    fn from(record: &Record) -> Self {
+        let message = &record.message;
+        let recipients = message.recipients.iter();
+        Self {
+            arrived: micros(message.arrived),
+            origin: message.origin,
+            sender: message.sender.clone(),
+            dsn: message.dsn.clone(),
+            recipients: recipients.map(StoredRecipient::from).collect(),
+            eight_bit: message.eight_bit,
+            utf8: message.utf8,
+            held: message.held,
+            layout: record.layout,
+        }
+    }
+}
+
+impl From<&Recipient> for StoredRecipient {
+    fn from(recipient: &Recipient) -> Self {
+        let history = recipient.history.iter();
+        Self {
+            address: recipient.address.clone(),
+            notify: recipient.notify,
+            orcpt: recipient.orcpt.clone(),
+            state: (&recipient.state).into(),
+            attempts: recipient.attempts,
+            delay_told: recipient.delay_told,
+            history: history
+                .map(|(at, outcome)| (micros(*at), outcome.clone()))
+                .collect(),
+        }
+    }
+}
+
+impl Stored {
+    pub(super) fn load(self, id: QueueId) -> Record {
+        let message = Message {
+            id,
+            arrived: time(self.arrived),
+            origin: self.origin,
+            sender: self.sender,
+            recipients: self.recipients.into_iter().map(Recipient::from).collect(),
+            eight_bit: self.eight_bit,
+            utf8: self.utf8,
+            size: self.layout.size(),
+            held: self.held,
+            dsn: self.dsn,
+        };
+        let layout = self.layout;
+        Record { message, layout }
+    }
+}
+
+impl From<StoredRecipient> for Recipient {
+    fn from(stored: StoredRecipient) -> Self {
+        let excess = stored.history.len().saturating_sub(HISTORY);
+        let history = stored.history.into_iter().skip(excess);
+        Recipient {
+            address: stored.address,
+            notify: stored.notify,
+            orcpt: stored.orcpt,
+            state: stored.state.into(),
+            attempts: stored.attempts,
+            delay_told: stored.delay_told,
+            history: history.map(|(at, outcome)| (time(at), outcome)).collect(),
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! One round of the committer: many operations become one batch.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::aside::{self, Evidence};
+use crate::books::{Ledger, Settled};
+use crate::committer::Shared;
+use crate::crash;
+use crate::database::Table;
+use crate::error::StoreError;
+use crate::id::QueueId;
+use crate::message::Message;
+use crate::operation::{Answer, Operation, Settle, refuse};
+use crate::parts::{Changes, Kind};
+use crate::record::{Layout, Place, Record};
+use crate::spool::{BodyFile, Prepared};
+
+/// What is to be written, and who is to be told. All of it is as things shall be, not by how much
+/// they change: it may be written again when it is not known whether it was.
+#[derive(Default)]
+pub(crate) struct Round {
+    entries: HashMap<QueueId, Entry>,
+    /// Contents that enter.
+    contents: HashMap<QueueId, Vec<u8>>,
+    files: HashMap<QueueId, BodyFile>,
+    waiting: Vec<Waiting>,
+    ledger: Ledger,
+    /// Files that have no record any more once the round is durable.
+    unlink: Vec<PathBuf>,
+    count: Change,
+    fresh: Change,
+}
+
+/// What becomes of one message.
+struct Entry {
+    /// Its record as it will be; `None` if it leaves.
+    record: Option<Record>,
+    /// Octets of its record before this round.
+    stored: usize,
+    /// Octets of its content, which leaves with it.
+    content: usize,
+}
+
+/// Who waits for the round, and for what.
+enum Waiting {
+    Commit(Box<Message>, Answer<Message>),
+    Settle(QueueId, bool, Answer<bool>),
+    SetAside(QueueId, Answer<()>),
+    Hold(Box<Message>, Answer<Option<Message>>),
+    Delete(Box<Message>, Answer<Option<Message>>),
+}
+
+/// How a counter moves when the round is durable.
+#[derive(Default)]
+struct Change {
+    up: u64,
+    down: u64,
+}
+
+impl Change {
+    fn apply(&self, counter: &AtomicU64) {
+        counter.fetch_add(self.up, Ordering::Relaxed);
+        counter.fetch_sub(self.down, Ordering::Relaxed);
+    }
+}
+
+impl Round {
+    /// A round upon books as they are on the disk.
+    pub(crate) fn new(ledger: Ledger) -> Self {
+        Self {
+            ledger,
+            ..Self::default()
+        }
+    }
+
+    /// Takes one operation in; an error is the database's and ends the round.
+    pub(crate) fn apply(
+        &mut self,
+        operation: Operation,
+        table: &Table,
+        shared: &Shared,
+    ) -> Result<(), StoreError> {
+        match operation {
+            Operation::Commit(message, prepared, answer) => {
+                self.enter(message.as_ref().clone(), prepared);
+                self.waiting.push(Waiting::Commit(message, answer));
+                Ok(())
+            }
+            Operation::Settle(settle, answer) => self.settle(settle, answer, table, shared),
+            Operation::SetAside(id, reason, answer) => {
+                // A `corrupt/` that cannot be written to is no reason to close the queue.
+                match self.set_aside(id, &reason, table, shared) {
+                    Ok(()) => self.waiting.push(Waiting::SetAside(id, answer)),
+                    Err(e) => drop(answer.send(Err(e))),
+                }
+                Ok(())
+            }
+            Operation::Hold(id, held, answer) => self.hold(id, held, answer, table),
+            Operation::Delete(id, answer) => self.delete(id, answer, table, shared),
+            // The committer's own.
+            Operation::Audit(_) | Operation::Close(_) => Ok(()),
+        }
+    }
+
+    fn enter(&mut self, message: Message, prepared: Prepared) {
+        let (id, layout) = (message.id, prepared.layout);
+        let recipients = message.recipients.len() as u64;
+        self.ledger.books.enter(message.origin, recipients);
+        let entry = Entry {
+            record: Some(Record { message, layout }),
+            stored: 0,
+            content: prepared.content.len(),
+        };
+        self.entries.insert(id, entry);
+        if !prepared.content.is_empty() {
+            self.contents.insert(id, prepared.content);
+        }
+        if let Some(file) = prepared.file {
+            self.files.insert(id, file);
+        }
+        self.count.up += 1;
+        self.fresh.up += 1;
+    }
+
+    fn settle(
+        &mut self,
+        settle: Settle,
+        answer: Answer<bool>,
+        table: &Table,
+        shared: &Shared,
+    ) -> Result<(), StoreError> {
+        let id = settle.claim.id;
+        if !shared.claims.is_held(settle.claim) {
+            let _ = answer.send(Err(StoreError::ClaimLost(id)));
+            return Ok(());
+        }
+        let Some((mut record, stored)) = self.read(id, table)? else {
+            // It has left; what this settlement would bring in went with it or never came.
+            shared.claims.end(id);
+            let _ = answer.send(Ok(true));
+            return Ok(());
+        };
+        let was_fresh = record.message.is_fresh();
+        let before = Settled::of(&record.message);
+        record.message.apply(settle.changes);
+        record.message.told_of_delay(&settle.told_of_delay);
+        self.ledger.books.settle(before, &record.message);
+        let has_left = record.message.is_settled();
+        if has_left {
+            self.leave(&record, was_fresh, stored, shared);
+        } else {
+            self.fresh.down += u64::from(was_fresh && !record.message.is_fresh());
+            self.stay(record, stored);
+        }
+        for (message, prepared) in settle.bounces {
+            self.enter(message, prepared);
+        }
+        self.waiting.push(Waiting::Settle(id, has_left, answer));
+        Ok(())
+    }
+
+    /// The record as this round has it so far, and the octets it takes in the database.
+    fn read(&self, id: QueueId, table: &Table) -> Result<Option<(Record, usize)>, StoreError> {
+        if let Some(entry) = self.entries.get(&id) {
+            return Ok(entry.record.clone().map(|record| (record, entry.stored)));
+        }
+        let bytes = table.get(Kind::Record, id)?;
+        // A record that cannot be read is the next scan's to set aside; here it is as good as gone.
+        Ok(bytes.and_then(|bytes| Some((Record::decode(id, &bytes).ok()?, bytes.len()))))
+    }
+
+    fn hold(
+        &mut self,
+        id: QueueId,
+        held: bool,
+        answer: Answer<Option<Message>>,
+        table: &Table,
+    ) -> Result<(), StoreError> {
+        let Some((mut record, stored)) = self.read(id, table)? else {
+            let _ = answer.send(Ok(None));
+            return Ok(());
+        };
+        record.message.held = held;
+        let message = Box::new(record.message.clone());
+        self.stay(record, stored);
+        self.waiting.push(Waiting::Hold(message, answer));
+        Ok(())
+    }
+
+    fn delete(
+        &mut self,
+        id: QueueId,
+        answer: Answer<Option<Message>>,
+        table: &Table,
+        shared: &Shared,
+    ) -> Result<(), StoreError> {
+        let Some((record, stored)) = self.read(id, table)? else {
+            let _ = answer.send(Ok(None));
+            return Ok(());
+        };
+        // From here on no attempt settles, also none that comes in this round.
+        shared.claims.end(id);
+        self.ledger.books.discarded += record.message.outstanding();
+        self.leave(&record, record.message.is_fresh(), stored, shared);
+        let message = Box::new(record.message);
+        self.waiting.push(Waiting::Delete(message, answer));
+        Ok(())
+    }
+
+    fn stay(&mut self, record: Record, stored: usize) {
+        let id = record.message.id;
+        let entry = Entry {
+            content: content_length(&record.layout),
+            record: Some(record),
+            stored,
+        };
+        self.entries.insert(id, entry);
+    }
+
+    fn leave(&mut self, record: &Record, was_fresh: bool, stored: usize, shared: &Shared) {
+        let id = record.message.id;
+        let entry = Entry {
+            record: None,
+            stored,
+            content: content_length(&record.layout),
+        };
+        self.entries.insert(id, entry);
+        self.count.down += 1;
+        self.fresh.down += u64::from(was_fresh);
+        if record.layout.place.has_file() {
+            self.unlink.push(shared.body(id));
+        }
+    }
+
+    /// Whatever there is of the message goes to `corrupt/`, before its record goes.
+    fn set_aside(
+        &mut self,
+        id: QueueId,
+        reason: &str,
+        table: &Table,
+        shared: &Shared,
+    ) -> Result<(), StoreError> {
+        let in_round = self.entries.get(&id).is_some_and(|e| e.record.is_none());
+        let Some(evidence) = Evidence::gather(table, id)?.filter(|_| !in_round) else {
+            return Ok(());
+        };
+        let known = self.read(id, table)?;
+        aside::keep(shared, id, &evidence, reason)?;
+        self.count.down += 1;
+        match known {
+            Some((record, _)) => {
+                self.fresh.down += u64::from(record.message.is_fresh());
+                self.ledger.books.set_aside += record.message.outstanding();
+            }
+            // It was counted with the others all the same.
+            None => self.ledger.is_short = true,
+        }
+        let entry = Entry {
+            record: None,
+            stored: evidence.record.len(),
+            content: evidence.content.len(),
+        };
+        self.entries.insert(id, entry);
+        Ok(())
+    }
+
+    pub(crate) fn changes(&self) -> Changes {
+        let mut changes = Changes::default();
+        changes.put_books(&self.ledger);
+        for (&id, content) in &self.contents {
+            changes.put(Kind::Content, id, content, 0);
+        }
+        for (&id, entry) in &self.entries {
+            if let Some(record) = &entry.record {
+                changes.put(Kind::Record, id, &record.encode(), entry.stored);
+            } else {
+                changes.remove(Kind::Record, id, entry.stored);
+                changes.remove(Kind::Content, id, entry.content);
+            }
+        }
+        changes
+    }
+
+    pub(crate) fn has_new_files(&self) -> bool {
+        !self.files.is_empty()
+    }
+
+    /// The round is durable: count, answer, and remove what has no record any more.
+    pub(crate) fn succeed(self, shared: &Shared) {
+        self.count.apply(&shared.count);
+        self.fresh.apply(&shared.fresh);
+        shared.set_ledger(self.ledger);
+        self.files.into_values().for_each(BodyFile::keep);
+        for waiting in self.waiting {
+            match waiting {
+                Waiting::Commit(message, answer) => {
+                    let _ = answer.send(Ok(*message));
+                }
+                Waiting::Settle(id, has_left, answer) => {
+                    if has_left {
+                        shared.claims.end(id);
+                    }
+                    let _ = answer.send(Ok(has_left));
+                }
+                Waiting::SetAside(id, answer) => {
+                    shared.claims.end(id);
+                    let _ = answer.send(Ok(()));
+                }
+                Waiting::Hold(message, answer) => {
+                    let _ = answer.send(Ok(Some(*message)));
+                }
+                Waiting::Delete(message, answer) => {
+                    // Who claimed it meanwhile has nothing to work on.
+                    shared.claims.end(message.id);
+                    let _ = answer.send(Ok(Some(*message)));
+                }
+            }
+        }
+        crash::point("told");
+        for path in self.unlink {
+            shared.remover.remove(path, None);
+        }
+    }
+
+    /// Whether the round reached the disk is not known. Clients are refused, so what they brought
+    /// must go, should it be there; all else is to be written again. What is left is a round that,
+    /// written once more, leaves no doubt.
+    pub(crate) fn refuse_commits(&mut self, reason: &str) {
+        let (commits, others) = self
+            .waiting
+            .drain(..)
+            .partition(|waiting| matches!(waiting, Waiting::Commit(..)));
+        self.waiting = others;
+        let commits: Vec<Waiting> = commits;
+        for waiting in commits {
+            if let Waiting::Commit(message, answer) = waiting {
+                self.take_back(message.id);
+                refuse(answer, reason);
+            }
+        }
+    }
+
+    fn take_back(&mut self, id: QueueId) {
+        self.contents.remove(&id);
+        // Its file goes with its handle.
+        self.files.remove(&id);
+        self.count.up -= 1;
+        self.fresh.up -= 1;
+        let Some(entry) = self.entries.get_mut(&id) else {
+            return;
+        };
+        if let Some(record) = entry.record.take() {
+            entry.stored = record.encode().len();
+            self.ledger.books.take_back(&record.message);
+        }
+    }
+
+    /// The queue ends in doubt. Files stay: a record may name them, else the next sweep takes them.
+    pub(crate) fn abandon(self, reason: &str) {
+        self.files.into_values().for_each(BodyFile::keep);
+        for waiting in self.waiting {
+            match waiting {
+                Waiting::Commit(_, answer) => refuse(answer, reason),
+                Waiting::Settle(_, _, answer) => refuse(answer, reason),
+                Waiting::SetAside(_, answer) => refuse(answer, reason),
+                Waiting::Hold(_, answer) | Waiting::Delete(_, answer) => refuse(answer, reason),
+            }
+        }
+    }
+}
+
+/// Octets that the database holds of head and body.
+fn content_length(layout: &Layout) -> usize {
+    let octets = match layout.place {
+        Place::Database => layout.size(),
+        Place::BodyFile => layout.head,
+        Place::WholeFile => 0,
+    };
+    usize::try_from(octets).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,368 @@
+//! What is damaged never stops a start, never panics, and is lost to nobody who wants to look.
+
+use std::fs;
+
+use relay_queue::{Books, Message, QueueStore, StoreError};
+use sled::IVec;
+
+use crate::stores::{
+    Harness, INLINE, OnDisk, all, balanced, bytes_of, changes, claim, commit, counts, database,
+    done, enqueue, names, octets,
+};
+
+/// Works on the database itself while the queue is closed.
+fn tamper(harness: &OnDisk, with: impl FnOnce(&sled::Db)) {
+    let db = database(harness.path());
+    with(&db);
+    db.flush().expect("flushed");
+}
+
+fn key(kind: u8, message: &Message) -> Vec<u8> {
+    let mut key = vec![kind];
+    key.extend(message.id.to_bits().to_be_bytes());
+    key
+}
+
+fn in_corrupt(harness: &OnDisk, name: &str) -> Vec<u8> {
+    fs::read(harness.path().join("corrupt").join(name)).expect(name)
+}
+
+fn reason(harness: &OnDisk, message: &Message) -> String {
+    let reason = in_corrupt(harness, &format!("{}.reason", message.id));
+    String::from_utf8(reason).expect("text")
+}
+
+async fn with_file(harness: &OnDisk) -> Message {
+    let committed = commit(harness.store(), 1, b"head", &octets(INLINE * 3)).await;
+    committed.expect("committed")
+}
+
+/// Only `sound` is in the queue, one is set aside, and the queue works.
+async fn only_one_is_missing(harness: &mut OnDisk, sound: &Message) {
+    for _ in 0..2 {
+        assert_eq!(all(harness.store()).await, std::slice::from_ref(sound));
+        assert_eq!(counts(harness.store()), (1, 1, 1));
+        bytes_of(harness.store(), sound).await;
+        harness.reopen().await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_file_of_another_length_is_set_aside_at_the_start() {
+    for length in [0, 1, INLINE * 3 - 1, INLINE * 3 + 1] {
+        let mut harness = <OnDisk>::new();
+        let (damaged, sound) = (with_file(&harness).await, with_file(&harness).await);
+        harness.close().await;
+        let mut body = octets(INLINE * 3 + 1);
+        body.truncate(length);
+        fs::write(harness.in_mess(damaged.id.to_string()), &body).expect("written");
+        harness.open();
+        only_one_is_missing(&mut harness, &sound).await;
+        assert_eq!(in_corrupt(&harness, &format!("{}.body", damaged.id)), body);
+        assert_eq!(
+            in_corrupt(&harness, &format!("{}.content", damaged.id)),
+            b"head"
+        );
+        let expected = format!("its body file has {length} octets, not {}\n", INLINE * 3);
+        assert_eq!(reason(&harness, &damaged), expected);
+        assert_eq!(harness.files(), [sound.id.to_string()]);
+    }
+}
+
+#[tokio::test]
+async fn a_missing_body_file_is_noticed_at_the_start_and_when_it_is_opened() {
+    for at_start in [true, false] {
+        let mut harness = <OnDisk>::new();
+        let (damaged, sound) = (with_file(&harness).await, with_file(&harness).await);
+        let path = harness.in_mess(damaged.id.to_string());
+        if at_start {
+            harness.close().await;
+            fs::remove_file(path).expect("removed");
+            harness.open();
+        } else {
+            fs::remove_file(path).expect("removed");
+            let held = claim(harness.store(), &damaged).await;
+            let opened = harness.store().open(held).await;
+            assert!(matches!(opened, Err(StoreError::Damaged { id, .. }) if id == damaged.id));
+        }
+        only_one_is_missing(&mut harness, &sound).await;
+        assert_eq!(reason(&harness, &damaged), "its body file is missing\n");
+    }
+}
+
+#[tokio::test]
+async fn a_body_with_a_flipped_octet_is_set_aside_when_it_is_opened() {
+    for (head, body) in [(10, 20), (10, INLINE * 20), (3000, 20)] {
+        let mut harness = <OnDisk>::new();
+        let damaged = commit(harness.store(), 1, &octets(head), &octets(body)).await;
+        let (damaged, sound) = (damaged.expect("committed"), enqueue(harness.store()).await);
+        harness.close().await;
+        let path = harness.in_mess(damaged.id.to_string());
+        if let Ok(mut body) = fs::read(&path) {
+            let last = body.len() - 1;
+            body[last] ^= 1;
+            fs::write(path, body).expect("written");
+        } else {
+            tamper(&harness, |db| {
+                let mut content = db.get(key(b'c', &damaged)).expect("read").expect("there");
+                content[0] ^= 1;
+                db.insert(key(b'c', &damaged), content).expect("written");
+            });
+        }
+        harness.open();
+        assert_eq!(counts(harness.store()), (2, 2, 0), "{head} {body}");
+        let held = claim(harness.store(), &damaged).await;
+        let opened = harness.store().open(held).await;
+        assert!(matches!(opened, Err(StoreError::Damaged { id, .. }) if id == damaged.id));
+        only_one_is_missing(&mut harness, &sound).await;
+        let expected = "its content does not have the checksum in its record\n";
+        assert_eq!(reason(&harness, &damaged), expected);
+    }
+}
+
+#[tokio::test]
+async fn a_content_of_another_length_is_set_aside_when_it_is_opened() {
+    for value in [&b""[..], b"x", &[7; 100]] {
+        let mut harness = <OnDisk>::new();
+        let (damaged, sound) = (
+            enqueue(harness.store()).await,
+            enqueue(harness.store()).await,
+        );
+        harness.close().await;
+        tamper(&harness, |db| {
+            db.insert(key(b'c', &damaged), value).expect("written");
+        });
+        harness.open();
+        let held = claim(harness.store(), &damaged).await;
+        assert!(harness.store().open(held).await.is_err());
+        only_one_is_missing(&mut harness, &sound).await;
+    }
+}
+
+/// Records that cannot be read.
+fn unreadable(record: &IVec) -> Vec<(Vec<u8>, &'static str)> {
+    let with_version = |version| [&[version], &record[1..]].concat();
+    vec![
+        (Vec::new(), "the record is empty\n"),
+        (
+            with_version(3),
+            "the record has version 3, which this relayd does not know\n",
+        ),
+        (vec![1], "the record cannot be decoded"),
+        (
+            record[..record.len() - 1].to_vec(),
+            "the record cannot be decoded",
+        ),
+        ([record, &b"x"[..]].concat(), "the record cannot be decoded"),
+        (vec![1; 100_000], "the record cannot be decoded"),
+    ]
+}
+
+#[tokio::test]
+async fn a_record_that_cannot_be_read_is_set_aside_at_the_start() {
+    let cases = 6;
+    for case in 0..cases {
+        let mut harness = <OnDisk>::new();
+        let (damaged, sound) = (with_file(&harness).await, with_file(&harness).await);
+        harness.close().await;
+        let (mut record, mut expected) = (Vec::new(), "");
+        tamper(&harness, |db| {
+            let found = db.get(key(b'm', &damaged)).expect("read").expect("there");
+            let mut all = unreadable(&found);
+            assert_eq!(all.len(), cases);
+            (record, expected) = all.swap_remove(case);
+            db.insert(key(b'm', &damaged), record.clone())
+                .expect("written");
+        });
+        harness.open();
+        only_one_is_missing(&mut harness, &sound).await;
+        let reason = reason(&harness, &damaged);
+        assert!(reason.starts_with(expected), "{reason}");
+        let body = in_corrupt(&harness, &format!("{}.body", damaged.id));
+        assert_eq!(body, octets(INLINE * 3));
+        if !record.is_empty() {
+            assert_eq!(
+                in_corrupt(&harness, &format!("{}.record", damaged.id)),
+                record
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_recipients_of_a_record_that_cannot_be_read_are_in_the_books_as_set_aside() {
+    for at_start in [true, false] {
+        let mut harness = <OnDisk>::new();
+        let committed = commit(harness.store(), 3, b"head", b"body").await;
+        let (damaged, sound) = (
+            committed.expect("committed"),
+            enqueue(harness.store()).await,
+        );
+        harness.close().await;
+        tamper(&harness, |db| {
+            if at_start {
+                db.insert(key(b'm', &damaged), b"\x02?").expect("written");
+                return;
+            }
+            // As a relay leaves it that finds the record unreadable while it runs.
+            db.remove(key(b'm', &damaged)).expect("removed");
+            let books = db.get(b"books").expect("read").expect("there");
+            let (_, counts) = books.split_last().expect("octets");
+            db.insert(b"books", [counts, &[1]].concat())
+                .expect("written");
+        });
+        harness.open();
+        for _ in 0..2 {
+            balanced(harness.store()).await;
+            let books = harness.store().books();
+            assert_eq!((books.accepted, books.set_aside), (4, 3));
+            assert_eq!(all(harness.store()).await, std::slice::from_ref(&sound));
+            let written_again = harness.store().set_held(sound.id, false).await;
+            assert!(written_again.expect("recorded").is_some());
+            harness.reopen().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_recipients_of_a_lost_body_are_in_the_books_as_set_aside() {
+    for at_start in [true, false] {
+        let mut harness = <OnDisk>::new();
+        let committed = commit(harness.store(), 3, b"head", &octets(INLINE * 3)).await;
+        let mut message = committed.expect("committed");
+        let held = claim(harness.store(), &message).await;
+        let settled = harness.store().settle(held, changes(vec![done(0)])).await;
+        assert!(!settled.expect("settled"));
+        message.apply(vec![done(0)]);
+        let path = harness.in_mess(message.id.to_string());
+        fs::remove_file(path).expect("removed");
+        if at_start {
+            harness.reopen().await;
+        } else {
+            let held = claim(harness.store(), &message).await;
+            assert!(harness.store().open(held).await.is_err());
+        }
+        for _ in 0..2 {
+            balanced(harness.store()).await;
+            let books = harness.store().books();
+            assert_eq!((books.delivered, books.set_aside), (1, 2));
+            assert_eq!(counts(harness.store()), (0, 0, 1));
+            harness.reopen().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_queue_without_books_or_with_torn_ones_begins_them_with_what_is_there() {
+    for torn in [None, Some(&b""[..]), Some(b"\x01"), Some(&[0xff; 300])] {
+        let mut harness = <OnDisk>::new();
+        let message = commit(harness.store(), 3, b"head", b"body").await;
+        let message = message.expect("committed");
+        let held = claim(harness.store(), &message).await;
+        let settled = harness.store().settle(held, changes(vec![done(0)])).await;
+        assert!(!settled.expect("settled"));
+        harness.close().await;
+        tamper(&harness, |db| {
+            let changed = match torn {
+                None => db.remove(b"books"),
+                Some(torn) => db.insert(b"books", torn),
+            };
+            changed.expect("written");
+        });
+        harness.open();
+        let expected = Books {
+            accepted: 2,
+            ..Books::default()
+        };
+        assert_eq!(harness.store().books(), expected);
+        balanced(harness.store()).await;
+    }
+}
+
+#[tokio::test]
+async fn an_audit_sees_a_record_that_went_past_the_books() {
+    let mut harness = <OnDisk>::new();
+    let message = enqueue(harness.store()).await;
+    harness.close().await;
+    tamper(&harness, |db| {
+        db.remove(key(b'm', &message)).expect("removed");
+    });
+    harness.open();
+    let audit = harness.store().audit().await.expect("audited");
+    assert!(!audit.is_balanced(), "{audit:?}");
+    assert_eq!((audit.queued, audit.books.queued()), (0, 1));
+}
+
+#[tokio::test]
+async fn keys_that_are_no_message_s_are_left_alone() {
+    let mut harness = <OnDisk>::new();
+    let message = enqueue(harness.store()).await;
+    harness.close().await;
+    tamper(&harness, |db| {
+        for other in [&b"m"[..], b"m1234567", b"m123456789", b"z", b""] {
+            db.insert(other, b"?").expect("written");
+        }
+    });
+    harness.open();
+    assert_eq!(all(harness.store()).await, [message]);
+    assert_eq!(counts(harness.store()), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn a_file_named_like_an_id_without_a_record_is_deleted_and_any_other_moved() {
+    let mut harness = <OnDisk>::new();
+    let message = with_file(&harness).await;
+    let stray_id = harness.store().next_id().to_string();
+    harness.close().await;
+    fs::write(harness.in_mess(&stray_id), b"never accepted").expect("written");
+    fs::write(harness.in_mess("notes.txt"), b"mine").expect("written");
+    fs::create_dir(harness.in_mess(harness_directory())).expect("made");
+    harness.open();
+    assert_eq!(harness.files(), [message.id.to_string()]);
+    assert_eq!(in_corrupt(&harness, "notes.txt"), b"mine");
+    assert_eq!(harness.store().count_damaged(), 2);
+    harness.reopen().await;
+    assert_eq!(harness.store().count_damaged(), 2);
+    assert!(!harness.path().join("corrupt").join(&stray_id).exists());
+}
+
+/// Named like an id, but no file.
+fn harness_directory() -> &'static str {
+    "0000000000001"
+}
+
+#[tokio::test]
+async fn nothing_in_corrupt_is_overwritten() {
+    let mut harness = <OnDisk>::new();
+    for (round, text) in [b"one", b"two", b"six"].iter().enumerate() {
+        harness.close().await;
+        fs::write(harness.in_mess("stray"), text).expect("written");
+        harness.open();
+        assert_eq!(harness.store().count_damaged(), round as u64 + 1);
+    }
+    let expected = [("stray", b"one"), ("stray.1", b"two"), ("stray.2", b"six")];
+    for (name, text) in expected {
+        assert_eq!(in_corrupt(&harness, name), text);
+    }
+    let damaged = with_file(&harness).await;
+    let taken = format!("{}.body", damaged.id);
+    fs::write(harness.path().join("corrupt").join(&taken), b"older").expect("written");
+    fs::remove_file(harness.in_mess(damaged.id.to_string())).expect("removed");
+    harness.reopen().await;
+    assert_eq!(in_corrupt(&harness, &taken), b"older");
+    in_corrupt(&harness, &format!("{}.1.reason", damaged.id));
+    assert_eq!(harness.store().count_damaged(), 4);
+}
+
+#[tokio::test]
+async fn a_message_found_damaged_by_many_at_once_is_one_case() {
+    let harness = <OnDisk>::new();
+    let damaged = with_file(&harness).await;
+    fs::remove_file(harness.in_mess(damaged.id.to_string())).expect("removed");
+    let held = claim(harness.store(), &damaged).await;
+    let open = || harness.store().open(held);
+    let (one, two, three) = tokio::join!(open(), open(), open());
+    assert!(one.is_err() && two.is_err() && three.is_err());
+    assert_eq!(counts(harness.store()), (0, 0, 1));
+    assert_eq!(names(&harness.path().join("corrupt")).len(), 3);
+}

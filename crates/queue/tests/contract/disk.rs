@@ -1,0 +1,190 @@
+//! What only the store on disk promises.
+
+use std::fs;
+
+use relay_queue::{Message, QueueStore, SledStore, Spool, StoreConfig, StoreError};
+
+use crate::stores::{
+    Harness, INLINE, OnDisk, all, bytes_of, changes, claim, commit, config, database, deferred,
+    done, enqueue, files_become, names, octets,
+};
+
+#[tokio::test]
+async fn a_state_directory_has_one_owner() {
+    let mut harness = <OnDisk>::new();
+    let message = enqueue(harness.store()).await;
+    let second = SledStore::open(&config(harness.path()));
+    let Err(e @ StoreError::Locked { .. }) = second else {
+        panic!("a second owner: {second:?}");
+    };
+    assert!(e.to_string().contains("in use by another relayd"), "{e}");
+    assert_eq!(all(harness.store()).await, [message]);
+    harness.reopen().await;
+}
+
+#[tokio::test]
+async fn a_state_directory_is_made_for_its_owner_alone_with_all_above_it() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().expect("a directory");
+    let state_dir = directory.path().join("spool/relay/state");
+    let store = SledStore::open(&config(&state_dir)).expect("opens");
+    let message = enqueue(&store).await;
+    assert_eq!(all(&store).await, [message]);
+    for made in ["", "mess", "corrupt"] {
+        let mode = fs::metadata(state_dir.join(made))
+            .expect("it is there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700, "{made}");
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_was_dropped_can_be_opened_again_at_once() {
+    let mut harness = <OnDisk>::new();
+    let mut messages = Vec::new();
+    for _ in 0..20 {
+        messages.push(enqueue(harness.store()).await);
+        harness.drop_store();
+        harness.open();
+        assert_eq!(all(harness.store()).await, messages);
+    }
+}
+
+#[tokio::test]
+async fn what_nobody_waits_for_is_recorded_although_the_store_is_dropped() {
+    let mut harness = <OnDisk>::new();
+    let messages = [
+        enqueue(harness.store()).await,
+        enqueue(harness.store()).await,
+    ];
+    let held = claim(harness.store(), &messages[0]).await;
+    {
+        let mut settling = Box::pin(harness.store().settle(held, changes(vec![done(0)])));
+        let given_up = tokio::time::timeout(std::time::Duration::ZERO, &mut settling).await;
+        assert!(given_up.is_err());
+    }
+    harness.drop_store();
+    harness.open();
+    assert_eq!(all(harness.store()).await, messages[1..]);
+}
+
+#[tokio::test]
+async fn body_files_go_when_their_message_has_left() {
+    let harness = <OnDisk>::new();
+    let body = octets(INLINE * 3);
+    let mut messages = Vec::new();
+    for _ in 0..3 {
+        let committed = commit(harness.store(), 1, b"head", &body).await;
+        messages.push(committed.expect("committed"));
+    }
+    while let Some(message) = messages.pop() {
+        let held = claim(harness.store(), &message).await;
+        let left = harness.store().settle(held, changes(vec![done(0)])).await;
+        assert!(left.expect("settled"));
+        let rest: Vec<String> = messages.iter().map(|m| m.id.to_string()).collect();
+        files_become(&harness, &rest).await;
+    }
+}
+
+/// Where there is never room.
+fn full(harness: &OnDisk) -> StoreConfig {
+    StoreConfig {
+        min_free: u64::MAX / 2,
+        ..config(harness.path())
+    }
+}
+
+#[tokio::test]
+async fn without_room_nothing_is_taken_in_and_nothing_stays() {
+    let mut harness = <OnDisk>::new();
+    let queued = commit(harness.store(), 1, b"head", &octets(INLINE * 3)).await;
+    let queued = queued.expect("committed");
+    harness.close().await;
+    let store = SledStore::open(&full(&harness)).expect("opens");
+    let no_room =
+        |answer| matches!(answer, Err(StoreError::NoRoom { min_free }) if min_free == u64::MAX / 2);
+    assert!(no_room(store.has_room(0)));
+    let mut spool = store.begin().expect("a spool");
+    let mut grown = Ok(());
+    for _ in 0..20 {
+        grown = grown.and(spool.write(&octets(10_000)).await);
+    }
+    assert!(no_room(grown));
+    drop(spool);
+    files_become(&harness, &[queued.id.to_string()]).await;
+    assert_eq!(bytes_of(&store, &queued).await.1, octets(INLINE * 3));
+    store.close().await.expect("closed");
+    harness.open();
+    assert!(harness.store().has_room(0).is_ok());
+    let more_than_any_disk = harness.store().has_room(u64::MAX);
+    assert!(matches!(more_than_any_disk, Err(StoreError::NoRoom { .. })));
+}
+
+/// sled never syncs the files under `queue/blobs/`, which it makes of large pages.
+#[tokio::test]
+async fn no_page_of_the_database_becomes_a_file_that_nobody_syncs() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let large = StoreConfig {
+        inline_body: 60_000,
+        ..config(directory.path())
+    };
+    let store = SledStore::open(&large).expect("opens");
+    let blobs = directory.path().join("queue/blobs");
+    let mut messages: Vec<Message> = Vec::new();
+    for n in 0..60 {
+        let body = octets([8 * 1024, 5 * 1024 - 4, 60_000][n % 3]);
+        let committed = commit(&store, 200, b"head", &body).await;
+        messages.push(committed.expect("committed"));
+        assert_eq!(names(&blobs), [""; 0]);
+    }
+    for message in &mut messages {
+        let held = claim(&store, message).await;
+        let step: Vec<_> = (0..200).map(deferred).collect();
+        let left = store.settle(held, changes(step.clone())).await;
+        assert!(!left.expect("settled"));
+        message.apply(step);
+        assert_eq!(names(&blobs), [""; 0]);
+    }
+    assert!(all(&store).await == messages);
+    for (n, message) in messages.iter().enumerate() {
+        let body = octets([8 * 1024, 5 * 1024 - 4, 60_000][n % 3]);
+        assert!(bytes_of(&store, message).await.1 == body);
+        if n % 2 == 0 {
+            let held = claim(&store, message).await;
+            let step = (0..200).map(done).collect();
+            let left = store.settle(held, changes(step)).await;
+            assert!(left.expect("settled"));
+        }
+        assert_eq!(names(&blobs), [""; 0]);
+    }
+    drop(store);
+    let parts_left = database(directory.path()).len();
+    let store = SledStore::open(&large).expect("opens");
+    for message in all(&store).await {
+        let held = claim(&store, &message).await;
+        let step = (0..200).map(done).collect();
+        let left = store.settle(held, changes(step)).await;
+        assert!(left.expect("settled"));
+    }
+    drop(store);
+    assert!(parts_left > 1);
+    let left: Vec<_> = database(directory.path()).iter().keys().collect();
+    assert_eq!(left, [Ok("books".into())], "nothing else is left over");
+}
+
+#[tokio::test]
+async fn a_start_that_was_cut_off_does_not_prevent_the_next() {
+    let mut harness = <OnDisk>::new();
+    let message = enqueue(harness.store()).await;
+    for torn in [&b""[..], b"half of a snapshot, and no checksum"] {
+        harness.close().await;
+        let path = harness
+            .path()
+            .join("queue/snap.FFFFFFFFFFFFFFFF.generating");
+        fs::write(&path, torn).expect("written");
+        harness.open();
+        assert!(!path.exists());
+        assert_eq!(all(harness.store()).await, std::slice::from_ref(&message));
+    }
+}

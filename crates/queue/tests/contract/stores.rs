@@ -1,0 +1,345 @@
+//! The stores that the contract is held against, and what the rules say to them.
+
+use std::future::Future;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use relay_queue::{
+    Body, Claim, Content, Envelope, FaultyStore, MemoryStore, Message, NewMessage, Origin,
+    QueueStore, RcptTo, RecipientChange, RecipientState, Settlement, SledStore, Spool, StoreConfig,
+    StoreError,
+};
+use relay_smtp::dsn::DsnRequest;
+use relay_smtp::{EnhancedStatus, ForwardPath, Outcome, Reply, Stage, Verdict};
+use tempfile::TempDir;
+
+/// Bodies up to this go into the database.
+pub const INLINE: usize = 4096;
+
+/// A store that a rule is tried on.
+pub trait Harness: Send + Sized {
+    type Store: QueueStore;
+
+    fn new() -> Self;
+
+    fn store(&self) -> &Self::Store;
+
+    /// The store as it is after it was closed and opened again; one in memory just goes on.
+    fn reopen(&mut self) -> impl Future<Output = ()>;
+
+    /// Names of the files in `mess/`.
+    fn files(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The names that they have if this is the only message, and it is a large one.
+    fn files_of(&self, _message: &Message) -> Vec<String> {
+        Vec::new()
+    }
+}
+
+/// A store itself, or one around it.
+pub trait Around<S>: QueueStore {
+    fn around(store: S) -> Self;
+}
+
+impl Around<MemoryStore> for MemoryStore {
+    fn around(store: MemoryStore) -> Self {
+        store
+    }
+}
+
+impl Around<SledStore> for SledStore {
+    fn around(store: SledStore) -> Self {
+        store
+    }
+}
+
+impl<S: QueueStore> Around<S> for FaultyStore<S> {
+    fn around(store: S) -> Self {
+        FaultyStore::new(store)
+    }
+}
+
+/// A store in memory.
+pub struct InMemory<S = MemoryStore>(S);
+
+impl<S: Around<MemoryStore>> Harness for InMemory<S> {
+    type Store = S;
+
+    fn new() -> Self {
+        Self(S::around(MemoryStore::new()))
+    }
+
+    fn store(&self) -> &S {
+        &self.0
+    }
+
+    async fn reopen(&mut self) {}
+}
+
+/// A store on disk, in a directory of its own.
+pub struct OnDisk<S = SledStore> {
+    directory: TempDir,
+    store: Option<S>,
+}
+
+impl<S: Around<SledStore>> OnDisk<S> {
+    /// The state directory.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub fn in_mess(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.path().join("mess").join(name)
+    }
+
+    /// Gives the store up without closing it.
+    pub fn drop_store(&mut self) {
+        self.store = None;
+    }
+
+    pub async fn close(&mut self) {
+        if let Some(store) = self.store.take() {
+            store.close().await.expect("closes");
+        }
+    }
+
+    pub fn open(&mut self) {
+        let opened = SledStore::open(&config(self.path()));
+        self.store = Some(S::around(opened.expect("opens")));
+    }
+}
+
+/// Without a reserve on the disk.
+pub fn config(state_dir: &Path) -> StoreConfig {
+    StoreConfig {
+        state_dir: state_dir.to_owned(),
+        min_free: 0,
+        inline_body: INLINE,
+    }
+}
+
+impl<S: Around<SledStore>> Harness for OnDisk<S> {
+    type Store = S;
+
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut new = Self {
+            directory,
+            store: None,
+        };
+        new.open();
+        new
+    }
+
+    fn store(&self) -> &S {
+        self.store.as_ref().expect("it is open")
+    }
+
+    async fn reopen(&mut self) {
+        self.close().await;
+        self.open();
+    }
+
+    fn files(&self) -> Vec<String> {
+        names(&self.path().join("mess"))
+    }
+
+    fn files_of(&self, message: &Message) -> Vec<String> {
+        vec![message.id.to_string()]
+    }
+}
+
+/// The database of a queue that is closed. A thread of sled may hold it a moment longer.
+#[expect(clippy::disallowed_methods, reason = "a deadline of the test's own")]
+pub fn database(state_dir: &Path) -> sled::Db {
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        match sled::open(state_dir.join("queue")) {
+            Ok(db) => return db,
+            Err(e) => assert!(Instant::now() < until, "{e}"),
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Names in a directory, in order.
+pub fn names(directory: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).expect("a directory");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name();
+    let mut names: Vec<String> = entries
+        .map(|entry| name(entry).to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    names
+}
+
+/// The files in `mess/` become these, soon: they are removed on a thread of their own.
+pub async fn files_become(harness: &impl Harness, expected: &[String]) {
+    let same = async {
+        while harness.files() != expected {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(Duration::from_secs(10), same).await;
+    assert!(waited.is_ok(), "{:?}, not {expected:?}", harness.files());
+}
+
+/// A moment; its fraction is one that a record keeps.
+pub fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+/// An envelope with so many recipients.
+pub fn envelope(recipients: usize) -> Envelope {
+    let path = |n| format!("user{n}@dest.test").parse::<ForwardPath>();
+    let recipient = |n| RcptTo::from(path(n).expect("an address"));
+    Envelope {
+        sender: "app@sender.test".parse().expect("an address"),
+        recipients: (0..recipients).map(recipient).collect(),
+        eight_bit: true,
+        utf8: false,
+        dsn: DsnRequest::default(),
+    }
+}
+
+/// Octets of all values, in no simple order.
+pub fn octets(length: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+/// Takes a message in, in pieces of 10,000 octets.
+pub async fn commit<S: QueueStore>(
+    store: &S,
+    recipients: usize,
+    head: &[u8],
+    body: &[u8],
+) -> Result<Message, StoreError> {
+    let mut spool = store.begin()?;
+    for piece in body.chunks(10_000) {
+        spool.write(piece).await?;
+    }
+    let head = Bytes::copy_from_slice(head);
+    store
+        .commit(spool, envelope(recipients), at(1000), head)
+        .await
+}
+
+/// A small message.
+pub async fn enqueue<S: QueueStore>(store: &S) -> Message {
+    let committed = commit(store, 1, b"Received: here\r\n", b"\r\nbody\r\n").await;
+    committed.expect("committed")
+}
+
+/// A message that we make ourselves.
+pub fn bounce<S: QueueStore>(store: &S, body: Vec<u8>) -> NewMessage {
+    let null = Envelope {
+        sender: "".parse().expect("the null sender"),
+        ..envelope(1)
+    };
+    NewMessage {
+        id: store.next_id(),
+        origin: Origin::Bounce,
+        envelope: null,
+        arrived: at(2000),
+        head: Bytes::from_static(b"From: us\r\n"),
+        body: body.into(),
+    }
+}
+
+pub async fn claim<S: QueueStore>(store: &S, message: &Message) -> Claim {
+    let claimed = store.claim(message.id).await.expect("claimed");
+    let (claim, as_recorded) = claimed.expect("it is there");
+    assert_eq!(&as_recorded, message);
+    claim
+}
+
+/// An attempt on one recipient, with its outcome.
+pub fn tried(index: usize, state: RecipientState, verdict: Verdict) -> RecipientChange {
+    let status = match verdict {
+        Verdict::Delivered => EnhancedStatus::success(0, 0),
+        Verdict::Deferred => EnhancedStatus::transient(2, 0),
+        Verdict::Failed => EnhancedStatus::permanent(1, 1),
+    };
+    let outcome = Outcome {
+        verdict,
+        status,
+        stage: Stage::Rcpt,
+        peer: None,
+        reply: Some(Reply::received(
+            450,
+            None,
+            vec!["as it\u{a0}pleases".into()],
+        )),
+        detail: String::new(),
+    };
+    RecipientChange {
+        index,
+        state,
+        attempt: Some((at(3000), outcome)),
+    }
+}
+
+pub fn done(index: usize) -> RecipientChange {
+    tried(index, RecipientState::Done, Verdict::Delivered)
+}
+
+pub fn deferred(index: usize) -> RecipientChange {
+    let next_attempt = at(4000);
+    let state = RecipientState::Deferred { next_attempt };
+    tried(index, state, Verdict::Deferred)
+}
+
+pub fn changes(recipients: Vec<RecipientChange>) -> Settlement {
+    Settlement {
+        recipients,
+        ..Settlement::default()
+    }
+}
+
+/// Every record, in order.
+pub async fn all<S: QueueStore>(store: &S) -> Vec<Message> {
+    store.scan(None, usize::MAX).await.expect("scanned")
+}
+
+/// Messages, those without an attempt, and damaged ones.
+pub fn counts<S: QueueStore>(store: &S) -> (u64, u64, u64) {
+    (store.count(), store.count_fresh(), store.count_damaged())
+}
+
+/// The books agree with the records.
+pub async fn balanced<S: QueueStore>(store: &S) {
+    let audit = store.audit().await.expect("audited");
+    assert!(audit.is_balanced(), "{audit:?}");
+    assert_eq!(audit.books, store.books());
+    assert_eq!(audit.queued, audit.books.queued());
+}
+
+/// Head and body of a message, by a claim of its own that is then given up.
+pub async fn bytes_of<S: QueueStore>(store: &S, message: &Message) -> (Vec<u8>, Vec<u8>) {
+    let claim = claim(store, message).await;
+    let content = store.open(claim).await.expect("opened");
+    store.release(claim);
+    bytes(content)
+}
+
+pub fn bytes(content: Content) -> (Vec<u8>, Vec<u8>) {
+    let body = match content.body {
+        Body::Inline(body) => body.to_vec(),
+        Body::File { mut file, length } => {
+            assert_eq!(file.stream_position().expect("a position"), 0);
+            let mut body = Vec::new();
+            file.take(length).read_to_end(&mut body).expect("readable");
+            body
+        }
+    };
+    (content.head.to_vec(), body)
+}

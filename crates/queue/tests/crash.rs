@@ -1,0 +1,282 @@
+//! A process that works on a queue dies at each named point; what it had acknowledged is all there.
+//!
+//! The test runs itself as that process, which writes a line for each answer that it got.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use relay_queue::{
+    Body, Claim, Envelope, Message, NewMessage, Origin, QueueId, QueueStore, RecipientChange,
+    RecipientState, Settlement, SledStore, Spool, StoreConfig,
+};
+use relay_smtp::ForwardPath;
+use relay_smtp::dsn::DsnRequest;
+
+/// Bodies up to this go into the database.
+const INLINE: usize = 1000;
+/// The points that a process without damage comes to.
+const POINTS: [&str; 7] = [
+    "body-synced",
+    "directory-synced",
+    "applying",
+    "applied",
+    "flushed",
+    "synced",
+    "told",
+];
+
+fn config(state_dir: &Path) -> StoreConfig {
+    StoreConfig {
+        state_dir: state_dir.to_owned(),
+        min_free: 0,
+        inline_body: INLINE,
+    }
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn envelope(recipients: usize) -> Envelope {
+    let path = |n| format!("user{n}@dest.test").parse::<ForwardPath>();
+    let to = (0..recipients).map(|n| path(n).expect("an address").into());
+    Envelope {
+        sender: "app@sender.test".parse().expect("an address"),
+        recipients: to.collect(),
+        eight_bit: false,
+        utf8: false,
+        dsn: DsnRequest::default(),
+    }
+}
+
+/// What the body of a message must be; no two are alike.
+fn body(id: QueueId, is_large: bool) -> Vec<u8> {
+    let times = if is_large { 200 } else { 1 };
+    format!("{id}\r\n").repeat(times).into_bytes()
+}
+
+/// One line for each answer: what was asked, and for which message.
+fn tell(what: &str, id: QueueId) {
+    println!("{what} {id}");
+}
+
+/// The process that dies, unless its point comes too seldom.
+#[tokio::test]
+#[ignore = "run by the other tests, as a process of its own"]
+async fn child() {
+    let Some(dir) = std::env::var_os("RELAY_CRASH_DIR") else {
+        return;
+    };
+    let store = SledStore::open(&config(Path::new(&dir))).expect("opens");
+    for n in 0..6 {
+        let is_large = n % 2 == 0;
+        let kept = commit(&store, 1, is_large).await;
+        tell("accepted", kept.id);
+        let message = commit(&store, 2, is_large).await;
+        tell("accepted", message.id);
+        let claim = claim(&store, message.id).await;
+        tell("settling", message.id);
+        let settled = store.settle(claim, changes(&[0])).await;
+        assert!(!settled.expect("settled"));
+        let mut last = changes(&[1]);
+        let report = report(&store, is_large);
+        let id = report.id;
+        last.bounces.push(report);
+        tell("leaving", message.id);
+        assert!(store.settle(claim, last).await.expect("settled"));
+        tell("left", message.id);
+        tell("accepted", id);
+        let doomed = commit(&store, 3, is_large).await;
+        tell("leaving", doomed.id);
+        store.delete(doomed.id).await.expect("deleted");
+        tell("left", doomed.id);
+    }
+    println!("done");
+}
+
+async fn commit(store: &SledStore, recipients: usize, is_large: bool) -> Message {
+    let mut spool = store.begin().expect("a spool");
+    let body = body(spool.id(), is_large);
+    spool.write(&body).await.expect("written");
+    let head = Bytes::from_static(b"head");
+    let committed = store.commit(spool, envelope(recipients), at(1), head).await;
+    committed.expect("committed")
+}
+
+async fn claim(store: &SledStore, id: QueueId) -> Claim {
+    let claimed = store.claim(id).await.expect("claimed");
+    claimed.expect("it is there").0
+}
+
+fn changes(done: &[usize]) -> Settlement {
+    let change = |&index: &usize| RecipientChange {
+        index,
+        state: RecipientState::Done,
+        attempt: None,
+    };
+    Settlement {
+        recipients: done.iter().map(change).collect(),
+        ..Settlement::default()
+    }
+}
+
+fn report(store: &SledStore, is_large: bool) -> NewMessage {
+    let id = store.next_id();
+    NewMessage {
+        id,
+        origin: Origin::Bounce,
+        envelope: envelope(1),
+        arrived: at(2),
+        head: Bytes::from_static(b"head"),
+        body: body(id, is_large).into(),
+    }
+}
+
+/// What the process said before it ended, and whether it came to its end.
+fn run(dir: &Path, crash_at: &str) -> (Vec<(String, QueueId)>, bool) {
+    let test = std::env::current_exe().expect("a test is a program");
+    let output = Command::new(test)
+        .args(["child", "--exact", "--ignored", "--nocapture"])
+        .env("RELAY_CRASH_AT", crash_at)
+        .env("RELAY_CRASH_DIR", dir)
+        .stderr(Stdio::null())
+        .output();
+    let said = String::from_utf8(output.expect("it runs").stdout).expect("text");
+    let lines = said.lines().filter_map(|line| {
+        let (what, id) = line.split_once(' ')?;
+        Some((what.to_owned(), id.parse().ok()?))
+    });
+    (lines.collect(), said.lines().any(|line| line == "done"))
+}
+
+/// The messages that must be there, and those that may be: what was asked for when the end came.
+#[derive(Debug, Default)]
+struct Ledger {
+    queued: BTreeMap<QueueId, bool>,
+    last: Option<(String, QueueId)>,
+}
+
+impl Ledger {
+    fn of(said: &[(String, QueueId)]) -> Self {
+        let mut ledger = Self::default();
+        for (what, id) in said {
+            match what.as_str() {
+                "accepted" => drop(ledger.queued.insert(*id, true)),
+                "left" => drop(ledger.queued.remove(id)),
+                _ => {}
+            }
+        }
+        ledger.last = said.last().cloned();
+        // The removal may have been made, or not.
+        if let Some((what, id)) = &ledger.last
+            && what == "leaving"
+        {
+            ledger.queued.insert(*id, false);
+        }
+        ledger
+    }
+}
+
+async fn check(dir: &Path, said: &[(String, QueueId)], when: &str) {
+    let ledger = Ledger::of(said);
+    let store = SledStore::open(&config(dir)).expect("opens");
+    let found = store.scan(None, usize::MAX).await.expect("scanned");
+    for (id, must) in &ledger.queued {
+        let is_there = found.iter().any(|message| message.id == *id);
+        assert!(is_there || !must, "{when}: {id} is lost");
+    }
+    let unknown = |message: &&Message| !ledger.queued.contains_key(&message.id);
+    // What was coming in when the end came: one message, or the report of one that was leaving.
+    assert!(found.iter().filter(unknown).count() <= 1, "{when}");
+    let mut files = Vec::new();
+    for message in &found {
+        let claim = claim(&store, message.id).await;
+        let content = store.open(claim).await.expect("undamaged");
+        let bytes = match content.body {
+            Body::Inline(bytes) => bytes.to_vec(),
+            Body::File { mut file, length } => {
+                files.push(message.id.to_string());
+                let mut bytes = Vec::new();
+                file.read_to_end(&mut bytes).expect("readable");
+                assert_eq!(bytes.len() as u64, length, "{when}");
+                bytes
+            }
+        };
+        let is_large = bytes.len() > INLINE;
+        assert!(bytes == body(message.id, is_large), "{when}");
+    }
+    let mut left: Vec<String> = std::fs::read_dir(dir.join("mess"))
+        .expect("a directory")
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    left.sort();
+    assert_eq!(left, files, "{when}: files of messages, and no others");
+    let audit = store.audit().await.expect("audited");
+    assert!(audit.is_balanced(), "{when}: {audit:?}");
+    let told = |what: &str| said.iter().filter(|(said, _)| said == what).count() as u64;
+    let (came, went) = (
+        audit.books.accepted + audit.books.reports,
+        audit.books.delivered + audit.books.discarded,
+    );
+    // Each of them had one recipient at least.
+    assert!(
+        came >= told("accepted") && went >= told("left"),
+        "{when}: {audit:?}"
+    );
+    assert_eq!(store.count_damaged(), 0, "{when}");
+    store.close().await.expect("closed");
+}
+
+#[tokio::test]
+async fn whichever_point_the_process_dies_at_everything_acknowledged_is_there() {
+    for point in POINTS {
+        let mut crashes = 0;
+        for times in [1, 2, 3, 4, 5, 7, 10] {
+            let dir = tempfile::tempdir().expect("a directory");
+            let crash_at = format!("{point}:{times}");
+            let (said, ended) = run(dir.path(), &crash_at);
+            check(dir.path(), &said, &crash_at).await;
+            crashes += u32::from(!ended);
+        }
+        assert!(crashes > 3, "{point} has been reached");
+    }
+}
+
+#[tokio::test]
+async fn without_a_point_the_process_comes_to_its_end() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (said, ended) = run(dir.path(), "nowhere");
+    assert!(ended, "{said:?}");
+    check(dir.path(), &said, "no crash").await;
+}
+
+#[tokio::test]
+async fn a_process_that_dies_while_it_sets_a_message_aside_does_so_at_the_next_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let (said, _) = run(dir.path(), "nowhere");
+    let large = std::fs::read_dir(dir.path().join("mess"))
+        .expect("a directory")
+        .flatten()
+        .next();
+    std::fs::remove_file(large.expect("a body file").path()).expect("removed");
+    let (_, ended) = run(dir.path(), "kept-aside");
+    assert!(!ended, "it died");
+    let store = SledStore::open(&config(dir.path())).expect("opens");
+    let audit = store.audit().await.expect("audited");
+    assert!(
+        audit.is_balanced() && audit.books.set_aside == 1,
+        "{audit:?}"
+    );
+    let queued = Ledger::of(&said).queued.len() as u64;
+    assert_eq!(store.count(), queued - 1);
+}

@@ -1,0 +1,104 @@
+//! The part of a report that programs read (RFC 3464, RFC 6533).
+
+use std::fmt::Write;
+use std::time::SystemTime;
+
+use relay_queue::{Message, Recipient};
+use relay_smtp::date::Date;
+use relay_smtp::dsn::Orcpt;
+use relay_smtp::{EnhancedStatus, Outcome};
+
+use super::words::{self, Charset, fold};
+use super::{Event, MAX_REASONS, Notice, is_expired};
+
+/// The whole part.
+pub(super) fn status_part(hostname: &str, notice: &Notice, charset: Charset) -> String {
+    let mut text = message_fields(hostname, notice.message);
+    for recipient in &notice.recipients {
+        let has_space = text.len() <= MAX_REASONS;
+        text += "\r\n";
+        recipient_fields(&mut text, recipient, notice, charset);
+        if has_space {
+            diagnosis(&mut text, recipient, notice);
+        }
+    }
+    text
+}
+
+/// RFC 3464 §2.2.
+fn message_fields(hostname: &str, message: &Message) -> String {
+    let mut text = String::new();
+    if let Some(envid) = &message.dsn.envid {
+        fold(&mut text, "Original-Envelope-Id: ", &envid.decoded());
+    }
+    let _ = write!(
+        text,
+        "Reporting-MTA: dns; {hostname}\r\nX-Queue-ID: {}\r\nArrival-Date: {}\r\n",
+        message.id,
+        Date(message.arrived)
+    );
+    text
+}
+
+/// RFC 3464 §2.3, but for what the last attempt said.
+fn recipient_fields(text: &mut String, recipient: &Recipient, notice: &Notice, charset: Charset) {
+    if let Some(orcpt) = &recipient.orcpt {
+        let _ = write!(
+            text,
+            "Original-Recipient: {}\r\n",
+            original_recipient(orcpt, charset)
+        );
+    }
+    let address = recipient.address.as_str();
+    let kind = words::address_type(address);
+    let address = words::address(address, charset);
+    let action = notice.event.action();
+    let status = status(recipient, notice);
+    let _ = write!(
+        text,
+        "Final-Recipient: {kind}; {address}\r\nAction: {action}\r\nStatus: {status}\r\n"
+    );
+}
+
+fn original_recipient(orcpt: &Orcpt, charset: Charset) -> String {
+    let kind = orcpt.address_type();
+    format!("{kind};{}", words::address(&orcpt.address(), charset))
+}
+
+fn status(recipient: &Recipient, notice: &Notice) -> EnhancedStatus {
+    let last = last(recipient, notice).map(|(_, outcome)| outcome.status);
+    match notice.event {
+        Event::Failed if is_expired(recipient) => EnhancedStatus::transient(4, 7),
+        Event::Failed => last.unwrap_or(EnhancedStatus::permanent(0, 0)),
+        Event::Delayed { .. } => last.unwrap_or(EnhancedStatus::transient(0, 0)),
+        Event::Relayed => last.unwrap_or(EnhancedStatus::success(0, 0)),
+    }
+}
+
+/// What the last attempt met; if there was none, what its destination is in trouble for.
+pub(super) fn last<'a>(
+    recipient: &'a Recipient,
+    notice: &'a Notice,
+) -> Option<(Option<SystemTime>, &'a Outcome)> {
+    let own = recipient.last().map(|(at, outcome)| (Some(*at), outcome));
+    let of_destination = || Some((None, notice.trouble?));
+    own.or_else(of_destination)
+}
+
+fn diagnosis(text: &mut String, recipient: &Recipient, notice: &Notice) {
+    if let Some((at, outcome)) = last(recipient, notice) {
+        if let Some(peer) = &outcome.peer {
+            fold(text, "Remote-MTA: dns; ", &peer.host);
+        }
+        match &outcome.reply {
+            Some(reply) => fold(text, "Diagnostic-Code: smtp; ", &reply.to_string()),
+            None => fold(text, "Diagnostic-Code: x-relay; ", &outcome.text()),
+        }
+        if let Some(at) = at {
+            let _ = write!(text, "Last-Attempt-Date: {}\r\n", Date(at));
+        }
+    }
+    if let Event::Delayed { until } = notice.event {
+        let _ = write!(text, "Will-Retry-Until: {}\r\n", Date(until));
+    }
+}

@@ -1,0 +1,258 @@
+//! The way to the running task: what others may ask of it.
+//!
+//! Commands wait in a channel without a bound. It stays short because the runner never waits for
+//! I/O and takes commands in on every turn: what is in it has been accepted during one turn, and
+//! accepting a message takes a sync of the disk.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use relay_queue::{Message, QueueId, Recipient, StoreError};
+use relay_smtp::Mailbox;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::deliver::{Deliver, DestinationKey};
+use crate::hold::{HoldRule, HoldRules};
+use crate::recipients::Todo;
+use crate::retry::RetryPolicy;
+use crate::schedule::{Concurrency, DestinationStatus, Rules};
+
+/// What the operator decides.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Our name.
+    pub hostname: String,
+    /// Who is told of bounces that fail.
+    pub postmaster: Mailbox,
+    /// How long and how often to try.
+    pub retry: RetryPolicy,
+    /// How much at once.
+    pub concurrency: Concurrency,
+    /// How senders are told.
+    pub reports: ReportPolicy,
+    /// What the operator's orders are at the start. A reload leaves those of the moment as they
+    /// are: [`Handle::suspend`], [`Handle::resume`] and [`Handle::hold_incoming`] change them.
+    pub orders: Orders,
+}
+
+/// What stands until the operator takes it back. To keep it over a restart is the caller's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Orders {
+    /// Destinations that nothing is to be sent to.
+    pub suspended: Vec<DestinationKey>,
+    /// What is held as it comes in.
+    pub hold_incoming: Vec<HoldRule>,
+}
+
+/// How senders are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReportPolicy {
+    /// How long a message waits until a sender that asked for nothing is told of the delay; `None`
+    /// if only those are told who asked.
+    pub delay_notice: Option<Duration>,
+    /// Reports to one sender within an hour; what goes beyond is discarded.
+    pub per_sender: u32,
+}
+
+impl Default for ReportPolicy {
+    fn default() -> Self {
+        Self {
+            delay_notice: None,
+            per_sender: 100,
+        }
+    }
+}
+
+/// When those are told of a delay who asked, unless the operator has chosen a time.
+const NOTICE_AFTER: Duration = Duration::from_hours(4);
+
+impl Config {
+    pub(crate) fn rules(&self) -> Rules {
+        Rules {
+            retry: self.retry,
+            concurrency: self.concurrency,
+            notice_after: self.reports.delay_notice.unwrap_or(NOTICE_AFTER),
+        }
+    }
+}
+
+/// How the queue stands at one moment.
+#[derive(Debug, Clone)]
+pub struct Status {
+    /// Attempts under way.
+    pub in_flight: u32,
+    /// Jobs (a message at a destination) that wait.
+    pub waiting: usize,
+    /// Whether the queue on disk has been read whole since the start.
+    pub is_complete: bool,
+    /// The destinations that have work.
+    pub destinations: Vec<DestinationStatus>,
+    /// Reports that were not made since the start, for their senders had had too many.
+    pub reports_suppressed: u64,
+    /// The destinations that are suspended, with work or without.
+    pub suspended: Vec<DestinationKey>,
+    /// What is being delivered right now, where to.
+    pub deliveries: Vec<(QueueId, DestinationKey)>,
+}
+
+/// What the operator wants of single messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Retry,
+    Bounce,
+    Hold,
+    Release,
+    Delete,
+    /// Hold what has just come in, however often the store has to be asked.
+    HoldNew,
+    /// Look at a message again that was released while it was worked on.
+    Reread,
+}
+
+/// What a verb has come to.
+#[derive(Debug, Default)]
+pub struct Steered {
+    /// Messages that it changed something for.
+    pub changed: usize,
+    /// Messages that the store could not be asked about.
+    pub problems: Vec<(QueueId, StoreError)>,
+}
+
+pub(crate) enum Command {
+    Accepted(Todo),
+    Reconfigure(Box<Config>),
+    RetryNow(Option<DestinationKey>, oneshot::Sender<usize>),
+    Steer(Verb, Vec<QueueId>, oneshot::Sender<Steered>),
+    Suspend(DestinationKey, oneshot::Sender<bool>),
+    Resume(DestinationKey, oneshot::Sender<bool>),
+    Status(oneshot::Sender<Status>),
+    Shutdown(Duration, oneshot::Sender<()>),
+}
+
+/// The way to a running sender.
+#[derive(Debug)]
+pub struct Handle<D> {
+    commands: mpsc::UnboundedSender<Command>,
+    deliver: Arc<D>,
+    holds: HoldRules,
+}
+
+impl<D> Clone for Handle<D> {
+    fn clone(&self) -> Self {
+        Self {
+            commands: self.commands.clone(),
+            deliver: Arc::clone(&self.deliver),
+            holds: self.holds.clone(),
+        }
+    }
+}
+
+impl<D: Deliver> Handle<D> {
+    pub(crate) fn new(
+        commands: mpsc::UnboundedSender<Command>,
+        deliver: Arc<D>,
+        holds: HoldRules,
+    ) -> Self {
+        Self {
+            commands,
+            deliver,
+            holds,
+        }
+    }
+
+    /// A message has been committed to the queue.
+    pub fn accepted(&self, message: &Message) {
+        if self.holds.hold(message) {
+            let (nobody, _) = oneshot::channel();
+            self.send(Command::Steer(Verb::HoldNew, vec![message.id], nobody));
+            return;
+        }
+        let destination = |r: &Recipient| self.deliver.destination(&message.sender, &r.address);
+        self.send(Command::Accepted(Todo::of(message, destination)));
+    }
+
+    /// Other numbers, and perhaps other routes: everything that waits is put in its line anew.
+    pub fn reconfigure(&self, config: Config) {
+        self.send(Command::Reconfigure(Box::new(config)));
+    }
+
+    /// Has what waits for a destination, or for any, tried now; how many jobs those are.
+    pub async fn retry_now(&self, destination: Option<DestinationKey>) -> usize {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::RetryNow(destination, answer));
+        answered.await.unwrap_or_default()
+    }
+
+    /// Has these messages tried now, due or not, back-off or not. It changes nothing for one that is
+    /// held, is being tried, or waits for a destination that is suspended.
+    pub async fn retry(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Retry, ids).await
+    }
+
+    /// Gives these messages up and reports to their senders, once what is under way has ended.
+    pub async fn bounce(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Bounce, ids).await
+    }
+
+    /// Holds these messages: nothing more is tried until they are released. What is under way goes
+    /// on and is recorded.
+    pub async fn hold(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Hold, ids).await
+    }
+
+    /// Ends what [`Self::hold`] began; what is released is tried now.
+    pub async fn release(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Release, ids).await
+    }
+
+    /// Removes these messages, and nobody is told. What is under way may still be delivered, and is
+    /// not tried again.
+    pub async fn delete(&self, ids: Vec<QueueId>) -> Steered {
+        self.steer(Verb::Delete, ids).await
+    }
+
+    /// Holds what comes in from now on by these rules, and by no others.
+    pub fn hold_incoming(&self, rules: Vec<HoldRule>) {
+        self.holds.replace(rules);
+    }
+
+    /// Begins nothing more at a destination until it is resumed. Whether it was not suspended before.
+    pub async fn suspend(&self, destination: DestinationKey) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Suspend(destination, answer));
+        answered.await.unwrap_or_default()
+    }
+
+    /// Ends what [`Self::suspend`] began; whether it had.
+    pub async fn resume(&self, destination: DestinationKey) -> bool {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Resume(destination, answer));
+        answered.await.unwrap_or_default()
+    }
+
+    async fn steer(&self, verb: Verb, ids: Vec<QueueId>) -> Steered {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Steer(verb, ids, answer));
+        answered.await.unwrap_or_default()
+    }
+
+    /// How the queue stands; `None` when the sender has been shut down.
+    pub async fn status(&self) -> Option<Status> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Status(answer));
+        answered.await.ok()
+    }
+
+    /// Starts nothing more, waits for what is under way for at most `bound`, breaks off what has
+    /// not ended by then, which is tried again at the next start, and ends.
+    pub async fn shutdown(&self, bound: Duration) {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Shutdown(bound, answer));
+        let _ = answered.await;
+    }
+
+    /// After the shutdown nobody listens, and nobody needs to: the store knows every message.
+    fn send(&self, command: Command) {
+        let _ = self.commands.send(command);
+    }
+}

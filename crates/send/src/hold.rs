@@ -1,0 +1,58 @@
+//! Mail that the operator wants held as it comes in.
+
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::SystemTime;
+
+use relay_queue::Message;
+use relay_smtp::ForwardPath;
+
+/// What is held as it comes in: mail that fits all that the rule names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HoldRule {
+    /// To this domain, among others; `None` for any.
+    pub domain: Option<String>,
+    /// From this address, empty for the null sender; `None` for any.
+    pub sender: Option<String>,
+    /// Mail that came in earlier is left alone, also when it is read again after a restart.
+    pub since: SystemTime,
+}
+
+impl HoldRule {
+    /// Whether a message has come in under this rule and nothing has been done for it yet.
+    fn fits(&self, message: &Message) -> bool {
+        let is_to = |domain: &String| {
+            let mut recipients = message.recipients.iter();
+            recipients.any(|r| is_at(&r.address, domain))
+        };
+        let is_from = |sender: &String| message.sender.as_str().eq_ignore_ascii_case(sender);
+        message.arrived >= self.since
+            && message.is_fresh()
+            && self.domain.as_ref().is_none_or(is_to)
+            && self.sender.as_ref().is_none_or(is_from)
+    }
+}
+
+fn is_at(address: &ForwardPath, domain: &str) -> bool {
+    let at = address.as_str().rsplit_once('@');
+    at.is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
+}
+
+/// The rules of the moment.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HoldRules(Arc<RwLock<Vec<HoldRule>>>);
+
+impl HoldRules {
+    pub(crate) fn new(rules: Vec<HoldRule>) -> Self {
+        Self(Arc::new(RwLock::new(rules)))
+    }
+
+    pub(crate) fn replace(&self, rules: Vec<HoldRule>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = rules;
+    }
+
+    /// Whether a message is to be held now.
+    pub(crate) fn hold(&self, message: &Message) -> bool {
+        let rules = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        !message.held && rules.iter().any(|rule| rule.fits(message))
+    }
+}

@@ -1,0 +1,103 @@
+//! A message at one destination: what it waits for, and what is to be done with it.
+
+use std::time::SystemTime;
+
+use relay_queue::QueueId;
+use relay_smtp::Outcome;
+
+use crate::deliver::DestinationKey;
+
+/// A message that is to wait at a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait {
+    /// The message.
+    pub id: QueueId,
+    /// When it was accepted.
+    pub arrived: SystemTime,
+    /// What it waits for.
+    pub due: Due,
+    /// Whether the sender is to be told if it waits for long.
+    pub owes_notice: bool,
+}
+
+/// What a job waits for, beside a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// A time.
+    At(SystemTime),
+    /// Its destination, which was in trouble when the job was tried at `since`. If others have been
+    /// answered meanwhile, the trouble is the message's own, and it waits for `otherwise`.
+    Recovery {
+        /// When the trouble showed.
+        since: SystemTime,
+        /// The message's own next time.
+        otherwise: SystemTime,
+    },
+}
+
+impl Due {
+    /// What a job waits for whose recipients wait for this and for `other`.
+    #[must_use]
+    pub fn earlier(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::At(a), Self::At(b)) => Self::At(a.min(b)),
+            (Self::At(time), Self::Recovery { since, .. })
+            | (Self::Recovery { since, .. }, Self::At(time))
+                if time <= since =>
+            {
+                Self::At(time)
+            }
+            (Self::At(time), Self::Recovery { since, otherwise })
+            | (Self::Recovery { since, otherwise }, Self::At(time)) => Self::Recovery {
+                since,
+                otherwise: otherwise.min(time),
+            },
+            (
+                Self::Recovery { since, otherwise },
+                Self::Recovery {
+                    since: s,
+                    otherwise: o,
+                },
+            ) => Self::Recovery {
+                since: since.min(s),
+                otherwise: otherwise.min(o),
+            },
+        }
+    }
+}
+
+/// Something to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Job {
+    /// The message.
+    pub id: QueueId,
+    /// When it was accepted, to the microsecond.
+    pub arrived: SystemTime,
+    /// Where to.
+    pub destination: DestinationKey,
+    /// What to do.
+    pub task: Task,
+}
+
+/// What is to be done with a job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Task {
+    /// Try to deliver to the recipients that are due.
+    Attempt,
+    /// Try to deliver to all recipients that are not settled: the operator wants it so.
+    Force,
+    /// Give up: the message is too old, and its destination, for this reason, not to be tried now.
+    Expire(Box<Outcome>),
+    /// Tell the sender that the message still waits, perhaps for this reason.
+    Notice(Option<Box<Outcome>>),
+}
+
+impl Task {
+    /// Whether it takes a slot: mail is to be sent.
+    pub(crate) fn takes_slot(&self) -> bool {
+        match self {
+            Self::Attempt | Self::Force => true,
+            Self::Expire(_) | Self::Notice(_) => false,
+        }
+    }
+}

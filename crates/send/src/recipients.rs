@@ -1,0 +1,302 @@
+//! What is to be done for which recipients of a message: readings of its record, without I/O.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::SystemTime;
+
+use relay_queue::{Message, Origin, QueueId, Recipient, RecipientChange, RecipientState};
+use relay_smtp::{EnhancedStatus, Outcome, ReversePath, Stage, Verdict};
+
+use crate::deliver::DestinationKey;
+use crate::destination::Feedback;
+use crate::handle::ReportPolicy;
+use crate::retry::RetryPolicy;
+use crate::schedule::{Due, Task};
+
+/// Recipients that share a transaction (RFC 5321 §4.5.3.1.8 has every server take as many).
+const RECIPIENTS: usize = 100;
+
+/// What a message needs: attempts at destinations, and perhaps a report.
+#[derive(Debug)]
+pub(crate) struct Todo {
+    pub(crate) id: QueueId,
+    pub(crate) arrived: SystemTime,
+    pub(crate) jobs: Vec<Stop>,
+    /// Whether the sender has not been told of a failure yet.
+    pub(crate) owes_report: bool,
+}
+
+/// One destination that a message has to go to.
+#[derive(Debug)]
+pub(crate) struct Stop {
+    pub(crate) destination: DestinationKey,
+    pub(crate) due: Due,
+    pub(crate) wish: Wish,
+}
+
+/// Whether the sender is to be told of a delay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Wish {
+    /// It has been told, or does not want it, or there is nobody to tell.
+    Nothing,
+    /// It has not said, so it is as the operator holds it.
+    ByDefault,
+    /// It has asked for it.
+    Asked,
+}
+
+impl Wish {
+    pub(crate) fn of(message: &Message, recipient: &Recipient) -> Self {
+        let is_report = message.origin != Origin::Client || message.sender == ReversePath::Null;
+        if is_report || recipient.delay_told || !recipient.notify.on_delay(true) {
+            Self::Nothing
+        } else if recipient.notify.on_delay(false) {
+            Self::Asked
+        } else {
+            Self::ByDefault
+        }
+    }
+
+    pub(crate) fn is_owed(self, reports: &ReportPolicy) -> bool {
+        match self {
+            Self::Nothing => false,
+            Self::ByDefault => reports.delay_notice.is_some(),
+            Self::Asked => true,
+        }
+    }
+}
+
+impl Todo {
+    /// All that a record asks for. A message that is held asks for nothing.
+    pub(crate) fn of(
+        message: &Message,
+        destination: impl Fn(&Recipient) -> DestinationKey,
+    ) -> Self {
+        let waits = message.recipients.iter().filter_map(|recipient| {
+            let due = due(recipient, message.arrived).filter(|_| !message.held)?;
+            Some(Stop {
+                destination: destination(recipient),
+                due: Due::At(due),
+                wish: Wish::of(message, recipient),
+            })
+        });
+        Self {
+            id: message.id,
+            arrived: message.arrived,
+            jobs: jobs(waits),
+            owes_report: owes_report(message),
+        }
+    }
+}
+
+/// When a recipient is to be tried again, by the record.
+pub(crate) fn due(recipient: &Recipient, arrived: SystemTime) -> Option<SystemTime> {
+    match recipient.state {
+        RecipientState::Queued => Some(arrived),
+        RecipientState::Deferred { next_attempt } => Some(next_attempt),
+        RecipientState::Done | RecipientState::Failed { .. } => None,
+    }
+}
+
+/// Whether the sender is to be told of a failure now.
+pub(crate) fn owes_report(message: &Message) -> bool {
+    !message.held && unreported(message).next().is_some()
+}
+
+/// Recipients that have failed without anybody having been told, with their index.
+pub(crate) fn unreported(message: &Message) -> impl Iterator<Item = (usize, &Recipient)> {
+    let unreported = RecipientState::Failed { reported: false };
+    let rows = message.recipients.iter().enumerate();
+    rows.filter(move |(_, r)| r.state == unreported)
+}
+
+/// One job for each destination, waiting for the earliest of what its recipients wait for.
+pub(crate) fn jobs(stops: impl Iterator<Item = Stop>) -> Vec<Stop> {
+    let mut jobs: Vec<Stop> = Vec::new();
+    let mut places: HashMap<DestinationKey, usize> = HashMap::new();
+    for stop in stops {
+        if let Some(&at) = places.get(&stop.destination) {
+            jobs[at].due = jobs[at].due.earlier(stop.due);
+            jobs[at].wish = jobs[at].wish.max(stop.wish);
+        } else {
+            places.insert(stop.destination.clone(), jobs.len());
+            jobs.push(stop);
+        }
+    }
+    jobs
+}
+
+/// Recipients of whose delay the sender is to be told now, wherever their mail goes: one report for
+/// all of them.
+pub(crate) fn untold(
+    message: &Message,
+    taken: &BTreeSet<usize>,
+    reports: &ReportPolicy,
+) -> Vec<usize> {
+    let rows = message.recipients.iter().enumerate();
+    let untold = rows.filter(|(index, recipient)| {
+        let waits = due(recipient, message.arrived).is_some() && !taken.contains(index);
+        waits && Wish::of(message, recipient).is_owed(reports)
+    });
+    untold.map(|(index, _)| index).collect()
+}
+
+/// The recipients that a task is about: at the destination, not `taken` by other work, and due
+/// unless the task overrides that; those that have waited longest first, a transaction's worth.
+pub(crate) fn choose(
+    message: &Message,
+    task: &Task,
+    is_here: impl Fn(&Recipient) -> bool,
+    taken: &BTreeSet<usize>,
+    is_due: impl Fn(SystemTime) -> bool,
+) -> Vec<usize> {
+    let rows = message.recipients.iter().enumerate();
+    let mut chosen: Vec<(SystemTime, usize)> = rows
+        .filter(|(index, _)| !taken.contains(index))
+        .filter_map(|(index, r)| Some((due(r, message.arrived)?, index, r)))
+        .filter(|&(due, _, r)| match (task, &r.state) {
+            (Task::Attempt, RecipientState::Deferred { .. }) => is_due(due),
+            _ => true,
+        })
+        .filter(|(_, _, r)| is_here(r))
+        .map(|(due, index, _)| (due, index))
+        .collect();
+    chosen.sort_unstable();
+    chosen.truncate(RECIPIENTS);
+    let mut chosen: Vec<usize> = chosen.into_iter().map(|(_, index)| index).collect();
+    chosen.sort_unstable();
+    chosen
+}
+
+/// Of a recipient whose attempt ended without a word on it: a fault of ours, never of the mail.
+pub(crate) fn without_outcome() -> Outcome {
+    Outcome {
+        verdict: Verdict::Deferred,
+        status: EnhancedStatus::transient(3, 0),
+        stage: Stage::Message,
+        peer: None,
+        reply: None,
+        detail: "a fault in this relay ended the attempt".into(),
+    }
+}
+
+/// What the outcomes of an attempt that ended at `now`, one for each, make of its recipients.
+pub(crate) fn changes(
+    message: &Message,
+    mine: &[usize],
+    outcomes: Vec<Outcome>,
+    policy: &RetryPolicy,
+    now: SystemTime,
+) -> Vec<RecipientChange> {
+    let is_too_old = now >= policy.expiry(message.arrived);
+    // One time for all, so that they share a transaction again.
+    let next_attempt = policy.next_attempt(message.arrived, now, fastrand::f64());
+    let state = |outcome: &Outcome| match outcome.verdict {
+        Verdict::Delivered => RecipientState::Done,
+        Verdict::Failed => RecipientState::Failed { reported: false },
+        Verdict::Deferred if is_too_old => RecipientState::Failed { reported: false },
+        Verdict::Deferred if waits_for_destination(outcome) => {
+            RecipientState::Deferred { next_attempt: now }
+        }
+        Verdict::Deferred => RecipientState::Deferred { next_attempt },
+    };
+    let change = |(&index, outcome): (&usize, Outcome)| RecipientChange {
+        index,
+        state: state(&outcome),
+        attempt: Some((now, outcome)),
+    };
+    mine.iter().zip(outcomes).map(change).collect()
+}
+
+/// What gives recipients up that are too old, where their destination is in `trouble`.
+pub(crate) fn expire(
+    message: &Message,
+    mine: &[usize],
+    trouble: &Outcome,
+    now: SystemTime,
+) -> Vec<RecipientChange> {
+    let change = |&index: &usize| RecipientChange {
+        index,
+        state: RecipientState::Failed { reported: false },
+        // What the recipient's own last attempt met says more than another message's trouble.
+        attempt: match message.recipients[index].last() {
+            Some(_) => None,
+            None => Some((now, trouble.clone())),
+        },
+    };
+    mine.iter().map(change).collect()
+}
+
+/// What gives up every recipient that is not settled: the operator wants it so. The last reply is
+/// kept, for the sender should see it.
+pub(crate) fn give_back(message: &Message, now: SystemTime) -> Vec<RecipientChange> {
+    let change = |(index, recipient): (usize, &Recipient)| {
+        due(recipient, message.arrived)?;
+        let last = recipient.last().map(|(_, outcome)| outcome);
+        let outcome = Outcome {
+            verdict: Verdict::Failed,
+            status: EnhancedStatus::permanent(0, 0),
+            stage: last.map_or(Stage::Route, |outcome| outcome.stage),
+            peer: last.and_then(|outcome| outcome.peer.clone()),
+            reply: last.and_then(|outcome| outcome.reply.clone()),
+            detail: "returned by the operator of this relay".into(),
+        };
+        Some(RecipientChange {
+            index,
+            state: RecipientState::Failed { reported: false },
+            attempt: Some((now, outcome)),
+        })
+    };
+    let rows = message.recipients.iter().enumerate();
+    rows.filter_map(change).collect()
+}
+
+/// What a recipient waits for after its attempt, for the schedule.
+pub(crate) fn due_after(
+    recipient: &Recipient,
+    arrived: SystemTime,
+    policy: &RetryPolicy,
+) -> Option<Due> {
+    let due = due(recipient, arrived)?;
+    match recipient.last() {
+        Some((since, outcome)) if due == *since && waits_for_destination(outcome) => {
+            let otherwise = policy.next_attempt(arrived, *since, fastrand::f64());
+            Some(Due::Recovery {
+                since: *since,
+                otherwise,
+            })
+        }
+        _ => Some(Due::At(due)),
+    }
+}
+
+/// What an attempt's outcomes say about the destination.
+pub(crate) fn feedback(outcomes: &[Outcome]) -> Feedback {
+    match outcomes.first() {
+        None => Feedback::Nothing,
+        Some(first) if outcomes.iter().all(is_trouble) => Feedback::Trouble(first.clone().into()),
+        Some(_) => Feedback::Answered,
+    }
+}
+
+/// Up to MAIL an answer, or none, is about the destination and not about one message: the recipient
+/// waits for its destination, which has a back-off of its own.
+fn waits_for_destination(outcome: &Outcome) -> bool {
+    outcome.verdict == Verdict::Deferred
+        && match outcome.stage {
+            Stage::Route
+            | Stage::Connect
+            | Stage::Greeting
+            | Stage::Hello
+            | Stage::Tls
+            | Stage::Auth
+            | Stage::Mail => true,
+            Stage::Rcpt | Stage::Data | Stage::Message => false,
+        }
+}
+
+/// A connection that breaks later says something about the host too, though the message may be
+/// what breaks it.
+fn is_trouble(outcome: &Outcome) -> bool {
+    let is_deferred = outcome.verdict == Verdict::Deferred;
+    waits_for_destination(outcome) || (is_deferred && outcome.reply.is_none())
+}

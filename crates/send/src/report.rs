@@ -1,0 +1,254 @@
+//! Reports to senders, each entering the queue in the batch that records what it tells of.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use relay_queue::{
+    Body, Claim, Content, Message, NewMessage, QueueId, QueueStore, Recipient, RecipientChange,
+    RecipientState, StoreError,
+};
+use relay_smtp::Outcome;
+use tokio::task;
+
+use crate::attempt::{Context, Draft};
+use crate::bounce::{Addressee, Event, MAX_HEADERS, MAX_WHOLE, Notice, Original, wants_whole};
+use crate::clock::Clock;
+use crate::deliver::Deliver;
+use crate::errand::Errand;
+use crate::events::{self, Silence};
+use crate::flight::Docket;
+use crate::news::{LastWord, News};
+use crate::quota::Permit;
+use crate::recipients::{self, Stop, Todo, Wish};
+use crate::schedule::Due;
+
+/// A report that is to enter the queue.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pub(crate) message: NewMessage,
+    permit: Permit,
+}
+
+impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
+    /// Reports what has failed and not been reported, and settles it in the same batch; where the
+    /// message is `returned`, with everything that has not been delivered.
+    pub(crate) async fn report(self: Arc<Self>, id: QueueId, docket: Arc<Docket>, returned: bool) {
+        let last_word = LastWord::new(&self.news, News::Reported(id));
+        loop {
+            match self.try_report(id, &docket, returned).await {
+                Ok(()) | Err(StoreError::Damaged { .. }) => break,
+                Err(StoreError::ClaimLost(_)) => {
+                    events::claim_lost(id);
+                    break;
+                }
+                Err(
+                    e @ (StoreError::NoRoom { .. }
+                    | StoreError::Io { .. }
+                    | StoreError::Database { .. }
+                    | StoreError::Locked { .. }
+                    | StoreError::Closed { .. }),
+                ) => {
+                    events::store_error("reporting the failure of", id, &e);
+                    self.stuck(id).await;
+                }
+            }
+        }
+        last_word.tell(News::Reported(id));
+    }
+
+    async fn try_report(
+        &self,
+        id: QueueId,
+        docket: &Docket,
+        returned: bool,
+    ) -> Result<(), StoreError> {
+        let Some((claim, mut message)) = docket.read(&*self.store, id).await? else {
+            return Ok(());
+        };
+        let mut changes = Vec::new();
+        if returned {
+            changes = recipients::give_back(&message, self.clock.now());
+            message.apply(changes.clone());
+        }
+        let failed: Vec<(usize, &Recipient)> = recipients::unreported(&message).collect();
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let wanted = failed.iter().filter(|(_, r)| r.notify.on_failure());
+        let wanted: Vec<&Recipient> = wanted.map(|(_, r)| *r).collect();
+        let report = self
+            .make(claim, &message, Event::Failed, wanted, None)
+            .await?;
+        let report = match report {
+            Ok(report) => Some(report),
+            Err(silence) => {
+                events::discard(&message, silence);
+                None
+            }
+        };
+        let settled = |&(index, _): &(usize, &Recipient)| RecipientChange {
+            index,
+            state: RecipientState::Failed { reported: true },
+            attempt: None,
+        };
+        changes.extend(failed.iter().map(settled));
+        let draft = Draft {
+            changes,
+            report,
+            told_of_delay: Vec::new(),
+        };
+        self.settle(claim, &message, draft).await?;
+        docket.settled();
+        Ok(())
+    }
+
+    /// What tells the sender that these recipients are still waited for.
+    pub(crate) async fn notice(
+        &self,
+        claim: Claim,
+        errand: &Errand<'_>,
+        trouble: Option<&Outcome>,
+    ) -> Result<Draft, StoreError> {
+        let Errand { message, mine, .. } = errand;
+        let until = self.policy.expiry(message.arrived);
+        let rows = mine.iter().map(|&i| &message.recipients[i]).collect();
+        let report = self
+            .make(claim, message, Event::Delayed { until }, rows, trouble)
+            .await?;
+        Ok(Draft {
+            changes: Vec::new(),
+            report: report.ok(),
+            told_of_delay: mine.to_vec(),
+        })
+    }
+
+    /// What tells the sender that a host without reports of its own has taken the message for the
+    /// recipients at `relayed`.
+    pub(crate) async fn relay_notice(
+        &self,
+        claim: Claim,
+        message: &Message,
+        changes: &[RecipientChange],
+        relayed: &[usize],
+    ) -> Result<Option<Report>, StoreError> {
+        if relayed.is_empty() {
+            return Ok(None);
+        }
+        let mut message = message.clone();
+        message.apply(changes.to_vec());
+        let rows = relayed.iter().map(|&i| &message.recipients[i]).collect();
+        let report = self
+            .make(claim, &message, Event::Relayed, rows, None)
+            .await?;
+        Ok(report.ok())
+    }
+
+    /// A report, or why nobody is told.
+    async fn make(
+        &self,
+        claim: Claim,
+        message: &Message,
+        event: Event,
+        recipients: Vec<&Recipient>,
+        trouble: Option<&Outcome>,
+    ) -> Result<Result<Report, Silence>, StoreError> {
+        if !self.reporter.tells(message, event) {
+            return Ok(Err(Silence::NoSender));
+        }
+        if recipients.is_empty() {
+            return Ok(Err(Silence::NotWanted));
+        }
+        let now = self.clock.now();
+        let permit = match self.reporter.addressee(message) {
+            Addressee::Sender(to) => self.quota.take(&to, self.reports.per_sender, now),
+            Addressee::Postmaster(_) | Addressee::Nobody => Some(self.quota.permit(None)),
+        };
+        let Some(permit) = permit else {
+            return Ok(Err(Silence::TooMany));
+        };
+        let octets = self.original(claim, message, event).await?;
+        let is_whole = wants_whole(message, event) && octets.len() as u64 == message.size;
+        let notice = Notice {
+            message,
+            event,
+            recipients,
+            trouble,
+            original: if is_whole {
+                Original::Whole(&octets)
+            } else {
+                Original::Start(&octets)
+            },
+        };
+        let made = self.reporter.report(self.store.next_id(), &notice, now);
+        let report = made.map(|message| Report { message, permit });
+        Ok(report.ok_or(Silence::NoSender))
+    }
+
+    /// How the message begins, or all of it. A body that cannot be read is left out: a report
+    /// without is better than none. So is one that a delivery must not wait for, which is to be
+    /// recorded, whatever the store is about.
+    async fn original(
+        &self,
+        claim: Claim,
+        message: &Message,
+        event: Event,
+    ) -> Result<Vec<u8>, StoreError> {
+        let limit = if wants_whole(message, event) {
+            MAX_WHOLE
+        } else {
+            MAX_HEADERS
+        };
+        match self.store.open(claim).await {
+            Ok(content) => Ok(read_start(content, limit).await),
+            Err(e @ (StoreError::ClaimLost(_) | StoreError::Damaged { .. })) => Err(e),
+            Err(e) if event == Event::Relayed || matches!(e, StoreError::Io { .. }) => {
+                events::store_error("opening", message.id, &e);
+                Ok(Vec::new())
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A report has entered the queue: what it needs.
+    pub(crate) fn entered(&self, about: QueueId, report: Report) -> Todo {
+        report.permit.used();
+        let (message, envelope) = (&report.message, &report.message.envelope);
+        let stops = envelope.recipients.iter().map(|to| {
+            events::bounce_msg(about, message.id, to.address.as_str());
+            Stop {
+                destination: self.deliver.destination(&envelope.sender, &to.address),
+                due: Due::At(message.arrived),
+                wish: Wish::Nothing,
+            }
+        });
+        Todo {
+            id: message.id,
+            arrived: message.arrived,
+            jobs: recipients::jobs(stops),
+            owes_report: false,
+        }
+    }
+}
+
+/// Up to `limit` octets of a message.
+async fn read_start(content: Content, limit: usize) -> Vec<u8> {
+    let mut octets = content.head[..content.head.len().min(limit)].to_vec();
+    let rest = limit - octets.len();
+    match content.body {
+        Body::Inline(body) => octets.extend_from_slice(&body[..body.len().min(rest)]),
+        Body::File { file, length } => {
+            let read = task::spawn_blocking(move || read_file(&file, length.min(rest as u64)));
+            octets.extend_from_slice(&read.await.unwrap_or_default());
+        }
+    }
+    octets
+}
+
+fn read_file(file: &std::fs::File, length: u64) -> Bytes {
+    use std::io::Read;
+    let mut start = Vec::new();
+    match file.take(length).read_to_end(&mut start) {
+        Ok(_) => start.into(),
+        Err(_) => Bytes::new(),
+    }
+}

@@ -1,0 +1,166 @@
+//! What the operator wants of single messages: first the store is asked, then the schedule.
+
+use std::sync::Arc;
+
+use relay_queue::{Message, QueueId, QueueStore, Recipient, StoreError};
+use tokio::sync::oneshot;
+
+use super::Runner;
+use crate::attempt::{Context, STORE_PAUSE};
+use crate::clock::Clock;
+use crate::deliver::Deliver;
+use crate::events;
+use crate::flight::Owed;
+use crate::handle::{Steered, Verb};
+use crate::news::{News, Steering};
+use crate::recipients::Todo;
+
+impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
+    async fn steer(
+        self: Arc<Self>,
+        verb: Verb,
+        ids: Vec<QueueId>,
+        answer: oneshot::Sender<Steered>,
+    ) {
+        let (mut todos, mut problems) = (Vec::new(), Vec::new());
+        for id in ids {
+            match self.look_up(verb, id).await {
+                Ok(todo) => todos.extend(todo),
+                Err(problem) => problems.push((id, problem)),
+            }
+        }
+        let _ = self.news.send(News::Steered(Steering {
+            verb,
+            todos,
+            problems,
+            answer,
+        }));
+    }
+
+    /// What a message needs; `None` if it is not there, or the verb changes nothing.
+    async fn look_up(&self, verb: Verb, id: QueueId) -> Result<Option<Todo>, StoreError> {
+        let message = match verb {
+            Verb::Retry | Verb::Bounce | Verb::Reread => self.store.get(id).await?,
+            Verb::Hold => self.set_held(id, true).await?,
+            Verb::Release => self.set_held(id, false).await?,
+            Verb::Delete => self.store.delete(id).await?,
+            Verb::HoldNew => self.hold_new(id).await,
+        };
+        let Some(mut message) = message else {
+            return Ok(None);
+        };
+        match verb {
+            Verb::Retry | Verb::Reread => {}
+            // What it would need if it were not held is what is to be taken back.
+            Verb::Bounce | Verb::Hold | Verb::Release | Verb::Delete | Verb::HoldNew => {
+                message.held = false;
+            }
+        }
+        events::steered(verb, id);
+        let destination = |r: &Recipient| self.deliver.destination(&message.sender, &r.address);
+        Ok(Some(Todo::of(&message, destination)))
+    }
+
+    /// The message, if this changed anything.
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+        match self.store.get(id).await? {
+            Some(message) if message.held != held => self.store.set_held(id, held).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// Nothing else is done with it until it is held, so this goes on until the store does it.
+    async fn hold_new(&self, id: QueueId) -> Option<Message> {
+        loop {
+            match self.store.set_held(id, true).await {
+                Ok(message) => return message,
+                Err(StoreError::Damaged { .. } | StoreError::ClaimLost(_)) => return None,
+                Err(
+                    e @ (StoreError::NoRoom { .. }
+                    | StoreError::Io { .. }
+                    | StoreError::Database { .. }
+                    | StoreError::Locked { .. }
+                    | StoreError::Closed { .. }),
+                ) => {
+                    events::store_error("holding", id, &e);
+                    tokio::time::sleep(STORE_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+impl<S, D, C> Runner<S, D, C>
+where
+    S: QueueStore,
+    D: Deliver,
+    C: Clock + Clone,
+{
+    pub(super) fn steer(
+        &mut self,
+        verb: Verb,
+        ids: Vec<QueueId>,
+        answer: oneshot::Sender<Steered>,
+    ) {
+        let context = Arc::clone(&self.context);
+        self.tasks.spawn(context.steer(verb, ids, answer));
+    }
+
+    pub(super) fn steered(&mut self, steering: Steering) {
+        let mut changed = 0;
+        for todo in steering.todos {
+            let is_changed = match steering.verb {
+                Verb::Retry => self.retry(&todo),
+                Verb::Bounce => self.give_back(&todo),
+                Verb::Hold | Verb::Delete | Verb::HoldNew => self.withdraw(&todo),
+                Verb::Release | Verb::Reread => self.release(todo),
+            };
+            changed += usize::from(is_changed);
+        }
+        let _ = steering.answer.send(Steered {
+            changed,
+            problems: steering.problems,
+        });
+    }
+
+    fn retry(&mut self, todo: &Todo) -> bool {
+        let mut is_changed = false;
+        for stop in &todo.jobs {
+            is_changed |= self
+                .schedule
+                .retry_job(todo.id, todo.arrived, &stop.destination);
+        }
+        is_changed
+    }
+
+    fn withdraw(&mut self, todo: &Todo) -> bool {
+        let (id, arrived) = (todo.id, todo.arrived);
+        for stop in &todo.jobs {
+            self.schedule.withdraw(id, arrived, &stop.destination);
+        }
+        true
+    }
+
+    fn release(&mut self, todo: Todo) -> bool {
+        if let Some(flight) = self.flights.get_mut(&todo.id) {
+            flight.was_released = true;
+            return true;
+        }
+        let (id, arrived) = (todo.id, todo.arrived);
+        let destinations: Vec<_> = todo.jobs.iter().map(|s| s.destination.clone()).collect();
+        self.enter(todo);
+        for destination in &destinations {
+            self.schedule.retry_job(id, arrived, destination);
+        }
+        true
+    }
+
+    fn give_back(&mut self, todo: &Todo) -> bool {
+        self.withdraw(todo);
+        let flight = self.flights.entry(todo.id).or_default();
+        let is_new = flight.owed != Owed::Return;
+        flight.owed = Owed::Return;
+        self.conclude(todo.id);
+        is_new
+    }
+}

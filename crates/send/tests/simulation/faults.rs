@@ -1,0 +1,157 @@
+//! A store that fails: nothing is lost, nothing repeated, and nobody runs in circles.
+
+use std::time::Duration;
+
+use relay_queue::{FaultyStore, MemoryStore, QueueStore};
+use relay_send::Clock;
+
+use crate::world::{
+    DAY, Outage, Timepiece, Tried, Watched, World, deferred, delivered, domain, failed, pass, to,
+};
+
+const QUICK: Duration = Duration::from_millis(50);
+
+fn memory(clock: &Timepiece) -> MemoryStore {
+    let ids = clock.clone();
+    MemoryStore::with_clock(move || ids.now())
+}
+
+/// One of each kind: delivered, deferred once, failed, and the report of the failure.
+fn mixed(tried: &Tried) -> (Duration, Vec<relay_smtp::Outcome>) {
+    let outcome = |to: &String| match domain(to) {
+        "later.test" if tried.at < Duration::from_mins(1) => deferred(),
+        "gone.test" => failed(),
+        _ => delivered(),
+    };
+    (QUICK, tried.to.iter().map(outcome).collect())
+}
+
+#[tokio::test(start_paused = true)]
+async fn whichever_operation_fails_nothing_is_lost_or_delivered_twice() {
+    let addresses = ["a@ok.test", "b@later.test", "c@gone.test"].map(String::from);
+    for n in 0..40 {
+        let clock = Timepiece::new();
+        let store = FaultyStore::new(memory(&clock));
+        store.fail_after(n);
+        let world = World::over(store, clock, mixed);
+        let id = world.submit("me@home.test", &addresses).await;
+        world.until_empty(DAY).await;
+        let delivered = world.internet.delivered();
+        for address in ["a@ok.test", "b@later.test"] {
+            assert_eq!(
+                delivered.get(&(id, address.into())),
+                Some(&1),
+                "{address}, fault {n}"
+            );
+        }
+        let reports = delivered.iter().filter(|((_, to), _)| to == "me@home.test");
+        assert_eq!(reports.map(|(_, n)| n).sum::<u32>(), 1, "fault {n}");
+        let is_beyond_the_last = world.store.is_armed();
+        assert!(
+            is_beyond_the_last || n < 39,
+            "40 operations are fewer than there are"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_cannot_be_read_is_asked_every_few_seconds_and_not_for_every_message() {
+    let clock = Timepiece::new();
+    let world = World::over(Watched::new(memory(&clock)), clock, mixed);
+    world.store.fail(Outage::Everything);
+    for n in 0..5_000 {
+        world
+            .submit("me@home.test", &to(&format!("u{n}@ok.test")))
+            .await;
+    }
+    pass(600).await;
+    assert!(
+        world.store.calls() < 5 + 120 + 2 * 300,
+        "{}",
+        world.store.calls()
+    );
+    world.store.fail(Outage::Nothing);
+    world.until_empty(DAY).await;
+    assert_eq!(world.internet.delivered().len(), 5_000);
+    assert!(world.internet.delivered().values().all(|&n| n == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn while_outcomes_cannot_be_recorded_nothing_new_is_delivered() {
+    let clock = Timepiece::new();
+    let world = World::over(Watched::new(memory(&clock)), clock, mixed);
+    world.store.fail(Outage::Writing);
+    for n in 0..5_000 {
+        world
+            .submit("me@home.test", &to(&format!("u{n}@ok{}.test", n % 500)))
+            .await;
+    }
+    pass(3600).await;
+    let before = world.internet.tried().len();
+    assert!(before <= 120, "{before} delivered without a trace");
+    world.store.fail(Outage::Nothing);
+    world.until_empty(DAY).await;
+    assert!(world.internet.delivered().values().all(|&n| n == 1));
+    assert_eq!(world.internet.delivered().len(), 5_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_cannot_be_read_holds_up_its_own_message_alone() {
+    let clock = Timepiece::new();
+    let world = World::over(Watched::new(memory(&clock)), clock, mixed);
+    world.store.fail(Outage::Opening);
+    world.submit("me@home.test", &to("stuck@ok.test")).await;
+    pass(1).await;
+    world.store.fail(Outage::Nothing);
+    let began = world.clock.elapsed();
+    world.submit("me@home.test", &to("other@ok.test")).await;
+    pass(1).await;
+    assert_eq!(world.times("other@ok.test"), [began.as_secs()]);
+    assert!(world.times("stuck@ok.test").is_empty());
+    world.until_empty(DAY).await;
+    assert_eq!(world.internet.delivered().len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_on_a_store_that_fails_reads_the_queue_when_it_recovers() {
+    let clock = Timepiece::new();
+    let mut world = World::over(Watched::new(memory(&clock)), clock, mixed);
+    world.sender.shutdown(Duration::ZERO).await;
+    for n in 0..2_500 {
+        world
+            .commit("me@home.test", &to(&format!("u{n}@ok.test")))
+            .await;
+    }
+    world.store.fail(Outage::Everything);
+    world.restart(Duration::ZERO).await;
+    pass(100).await;
+    assert!(!world.sender.status().await.expect("it runs").is_complete);
+    assert!(world.store.calls() < 60, "{}", world.store.calls());
+    world.store.fail(Outage::Nothing);
+    world.until_empty(DAY).await;
+    assert_eq!(world.internet.delivered().len(), 2_500);
+    assert!(world.sender.status().await.expect("it runs").is_complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_deleted_while_it_waits_or_is_under_way_is_let_go() {
+    let world = World::new(|tried| tried.all(Duration::from_secs(10), &deferred()));
+    let id = world.submit("me@home.test", &to("u@far.test")).await;
+    pass(5).await;
+    // Deleting is claiming it away and settling it.
+    let (claim, _) = world.store.claim(id).await.unwrap().expect("it is there");
+    let change = relay_queue::RecipientChange {
+        index: 0,
+        state: relay_queue::RecipientState::Done,
+        attempt: None,
+    };
+    let settlement = relay_queue::Settlement {
+        recipients: vec![change],
+        ..relay_queue::Settlement::default()
+    };
+    assert!(world.store.settle(claim, settlement).await.unwrap());
+    pass(10).await;
+    world.assert_nothing_is_kept().await;
+    let tried: Vec<_> = world.internet.tried().iter().map(|t| t.id).collect();
+    assert_eq!(tried, [id]);
+}

@@ -1,0 +1,13 @@
+//! The whole of `send` under a manual clock: a week in milliseconds, outcome and timeline asserted.
+
+mod answers;
+mod bounces;
+mod destinations;
+mod faults;
+mod internet;
+mod retries;
+mod steering;
+mod verbs;
+mod watched;
+mod wishes;
+mod world;

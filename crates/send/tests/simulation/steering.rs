@@ -1,0 +1,244 @@
+//! The operator: retry, hold, reconfigure, shut down, set the clock.
+
+use std::time::Duration;
+
+use relay_queue::QueueStore;
+use relay_send::DestinationKey;
+
+use crate::world::{
+    DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, pass, to, unreachable,
+};
+
+const QUICK: Duration = Duration::from_millis(50);
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_retry_tries_what_is_deferred_and_not_due() {
+    let world = World::new(|tried| match tried.at.as_secs() {
+        0 => tried.all(QUICK, &deferred()),
+        _ => tried.all(QUICK, &delivered()),
+    });
+    for n in 0..50 {
+        world
+            .submit("me@home.test", &to(&format!("u{n}@far.test")))
+            .await;
+    }
+    world.submit("me@home.test", &to("u@other.test")).await;
+    pass(30).await;
+    let far = DestinationKey("far.test".into());
+    assert_eq!(world.sender.retry_now(Some(far.clone())).await, 50);
+    pass(10).await;
+    assert_eq!(world.internet.delivered().len(), 50);
+    assert_eq!(world.sender.retry_now(Some(far)).await, 0);
+    assert_eq!(world.sender.retry_now(None).await, 1);
+    pass(1).await;
+    assert_eq!(world.store.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forced_retry_overrides_a_back_off_and_tries_nothing_twice() {
+    let world = World::new(|tried| tried.all(QUICK, &unreachable()));
+    for n in 0..50 {
+        world
+            .submit("me@home.test", &to(&format!("u{n}@far.test")))
+            .await;
+    }
+    pass(30).await;
+    let before = world.internet.tried().len();
+    assert_eq!(world.sender.retry_now(None).await, 50);
+    pass(30).await;
+    let tried = world.internet.tried().len() - before;
+    assert!(
+        (1..=5).contains(&tried),
+        "{tried}: one set, and left alone again"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
+    use relay_queue::{RecipientChange, RecipientState, Settlement};
+    let clock = Timepiece::new();
+    let ids = clock.clone();
+    let store = relay_queue::MemoryStore::with_clock(move || relay_send::Clock::now(&ids));
+    let store = Watched::new(store);
+    store.hold(true);
+    let world = World::over(store, clock, |tried| tried.all(QUICK, &delivered()));
+    let addresses = ["a@far.test", "b@far.test"].map(String::from);
+    let message = world.commit("me@home.test", &addresses).await;
+    let claimed = world.store.claim(message.id).await.unwrap();
+    let (claim, _) = claimed.expect("it is there");
+    let change = RecipientChange {
+        index: 0,
+        state: RecipientState::Failed { reported: false },
+        attempt: None,
+    };
+    let settlement = Settlement {
+        recipients: vec![change],
+        ..Settlement::default()
+    };
+    world.store.settle(claim, settlement).await.unwrap();
+    // As it was when it was accepted, before it was held.
+    world.sender.accepted(&message);
+    pass(86400).await;
+    assert!(world.internet.tried().is_empty());
+    world.assert_nothing_is_kept().await;
+    world.store.hold(false);
+    let released = world.store.get(message.id).await.unwrap();
+    world.sender.accepted(&released.expect("it is there"));
+    world.until_empty(DAY).await;
+    assert_eq!(world.times("b@far.test").len(), 1);
+    assert_eq!(world.times("me@home.test").len(), 1, "the report");
+}
+
+#[tokio::test(start_paused = true)]
+async fn routes_that_change_during_attempts_make_nothing_lost_or_tried_twice() {
+    let world = World::new(|tried| match tried.at.as_secs() {
+        0..100 => tried.all(Duration::from_secs(30), &deferred()),
+        _ => tried.all(Duration::from_secs(30), &delivered()),
+    });
+    for n in 0..200 {
+        let addresses = [format!("a{n}@far.test"), format!("b{n}@other.test")];
+        world.submit("me@home.test", &addresses).await;
+    }
+    let routes: [fn(&str) -> &str; 4] = [|_| "smart.test", |d| d, |_| "other.test", |d| &d[1..]];
+    for route in routes.iter().cycle().take(40) {
+        pass(7).await;
+        world.internet.route(*route);
+        // A job may begin under the new routes before the runner is told.
+        pass(1).await;
+        world.sender.reconfigure(config());
+    }
+    world.until_empty(DAY).await;
+    let delivered = world.internet.delivered();
+    assert_eq!(delivered.len(), 400);
+    assert!(delivered.values().all(|&n| n == 1), "{delivered:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_smaller_concurrency_holds_from_the_reload_on() {
+    let world = World::new(|tried| tried.all(Duration::from_secs(10), &delivered()));
+    for _ in 0..5_000 {
+        world.submit("me@home.test", &to("you@far.test")).await;
+    }
+    pass(600).await;
+    let mut smaller = config();
+    smaller.concurrency.per_destination = 3;
+    world.sender.reconfigure(smaller);
+    pass(20).await;
+    let before = world.internet.tried().len();
+    pass(100).await;
+    let begun = world.internet.tried().len() - before;
+    assert!((27..=33).contains(&begun), "{begun}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_loses_and_repeats_nothing() {
+    let mut world = World::new(|tried| match tried.at.as_secs() {
+        0..30 => tried.all(Duration::from_secs(3), &deferred()),
+        _ => tried.all(Duration::from_secs(3), &delivered()),
+    });
+    for n in 0..300 {
+        world
+            .submit("me@home.test", &to(&format!("u{n}@far{}.test", n % 7)))
+            .await;
+    }
+    for _ in 0..20 {
+        pass(40).await;
+        world.restart(Duration::from_secs(10)).await;
+    }
+    world.until_empty(DAY).await;
+    let delivered = world.internet.delivered();
+    assert_eq!(delivered.len(), 300);
+    assert!(delivered.values().all(|&n| n == 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_shutdown_breaks_off_is_tried_again_after_the_start() {
+    let mut world = World::new(|tried| match tried.at.as_secs() {
+        0..60 => tried.all(DAY, &delivered()),
+        _ => tried.all(QUICK, &delivered()),
+    });
+    for n in 0..20 {
+        world
+            .submit("me@home.test", &to(&format!("u{n}@far{n}.test")))
+            .await;
+    }
+    pass(60).await;
+    let began = world.clock.elapsed();
+    world.restart(Duration::from_secs(15)).await;
+    assert_eq!(
+        world.clock.elapsed().saturating_sub(began).as_secs(),
+        15,
+        "its bound"
+    );
+    world.until_empty(DAY).await;
+    assert_eq!(world.internet.delivered().len(), 20);
+    assert_eq!(world.internet.tried().len(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_waits_for_what_is_under_way_and_begins_nothing() {
+    let world = World::new(|tried| tried.all(Duration::from_secs(4), &delivered()));
+    for _ in 0..100 {
+        world.submit("me@home.test", &to("you@far.test")).await;
+    }
+    pass(1).await;
+    world.sender.shutdown(Duration::from_mins(1)).await;
+    assert_eq!(world.clock.elapsed().as_secs(), 4);
+    assert_eq!(
+        (world.internet.delivered().len(), world.store.count()),
+        (5, 95)
+    );
+    assert!(world.sender.status().await.is_none());
+    assert_eq!(world.sender.retry_now(None).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shutdown_keeps_its_bound_while_the_store_fails() {
+    let clock = Timepiece::new();
+    let ids = clock.clone();
+    let memory = relay_queue::MemoryStore::with_clock(move || relay_send::Clock::now(&ids));
+    let world = World::over(Watched::new(memory), clock, |tried| {
+        tried.all(QUICK, &delivered())
+    });
+    world.submit("me@home.test", &to("you@far.test")).await;
+    world.store.fail(Outage::Writing);
+    pass(10).await;
+    world.sender.shutdown(Duration::from_secs(30)).await;
+    assert_eq!(world.clock.elapsed().as_secs(), 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_back_delays_by_no_more_than_the_longest_pause() {
+    let world = World::new(|tried| match tried.at.as_secs() {
+        0..600 => match tried.domain() {
+            "down.test" => tried.all(QUICK, &unreachable()),
+            _ => tried.all(QUICK, &deferred()),
+        },
+        _ => tried.all(QUICK, &delivered()),
+    });
+    world.clock.set_by(3600 * 24 * 365);
+    for domain in ["far.test", "down.test"] {
+        world
+            .submit("me@home.test", &to(&format!("u@{domain}")))
+            .await;
+    }
+    pass(550).await;
+    world.clock.set_by(-3600 * 24 * 365);
+    pass(120).await;
+    world.submit("me@home.test", &to("new@far.test")).await;
+    world.until_empty(Duration::from_hours(5)).await;
+    assert_eq!(world.internet.delivered().len(), 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_set_forward_makes_what_has_come_due_leave_within_a_minute() {
+    let world = World::new(|tried| match tried.at.as_secs() {
+        0 => tried.all(QUICK, &deferred()),
+        _ => tried.all(QUICK, &delivered()),
+    });
+    world.submit("me@home.test", &to("u@far.test")).await;
+    pass(10).await;
+    world.clock.set_by(3600);
+    pass(61).await;
+    assert_eq!(world.store.count(), 0);
+}

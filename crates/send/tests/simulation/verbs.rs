@@ -1,0 +1,273 @@
+//! What the operator does to single messages, and to destinations.
+
+use std::time::Duration;
+
+use relay_queue::QueueStore;
+use relay_send::{Clock, DestinationKey, HoldRule};
+
+use crate::world::{DAY, World, config, deferred, delivered, failed, pass, to, unreachable};
+
+const QUICK: Duration = Duration::from_millis(50);
+const SLOW: Duration = Duration::from_secs(30);
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_of_one_message_tries_that_one_alone() {
+    let world = World::new(|tried| match tried.at.as_secs() {
+        0 => tried.all(QUICK, &deferred()),
+        _ => tried.all(QUICK, &delivered()),
+    });
+    let mine = world.submit("me@home.test", &to("a@far.test")).await;
+    world.submit("me@home.test", &to("b@far.test")).await;
+    pass(10).await;
+    let absent = relay_queue::QueueId::from_bits(7);
+    let steered = world.sender.retry(vec![mine, absent]).await;
+    assert_eq!((steered.changed, steered.problems.len()), (1, 0));
+    pass(1).await;
+    assert_eq!(world.times("a@far.test"), [0, 10]);
+    assert_eq!(world.times("b@far.test"), [0]);
+    world.until_empty(DAY).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_overrides_the_back_off_of_its_destination() {
+    let world = World::new(|tried| match tried.at.as_secs() {
+        0 => tried.all(QUICK, &unreachable()),
+        _ => tried.all(QUICK, &delivered()),
+    });
+    let id = world.submit("me@home.test", &to("a@down.test")).await;
+    pass(10).await;
+    assert_eq!(world.sender.retry(vec![id]).await.changed, 1);
+    pass(1).await;
+    assert_eq!(world.times("a@down.test"), [0, 10]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_returned_is_reported_with_the_last_reply_and_tried_no_more() {
+    let world = World::new(|tried| match tried.domain() {
+        "home.test" | "ok.test" => tried.all(QUICK, &delivered()),
+        _ => tried.all(QUICK, &deferred()),
+    });
+    let addresses = ["a@far.test", "b@other.test", "c@ok.test"].map(String::from);
+    let id = world.submit("me@home.test", &addresses).await;
+    pass(10).await;
+    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
+    world.until_empty(Duration::from_mins(1)).await;
+    let tried = world.internet.tried();
+    assert_eq!(tried.len(), 4);
+    let report = &tried[3];
+    assert_eq!(report.to, ["me@home.test"]);
+    assert_eq!(report.text.matches("Final-Recipient").count(), 2);
+    assert!(report.text.contains("450 4.2.0 come back later"));
+    assert!(report.text.contains("returned by the operator"));
+    assert!(!report.text.contains("for too long"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_return_waits_for_what_is_under_way_and_nothing_begins_behind_it() {
+    let world = World::new(|tried| match tried.to[0].as_str() {
+        "me@home.test" => tried.all(QUICK, &delivered()),
+        "ok@far.test" => tried.all(SLOW, &delivered()),
+        _ => tried.all(SLOW, &deferred()),
+    });
+    let later = world.submit("me@home.test", &to("later@far.test")).await;
+    let ok = world.submit("me@home.test", &to("ok@far.test")).await;
+    pass(5).await;
+    assert_eq!(world.sender.bounce(vec![later, ok]).await.changed, 2);
+    assert_eq!(
+        world.sender.bounce(vec![later]).await.changed,
+        0,
+        "it is under way"
+    );
+    world.until_empty(Duration::from_mins(2)).await;
+    assert_eq!(world.times("later@far.test"), [0]);
+    let tried = world.internet.tried();
+    let reports = tried.iter().filter(|t| t.sender.is_empty());
+    assert_eq!(reports.count(), 1, "what was delivered is not returned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_destination_that_is_suspended_gets_nothing_until_it_is_resumed() {
+    let world = World::new(|tried| tried.all(QUICK, &delivered()));
+    let far = DestinationKey("far.test".into());
+    assert!(world.sender.suspend(far.clone()).await);
+    assert!(!world.sender.suspend(far.clone()).await);
+    world.submit("me@home.test", &to("a@far.test")).await;
+    world.submit("me@home.test", &to("a@other.test")).await;
+    pass(6 * 86400).await;
+    assert!(world.times("a@far.test").is_empty());
+    assert_eq!(world.sender.retry_now(None).await, 0);
+    pass(10).await;
+    assert_eq!(world.store.count(), 1, "it is not given up either");
+    let status = world.sender.status().await.expect("it runs");
+    assert_eq!(status.suspended, std::slice::from_ref(&far));
+    assert!(status.destinations[0].is_suspended && status.destinations[0].next_attempt.is_none());
+    assert!(world.sender.resume(far.clone()).await);
+    assert!(!world.sender.resume(far).await);
+    pass(1).await;
+    assert_eq!(world.times("a@far.test").len(), 1);
+    world.assert_nothing_is_kept().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_return_of_what_has_failed_is_reported_once() {
+    let world = World::new(|tried| match tried.domain() {
+        "home.test" => tried.all(QUICK, &delivered()),
+        _ => tried.all(SLOW, &failed()),
+    });
+    let id = world.submit("me@home.test", &to("a@far.test")).await;
+    pass(1).await;
+    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
+    world.until_empty(Duration::from_mins(2)).await;
+    assert_eq!(world.times("me@home.test").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_waits_over_a_restart_and_leaves_at_once_when_released() {
+    let mut world = World::new(|tried| match tried.at.as_secs() {
+        0 => tried.all(QUICK, &deferred()),
+        _ => tried.all(QUICK, &delivered()),
+    });
+    let id = world.submit("me@home.test", &to("a@far.test")).await;
+    pass(10).await;
+    assert_eq!(world.sender.hold(vec![id]).await.changed, 1);
+    assert_eq!(world.sender.hold(vec![id]).await.changed, 0, "it is held");
+    assert_eq!(world.sender.retry(vec![id]).await.changed, 0);
+    world.assert_nothing_is_kept().await;
+    pass(86400).await;
+    world.restart(Duration::ZERO).await;
+    pass(6 * 86400).await;
+    assert_eq!(world.times("a@far.test"), [0]);
+    let began = world.clock.elapsed();
+    assert_eq!(world.sender.release(vec![id]).await.changed, 1);
+    assert_eq!(world.sender.release(vec![id]).await.changed, 0);
+    pass(1).await;
+    assert_eq!(world.times("a@far.test"), [0, began.as_secs()]);
+    world.assert_nothing_is_kept().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hold_during_an_attempt_lets_it_end_and_a_release_before_its_end_is_not_lost() {
+    let world = World::new(|tried| match tried.at.as_secs() {
+        0 => tried.all(SLOW, &deferred()),
+        _ => tried.all(QUICK, &delivered()),
+    });
+    let id = world.submit("me@home.test", &to("a@far.test")).await;
+    let other = world.submit("me@home.test", &to("b@far.test")).await;
+    pass(10).await;
+    assert_eq!(world.sender.hold(vec![id, other]).await.changed, 2);
+    assert_eq!(world.sender.release(vec![id]).await.changed, 1);
+    pass(86400).await;
+    assert_eq!(world.times("b@far.test"), [0], "it stays held");
+    let times = world.times("a@far.test");
+    assert!(times.len() == 2 && times[1] < 500, "{times:?}");
+    world.assert_nothing_is_kept().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_is_gone_though_it_waits_or_is_under_way() {
+    let world = World::new(|tried| match tried.domain() {
+        "slow.test" => tried.all(SLOW, &deferred()),
+        _ => tried.all(QUICK, &deferred()),
+    });
+    let waiting = world.submit("me@home.test", &to("a@far.test")).await;
+    let running = world.submit("me@home.test", &to("a@slow.test")).await;
+    pass(10).await;
+    let ids = vec![waiting, running];
+    assert_eq!(world.sender.delete(ids.clone()).await.changed, 2);
+    assert_eq!(world.sender.delete(ids).await.changed, 0);
+    assert_eq!(world.store.count(), 0);
+    pass(86400).await;
+    assert_eq!(
+        world.internet.tried().len(),
+        2,
+        "nothing more, and no report"
+    );
+    world.assert_nothing_is_kept().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_message_can_be_returned() {
+    let world = World::new(|tried| match tried.domain() {
+        "home.test" => tried.all(QUICK, &delivered()),
+        _ => tried.all(QUICK, &deferred()),
+    });
+    let id = world.submit("me@home.test", &to("a@far.test")).await;
+    pass(10).await;
+    world.sender.hold(vec![id]).await;
+    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
+    world.until_empty(Duration::from_mins(1)).await;
+    assert_eq!(world.times("me@home.test").len(), 1);
+}
+
+fn rule(domain: Option<&str>, sender: Option<&str>, since: Duration, world: &World) -> HoldRule {
+    HoldRule {
+        domain: domain.map(String::from),
+        sender: sender.map(String::from),
+        since: world.clock.now() - world.clock.elapsed() + since,
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn mail_under_a_rule_is_held_as_it_comes_in_and_no_other() {
+    let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
+    pass(100).await;
+    let now = world.clock.elapsed();
+    let rules = vec![
+        rule(Some("FAR.test"), None, now, &world),
+        rule(Some("other.test"), Some("it@home.test"), now, &world),
+    ];
+    world.sender.hold_incoming(rules.clone());
+    for (from, address) in [
+        ("me@home.test", "a@far.test"),
+        ("me@home.test", "b@other.test"),
+        ("It@home.test", "c@other.test"),
+        ("it@home.test", "d@third.test"),
+    ] {
+        world.submit(from, &to(address)).await;
+    }
+    // A crash may come between the commit and the hold.
+    world.commit("me@home.test", &to("e@far.test")).await;
+    world.config.orders.hold_incoming = rules;
+    world.restart(Duration::from_secs(10)).await;
+    pass(86400).await;
+    let tried = world.internet.tried();
+    let to: Vec<&str> = tried.iter().map(|t| t.to[0].as_str()).collect();
+    assert_eq!(to, ["b@other.test", "d@third.test"]);
+    let records = world.store.scan(None, 10).await.expect("it works");
+    assert!(records.len() == 3 && records.iter().all(|m| m.held));
+    world.sender.hold_incoming(Vec::new());
+    world
+        .sender
+        .release(records.iter().map(|m| m.id).collect())
+        .await;
+    world.until_empty(Duration::from_mins(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_holds_nothing_that_came_in_before_it() {
+    let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
+    world.sender.shutdown(Duration::ZERO).await;
+    world.commit("me@home.test", &to("a@far.test")).await;
+    pass(100).await;
+    world.config.orders.hold_incoming = vec![rule(None, None, Duration::from_secs(50), &world)];
+    world.restart(Duration::ZERO).await;
+    world.until_empty(Duration::from_mins(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn orders_at_the_start_hold_before_anything_is_tried() {
+    let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
+    world.sender.shutdown(Duration::ZERO).await;
+    world.commit("me@home.test", &to("a@far.test")).await;
+    world.config.orders.suspended = vec![DestinationKey("far.test".into())];
+    world.restart(Duration::ZERO).await;
+    pass(1000).await;
+    world.sender.reconfigure(config());
+    pass(1000).await;
+    assert!(
+        world.internet.tried().is_empty(),
+        "a reload changes no orders"
+    );
+    world.sender.resume(DestinationKey("far.test".into())).await;
+    world.until_empty(Duration::from_mins(1)).await;
+}

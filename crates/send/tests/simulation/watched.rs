@@ -1,0 +1,161 @@
+//! A store that is watched, and that can be made to fail for a while.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use relay_queue::{
+    Audit, Books, Claim, Content, Envelope, Message, QueueId, QueueStore, Settlement, StoreError,
+};
+
+/// Calls of the store, counted, all of which can be made to fail for a while.
+#[derive(Debug, Clone)]
+pub struct Watched<S> {
+    pub inner: S,
+    calls: Arc<AtomicU64>,
+    outage: Arc<Mutex<Outage>>,
+    holds: Arc<AtomicBool>,
+}
+
+/// What fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outage {
+    Nothing,
+    Reading,
+    Writing,
+    Opening,
+    Everything,
+}
+
+impl<S> Watched<S> {
+    pub fn new(inner: S) -> Self {
+        Self {
+            inner,
+            calls: Arc::default(),
+            outage: Arc::new(Mutex::new(Outage::Nothing)),
+            holds: Arc::default(),
+        }
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.calls.load(Ordering::SeqCst)
+    }
+
+    /// Whether every record says that its message is held.
+    pub fn hold(&self, holds: bool) {
+        self.holds.store(holds, Ordering::SeqCst);
+    }
+
+    fn read(&self, mut message: Message) -> Message {
+        message.held = self.holds.load(Ordering::SeqCst);
+        message
+    }
+
+    pub fn fail(&self, outage: Outage) {
+        *self.outage.lock().expect("nothing panics under this lock") = outage;
+    }
+
+    fn pass(&self, kind: Outage) -> Result<(), StoreError> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        let outage = *self.outage.lock().expect("nothing panics under this lock");
+        if outage == kind || outage == Outage::Everything {
+            return Err(StoreError::Io {
+                doing: "pretending to work".into(),
+                source: std::io::Error::other("outage"),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl<S: QueueStore> QueueStore for Watched<S> {
+    type Spool = S::Spool;
+
+    fn next_id(&self) -> QueueId {
+        self.inner.next_id()
+    }
+
+    fn has_room(&self, size: u64) -> Result<(), StoreError> {
+        self.inner.has_room(size)
+    }
+
+    fn begin(&self) -> Result<S::Spool, StoreError> {
+        self.inner.begin()
+    }
+
+    async fn commit(
+        &self,
+        spool: S::Spool,
+        envelope: Envelope,
+        arrived: SystemTime,
+        head: Bytes,
+    ) -> Result<Message, StoreError> {
+        self.inner.commit(spool, envelope, arrived, head).await
+    }
+
+    async fn scan(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Message>, StoreError> {
+        self.pass(Outage::Reading)?;
+        let page = self.inner.scan(after, limit).await?;
+        Ok(page.into_iter().map(|m| self.read(m)).collect())
+    }
+
+    async fn get(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
+        self.pass(Outage::Reading)?;
+        Ok(self.inner.get(id).await?.map(|m| self.read(m)))
+    }
+
+    async fn claim(&self, id: QueueId) -> Result<Option<(Claim, Message)>, StoreError> {
+        self.pass(Outage::Reading)?;
+        let claimed = self.inner.claim(id).await?;
+        Ok(claimed.map(|(claim, m)| (claim, self.read(m))))
+    }
+
+    async fn open(&self, claim: Claim) -> Result<Content, StoreError> {
+        self.pass(Outage::Opening)?;
+        self.inner.open(claim).await
+    }
+
+    async fn settle(&self, claim: Claim, settlement: Settlement) -> Result<bool, StoreError> {
+        self.pass(Outage::Writing)?;
+        self.inner.settle(claim, settlement).await
+    }
+
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+        self.pass(Outage::Writing)?;
+        self.inner.set_held(id, held).await
+    }
+
+    async fn delete(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
+        self.pass(Outage::Writing)?;
+        self.inner.delete(id).await
+    }
+
+    fn release(&self, claim: Claim) {
+        self.inner.release(claim);
+    }
+
+    fn count(&self) -> u64 {
+        self.inner.count()
+    }
+
+    fn count_fresh(&self) -> u64 {
+        self.inner.count_fresh()
+    }
+
+    fn count_damaged(&self) -> u64 {
+        self.inner.count_damaged()
+    }
+
+    fn books(&self) -> Books {
+        self.inner.books()
+    }
+
+    async fn audit(&self) -> Result<Audit, StoreError> {
+        self.inner.audit().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}

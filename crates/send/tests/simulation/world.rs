@@ -1,0 +1,179 @@
+//! A relay without disk and network: the real runner and schedule over a store in memory, a scripted
+//! rest of the world, and a clock that stands still unless everybody waits.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use relay_queue::{Envelope, MemoryStore, Message, QueueId, QueueStore, RcptTo, Spool};
+use relay_send::{Clock, Concurrency, Config, Handle, Orders, ReportPolicy, RetryPolicy};
+use relay_smtp::dsn::{DsnRequest, Notify};
+use relay_smtp::{ForwardPath, Outcome};
+
+pub use crate::answers::*;
+pub use crate::internet::*;
+pub use crate::watched::*;
+
+pub const UNIT: Duration = Duration::from_secs(400);
+pub const DAY: Duration = Duration::from_hours(24);
+
+/// The relay in its world.
+pub struct World<S: QueueStore = MemoryStore> {
+    pub store: Arc<S>,
+    pub internet: Arc<Internet>,
+    pub clock: Timepiece,
+    pub config: Config,
+    pub sender: Handle<Internet>,
+}
+
+impl World {
+    /// The usual numbers, nothing in the queue.
+    pub fn new(
+        script: impl Fn(&Tried) -> (Duration, Vec<Outcome>) + Send + Sync + 'static,
+    ) -> Self {
+        let clock = Timepiece::new();
+        let ids = clock.clone();
+        Self::over(MemoryStore::with_clock(move || ids.now()), clock, script)
+    }
+}
+
+impl<S: QueueStore> World<S> {
+    pub fn over(
+        store: S,
+        clock: Timepiece,
+        script: impl Fn(&Tried) -> (Duration, Vec<Outcome>) + Send + Sync + 'static,
+    ) -> Self {
+        let internet = Arc::new(Internet::new(clock.clone(), script));
+        let store = Arc::new(store);
+        let sender = relay_send::start(
+            Arc::clone(&store),
+            Arc::clone(&internet),
+            config(),
+            clock.clone(),
+        );
+        Self {
+            store,
+            internet,
+            clock,
+            config: config(),
+            sender,
+        }
+    }
+
+    /// Ends the runner within `bound` and starts another on the same store.
+    pub async fn restart(&mut self, bound: Duration) {
+        self.sender.shutdown(bound).await;
+        let (store, internet) = (Arc::clone(&self.store), Arc::clone(&self.internet));
+        self.sender = relay_send::start(store, internet, self.config.clone(), self.clock.clone());
+    }
+
+    /// Commits a message, and tells the runner.
+    pub async fn submit(&self, from: &str, to: &[String]) -> QueueId {
+        let message = self.commit(from, to).await;
+        self.sender.accepted(&message);
+        message.id
+    }
+
+    /// The same with wishes about reports.
+    pub async fn submit_wishing(&self, from: &str, to: Vec<RcptTo>, dsn: DsnRequest) -> QueueId {
+        let message = self.commit_wishing(from, to, dsn).await;
+        self.sender.accepted(&message);
+        message.id
+    }
+
+    /// Commits a message behind the runner's back; a store that fails is asked until it does not.
+    pub async fn commit(&self, from: &str, to: &[String]) -> Message {
+        let to = to.iter().map(|to| wishing(to, Notify::Unspecified));
+        self.commit_wishing(from, to.collect(), DsnRequest::default())
+            .await
+    }
+
+    async fn commit_wishing(&self, from: &str, to: Vec<RcptTo>, dsn: DsnRequest) -> Message {
+        let envelope = Envelope {
+            sender: from.parse().expect("a good address"),
+            recipients: to,
+            eight_bit: false,
+            utf8: false,
+            dsn,
+        };
+        loop {
+            if let Some(message) = self.try_commit(envelope.clone()).await {
+                return message;
+            }
+        }
+    }
+
+    async fn try_commit(&self, envelope: Envelope) -> Option<Message> {
+        let mut spool = self.store.begin().ok()?;
+        spool.write(b"Subject: hello\r\n\r\nbody\r\n").await.ok()?;
+        let head = Bytes::from_static(b"Received: by relay.test\r\n");
+        let now = self.clock.now();
+        self.store.commit(spool, envelope, now, head).await.ok()
+    }
+
+    /// Lets time pass until the queue is empty, and everybody is done with it.
+    pub async fn until_empty(&self, limit: Duration) {
+        let step = Duration::from_secs(10);
+        let deadline = self.clock.elapsed() + limit;
+        while self.store.count() > 0 {
+            assert!(
+                self.clock.elapsed() < deadline,
+                "{:?}",
+                self.sender.status().await
+            );
+            tokio::time::sleep(step).await;
+        }
+        self.assert_nothing_is_kept().await;
+    }
+
+    pub async fn assert_nothing_is_kept(&self) {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let status = self.sender.status().await.expect("it runs");
+        assert_eq!((status.in_flight, status.waiting), (0, 0), "{status:?}");
+        assert!(
+            status.deliveries.is_empty() && status.destinations.is_empty(),
+            "{status:?}"
+        );
+    }
+
+    /// When the recipient was tried, in seconds since the world began.
+    pub fn times(&self, to: &str) -> Vec<u64> {
+        let tried = self.internet.tried();
+        let mine = tried.iter().filter(|t| t.to.iter().any(|a| a == to));
+        mine.map(|t| t.at.as_secs()).collect()
+    }
+}
+
+pub async fn pass(seconds: u64) {
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+}
+
+pub fn config() -> Config {
+    Config {
+        hostname: "relay.test".into(),
+        postmaster: "postmaster@home.test".parse().expect("a good address"),
+        retry: RetryPolicy {
+            lifetime: 5 * DAY,
+            unit: UNIT,
+            max_interval: Duration::from_hours(4),
+        },
+        concurrency: Concurrency {
+            overall: 120,
+            per_destination: 20,
+        },
+        reports: ReportPolicy::default(),
+        orders: Orders::default(),
+    }
+}
+
+pub fn wishing(to: &str, notify: Notify) -> RcptTo {
+    let address: ForwardPath = to.parse().expect("a good address");
+    RcptTo {
+        notify,
+        ..address.into()
+    }
+}
+
+pub fn to(address: &str) -> Vec<String> {
+    vec![address.to_owned()]
+}

@@ -1,0 +1,376 @@
+//! What a sender asks of reports on its message (RFC 3461): the parameters of MAIL and RCPT.
+//!
+//! Each is parsed and bounded once. What goes on to the next host is kept as it was written, for it
+//! must arrive there unchanged (RFC 3461 §5.2.1); what it stands for is told by methods, and is
+//! printable, so that it can stand in a report or a log.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::address::is_utf8_letter;
+
+/// Octets of the value of `ENVID`, as it is written (RFC 3461 §4.4).
+const MAX_ENVID: usize = 100;
+/// Octets of the value of `ORCPT`, as it is written (RFC 3461 §4.2).
+const MAX_ORCPT: usize = 500;
+
+/// Why a value of a DSN parameter is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum DsnError {
+    /// `RET` is `FULL` or `HDRS`.
+    #[error("RET is FULL or HDRS")]
+    Ret,
+    /// `NOTIFY` is `NEVER`, or a list of `SUCCESS`, `FAILURE` and `DELAY`.
+    #[error("NOTIFY is NEVER or a list of SUCCESS, FAILURE and DELAY")]
+    Notify,
+    /// `ENVID` is no xtext of printable ASCII.
+    #[error("bad ENVID")]
+    EnvelopeId,
+    /// `ORCPT` has no address type, or an address that its type does not allow.
+    #[error("bad ORCPT")]
+    Orcpt,
+    /// Over 100 octets of `ENVID` or over 500 of `ORCPT`.
+    #[error("parameter too long")]
+    TooLong,
+}
+
+/// What is asked for a message as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct DsnRequest {
+    /// `RET`: how much of the message a report of its failure brings back.
+    pub ret: Option<Ret>,
+    /// `ENVID`: the sender's own name for this transaction.
+    pub envid: Option<EnvelopeId>,
+}
+
+/// How much of a message a report of its failure brings back (RFC 3461 §4.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ret {
+    /// `FULL`: all of it.
+    Full,
+    /// `HDRS`: its header section.
+    Headers,
+}
+
+impl FromStr for Ret {
+    type Err = DsnError;
+
+    fn from_str(text: &str) -> Result<Self, DsnError> {
+        if text.eq_ignore_ascii_case("FULL") {
+            Ok(Self::Full)
+        } else if text.eq_ignore_ascii_case("HDRS") {
+            Ok(Self::Headers)
+        } else {
+            Err(DsnError::Ret)
+        }
+    }
+}
+
+impl fmt::Display for Ret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "FULL",
+            Self::Headers => "HDRS",
+        })
+    }
+}
+
+/// When the sender wants to hear of a recipient (RFC 3461 §4.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Notify {
+    /// Nothing was said: of failures, and of delays as each relay holds it.
+    #[default]
+    Unspecified,
+    /// `NEVER`: whatever happens.
+    Never,
+    /// On these occasions, and on no other.
+    On(Occasions),
+}
+
+/// One at least of `SUCCESS`, `FAILURE` and `DELAY`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "(bool, bool, bool)", into = "(bool, bool, bool)")]
+pub struct Occasions {
+    success: bool,
+    failure: bool,
+    delay: bool,
+}
+
+impl Notify {
+    /// Whether a delivery is to be reported.
+    pub fn on_success(self) -> bool {
+        matches!(self, Self::On(Occasions { success: true, .. }))
+    }
+
+    /// Whether a failure is to be reported.
+    pub fn on_failure(self) -> bool {
+        match self {
+            Self::Unspecified => true,
+            Self::Never => false,
+            Self::On(occasions) => occasions.failure,
+        }
+    }
+
+    /// Whether a delay is to be reported; `by_default` is what the operator chose for senders that
+    /// said nothing.
+    pub fn on_delay(self, by_default: bool) -> bool {
+        match self {
+            Self::Unspecified => by_default,
+            Self::Never => false,
+            Self::On(occasions) => occasions.delay,
+        }
+    }
+}
+
+impl Occasions {
+    /// `None` if there is none.
+    pub fn new(success: bool, failure: bool, delay: bool) -> Option<Self> {
+        (success || failure || delay).then_some(Self {
+            success,
+            failure,
+            delay,
+        })
+    }
+}
+
+impl TryFrom<(bool, bool, bool)> for Occasions {
+    type Error = DsnError;
+
+    fn try_from((success, failure, delay): (bool, bool, bool)) -> Result<Self, DsnError> {
+        Self::new(success, failure, delay).ok_or(DsnError::Notify)
+    }
+}
+
+impl From<Occasions> for (bool, bool, bool) {
+    fn from(occasions: Occasions) -> Self {
+        (occasions.success, occasions.failure, occasions.delay)
+    }
+}
+
+impl FromStr for Notify {
+    type Err = DsnError;
+
+    fn from_str(text: &str) -> Result<Self, DsnError> {
+        if text.eq_ignore_ascii_case("NEVER") {
+            return Ok(Self::Never);
+        }
+        let (mut success, mut failure, mut delay) = (false, false, false);
+        for word in text.split(',') {
+            let occasion = match word {
+                _ if word.eq_ignore_ascii_case("SUCCESS") => &mut success,
+                _ if word.eq_ignore_ascii_case("FAILURE") => &mut failure,
+                _ if word.eq_ignore_ascii_case("DELAY") => &mut delay,
+                _ => return Err(DsnError::Notify),
+            };
+            *occasion = true;
+        }
+        let occasions = Occasions::new(success, failure, delay);
+        occasions.map(Self::On).ok_or(DsnError::Notify)
+    }
+}
+
+/// As the parameter's value; empty if nothing was said, when the parameter is left out.
+impl fmt::Display for Notify {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let occasions = match self {
+            Self::Unspecified => return Ok(()),
+            Self::Never => return f.write_str("NEVER"),
+            Self::On(occasions) => occasions,
+        };
+        let all = [
+            (occasions.success, "SUCCESS"),
+            (occasions.failure, "FAILURE"),
+            (occasions.delay, "DELAY"),
+        ];
+        let words: Vec<&str> = all.iter().filter(|(is, _)| *is).map(|(_, w)| *w).collect();
+        f.write_str(&words.join(","))
+    }
+}
+
+/// The sender's own name for a transaction (RFC 3461 §4.4), kept as the xtext that it came as.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct EnvelopeId(Box<str>);
+
+impl EnvelopeId {
+    /// As it was written: the value of the parameter for the next host.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// What it stands for: printable ASCII, for `Original-Envelope-Id` (RFC 3464 §2.2.1).
+    pub fn decoded(&self) -> String {
+        decode_xtext(&self.0).unwrap_or_default()
+    }
+}
+
+impl FromStr for EnvelopeId {
+    type Err = DsnError;
+
+    fn from_str(text: &str) -> Result<Self, DsnError> {
+        if text.len() > MAX_ENVID {
+            return Err(DsnError::TooLong);
+        }
+        match decode_xtext(text) {
+            Some(decoded) if !decoded.is_empty() => Ok(Self(text.into())),
+            _ => Err(DsnError::EnvelopeId),
+        }
+    }
+}
+
+/// The recipient as the sender first named it (RFC 3461 §4.2): `rfc822;user@example.org`, kept as
+/// it was written.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Orcpt {
+    text: Box<str>,
+    semicolon: u16,
+}
+
+impl Orcpt {
+    /// As it was written: the value of the parameter for the next host.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// `rfc822`, `utf-8` (RFC 6533) or another, in whatever case it was written.
+    pub fn address_type(&self) -> &str {
+        &self.text[..usize::from(self.semicolon)]
+    }
+
+    /// The address that it stands for: printable, ASCII unless the type is `utf-8`.
+    pub fn address(&self) -> String {
+        decode(self.address_type(), self.written()).unwrap_or_default()
+    }
+
+    /// Whether it can only go to a peer that offers SMTPUTF8 as it is written (RFC 6533 §3).
+    pub fn needs_utf8(&self) -> bool {
+        !self.text.is_ascii()
+    }
+
+    /// The same in ASCII: what is beyond becomes `\x{...}` (RFC 6533 §3, `utf-8-addr-xtext`).
+    pub fn to_ascii(&self) -> String {
+        let escape = |c: char| match c {
+            ' '..='~' => c.to_string(),
+            beyond => format!("\\x{{{:02X}}}", u32::from(beyond)),
+        };
+        self.text.chars().map(escape).collect()
+    }
+
+    fn written(&self) -> &str {
+        &self.text[usize::from(self.semicolon) + 1..]
+    }
+}
+
+impl FromStr for Orcpt {
+    type Err = DsnError;
+
+    /// An address of the type `utf-8` may hold characters beyond ASCII; whether it may in this
+    /// transaction is the caller's to ask by [`Orcpt::needs_utf8`].
+    fn from_str(text: &str) -> Result<Self, DsnError> {
+        if text.len() > MAX_ORCPT {
+            return Err(DsnError::TooLong);
+        }
+        let (address_type, written) = text.split_once(';').ok_or(DsnError::Orcpt)?;
+        // RFC 3464 §2.1.2: an atom.
+        let is_allowed = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&c);
+        let is_atom = !address_type.is_empty() && address_type.bytes().all(is_allowed);
+        let address = decode(address_type, written).filter(|a| is_atom && !a.is_empty());
+        address.ok_or(DsnError::Orcpt)?;
+        let semicolon = u16::try_from(address_type.len()).map_err(|_| DsnError::TooLong)?;
+        Ok(Self {
+            text: text.into(),
+            semicolon,
+        })
+    }
+}
+
+/// What an address of this type stands for; `None` if it cannot be one.
+fn decode(address_type: &str, written: &str) -> Option<String> {
+    if address_type.eq_ignore_ascii_case("utf-8") {
+        decode_utf8_address(written)
+    } else {
+        decode_xtext(written)
+    }
+}
+
+/// RFC 3461 §4: ASCII from `!` to `~` but for `+` and `=`, and `+` with two capital hexadecimal
+/// digits for any octet; what it stands for must be printable (§4.2, §4.4).
+fn decode_xtext(text: &str) -> Option<String> {
+    let (mut decoded, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '+' => {
+                let digits = rest.get(..2)?;
+                let octet = char::from(u8::try_from(capital_hexadecimal(digits)?).ok()?);
+                decoded.push(Some(octet).filter(|c| matches!(c, ' '..='~'))?);
+                rest = &rest[2..];
+            }
+            '=' => return None,
+            '!'..='~' => decoded.push(c),
+            _ => return None,
+        }
+    }
+    Some(decoded)
+}
+
+/// RFC 6533 §3, `utf-8-addr-xtext` and `utf-8-addr-unitext`: ASCII but for `+`, `=` and `\`, or
+/// characters beyond it, or `\x{...}` with a code point's capital hexadecimal digits.
+fn decode_utf8_address(text: &str) -> Option<String> {
+    let (mut decoded, mut rest) = (String::with_capacity(text.len()), text);
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        match c {
+            '\\' => {
+                let (digits, behind) = rest.strip_prefix("x{")?.split_once('}')?;
+                let fits = (2..=6).contains(&digits.len());
+                let point = capital_hexadecimal(digits).filter(|_| fits)?;
+                decoded.push(char::from_u32(point).filter(|c| is_printable(*c))?);
+                rest = behind;
+            }
+            '+' | '=' => return None,
+            c if c != ' ' && is_printable(c) => decoded.push(c),
+            _ => return None,
+        }
+    }
+    Some(decoded)
+}
+
+/// An address must look in a report like what it is.
+fn is_printable(c: char) -> bool {
+    matches!(c, ' '..='~') || is_utf8_letter(c)
+}
+
+fn capital_hexadecimal(digits: &str) -> Option<u32> {
+    let is_digit = |c: u8| c.is_ascii_digit() || matches!(c, b'A'..=b'F');
+    let all = !digits.is_empty() && digits.bytes().all(is_digit);
+    u32::from_str_radix(digits, 16).ok().filter(|_| all)
+}
+
+macro_rules! kept_as_written {
+    ($($value:ty),*) => {$(
+        impl fmt::Display for $value {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.as_str())
+            }
+        }
+        impl From<$value> for String {
+            fn from(value: $value) -> String {
+                value.as_str().to_owned()
+            }
+        }
+        impl TryFrom<String> for $value {
+            type Error = DsnError;
+            fn try_from(text: String) -> Result<Self, DsnError> {
+                text.parse()
+            }
+        }
+    )*};
+}
+kept_as_written!(EnvelopeId, Orcpt);
+
+#[cfg(test)]
+mod tests;
