@@ -342,8 +342,10 @@ fn the_demo_shows_the_whole_way_and_stays_up() {
     next("queued as ");
     next("messages in queue: 1");
     next("| Received: from relay.example.org");
+    next("with ESMTPS id ");
     next("| Received: from app.example.org");
     next("swaks --server 127.0.0.1:");
+    next("--tls --auth-user demo ");
     Smtp::connect(port.expect("a port")).send("you@example.net");
     next("A message arrives");
     next("from <app@sender.test>");
