@@ -25,7 +25,7 @@ fn configurations(text: &str) -> Vec<(String, String)> {
             Some(_) if line == "```" => {
                 found.push((section.clone(), block.take().expect("a block")));
             }
-            Some(lines) => *lines += &format!("{line}\n"),
+            Some(lines) => lines.extend([line, "\n"]),
             None if line == "```toml" => block = Some(String::new()),
             None => {
                 if let Some(name) = line.strip_prefix("## ") {

@@ -205,10 +205,7 @@ fn route_without_a_daemon_is_answered_by_the_program_beside_it() {
         command.output().expect("relayctl runs")
     };
     let out = String::from_utf8(route().stdout).expect("text");
-    let asked = format!(
-        "--config {} route --json -- a@b.test c@d.test",
-        config.display()
-    );
+    let asked = format!("--config {} route -- a@b.test c@d.test", config.display());
     assert!(out.starts_with(&format!("decided by   {asked}\n")), "{out}");
 
     fs::write(

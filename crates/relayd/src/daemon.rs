@@ -11,7 +11,7 @@ use relay_send::SystemClock;
 use relay_smtpd::{BindError, Role, Server, TlsServer};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, interval, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::api::{self, ControlError, SocketFile};
@@ -199,6 +199,7 @@ impl Read {
 /// Looks for files that have changed, and for certificates that end, until the shutdown.
 async fn keep_watch(shared: Arc<Shared>, shutdown: CancellationToken) {
     let mut looks = interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut days = interval_at(Instant::now() + DAY, DAY);
     loop {
         let work: fn(&Shared) = tokio::select! {

@@ -264,15 +264,11 @@ mod tests {
     #[test]
     fn the_list_is_bounded_and_what_is_over_makes_room() {
         let dir = tempfile::tempdir().expect("a directory");
-        let lines: String = (0..u32::try_from(MOST).expect("it fits"))
-            .map(|n| {
-                format!(
-                    "{} {}\n",
-                    std::net::Ipv4Addr::from_bits(n),
-                    100 + u64::from(n)
-                )
-            })
-            .collect();
+        let mut lines = String::new();
+        for n in 0..u32::try_from(MOST).expect("it fits") {
+            let address = std::net::Ipv4Addr::from_bits(n);
+            let _ = writeln!(lines, "{address} {}", 100 + u64::from(n));
+        }
         fs::write(dir.path().join("acl"), lines).expect("a file");
         let grants = Grants::open(dir.path(), at(0)).expect("a list");
         let other = ip("192.0.2.1");

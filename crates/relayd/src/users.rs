@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
 use relay_control::users::{self, Senders};
 use relay_smtpd::{PasswordHashError, SenderPattern, User};
@@ -31,7 +31,11 @@ pub(crate) enum UsersFileError {
 /// Who may log in. The file is looked at with every login, which costs one system call, and read
 /// again when it is another one.
 #[derive(Debug)]
-pub(crate) struct UsersFile(RwLock<Loaded>);
+pub(crate) struct UsersFile {
+    current: RwLock<Loaded>,
+    /// Held by whoever reads a changed file: the others go on with the users of before.
+    reading: Mutex<()>,
+}
 
 #[derive(Debug)]
 struct Loaded {
@@ -43,13 +47,16 @@ struct Loaded {
 impl UsersFile {
     /// Reads the file.
     pub(crate) fn load(file: &Path) -> Result<Self, UsersFileError> {
-        Ok(Self(RwLock::new(Loaded::load(file)?)))
+        Ok(Self {
+            current: RwLock::new(Loaded::load(file)?),
+            reading: Mutex::default(),
+        })
     }
 
     /// From now on the users of this file, which may be the same; on an error those of before.
     pub(crate) fn reload(&self, file: &Path) -> Result<(), UsersFileError> {
         let loaded = Loaded::load(file);
-        let mut current = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         match loaded {
             Ok(loaded) => *current = loaded,
             Err(reason) => {
@@ -66,8 +73,13 @@ impl UsersFile {
     /// Reads the file again if it has changed. One that is not good leaves the users as they were,
     /// and is told once.
     pub(crate) fn refresh(&self) {
+        let _reading = match self.reading.try_lock() {
+            Ok(reading) => reading,
+            Err(TryLockError::WouldBlock) => return,
+            Err(TryLockError::Poisoned(reading)) => reading.into_inner(),
+        };
         let file = {
-            let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let current = self.loaded();
             if Stamps::of([current.file.as_path()]) == current.stamp {
                 return;
             }
@@ -81,16 +93,19 @@ impl UsersFile {
 
     /// How many may log in.
     pub(crate) fn len(&self) -> usize {
-        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        current.users.len()
+        self.loaded().users.len()
+    }
+
+    fn loaded(&self) -> RwLockReadGuard<'_, Loaded> {
+        // It is replaced whole, so whoever panicked left a good one.
+        self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl relay_smtpd::Users for UsersFile {
     fn find(&self, name: &str) -> Option<User> {
         self.refresh();
-        let current = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        current.users.get(name).cloned()
+        self.loaded().users.get(name).cloned()
     }
 }
 

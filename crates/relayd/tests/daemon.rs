@@ -343,6 +343,114 @@ fn every_line_of_a_json_log_is_an_object() {
 }
 
 #[test]
+fn a_question_that_makes_no_sense_is_refused_with_its_reason() {
+    let relay = Relay::start("");
+    for (method, path, code, said) in [
+        (
+            "PUT",
+            "/v1/acl/192.0.2.1?seconds=0",
+            400,
+            "a second at least",
+        ),
+        (
+            "PUT",
+            "/v1/acl/192.0.2.1?seconds=99999999999",
+            400,
+            "a year at most",
+        ),
+        (
+            "PUT",
+            "/v1/acl/192.0.2.1?seconds=-1",
+            400,
+            "not an address and a time",
+        ),
+        ("PUT", "/v1/acl/192.0.2.1", 400, "not an address and a time"),
+        (
+            "PUT",
+            "/v1/acl/everyone?seconds=1",
+            400,
+            "not an address and a time",
+        ),
+        ("DELETE", "/v1/acl/everyone", 400, "not an address"),
+        (
+            "DELETE",
+            "/v1/acl/192.0.2.1",
+            404,
+            "192.0.2.1 has no temporary permission",
+        ),
+        (
+            "GET",
+            "/v1/route?from=a@b.test",
+            400,
+            "from and to are needed",
+        ),
+        (
+            "GET",
+            "/v1/route?from=a&to=c@d.test",
+            400,
+            "the sender, \"a\": ",
+        ),
+        (
+            "GET",
+            "/v1/route?from=&to=nobody",
+            400,
+            "the recipient, \"nobody\": ",
+        ),
+    ] {
+        let (answered, problem) = relay.ask(method, path);
+        let reason = problem["error"].as_str().unwrap_or_default();
+        assert_eq!(answered, code, "{method} {path}: {reason}");
+        assert!(reason.contains(said), "{method} {path}: {reason}");
+    }
+    assert_eq!(relay.get("/v1/acl"), Value::Array(Vec::new()));
+}
+
+#[test]
+fn a_named_file_that_cannot_be_used_stops_the_start_with_its_line() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    fs::write(path("empty"), "").expect("a file");
+    fs::write(path("users"), "app\n").expect("a file");
+    let (empty, gone) = (path("empty"), path("gone"));
+    let route = "[[route]]\ndomain = \"*\"\nhost = [\"h\"]\nusername = \"u\"\n";
+    for (text, said) in [
+        (
+            format!("[tls]\ncertificate = {gone:?}\nkey = {empty:?}\n"),
+            format!("relayd.toml:8: tls.certificate: {gone} cannot be read: "),
+        ),
+        (
+            format!("[tls]\ncertificate = {empty:?}\nkey = {empty:?}\n"),
+            format!("relayd.toml:8: tls.certificate: {empty} holds no certificate"),
+        ),
+        (
+            format!("[auth]\nusers = {:?}\n", path("users")),
+            format!("relayd.toml:8: auth.users: {}:1: ", path("users")),
+        ),
+        (
+            format!("[delivery]\nca_file = {empty:?}\n"),
+            format!("relayd.toml:8: delivery.ca_file: {empty} holds no certificate"),
+        ),
+        (
+            format!("{route}password_file = {gone:?}\n"),
+            format!("relayd.toml:11: route.password_file: {gone} cannot be read: "),
+        ),
+    ] {
+        let text = config(&path("state"), "127.0.0.1:0", &path("control.sock")) + &text;
+        let file = dir.path().join("relayd.toml");
+        fs::write(&file, text).expect("a file");
+        for check in [&[][..], &["--check"]] {
+            let output = relayd(&file).args(check).output().expect("relayd runs");
+            let error = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{error}");
+            assert!(
+                error.contains(&said) && error.lines().count() == 1,
+                "{said}: {error}"
+            );
+        }
+    }
+}
+
+#[test]
 fn the_demo_shows_the_whole_way_and_stays_up() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_relayd"))
         .arg("demo")
@@ -364,8 +472,10 @@ fn the_demo_shows_the_whole_way_and_stays_up() {
     next("queued as ");
     next("messages in queue: 1");
     next("| Received: from relay.example.org");
+    next("with ESMTPS id ");
     next("| Received: from app.example.org");
     next("swaks --server 127.0.0.1:");
+    next("--tls --auth-user demo ");
     Smtp::connect(port.expect("a port")).send("you@example.net");
     next("A message arrives");
     next("from <app@sender.test>");

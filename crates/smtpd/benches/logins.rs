@@ -179,7 +179,7 @@ impl Bench {
         self.visit(what).await;
         flood.shutdown().await;
         let guesses = guesses.load(Ordering::Relaxed);
-        println!("  {guesses} wrong passwords meanwhile");
+        println!("  {guesses} attempts meanwhile");
     }
 
     /// Looks in every few milliseconds: how long the greeting takes, and how long a whole session

@@ -57,8 +57,8 @@ impl Internet {
         self.address
     }
 
-    /// From now on it answers.
-    pub(super) fn open(&mut self) -> Result<(), String> {
+    /// From now on it answers, with the relay's own certificate.
+    pub(super) fn open(&mut self, relay: &Config) -> Result<(), String> {
         let text = "hostname = \"mx.example.net\"\n";
         let config = Config::parse(Path::new("the internet's configuration"), text)
             .map_err(|reason| reason.to_string())?;
@@ -66,7 +66,11 @@ impl Internet {
             return Ok(());
         };
         let (store, accepted) = (Arc::clone(&self.store), self.accepted.clone());
-        let (keep, smtpd) = watch::channel(Arc::new(config.smtpd()));
+        let tls = relay.tls.load().map_err(|reason| reason.to_string())?;
+        let (keep, smtpd) = watch::channel(Arc::new(relay_smtpd::Config {
+            tls: tls.map(Arc::new),
+            ..config.smtpd()
+        }));
         tokio::spawn(async move {
             // Whoever looks at the arrivals is there as long as this server.
             let tell = Arc::new(move |message: Message| {

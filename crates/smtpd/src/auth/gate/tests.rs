@@ -33,44 +33,51 @@ fn secret(password: &str) -> Secret {
     Secret::new(password).expect("a password")
 }
 
-async fn check(gate: &Gate, client: u8, user: &str, password: &str) -> Result<(), Failed> {
-    let user = user.parse().expect("a name");
-    let attempt = Attempt {
-        client: [192, 0, 2, client].into(),
-        user: &user,
-        failed_before: 0,
-        limits: AuthLimits::default(),
-    };
-    gate.check(&attempt, secret(password), &OneUser::new())
-        .await
+/// A gate and its user.
+struct World {
+    gate: Gate,
+    users: OneUser,
+}
+
+impl World {
+    fn new() -> Self {
+        Self {
+            gate: Gate::new(),
+            users: OneUser::new(),
+        }
+    }
+
+    async fn check(&self, client: u8, user: &str, password: &str) -> Result<(), Failed> {
+        let user = user.parse().expect("a name");
+        let attempt = Attempt {
+            client: [192, 0, 2, client].into(),
+            user: &user,
+            failed_before: 0,
+            limits: AuthLimits::default(),
+        };
+        let password = secret(password);
+        self.gate.check(&attempt, password, &self.users).await
+    }
 }
 
 #[tokio::test(start_paused = true)]
 async fn while_all_who_hash_are_busy_only_the_known_get_in() {
-    let (gate, users) = (Gate::new(), OneUser::new());
-    let user = "app".parse().expect("a name");
-    let attempt = Attempt {
-        client: [192, 0, 2, 1].into(),
-        user: &user,
-        failed_before: 0,
-        limits: AuthLimits::default(),
-    };
-    let log_in = || gate.check(&attempt, secret("s3cret"), &users);
-    assert_eq!(log_in().await, Ok(()));
-
-    let all = u32::try_from(gate.hashing.available_permits()).expect("a few");
-    let busy = gate.hashing.acquire_many(all).await.expect("all of them");
+    let world = World::new();
+    assert_eq!(world.check(1, "app", "s3cret").await, Ok(()));
+    let hashing = &world.gate.hashing;
+    let all = u32::try_from(hashing.available_permits()).expect("a few");
+    let busy = hashing.acquire_many(all).await.expect("all of them");
     let began = clock::now();
-    assert_eq!(log_in().await, Ok(()));
+    assert_eq!(world.check(1, "app", "s3cret").await, Ok(()));
     assert_eq!(began.elapsed(), Duration::ZERO);
     // Whoever exists waits no longer or shorter than others.
     for name in ["app", "nobody"] {
         let began = clock::now();
-        assert_eq!(check(&gate, 2, name, "wrong").await, Err(Failed::Busy));
+        assert_eq!(world.check(2, name, "wrong").await, Err(Failed::Busy));
         assert_eq!(began.elapsed(), WAIT, "{name}");
     }
     drop(busy);
-    let verdict = check(&gate, 2, "app", "wrong").await;
+    let verdict = world.check(2, "app", "wrong").await;
     assert!(matches!(
         verdict,
         Err(Failed::Wrong {
@@ -82,27 +89,27 @@ async fn while_all_who_hash_are_busy_only_the_known_get_in() {
 
 #[tokio::test(start_paused = true)]
 async fn a_known_login_forgives_slips_as_any_other_does() {
-    let gate = Gate::new();
+    let world = World::new();
     for _ in 0..3 {
         let began = clock::now();
-        let verdict = check(&gate, 1, "app", "wrong").await;
+        let verdict = world.check(1, "app", "wrong").await;
         let first = Failed::Wrong {
             until: began + Duration::from_millis(500),
             shut_out: false,
         };
         assert_eq!(verdict, Err(first));
-        assert_eq!(check(&gate, 1, "app", "s3cret").await, Ok(()));
+        assert_eq!(world.check(1, "app", "s3cret").await, Ok(()));
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_client_hashes_one_password_at_a_time() {
-    let gate = Gate::new();
-    let turn = gate.turns.take([192, 0, 2, 1].into()).await;
-    assert_eq!(check(&gate, 1, "app", "s3cret").await, Err(Failed::Busy));
-    assert_eq!(check(&gate, 2, "app", "s3cret").await, Ok(()));
+    let world = World::new();
+    let turn = world.gate.turns.take([192, 0, 2, 1].into()).await;
+    assert_eq!(world.check(1, "app", "s3cret").await, Err(Failed::Busy));
+    assert_eq!(world.check(2, "app", "s3cret").await, Ok(()));
     drop(turn);
-    assert_eq!(check(&gate, 1, "app", "wrong").await.map_err(drop), Err(()));
+    assert_eq!(world.check(1, "app", "wrong").await.map_err(drop), Err(()));
 }
 
 #[test]

@@ -107,17 +107,12 @@ impl World {
                     .await
             }
             How::Scram => {
-                let nonce = Nonce::from_random([7; Nonce::RANDOM]);
-                let first = ClientFirst::new(&user.parse().expect(user), nonce);
-                let message = encoded(&first.message());
-                let reply = self.ask(&format!("AUTH SCRAM-SHA-256 {message}")).await;
-                let Some(challenge) = reply.strip_prefix("334 ") else {
-                    return reply;
+                let challenged = self.challenge(user).await;
+                let (first, challenge) = match challenged {
+                    Ok(challenged) => challenged,
+                    Err(refusal) => return refusal,
                 };
-                let challenge = base64::decode(challenge.trim_end().as_bytes());
-                let secret = Secret::new(password).expect("a password");
-                let proven = first.prove(&challenge.expect("base64"), &secret);
-                let reply = self.ask(&encoded(&proven.expect("a challenge").1)).await;
+                let reply = self.ask(&proof(first, &challenge, password)).await;
                 if reply.starts_with("334 ") {
                     self.ask("").await
                 } else {
@@ -127,10 +122,31 @@ impl World {
         }
     }
 
+    /// The first half of SCRAM: what the server wants to have answered.
+    async fn challenge(&mut self, user: &str) -> Result<(ClientFirst, String), String> {
+        let nonce = Nonce::from_random([7; Nonce::RANDOM]);
+        let first = ClientFirst::new(&user.parse().expect(user), nonce);
+        let message = base64::encode(first.message().as_bytes());
+        let auth = format!("AUTH SCRAM-SHA-256 {}", *message);
+        let reply = self.ask(&auth).await;
+        match reply.strip_prefix("334 ") {
+            Some(challenge) => Ok((first, challenge.trim_end().to_owned())),
+            None => Err(reply),
+        }
+    }
+
     async fn expect(&mut self, how: How, password: &str, start: &str) {
         let reply = self.log_in(how, "app", password).await;
         assert!(reply.starts_with(start), "{how:?} {password}: {reply}");
     }
+}
+
+/// The second half of SCRAM, from the client.
+fn proof(first: ClientFirst, challenge: &str, password: &str) -> String {
+    let challenge = base64::decode(challenge.as_bytes()).expect("base64");
+    let secret = Secret::new(password).expect("a password");
+    let (_, message) = first.prove(&challenge, &secret).expect("a challenge");
+    base64::encode(message.as_bytes()).to_string()
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,7 +202,9 @@ async fn whoever_was_cut_off_is_refused_everywhere_for_a_while_and_nobody_else_i
     }
     for how in [How::Plain, How::Login, How::Scram] {
         let mut again = relay.visit("2001:db8::7").await;
+        let began = clock::now();
         again.expect(how, "s3cret", "421 4.7.0").await;
+        assert_eq!(began.elapsed(), Duration::ZERO, "it is not looked at");
         assert_eq!(again.write().await, None);
         let mut other = relay.visit("2001:db8:0:1::1").await;
         other.expect(how, "s3cret", "235").await;
@@ -203,16 +221,21 @@ async fn guesses_at_the_same_time_are_no_more_than_one_after_the_other() {
     for _ in 0..12 {
         clients.push(relay.visit("192.0.2.9").await);
     }
-    for client in &mut clients {
+    let (last, others) = clients.split_last_mut().expect("clients");
+    for client in &mut *others {
         client.send(b"AUTH PLAIN AGFwcAB3cm9uZw==\r\n").await;
     }
+    // It would be right, but it comes too late.
+    last.send(b"AUTH PLAIN AGFwcABzM2NyZXQ=\r\n").await;
     let mut wrong = 0;
-    for client in &mut clients {
+    for client in others {
         let reply = client.write().await.expect("a reply");
         wrong += usize::from(reply == WRONG);
         assert!(reply == WRONG || reply.starts_with("421 4.7.0"), "{reply}");
     }
     assert_eq!(wrong, 5, "the sixth is told that it was one too many");
+    let reply = last.write().await.expect("a reply");
+    assert!(reply.starts_with("421 4.7.0"), "{reply}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -260,6 +283,16 @@ async fn whoever_is_removed_is_nobody_from_then_on() {
     assert!(reply.starts_with("530 5.7.0"), "{reply}");
     let mut again = relay.visit("192.0.2.9").await;
     again.expect(How::Plain, "s3cret", WRONG).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_removed_within_the_exchange_is_nobody() {
+    let relay = Relay::new();
+    let mut client = relay.visit("192.0.2.9").await;
+    let (first, challenge) = client.challenge("app").await.expect("a challenge");
+    relay.accounts.0.lock().expect("no panic").clear();
+    let reply = client.ask(&proof(first, &challenge, "s3cret")).await;
+    assert_eq!(reply, WRONG);
 }
 
 #[tokio::test(start_paused = true)]
