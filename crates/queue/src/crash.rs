@@ -14,6 +14,7 @@
 //! | `flushed` | sled has written it; it is not durable |
 //! | `synced` | it is durable, and nobody has been told |
 //! | `told` | everybody has; files of messages that have left are still there |
+//! | `attempted` | a remote host has answered, and there is no record of it |
 //! | `kept-aside` | a damaged message lies in `corrupt/`, and its record is still there |
 
 /// The named point has been reached.

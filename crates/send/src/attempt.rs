@@ -86,24 +86,32 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             message: &message,
             mine,
         };
-        let draft = match &job.task {
-            Task::Attempt | Task::Force => match self.attempt(claim, &errand, slot).await {
-                Ok(draft) => draft,
-                // A body that cannot be read holds up its own message, not the queue.
-                Err(e @ StoreError::Io { .. }) => {
-                    events::store_error("opening", job.id, &e);
-                    return Ok(rest(job, self.later(message.arrived)));
-                }
-                Err(e) => return Err(e),
-            },
-            Task::Expire(trouble) => self.expire(&errand, trouble),
-            Task::Notice(trouble) => self.notice(claim, &errand, trouble.as_deref()).await?,
+        let draft = match self.draft(claim, &errand, slot).await {
+            // A body that cannot be read holds up its own message, not the queue.
+            Err(e @ StoreError::Io { .. }) => {
+                events::store_error("opening", job.id, &e);
+                return Ok(rest(job, self.later(message.arrived)));
+            }
+            drafted => drafted?,
         };
         let Some(message) = self.settle(claim, &message, draft).await? else {
             return Ok(nothing_left(job));
         };
         docket.settled();
         Ok(self.left(&message, job, mine, docket))
+    }
+
+    async fn draft(
+        &self,
+        claim: Claim,
+        errand: &Errand<'_>,
+        slot: Option<LastWord>,
+    ) -> Result<Draft, StoreError> {
+        match &errand.job.task {
+            Task::Attempt | Task::Force => self.attempt(claim, errand, slot).await,
+            Task::Expire(trouble) => Ok(self.expire(errand, trouble)),
+            Task::Notice(trouble) => self.notice(claim, errand, trouble.as_deref()).await,
+        }
     }
 
     /// The recipients that a job is about.
@@ -139,6 +147,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             slot.tell(News::Finished(destination.clone(), feedback));
         }
         outcomes.resize_with(recipients, recipients::without_outcome);
+        relay_queue::crash::point("attempted");
         let ended = self.clock.now();
         errand.log(&outcomes, &times, ended);
         let Errand { message, mine, .. } = errand;

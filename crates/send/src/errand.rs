@@ -4,10 +4,10 @@ use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use relay_queue::{Content, Message};
-use relay_smtp::{Outcome, Verdict};
+use relay_smtp::{Outcome, Stage, Verdict};
 
 use crate::deliver::{Attempt, Progress};
 use crate::events::{self, Delays};
@@ -59,7 +59,8 @@ impl Errand<'_> {
         for (&i, outcome) in self.mine.iter().zip(outcomes) {
             let recipient = &message.recipients[i];
             let due = recipients::due(recipient, message.arrived).unwrap_or(message.arrived);
-            let delays = times.delays(message.arrived, due, ended);
+            let waited = times.waited(message.arrived, due);
+            let delays = times.delays(waited, outcome.stage, ended);
             let to = recipient.address.as_str();
             events::delivery(self.delivery, message, to, outcome, delays);
         }
@@ -80,20 +81,47 @@ impl Times {
         }
     }
 
-    fn delays(&self, arrived: SystemTime, due: SystemTime, ended: SystemTime) -> Delays {
-        let from = |time: SystemTime, to: SystemTime| to.duration_since(time).unwrap_or_default();
+    /// Until it was due, and from then on until the attempt began.
+    fn waited(&self, arrived: SystemTime, due: SystemTime) -> (Duration, Duration) {
         // What is forced is not due yet.
         let due = due.min(self.began);
-        let attempt = from(self.began, ended);
-        let until_connected = self.progress.until_connected();
-        let connecting = until_connected.unwrap_or(attempt).min(attempt);
+        (between(arrived, due), between(due, self.began))
+    }
+
+    /// Where nobody told when a session was ready, there was none before MAIL, and one that was
+    /// open already from there on.
+    fn delays(&self, waited: (Duration, Duration), stage: Stage, ended: SystemTime) -> Delays {
+        let attempt = between(self.began, ended);
+        let otherwise = if had_session(stage) {
+            Duration::ZERO
+        } else {
+            attempt
+        };
+        let connecting = self.progress.until_connected().unwrap_or(otherwise);
+        let connecting = connecting.min(attempt);
         Delays {
-            deferred: from(arrived, due),
-            in_line: from(due, self.began),
+            deferred: waited.0,
+            in_line: waited.1,
             connecting,
             transmitting: attempt.saturating_sub(connecting),
         }
     }
+}
+
+fn had_session(stage: Stage) -> bool {
+    match stage {
+        Stage::Route
+        | Stage::Connect
+        | Stage::Greeting
+        | Stage::Hello
+        | Stage::Tls
+        | Stage::Auth => false,
+        Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Message => true,
+    }
+}
+
+fn between(earlier: SystemTime, later: SystemTime) -> Duration {
+    later.duration_since(earlier).unwrap_or_default()
 }
 
 /// What the attempt gives, nothing if it panics: a fault that one message meets must not cost the
@@ -109,7 +137,7 @@ pub(crate) async fn unless_it_panics(attempt: impl Future<Output = Vec<Outcome>>
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
+    use std::time::UNIX_EPOCH;
 
     use super::*;
 
@@ -122,21 +150,30 @@ mod tests {
         let times = Times::new(at(1_750));
         tokio::time::sleep(Duration::from_millis(5_400)).await;
         times.progress.connected();
-        let delays = times.delays(at(0), at(1_690), at(7_330));
+        let waited = times.waited(at(0), at(1_690));
+        let delays = times.delays(waited, Stage::Rcpt, at(7_330));
         assert_eq!(delays.to_string(), "1.69/0.06/5.40/0.18");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_attempt_without_a_session_was_connecting_all_the_time() {
+    async fn an_attempt_that_no_session_is_told_of_had_one_if_it_came_to_mail() {
         let times = Times::new(at(0));
-        let delays = times.delays(at(0), at(0), at(30_000));
-        assert_eq!(delays.to_string(), "0.00/0.00/30.00/0.00");
+        for (stage, expected) in [
+            (Stage::Connect, "0.00/0.00/30.00/0.00"),
+            (Stage::Auth, "0.00/0.00/30.00/0.00"),
+            (Stage::Mail, "0.00/0.00/0.00/30.00"),
+            (Stage::Message, "0.00/0.00/0.00/30.00"),
+        ] {
+            let delays = times.delays(times.waited(at(0), at(0)), stage, at(30_000));
+            assert_eq!(delays.to_string(), expected);
+        }
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_forced_has_waited_in_no_line() {
         let times = Times::new(at(2_000));
-        let delays = times.delays(at(0), at(400_000), at(2_000));
+        let waited = times.waited(at(0), at(400_000));
+        let delays = times.delays(waited, Stage::Message, at(2_000));
         assert_eq!(delays.to_string(), "2.00/0.00/0.00/0.00");
     }
 }

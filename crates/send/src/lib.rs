@@ -1,9 +1,14 @@
-//! When to try what (qmail-send): the schedule, concurrency, retry, expiry and bounces.
+//! When to try what (qmail-send): the schedule, concurrency, retry, expiry, and what senders are told.
 //!
 //! [`start`] delivers what is in the store and what [`Handle::accepted`] tells of. What is decided
 //! without I/O stands in [`schedule`], [`destination`] and [`retry`], which know neither store nor
-//! clock; what is done with it in the tasks of `attempt`, started by the one task of `runner`. This
-//! crate never speaks SMTP and never looks at a disk.
+//! clock; what is done with it in the tasks of `attempt` and `report`, started by the one task of
+//! `runner`, which also carries out what the operator orders. This crate never speaks SMTP and never
+//! looks at a disk.
+//!
+//! It promises that a recipient is never in two attempts at once; that what an attempt has come to is
+//! recorded, however often the store has to be asked; and that every recipient is delivered to or
+//! failed by its expiry, unless the operator holds it.
 
 mod attempt;
 pub mod bounce;

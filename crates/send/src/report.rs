@@ -70,36 +70,40 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             changes = recipients::give_back(&message, self.clock.now());
             message.apply(changes.clone());
         }
-        let failed: Vec<(usize, &Recipient)> = recipients::unreported(&message).collect();
-        if failed.is_empty() {
-            return Ok(());
-        }
-        let wanted = failed.iter().filter(|(_, r)| r.notify.on_failure());
-        let wanted: Vec<&Recipient> = wanted.map(|(_, r)| *r).collect();
-        let report = self
-            .make(claim, &message, Event::Failed, wanted, None)
-            .await?;
-        let report = match report {
-            Ok(report) => Some(report),
-            Err(silence) => {
-                events::discard(&message, silence);
-                None
-            }
-        };
-        let settled = |&(index, _): &(usize, &Recipient)| RecipientChange {
+        let failed = recipients::unreported(&message).map(|(index, _)| index);
+        changes.extend(failed.map(|index| RecipientChange {
             index,
             state: RecipientState::Failed { reported: true },
             attempt: None,
-        };
-        changes.extend(failed.iter().map(settled));
+        }));
+        if changes.is_empty() {
+            return Ok(());
+        }
         let draft = Draft {
             changes,
-            report,
+            report: self.failure_report(claim, &message).await?,
             told_of_delay: Vec::new(),
         };
         self.settle(claim, &message, draft).await?;
         docket.settled();
         Ok(())
+    }
+
+    /// What tells the sender of all that has failed and was not reported.
+    async fn failure_report(
+        &self,
+        claim: Claim,
+        message: &Message,
+    ) -> Result<Option<Report>, StoreError> {
+        let wanted = recipients::unreported(message).filter(|(_, r)| r.notify.on_failure());
+        let wanted = wanted.map(|(_, recipient)| recipient).collect();
+        let report = self
+            .make(claim, message, Event::Failed, wanted, None)
+            .await?;
+        if let Err(silence) = &report {
+            events::discard(message, *silence);
+        }
+        Ok(report.ok())
     }
 
     /// What tells the sender that these recipients are still waited for.

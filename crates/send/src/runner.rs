@@ -1,6 +1,7 @@
 //! The task that owns the schedule: it takes in what is new, starts what is due, and keeps track of
 //! what is under way. Everything else of this crate it calls; nothing else calls it.
 
+mod intake;
 mod steer;
 
 use std::collections::{HashMap, HashSet};
@@ -22,8 +23,8 @@ use crate::handle::{Command, Config, Handle, Status, Verb};
 use crate::hold::HoldRules;
 use crate::news::{News, Store};
 use crate::recipients::Todo;
-use crate::scan::{self, Page};
-use crate::schedule::{Due, Job, Schedule, Wait};
+use crate::scan::Page;
+use crate::schedule::{Job, Schedule};
 
 /// Commands and news taken in before the schedule is looked at again.
 const TURN: usize = 256;
@@ -266,89 +267,6 @@ where
 
     fn has_room(&self) -> bool {
         self.flights.len() < self.config.concurrency.overall as usize + RECORDING
-    }
-
-    fn take_in(&mut self, page: Page) {
-        if page.is_last {
-            self.pages = None;
-        }
-        page.todos.into_iter().for_each(|todo| self.enter(todo));
-        if !page.to_hold.is_empty() {
-            let (nobody, _) = oneshot::channel();
-            self.steer(Verb::HoldNew, page.to_hold, nobody);
-        }
-    }
-
-    /// A message of the queue: its jobs, and a report that a crash has kept from being made.
-    fn enter(&mut self, todo: Todo) {
-        let (id, owes_report) = (todo.id, todo.owes_report);
-        self.schedule_jobs(todo);
-        if owes_report && !self.flights.contains_key(&id) {
-            let flight = Flight {
-                owed: Owed::Report,
-                ..Flight::default()
-            };
-            self.flights.insert(id, flight);
-            self.conclude(id);
-        }
-    }
-
-    /// Whether there were any.
-    fn schedule_jobs(&mut self, todo: Todo) -> bool {
-        let now = self.now();
-        let (id, arrived, any) = (todo.id, todo.arrived, !todo.jobs.is_empty());
-        for stop in todo.jobs {
-            let due = match stop.due {
-                // Only a clock that was set back has mail arrive in the future.
-                Due::At(at) if at == arrived => Due::At(at.min(now)),
-                Due::At(at) => Due::At(self.config.retry.plausible(at, now)),
-                Due::Recovery { .. } => stop.due,
-            };
-            let wait = Wait {
-                id,
-                arrived,
-                due,
-                owes_notice: stop.wish.is_owed(&self.config.reports),
-            };
-            self.schedule.insert(wait, &stop.destination);
-        }
-        any
-    }
-
-    fn reconfigure(&mut self, config: Config) {
-        self.context = Arc::new(Context {
-            store: Arc::clone(&self.context.store),
-            deliver: Arc::clone(&self.context.deliver),
-            clock: self.context.clock.clone(),
-            policy: config.retry,
-            reporter: Reporter::new(&config),
-            reports: config.reports,
-            quota: Arc::clone(&self.context.quota),
-            news: self.context.news.clone(),
-        });
-        self.config = config;
-        self.read_anew();
-    }
-
-    /// Times that are too far away now are those that a clock ahead has made.
-    fn notice_clock(&mut self, now: SystemTime) {
-        if now + CLOCK_CHECK < self.latest {
-            self.read_anew();
-        }
-        self.latest = now;
-    }
-
-    /// Forgets what waits and takes it from the store again, under the present numbers.
-    fn read_anew(&mut self) {
-        self.schedule.forget_waiting();
-        self.schedule.configure(self.config.rules(), self.now());
-        self.read_queue();
-    }
-
-    fn read_queue(&mut self) {
-        let Context { store, deliver, .. } = &*self.context;
-        let (store, deliver) = (Arc::clone(store), Arc::clone(deliver));
-        self.pages = Some(scan::start(store, deliver, self.holds.clone()));
     }
 
     fn status(&self) -> Status {

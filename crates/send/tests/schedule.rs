@@ -31,7 +31,11 @@ const RULES: Rules = Rules {
 #[derive(Debug, Clone, Copy)]
 enum Event {
     /// A message comes in, due so many seconds from now.
-    Arrive { destination: usize, due: u64 },
+    Arrive {
+        destination: usize,
+        due: u64,
+        owes_notice: bool,
+    },
     /// Whatever may begin begins, one job at most.
     Begin,
     /// The attempt begun first of those under way ends.
@@ -40,6 +44,12 @@ enum Event {
     Pass(u64),
     /// The operator has a destination, or all, tried now.
     Retry(Option<usize>),
+    /// The operator has the n-th message tried now.
+    RetryOne(usize),
+    /// The operator takes the n-th message away.
+    Withdraw(usize),
+    /// The operator has a destination left alone, or no longer.
+    Suspend(usize, bool),
     /// What waits is forgotten and put in line anew.
     Reload,
 }
@@ -57,11 +67,16 @@ enum Ending {
 
 fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        4 => (0..4usize, 0..500u64).prop_map(|(destination, due)| Event::Arrive { destination, due }),
+        4 => (0..4usize, 0..500u64, any::<bool>()).prop_map(|(destination, due, owes_notice)| {
+            Event::Arrive { destination, due, owes_notice }
+        }),
         6 => Just(Event::Begin),
         4 => ending().prop_map(Event::End),
         3 => (0..4_000u64).prop_map(Event::Pass),
         1 => proptest::option::of(0..4usize).prop_map(Event::Retry),
+        1 => (0..40usize).prop_map(Event::RetryOne),
+        1 => (0..40usize).prop_map(Event::Withdraw),
+        1 => (0..4usize, any::<bool>()).prop_map(|(n, on)| Event::Suspend(n, on)),
         1 => Just(Event::Reload),
     ]
 }
@@ -100,6 +115,7 @@ struct Run {
     under_way: Vec<Job>,
     /// Jobs that the operator has wanted tried though they may not have been due.
     forced: HashSet<QueueId>,
+    suspended: HashSet<DestinationKey>,
 }
 
 impl Run {
@@ -111,27 +127,35 @@ impl Run {
             queued: BTreeMap::new(),
             under_way: Vec::new(),
             forced: HashSet::new(),
+            suspended: HashSet::new(),
         }
     }
 
     fn happens(&mut self, event: Event) {
         match event {
-            Event::Arrive { destination, due } => self.arrive(&key(destination), due),
+            Event::Arrive {
+                destination,
+                due,
+                owes_notice,
+            } => self.arrive(&key(destination), due, owes_notice),
             Event::Begin => drop(self.begin()),
             Event::End(ending) => self.end(ending),
             Event::Pass(seconds) => self.now += Duration::from_secs(seconds),
             Event::Retry(destination) => self.retry(destination.map(key).as_ref()),
+            Event::RetryOne(n) => self.retry_one(n),
+            Event::Withdraw(n) => self.withdraw(n),
+            Event::Suspend(n, on) => self.suspend(key(n), on),
             Event::Reload => self.reload(),
         }
         self.assert_bounds();
     }
 
-    fn arrive(&mut self, key: &DestinationKey, due: u64) {
+    fn arrive(&mut self, key: &DestinationKey, due: u64, owes_notice: bool) {
         let wait = Wait {
             id: QueueId::from_bits(self.next_id),
             arrived: self.now,
             due: Due::At(self.now + Duration::from_secs(due)),
-            owes_notice: false,
+            owes_notice,
         };
         self.next_id += 1;
         self.insert(key.clone(), wait);
@@ -161,16 +185,31 @@ impl Run {
         match &job.task {
             Task::Attempt => assert!(self.is_due(wait), "{wait:?} at {:?}", self.now),
             Task::Force => assert!(self.forced.contains(&job.id)),
-            Task::Notice(_) => unreachable!("none is owed"),
+            Task::Notice(_) => {
+                assert!(wait.owes_notice && wait.arrived + RULES.notice_after <= self.now);
+            }
             Task::Expire(_) => assert!(POLICY.expiry(wait.arrived) <= self.now),
         }
-        if matches!(job.task, Task::Expire(_)) {
-            self.schedule.settled(job.id, &job.destination);
-            self.queued.remove(&job.id);
-        } else {
-            self.under_way.push(job);
-        }
+        self.take_on(job);
         true
+    }
+
+    fn take_on(&mut self, job: Job) {
+        let is_notice = matches!(job.task, Task::Notice(_));
+        assert!(is_notice || !self.suspended.contains(&job.destination));
+        match &job.task {
+            Task::Attempt | Task::Force => self.under_way.push(job),
+            Task::Expire(_) => {
+                self.schedule.settled(job.id, &job.destination);
+                self.queued.remove(&job.id);
+            }
+            Task::Notice(_) => {
+                self.schedule.settled(job.id, &job.destination);
+                let (key, mut wait) = self.queued.remove(&job.id).expect("it is there");
+                wait.owes_notice = false;
+                self.insert(key, wait);
+            }
+        }
     }
 
     fn is_due(&self, wait: &Wait) -> bool {
@@ -207,14 +246,45 @@ impl Run {
         self.insert(key, Wait { due, ..wait });
     }
 
+    fn is_out(&self, id: QueueId) -> bool {
+        self.under_way.iter().any(|job| job.id == id)
+    }
+
     fn retry(&mut self, key: Option<&DestinationKey>) {
         let rows = self.queued.iter();
-        let meant = rows.filter(|(_, (k, _))| key.is_none_or(|key| key == k));
+        let is_meant = |k| key.is_none_or(|key| key == k) && !self.suspended.contains(k);
+        let meant = rows.filter(|(_, (k, _))| is_meant(k));
         let meant: Vec<QueueId> = meant.map(|(id, _)| *id).collect();
-        let is_out = |id: &&QueueId| self.under_way.iter().any(|job| job.id == **id);
-        let out = meant.iter().filter(is_out).count();
+        let out = meant.iter().filter(|id| self.is_out(**id)).count();
         assert_eq!(self.schedule.retry_now(key), meant.len() - out);
         self.forced.extend(meant);
+    }
+
+    fn retry_one(&mut self, n: usize) {
+        let Some((id, (key, wait))) = self.queued.iter().nth(n) else {
+            return;
+        };
+        let is_meant = !self.is_out(*id) && !self.suspended.contains(key);
+        assert_eq!(self.schedule.retry_job(*id, wait.arrived, key), is_meant);
+        self.forced.insert(*id);
+    }
+
+    fn withdraw(&mut self, n: usize) {
+        let Some((&id, (key, wait))) = self.queued.iter().nth(n) else {
+            return;
+        };
+        self.schedule.withdraw(id, wait.arrived, key);
+        if !self.is_out(id) {
+            self.queued.remove(&id);
+        }
+    }
+
+    fn suspend(&mut self, key: DestinationKey, on: bool) {
+        if on {
+            assert_eq!(self.schedule.suspend(&key), self.suspended.insert(key));
+        } else {
+            assert_eq!(self.schedule.resume(&key), self.suspended.remove(&key));
+        }
     }
 
     fn reload(&mut self) {
@@ -239,6 +309,7 @@ impl Run {
 
     /// From here on everything is delivered at the first attempt: nothing may stay behind.
     fn drain(&mut self) {
+        (0..4).for_each(|n| self.suspend(key(n), false));
         for _ in 0..10_000 {
             while self.begin() {}
             if self.under_way.is_empty() {
@@ -273,7 +344,7 @@ proptest! {
         let mut run = Run::new();
         let end = run.now + POLICY.lifetime + Duration::from_secs(500);
         for (destination, due) in arrivals {
-            run.arrive(&key(destination), due);
+            run.arrive(&key(destination), due, false);
         }
         while run.now < end {
             while run.begin() {}
@@ -293,7 +364,7 @@ proptest! {
 fn destinations_whose_work_is_done_are_forgotten_but_for_a_bounded_number() {
     let mut run = Run::new();
     for n in 0..5_000 {
-        run.arrive(&key(n), 0);
+        run.arrive(&key(n), 0, false);
         assert!(run.begin());
         run.end(Ending::Delivered);
     }
@@ -307,9 +378,9 @@ fn destinations_whose_work_is_done_are_forgotten_but_for_a_bounded_number() {
 #[test]
 fn destinations_with_much_work_and_with_little_take_turns() {
     let mut run = Run::new();
-    (0..10_000).for_each(|_| run.arrive(&key(0), 0));
+    (0..10_000).for_each(|_| run.arrive(&key(0), 0, false));
     for n in 1..4 {
-        run.arrive(&key(n), 0);
+        run.arrive(&key(n), 0, false);
     }
     let mut order = Vec::new();
     while order.len() < 4 {

@@ -56,12 +56,7 @@ async fn a_forced_retry_overrides_a_back_off_and_tries_nothing_twice() {
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
     use relay_queue::{RecipientChange, RecipientState, Settlement};
-    let clock = Timepiece::new();
-    let ids = clock.clone();
-    let store = relay_queue::MemoryStore::with_clock(move || relay_send::Clock::now(&ids));
-    let store = Watched::new(store);
-    store.hold(true);
-    let world = World::over(store, clock, |tried| tried.all(QUICK, &delivered()));
+    let world = World::new(|tried| tried.all(QUICK, &delivered()));
     let addresses = ["a@far.test", "b@far.test"].map(String::from);
     let message = world.commit("me@home.test", &addresses).await;
     let claimed = world.store.claim(message.id).await.unwrap();
@@ -76,14 +71,14 @@ async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
         ..Settlement::default()
     };
     world.store.settle(claim, settlement).await.unwrap();
+    let held = world.store.set_held(message.id, true).await.unwrap();
+    assert!(held.is_some());
     // As it was when it was accepted, before it was held.
     world.sender.accepted(&message);
     pass(86400).await;
     assert!(world.internet.tried().is_empty());
     world.assert_nothing_is_kept().await;
-    world.store.hold(false);
-    let released = world.store.get(message.id).await.unwrap();
-    world.sender.accepted(&released.expect("it is there"));
+    assert_eq!(world.sender.release(vec![message.id]).await.changed, 1);
     world.until_empty(DAY).await;
     assert_eq!(world.times("b@far.test").len(), 1);
     assert_eq!(world.times("me@home.test").len(), 1, "the report");

@@ -1,6 +1,6 @@
 //! A store that is watched, and that can be made to fail for a while.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
@@ -15,7 +15,6 @@ pub struct Watched<S> {
     pub inner: S,
     calls: Arc<AtomicU64>,
     outage: Arc<Mutex<Outage>>,
-    holds: Arc<AtomicBool>,
 }
 
 /// What fails.
@@ -34,22 +33,11 @@ impl<S> Watched<S> {
             inner,
             calls: Arc::default(),
             outage: Arc::new(Mutex::new(Outage::Nothing)),
-            holds: Arc::default(),
         }
     }
 
     pub fn calls(&self) -> u64 {
         self.calls.load(Ordering::SeqCst)
-    }
-
-    /// Whether every record says that its message is held.
-    pub fn hold(&self, holds: bool) {
-        self.holds.store(holds, Ordering::SeqCst);
-    }
-
-    fn read(&self, mut message: Message) -> Message {
-        message.held = self.holds.load(Ordering::SeqCst);
-        message
     }
 
     pub fn fail(&self, outage: Outage) {
@@ -96,19 +84,17 @@ impl<S: QueueStore> QueueStore for Watched<S> {
 
     async fn scan(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         self.pass(Outage::Reading)?;
-        let page = self.inner.scan(after, limit).await?;
-        Ok(page.into_iter().map(|m| self.read(m)).collect())
+        self.inner.scan(after, limit).await
     }
 
     async fn get(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
         self.pass(Outage::Reading)?;
-        Ok(self.inner.get(id).await?.map(|m| self.read(m)))
+        self.inner.get(id).await
     }
 
     async fn claim(&self, id: QueueId) -> Result<Option<(Claim, Message)>, StoreError> {
         self.pass(Outage::Reading)?;
-        let claimed = self.inner.claim(id).await?;
-        Ok(claimed.map(|(claim, m)| (claim, self.read(m))))
+        self.inner.claim(id).await
     }
 
     async fn open(&self, claim: Claim) -> Result<Content, StoreError> {

@@ -1,0 +1,109 @@
+//! What comes into the schedule: from the queue on disk, from those who accept mail, and anew when
+//! the numbers, the routes or the clock have changed.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use relay_queue::QueueStore;
+use tokio::sync::oneshot;
+
+use super::{CLOCK_CHECK, Runner};
+use crate::attempt::Context;
+use crate::bounce::Reporter;
+use crate::clock::Clock;
+use crate::deliver::Deliver;
+use crate::flight::{Flight, Owed};
+use crate::handle::{Config, Verb};
+use crate::recipients::Todo;
+use crate::scan::{self, Page};
+use crate::schedule::{Due, Wait};
+
+impl<S, D, C> Runner<S, D, C>
+where
+    S: QueueStore,
+    D: Deliver,
+    C: Clock + Clone,
+{
+    pub(super) fn take_in(&mut self, page: Page) {
+        if page.is_last {
+            self.pages = None;
+        }
+        page.todos.into_iter().for_each(|todo| self.enter(todo));
+        if !page.to_hold.is_empty() {
+            let (nobody, _) = oneshot::channel();
+            self.steer(Verb::HoldNew, page.to_hold, nobody);
+        }
+    }
+
+    /// A message of the queue: its jobs, and a report that a crash has kept from being made.
+    pub(super) fn enter(&mut self, todo: Todo) {
+        let (id, owes_report) = (todo.id, todo.owes_report);
+        self.schedule_jobs(todo);
+        if owes_report && !self.flights.contains_key(&id) {
+            let flight = Flight {
+                owed: Owed::Report,
+                ..Flight::default()
+            };
+            self.flights.insert(id, flight);
+            self.conclude(id);
+        }
+    }
+
+    /// Whether there were any.
+    pub(super) fn schedule_jobs(&mut self, todo: Todo) -> bool {
+        let now = self.now();
+        let (id, arrived, any) = (todo.id, todo.arrived, !todo.jobs.is_empty());
+        for stop in todo.jobs {
+            let due = match stop.due {
+                // Only a clock that was set back has mail arrive in the future.
+                Due::At(at) if at == arrived => Due::At(at.min(now)),
+                Due::At(at) => Due::At(self.config.retry.plausible(at, now)),
+                Due::Recovery { .. } => stop.due,
+            };
+            let wait = Wait {
+                id,
+                arrived,
+                due,
+                owes_notice: stop.wish.is_owed(&self.config.reports),
+            };
+            self.schedule.insert(wait, &stop.destination);
+        }
+        any
+    }
+
+    pub(super) fn reconfigure(&mut self, config: Config) {
+        self.context = Arc::new(Context {
+            store: Arc::clone(&self.context.store),
+            deliver: Arc::clone(&self.context.deliver),
+            clock: self.context.clock.clone(),
+            policy: config.retry,
+            reporter: Reporter::new(&config),
+            reports: config.reports,
+            quota: Arc::clone(&self.context.quota),
+            news: self.context.news.clone(),
+        });
+        self.config = config;
+        self.read_anew();
+    }
+
+    /// Times that are too far away now are those that a clock ahead has made.
+    pub(super) fn notice_clock(&mut self, now: SystemTime) {
+        if now + CLOCK_CHECK < self.latest {
+            self.read_anew();
+        }
+        self.latest = now;
+    }
+
+    /// Forgets what waits and takes it from the store again, under the present numbers.
+    fn read_anew(&mut self) {
+        self.schedule.forget_waiting();
+        self.schedule.configure(self.config.rules(), self.now());
+        self.read_queue();
+    }
+
+    pub(super) fn read_queue(&mut self) {
+        let Context { store, deliver, .. } = &*self.context;
+        let (store, deliver) = (Arc::clone(store), Arc::clone(deliver));
+        self.pages = Some(scan::start(store, deliver, self.holds.clone()));
+    }
+}
