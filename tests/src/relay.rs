@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -21,6 +22,8 @@ fn binaries() -> &'static Path {
         let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
         let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
         build.args(["build", "--quiet", "-p", "relayd", "-p", "relayctl"]);
+        let target = folder.parent().expect("target/PROFILE");
+        build.arg("--target-dir").arg(target);
         if folder.ends_with("release") {
             build.arg("--release");
         }
@@ -43,13 +46,27 @@ struct Running {
     /// By role; of several listeners with one role, the first.
     ports: HashMap<String, u16>,
     log: Arc<Mutex<Vec<String>>>,
+    /// Reads the log to its end.
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    fn kill(&mut self) {
+        // One that has ended already needs no killing.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = self.reader.take().map(JoinHandle::join);
+    }
+
+    fn log(&self) -> String {
+        let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.join("\n")
+    }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        // One that has ended already needs no killing.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.kill();
     }
 }
 
@@ -96,9 +113,14 @@ impl Relay {
         fs::rename(&new, self.path(name)).expect("a name");
     }
 
-    /// Ends it with SIGKILL.
-    pub fn kill(&mut self) {
-        self.running = None;
+    /// Ends it with SIGKILL; the log of this life of it.
+    pub fn kill(&mut self) -> String {
+        let running = self.running.take();
+        let ended = running.map(|mut running| {
+            running.kill();
+            running.log()
+        });
+        ended.unwrap_or_default()
     }
 
     /// Starts it, on the same state, once it has been killed or has ended.
@@ -128,7 +150,7 @@ impl Relay {
         let said = Arc::new(Mutex::new(said));
         let lines = Arc::clone(&said);
         // Somebody has to read the rest, or the daemon waits for room in the pipe.
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in log.map_while(Result::ok) {
                 lines
                     .lock()
@@ -140,6 +162,7 @@ impl Relay {
             child,
             ports,
             log: said,
+            reader: Some(reader),
         });
     }
 
@@ -159,8 +182,7 @@ impl Relay {
 
     /// What it has logged since it was started.
     pub fn log(&self) -> String {
-        let log = self.running().log.lock();
-        log.unwrap_or_else(PoisonError::into_inner).join("\n")
+        self.running().log()
     }
 
     /// Waits until its log has this in it.

@@ -28,7 +28,7 @@ pub(crate) fn state(dir: &Path, messages: u64, damaged: u64) {
 
 /// The state directory is on a file system that forgets.
 pub(crate) fn forgetful(dir: &Path, kind: &str) {
-    warn!(target: "relayd", event = "state", dir = %dir.display(), filesystem = kind,
+    warn!(target: "relayd", event = "forgetful", dir = %dir.display(), filesystem = kind,
         "{} is on {kind}, which does not outlive the machine or container: \
          put state_dir on a disk or a volume", dir.display());
 }
