@@ -51,18 +51,16 @@ struct Running {
 }
 
 impl Running {
-    /// Its log, once it has ended.
-    fn kill(&mut self) -> String {
+    fn kill(&mut self) {
         // One that has ended already needs no killing.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = self.reader.take().map(JoinHandle::join);
-        self.log()
     }
 
     fn log(&self) -> String {
-        let log = self.log.lock();
-        log.unwrap_or_else(PoisonError::into_inner).join("\n")
+        let lines = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.join("\n")
     }
 }
 
@@ -118,9 +116,11 @@ impl Relay {
     /// Ends it with SIGKILL; the log of this life of it.
     pub fn kill(&mut self) -> String {
         let running = self.running.take();
-        running
-            .map(|mut running| running.kill())
-            .unwrap_or_default()
+        let ended = running.map(|mut running| {
+            running.kill();
+            running.log()
+        });
+        ended.unwrap_or_default()
     }
 
     /// Starts it, on the same state, once it has been killed or has ended.

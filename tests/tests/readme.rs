@@ -1,8 +1,7 @@
 //! What the README says holds.
 
-use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use relay_testkit::Certificate;
 use relay_tests::check;
@@ -77,48 +76,4 @@ fn every_configuration_in_the_readme_is_good() {
         let error = String::from_utf8_lossy(&checked.stderr);
         assert!(checked.status.success(), "{section}: {error}\n{text}");
     }
-}
-
-#[test]
-fn the_readme_has_every_event_of_the_log() {
-    let text = readme();
-    let documented: BTreeSet<&str> = text
-        .lines()
-        .filter(|line| line.starts_with("| `"))
-        .filter_map(|line| line.split('|').nth(1))
-        .flat_map(|events| events.split('`').skip(1).step_by(2))
-        .collect();
-    let mut logged = BTreeSet::new();
-    for source in sources(&root().join("crates")) {
-        let code = fs::read_to_string(&source).expect("text");
-        let events = code.split("event = \"").skip(1);
-        logged.extend(events.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
-    }
-    assert!(logged.len() > 20, "{logged:?}");
-    let missing: Vec<_> = logged
-        .iter()
-        .filter(|e| !documented.contains(e.as_str()))
-        .collect();
-    assert!(missing.is_empty(), "{missing:?}");
-}
-
-/// The code of all crates, without their tests.
-fn sources(crates: &Path) -> Vec<PathBuf> {
-    let mut folders: Vec<PathBuf> = entries(crates).map(|krate| krate.join("src")).collect();
-    let mut files = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in entries(&folder) {
-            if entry.is_dir() {
-                folders.push(entry);
-            } else if entry.extension().is_some_and(|end| end == "rs") {
-                files.push(entry);
-            }
-        }
-    }
-    files
-}
-
-fn entries(folder: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(folder).expect("a folder");
-    entries.map(|entry| entry.expect("an entry").path())
 }

@@ -56,7 +56,7 @@ async fn mail_reaches_a_smarthost_over_tls_with_a_login() {
 async fn refused_credentials_raise_an_alarm_that_ends_when_they_are_taken() {
     let (mx, relay) = smarthost("another", "password_file = \"DIR/password\"").await;
     let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
-    relay.wait_for_log("event=alert").await;
+    relay.wait_for_log("event=smarthost").await;
     let alarms = || -> Value {
         let status: Value = serde_json::from_str(&relay.done(&["--json", "qstat"])).expect("JSON");
         status["alarms"].clone()
