@@ -158,7 +158,7 @@ where
     fn give_back(&mut self, todo: &Todo) -> bool {
         self.withdraw(todo);
         let flight = self.flights.entry(todo.id).or_default();
-        let is_new = flight.owed != Owed::Return;
+        let is_new = !flight.is_returned();
         flight.owed = Owed::Return;
         self.conclude(todo.id);
         is_new
