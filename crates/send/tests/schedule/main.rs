@@ -109,7 +109,7 @@ fn destinations_with_much_work_and_with_little_take_turns() {
 fn jobs_that_met_the_trouble_first_leave_with_the_first_answer_too() {
     let mut run = Run::new();
     (0..4).for_each(|_| run.arrive(&key(0), 6_000, false));
-    run.now += Duration::from_secs(6_000);
+    run.now += Duration::from_mins(100);
     while run.begin() {}
     (0..4).for_each(|_| run.end(Ending::Trouble));
     run.now += POLICY.unit;
