@@ -15,7 +15,8 @@ pub(crate) struct Flight {
     /// Where it is being delivered.
     pub(crate) jobs: Vec<DestinationKey>,
     pub(crate) owed: Owed,
-    pub(crate) is_reporting: bool,
+    /// Which of it is being done.
+    pub(crate) reporting: Owed,
     /// It was released meanwhile: what is read of it may be from before.
     pub(crate) was_released: bool,
 }
@@ -40,7 +41,18 @@ impl Owed {
 impl Flight {
     /// Whether no work on it is left.
     pub(crate) fn is_over(&self) -> bool {
-        self.jobs.is_empty() && !self.is_reporting
+        self.jobs.is_empty() && self.reporting == Owed::Nothing
+    }
+
+    /// Whether nothing more is to be tried.
+    pub(crate) fn is_returned(&self) -> bool {
+        self.owed.max(self.reporting) == Owed::Return
+    }
+
+    /// What is owed is being done from now on; whether that is a return.
+    pub(crate) fn report(&mut self) -> bool {
+        self.reporting = std::mem::take(&mut self.owed);
+        self.reporting == Owed::Return
     }
 
     pub(crate) fn land(&mut self, destination: &DestinationKey) {

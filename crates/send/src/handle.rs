@@ -114,7 +114,8 @@ pub(crate) enum Verb {
 pub struct Steered {
     /// Messages that it changed something for.
     pub changed: usize,
-    /// Messages that the store could not be asked about.
+    /// Messages that the store could not be asked about. After a good hundred of them the rest is
+    /// left alone.
     pub problems: Vec<(QueueId, StoreError)>,
 }
 

@@ -3,12 +3,12 @@
 //! The channel has no bound of its own and needs none: the runner bounds the tasks, a task has two
 //! or three things to tell, and one that waits for the store tells so every few seconds.
 
-use relay_queue::{QueueId, StoreError};
+use relay_queue::QueueId;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::deliver::DestinationKey;
 use crate::destination::Feedback;
-use crate::handle::{Steered, Verb};
+use crate::handle::Verb;
 use crate::recipients::Todo;
 
 #[derive(Debug)]
@@ -33,8 +33,8 @@ pub(crate) struct Steering {
     pub(crate) verb: Verb,
     /// What the messages that exist need.
     pub(crate) todos: Vec<Todo>,
-    pub(crate) problems: Vec<(QueueId, StoreError)>,
-    pub(crate) answer: oneshot::Sender<Steered>,
+    /// To be told for how many of them it changed something.
+    pub(crate) changed: oneshot::Sender<usize>,
 }
 
 /// How the store did in a piece of work.

@@ -300,3 +300,64 @@ fn is_trouble(outcome: &Outcome) -> bool {
     let is_deferred = outcome.verdict == Verdict::Deferred;
     waits_for_destination(outcome) || (is_deferred && outcome.reply.is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use relay_queue::{Envelope, RcptTo};
+    use relay_smtp::ForwardPath;
+    use relay_smtp::dsn::DsnRequest;
+
+    use super::*;
+
+    fn message(recipients: usize) -> Message {
+        let address = |n| format!("u{n}@far.test").parse().expect("a good address");
+        let envelope = Envelope {
+            sender: "me@home.test".parse().expect("a good address"),
+            recipients: (0..recipients)
+                .map(|n| RcptTo::from(ForwardPath::Mailbox(address(n))))
+                .collect(),
+            eight_bit: false,
+            utf8: false,
+            dsn: DsnRequest::default(),
+        };
+        let id = QueueId::from_bits(1);
+        Message::new(id, UNIX_EPOCH, Origin::Client, envelope, 1)
+    }
+
+    #[test]
+    fn those_that_have_waited_longest_go_first_if_not_all_fit() {
+        let mut message = message(150);
+        for recipient in &mut message.recipients[..100] {
+            recipient.state = RecipientState::Deferred {
+                next_attempt: UNIX_EPOCH + Duration::from_hours(1),
+            };
+        }
+        let taken = BTreeSet::from([120]);
+        let chosen = choose(&message, &Task::Force, |_| true, &taken, |_| false);
+        let expected: Vec<usize> = (0..51).chain(100..120).chain(121..150).collect();
+        assert_eq!(chosen, expected);
+        let due = choose(&message, &Task::Attempt, |_| true, &taken, |_| false);
+        assert_eq!(due, (100..120).chain(121..150).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn what_is_returned_keeps_the_last_reply_and_leaves_the_settled_alone() {
+        let mut message = message(3);
+        message.recipients[0].state = RecipientState::Done;
+        let mut outcome = without_outcome();
+        outcome.stage = Stage::Rcpt;
+        outcome.reply = Some(relay_smtp::Reply::new(450, 2, 0, "later"));
+        message.recipients[1].history = vec![(UNIX_EPOCH, outcome.clone())];
+        let changes = give_back(&message, UNIX_EPOCH);
+        let indices: Vec<usize> = changes.iter().map(|change| change.index).collect();
+        assert_eq!(indices, [1, 2]);
+        let (_, returned) = changes[0].attempt.as_ref().expect("a reason");
+        assert_eq!(
+            (&returned.reply, returned.stage),
+            (&outcome.reply, Stage::Rcpt)
+        );
+        assert_eq!(returned.verdict, Verdict::Failed);
+    }
+}

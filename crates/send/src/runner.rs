@@ -177,8 +177,7 @@ where
             News::Reported(id) => {
                 self.stuck.remove(&id);
                 if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.owed = Owed::Nothing;
-                    flight.is_reporting = false;
+                    flight.reporting = Owed::Nothing;
                 }
                 self.conclude(id);
             }
@@ -198,7 +197,7 @@ where
         if let Some(flight) = self.flights.get_mut(&id) {
             flight.owed = flight.owed.max(Owed::report(todo.owes_report));
             flight.land(destination);
-            is_returned = flight.owed == Owed::Return;
+            is_returned = flight.is_returned();
         }
         // More recipients of the same message may be due this very moment: what fails together is
         // reported together.
@@ -214,10 +213,9 @@ where
             return;
         };
         if flight.owed > Owed::Nothing && self.ending.is_none() {
-            flight.is_reporting = true;
+            let is_return = flight.report();
             let (context, docket) = (Arc::clone(&self.context), Arc::clone(&flight.docket));
-            self.tasks
-                .spawn(context.report(id, docket, flight.owed == Owed::Return));
+            self.tasks.spawn(context.report(id, docket, is_return));
         } else {
             self.let_go(id);
         }

@@ -15,6 +15,11 @@ use crate::handle::{Steered, Verb};
 use crate::news::{News, Steering};
 use crate::recipients::Todo;
 
+/// Messages that are looked up before the schedule is told: a million must not be in memory at once.
+const PAGE: usize = 500;
+/// Messages that the store may fail on before it is asked no more.
+const PROBLEMS: usize = 100;
+
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     async fn steer(
         self: Arc<Self>,
@@ -22,19 +27,27 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         ids: Vec<QueueId>,
         answer: oneshot::Sender<Steered>,
     ) {
-        let (mut todos, mut problems) = (Vec::new(), Vec::new());
-        for id in ids {
-            match self.look_up(verb, id).await {
-                Ok(todo) => todos.extend(todo),
-                Err(problem) => problems.push((id, problem)),
+        let mut steered = Steered::default();
+        for page in ids.chunks(PAGE) {
+            let mut todos = Vec::with_capacity(page.len());
+            for &id in page {
+                match self.look_up(verb, id).await {
+                    Ok(todo) => todos.extend(todo),
+                    Err(problem) => steered.problems.push((id, problem)),
+                }
+            }
+            let (changed, told) = oneshot::channel();
+            let _ = self.news.send(News::Steered(Steering {
+                verb,
+                todos,
+                changed,
+            }));
+            steered.changed += told.await.unwrap_or_default();
+            if steered.problems.len() > PROBLEMS {
+                break;
             }
         }
-        let _ = self.news.send(News::Steered(Steering {
-            verb,
-            todos,
-            problems,
-            answer,
-        }));
+        let _ = answer.send(steered);
     }
 
     /// What a message needs; `None` if it is not there, or the verb changes nothing.
@@ -117,10 +130,7 @@ where
             };
             changed += usize::from(is_changed);
         }
-        let _ = steering.answer.send(Steered {
-            changed,
-            problems: steering.problems,
-        });
+        let _ = steering.changed.send(changed);
     }
 
     fn retry(&mut self, todo: &Todo) -> bool {
@@ -158,7 +168,7 @@ where
     fn give_back(&mut self, todo: &Todo) -> bool {
         self.withdraw(todo);
         let flight = self.flights.entry(todo.id).or_default();
-        let is_new = flight.owed != Owed::Return;
+        let is_new = !flight.is_returned();
         flight.owed = Owed::Return;
         self.conclude(todo.id);
         is_new

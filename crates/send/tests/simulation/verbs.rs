@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use relay_queue::QueueStore;
+use relay_queue::{MemoryStore, QueueStore};
 use relay_send::{Clock, DestinationKey, HoldRule};
 
-use crate::world::{DAY, World, config, deferred, delivered, failed, pass, to, unreachable};
+use crate::world::{
+    DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, failed, pass, to,
+    unreachable,
+};
 
 const QUICK: Duration = Duration::from_millis(50);
 const SLOW: Duration = Duration::from_secs(30);
@@ -270,4 +273,28 @@ async fn orders_at_the_start_hold_before_anything_is_tried() {
     );
     world.sender.resume(DestinationKey("far.test".into())).await;
     world.until_empty(Duration::from_mins(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verb_on_thousands_does_all_and_stops_where_the_store_fails() {
+    let clock = Timepiece::new();
+    let ids = clock.clone();
+    let store = Watched::new(MemoryStore::with_clock(move || ids.now()));
+    let world = World::over(store, clock, |tried| tried.all(QUICK, &deferred()));
+    let mut ids = Vec::new();
+    for n in 0..2_300 {
+        let id = world
+            .submit("me@home.test", &to(&format!("u@d{n}.test")))
+            .await;
+        ids.push(id);
+    }
+    pass(60).await;
+    world.store.fail(Outage::Reading);
+    let steered = world.sender.hold(ids.clone()).await;
+    assert_eq!((steered.changed, steered.problems.len()), (0, 500));
+    world.store.fail(Outage::Nothing);
+    assert_eq!(world.sender.hold(ids.clone()).await.changed, 2_300);
+    world.assert_nothing_is_kept().await;
+    assert_eq!(world.sender.delete(ids).await.changed, 2_300);
+    assert_eq!(world.store.count(), 0);
 }

@@ -1,27 +1,24 @@
-//! The schedule under any order of events: no job twice at once, none lost, no bound broken, and
-//! never a reason to look again at once when there is nothing to do.
+//! The schedule driven by events, beside plain notes of what it was told.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use proptest::collection::vec;
-use proptest::prelude::*;
 use relay_queue::QueueId;
 use relay_send::destination::Feedback;
 use relay_send::schedule::{Due, Job, Rules, Schedule, Task, Wait};
 use relay_send::{Concurrency, DestinationKey, RetryPolicy};
 use relay_smtp::{EnhancedStatus, Outcome, Stage, Verdict};
 
-const POLICY: RetryPolicy = RetryPolicy {
+pub const POLICY: RetryPolicy = RetryPolicy {
     lifetime: Duration::from_hours(24),
     unit: Duration::from_secs(100),
     max_interval: Duration::from_hours(1),
 };
-const CONCURRENCY: Concurrency = Concurrency {
+pub const CONCURRENCY: Concurrency = Concurrency {
     overall: 7,
     per_destination: 4,
 };
-const RULES: Rules = Rules {
+pub const RULES: Rules = Rules {
     retry: POLICY,
     concurrency: CONCURRENCY,
     notice_after: Duration::from_hours(4),
@@ -29,7 +26,7 @@ const RULES: Rules = Rules {
 
 /// What happens next.
 #[derive(Debug, Clone, Copy)]
-enum Event {
+pub enum Event {
     /// A message comes in, due so many seconds from now.
     Arrive {
         destination: usize,
@@ -55,7 +52,7 @@ enum Event {
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Ending {
+pub enum Ending {
     Delivered,
     /// A refusal of this message, tried again in so many seconds.
     Later(u64),
@@ -65,36 +62,11 @@ enum Ending {
     Nothing,
 }
 
-fn event() -> impl Strategy<Value = Event> {
-    prop_oneof![
-        4 => (0..4usize, 0..500u64, any::<bool>()).prop_map(|(destination, due, owes_notice)| {
-            Event::Arrive { destination, due, owes_notice }
-        }),
-        6 => Just(Event::Begin),
-        4 => ending().prop_map(Event::End),
-        3 => (0..4_000u64).prop_map(Event::Pass),
-        1 => proptest::option::of(0..4usize).prop_map(Event::Retry),
-        1 => (0..40usize).prop_map(Event::RetryOne),
-        1 => (0..40usize).prop_map(Event::Withdraw),
-        1 => (0..4usize, any::<bool>()).prop_map(|(n, on)| Event::Suspend(n, on)),
-        1 => Just(Event::Reload),
-    ]
-}
-
-fn ending() -> impl Strategy<Value = Ending> {
-    prop_oneof![
-        3 => Just(Ending::Delivered),
-        2 => (0..4_000u64).prop_map(Ending::Later),
-        3 => Just(Ending::Trouble),
-        1 => Just(Ending::Nothing),
-    ]
-}
-
-fn key(destination: usize) -> DestinationKey {
+pub fn key(destination: usize) -> DestinationKey {
     DestinationKey(format!("d{destination}.test").into())
 }
 
-fn trouble() -> Outcome {
+pub fn trouble() -> Outcome {
     Outcome {
         verdict: Verdict::Deferred,
         status: EnhancedStatus::transient(4, 1),
@@ -106,20 +78,20 @@ fn trouble() -> Outcome {
 }
 
 /// The schedule, and plain notes of what it was told.
-struct Run {
-    schedule: Schedule,
-    now: SystemTime,
+pub struct Run {
+    pub schedule: Schedule,
+    pub now: SystemTime,
     next_id: u64,
     /// Every message that is not delivered or given up.
-    queued: BTreeMap<QueueId, (DestinationKey, Wait)>,
-    under_way: Vec<Job>,
+    pub queued: BTreeMap<QueueId, (DestinationKey, Wait)>,
+    pub under_way: Vec<Job>,
     /// Jobs that the operator has wanted tried though they may not have been due.
     forced: HashSet<QueueId>,
     suspended: HashSet<DestinationKey>,
 }
 
 impl Run {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             schedule: Schedule::new(RULES),
             now: UNIX_EPOCH + Duration::from_hours(500_000),
@@ -131,7 +103,7 @@ impl Run {
         }
     }
 
-    fn happens(&mut self, event: Event) {
+    pub fn happens(&mut self, event: Event) {
         match event {
             Event::Arrive {
                 destination,
@@ -150,7 +122,7 @@ impl Run {
         self.assert_bounds();
     }
 
-    fn arrive(&mut self, key: &DestinationKey, due: u64, owes_notice: bool) {
+    pub fn arrive(&mut self, key: &DestinationKey, due: u64, owes_notice: bool) {
         let wait = Wait {
             id: QueueId::from_bits(self.next_id),
             arrived: self.now,
@@ -167,7 +139,7 @@ impl Run {
     }
 
     /// Whether there was something to do.
-    fn begin(&mut self) -> bool {
+    pub fn begin(&mut self) -> bool {
         let Some(job) = self.schedule.poll(self.now) else {
             let deadline = self.schedule.next_deadline();
             assert!(
@@ -219,7 +191,7 @@ impl Run {
         }
     }
 
-    fn end(&mut self, ending: Ending) {
+    pub fn end(&mut self, ending: Ending) {
         if self.under_way.is_empty() {
             return;
         }
@@ -279,7 +251,7 @@ impl Run {
         }
     }
 
-    fn suspend(&mut self, key: DestinationKey, on: bool) {
+    pub fn suspend(&mut self, key: DestinationKey, on: bool) {
         if on {
             assert_eq!(self.schedule.suspend(&key), self.suspended.insert(key));
         } else {
@@ -308,7 +280,7 @@ impl Run {
     }
 
     /// From here on everything is delivered at the first attempt: nothing may stay behind.
-    fn drain(&mut self) {
+    pub fn drain(&mut self) {
         (0..4).for_each(|n| self.suspend(key(n), false));
         for _ in 0..10_000 {
             while self.begin() {}
@@ -323,74 +295,4 @@ impl Run {
         assert!(self.queued.is_empty(), "left behind: {:?}", self.queued);
         self.assert_bounds();
     }
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn every_job_is_handed_out_in_time_one_at_a_time_and_none_is_lost(events in vec(event(), 1..120)) {
-        let mut run = Run::new();
-        for event in events {
-            run.happens(event);
-        }
-        run.drain();
-    }
-
-    #[test]
-    fn where_nothing_ever_answers_all_is_given_up_by_the_expiry(
-        arrivals in vec((0..4usize, 0..500u64), 1..40),
-    ) {
-        let mut run = Run::new();
-        let end = run.now + POLICY.lifetime + Duration::from_secs(500);
-        for (destination, due) in arrivals {
-            run.arrive(&key(destination), due, false);
-        }
-        while run.now < end {
-            while run.begin() {}
-            if run.under_way.is_empty() {
-                let Some(deadline) = run.schedule.next_deadline() else {
-                    break;
-                };
-                run.now = run.now.max(deadline);
-            }
-            run.end(Ending::Trouble);
-        }
-        prop_assert!(run.queued.is_empty(), "{:?}", run.queued);
-    }
-}
-
-#[test]
-fn destinations_whose_work_is_done_are_forgotten_but_for_a_bounded_number() {
-    let mut run = Run::new();
-    for n in 0..5_000 {
-        run.arrive(&key(n), 0, false);
-        assert!(run.begin());
-        run.end(Ending::Delivered);
-    }
-    assert!(
-        run.schedule.destinations() <= 1024 + 1,
-        "{}",
-        run.schedule.destinations()
-    );
-}
-
-#[test]
-fn destinations_with_much_work_and_with_little_take_turns() {
-    let mut run = Run::new();
-    (0..10_000).for_each(|_| run.arrive(&key(0), 0, false));
-    for n in 1..4 {
-        run.arrive(&key(n), 0, false);
-    }
-    let mut order = Vec::new();
-    while order.len() < 4 {
-        assert!(run.begin());
-        order.push(run.under_way[order.len()].destination.clone());
-    }
-    order.sort();
-    assert_eq!(
-        order,
-        [0, 1, 2, 3].map(key),
-        "each had a turn before any had two"
-    );
 }
