@@ -275,3 +275,193 @@ impl fmt::Display for Canonicalization {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+    use crate::keygen::GeneratedKey;
+    use crate::{Algorithm, body};
+
+    const NOW: Duration = Duration::from_secs(1_700_000_000);
+
+    fn entry(domain: &str, selector: &str) -> Entry {
+        let generated = GeneratedKey::generate(Algorithm::Ed25519).unwrap();
+        Entry {
+            domain: domain.parse().unwrap(),
+            selector: selector.parse().unwrap(),
+            key: PrivateKey::from_pem(generated.pem().as_bytes()).unwrap(),
+            subdomains: false,
+            headers: HeaderList::default(),
+            body: Canonicalization::Relaxed,
+            expire: None,
+        }
+    }
+
+    /// The selectors that sign mail from this domain.
+    fn selectors(signer: &Signer, domain: &str) -> Vec<String> {
+        let header = format!("From: a@{domain}\r\n\r\n");
+        match signer.decide(header.as_bytes()) {
+            Decision::Sign(signing) => signing.names().map(|(_, s)| s.to_string()).collect(),
+            Decision::NotOurs(_) => Vec::new(),
+            Decision::Unclear(error) => panic!("{error}"),
+        }
+    }
+
+    fn sign(entries: Vec<Entry>, body: &[u8]) -> String {
+        let signer = Signer::new(entries).unwrap();
+        let header = b"From: a@b.test\r\nSubject: x\r\n\r\n";
+        let Decision::Sign(mut signing) = signer.decide(header) else {
+            panic!("not signed");
+        };
+        signing.write(body);
+        String::from_utf8(signing.finish(UNIX_EPOCH + NOW).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn the_nearest_domain_of_the_table_signs_with_all_its_keys() {
+        let below = |entry| Entry {
+            subdomains: true,
+            ..entry
+        };
+        let signer = Signer::new([
+            entry("b.test", "one"),
+            below(entry("b.test", "two")),
+            entry("own.b.test", "three"),
+            below(entry("all.b.test", "four")),
+        ])
+        .unwrap();
+        for (domain, expected) in [
+            ("b.test", &["one", "two"][..]),
+            ("B.TEST", &["one", "two"]),
+            ("x.b.test", &["two"]),
+            ("own.b.test", &["three"]),
+            ("x.own.b.test", &["two"]),
+            ("x.all.b.test", &["four"]),
+            ("xb.test", &[]),
+            ("test", &[]),
+        ] {
+            assert_eq!(selectors(&signer, domain), expected, "{domain}");
+        }
+    }
+
+    #[test]
+    fn a_message_of_unclear_origin_is_not_signed() {
+        let signer = Signer::new([entry("b.test", "one")]).unwrap();
+        for header in [
+            "",
+            "To: a@b.test\r\n",
+            "From: a@b.test\r\nFrom: a@b.test\r\n",
+        ] {
+            let decision = signer.decide(header.as_bytes());
+            assert!(matches!(decision, Decision::Unclear(_)), "{header:?}");
+        }
+    }
+
+    #[test]
+    fn a_table_names_each_key_once_and_signatures_that_last() {
+        let twice = Signer::new([entry("b.test", "one"), entry("B.test", "ONE")]);
+        assert!(matches!(twice, Err(TableError::Duplicate { .. })));
+        let expired = Entry {
+            expire: Some(Duration::from_millis(999)),
+            ..entry("b.test", "one")
+        };
+        assert!(matches!(
+            Signer::new([expired]),
+            Err(TableError::Expired { .. })
+        ));
+    }
+
+    #[test]
+    fn a_signature_says_what_it_covers_and_until_when() {
+        let lasting = Entry {
+            expire: Some(Duration::from_mins(1)),
+            body: Canonicalization::Simple,
+            ..entry("b.test", "two")
+        };
+        let text = sign(vec![entry("b.test", "one"), lasting], b" x \r\n");
+        let (first, second) = text.split_at(text.rfind("DKIM-Signature: ").unwrap());
+        assert!(first.starts_with(
+            "DKIM-Signature: v=1; a=ed25519-sha256; s=one; d=b.test; c=relaxed/relaxed;"
+        ));
+        assert!(
+            first.contains("h=From:From:Reply-To:To:Cc:Subject:Subject; t=1700000000;"),
+            "{first}"
+        );
+        assert!(!first.contains("x="));
+        assert!(
+            second.contains("s=two; d=b.test; c=relaxed/simple;"),
+            "{second}"
+        );
+        assert!(second.contains("x=1700000060"), "{second}");
+        for (signature, form) in [
+            (first, Canonicalization::Relaxed),
+            (second, Canonicalization::Simple),
+        ] {
+            let mut hash = body::BodyHash::new(form);
+            hash.write(b" x \r\n");
+            let unfolded: String = signature.split_whitespace().collect();
+            assert!(unfolded.contains(&format!("bh={};", STANDARD.encode(hash.finish()))));
+            assert!(signature.ends_with(";\r\n"));
+            assert!(
+                signature.lines().all(|line| line.len() <= 78),
+                "{signature}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_signer_is_shared_between_threads_and_a_signing_goes_to_another() {
+        fn shared<T: Send + Sync + 'static>() {}
+        shared::<Signer>();
+        shared::<Signing>();
+    }
+
+    /// RFC 8463 appendix A: the key, the message and the signature.
+    #[test]
+    fn the_example_of_rfc_8463_comes_out_as_printed() {
+        let seed = STANDARD
+            .decode("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
+            .unwrap();
+        // RFC 8410 §7: what stands before an Ed25519 seed in PKCS#8.
+        let frame = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+        let der = STANDARD.encode([frame.as_slice(), &seed].concat());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+        let key = PrivateKey::from_pem(pem.as_bytes()).unwrap();
+        assert_eq!(
+            STANDARD.encode(&key.public().octets),
+            "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+        );
+
+        let message = include_str!("../tests/vectors/rfc8463.eml").replace('\n', "\r\n");
+        let (header, body) = message.split_once("\r\n\r\n").unwrap();
+        let header = format!("{header}\r\n");
+        let all: Vec<_> = fields(header.as_bytes()).collect();
+        let list = ["from", "to", "subject", "date", "message-id"];
+        let mut canonical = Vec::new();
+        for name in list {
+            let field = all.iter().rev().find(|field| field.is(name)).unwrap();
+            field.write_relaxed(&mut canonical);
+            canonical.extend_from_slice(b"\r\n");
+        }
+        let (unsigned, printed) = header
+            .split_once("DKIM-Signature")
+            .and_then(|(_, rest)| rest.split_once("\r\nDKIM-Signature"))
+            .and_then(|(first, _)| first.split_once(" b="))
+            .unwrap();
+        let unsigned = format!("DKIM-Signature{unsigned} b=\r\n");
+        let input = signing_input(canonical, unsigned.as_bytes());
+        let signature = key.signing().sign(input.as_slice()).unwrap();
+        let printed: String = printed.split_whitespace().collect();
+        assert_eq!(STANDARD.encode(signature), printed);
+
+        let mut hash = body::BodyHash::new(Canonicalization::Relaxed);
+        hash.write(body.as_bytes());
+        assert_eq!(
+            STANDARD.encode(hash.finish()),
+            "2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8="
+        );
+    }
+}
