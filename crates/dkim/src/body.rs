@@ -19,6 +19,15 @@ pub enum Canonicalization {
     Simple,
 }
 
+impl std::fmt::Display for Canonicalization {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Relaxed => "relaxed",
+            Self::Simple => "simple",
+        })
+    }
+}
+
 /// The SHA-256 of a body's canonical form.
 #[derive(Debug)]
 pub struct BodyHash {

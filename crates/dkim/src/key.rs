@@ -174,11 +174,6 @@ impl PrivateKey {
     pub(crate) fn signing(&self) -> &impl SigningKey {
         &self.signing
     }
-
-    /// The same name that a signature's `a=` has.
-    pub(crate) fn mail_auth_algorithm(&self) -> mail_auth::common::crypto::Algorithm {
-        self.signing.algorithm()
-    }
 }
 
 /// Nothing of the key itself.

@@ -22,6 +22,7 @@
 //! | `field`, `header_list` | the fields of a header section, and which of them are signed |
 //! | `author` | the domain that a message is from |
 //! | `body` | the body's hash |
+//! | `signature_field` | the text of a signature |
 //! | `signer` | the table, and the signing of one message |
 
 mod author;
@@ -33,6 +34,7 @@ mod key;
 mod keygen;
 mod name;
 mod record;
+mod signature_field;
 mod signer;
 
 pub use author::AuthorError;
