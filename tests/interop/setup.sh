@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs the peers that run.sh drives: swaks, and smtp-source and smtp-sink of Postfix. Debian; root.
 set -euo pipefail
+"$(dirname "$0")/dkim/setup.sh"
 export DEBIAN_FRONTEND=noninteractive
 missing=()
 command -v swaks >/dev/null || missing+=(swaks)
