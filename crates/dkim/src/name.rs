@@ -6,6 +6,10 @@ use std::str::FromStr;
 /// The longest domain name, in octets without the last dot (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
 
+/// The longest text that is looked at: each character of a name may take four octets of UTF-8. The time
+/// that Punycode takes grows faster than its input.
+const MAX_TEXT: usize = 4 * MAX_NAME;
+
 /// The longest label of a domain name, in octets.
 const MAX_LABEL: usize = 63;
 
@@ -59,6 +63,9 @@ impl FromStr for Domain {
     type Err = NameError;
 
     fn from_str(text: &str) -> Result<Self, NameError> {
+        if text.len() > MAX_TEXT {
+            return Err(NameError::Length);
+        }
         let ascii = idna::domain_to_ascii(text).map_err(|_| NameError::International)?;
         check(&ascii)?;
         Ok(Self(ascii))
@@ -151,6 +158,10 @@ mod tests {
         );
         assert_eq!(
             format!("{}b", "a.".repeat(127)).parse::<Domain>(),
+            Err(NameError::Length)
+        );
+        assert_eq!(
+            "ä".repeat(100_000).parse::<Domain>(),
             Err(NameError::Length)
         );
     }

@@ -190,8 +190,8 @@ impl Signing {
 
     /// The signature fields, to be put before the message as they are.
     ///
-    /// This computes one signature for each entry, an RSA one in about a millisecond: an executor's
-    /// thread that has other work should not do it.
+    /// This computes one signature for each entry, an RSA one in a good part of a millisecond: an
+    /// executor's thread that has much other work should not do it.
     pub fn finish(self, now: SystemTime) -> Result<Vec<u8>, SignError> {
         let hashes: Vec<(Canonicalization, [u8; 32])> = self
             .bodies
