@@ -23,7 +23,8 @@
 //! | `author` | the domain that a message is from |
 //! | `body` | the body's hash |
 //! | `signature_field` | the text of a signature |
-//! | `signer` | the table, and the signing of one message |
+//! | `signer` | the table, and which of its keys sign a message |
+//! | `signing` | the signing of one message |
 
 mod author;
 mod body;
@@ -36,6 +37,7 @@ mod name;
 mod record;
 mod signature_field;
 mod signer;
+mod signing;
 
 pub use author::AuthorError;
 pub use body::{BodyHash, Canonicalization};
@@ -45,4 +47,5 @@ pub use key::{Algorithm, KeyError, PemError, PrivateKey, PublicKey};
 pub use keygen::{GenerateError, GeneratedKey};
 pub use name::{Domain, NameError, Selector};
 pub use record::Record;
-pub use signer::{Decision, Entry, SignError, Signer, Signing, TableError};
+pub use signer::{Decision, Entry, Signer, TableError};
+pub use signing::{SignError, Signing};
