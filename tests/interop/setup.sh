@@ -2,6 +2,7 @@
 # Installs the peers that run.sh and tls.sh drive: smtp-source and smtp-sink of Postfix, swaks, curl,
 # msmtp, nodemailer, testssl and sslscan. Debian; root.
 set -euo pipefail
+"$(dirname "$0")/dkim/setup.sh"
 export DEBIAN_FRONTEND=noninteractive
 here=$(cd "$(dirname "$0")" && pwd)
 missing=()

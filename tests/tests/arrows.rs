@@ -12,7 +12,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-queue", &["relay-smtp"]),
     ("relay-remote", &["relay-smtp"]),
     ("relay-control", &["relay-smtp"]),
-    ("relay-smtpd", &["relay-smtp", "relay-queue"]),
+    ("relay-dkim", &[]),
+    ("relay-smtpd", &["relay-smtp", "relay-queue", "relay-dkim"]),
     ("relay-send", &["relay-smtp", "relay-queue"]),
     ("relayctl", &["relay-control"]),
     (

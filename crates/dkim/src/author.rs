@@ -1,0 +1,121 @@
+//! The domain that a message is from.
+
+use mail_parser::HeaderValue;
+use mail_parser::parsers::MessageStream;
+
+use crate::field::Field;
+use crate::name::Domain;
+
+/// Why no domain can be told; such a message is not signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorError {
+    /// No From field.
+    #[error("it has no From field")]
+    Missing,
+    /// More From fields than one: readers would differ on who wrote it.
+    #[error("it has several From fields")]
+    SeveralFields,
+    /// Addresses at different domains.
+    #[error("its From field names several domains")]
+    SeveralDomains,
+    /// An address that is none, or has no domain.
+    #[error("its From field has no address with a domain")]
+    NoDomain,
+}
+
+/// The domain of all the addresses in the one From field.
+pub(crate) fn author_domain(fields: &[Field<'_>]) -> Result<Domain, AuthorError> {
+    let mut from = fields.iter().filter(|field| field.is("From"));
+    let field = from.next().ok_or(AuthorError::Missing)?;
+    if from.next().is_some() {
+        return Err(AuthorError::SeveralFields);
+    }
+    let HeaderValue::Address(addresses) = MessageStream::new(field.value).parse_address() else {
+        return Err(AuthorError::NoDomain);
+    };
+    let mut found: Option<Domain> = None;
+    for address in addresses.iter() {
+        let (_, domain) = address
+            .address()
+            .and_then(|address| address.rsplit_once('@'))
+            .ok_or(AuthorError::NoDomain)?;
+        let domain = domain.parse().map_err(|_| AuthorError::NoDomain)?;
+        if found.as_ref().is_some_and(|found| *found != domain) {
+            return Err(AuthorError::SeveralDomains);
+        }
+        found = Some(domain);
+    }
+    found.ok_or(AuthorError::NoDomain)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::field::fields;
+
+    fn author(header: &[u8]) -> Result<String, AuthorError> {
+        let fields: Vec<_> = fields(header).collect();
+        author_domain(&fields).map(|domain| domain.as_str().to_owned())
+    }
+
+    #[test]
+    fn the_domain_is_that_of_the_address_and_of_nothing_else() {
+        for (value, domain) in [
+            ("a@ours.test", "ours.test"),
+            ("App <a@OURS.test>", "ours.test"),
+            ("\"x@evil.test\" <a@ours.test>", "ours.test"),
+            ("x@evil.test <a@ours.test>", "ours.test"),
+            ("a@ours.test (x@evil.test)", "ours.test"),
+            ("\"a@evil.test\"@ours.test", "ours.test"),
+            ("=?utf-8?q?x=40evil=2Etest?= <a@ours.test>", "ours.test"),
+            ("\r\n App\r\n\t<a@ours.test>", "ours.test"),
+            ("a@ours.test, b@Ours.Test", "ours.test"),
+            ("team: a@ours.test, b@ours.test;", "ours.test"),
+            ("a@bücher.test", "xn--bcher-kva.test"),
+        ] {
+            let header = format!("From: {value}\r\nTo: b@else.test\r\n");
+            assert_eq!(author(header.as_bytes()), Ok(domain.into()), "{value}");
+        }
+    }
+
+    #[test]
+    fn without_one_domain_there_is_none() {
+        for (header, error) in [
+            ("To: a@ours.test\r\n", AuthorError::Missing),
+            (
+                "From: a@ours.test\r\nfrom: b@ours.test\r\n",
+                AuthorError::SeveralFields,
+            ),
+            (
+                "From: a@ours.test, b@else.test\r\n",
+                AuthorError::SeveralDomains,
+            ),
+            ("From: root\r\n", AuthorError::NoDomain),
+            ("From: a@ours.test, root\r\n", AuthorError::NoDomain),
+            ("From: a@\r\n", AuthorError::NoDomain),
+            ("From: a@[192.0.2.1]\r\n", AuthorError::NoDomain),
+            ("From: nobody:;\r\n", AuthorError::NoDomain),
+            ("From:\r\n", AuthorError::NoDomain),
+            ("From: <>\r\n", AuthorError::NoDomain),
+            (
+                "Subject: x\r\n\r\nFrom: a@ours.test\r\n",
+                AuthorError::Missing,
+            ),
+        ] {
+            assert_eq!(author(header.as_bytes()), Err(error), "{header:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_from_field_breaks_it(
+            value in proptest::collection::vec(prop_oneof![
+                prop::sample::select(&b"<>@,;:()\"\\ =?\r\n\t[]."[..]), any::<u8>()
+            ], 0..100)
+        ) {
+            let _ = author(&[b"From: ", value.as_slice(), b"\r\n"].concat());
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! What the records that a name server gave say about a key.
+
+use std::fmt;
+
+use aws_lc_rs::rsa;
+use aws_lc_rs::signature::RsaParameters;
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use crate::key::{Algorithm, MIN_RSA_BITS, PublicKey};
+use crate::record::Record;
+
+/// As receivers read base64: padding may be missing.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The answer to: would receivers find our key in the DNS?
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// The record has our key.
+    Ok {
+        /// Whether it has the flag `t=y`: receivers then treat mail as if it were not signed.
+        testing: bool,
+    },
+    /// No TXT record at the key's name.
+    NoRecord,
+    /// A record that does not let receivers verify what our key signs.
+    DoesNotMatch(Mismatch),
+    /// More TXT records than one; which of them receivers take is not defined (RFC 6376 §3.6.2.2).
+    Multiple(usize),
+    /// A record with an empty `p=`: whoever published it wants the key to be refused.
+    Revoked,
+    /// A record with an RSA key that is too short to be trusted; it is not ours, for such a key is not
+    /// loaded.
+    WeakKey {
+        /// The size of the key in bits.
+        bits: usize,
+    },
+}
+
+/// How a record does not match a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mismatch {
+    /// Another key of the same kind.
+    Key,
+    /// A key of another kind.
+    Algorithm,
+    /// No DKIM key record that could be read (RFC 6376 §3.6.1).
+    Malformed,
+    /// Its `h=` does not allow SHA-256.
+    Hash,
+    /// Its `s=` does not allow mail.
+    Service,
+}
+
+impl Verdict {
+    /// Whether receivers can verify what the key signs.
+    pub fn is_ok(&self) -> bool {
+        matches!(self, Self::Ok { .. })
+    }
+
+    /// What to do about it, in a sentence; nothing if all is well.
+    pub fn advice(&self, expected: &Record) -> Option<String> {
+        let name = &expected.name;
+        Some(match self {
+            Self::Ok { testing: false } => return None,
+            Self::Ok { testing: true } => {
+                format!("take t=y out of the record at {name} when you have seen that mail arrives")
+            }
+            Self::NoRecord => format!("publish a TXT record at {name}: {}", expected.value),
+            Self::DoesNotMatch(Mismatch::Hash | Mismatch::Service) => {
+                format!("take the h= and s= tags out of the record at {name}")
+            }
+            Self::DoesNotMatch(_) => format!(
+                "put the key of this relay into the record at {name}: {}; or, if that record is in use \
+                 elsewhere, take another selector",
+                expected.value
+            ),
+            Self::Multiple(_) => format!(
+                "leave one TXT record at {name} and remove the others; a long key is one record of \
+                 several strings: {}",
+                expected.value
+            ),
+            Self::Revoked => format!(
+                "make a new key with a new selector; do not bring {name} back, for it was revoked for a \
+                 reason"
+            ),
+            Self::WeakKey { .. } => format!(
+                "put the key of this relay into the record at {name}: {}",
+                expected.value
+            ),
+        })
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok { testing: false } => f.write_str("ok"),
+            Self::Ok { testing: true } => f.write_str("ok, but marked as a test (t=y)"),
+            Self::NoRecord => f.write_str("no record"),
+            Self::DoesNotMatch(mismatch) => write!(f, "does not match: {mismatch}"),
+            Self::Multiple(count) => write!(f, "multiple records ({count})"),
+            Self::Revoked => f.write_str("revoked"),
+            Self::WeakKey { bits } => write!(f, "weak key: RSA with {bits} bits"),
+        }
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Key => "the record has another key",
+            Self::Algorithm => "the record has a key of another kind",
+            Self::Malformed => "the record is no DKIM key record",
+            Self::Hash => "the record does not allow SHA-256 (h=)",
+            Self::Service => "the record is not for mail (s=)",
+        })
+    }
+}
+
+/// Compares a key with all TXT records found at its name, each with its strings joined.
+pub fn compare(key: &PublicKey, records: &[impl AsRef<[u8]>]) -> Verdict {
+    match records {
+        [] => Verdict::NoRecord,
+        [record] => compare_record(key, record.as_ref()).unwrap_or_else(Verdict::DoesNotMatch),
+        several => Verdict::Multiple(several.len()),
+    }
+}
+
+fn compare_record(key: &PublicKey, record: &[u8]) -> Result<Verdict, Mismatch> {
+    let tags = Tags::parse(record).ok_or(Mismatch::Malformed)?;
+    // RFC 6376 §3.6.1: if there is a version, it comes first and is this one.
+    if tags
+        .value("v")
+        .is_some_and(|version| version != "DKIM1" || !tags.starts_with("v"))
+    {
+        return Err(Mismatch::Malformed);
+    }
+    let published = tags.value("p").ok_or(Mismatch::Malformed)?;
+    let published: String = published.split_ascii_whitespace().collect();
+    if published.is_empty() {
+        return Ok(Verdict::Revoked);
+    }
+    let algorithm = match tags.value("k").unwrap_or("rsa") {
+        "rsa" => Algorithm::Rsa,
+        "ed25519" => Algorithm::Ed25519,
+        _ => return Err(Mismatch::Algorithm),
+    };
+    let octets = BASE64.decode(published).map_err(|_| Mismatch::Malformed)?;
+    if algorithm == Algorithm::Rsa {
+        let bits = rsa_bits(&octets).ok_or(Mismatch::Malformed)?;
+        if bits < MIN_RSA_BITS {
+            return Ok(Verdict::WeakKey { bits });
+        }
+    }
+    if algorithm != key.algorithm {
+        return Err(Mismatch::Algorithm);
+    }
+    if !is_same(key, &octets) {
+        return Err(Mismatch::Key);
+    }
+    if !tags.allows("h", &["sha256"]) {
+        return Err(Mismatch::Hash);
+    }
+    if !tags.allows("s", &["*", "email"]) {
+        return Err(Mismatch::Service);
+    }
+    let testing = tags.list("t").any(|flag| flag.eq_ignore_ascii_case("y"));
+    Ok(Verdict::Ok { testing })
+}
+
+/// An RSA key may be published with or without the frame that names its kind.
+fn is_same(key: &PublicKey, published: &[u8]) -> bool {
+    match key.algorithm {
+        Algorithm::Ed25519 => key.octets == published,
+        Algorithm::Rsa => unframed(published)
+            .is_some_and(|published| unframed(&key.octets).as_ref() == Some(&published)),
+    }
+}
+
+fn rsa_bits(key: &[u8]) -> Option<usize> {
+    let bits = RsaParameters::public_modulus_len(&unframed(key)?).ok()?;
+    usize::try_from(bits).ok()
+}
+
+/// The key as an `RSAPublicKey` (RFC 8017 §A.1.1).
+fn unframed(key: &[u8]) -> Option<Vec<u8>> {
+    let key = rsa::PublicKey::from_der(key).ok()?;
+    Some(key.as_ref().to_vec())
+}
+
+/// The tags of a record (RFC 6376 §3.2).
+struct Tags<'a>(Vec<(&'a str, &'a str)>);
+
+impl<'a> Tags<'a> {
+    /// `None` if it is no tag list, or names a tag twice.
+    fn parse(record: &'a [u8]) -> Option<Self> {
+        let text = std::str::from_utf8(record).ok()?;
+        let text = text.trim_ascii_end();
+        let mut tags: Vec<(&str, &str)> = Vec::new();
+        for tag in text.strip_suffix(';').unwrap_or(text).split(';') {
+            let (name, value) = tag.split_once('=')?;
+            let name = name.trim_ascii();
+            if name.is_empty() || tags.iter().any(|(known, _)| *known == name) {
+                return None;
+            }
+            tags.push((name, value.trim_ascii()));
+        }
+        Some(Self(tags))
+    }
+
+    fn value(&self, name: &str) -> Option<&'a str> {
+        let (_, value) = self.0.iter().find(|(known, _)| *known == name)?;
+        Some(value)
+    }
+
+    fn starts_with(&self, name: &str) -> bool {
+        self.0.first().is_some_and(|(first, _)| *first == name)
+    }
+
+    fn list(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        let items = self
+            .value(name)
+            .map(|value| value.split(':').map(str::trim_ascii));
+        items.into_iter().flatten()
+    }
+
+    /// Whether a tag is missing, which allows everything, or allows one of these.
+    fn allows(&self, name: &str, wanted: &[&str]) -> bool {
+        self.value(name).is_none()
+            || self.list(name).any(|item| {
+                wanted
+                    .iter()
+                    .any(|wanted| item.eq_ignore_ascii_case(wanted))
+            })
+    }
+}

@@ -1,0 +1,189 @@
+//! The signing of one message.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use mail_auth::common::crypto::SigningKey as _;
+
+use crate::body::{BodyHash, Canonicalization};
+use crate::field::{Field, fields};
+use crate::header_list::Selected;
+use crate::name::{Domain, Selector};
+use crate::signature_field::{SignatureField, signed};
+use crate::signer::Entry;
+
+/// A message that is being signed.
+#[derive(Debug)]
+pub struct Signing {
+    pending: Vec<Pending>,
+    /// One hash for each form that an entry wants.
+    bodies: Vec<(Canonicalization, BodyHash)>,
+}
+
+/// What is known of a signature before the body has come.
+#[derive(Debug)]
+struct Pending {
+    entry: Arc<Entry>,
+    selected: Selected,
+}
+
+/// Why a message that is to be signed could not be; it must not be accepted unsigned.
+#[derive(Debug, thiserror::Error)]
+#[error("the key {selector} of {domain} did not sign: {source}")]
+pub struct SignError {
+    domain: Domain,
+    selector: Selector,
+    source: mail_auth::Error,
+}
+
+impl Signing {
+    /// By these entries, for a message with these fields.
+    pub(crate) fn new(entries: Vec<Arc<Entry>>, fields: &[Field<'_>]) -> Self {
+        let mut bodies: Vec<(Canonicalization, BodyHash)> = Vec::new();
+        for entry in &entries {
+            if !bodies.iter().any(|(form, _)| *form == entry.body) {
+                bodies.push((entry.body, BodyHash::new(entry.body)));
+            }
+        }
+        let pending = entries
+            .into_iter()
+            .map(|entry| Pending {
+                selected: entry.headers.select(fields),
+                entry,
+            })
+            .collect();
+        Self { pending, bodies }
+    }
+
+    /// The domains and selectors that sign, for the log.
+    pub fn names(&self) -> impl Iterator<Item = (&Domain, &Selector)> {
+        self.pending
+            .iter()
+            .map(|pending| (&pending.entry.domain, &pending.entry.selector))
+    }
+
+    /// Takes the next octets of the body, that is of what follows the empty line. Where they are cut
+    /// makes no difference.
+    pub fn write(&mut self, chunk: &[u8]) {
+        for (_, body) in &mut self.bodies {
+            body.write(chunk);
+        }
+    }
+
+    /// The signature fields, to be put before the message as they are.
+    ///
+    /// This computes one signature for each entry, an RSA one in a good part of a millisecond: an
+    /// executor's thread that has much other work should not do it.
+    pub fn finish(self, now: SystemTime) -> Result<Vec<u8>, SignError> {
+        let hashes: Vec<(Canonicalization, [u8; 32])> = self
+            .bodies
+            .into_iter()
+            .map(|(form, body)| (form, body.finish()))
+            .collect();
+        let mut signatures = Vec::new();
+        for Pending { entry, selected } in self.pending {
+            let (_, hash) = hashes
+                .iter()
+                .find(|(form, _)| *form == entry.body)
+                .expect("each entry's form has a hash");
+            sign(&entry, selected, hash, now, &mut signatures).map_err(|source| SignError {
+                domain: entry.domain.clone(),
+                selector: entry.selector.clone(),
+                source,
+            })?;
+        }
+        Ok(signatures)
+    }
+}
+
+fn sign(
+    entry: &Entry,
+    selected: Selected,
+    body_hash: &[u8],
+    now: SystemTime,
+    out: &mut Vec<u8>,
+) -> mail_auth::Result<()> {
+    // A clock before 1970 gives a signature of 1970.
+    let time = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let unsigned = SignatureField {
+        algorithm: entry.key.public().algorithm(),
+        body: entry.body,
+        domain: &entry.domain,
+        selector: &entry.selector,
+        time,
+        expires: entry
+            .expire
+            .map(|expire| time.saturating_add(expire.as_secs())),
+        names: &selected.names,
+        body_hash,
+    }
+    .unsigned();
+    let input = signing_input(selected.canonical, unsigned.as_bytes());
+    let signature = entry.key.signing().sign(input.as_slice())?;
+    out.extend_from_slice(signed(unsigned, &signature).as_bytes());
+    Ok(())
+}
+
+/// What is signed: the fields, and behind them the signature's own field with an empty `b=`, as it will
+/// stand in the message but without its line's end (RFC 6376 §3.7).
+fn signing_input(mut canonical: Vec<u8>, unsigned: &[u8]) -> Vec<u8> {
+    for field in fields(unsigned) {
+        field.write_relaxed(&mut canonical);
+    }
+    canonical
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+    use crate::key::PrivateKey;
+
+    /// RFC 8463 appendix A: the key, the message and the signature.
+    #[test]
+    fn the_example_of_rfc_8463_comes_out_as_printed() {
+        let seed = STANDARD
+            .decode("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
+            .unwrap();
+        // RFC 8410 §7: what stands before an Ed25519 seed in PKCS#8.
+        let frame = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
+        let der = STANDARD.encode([frame.as_slice(), &seed].concat());
+        let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+        let key = PrivateKey::from_pem(pem.as_bytes()).unwrap();
+        assert_eq!(
+            STANDARD.encode(&key.public().octets),
+            "11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+        );
+
+        let message = include_str!("../tests/vectors/rfc8463.eml").replace('\n', "\r\n");
+        let (header, body) = message.split_once("\r\n\r\n").unwrap();
+        let header = format!("{header}\r\n");
+        let all: Vec<_> = fields(header.as_bytes()).collect();
+        let list = ["from", "to", "subject", "date", "message-id"];
+        let mut canonical = Vec::new();
+        for name in list {
+            let field = all.iter().rev().find(|field| field.is(name)).unwrap();
+            field.write_relaxed(&mut canonical);
+            canonical.extend_from_slice(b"\r\n");
+        }
+        let (unsigned, printed) = header
+            .split_once("DKIM-Signature")
+            .and_then(|(_, rest)| rest.split_once("\r\nDKIM-Signature"))
+            .and_then(|(first, _)| first.split_once(" b="))
+            .unwrap();
+        let unsigned = format!("DKIM-Signature{unsigned} b=\r\n");
+        let input = signing_input(canonical, unsigned.as_bytes());
+        let signature = key.signing().sign(input.as_slice()).unwrap();
+        let printed: String = printed.split_whitespace().collect();
+        assert_eq!(STANDARD.encode(signature), printed);
+
+        let mut hash = BodyHash::new(Canonicalization::Relaxed);
+        hash.write(body.as_bytes());
+        assert_eq!(
+            STANDARD.encode(hash.finish()),
+            "2jUSOH9NhtVGCQWNr9BrIAPreKQjO6Sn7XIkfJVOzv8="
+        );
+    }
+}
