@@ -237,3 +237,28 @@ async fn a_clock_set_forward_makes_what_has_come_due_leave_within_a_minute() {
     pass(61).await;
     assert_eq!(world.store.count(), 0);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_read_before_an_outcome_was_recorded_is_read_again() {
+    let clock = Timepiece::new();
+    let ids = clock.clone();
+    let memory = relay_queue::MemoryStore::with_clock(move || relay_send::Clock::now(&ids));
+    let store = Watched::new(memory).lagging(Duration::from_millis(1500));
+    let world = World::over(store, clock, |tried| match tried.domain() {
+        "slow.test" => tried.all(Duration::from_secs(10), &delivered()),
+        _ => tried.all(QUICK, &deferred()),
+    });
+    let addresses = ["a@slow.test", "b@other.test"].map(String::from);
+    let id = world.submit("me@home.test", &addresses).await;
+    pass(7).await;
+    // From here on both have the same destination, and one is under way.
+    world.internet.route(|_| "other.test");
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    assert_eq!(world.sender.retry(vec![id]).await.changed, 1);
+    pass(60).await;
+    assert_eq!(
+        world.internet.delivered().get(&(id, "a@slow.test".into())),
+        Some(&1)
+    );
+    assert_eq!(world.times("b@other.test").len(), 2);
+}

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use relay_queue::{
@@ -15,6 +15,7 @@ pub struct Watched<S> {
     pub inner: S,
     calls: Arc<AtomicU64>,
     outage: Arc<Mutex<Outage>>,
+    lag: Duration,
 }
 
 /// What fails.
@@ -33,7 +34,14 @@ impl<S> Watched<S> {
             inner,
             calls: Arc::default(),
             outage: Arc::new(Mutex::new(Outage::Nothing)),
+            lag: Duration::ZERO,
         }
+    }
+
+    /// Records that are read come this late: out of date, perhaps.
+    pub fn lagging(mut self, lag: Duration) -> Self {
+        self.lag = lag;
+        self
     }
 
     pub fn calls(&self) -> u64 {
@@ -89,7 +97,9 @@ impl<S: QueueStore> QueueStore for Watched<S> {
 
     async fn get(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
         self.pass(Outage::Reading)?;
-        self.inner.get(id).await
+        let record = self.inner.get(id).await;
+        tokio::time::sleep(self.lag).await;
+        record
     }
 
     async fn claim(&self, id: QueueId) -> Result<Option<(Claim, Message)>, StoreError> {
