@@ -177,3 +177,20 @@ async fn a_return_that_is_ordered_while_a_failure_is_being_reported_is_not_forgo
         assert_eq!(text.matches("Final-Recipient").count(), 2, "fault {n}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn whatever_an_attempt_comes_to_its_claim_is_given_up() {
+    let clock = Timepiece::new();
+    let world = World::over(Watched::new(memory(&clock)), clock, |tried| {
+        assert!(tried.domain() != "panic.test");
+        mixed(tried)
+    });
+    for domain in ["ok.test", "later.test", "gone.test", "panic.test"] {
+        world
+            .submit("me@home.test", &to(&format!("u@{domain}")))
+            .await;
+    }
+    pass(30).await;
+    assert_eq!(world.store.count(), 2, "two wait for their next attempt");
+    assert_eq!(*world.store.claims(), []);
+}

@@ -262,3 +262,22 @@ async fn a_record_that_was_read_before_an_outcome_was_recorded_is_read_again() {
     );
     assert_eq!(world.times("b@other.test").len(), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_release_is_not_lost_on_work_that_still_reads_the_message_as_held() {
+    let clock = Timepiece::new();
+    let ids = clock.clone();
+    let memory = relay_queue::MemoryStore::with_clock(move || relay_send::Clock::now(&ids));
+    let store = Watched::new(memory).lagging(Duration::from_millis(1500));
+    let world = World::over(store, clock, |tried| tried.all(QUICK, &delivered()));
+    let message = world.commit("me@home.test", &to("a@far.test")).await;
+    world.store.set_held(message.id, true).await.unwrap();
+    let release = world.sender.release(vec![message.id]);
+    let meanwhile = async {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        world.sender.accepted(&message);
+    };
+    let (released, ()) = tokio::join!(release, meanwhile);
+    assert_eq!(released.changed, 1);
+    world.until_empty(Duration::from_mins(1)).await;
+}

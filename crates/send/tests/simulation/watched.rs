@@ -1,7 +1,7 @@
 //! A store that is watched, and that can be made to fail for a while.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -16,6 +16,7 @@ pub struct Watched<S> {
     calls: Arc<AtomicU64>,
     outage: Arc<Mutex<Outage>>,
     lag: Duration,
+    claims: Arc<Mutex<Vec<Claim>>>,
 }
 
 /// What fails.
@@ -35,6 +36,7 @@ impl<S> Watched<S> {
             calls: Arc::default(),
             outage: Arc::new(Mutex::new(Outage::Nothing)),
             lag: Duration::ZERO,
+            claims: Arc::default(),
         }
     }
 
@@ -42,6 +44,11 @@ impl<S> Watched<S> {
     pub fn lagging(mut self, lag: Duration) -> Self {
         self.lag = lag;
         self
+    }
+
+    /// Claims that were not given up.
+    pub fn claims(&self) -> MutexGuard<'_, Vec<Claim>> {
+        self.claims.lock().expect("nothing panics under this lock")
     }
 
     pub fn calls(&self) -> u64 {
@@ -104,7 +111,12 @@ impl<S: QueueStore> QueueStore for Watched<S> {
 
     async fn claim(&self, id: QueueId) -> Result<Option<(Claim, Message)>, StoreError> {
         self.pass(Outage::Reading)?;
-        self.inner.claim(id).await
+        let claimed = self.inner.claim(id).await;
+        if let Ok(Some((claim, _))) = &claimed {
+            self.claims().push(*claim);
+        }
+        tokio::time::sleep(self.lag).await;
+        claimed
     }
 
     async fn open(&self, claim: Claim) -> Result<Content, StoreError> {
@@ -128,6 +140,7 @@ impl<S: QueueStore> QueueStore for Watched<S> {
     }
 
     fn release(&self, claim: Claim) {
+        self.claims().retain(|taken| *taken != claim);
         self.inner.release(claim);
     }
 
