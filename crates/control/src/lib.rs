@@ -4,6 +4,7 @@
 //! | request | answer |
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
+//! | `GET /v1/audit` | [`Audit`] |
 //! | `GET /v1/queue` | an array of [`Entry`], as a stream |
 //! | `GET /v1/queue/ID` | [`Detail`], or `404` with [`Problem`] |
 //! | `GET /v1/acl` | an array of [`Grant`] |
@@ -16,6 +17,7 @@
 //! A reader must take fields and states that it does not know.
 
 mod acl;
+pub mod books;
 pub mod queue;
 mod replace;
 mod route;
@@ -25,6 +27,7 @@ pub mod users;
 use serde::{Deserialize, Serialize};
 
 pub use acl::Grant;
+pub use books::{Audit, Books};
 pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State};
 pub use replace::{Owner, replace};
 pub use route::{Plan, PlannedHost};
@@ -37,6 +40,8 @@ pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";
 pub mod path {
     /// How the relay does.
     pub const STATUS: &str = "/v1/status";
+    /// Whether the books balance.
+    pub const AUDIT: &str = "/v1/audit";
     /// What is in the queue; with an id behind a slash, that message.
     pub const QUEUE: &str = "/v1/queue";
     /// Who may relay for a while; with an address behind a slash, that one.

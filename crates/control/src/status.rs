@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::books::Books;
+
 /// The answer to `qstat`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
@@ -13,6 +15,9 @@ pub struct Status {
     pub damaged: u64,
     /// The messages in the queue, by state.
     pub states: Messages,
+    /// What became of all recipients since the queue was made.
+    #[serde(default)]
+    pub books: Books,
     /// Deliveries that may run at the same time.
     pub concurrency: u64,
     /// What mail waits for, in the order of the names.

@@ -4,6 +4,7 @@
 //! Exit codes: 0 done, 1 nothing matched or refused, 2 usage or no daemon.
 
 mod acl;
+mod audit;
 mod client;
 mod config;
 mod failure;
@@ -72,6 +73,8 @@ enum Question {
     Qstat,
     /// All messages in the queue, with their recipients, as qmail-qread shows them
     Qread,
+    /// Whether every recipient that came in is accounted for
+    Audit,
     /// Look into the queue
     #[command(subcommand)]
     Queue(QueueVerb),
@@ -147,6 +150,7 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
                 show::detail(out, &detail)
             }
         }
+        Question::Audit => audit::run(&client, cli.json, out).await,
         Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
         Question::Reload => reload(&client, cli.json, out).await,
     }

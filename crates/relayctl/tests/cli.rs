@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
-const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[],"certificates":[],"alarms":[]}"#;
+const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"books":{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[],"certificates":[],"alarms":[]}"#;
+const AUDIT: &str = r#"{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0,"queued":2,"balanced":true}"#;
 const ENTRY: &str = r#"{"id":"06Q3ZV9WQ0K4D","sender":"s@a.test","arrived":1795230600,"size":7,"held":false,"recipients":[{"address":"u@b.test","state":"queued","attempts":0,"next_attempt":null,"last_reply":null,"host":null}]}"#;
 
 /// Answers one request; returns its first line.
@@ -91,6 +92,13 @@ fn each_verb_asks_for_its_path() {
         ),
         (&["qstat", "--json"], "GET /v1/status ", STATUS, STATUS),
         (
+            &["audit"],
+            "GET /v1/audit ",
+            AUDIT,
+            "accepted from clients              3\nreports of our own                 1\n",
+        ),
+        (&["audit", "--json"], "GET /v1/audit ", AUDIT, AUDIT),
+        (
             &["reload"],
             "POST /v1/reload ",
             r#"{"problems":[]}"#,
@@ -163,6 +171,26 @@ fn what_the_daemon_refuses_is_exit_1_and_its_words() {
         let (code, _, err) = run(&socket, args);
         assert_eq!(code, 1, "{args:?}");
         assert!(err.starts_with("relayctl: ") && err.contains(said), "{err}");
+        daemon.join().expect("no panic");
+    }
+}
+
+#[test]
+fn books_that_do_not_balance_are_shown_and_exit_1() {
+    let unbalanced = AUDIT
+        .replace("true", "false")
+        .replace("\"queued\":2", "\"queued\":1");
+    for (args, shown) in [
+        (&["audit"][..], "in the queue                       1\n"),
+        (&["audit", "--json"], "\"balanced\":false}\n"),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("control.sock");
+        let daemon = answer(&socket, "200 OK", &unbalanced);
+        let (code, out, err) = run(&socket, args);
+        assert!(code == 1 && out.ends_with(shown), "{code} {out}");
+        let said = "4 recipients came in, 3 are accounted for";
+        assert!(err.contains(said), "{err}");
         daemon.join().expect("no panic");
     }
 }

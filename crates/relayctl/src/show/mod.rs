@@ -1,6 +1,7 @@
 //! Answers as a person reads them.
 
 mod acl;
+mod books;
 mod queue;
 mod route;
 mod status;
@@ -13,6 +14,7 @@ use serde::Serialize;
 use crate::failure::Failure;
 
 pub(crate) use acl::grants;
+pub(crate) use books::audit;
 pub(crate) use queue::{detail, entry, qread};
 pub(crate) use route::plan;
 pub(crate) use status::qstat;

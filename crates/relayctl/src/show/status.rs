@@ -93,7 +93,7 @@ fn write_destinations(
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use relay_control::{Alarm, Certificate, Messages};
+    use relay_control::{Alarm, Books, Certificate, Messages};
 
     use super::*;
 
@@ -103,6 +103,7 @@ mod tests {
             fresh: 0,
             damaged: 0,
             states: Messages::default(),
+            books: Books::default(),
             concurrency: 120,
             destinations: Vec::new(),
             version: "0.1.0".to_owned(),

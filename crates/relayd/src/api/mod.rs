@@ -2,6 +2,7 @@
 //! is asked and answered.
 
 mod acl;
+mod books;
 mod queue;
 mod route;
 mod socket;
@@ -32,6 +33,7 @@ pub(crate) async fn serve(
 ) {
     let router = Router::new()
         .route(path::STATUS, get(status::status))
+        .route(path::AUDIT, get(books::audit))
         .route(path::QUEUE, get(queue::list))
         .route(&format!("{}/{{id}}", path::QUEUE), get(queue::show))
         .route(path::ACL, get(acl::list))

@@ -13,6 +13,7 @@ use relay_queue::{QueueId, QueueStore};
 use relay_smtp::Outcome;
 use relay_smtpd::Role;
 
+use super::books::counted;
 use super::{seconds, stopping};
 use crate::clock;
 use crate::daemon::role_name;
@@ -32,6 +33,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         fresh,
         damaged: shared.store.count_damaged(),
         states: states(&shared, messages, fresh, &running).await,
+        books: counted(shared.store.books()),
         concurrency: shared.concurrency().into(),
         destinations,
         version: env!("CARGO_PKG_VERSION").to_owned(),
