@@ -13,13 +13,13 @@ pub(crate) fn smarthost_trouble(route: &str, outcome: &Outcome) {
 }
 
 /// A handshake is done.
-pub(crate) fn tls(peer: &Peer, tls: Tls) {
+pub(crate) fn tls(peer: &Peer, tls: &Tls) {
     let Tls {
         version,
         cipher,
         verified,
     } = tls;
-    info!(target: "relayd", event = "tls", side = "client", relay = %peer, version, cipher, verified,
+    info!(target: "relayd", event = "tls", side = "client", relay = %peer, version = version.as_str(), cipher = cipher.as_str(), verified,
         "tls with {peer}: {tls}");
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use relay_smtp::outcome::Tls;
+use relay_smtp::outcome::{Tls, TlsName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -62,12 +62,12 @@ pub(crate) fn settled(connection: &ClientConnection, verified: bool) -> Tls {
         .negotiated_cipher_suite()
         .and_then(|suite| suite.suite().as_str());
     Tls {
-        version: match version {
+        version: TlsName::known(match version {
             Some("TLSv1_2") => "TLSv1.2",
             Some("TLSv1_3") => "TLSv1.3",
             other => other.unwrap_or("unknown"),
-        },
-        cipher: cipher.unwrap_or("unknown"),
+        }),
+        cipher: TlsName::known(cipher.unwrap_or("unknown")),
         verified,
     }
 }

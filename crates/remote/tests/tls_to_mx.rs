@@ -25,7 +25,11 @@ async fn starttls_is_used_where_it_is_offered_whatever_the_certificate() {
         assert_eq!(verdict(&outcome), "delivered 2.0.0");
         let tls = outcome.peer.expect("a peer").tls.expect("TLS");
         assert_eq!(
-            (tls.version, tls.verified, tls.cipher.is_empty()),
+            (
+                tls.version.as_str(),
+                tls.verified,
+                tls.cipher.as_str().is_empty()
+            ),
             ("TLSv1.3", false, false)
         );
         let message = mx.messages().remove(0);

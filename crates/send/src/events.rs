@@ -73,7 +73,7 @@ pub(crate) fn delivery(
         .unwrap_or_default();
     let total = delays.total().as_secs_f64();
     info!(target: "relayd", event = "delivery", delivery, id = %message.id, to,
-        tls = outcome.peer.as_ref().and_then(|peer| peer.tls).map(tracing::field::display),
+        tls = outcome.peer.as_ref().and_then(|peer| peer.tls.as_ref()).map(tracing::field::display),
         from = message.sender.as_str(), relay, status = word, dsn = %outcome.status,
         delay = format_args!("{total:.2}"), %delays,
         "delivery {delivery}: {word}: {}", outcome.text());

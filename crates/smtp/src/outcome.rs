@@ -1,5 +1,6 @@
 //! What one delivery attempt meant for one recipient. Failure is data, not an error.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -70,21 +71,65 @@ pub struct Peer {
     pub host: String,
     /// The address and port that were tried.
     pub address: SocketAddr,
-    /// What protected the connection; `None` is clear text. For the log of this attempt: it is not
-    /// stored with the message.
+    /// What protected the connection; `None` is clear text. Left out when this is written whole, for
+    /// the first layout of the queue's record had no place for it; later ones keep it beside.
     #[serde(skip)]
     pub tls: Option<Tls>,
 }
 
 /// The protection of a connection, as its handshake settled it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     /// `TLSv1.3`
-    pub version: &'static str,
+    pub version: TlsName,
     /// `TLS13_AES_256_GCM_SHA384`
-    pub cipher: &'static str,
+    pub cipher: TlsName,
     /// Whether the host's certificate was checked for its name and its issuer.
     pub verified: bool,
+}
+
+/// The name of a version or a cipher suite of TLS: visible ASCII without a space, at most
+/// [`TlsName::MAX`] octets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String")]
+pub struct TlsName(Cow<'static, str>);
+
+/// Not the name of anything in TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the name of a version or a cipher suite of TLS")]
+pub struct TlsNameError;
+
+impl TlsName {
+    /// Octets of the longest name that is taken; the longest of IANA's registry has 46.
+    pub const MAX: usize = 64;
+
+    /// A name that the program itself has.
+    pub const fn known(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for TlsName {
+    type Error = TlsNameError;
+
+    fn try_from(name: String) -> Result<Self, TlsNameError> {
+        let is_name = name.bytes().all(|octet| octet.is_ascii_graphic());
+        if name.is_empty() || name.len() > Self::MAX || !is_name {
+            return Err(TlsNameError);
+        }
+        Ok(Self(Cow::Owned(name)))
+    }
+}
+
+impl fmt::Display for TlsName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 /// On one line, for logs: `TLSv1.3 TLS13_AES_256_GCM_SHA384 verified`.
@@ -138,6 +183,22 @@ impl Outcome {
             (None, Some(reply)) => format!("{reply} (in reply to {})", self.stage),
             (Some(peer), None) => format!("{peer}: {} ({})", self.detail, self.stage),
             (None, None) => self.detail.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_of_tls_is_short_and_plain() {
+        for good in ["TLSv1.3", "TLS13_AES_256_GCM_SHA384", &"x".repeat(64)] {
+            let name = TlsName::try_from(good.to_owned()).expect("a name");
+            assert_eq!(name.as_str(), good);
+        }
+        for bad in ["", "two words", "line\n", "\u{e9}", &"x".repeat(65)] {
+            assert_eq!(TlsName::try_from(bad.to_owned()), Err(TlsNameError));
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 use relay_smtp::dsn::{DsnRequest, Notify, Occasions, Orcpt, Ret};
+use relay_smtp::outcome::{Tls, TlsName};
 use relay_smtp::{EnhancedStatus, Outcome, Peer, Reply, Stage, Verdict};
 
 use super::*;
@@ -69,7 +70,13 @@ fn example_2() -> Record {
     recipient.notify = Notify::On(Occasions::new(true, false, true).expect("two occasions"));
     recipient.orcpt = Some("rfc822;list@b.test".parse().expect("an address"));
     recipient.delay_told = true;
-    let earlier = (time(7_500_000), deferred("mx2.b.test"));
+    let mut outcome = deferred("mx2.b.test");
+    outcome.peer.as_mut().expect("a peer").tls = Some(Tls {
+        version: TlsName::known("TLSv1.3"),
+        cipher: TlsName::known("TLS13_AES_256_GCM_SHA384"),
+        verified: true,
+    });
+    let earlier = (time(7_500_000), outcome);
     recipient.history.insert(0, earlier);
     record
 }
@@ -80,9 +87,9 @@ const GOLDEN_1: &[u8] = b"\x01\xc0\x9f\xab\x03\x00\x08a@b.test\x01\x08u@b.test\x
 \x01\x00\x00\x01\x0a\x14\xef\xfd\xb6\xf5\x0d";
 const GOLDEN_2: &[u8] = b"\x02\xc0\x9f\xab\x03\x00\x08a@b.test\x01\x01\x01\x08QQ+20314\x01\x08u@b.test\
 \x02\x01\x00\x01\x01\x12rfc822;list@b.test\x01\xc0\xa8\xa5\x04\x03\x01\x02\xe0\xe1\xc9\x03\x01\x01\x02\x00\x07\
-\x01\x0amx2.b.test\x00\xc0\x00\x02\x01\x19\x01\xc2\x03\x00\x01\x05later\x00\x80\xa4\xe8\x03\x01\x01\x02\x00\x07\
-\x01\x09mx.b.test\x00\xc0\x00\x02\x01\x19\x01\xc2\x03\x00\x01\x05later\x00\x01\x00\x00\x01\x0a\x14\xef\xfd\xb6\
-\xf5\x0d";
+\x01\x0amx2.b.test\x00\xc0\x00\x02\x01\x19\x01\xc2\x03\x00\x01\x05later\x00\x01\x07TLSv1.3\
+\x18TLS13_AES_256_GCM_SHA384\x01\x80\xa4\xe8\x03\x01\x01\x02\x00\x07\x01\x09mx.b.test\x00\xc0\x00\x02\
+\x01\x19\x01\xc2\x03\x00\x01\x05later\x00\x00\x01\x00\x00\x01\x0a\x14\xef\xfd\xb6\xf5\x0d";
 
 #[test]
 fn version_1_is_read_as_ever() {
@@ -152,17 +159,28 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         Just((Verdict::Deferred, EnhancedStatus::transient(4, 7))),
         Just((Verdict::Failed, EnhancedStatus::permanent(1, 1))),
     ];
-    let peer = prop::option::of((".*", any::<[u8; 16]>(), any::<u16>()));
+    let tls =
+        ("TLSv1\\.[23]", "[!-~]{1,64}", any::<bool>()).prop_map(|(version, cipher, verified)| {
+            let name = |text: String| TlsName::try_from(text).expect("a name");
+            let (version, cipher) = (name(version), name(cipher));
+            Tls {
+                version,
+                cipher,
+                verified,
+            }
+        });
+    let peer = (".*", any::<[u8; 16]>(), any::<u16>(), prop::option::of(tls));
+    let peer = prop::option::of(peer);
     let lines = prop::collection::vec("[^\\p{C}]{0,80}", 1..5);
     let reply = prop::option::of((200..600u16, lines));
     (verdict, peer, reply, ".*").prop_map(|((verdict, status), peer, reply, detail)| Outcome {
         verdict,
         status,
         stage: Stage::Data,
-        peer: peer.map(|(host, ip, port)| Peer {
+        peer: peer.map(|(host, ip, port, tls)| Peer {
             host,
             address: (ip, port).into(),
-            tls: None,
+            tls,
         }),
         reply: reply.map(|(code, lines)| Reply::received(code, None, lines)),
         detail,
@@ -269,7 +287,8 @@ proptest! {
             *version = known;
         }
         if let Some(once) = recode_record(&bytes) {
-            // A recipient of version 1 has seven octets at least, and becomes three longer.
+            // A recipient of version 1 has seven octets at least, and becomes three longer, or four
+            // with an attempt.
             prop_assert!(once.len() <= bytes.len() * 2);
             prop_assert_eq!(recode_record(&once), Some(once.clone()));
         }

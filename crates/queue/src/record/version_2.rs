@@ -1,6 +1,9 @@
 //! The second layout: with what the sender asks of reports, and the last attempts on each recipient.
 
+use std::time::SystemTime;
+
 use relay_smtp::dsn::{DsnRequest, Notify, Orcpt};
+use relay_smtp::outcome::Tls;
 use relay_smtp::{ForwardPath, Outcome, ReversePath};
 use serde::{Deserialize, Serialize};
 
@@ -30,7 +33,15 @@ struct StoredRecipient {
     state: StoredState,
     attempts: u32,
     delay_told: bool,
-    history: Vec<(u64, Outcome)>,
+    history: Vec<StoredAttempt>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredAttempt {
+    at: u64,
+    outcome: Outcome,
+    /// What protected the connection: the outcome's own, which it leaves out.
+    tls: Option<Tls>,
 }
 
 impl From<&Record> for Stored {
@@ -61,9 +72,17 @@ impl From<&Recipient> for StoredRecipient {
             state: (&recipient.state).into(),
             attempts: recipient.attempts,
             delay_told: recipient.delay_told,
-            history: history
-                .map(|(at, outcome)| (micros(*at), outcome.clone()))
-                .collect(),
+            history: history.map(StoredAttempt::from).collect(),
+        }
+    }
+}
+
+impl From<&(SystemTime, Outcome)> for StoredAttempt {
+    fn from((at, outcome): &(SystemTime, Outcome)) -> Self {
+        Self {
+            at: micros(*at),
+            outcome: outcome.clone(),
+            tls: outcome.peer.as_ref().and_then(|peer| peer.tls.clone()),
         }
     }
 }
@@ -98,7 +117,17 @@ impl From<StoredRecipient> for Recipient {
             state: stored.state.into(),
             attempts: stored.attempts,
             delay_told: stored.delay_told,
-            history: history.map(|(at, outcome)| (time(at), outcome)).collect(),
+            history: history.map(StoredAttempt::load).collect(),
         }
+    }
+}
+
+impl StoredAttempt {
+    fn load(self) -> (SystemTime, Outcome) {
+        let mut outcome = self.outcome;
+        if let Some(peer) = &mut outcome.peer {
+            peer.tls = self.tls;
+        }
+        (time(self.at), outcome)
     }
 }

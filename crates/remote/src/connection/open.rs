@@ -56,7 +56,7 @@ impl Dial<'_> {
             };
         }
         loop {
-            peer.tls = connection.peer.tls;
+            peer.tls.clone_from(&connection.peer.tls);
             let finding = match connection.event().await {
                 Ok(Event::Ready) => return Ok(connection),
                 Ok(Event::StartTls) => match self.secure(connection).await {
@@ -126,7 +126,7 @@ impl Dial<'_> {
             tls: stream.tls(verified),
             ..connection.peer
         };
-        if let Some(tls) = peer.tls {
+        if let Some(tls) = &peer.tls {
             events::tls(&peer, tls);
         }
         Ok(Connection {
