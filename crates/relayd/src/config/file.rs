@@ -11,7 +11,7 @@ use relay_smtpd::{DomainPattern, SenderPattern};
 use serde::Deserialize;
 
 use super::LogFormat;
-use super::values::{Count, HostName, Port, Text};
+use super::values::{Count, HostName, Never, Port, Text};
 use crate::log::Level;
 
 /// The whole file.
@@ -189,6 +189,8 @@ pub(super) struct Queue {
     pub(super) retry_unit: Text<Duration>,
     pub(super) retry_max_interval: Text<Duration>,
     pub(super) min_free: Text<ByteSize>,
+    pub(super) delay_notice: Text<Never<Duration>>,
+    pub(super) bounces_per_sender: Count,
 }
 
 impl Default for Queue {
@@ -198,6 +200,8 @@ impl Default for Queue {
             retry_unit: Text(Duration::from_secs(400)),
             retry_max_interval: Text(Duration::from_hours(4)),
             min_free: Text(ByteSize::mib(64)),
+            delay_notice: Text(Never(None)),
+            bounces_per_sender: Count(100),
         }
     }
 }

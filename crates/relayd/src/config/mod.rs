@@ -89,6 +89,10 @@ pub struct Queue {
     pub retry_max_interval: Duration,
     /// Bytes of the disk that are kept free.
     pub min_free: u64,
+    /// When a sender that did not ask for it is told that its message still waits.
+    pub delay_notice: Option<Duration>,
+    /// Reports to one sender within an hour.
+    pub bounces_per_sender: u32,
 }
 
 /// `[delivery]`
@@ -293,6 +297,8 @@ fn queue_of(queue: &file::Queue) -> Queue {
         retry_unit: queue.retry_unit.0,
         retry_max_interval: queue.retry_max_interval.0,
         min_free: queue.min_free.0.as_u64(),
+        delay_notice: queue.delay_notice.0.0,
+        bounces_per_sender: queue.bounces_per_sender.0,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use relay_send::{Concurrency, RetryPolicy};
+use relay_send::{Concurrency, ReportPolicy, RetryPolicy};
 use relay_smtpd::{AuthLimits, NoGrants, Role};
 
 use super::Config;
@@ -58,7 +58,10 @@ impl Config {
                 overall: self.delivery.concurrency,
                 per_destination: self.delivery.concurrency_per_destination,
             },
-            reports: relay_send::ReportPolicy::default(),
+            reports: ReportPolicy {
+                delay_notice: self.queue.delay_notice,
+                per_sender: self.queue.bounces_per_sender,
+            },
             orders: relay_send::Orders::default(),
         }
     }

@@ -38,6 +38,14 @@ fn the_file_in_etc_says_the_defaults() {
 }
 
 #[test]
+fn who_is_told_of_what_reaches_the_schedule() {
+    let config = parse("[queue]\ndelay_notice = \"4h\"\nbounces_per_sender = 7");
+    let reports = config.expect("a configuration").send().reports;
+    assert_eq!(reports.delay_notice, Some(Duration::from_hours(4)));
+    assert_eq!(reports.per_sender, 7);
+}
+
+#[test]
 fn the_file_in_etc_has_every_key() {
     let spelled: toml::Table = uncommented().parse().expect("TOML");
     let examples = ["hostname", "postmaster", "route"];
@@ -169,6 +177,10 @@ fn a_bad_value_is_told_with_its_line_and_key() {
         (
             "[delivery]\nconnect_timeout = \"99999999999999999999y\"",
             r#"relayd.toml:3: delivery.connect_timeout: "99999999999999999999y" is not a duration such as "400s", "5m" or "5d""#,
+        ),
+        (
+            "[queue]\ndelay_notice = \"soon\"",
+            r#"relayd.toml:3: queue.delay_notice: "soon" is not "never" or a duration such as "4h""#,
         ),
         (
             "[queue]\nmin_free = \"lots\"",

@@ -72,6 +72,24 @@ impl Written for Duration {
     }
 }
 
+/// A time, or the word that there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Never<T>(pub(super) Option<T>);
+
+impl Written for Never<Duration> {
+    const LIKE: &'static str = r#""never" or a duration such as "4h""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "never" => Ok(Self(None)),
+            text if humantime::parse_duration(text).is_err() => {
+                Err(format!("{text:?} is not {}", Self::LIKE))
+            }
+            text => Duration::read(text).map(Some).map(Self),
+        }
+    }
+}
+
 /// The system has no path that is empty or has a NUL in it.
 impl Written for PathBuf {
     const LIKE: &'static str = r#"a path such as "/var/lib/relayd""#;
