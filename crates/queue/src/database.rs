@@ -17,7 +17,7 @@ use crate::books::Ledger;
 use crate::crash;
 use crate::error::StoreError;
 use crate::id::QueueId;
-use crate::parts::{BOOKS, Changes, Kind, Part, goes_on, id_of};
+use crate::parts::{BOOKS, Changes, Kind, goes_on, id_of};
 use crate::spool::io_error;
 
 /// sled's page cache. It is all of the database that stays in memory beside sled's table of pages.
@@ -95,7 +95,8 @@ impl Database {
         }
         // What sled reuses during the batch, it has moved before it: that must be durable by now.
         table.sync_beyond(0)?;
-        self.step(Step::Apply)?;
+        let is_leaving = changes.is_leaving();
+        self.step(Step::Apply, is_leaving)?;
         let applying = table
             .applying
             .write()
@@ -105,25 +106,29 @@ impl Database {
             .apply_batch(changes.into_batch())
             .map_err(|e| database_error("writing to", queue, &e))?;
         drop(applying);
-        self.step(Step::Flush)?;
+        self.step(Step::Flush, is_leaving)?;
         table
             .db
             .flush()
             .map_err(|e| database_error("flushing", queue, &e))?;
-        self.step(Step::Sync)?;
+        self.step(Step::Sync, is_leaving)?;
         table.sync()?;
-        self.step(Step::Answer)
+        self.step(Step::Answer, is_leaving)
     }
 
     /// A place at which a test makes the commit fail, or the process end.
     #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps))]
-    fn step(&self, step: Step) -> Result<(), StoreError> {
-        crash::point(match step {
-            Step::Apply => "applying",
-            Step::Flush => "applied",
-            Step::Sync => "flushed",
-            Step::Answer => "synced",
-        });
+    fn step(&self, step: Step, is_leaving: bool) -> Result<(), StoreError> {
+        let (point, leaving) = match step {
+            Step::Apply => ("applying", "leave-applying"),
+            Step::Flush => ("applied", "leave-applied"),
+            Step::Sync => ("flushed", "leave-flushed"),
+            Step::Answer => ("synced", "leave-synced"),
+        };
+        crash::point(point);
+        if is_leaving {
+            crash::point(leaving);
+        }
         #[cfg(test)]
         return self.faults.pass(step);
         #[cfg(not(test))]
@@ -217,26 +222,6 @@ impl Table {
         })
     }
 
-    /// All values but the first parts of records, with their keys.
-    pub(crate) fn beside_records(
-        &self,
-    ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> + '_ {
-        let is_record = |key: &[u8]| key.first() == Some(&Kind::Record.first());
-        let rows = self
-            .db
-            .iter()
-            .map(|row| row.map_err(|e| database_error("reading", Path::new("the queue"), &e)));
-        rows.filter(move |row| !row.as_ref().is_ok_and(|(key, _)| is_record(key)))
-    }
-
-    /// Whether there is the part before this one, and it goes on; before a content, its record.
-    pub(crate) fn has_what_it_follows(&self, part: Part) -> Result<bool, StoreError> {
-        match part.before() {
-            Some(before) => Ok(self.part(&before.key())?.is_some_and(|part| goes_on(&part))),
-            None => Ok(self.part(&Kind::Record.key(part.id))?.is_some()),
-        }
-    }
-
     /// Whoever reads much calls this now and then: where pages are too full or too empty, sled
     /// rewrites them on a reader's visit too.
     pub(crate) fn sync_if_much_was_written(&self) -> Result<(), StoreError> {
@@ -253,7 +238,9 @@ impl Table {
 
     fn sync(&self) -> Result<(), StoreError> {
         let written = self.db.context.pagecache.log.stable_offset();
-        sync_data(&self.file, Path::new("the queue"))?;
+        if !crash::leaves_out("fdatasync") {
+            sync_data(&self.file, Path::new("the queue"))?;
+        }
         self.synced.fetch_max(written, Ordering::AcqRel);
         Ok(())
     }

@@ -83,7 +83,6 @@ pub mod crash;
 mod database;
 pub mod error;
 pub mod faulty;
-pub mod fsck;
 pub mod id;
 pub mod memory;
 pub mod message;

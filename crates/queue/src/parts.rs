@@ -66,45 +66,6 @@ pub(crate) fn id_of(key: &[u8]) -> Option<QueueId> {
     )))
 }
 
-/// One part of a value of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
-    pub(crate) kind: Kind,
-    pub(crate) id: QueueId,
-    /// 0 for the first.
-    number: u32,
-}
-
-impl Part {
-    /// The part with this key; `None` if it is no message's.
-    pub(crate) fn of(key: &[u8]) -> Option<Self> {
-        let kinds = [Kind::Record, Kind::Content];
-        let (&first, _) = key.split_first()?;
-        if let Some(kind) = kinds.into_iter().find(|kind| kind.first() == first) {
-            let (id, number) = (id_of(key)?, 0);
-            return Some(Self { kind, id, number });
-        }
-        let kind = kinds.into_iter().find(|kind| kind.further() == first)?;
-        let (key, number) = key.split_last_chunk()?;
-        let number = u32::from_be_bytes(*number);
-        let id = id_of(key)?;
-        (number > 0).then_some(Self { kind, id, number })
-    }
-
-    /// The one before it; `None` for the first.
-    pub(crate) fn before(self) -> Option<Self> {
-        let number = self.number.checked_sub(1)?;
-        Some(Self { number, ..self })
-    }
-
-    pub(crate) fn key(self) -> Vec<u8> {
-        match self.number {
-            0 => self.kind.key(self.id).to_vec(),
-            number => self.kind.further_key(self.id, number).to_vec(),
-        }
-    }
-}
-
 /// Whether a part is followed by another.
 pub(crate) fn goes_on(part: &[u8]) -> bool {
     part.len() == PART
@@ -119,6 +80,7 @@ fn further_parts(length: usize) -> u32 {
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     batch: sled::Batch,
+    is_leaving: bool,
 }
 
 impl Changes {
@@ -139,19 +101,20 @@ impl Changes {
     /// Removes a value of `old` octets.
     pub(crate) fn remove(&mut self, kind: Kind, id: QueueId, old: usize) {
         self.batch.remove(&kind.key(id));
+        self.is_leaving |= kind == Kind::Record;
         for number in 1..=further_parts(old) {
             self.batch.remove(&kind.further_key(id, number));
         }
     }
 
-    /// Removes one part of a value.
-    pub(crate) fn remove_part(&mut self, part: Part) {
-        self.batch.remove(part.key());
-    }
-
     /// Writes the books, which are shorter than a part.
     pub(crate) fn put_books(&mut self, ledger: &Ledger) {
         self.batch.insert(BOOKS, ledger.encode());
+    }
+
+    /// Whether a message leaves with them.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.is_leaving
     }
 
     pub(crate) fn into_batch(self) -> sled::Batch {

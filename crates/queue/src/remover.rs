@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
+use crate::crash;
+
 /// Files that may wait. Beyond it whoever brings one removes it, so that the disk is given back no
 /// slower than it is taken.
 const WAITING: usize = 1024;
@@ -32,6 +34,7 @@ impl Job {
     fn run(self) {
         match self {
             Job::Remove(path, file) => {
+                crash::point("unlinking");
                 let _ = fs::remove_file(path);
                 drop(file);
             }

@@ -297,7 +297,7 @@ fn read_page(table: &Table, after: Option<QueueId>, limit: usize) -> Result<Page
 }
 
 /// Makes the directory, those above it that are missing, and their names durable.
-pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
+fn make_dir(dir: &Path) -> Result<(), StoreError> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -317,7 +317,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// One relayd a state directory: the lock goes when the process does, however it ends.
-pub(crate) fn take_lock(state_dir: &Path) -> Result<File, StoreError> {
+fn take_lock(state_dir: &Path) -> Result<File, StoreError> {
     let path = state_dir.join("lock");
     let opened = OpenOptions::new()
         .create(true)

@@ -192,6 +192,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             told_of_delay: draft.told_of_delay,
         };
         let has_left = self.record(claim, &settlement).await?;
+        relay_queue::crash::point("recorded");
         if let Some(report) = draft.report {
             let todo = self.entered(message.id, report);
             let _ = self.news.send(News::Entered(todo));

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relay_queue::{
     Body, Claim, Content, Message, NewMessage, QueueId, QueueStore, Recipient, RecipientChange,
-    RecipientState, StoreError,
+    RecipientState, StoreError, crash,
 };
 use relay_smtp::Outcome;
 use tokio::task;
@@ -84,6 +84,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             report: self.failure_report(claim, &message).await?,
             told_of_delay: Vec::new(),
         };
+        crash::point("reporting");
         self.settle(claim, &message, draft).await?;
         docket.settled();
         Ok(())

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay_queue::{Message, QueueStore, StoreError};
+use relay_queue::{Message, QueueStore, StoreError, crash};
 use relay_smtp::server::{Channel, Event, Refusal, ServerSession, Transaction, replies};
 use relay_smtp::{Reply, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -214,6 +214,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             .await;
         let reply = match stored {
             Ok(message) => {
+                crash::point("accepted");
                 events::new_message(&message, self.visitor.address, self.session.user());
                 let reply = replies::queued(&message.id);
                 (self.shared.accepted)(message);

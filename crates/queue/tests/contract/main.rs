@@ -3,7 +3,6 @@
 mod damage;
 mod disk;
 mod faults;
-mod fsck;
 mod model;
 mod rules;
 
