@@ -34,10 +34,15 @@ enum Channel {
 impl Client {
     /// A connection over which nothing has been said.
     pub async fn connect(port: u16) -> Self {
-        let stream = TcpStream::connect(("127.0.0.1", port)).await;
-        Self {
-            stream: BufReader::new(Channel::Clear(stream.expect("it listens"))),
-        }
+        Self::try_connect(port).await.expect("it listens")
+    }
+
+    /// The same, if anybody listens.
+    pub async fn try_connect(port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        Ok(Self {
+            stream: BufReader::new(Channel::Clear(stream)),
+        })
     }
 
     /// A handshake now, as `name`; the certificate must be signed by `authority`.

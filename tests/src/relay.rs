@@ -5,33 +5,15 @@ use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
-use crate::{Client, DEADLINE};
-
-/// The folder of the programs, which are built if they are not there or not up to date.
-fn binaries() -> &'static Path {
-    static BINARIES: OnceLock<PathBuf> = OnceLock::new();
-    BINARIES.get_or_init(|| {
-        let test = std::env::current_exe().expect("a test is a program");
-        let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
-        let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
-        build.args(["build", "--quiet", "-p", "relayd", "-p", "relayctl"]);
-        let target = folder.parent().expect("target/PROFILE");
-        build.arg("--target-dir").arg(target);
-        if folder.ends_with("release") {
-            build.arg("--release");
-        }
-        let ended = build.status().expect("cargo runs");
-        assert!(ended.success(), "relayd and relayctl do not build");
-        folder.to_owned()
-    })
-}
+use crate::launch::binaries;
+use crate::{Client, DEADLINE, Launch};
 
 /// A relay with a state directory of its own; killed when the test ends.
 #[derive(Debug)]
@@ -125,7 +107,14 @@ impl Relay {
 
     /// Starts it, on the same state, once it has been killed or has ended.
     pub fn restart(&mut self) {
-        let mut child = Command::new(binaries().join("relayd"))
+        let started = self.launch(&Launch::plain());
+        started.unwrap_or_else(|log| panic!("relayd ended: {log}"));
+    }
+
+    /// The same, in a way of its own; its log, if it ended before it was up.
+    pub fn launch(&mut self, launch: &Launch) -> Result<(), String> {
+        let mut child = launch
+            .command()
             .arg("--config")
             .arg(self.path("relayd.toml"))
             .stdin(Stdio::null())
@@ -138,9 +127,10 @@ impl Relay {
             .last()
             .is_some_and(|line: &String| line.contains("the queue is in"))
         {
-            let line = log
-                .next()
-                .unwrap_or_else(|| panic!("relayd ended: {said:?}"));
+            let Some(line) = log.next() else {
+                let _ = child.wait();
+                return Err(said.join("\n"));
+            };
             let line = line.expect("text");
             if let Some((port, role)) = listening(&line) {
                 ports.entry(role).or_insert(port);
@@ -164,6 +154,21 @@ impl Relay {
             log: said,
             reader: Some(reader),
         });
+        Ok(())
+    }
+
+    /// Waits until it has ended by itself; the log of this life of it.
+    pub async fn wait_for_end(&mut self) -> String {
+        let running = self.running.as_mut().expect("a running relay");
+        let ended = async {
+            while running.child.try_wait().expect("a child").is_none() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let ended = timeout(DEADLINE, ended).await;
+        let log = self.kill();
+        assert!(ended.is_ok(), "it has not ended; log:\n{log}");
+        log
     }
 
     fn running(&self) -> &Running {
@@ -245,11 +250,6 @@ impl Relay {
         child.wait_with_output().expect("an end")
     }
 
-    /// A command of `relayd` on its queue, whether it runs or not.
-    pub fn relayd(&self, arguments: &[&str]) -> Output {
-        relayd(&self.path("relayd.toml"), arguments)
-    }
-
     /// What `relayctl` prints when it is done.
     pub fn done(&self, arguments: &[&str]) -> String {
         done(&self.ctl(arguments))
@@ -304,11 +304,7 @@ fn listening(line: &str) -> Option<(u16, String)> {
 
 /// What `relayd --check` says of a configuration file.
 pub fn check(file: &Path) -> Output {
-    relayd(file, &["--check"])
-}
-
-fn relayd(file: &Path, arguments: &[&str]) -> Output {
-    let mut relayd = Command::new(binaries().join("relayd"));
-    relayd.args(arguments).arg("--config").arg(file);
-    relayd.stdin(Stdio::null()).output().expect("relayd runs")
+    let mut check = Command::new(binaries().join("relayd"));
+    check.arg("--config").arg(file).arg("--check");
+    check.output().expect("relayd runs")
 }

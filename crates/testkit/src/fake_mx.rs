@@ -214,6 +214,13 @@ impl FakeMx {
         self.world().messages.clone()
     }
 
+    /// The messages taken since this was asked last, and forgets them, with the commands.
+    pub fn take_messages(&self) -> Vec<Received> {
+        let mut world = self.world();
+        world.commands.clear();
+        std::mem::take(&mut world.messages)
+    }
+
     /// Every command so far, over all connections.
     pub fn commands(&self) -> Vec<String> {
         self.world().commands.clone()

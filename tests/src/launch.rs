@@ -1,0 +1,111 @@
+//! How the daemon is started: as anyone would, or so that it fares badly.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// A way to start the daemon.
+#[derive(Debug, Clone, Default)]
+pub struct Launch {
+    has_crash_points: bool,
+    environment: Vec<(String, String)>,
+    /// A program that is given the daemon's command line behind these words of its own.
+    under: Vec<String>,
+}
+
+impl Launch {
+    /// As anyone would.
+    pub fn plain() -> Self {
+        Self::default()
+    }
+
+    /// It dies when it comes to this point: `flushed`, or `flushed:3` for the third time.
+    pub fn dying_at(point: &str) -> Self {
+        Self::crash_points("RELAY_CRASH_AT", point)
+    }
+
+    /// Its committer answers without an `fdatasync`.
+    pub fn without_fdatasync() -> Self {
+        Self::crash_points("RELAY_LEAVE_OUT", "fdatasync")
+    }
+
+    /// By a program that does something to it: `["eatmydata"]`.
+    pub fn under(words: &[&str]) -> Self {
+        Self {
+            under: words.iter().map(ToString::to_string).collect(),
+            ..Self::default()
+        }
+    }
+
+    fn crash_points(name: &str, value: &str) -> Self {
+        Self {
+            has_crash_points: true,
+            environment: vec![(name.to_owned(), value.to_owned())],
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn command(&self) -> Command {
+        let program = self.program();
+        let mut command = match self.under.split_first() {
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+            None => Command::new(program),
+        };
+        command.envs(self.environment.iter().cloned());
+        command
+    }
+
+    /// The daemon's file.
+    pub fn program(&self) -> PathBuf {
+        if self.has_crash_points {
+            crash_points().to_owned()
+        } else {
+            binaries().join("relayd")
+        }
+    }
+}
+
+/// The folder of the programs, which are built if they are not there or not up to date.
+pub(crate) fn binaries() -> &'static Path {
+    static BINARIES: OnceLock<PathBuf> = OnceLock::new();
+    BINARIES.get_or_init(|| {
+        let folder = folder();
+        let mut options = vec![];
+        if folder.ends_with("release") {
+            options.push("--release");
+        }
+        build(&options);
+        folder
+    })
+}
+
+/// The daemon with crash points, which exists in a test's profile only.
+fn crash_points() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| {
+        let features = ["--features", "relayd/crash-points"];
+        build(&[&features[..], &["--bin", "relayd-crash-points"]].concat());
+        folder().with_file_name("debug").join("relayd-crash-points")
+    })
+}
+
+/// Where cargo puts the programs of the profile that this test has been built with.
+fn folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a test is a program");
+    let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");
+    folder.to_owned()
+}
+
+fn build(options: &[&str]) {
+    let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    build.args(["build", "--quiet", "-p", "relayd", "-p", "relayctl"]);
+    let folder = folder();
+    let target = folder.parent().expect("target/PROFILE");
+    build.arg("--target-dir").arg(target).args(options);
+    let ended = build.status().expect("cargo runs");
+    assert!(ended.success(), "relayd and relayctl do not build");
+}

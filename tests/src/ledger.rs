@@ -1,0 +1,299 @@
+//! What clients have been told, and whether it has come true.
+
+use std::collections::{BTreeSet, HashSet};
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use relay_testkit::Received;
+
+/// Where a recipient's mail goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Fate {
+    /// It is taken at once.
+    Now,
+    /// It is taken once the host is back.
+    Later,
+    /// It is refused for good, and the sender told so.
+    Gone,
+}
+
+impl Fate {
+    pub(crate) const ALL: [Self; 3] = [Self::Now, Self::Later, Self::Gone];
+
+    pub(crate) fn domain(self) -> &'static str {
+        match self {
+            Self::Now => "now.test",
+            Self::Later => "later.test",
+            Self::Gone => "gone.test",
+        }
+    }
+}
+
+/// A message of a load: all that it is follows from who sent it and its number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    client: u32,
+    number: u32,
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "k{}-{}", self.client, self.number)
+    }
+}
+
+impl Key {
+    fn parse(text: &str) -> Option<Self> {
+        let (client, number) = text.strip_prefix('k')?.split_once('-')?;
+        Some(Self {
+            client: client.parse().ok()?,
+            number: number.parse().ok()?,
+        })
+    }
+
+    pub(crate) fn sender(self) -> String {
+        format!("{self}@sender.test")
+    }
+
+    fn recipient(self, fate: Fate) -> String {
+        format!("{self}@{}", fate.domain())
+    }
+
+    fn fates(self) -> impl Iterator<Item = Fate> {
+        let chosen = self.number % 7 + 1;
+        (0..).zip(Fate::ALL).filter_map(move |(bit, fate)| {
+            let is_chosen = chosen & (1 << bit) != 0;
+            is_chosen.then_some(fate)
+        })
+    }
+
+    pub(crate) fn recipients(self) -> Vec<String> {
+        self.fates().map(|fate| self.recipient(fate)).collect()
+    }
+
+    /// Every fourth client's messages are files of the queue, the others' lie in its database.
+    pub(crate) fn content(self) -> Vec<u8> {
+        let lines = if self.client.is_multiple_of(4) {
+            600 + self.number % 1000
+        } else {
+            5 + self.number % 50
+        };
+        let header = format!("From: {}\r\nSubject: {self}\r\n\r\n", self.sender());
+        let lines = (0..lines).map(|line| format!("{self} has the line {line:04} here\r\n"));
+        (header + &lines.collect::<String>()).into_bytes()
+    }
+}
+
+/// What clients were told: every message that they got a 250 for, and every refusal.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    next: AtomicU32,
+    accepted: Mutex<BTreeSet<Key>>,
+    refusals: Mutex<Vec<String>>,
+}
+
+impl Ledger {
+    pub(crate) fn next_key(&self, client: u32) -> Key {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        Key { client, number }
+    }
+
+    pub(crate) fn accepted(&self, key: Key) {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.insert(key);
+    }
+
+    /// A reply instead of a 250; empty if the relay was gone.
+    pub(crate) fn refused(&self, reply: String) {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        refusals.push(reply);
+    }
+
+    /// Messages that were acknowledged.
+    pub fn count(&self) -> usize {
+        let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        accepted.len()
+    }
+
+    /// The replies that were no 250, of a relay that was there to give them.
+    pub fn take_refusals(&self) -> Vec<String> {
+        let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut taken = std::mem::take(&mut *refusals);
+        taken.retain(|reply| !reply.is_empty());
+        taken
+    }
+
+    /// Holds what arrived against what was acknowledged, and begins a new page.
+    pub(crate) fn close(&self, arrivals: &Arrivals) -> Verdict {
+        let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
+        let accepted = std::mem::take(&mut *accepted);
+        let due = accepted
+            .iter()
+            .flat_map(|key| key.fates().map(|f| (*key, f)));
+        let lost = due.filter(|due| !arrivals.seen.contains(due));
+        Verdict {
+            acknowledged: accepted.len(),
+            lost: lost.map(|(key, fate)| key.recipient(fate)).collect(),
+            wrong: arrivals.wrong.clone(),
+            twice: arrivals.twice,
+        }
+    }
+}
+
+/// What came out of the relay.
+#[derive(Debug, Default)]
+pub(crate) struct Arrivals {
+    seen: HashSet<(Key, Fate)>,
+    wrong: Vec<String>,
+    twice: usize,
+}
+
+impl Arrivals {
+    /// A message that came to the host of these recipients.
+    pub(crate) fn deliver(&mut self, fate: Fate, message: &Received) {
+        let key = path(&message.mail).and_then(|sender| of(sender, "sender.test"));
+        let to: Vec<_> = message.recipients.iter().filter_map(|r| path(r)).collect();
+        match key {
+            Some(key)
+                if to == [key.recipient(fate)]
+                    && key.fates().any(|f| f == fate)
+                    && is_whole(&message.data, &key.content()) =>
+            {
+                self.note(key, fate);
+            }
+            _ => self.object(fate.domain(), message),
+        }
+    }
+
+    /// A message that came to the senders' host: a report, and of whom it must be.
+    pub(crate) fn report(&mut self, message: &Received) {
+        let to = message.recipients.first().and_then(|to| path(to));
+        let text = String::from_utf8_lossy(&message.data);
+        let told: Vec<_> = text
+            .lines()
+            .filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; "))
+            .collect();
+        match to.and_then(|to| of(to, "sender.test")) {
+            Some(key)
+                if message.mail.starts_with("<>")
+                    && told == [key.recipient(Fate::Gone)]
+                    && key.fates().any(|f| f == Fate::Gone)
+                    && text.contains(&format!("Subject: {key}\r\n")) =>
+            {
+                self.note(key, Fate::Gone);
+            }
+            _ => self.object("sender.test", message),
+        }
+    }
+
+    fn note(&mut self, key: Key, fate: Fate) {
+        self.twice += usize::from(!self.seen.insert((key, fate)));
+    }
+
+    fn object(&mut self, place: &str, message: &Received) {
+        let (mail, to, length) = (&message.mail, &message.recipients, message.data.len());
+        self.wrong
+            .push(format!("at {place} from {mail} to {to:?}: {length} octets"));
+    }
+}
+
+/// Whether a message is what the client sent, behind one header field of ours.
+fn is_whole(data: &[u8], content: &[u8]) -> bool {
+    data.strip_suffix(content)
+        .and_then(|head| std::str::from_utf8(head).ok())
+        .is_some_and(|head| head.starts_with("Received: ") && head.ends_with("\r\n"))
+}
+
+/// The address in the argument of MAIL FROM or RCPT TO.
+fn path(argument: &str) -> Option<&str> {
+    argument.strip_prefix('<')?.split('>').next()
+}
+
+/// The message that an address in this domain belongs to.
+fn of(address: &str, domain: &str) -> Option<Key> {
+    let (local, found) = address.split_once('@')?;
+    (found == domain).then(|| Key::parse(local)).flatten()
+}
+
+/// How it went.
+#[derive(Debug)]
+pub struct Verdict {
+    /// Messages that clients got a 250 for.
+    pub acknowledged: usize,
+    /// Their recipients who got nothing, or of whose failure the sender was not told.
+    pub lost: Vec<String>,
+    /// What arrived and should not have: not whole, or not for whoever got it.
+    pub wrong: Vec<String>,
+    /// What arrived once more than it should have.
+    pub twice: usize,
+}
+
+impl Verdict {
+    /// Whether nothing was lost or mixed up.
+    pub fn is_good(&self) -> bool {
+        self.lost.is_empty() && self.wrong.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn received(key: Key, fate: Fate, data: Vec<u8>) -> Received {
+        Received {
+            mail: format!("<{}> SIZE=1", key.sender()),
+            recipients: vec![format!("<{}>", key.recipient(fate))],
+            raw: Vec::new(),
+            data,
+            connection: 1,
+            tls: false,
+            server_name: None,
+            mechanism: None,
+        }
+    }
+
+    fn whole(key: Key) -> Vec<u8> {
+        [b"Received: here\r\n", &key.content()[..]].concat()
+    }
+
+    /// A message to both hosts that take mail.
+    fn both(ledger: &Ledger) -> Key {
+        let key = ledger.next_key(1);
+        let key = Key { number: 2, ..key };
+        assert_eq!(key.fates().collect::<Vec<_>>(), [Fate::Now, Fate::Later]);
+        ledger.accepted(key);
+        key
+    }
+
+    #[test]
+    fn who_got_nothing_is_lost_and_who_got_it_twice_is_counted() {
+        let ledger = Ledger::default();
+        let key = both(&ledger);
+        let mut arrivals = Arrivals::default();
+        for _ in 0..2 {
+            arrivals.deliver(Fate::Now, &received(key, Fate::Now, whole(key)));
+        }
+        let verdict = ledger.close(&arrivals);
+        assert_eq!(verdict.lost, [key.recipient(Fate::Later)]);
+        assert_eq!((verdict.acknowledged, verdict.twice), (1, 1));
+        assert!(verdict.wrong.is_empty() && !verdict.is_good());
+        assert!(ledger.close(&Arrivals::default()).is_good(), "a new page");
+    }
+
+    #[test]
+    fn what_is_cut_off_or_at_the_wrong_place_is_no_delivery() {
+        let ledger = Ledger::default();
+        let key = both(&ledger);
+        let mut cut = whole(key);
+        cut.truncate(cut.len() - 2);
+        let other = Key { number: 3, ..key };
+        let mut arrivals = Arrivals::default();
+        arrivals.deliver(Fate::Now, &received(key, Fate::Now, cut));
+        arrivals.deliver(Fate::Later, &received(key, Fate::Now, whole(key)));
+        arrivals.deliver(Fate::Now, &received(key, Fate::Now, whole(other)));
+        arrivals.report(&received(key, Fate::Gone, whole(key)));
+        let verdict = ledger.close(&arrivals);
+        assert_eq!((verdict.wrong.len(), verdict.lost.len()), (4, 2));
+    }
+}

@@ -1,0 +1,78 @@
+//! The hosts that a load's mail goes to.
+
+use std::net::{IpAddr, Ipv4Addr};
+
+use relay_testkit::{FakeDns, FakeMx};
+
+use crate::ledger::{Arrivals, Fate};
+use crate::{Ledger, Verdict};
+
+/// One host for each fate, and the senders'.
+#[derive(Debug)]
+pub struct Receivers {
+    now: FakeMx,
+    later: FakeMx,
+    gone: FakeMx,
+    sender: FakeMx,
+    dns: FakeDns,
+}
+
+impl Receivers {
+    /// The host that takes mail later does not take any yet.
+    pub async fn start() -> Self {
+        let addresses = [2, 3, 4, 5].map(|n| IpAddr::from(Ipv4Addr::new(127, 0, 0, n)));
+        let [now, later, gone, sender] = FakeMx::start_on(addresses).await;
+        let dns = FakeDns::start().await;
+        let domains = Fate::ALL.map(Fate::domain).into_iter();
+        for (domain, address) in domains.chain(["sender.test"]).zip(addresses) {
+            let host = format!("mx.{domain}");
+            dns.set(domain, "MX", &[&format!("10 {host}")]);
+            dns.set(&host, "A", &[&address.to_string()]);
+        }
+        gone.on("rcpt", "550 5.1.1 no such user");
+        let receivers = Self {
+            now,
+            later,
+            gone,
+            sender,
+            dns,
+        };
+        receivers.refuse_later();
+        receivers
+    }
+
+    /// What a relay's configuration must have to find them.
+    pub fn config(&self) -> String {
+        format!(
+            "[delivery]\nport = {}\nrefuse_addresses = []\n[dns]\nservers = [\"{}\"]\n",
+            self.now.address().port(),
+            self.dns.address()
+        )
+    }
+
+    /// The host that takes mail later takes none.
+    pub fn refuse_later(&self) {
+        self.later.on("connect", "421 4.3.2 not now");
+    }
+
+    /// It does from now on.
+    pub fn take_later(&self) {
+        self.later.behave();
+    }
+
+    /// Holds all that has arrived against what was acknowledged, and forgets both.
+    pub fn judge(&self, ledger: &Ledger) -> Verdict {
+        let mut arrivals = Arrivals::default();
+        for (fate, host) in [(Fate::Now, &self.now), (Fate::Later, &self.later)] {
+            for message in host.take_messages() {
+                arrivals.deliver(fate, &message);
+            }
+        }
+        for message in self.sender.take_messages() {
+            arrivals.report(&message);
+        }
+        let refused = self.gone.take_messages();
+        assert!(refused.is_empty(), "it takes none: {refused:?}");
+        ledger.close(&arrivals)
+    }
+}

@@ -1,0 +1,115 @@
+//! The real daemon dies under load, again and again: what clients were told has come true.
+//!
+//! `CRASH_ROUNDS=20` makes it twenty times as long.
+
+use std::fs;
+use std::process::Command;
+
+use relay_tests::{Launch, Trial, Verdict};
+use serde_json::Value;
+
+/// All that a daemon without damage comes to; the table is in `relay_queue::crash`.
+const POINTS: [&str; 16] = [
+    "body-synced",
+    "directory-synced",
+    "applying",
+    "applied",
+    "flushed",
+    "synced",
+    "leave-applying",
+    "leave-applied",
+    "leave-flushed",
+    "leave-synced",
+    "told",
+    "unlinking",
+    "accepted",
+    "attempted",
+    "recorded",
+    "reporting",
+];
+/// Deliveries that may be under way when the daemon dies, and so come twice.
+const IN_FLIGHT: usize = 120;
+
+fn rounds() -> usize {
+    let rounds = std::env::var("CRASH_ROUNDS").ok();
+    rounds.map_or(1, |n| n.parse().expect("CRASH_ROUNDS is a number"))
+}
+
+fn check(verdict: &Verdict, crashes: usize) {
+    assert!(verdict.is_good(), "{verdict:?}");
+    assert!(verdict.acknowledged > crashes, "{verdict:?}");
+    assert!(verdict.twice <= crashes * IN_FLIGHT, "{verdict:?}");
+}
+
+#[tokio::test]
+async fn whichever_point_the_daemon_dies_at_nothing_acknowledged_is_lost() {
+    let mut trial = Trial::prepare("").await;
+    trial.relay.restart();
+    let load = trial.load();
+    for _ in 0..rounds() {
+        for point in POINTS {
+            trial.more(1).await;
+            trial.relay.kill();
+            let at = format!("{point}:{}", fastrand::u32(1..10));
+            // A point that is reached while the daemon starts is one as well.
+            if trial.relay.launch(&Launch::dying_at(&at)).is_ok() {
+                load.follow(&trial.relay);
+                trial.relay.wait_for_end().await;
+            }
+            trial.relay.restart();
+            load.follow(&trial.relay);
+        }
+    }
+    load.stop().await;
+    check(&trial.settle().await, rounds() * POINTS.len() * 2);
+}
+
+#[tokio::test]
+async fn killed_at_any_moment_the_daemon_loses_nothing_acknowledged() {
+    let (mut trial, kills) = (Trial::prepare("").await, rounds() * 5);
+    trial.relay.restart();
+    let load = trial.load();
+    for _ in 0..kills {
+        trial.more(fastrand::usize(1..150)).await;
+        trial.relay.kill();
+        trial.relay.restart();
+        load.follow(&trial.relay);
+    }
+    load.stop().await;
+    check(&trial.settle().await, kills);
+}
+
+#[test]
+fn the_real_daemon_cannot_be_told_to_die() {
+    let names = ["RELAY_CRASH_AT", "RELAY_LEAVE_OUT"];
+    let has = |launch: &Launch, name: &str| {
+        let program = fs::read(launch.program()).expect("a program");
+        program.windows(name.len()).any(|w| w == name.as_bytes())
+    };
+    for name in names {
+        assert!(has(&Launch::dying_at("nowhere"), name), "{name}");
+        assert!(!has(&Launch::plain(), name), "{name}");
+    }
+}
+
+#[test]
+fn no_crate_asks_for_crash_points() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let metadata = Command::new(cargo)
+        .args(["metadata", "--format-version=1", "--no-deps", "--offline"])
+        .output()
+        .expect("cargo runs this very test");
+    let metadata: Value = serde_json::from_slice(&metadata.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("a list");
+    let has = |features: &Value| features.to_string().contains("crash-points");
+    let with: Vec<_> = packages.iter().filter(|p| has(&p["features"])).collect();
+    assert_eq!(with.len(), 2, "the queue and the daemon: {with:?}");
+    for package in packages {
+        assert!(!has(&package["features"]["default"]), "{package}");
+        let dependencies = package["dependencies"].as_array().expect("a list");
+        assert!(
+            !dependencies.iter().any(|d| has(&d["features"])),
+            "{package}"
+        );
+    }
+}
