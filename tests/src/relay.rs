@@ -250,6 +250,11 @@ impl Relay {
         child.wait_with_output().expect("an end")
     }
 
+    /// A command of `relayd` on its queue, whether it runs or not.
+    pub fn relayd(&self, arguments: &[&str]) -> Output {
+        relayd(&self.path("relayd.toml"), arguments)
+    }
+
     /// What `relayctl` prints when it is done.
     pub fn done(&self, arguments: &[&str]) -> String {
         done(&self.ctl(arguments))
@@ -304,7 +309,11 @@ fn listening(line: &str) -> Option<(u16, String)> {
 
 /// What `relayd --check` says of a configuration file.
 pub fn check(file: &Path) -> Output {
-    let mut check = Command::new(binaries().join("relayd"));
-    check.arg("--config").arg(file).arg("--check");
-    check.output().expect("relayd runs")
+    relayd(file, &["--check"])
+}
+
+fn relayd(file: &Path, arguments: &[&str]) -> Output {
+    let mut relayd = Command::new(binaries().join("relayd"));
+    relayd.args(arguments).arg("--config").arg(file);
+    relayd.stdin(Stdio::null()).output().expect("relayd runs")
 }

@@ -24,6 +24,7 @@ const REASON: &str = "reason";
 const ENDINGS: [&str; 4] = [REASON, "record", "content", "body"];
 
 /// What the database holds of a damaged message.
+#[derive(Default)]
 pub(crate) struct Evidence {
     pub(crate) record: sled::IVec,
     pub(crate) content: sled::IVec,
@@ -76,6 +77,13 @@ pub(crate) fn keep(
     warn!(target: "relayd", event = "corrupt", %id, reason,
         "corrupt: message {id} is damaged ({reason}); set aside as {}", case.display());
     Ok(())
+}
+
+/// Writes a value that belongs to no message; it is the caller's to remove.
+pub(crate) fn keep_value(shared: &Shared, id: QueueId, value: &[u8]) -> Result<(), StoreError> {
+    let case = free_name(shared, OsStr::new(&id.to_string()));
+    write_durably(&with_ending(&case, "content"), value)?;
+    close_case(shared, &case, "a value that belongs to no message")
 }
 
 /// Moves away what is in `mess/`, but no body.

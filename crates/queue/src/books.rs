@@ -35,6 +35,24 @@ impl Books {
         left.into_iter().fold(came, u64::saturating_sub)
     }
 
+    /// How many more came in than are accounted for, if this many are queued; negative if fewer.
+    pub(crate) fn difference(&self, queued: u64) -> i128 {
+        let sum = |counts: &[u64]| counts.iter().map(|&n| i128::from(n)).sum::<i128>();
+        let left = [self.delivered, self.bounced, self.discarded, self.set_aside];
+        sum(&[self.accepted, self.reports]) - sum(&left) - i128::from(queued)
+    }
+
+    /// Has them agree with a queue of so many: what is missing there counts as set aside, what is
+    /// there and never came in as accepted.
+    pub(crate) fn balance(&mut self, queued: u64) {
+        let difference = self.difference(queued);
+        let side = match difference {
+            0.. => &mut self.set_aside,
+            _ => &mut self.accepted,
+        };
+        *side = side.saturating_add(u64::try_from(difference.unsigned_abs()).unwrap_or(u64::MAX));
+    }
+
     pub(crate) fn enter(&mut self, origin: Origin, recipients: u64) {
         *self.entrance(origin) += recipients;
     }

@@ -17,7 +17,7 @@ use crate::books::Ledger;
 use crate::crash;
 use crate::error::StoreError;
 use crate::id::QueueId;
-use crate::parts::{BOOKS, Changes, Kind, goes_on, id_of};
+use crate::parts::{BOOKS, Changes, Kind, Part, goes_on, id_of};
 use crate::spool::io_error;
 
 /// sled's page cache. It is all of the database that stays in memory beside sled's table of pages.
@@ -220,6 +220,26 @@ impl Table {
                 Some(Ok((id, first)))
             }
         })
+    }
+
+    /// All values but the first parts of records, with their keys.
+    pub(crate) fn beside_records(
+        &self,
+    ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> + '_ {
+        let is_record = |key: &[u8]| key.first() == Some(&Kind::Record.first());
+        let rows = self
+            .db
+            .iter()
+            .map(|row| row.map_err(|e| database_error("reading", Path::new("the queue"), &e)));
+        rows.filter(move |row| !row.as_ref().is_ok_and(|(key, _)| is_record(key)))
+    }
+
+    /// Whether there is the part before this one, and it goes on; before a content, its record.
+    pub(crate) fn has_what_it_follows(&self, part: Part) -> Result<bool, StoreError> {
+        match part.before() {
+            Some(before) => Ok(self.part(&before.key())?.is_some_and(|part| goes_on(&part))),
+            None => Ok(self.part(&Kind::Record.key(part.id))?.is_some()),
+        }
     }
 
     /// Whoever reads much calls this now and then: where pages are too full or too empty, sled

@@ -83,6 +83,7 @@ pub mod crash;
 mod database;
 pub mod error;
 pub mod faulty;
+pub mod fsck;
 pub mod id;
 pub mod memory;
 pub mod message;

@@ -66,6 +66,45 @@ pub(crate) fn id_of(key: &[u8]) -> Option<QueueId> {
     )))
 }
 
+/// One part of a value of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Part {
+    pub(crate) kind: Kind,
+    pub(crate) id: QueueId,
+    /// 0 for the first.
+    number: u32,
+}
+
+impl Part {
+    /// The part with this key; `None` if it is no message's.
+    pub(crate) fn of(key: &[u8]) -> Option<Self> {
+        let kinds = [Kind::Record, Kind::Content];
+        let (&first, _) = key.split_first()?;
+        if let Some(kind) = kinds.into_iter().find(|kind| kind.first() == first) {
+            let (id, number) = (id_of(key)?, 0);
+            return Some(Self { kind, id, number });
+        }
+        let kind = kinds.into_iter().find(|kind| kind.further() == first)?;
+        let (key, number) = key.split_last_chunk()?;
+        let number = u32::from_be_bytes(*number);
+        let id = id_of(key)?;
+        (number > 0).then_some(Self { kind, id, number })
+    }
+
+    /// The one before it; `None` for the first.
+    pub(crate) fn before(self) -> Option<Self> {
+        let number = self.number.checked_sub(1)?;
+        Some(Self { number, ..self })
+    }
+
+    pub(crate) fn key(self) -> Vec<u8> {
+        match self.number {
+            0 => self.kind.key(self.id).to_vec(),
+            number => self.kind.further_key(self.id, number).to_vec(),
+        }
+    }
+}
+
 /// Whether a part is followed by another.
 pub(crate) fn goes_on(part: &[u8]) -> bool {
     part.len() == PART
@@ -105,6 +144,11 @@ impl Changes {
         for number in 1..=further_parts(old) {
             self.batch.remove(&kind.further_key(id, number));
         }
+    }
+
+    /// Removes one part of a value.
+    pub(crate) fn remove_part(&mut self, part: Part) {
+        self.batch.remove(part.key());
     }
 
     /// Writes the books, which are shorter than a part.

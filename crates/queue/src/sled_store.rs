@@ -297,7 +297,7 @@ fn read_page(table: &Table, after: Option<QueueId>, limit: usize) -> Result<Page
 }
 
 /// Makes the directory, those above it that are missing, and their names durable.
-fn make_dir(dir: &Path) -> Result<(), StoreError> {
+pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     if dir.is_dir() {
         return Ok(());
     }
@@ -317,7 +317,7 @@ fn make_dir(dir: &Path) -> Result<(), StoreError> {
 }
 
 /// One relayd a state directory: the lock goes when the process does, however it ends.
-fn take_lock(state_dir: &Path) -> Result<File, StoreError> {
+pub(crate) fn take_lock(state_dir: &Path) -> Result<File, StoreError> {
     let path = state_dir.join("lock");
     let opened = OpenOptions::new()
         .create(true)

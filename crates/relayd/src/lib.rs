@@ -12,6 +12,7 @@
 //! | `users`, `grants` | who may log in, and who may relay for a while |
 //! | `certificates`, `watch`, `clock` | when certificates end, and which files have changed |
 //! | `delivery`, [`plan`] | `remote` plugged into `send`; where mail would go |
+//! | [`fsck`] | the queue of a relay that does not run, checked and mended |
 //! | `api` | what `relayctl` asks |
 //! | [`demo`] | the whole way of a message on one screen |
 
@@ -23,6 +24,7 @@ pub mod daemon;
 mod delivery;
 pub mod demo;
 mod events;
+pub mod fsck;
 mod grants;
 pub mod log;
 pub mod plan;

@@ -11,6 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
 use relayd::config::{Config, DEFAULT_FILE};
 use relayd::daemon::Daemon;
+use relayd::fsck;
 use relayd::log::Log;
 use relayd::plan::Question;
 use sd_notify::NotifyState;
@@ -23,7 +24,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 #[command(name = "relayd", version)]
 struct Cli {
     /// The configuration file
-    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
     config: PathBuf,
 
     /// Say what is wrong with the configuration file, or "ok", and end
@@ -38,6 +39,12 @@ struct Cli {
 enum Command {
     /// Show one message accepted, queued and delivered, all on loopback, then stay up for yours
     Demo,
+    /// Check the queue of a relay that does not run: exit 0 if it is sound, 1 if not, 2 if it cannot be read
+    Fsck {
+        /// Set aside what is damaged, in `state_dir/corrupt`
+        #[arg(long)]
+        repair: bool,
+    },
     /// Print as JSON where mail from one address to another would go, by the configuration alone
     Route {
         /// The envelope sender; "<>" for the null sender
@@ -76,6 +83,9 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
         let plan = serde_json::to_string(&plan).map_err(|reason| told("the answer", reason))?;
         return say(plan);
     }
+    if let Some(Command::Fsck { repair }) = cli.command {
+        return check_queue(&config, repair);
+    }
     let usable = config.check_all_files();
     usable.map_err(|reason| reason.to_string())?;
     if cli.check {
@@ -88,6 +98,20 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     let ended = in_runtime(serve(config, cli.config.clone(), Arc::clone(&log)));
     log.flush();
     ended
+}
+
+fn check_queue(config: &Config, repair: bool) -> Result<ExitCode, String> {
+    let mode = if repair {
+        fsck::Mode::Repair
+    } else {
+        fsck::Mode::Check
+    };
+    let is_sound = fsck::run(&config.state_dir, mode, &mut io::stdout().lock())?;
+    Ok(if is_sound {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn in_runtime<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {

@@ -11,13 +11,13 @@ use crate::stores::{
 };
 
 /// Works on the database itself while the queue is closed.
-fn tamper(harness: &OnDisk, with: impl FnOnce(&sled::Db)) {
+pub fn tamper(harness: &OnDisk, with: impl FnOnce(&sled::Db)) {
     let db = database(harness.path());
     with(&db);
     db.flush().expect("flushed");
 }
 
-fn key(kind: u8, message: &Message) -> Vec<u8> {
+pub fn key(kind: u8, message: &Message) -> Vec<u8> {
     let mut key = vec![kind];
     key.extend(message.id.to_bits().to_be_bytes());
     key

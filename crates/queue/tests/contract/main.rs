@@ -3,6 +3,7 @@
 mod damage;
 mod disk;
 mod faults;
+mod fsck;
 mod model;
 mod rules;
 

@@ -1,0 +1,326 @@
+//! Checks a queue that nobody works with, down to the last octet, and mends it.
+//!
+//! A start looks at records and at the lengths of files. This reads everything: every content against
+//! its checksum, every file and every value against the record that it belongs to, and the books
+//! against it all. What does not fit is told of and, for a repair, set aside under `corrupt/`.
+
+use std::fmt;
+use std::fs::{self, DirEntry};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+
+use crate::aside::{self, Evidence};
+use crate::books::{Books, Ledger};
+use crate::committer::Shared;
+use crate::content;
+use crate::database::Database;
+use crate::error::StoreError;
+use crate::id::QueueId;
+use crate::parts::{Changes, Kind, Part};
+use crate::record::Record;
+use crate::remover::Remover;
+use crate::sled_store::{make_dir, take_lock};
+use crate::spool::io_error;
+
+/// Messages between two looks at how much sled has written, and damaged ones that are set aside at
+/// once.
+const PAGE: usize = 256;
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Finding {
+    /// A message whose record or content is not what was written.
+    Message(QueueId, String),
+    /// A message whose file the system does not let us read: it is left where it is.
+    Unread(QueueId, String),
+    /// A body in `mess/` that no message has: a start removes it, a repair sets it aside.
+    Body(QueueId),
+    /// A value in the database that belongs to no message.
+    Value(QueueId),
+    /// Something in `mess/` that is no file of the queue.
+    Stray(String),
+    /// The books do not say what is in the queue.
+    Books(String),
+}
+
+/// One line, without its end.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Message(id, problem) | Self::Unread(id, problem) => {
+                write!(f, "message {id}: {problem}")
+            }
+            Self::Body(id) => write!(f, "mess/{id}: a body that no message has"),
+            Self::Value(id) => write!(f, "value {id}: it belongs to no message"),
+            Self::Stray(name) => write!(f, "mess/{name}: no file of the queue"),
+            Self::Books(problem) => write!(f, "books: {problem}"),
+        }
+    }
+}
+
+/// What a check has come to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Messages that are as they should be.
+    pub sound: u64,
+    /// What is not, each told of as it was found.
+    pub findings: u64,
+}
+
+/// Whether anything is changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Only tells.
+    Check,
+    /// Sets aside what is damaged and has the books agree with what is left.
+    Repair,
+}
+
+/// Checks the queue of a state directory, and tells of each finding as it comes.
+///
+/// [`StoreError::Locked`] while a relayd works with it. Any other error is one of the disk or of the
+/// database as a whole: the check is not complete.
+pub fn check(
+    state_dir: &Path,
+    mode: Mode,
+    tell: &mut dyn FnMut(&Finding),
+) -> Result<Summary, StoreError> {
+    let database = state_dir.join("queue").join("db");
+    fs::metadata(&database).map_err(|e| io_error("looking for a queue:", &database, e))?;
+    let _lock = take_lock(state_dir)?;
+    for name in ["mess", "corrupt"] {
+        make_dir(&state_dir.join(name))?;
+    }
+    // sled panics on some of what can happen to its file.
+    let checked = catch_unwind(AssertUnwindSafe(|| {
+        let database = Database::open(state_dir)?;
+        let remover = Remover::start();
+        let remover = remover.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
+        let shared = Shared::new(state_dir.to_owned(), remover);
+        Check::new(&shared, &database, mode, tell)?.run()
+    }));
+    checked.unwrap_or_else(|_| {
+        Err(StoreError::Database {
+            doing: format!("reading {}", database.display()),
+            reason: "the database is damaged as a whole".to_owned(),
+        })
+    })
+}
+
+struct Check<'a> {
+    shared: &'a Shared,
+    database: &'a Database,
+    mode: Mode,
+    tell: &'a mut dyn FnMut(&Finding),
+    summary: Summary,
+    /// As the books are, and as they become; `None` if there are none that can be read.
+    ledger: Option<Ledger>,
+    /// What the books would say had they begun with the sound messages.
+    opening: Books,
+    /// Recipients of damaged messages whose records can be read.
+    lost: u64,
+    /// Whether there are records whose recipients nobody can count.
+    is_short: bool,
+    /// Damaged messages that are to be set aside.
+    damaged: Vec<(QueueId, String)>,
+}
+
+impl<'a> Check<'a> {
+    fn new(
+        shared: &'a Shared,
+        database: &'a Database,
+        mode: Mode,
+        tell: &'a mut dyn FnMut(&Finding),
+    ) -> Result<Self, StoreError> {
+        let ledger = database.table().ledger()?;
+        Ok(Self {
+            shared,
+            database,
+            mode,
+            tell,
+            summary: Summary::default(),
+            is_short: ledger.is_some_and(|ledger| ledger.is_short),
+            ledger,
+            opening: Books::default(),
+            lost: 0,
+            damaged: Vec::new(),
+        })
+    }
+
+    fn run(mut self) -> Result<Summary, StoreError> {
+        self.check_messages()?;
+        self.check_values()?;
+        self.check_files()?;
+        self.check_books()?;
+        Ok(self.summary)
+    }
+
+    fn found(&mut self, finding: &Finding) {
+        self.summary.findings += 1;
+        (self.tell)(finding);
+    }
+
+    fn check_messages(&mut self) -> Result<(), StoreError> {
+        let table = self.database.table();
+        for (row, n) in table.records(None).zip(1usize..) {
+            let (id, bytes) = row?;
+            match Record::decode(id, &bytes) {
+                Ok(record) => self.check_content(&record)?,
+                Err(e) => {
+                    self.is_short = true;
+                    self.damaged(id, e.to_string())?;
+                }
+            }
+            if n % PAGE == 0 {
+                table.sync_if_much_was_written()?;
+            }
+        }
+        self.set_aside()
+    }
+
+    fn check_content(&mut self, record: &Record) -> Result<(), StoreError> {
+        let message = &record.message;
+        let (id, outstanding) = (message.id, message.outstanding());
+        let body = self.shared.body(id);
+        match content::read(self.database.table(), record, &body) {
+            Ok(_) => self.summary.sound += 1,
+            Err(StoreError::Damaged { reason, .. }) => {
+                self.lost += outstanding;
+                return self.damaged(id, reason);
+            }
+            Err(e @ StoreError::Io { .. }) => self.found(&Finding::Unread(id, e.to_string())),
+            Err(e) => return Err(e),
+        }
+        self.opening.enter(message.origin, outstanding);
+        Ok(())
+    }
+
+    fn damaged(&mut self, id: QueueId, reason: String) -> Result<(), StoreError> {
+        self.found(&Finding::Message(id, reason.clone()));
+        if self.mode == Mode::Repair {
+            self.damaged.push((id, reason));
+        }
+        if self.damaged.len() < PAGE {
+            return Ok(());
+        }
+        self.set_aside()
+    }
+
+    /// Until the last page the books have too many recipients, and say so.
+    fn set_aside(&mut self) -> Result<(), StoreError> {
+        if self.damaged.is_empty() {
+            return Ok(());
+        }
+        let mut changes = Changes::default();
+        if let Some(ledger) = &mut self.ledger {
+            ledger.is_short = true;
+            changes.put_books(ledger);
+        }
+        for (id, reason) in self.damaged.drain(..) {
+            if let Some(evidence) = Evidence::gather(self.database.table(), id)? {
+                aside::keep(self.shared, id, &evidence, &reason)?;
+                changes.remove(Kind::Record, id, evidence.record.len());
+                changes.remove(Kind::Content, id, evidence.content.len());
+            }
+        }
+        self.database.commit(changes, false)
+    }
+
+    /// A content needs its record, and a further part the one before it.
+    fn check_values(&mut self) -> Result<(), StoreError> {
+        let table = self.database.table();
+        for row in table.beside_records() {
+            let (key, value) = row?;
+            let Some(part) = Part::of(&key) else {
+                continue;
+            };
+            if table.has_what_it_follows(part)? {
+                continue;
+            }
+            self.found(&Finding::Value(part.id));
+            if self.mode == Mode::Repair {
+                aside::keep_value(self.shared, part.id, &value)?;
+                let mut changes = Changes::default();
+                changes.remove_part(part);
+                self.database.commit(changes, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_files(&mut self) -> Result<(), StoreError> {
+        let mess = self.shared.mess();
+        let unreadable = |e: io::Error| io_error("reading the directory", &mess, e);
+        for entry in fs::read_dir(&mess).map_err(unreadable)? {
+            self.check_file(&entry.map_err(unreadable)?)?;
+        }
+        Ok(())
+    }
+
+    fn check_file(&mut self, entry: &DirEntry) -> Result<(), StoreError> {
+        let name = entry.file_name();
+        let id = name.to_str().and_then(|name| name.parse::<QueueId>().ok());
+        let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        let Some(id) = id.filter(|_| is_file) else {
+            self.found(&Finding::Stray(format!("{}", name.display())));
+            if self.mode == Mode::Repair {
+                aside::keep_stray(self.shared, entry)?;
+            }
+            return Ok(());
+        };
+        let record = self.database.table().get(Kind::Record, id)?;
+        // Of a record that cannot be read it has been told already.
+        let names_it = |record: &sled::IVec| {
+            Record::decode(id, record).map_or(true, |record| record.layout.place.has_file())
+        };
+        if record.as_ref().is_some_and(names_it) {
+            return Ok(());
+        }
+        self.found(&Finding::Body(id));
+        if self.mode == Mode::Repair {
+            let evidence = Evidence::default();
+            aside::keep(self.shared, id, &evidence, "a body that no message has")?;
+        }
+        Ok(())
+    }
+
+    fn check_books(&mut self) -> Result<(), StoreError> {
+        let mended = match self.ledger {
+            None if self.opening == Books::default() && self.lost == 0 => return Ok(()),
+            None => {
+                let problem = "there are none that can be read";
+                self.found(&Finding::Books(problem.to_owned()));
+                self.opening
+            }
+            Some(ledger) => self.compare(ledger.books),
+        };
+        if self.mode == Mode::Check {
+            return Ok(());
+        }
+        let mut changes = Changes::default();
+        changes.put_books(&Ledger {
+            books: mended,
+            is_short: false,
+        });
+        self.database.commit(changes, false)
+    }
+
+    /// The books as they would have to be.
+    fn compare(&mut self, mut books: Books) -> Books {
+        let queued = self.opening.queued();
+        books.set_aside = books.set_aside.saturating_add(self.lost);
+        let difference = books.difference(queued);
+        let is_explained = difference == 0 || (self.is_short && difference > 0);
+        if !is_explained {
+            let (more, n) = match difference {
+                1.. => ("fewer", difference),
+                _ => ("more", -difference),
+            };
+            let problem = format!("in the queue are {n} recipients {more} than they say");
+            self.found(&Finding::Books(problem));
+        }
+        books.balance(queued);
+        books
+    }
+}
