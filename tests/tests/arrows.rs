@@ -15,7 +15,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-dkim", &[]),
     ("relay-smtpd", &["relay-smtp", "relay-queue", "relay-dkim"]),
     ("relay-send", &["relay-smtp", "relay-queue"]),
-    ("relayctl", &["relay-control"]),
+    (
+        "relayctl",
+        &["relay-control", "relay-remote", "relay-dkim", "relay-smtp"],
+    ),
     (
         "relayd",
         &[
@@ -32,11 +35,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
 ];
 
 /// A crate, and what must not come with it, however far down: no I/O in the protocol, no database in
-/// what only asks the daemon, no name server but for deliveries.
+/// what only asks the daemon, no name server but for deliveries and for who asks after them.
 const WITHOUT: &[(&str, &[&str])] = &[
     ("relay-smtp", &["tokio", "mio", "socket2", "tracing"]),
     ("relay-control", &["tokio", "mio", "socket2", "sled"]),
-    ("relayctl", &["sled", "hickory-resolver"]),
+    ("relayctl", &["sled", "axum"]),
     ("relay-smtpd", &["hickory-resolver"]),
     ("relay-send", &["hickory-resolver"]),
     ("relay-remote", &["sled"]),

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use relay_control::{DEFAULT_SOCKET, users};
+use serde::de::DeserializeOwned;
 
 use crate::Place;
 use crate::failure::Failure;
@@ -42,6 +43,12 @@ impl Config {
         }
         config.path(None, "state_dir")?;
         Ok(config)
+    }
+
+    /// Some of the tables, as their keys are in the file; what `T` does not know is passed over.
+    pub(crate) fn keys<T: DeserializeOwned>(&self) -> Result<T, String> {
+        let read = self.table.clone().try_into();
+        read.map_err(|error: toml::de::Error| error.to_string().trim().replace('\n', " "))
     }
 
     /// Where the users are.
@@ -93,7 +100,7 @@ pub(crate) fn file(place: &Place) -> &Path {
     place.config.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
 }
 
-fn failure(file: &Path, reason: String) -> Failure {
+pub(crate) fn failure(file: &Path, reason: String) -> Failure {
     Failure::Config {
         file: file.to_owned(),
         reason,

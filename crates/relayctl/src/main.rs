@@ -7,7 +7,9 @@ mod acl;
 mod audit;
 mod client;
 mod config;
+mod delivery;
 mod failure;
+mod mx;
 mod password;
 mod route;
 mod show;
@@ -25,6 +27,7 @@ use crate::acl::AclVerb;
 use crate::client::Client;
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::mx::MxArgs;
 use crate::route::RouteArgs;
 use crate::user::UserVerb;
 
@@ -64,6 +67,9 @@ enum Verb {
     User(UserVerb),
     /// Where mail from one address to another would go; works without a daemon
     Route(RouteArgs),
+    /// Which hosts take mail for a domain, in the order they would be tried; asks the DNS, not the
+    /// daemon
+    Mx(MxArgs),
 }
 
 /// What only a daemon can answer or do.
@@ -124,6 +130,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.verb {
         Verb::User(verb) => user::run(verb, &Config::load(&cli.place)?, cli.json, &mut out)?,
         Verb::Route(args) => route::run(args, &cli.place, cli.json, &mut out).await?,
+        Verb::Mx(args) => mx::run(args, &cli.place, cli.json, &mut out).await?,
         Verb::Ask(question) => ask(question, cli, &mut out).await?,
     }
     out.flush().map_err(Failure::Output)

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use hickory_resolver::TokioResolver;
 use hickory_resolver::lookup::Lookup;
 use hickory_resolver::net::{DnsError, NetError};
 use hickory_resolver::proto::op::ResponseCode;
@@ -18,33 +19,48 @@ use crate::config::IpFamily;
 const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum LookupError {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LookupError {
     /// There is no such name (NXDOMAIN).
+    #[error("no such name")]
     NoSuchName,
     /// The name exists, without records of this type.
+    #[error("no such records")]
     NoRecords,
     /// Nobody knows: SERVFAIL, a timeout, no server.
+    #[error("{0}")]
     Unavailable(String),
 }
 
 /// An MX record.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct MxRecord {
-    pub(crate) preference: u16,
+pub struct MxRecord {
+    /// The lowest is tried first.
+    pub preference: u16,
     /// Without trailing dot; empty for the root, which stands for "no mail here" (RFC 7505 §3).
-    pub(crate) host: String,
+    pub host: String,
+    /// Seconds for which the answer holds.
+    pub ttl: u32,
+}
+
+/// An address record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AddressRecord {
+    /// Where the host is.
+    pub address: IpAddr,
+    /// Seconds for which the answer holds.
+    pub ttl: u32,
 }
 
 /// A resolver with its cache, for one choice of servers.
 #[derive(Debug)]
-pub(crate) struct Dns {
+pub struct Dns {
     servers: Servers,
 }
 
 impl Dns {
     /// Over these servers, or those of the system if there are none.
-    pub(crate) fn new(servers: &[SocketAddr]) -> Arc<Self> {
+    pub fn new(servers: &[SocketAddr]) -> Arc<Self> {
         Arc::new(Self {
             servers: Servers::new(servers),
         })
@@ -57,7 +73,7 @@ impl Dns {
     }
 
     /// The MX records of a domain, in no order.
-    pub(crate) async fn mx(&self, domain: &str) -> Result<Vec<MxRecord>, LookupError> {
+    pub async fn mx(&self, domain: &str) -> Result<Vec<MxRecord>, LookupError> {
         let lookup = self.lookup(absolute(domain)?, RecordType::MX).await?;
         let records = lookup
             .answers()
@@ -65,7 +81,8 @@ impl Dns {
             .filter_map(|record| match &record.data {
                 RData::MX(mx) => Some(MxRecord {
                     preference: mx.preference,
-                    host: mx.exchange.to_ascii().trim_end_matches('.').to_owned(),
+                    host: text(&mx.exchange),
+                    ttl: record.ttl,
                 }),
                 _ => None,
             });
@@ -73,12 +90,53 @@ impl Dns {
     }
 
     /// The addresses of a host that the DNS or a sender has named, IPv6 before IPv4.
-    pub(crate) async fn addresses(
+    pub async fn addresses(
         &self,
         host: &str,
         family: IpFamily,
     ) -> Result<Vec<IpAddr>, LookupError> {
         self.addresses_by(absolute(host)?, family).await
+    }
+
+    /// The same with what the answer says of its own life.
+    pub async fn address_records(
+        &self,
+        host: &str,
+        family: IpFamily,
+    ) -> Result<Vec<AddressRecord>, LookupError> {
+        self.records_by(absolute(host)?, family).await
+    }
+
+    /// The TXT records of a name, each with its strings joined, in no order.
+    pub async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, LookupError> {
+        let lookup = self.lookup(absolute(name)?, RecordType::TXT).await?;
+        let records = lookup
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::TXT(txt) => Some(txt.txt_data.concat()),
+                _ => None,
+            });
+        some(records.collect())
+    }
+
+    /// The names that the address itself is given (PTR), without trailing dot, in no order.
+    pub async fn names(&self, address: IpAddr) -> Result<Vec<String>, LookupError> {
+        let lookup = self.lookup(address.into(), RecordType::PTR).await?;
+        let records = lookup
+            .answers()
+            .iter()
+            .filter_map(|record| match &record.data {
+                RData::PTR(name) => Some(text(&name.0)),
+                _ => None,
+            });
+        some(records.collect())
+    }
+
+    /// What asks, with its cache, for whoever has questions of other kinds; or why nobody can be
+    /// asked.
+    pub fn resolver(&self) -> Result<TokioResolver, String> {
+        self.servers.resolver()
     }
 
     /// The same of a host that the operator has named. A name without a dot is looked up by the
@@ -94,6 +152,15 @@ impl Dns {
     }
 
     async fn addresses_by(&self, name: Name, family: IpFamily) -> Result<Vec<IpAddr>, LookupError> {
+        let records = self.records_by(name, family).await?;
+        Ok(records.into_iter().map(|record| record.address).collect())
+    }
+
+    async fn records_by(
+        &self,
+        name: Name,
+        family: IpFamily,
+    ) -> Result<Vec<AddressRecord>, LookupError> {
         let ask = async |kind: RecordType, wanted: bool| {
             if !wanted {
                 return Err(LookupError::NoRecords);
@@ -132,24 +199,30 @@ fn absolute(name: &str) -> Result<Name, LookupError> {
     Ok(name)
 }
 
-fn addresses_of(lookup: Result<Lookup, LookupError>) -> Result<Vec<IpAddr>, LookupError> {
+/// A host name, without the dot at its end.
+fn text(name: &Name) -> String {
+    name.to_ascii().trim_end_matches('.').to_owned()
+}
+
+fn addresses_of(lookup: Result<Lookup, LookupError>) -> Result<Vec<AddressRecord>, LookupError> {
     let lookup = lookup?;
-    let addresses = lookup
-        .answers()
-        .iter()
-        .filter_map(|record| match record.data {
-            RData::A(a) => Some(IpAddr::V4(a.0)),
-            RData::AAAA(aaaa) => Some(IpAddr::V6(aaaa.0)),
-            _ => None,
-        });
-    some(addresses.collect())
+    let records = lookup.answers().iter().filter_map(|record| {
+        let address = match record.data {
+            RData::A(a) => IpAddr::V4(a.0),
+            RData::AAAA(aaaa) => IpAddr::V6(aaaa.0),
+            _ => return None,
+        };
+        let ttl = record.ttl;
+        Some(AddressRecord { address, ttl })
+    });
+    some(records.collect())
 }
 
 /// The addresses of both families, if any; else the less certain of the two reasons.
-fn both(
-    first: Result<Vec<IpAddr>, LookupError>,
-    second: Result<Vec<IpAddr>, LookupError>,
-) -> Result<Vec<IpAddr>, LookupError> {
+fn both<T>(
+    first: Result<Vec<T>, LookupError>,
+    second: Result<Vec<T>, LookupError>,
+) -> Result<Vec<T>, LookupError> {
     use LookupError::{NoRecords, NoSuchName, Unavailable};
     match (first, second) {
         (Ok(mut first), Ok(second)) => {
@@ -289,6 +362,33 @@ mod tests {
         fake.truncate_udp(true);
         fake.set("long.test", "MX", &["10 a.test", "20 b.test"]);
         assert_eq!(dns.mx("long.test").await.map(|r| r.len()), Ok(2));
+    }
+
+    #[tokio::test]
+    async fn answers_tell_how_long_they_hold() {
+        let (fake, dns) = fake().await;
+        fake.set_ttl(300);
+        fake.set("dest.test", "MX", &["10 mx.dest.test"]);
+        fake.set("mx.dest.test", "A", &["192.0.2.1"]);
+        let mx = dns.mx("dest.test").await.expect("records");
+        let a = dns.address_records("mx.dest.test", IpFamily::Any).await;
+        let a = a.expect("records");
+        assert!((1..=300).contains(&mx[0].ttl), "{mx:?}");
+        assert!((1..=300).contains(&a[0].ttl), "{a:?}");
+    }
+
+    #[tokio::test]
+    async fn texts_and_the_names_of_an_address_are_found() {
+        let (fake, dns) = fake().await;
+        fake.set("dest.test", "TXT", &["v=spf1 -all"]);
+        fake.set("1.2.0.192.in-addr.arpa", "PTR", &["mx.dest.test"]);
+        let texts = dns.txt("dest.test").await;
+        assert_eq!(texts, Ok(vec![b"v=spf1 -all".to_vec()]));
+        let address = |a: &str| a.parse().expect("an address");
+        let names = dns.names(address("192.0.2.1")).await;
+        assert_eq!(names, Ok(vec!["mx.dest.test".to_owned()]));
+        let none = dns.names(address("2001:db8::1")).await;
+        assert_eq!(none, Err(LookupError::NoSuchName));
     }
 
     #[tokio::test]

@@ -4,9 +4,10 @@
 //! network and the peer do. It resolves the route from the current configuration at every attempt,
 //! and keeps nothing between attempts but open connections and the resolver's cache.
 //!
+//! - [`hostname`]: what we are called where nobody says otherwise
 //! - [`config`], [`route`]: what the operator decides, and where a recipient's mail goes by it
 //! - `plan`: the same decision told in advance
-//! - `dns`, `mx`: which hosts take mail for a domain
+//! - [`dns`], `mx`: which hosts take mail for a domain
 //! - [`policy`], `broken_tls`: what TLS is demanded of a host, and what is remembered of it
 //! - `credentials`, `secrets`, `login`: who we are for a smarthost, and what proves it
 //! - `attempt`: the walk over hosts and addresses
@@ -24,8 +25,9 @@ pub mod config;
 mod connection;
 mod content;
 mod credentials;
-mod dns;
+pub mod dns;
 mod events;
+pub mod hostname;
 mod limits;
 mod login;
 mod mx;
@@ -43,7 +45,7 @@ pub use alarms::Alarm;
 pub use config::{Config, IpFamily};
 pub use content::{Body, Content};
 pub use credentials::{RouteCredentials, SecretSource};
-pub use plan::{DecidedBy, Plan, PlannedHost, plan};
+pub use plan::{DecidedBy, Plan, PlannedHost, plan, plan_by_mx};
 pub use policy::{AsConfigured, Destination, TlsPolicy, TlsRule};
 pub use remote::{Job, Remote};
 pub use route::{NextHop, Route, RouteError, RouteHost, RouteTls, SenderPattern, next_hop};

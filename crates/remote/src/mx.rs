@@ -53,6 +53,7 @@ impl Exchangers {
                     vec![MxRecord {
                         preference: 0,
                         host,
+                        ttl: 0,
                     }],
                 )
             }
@@ -245,6 +246,7 @@ mod tests {
         let record = |preference, host: &str| MxRecord {
             preference,
             host: host.to_owned(),
+            ttl: 0,
         };
         let records = || {
             vec![

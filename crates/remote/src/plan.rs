@@ -62,6 +62,24 @@ pub async fn plan(config: &Config, sender: &ReversePath, recipient: &ForwardPath
     Plan::make(config, &dns, &AsConfigured, sender, recipient).await
 }
 
+/// Where a domain's mail would go by its MX, whatever the routes say, without a daemon.
+pub async fn plan_by_mx(config: &Config, dns: &Arc<Dns>, domain: &str) -> Plan {
+    let planner = Planner {
+        config,
+        dns,
+        policy: &AsConfigured,
+    };
+    let mut plan = Plan {
+        destination: domain.into(),
+        by: DecidedBy::Mx(domain.to_owned()),
+        credentials: None,
+        hosts: Vec::new(),
+        problem: None,
+    };
+    planner.by_mx(domain, &mut plan).await;
+    plan
+}
+
 impl Plan {
     pub(crate) async fn make(
         config: &Config,

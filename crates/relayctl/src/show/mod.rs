@@ -2,6 +2,7 @@
 
 mod acl;
 mod books;
+mod mx;
 mod queue;
 mod route;
 mod status;
@@ -15,6 +16,7 @@ use crate::failure::Failure;
 
 pub(crate) use acl::grants;
 pub(crate) use books::audit;
+pub(crate) use mx::exchangers;
 pub(crate) use queue::{detail, entry, qread};
 pub(crate) use route::plan;
 pub(crate) use status::qstat;

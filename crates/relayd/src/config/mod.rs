@@ -3,7 +3,6 @@
 mod error;
 mod file;
 mod files;
-mod hostname;
 mod networks;
 mod parts;
 mod routes;
@@ -173,7 +172,7 @@ impl Checked<'_> {
         } = self.file;
         let hostname = match hostname {
             Some(name) => name.0.0,
-            None => hostname::of_system().map_err(file_error)?,
+            None => relay_remote::hostname::of_system().map_err(file_error)?,
         };
         let postmaster = match postmaster {
             Some(mailbox) => mailbox.0,

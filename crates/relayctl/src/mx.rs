@@ -1,0 +1,143 @@
+//! Which hosts take mail for a domain.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use clap::Args;
+use relay_remote::dns::Dns;
+use relay_remote::{Config, PlannedHost, plan_by_mx};
+use relay_smtp::address::is_domain;
+use serde::Serialize;
+
+use crate::delivery::{self, DnsArgs};
+use crate::failure::Failure;
+use crate::{Place, show};
+
+#[derive(Debug, Args)]
+pub(crate) struct MxArgs {
+    /// The domain, or an address in it
+    #[arg(value_parser = domain)]
+    domain: String,
+
+    #[command(flatten)]
+    dns: DnsArgs,
+}
+
+/// What is behind an address's last @, or the whole, if it is a domain.
+pub(crate) fn domain(text: &str) -> Result<String, String> {
+    let domain = text.rsplit('@').next().unwrap_or(text);
+    let domain = domain.strip_suffix('.').unwrap_or(domain);
+    if is_domain(domain) {
+        Ok(domain.to_owned())
+    } else {
+        Err("not a domain".to_owned())
+    }
+}
+
+/// The exchangers of a domain.
+#[derive(Debug, Serialize)]
+pub(crate) struct Exchangers {
+    pub(crate) domain: String,
+    /// In the order they would be tried; equal preferences are shuffled each time.
+    pub(crate) hosts: Vec<Exchanger>,
+    /// Why there are none.
+    pub(crate) problem: Option<String>,
+}
+
+/// One of them.
+#[derive(Debug, Serialize)]
+pub(crate) struct Exchanger {
+    pub(crate) name: String,
+    /// `None` for a domain without MX, which is its own exchanger.
+    pub(crate) preference: Option<u16>,
+    /// Of its MX record, in seconds.
+    pub(crate) ttl: Option<u32>,
+    /// In an order they would be tried in.
+    pub(crate) addresses: Vec<Address>,
+    /// Why it would be passed over.
+    pub(crate) problem: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Address {
+    pub(crate) address: SocketAddr,
+    /// Of its record, in seconds.
+    pub(crate) ttl: Option<u32>,
+}
+
+pub(crate) async fn run(
+    args: &MxArgs,
+    place: &Place,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let config = delivery::settings(place, &args.dns)?;
+    let dns = Dns::new(&config.dns_servers);
+    let found = look_up(&config, &dns, &args.domain).await;
+    if json {
+        show::json(out, &found)?;
+    } else {
+        show::exchangers(out, &found)?;
+    }
+    out.flush().map_err(Failure::Output)?;
+    match found.problem {
+        Some(problem) => Err(Failure::Refused(show::safe(&problem))),
+        None if found.hosts.iter().all(|host| host.addresses.is_empty()) => Err(Failure::Refused(
+            format!("{}: none of its hosts can be used", found.domain),
+        )),
+        None => Ok(()),
+    }
+}
+
+async fn look_up(config: &Config, dns: &Arc<Dns>, domain: &str) -> Exchangers {
+    let plan = plan_by_mx(config, dns, domain).await;
+    // The resolver remembers what the plan was made of.
+    let records = dns.mx(domain).await.unwrap_or_default();
+    let mut hosts = Vec::new();
+    for host in plan.hosts {
+        let record = records.iter().find(|record| record.host == host.name);
+        let ttl = record.map(|record| record.ttl);
+        hosts.push(exchanger(config, dns, host, ttl).await);
+    }
+    Exchangers {
+        domain: domain.to_owned(),
+        hosts,
+        problem: plan.problem,
+    }
+}
+
+async fn exchanger(config: &Config, dns: &Dns, host: PlannedHost, ttl: Option<u32>) -> Exchanger {
+    let records = if host.addresses.is_empty() {
+        Vec::new()
+    } else {
+        let records = dns.address_records(&host.name, config.ip).await;
+        records.unwrap_or_default()
+    };
+    let address = |address: SocketAddr| {
+        let record = records.iter().find(|r| r.address == address.ip());
+        let ttl = record.map(|record| record.ttl);
+        Address { address, ttl }
+    };
+    Exchanger {
+        addresses: host.addresses.iter().copied().map(address).collect(),
+        name: host.name,
+        preference: host.preference,
+        ttl,
+        problem: host.problem,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_domain_is_taken_out_of_an_address() {
+        assert_eq!(domain("dest.test"), Ok("dest.test".to_owned()));
+        assert_eq!(domain("u@x@dest.test."), Ok("dest.test".to_owned()));
+        for wrong in ["", "u@", "a b", "[192.0.2.1]", "a..b"] {
+            assert!(domain(wrong).is_err(), "{wrong}");
+        }
+    }
+}
