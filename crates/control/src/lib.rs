@@ -5,33 +5,41 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/audit` | [`Audit`] |
-//! | `GET /v1/queue` | an array of [`Entry`], as a stream |
+//! | `GET /v1/queue?FILTER` | an array of [`Entry`], as a stream |
 //! | `GET /v1/queue/ID` | [`Detail`], or `404` with [`Problem`] |
+//! | `POST /v1/count`, a form that is a SCOPE | [`Count`] |
+//! | `POST /v1/queue/VERB`, a form that is a SCOPE | [`Steered`] |
 //! | `GET /v1/acl` | an array of [`Grant`] |
 //! | `PUT /v1/acl/ADDRESS?seconds=N` | [`Grant`] |
 //! | `DELETE /v1/acl/ADDRESS` | `{}`, or `404` with [`Problem`] |
 //! | `GET /v1/route?from=…&to=…` | [`Plan`] |
 //! | `POST /v1/reload` | [`Reload`] |
 //!
+//! FILTER is what [`Filter`] makes, SCOPE what [`Scope`] makes, VERB a [`Verb`].
+//!
 //! Any other answer than `200` carries a [`Problem`]. Times are seconds since 1970, sizes octets.
 //! A reader must take fields and states that it does not know.
 
 mod acl;
 pub mod books;
+mod filter;
 pub mod queue;
 mod replace;
 mod route;
 pub mod status;
 pub mod users;
+mod verb;
 
 use serde::{Deserialize, Serialize};
 
 pub use acl::Grant;
 pub use books::{Audit, Books};
+pub use filter::{Condition, Filter, FilterError, Scope};
 pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State};
 pub use replace::{Owner, replace};
 pub use route::{Plan, PlannedHost};
 pub use status::{Alarm, Certificate, Destination, Listener, Messages, Status};
+pub use verb::{Count, Steered, Verb, VerbError};
 
 /// Where the daemon listens for `relayctl`, unless the operator says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";
@@ -42,8 +50,10 @@ pub mod path {
     pub const STATUS: &str = "/v1/status";
     /// Whether the books balance.
     pub const AUDIT: &str = "/v1/audit";
-    /// What is in the queue; with an id behind a slash, that message.
+    /// What is in the queue; with an id behind a slash, that message; with a verb, that is done.
     pub const QUEUE: &str = "/v1/queue";
+    /// How many messages a verb would be about.
+    pub const COUNT: &str = "/v1/count";
     /// Who may relay for a while; with an address behind a slash, that one.
     pub const ACL: &str = "/v1/acl";
     /// Where mail from one address to another would go.

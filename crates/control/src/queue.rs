@@ -112,7 +112,7 @@ pub enum Origin {
     Unknown,
 }
 
-/// One recipient, with how its last attempt went.
+/// One recipient, with how the last attempts went.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecipientDetail {
     /// What the list has.
@@ -120,8 +120,9 @@ pub struct RecipientDetail {
     pub recipient: Recipient,
     /// What its mail waits in line for.
     pub destination: String,
-    /// The last attempt.
-    pub last: Option<Attempt>,
+    /// The last attempts, the newest last.
+    #[serde(default)]
+    pub history: Vec<Attempt>,
 }
 
 /// One attempt.
@@ -139,6 +140,9 @@ pub struct Attempt {
     pub host: Option<String>,
     /// The address and port that it was asked at.
     pub address: Option<String>,
+    /// What protected the connection: `TLSv1.3 TLS13_AES_256_GCM_SHA384 verified`.
+    #[serde(default)]
+    pub tls: Option<String>,
     /// The remote's whole reply.
     pub reply: Option<String>,
     /// Our own words, if no reply decided.
@@ -192,7 +196,7 @@ mod tests {
 
     #[test]
     fn a_detail_is_an_entry_with_more_fields() {
-        let json = r#"{"id":"x","sender":"s","arrived":1,"size":2,"held":true,"origin":"bounce","eight_bit":false,"utf8":false,"recipients":[{"address":"a","state":"done","attempts":1,"next_attempt":null,"last_reply":null,"host":null,"destination":"d","last":null}]}"#;
+        let json = r#"{"id":"x","sender":"s","arrived":1,"size":2,"held":true,"origin":"bounce","eight_bit":false,"utf8":false,"recipients":[{"address":"a","state":"done","attempts":1,"next_attempt":null,"last_reply":null,"host":null,"destination":"d","history":[]}]}"#;
         let detail: Detail = serde_json::from_str(json).expect("a detail");
         assert_eq!(serde_json::to_string(&detail).expect("JSON"), json);
         let entry: Entry = serde_json::from_str(json).expect("an entry");

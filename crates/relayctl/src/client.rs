@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
+use hyper::http::request;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use relay_control::Problem;
@@ -34,19 +35,31 @@ impl Client {
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        whole(self.ask(Method::GET, path).await?).await
+        whole(self.ask(Method::GET, path).await?, Some(PATIENCE)).await
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        whole(self.ask(Method::POST, path).await?).await
+        whole(self.ask(Method::POST, path).await?, Some(PATIENCE)).await
+    }
+
+    /// Has something done with a form; it may take as long as it takes, and ends when we go away.
+    pub(crate) async fn order<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        form: String,
+    ) -> Result<T, Failure> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .header("content-type", "application/x-www-form-urlencoded");
+        whole(self.send(request, path, form, None).await?, None).await
     }
 
     pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        whole(self.ask(Method::PUT, path).await?).await
+        whole(self.ask(Method::PUT, path).await?, Some(PATIENCE)).await
     }
 
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
-        whole(self.ask(Method::DELETE, path).await?).await
+        whole(self.ask(Method::DELETE, path).await?, Some(PATIENCE)).await
     }
 
     /// A long answer, line by line.
@@ -60,6 +73,19 @@ impl Client {
     }
 
     async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, Failure> {
+        let request = Request::builder().method(method);
+        self.send(request, path, String::new(), Some(PATIENCE))
+            .await
+    }
+
+    /// `patience`: until the answer begins.
+    async fn send(
+        &self,
+        request: request::Builder,
+        path: &str,
+        body: String,
+        patience: Option<Duration>,
+    ) -> Result<Response<Incoming>, Failure> {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|reason| self.unreachable(reason))?;
@@ -68,16 +94,13 @@ impl Client {
             .map_err(Failure::answer)?;
         // It ends with the answer; what goes wrong in it shows there.
         tokio::spawn(connection);
-        let request = Request::builder()
-            .method(method)
+        let request = request
             .uri(path)
             .header("host", "relayd")
-            .body(Empty::<Bytes>::new())
+            .body(Full::new(Bytes::from(body)))
             .map_err(Failure::answer)?;
-        let answer = timeout(PATIENCE, sender.send_request(request))
-            .await
-            .map_err(|_| Failure::answer("no answer in time"))?
-            .map_err(Failure::answer)?;
+        let answer = in_time(patience, sender.send_request(request)).await?;
+        let answer = answer.map_err(Failure::answer)?;
         if answer.status().is_success() {
             Ok(answer)
         } else {
@@ -96,19 +119,32 @@ impl Client {
 
 async fn problem(answer: Response<Incoming>) -> Failure {
     let status = answer.status();
-    match whole::<Problem>(answer).await {
+    match whole::<Problem>(answer, Some(PATIENCE)).await {
         Ok(problem) => Failure::Refused(problem.error),
         Err(_) => Failure::Refused(format!("the daemon answered {status}")),
     }
 }
 
-async fn whole<T: DeserializeOwned>(answer: Response<Incoming>) -> Result<T, Failure> {
+async fn whole<T: DeserializeOwned>(
+    answer: Response<Incoming>,
+    patience: Option<Duration>,
+) -> Result<T, Failure> {
     let body = Limited::new(answer.into_body(), LONGEST).collect();
-    let body = timeout(PATIENCE, body)
-        .await
-        .map_err(|_| Failure::answer("no answer in time"))?
-        .map_err(Failure::answer)?;
+    let body = in_time(patience, body).await?.map_err(Failure::answer)?;
     serde_json::from_slice(&body.to_bytes()).map_err(Failure::answer)
+}
+
+/// Without `patience`, for as long as the daemon is there.
+async fn in_time<T>(
+    patience: Option<Duration>,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
+    match patience {
+        Some(patience) => timeout(patience, work)
+            .await
+            .map_err(|_| Failure::answer("no answer in time")),
+        None => Ok(work.await),
+    }
 }
 
 /// The lines of a long answer.
@@ -133,8 +169,7 @@ impl Lines {
             if searched > LONGEST {
                 return Err(Failure::answer("an endless line"));
             }
-            let frame = timeout(PATIENCE, self.body.frame()).await;
-            match frame.map_err(|_| Failure::answer("no answer in time"))? {
+            match in_time(Some(PATIENCE), self.body.frame()).await? {
                 Some(frame) => {
                     let frame = frame.map_err(Failure::answer)?;
                     self.read

@@ -46,6 +46,9 @@ pub(crate) enum Failure {
         #[from]
         source: UsersError,
     },
+    /// What was asked for makes no sense, or lacks something.
+    #[error("{0}")]
+    Usage(String),
     /// The daemon said no, or this program did.
     #[error("{0}")]
     Refused(String),
@@ -68,9 +71,10 @@ impl Failure {
             Self::Users { .. } | Self::Refused(_) | Self::Answer(_) | Self::Output(_) => {
                 ExitCode::from(1)
             }
-            Self::NoDaemon { .. } | Self::NotAllowed { .. } | Self::Config { .. } => {
-                ExitCode::from(2)
-            }
+            Self::Usage(_)
+            | Self::NoDaemon { .. }
+            | Self::NotAllowed { .. }
+            | Self::Config { .. } => ExitCode::from(2),
         }
     }
 }

@@ -9,8 +9,10 @@ mod client;
 mod config;
 mod delivery;
 mod failure;
+mod form;
 mod mx;
 mod password;
+mod queue;
 mod route;
 mod show;
 mod user;
@@ -21,13 +23,14 @@ use std::process::ExitCode;
 use std::time::SystemTime;
 
 use clap::{Args, Parser, Subcommand};
-use relay_control::{Detail, Entry, Reload, Status, path};
+use relay_control::{Filter, Reload, Status, path};
 
 use crate::acl::AclVerb;
 use crate::client::Client;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::mx::MxArgs;
+use crate::queue::QueueVerb;
 use crate::route::RouteArgs;
 use crate::user::UserVerb;
 
@@ -81,7 +84,7 @@ enum Question {
     Qread,
     /// Whether every recipient that came in is accounted for
     Audit,
-    /// Look into the queue
+    /// Look into the queue, and steer what is in it
     #[command(subcommand)]
     Queue(QueueVerb),
     /// Who may relay for a while
@@ -89,17 +92,6 @@ enum Question {
     Acl(AclVerb),
     /// Have the daemon read its configuration again
     Reload,
-}
-
-#[derive(Debug, Subcommand)]
-enum QueueVerb {
-    /// All messages in the queue, with the state of each recipient
-    List,
-    /// All that is known of one message
-    Show {
-        /// The id that the 250, the Received header and the log have
-        id: String,
-    },
 }
 
 fn main() -> ExitCode {
@@ -147,16 +139,11 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
                 show::qstat(out, &status, now())
             }
         }
-        Question::Qread => list(&client, cli.json, out, show::qread).await,
-        Question::Queue(QueueVerb::List) => list(&client, cli.json, out, show::entry).await,
-        Question::Queue(QueueVerb::Show { id }) => {
-            let detail: Detail = client.get(&message(id)?).await?;
-            if cli.json {
-                show::json(out, &detail)
-            } else {
-                show::detail(out, &detail)
-            }
+        Question::Qread => {
+            let everything = Filter::default();
+            queue::list(&client, &everything, cli.json, out, show::qread).await
         }
+        Question::Queue(verb) => queue::run(verb, &client, cli.json, out).await,
         Question::Audit => audit::run(&client, cli.json, out).await,
         Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
         Question::Reload => reload(&client, cli.json, out).await,
@@ -166,41 +153,6 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
 #[expect(clippy::disallowed_methods, reason = "the clock of this command")]
 fn now() -> SystemTime {
     SystemTime::now()
-}
-
-/// Where one message is asked for.
-fn message(id: &str) -> Result<String, Failure> {
-    // Anything else could not be part of a path.
-    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        Ok(format!("{}/{id}", path::QUEUE))
-    } else {
-        Err(Failure::Refused(format!(
-            "no message {id:?}: an id has 13 letters and digits, such as 06Q3ZV9WQ0K4D"
-        )))
-    }
-}
-
-/// Prints the queue's entries as they come: a long queue is never held in memory.
-async fn list(
-    client: &Client,
-    json: bool,
-    out: &mut impl Write,
-    print: fn(&mut dyn Write, &Entry) -> io::Result<()>,
-) -> Result<(), Failure> {
-    let mut lines = client.lines(path::QUEUE).await?;
-    while let Some(line) = lines.next().await? {
-        if json {
-            out.write_all(line).map_err(Failure::Output)?;
-            out.write_all(b"\n").map_err(Failure::Output)?;
-            continue;
-        }
-        let entry = line.strip_suffix(b",").unwrap_or(line);
-        if entry.starts_with(b"{") {
-            let entry = serde_json::from_slice(entry).map_err(Failure::answer)?;
-            print(out, &entry).map_err(Failure::Output)?;
-        }
-    }
-    Ok(())
 }
 
 async fn reload(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {

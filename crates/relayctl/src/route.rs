@@ -11,6 +11,7 @@ use relay_control::{Plan, path};
 use crate::client::Client;
 use crate::config;
 use crate::failure::Failure;
+use crate::form;
 use crate::{Place, show};
 
 #[derive(Debug, Args)]
@@ -29,7 +30,7 @@ pub(crate) async fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let client = Client::new(config::socket(place)?);
-    let query = format!("from={}&to={}", escaped(&args.from), escaped(&args.to));
+    let query = form::encode([("from", args.from.clone()), ("to", args.to.clone())]);
     let plan = match client.get(&format!("{}?{query}", path::ROUTE)).await {
         // Whoever names a socket asks about that daemon.
         Err(Failure::NoDaemon { .. }) if place.socket.is_none() => without_daemon(args, place)?,
@@ -64,26 +65,4 @@ fn relayd() -> PathBuf {
     let beside = |this: io::Result<PathBuf>| Some(this.ok()?.parent()?.join("relayd"));
     let found = beside(env::current_exe()).filter(|program| program.exists());
     found.unwrap_or_else(|| "relayd".into())
-}
-
-/// RFC 3986 §2.1: everything but the unreserved characters.
-fn escaped(text: &str) -> String {
-    let octet = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            char::from(byte).to_string()
-        }
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(octet).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_address_can_leave_its_place_in_the_query() {
-        assert_eq!(escaped("a.b-c_d~1@x"), "a.b-c_d~1%40x");
-        assert_eq!(escaped("a&to=b c+d#\u{e9}"), "a%26to%3Db%20c%2Bd%23%C3%A9");
-    }
 }

@@ -8,6 +8,7 @@ use std::thread::{self, JoinHandle};
 
 const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"books":{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[],"certificates":[],"alarms":[]}"#;
 const AUDIT: &str = r#"{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0,"queued":2,"balanced":true}"#;
+const STEERED: &str = r#"{"matched":3,"changed":2,"held":1,"problems":[]}"#;
 const ENTRY: &str = r#"{"id":"06Q3ZV9WQ0K4D","sender":"s@a.test","arrived":1795230600,"size":7,"held":false,"recipients":[{"address":"u@b.test","state":"queued","attempts":0,"next_attempt":null,"last_reply":null,"host":null}]}"#;
 
 /// Answers one request; returns its first line.
@@ -61,7 +62,7 @@ fn each_verb_asks_for_its_path() {
     );
     let detail = detail.replace(
         "\"host\":null",
-        r#""host":null,"destination":"b.test","last":null"#,
+        r#""host":null,"destination":"b.test","history":[]"#,
     );
     for (args, request, body, shown) in [
         (
@@ -103,6 +104,48 @@ fn each_verb_asks_for_its_path() {
             "POST /v1/reload ",
             r#"{"problems":[]}"#,
             "reloaded\n",
+        ),
+        (
+            &["queue", "list", "--domain", "b.test", "--state", "held"],
+            "GET /v1/queue?domain=b.test&state=held ",
+            &list,
+            "06Q3ZV9WQ0K4D  ",
+        ),
+        (
+            &["queue", "list", "--all"],
+            "GET /v1/queue ",
+            &list,
+            "06Q3ZV9WQ0K4D  ",
+        ),
+        (
+            &["queue", "retry", "--all"],
+            "POST /v1/queue/retry ",
+            STEERED,
+            "messages tried now: 2 of 3\n",
+        ),
+        (
+            &["queue", "hold", "--sender", "<>"],
+            "POST /v1/queue/hold ",
+            STEERED,
+            "messages held: 2 of 3\n",
+        ),
+        (
+            &["queue", "release", "06Q3ZV9WQ0K4D", "--json"],
+            "POST /v1/queue/release ",
+            STEERED,
+            STEERED,
+        ),
+        (
+            &["queue", "delete", "--yes", "--all"],
+            "POST /v1/queue/delete ",
+            STEERED,
+            "messages deleted: 2 of 3\n",
+        ),
+        (
+            &["queue", "bounce", "06Q3ZV9WQ0K4D"],
+            "POST /v1/queue/bounce ",
+            STEERED,
+            "messages returned to their senders: 2 of 3\n",
         ),
         (
             &["acl", "allow", "2001:db8::1", "--for", "3h"],
@@ -257,6 +300,12 @@ fn wrong_usage_is_exit_2() {
         &[],
         &["queue"],
         &["queue", "show"],
+        &["queue", "retry"],
+        &["queue", "delete", "--yes"],
+        &["queue", "hold", "--all", "--domain", "a.test"],
+        &["queue", "list", "--all", "--domain", "a.test"],
+        &["queue", "retry", "--state", "dead"],
+        &["queue", "retry", "--older-than", "soon"],
         &["acl", "allow", "everyone", "--for", "3h"],
         &["acl", "allow", "192.0.2.1"],
         &["acl", "allow", "192.0.2.1", "--for", "ever"],

@@ -246,9 +246,9 @@ fn the_queue_is_listed_shown_and_counted() {
         tried["id"].as_str().expect("an id")
     ));
     assert_eq!(shown["origin"], "client");
-    assert_eq!(shown["recipients"][0]["last"]["verdict"], "deferred");
+    assert_eq!(shown["recipients"][0]["history"][0]["verdict"], "deferred");
     assert_eq!(
-        shown["recipients"][0]["last"]["reply"],
+        shown["recipients"][0]["history"][0]["reply"],
         "421 out of connection slots"
     );
 

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 pub(crate) use acl::grants;
 pub(crate) use books::audit;
 pub(crate) use mx::exchangers;
-pub(crate) use queue::{detail, entry, qread};
+pub(crate) use queue::{detail, entry, qread, steered};
 pub(crate) use route::plan;
 pub(crate) use status::qstat;
 

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use relay_control::{Attempt, Detail, Entry, Recipient};
+use relay_control::{Attempt, Detail, Entry, Recipient, Steered, Verb};
 
 use super::{date, safe};
 use crate::failure::Failure;
@@ -63,6 +63,19 @@ fn recipient(out: &mut dyn Write, recipient: &Recipient) -> io::Result<()> {
     }
 }
 
+/// How many messages a verb has changed something for, of how many.
+pub(crate) fn steered(out: &mut impl Write, verb: Verb, steered: &Steered) -> Result<(), Failure> {
+    let done = match verb {
+        Verb::Retry => "tried now",
+        Verb::Hold => "held",
+        Verb::Release => "released",
+        Verb::Delete => "deleted",
+        Verb::Bounce => "returned to their senders",
+    };
+    let (matched, changed) = (steered.matched, steered.changed);
+    writeln!(out, "messages {done}: {changed} of {matched}").map_err(Failure::Output)
+}
+
 /// Everything about one message.
 pub(crate) fn detail(out: &mut impl Write, detail: &Detail) -> Result<(), Failure> {
     write_detail(out, detail).map_err(Failure::Output)
@@ -94,34 +107,37 @@ fn write_detail(out: &mut impl Write, detail: &Detail) -> io::Result<()> {
         if let Some(next) = listed.next_attempt {
             writeln!(out, "  next         {}", date(next))?;
         }
-        if let Some(last) = &recipient.last {
-            attempt(out, last)?;
+        // What happened last matters most.
+        for made in recipient.history.iter().rev() {
+            attempt(out, made)?;
         }
     }
     Ok(())
 }
 
 fn attempt(out: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
-    writeln!(out, "  last         {}", date(attempt.at))?;
+    writeln!(out, "  attempt      {}", date(attempt.at))?;
     writeln!(
         out,
-        "  result       {} {} at {}",
+        "    result     {} {}",
         safe(&attempt.verdict),
-        safe(&attempt.status),
-        safe(&attempt.stage)
+        safe(&attempt.status)
     )?;
     match (&attempt.host, &attempt.address) {
         (Some(host), Some(address)) => {
-            writeln!(out, "  host         {} ({})", safe(host), safe(address))?;
+            writeln!(out, "    host       {} ({})", safe(host), safe(address))?;
+            let tls = attempt.tls.as_deref().unwrap_or("none");
+            writeln!(out, "    tls        {}", safe(tls))?;
         }
-        (Some(host), None) => writeln!(out, "  host         {}", safe(host))?,
+        (Some(host), None) => writeln!(out, "    host       {}", safe(host))?,
         _ => {}
     }
+    writeln!(out, "    command    {}", safe(&attempt.stage))?;
     if let Some(reply) = &attempt.reply {
-        writeln!(out, "  reply        {}", safe(reply))?;
+        writeln!(out, "    reply      {}", safe(reply))?;
     }
     match &attempt.detail {
-        Some(detail) => writeln!(out, "  detail       {}", safe(detail)),
+        Some(detail) => writeln!(out, "    reason     {}", safe(detail)),
         None => Ok(()),
     }
 }
@@ -194,8 +210,18 @@ mod tests {
             stage: "RCPT TO".to_owned(),
             host: Some("mx.b.test".to_owned()),
             address: Some("192.0.2.1:25".to_owned()),
+            tls: None,
             reply: Some("450 4.2.0 later".to_owned()),
             detail: None,
+        };
+        let first = Attempt {
+            at: 1_795_230_600,
+            status: "4.4.2".to_owned(),
+            stage: "EHLO".to_owned(),
+            tls: Some("TLSv1.3 TLS13_AES_256_GCM_SHA384 verified".to_owned()),
+            reply: None,
+            detail: Some("the connection was lost".to_owned()),
+            ..last.clone()
         };
         let whole = Detail {
             id: "06Q3ZV9WQ0K4D".to_owned(),
@@ -209,7 +235,7 @@ mod tests {
             recipients: vec![RecipientDetail {
                 recipient: recipients().remove(1),
                 destination: "b.test".to_owned(),
-                last: Some(last),
+                history: vec![first, last],
             }],
         };
         let mut out = Vec::new();
@@ -226,10 +252,18 @@ recipient <late@b.test>
   destination  b.test
   attempts     2
   next         21 Nov 2026 03:11:00 GMT
-  last         21 Nov 2026 03:10:01 GMT
-  result       deferred 4.2.0 at RCPT TO
-  host         mx.b.test (192.0.2.1:25)
-  reply        450 4.2.0 later
+  attempt      21 Nov 2026 03:10:01 GMT
+    result     deferred 4.2.0
+    host       mx.b.test (192.0.2.1:25)
+    tls        none
+    command    RCPT TO
+    reply      450 4.2.0 later
+  attempt      21 Nov 2026 03:10:00 GMT
+    result     deferred 4.4.2
+    host       mx.b.test (192.0.2.1:25)
+    tls        TLSv1.3 TLS13_AES_256_GCM_SHA384 verified
+    command    EHLO
+    reason     the connection was lost
 ";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
     }

@@ -35,7 +35,11 @@ pub(crate) async fn serve(
         .route(path::STATUS, get(status::status))
         .route(path::AUDIT, get(books::audit))
         .route(path::QUEUE, get(queue::list))
-        .route(&format!("{}/{{id}}", path::QUEUE), get(queue::show))
+        .route(
+            &format!("{}/{{id}}", path::QUEUE),
+            get(queue::show).post(queue::steer),
+        )
+        .route(path::COUNT, post(queue::count))
         .route(path::ACL, get(acl::list))
         .route(
             &format!("{}/{{address}}", path::ACL),

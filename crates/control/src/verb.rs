@@ -1,0 +1,103 @@
+//! What the operator does to messages of the queue, and what came of it.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What is done to messages of the queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Try them now.
+    Retry,
+    /// Set them aside.
+    Hold,
+    /// End that, and try them now.
+    Release,
+    /// Remove them; nobody is told.
+    Delete,
+    /// Give them up and report to their senders.
+    Bounce,
+}
+
+impl Verb {
+    const ALL: [Self; 5] = [
+        Self::Retry,
+        Self::Hold,
+        Self::Release,
+        Self::Delete,
+        Self::Bounce,
+    ];
+
+    /// Its name in requests and on command lines.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Delete => "delete",
+            Self::Bounce => "bounce",
+        }
+    }
+
+    /// Whether it cannot be taken back.
+    pub fn is_final(self) -> bool {
+        matches!(self, Self::Delete | Self::Bounce)
+    }
+}
+
+impl fmt::Display for Verb {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// There is no such verb.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this is not among retry, hold, release, delete and bounce")]
+pub struct VerbError;
+
+impl FromStr for Verb {
+    type Err = VerbError;
+
+    fn from_str(text: &str) -> Result<Self, VerbError> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|verb| verb.name() == text).ok_or(VerbError)
+    }
+}
+
+/// What a verb has come to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Steered {
+    /// Messages that were meant.
+    pub matched: u64,
+    /// Messages of them that it changed something for.
+    pub changed: u64,
+    /// Messages of them that were held when it came to them.
+    pub held: u64,
+    /// What went wrong, a line for each message, and why it was broken off if it was.
+    pub problems: Vec<String>,
+}
+
+/// How many messages a verb would be about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Count {
+    /// Messages that are meant.
+    pub matched: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn verbs_have_one_name_and_only_what_cannot_be_taken_back_is_final() {
+        for verb in Verb::ALL {
+            assert_eq!(verb.name().parse(), Ok(verb));
+        }
+        assert_eq!("frob".parse::<Verb>(), Err(VerbError));
+        let all = Verb::ALL.into_iter();
+        let last: Vec<_> = all.filter(|verb| verb.is_final()).collect();
+        assert_eq!(last, [Verb::Delete, Verb::Bounce]);
+    }
+}

@@ -1,0 +1,135 @@
+//! `queue`: looks into the queue, and does what the operator wants of its messages.
+
+mod choice;
+mod confirm;
+mod steer;
+
+use std::io::{self, Write};
+
+use clap::Subcommand;
+use relay_control::{Detail, Entry, Filter, Verb, path};
+
+use self::choice::Choice;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::{form, show};
+
+/// The longest query that is sent: the daemon takes 64 KiB for the address of a request.
+const LONGEST_QUERY: usize = 60_000;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueueVerb {
+    /// The messages in the queue, with the state of each recipient
+    List(Choice),
+    /// All that is known of one message
+    Show {
+        /// The id that the 250, the Received header and the log have
+        id: String,
+    },
+    /// Try messages now, whatever they wait for
+    Retry(Choice),
+    /// Set messages aside: nothing is tried until they are released
+    Hold(Choice),
+    /// End what hold began, and try now
+    Release(Choice),
+    /// Remove messages, whole and for good; nobody is told
+    Delete {
+        #[command(flatten)]
+        choice: Choice,
+
+        /// Do not ask, however many they are
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Give messages up, whole and for good, and report that to their senders
+    Bounce {
+        #[command(flatten)]
+        choice: Choice,
+
+        /// Do not ask, however many they are
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+pub(crate) async fn run(
+    verb: &QueueVerb,
+    client: &Client,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let (verb, choice, is_sure) = match verb {
+        QueueVerb::List(choice) => {
+            return list(client, &choice.for_list()?, json, out, show::entry).await;
+        }
+        QueueVerb::Show { id } => return show(id, client, json, out).await,
+        QueueVerb::Retry(choice) => (Verb::Retry, choice, true),
+        QueueVerb::Hold(choice) => (Verb::Hold, choice, true),
+        QueueVerb::Release(choice) => (Verb::Release, choice, true),
+        QueueVerb::Delete { choice, yes } => (Verb::Delete, choice, *yes),
+        QueueVerb::Bounce { choice, yes } => (Verb::Bounce, choice, *yes),
+    };
+    let scope = choice.scope()?;
+    if !is_sure {
+        confirm::confirm(verb, &scope, client).await?;
+    }
+    steer::run(verb, &scope, client, json, out).await
+}
+
+async fn show(id: &str, client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let detail: Detail = client.get(&message(id)?).await?;
+    if json {
+        show::json(out, &detail)
+    } else {
+        show::detail(out, &detail)
+    }
+}
+
+/// Where one message is asked for.
+fn message(id: &str) -> Result<String, Failure> {
+    // Anything else could not be part of a path.
+    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        Ok(format!("{}/{id}", path::QUEUE))
+    } else {
+        Err(Failure::Refused(format!(
+            "no message {id:?}: an id has 13 letters and digits, such as 06Q3ZV9WQ0K4D"
+        )))
+    }
+}
+
+/// Prints the queue's entries as they come: a long queue is never held in memory.
+pub(crate) async fn list(
+    client: &Client,
+    filter: &Filter,
+    json: bool,
+    out: &mut impl Write,
+    print: fn(&mut dyn Write, &Entry) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut lines = client
+        .lines(&with_query(path::QUEUE, filter.pairs())?)
+        .await?;
+    while let Some(line) = lines.next().await? {
+        if json {
+            out.write_all(line).map_err(Failure::Output)?;
+            out.write_all(b"\n").map_err(Failure::Output)?;
+            continue;
+        }
+        let entry = line.strip_suffix(b",").unwrap_or(line);
+        if entry.starts_with(b"{") {
+            let entry = serde_json::from_slice(entry).map_err(Failure::answer)?;
+            print(out, &entry).map_err(Failure::Output)?;
+        }
+    }
+    Ok(())
+}
+
+fn with_query(path: &str, pairs: Vec<(&str, String)>) -> Result<String, Failure> {
+    let query = form::encode(pairs);
+    match query.len() {
+        0 => Ok(path.to_owned()),
+        length if length > LONGEST_QUERY => Err(Failure::Usage(
+            "too many ids for one list: name at most three thousand at a time".to_owned(),
+        )),
+        _ => Ok(format!("{path}?{query}")),
+    }
+}

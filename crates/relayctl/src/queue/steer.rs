@@ -1,0 +1,97 @@
+//! Has the daemon do something to messages, and says what came of it.
+
+use std::io::Write;
+
+use relay_control::{Scope, Steered, Verb, path};
+
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::{form, show};
+
+pub(super) async fn run(
+    verb: Verb,
+    scope: &Scope,
+    client: &Client,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let path = format!("{}/{verb}", path::QUEUE);
+    let steered: Steered = client.order(&path, form::encode(scope.pairs())).await?;
+    if json {
+        show::json(out, &steered)?;
+    } else {
+        show::steered(out, verb, &steered)?;
+    }
+    match refusal(verb, &steered) {
+        None => Ok(()),
+        Some(reason) => {
+            // What was done comes before what was not.
+            out.flush().map_err(Failure::Output)?;
+            Err(Failure::Refused(reason))
+        }
+    }
+}
+
+/// Why it is no success, if it is none.
+fn refusal(verb: Verb, steered: &Steered) -> Option<String> {
+    if let Some(first) = steered.problems.first() {
+        let others = match steered.problems.len() {
+            1 => String::new(),
+            all => format!("; {} more problems", all - 1),
+        };
+        return Some(format!("{}{others}", show::safe(first)));
+    }
+    let reason = match (steered.matched, steered.changed, verb) {
+        (_, 1.., _) => return None,
+        (0, 0, _) => "no message in the queue is meant by this",
+        (matched, 0, Verb::Retry) if steered.held == matched => {
+            "nothing was changed: held mail is not tried; release it"
+        }
+        (_, 0, Verb::Retry) => {
+            "nothing was changed: it is held, is being tried, or waits for a destination that is \
+             suspended"
+        }
+        (_, 0, Verb::Hold) => "nothing was changed: it is held already",
+        (_, 0, Verb::Release) => "nothing was changed: it is not held",
+        (_, 0, Verb::Delete | Verb::Bounce) => {
+            "nothing was changed: it is on its way out of the queue already"
+        }
+    };
+    Some(reason.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_changed_something_without_a_problem_is_a_success() {
+        let steered = |matched, changed, held, problems: &[&str]| Steered {
+            matched,
+            changed,
+            held,
+            problems: problems.iter().map(|&problem| problem.to_owned()).collect(),
+        };
+        for (verb, steered, said) in [
+            (Verb::Retry, steered(2, 1, 1, &[]), None),
+            (Verb::Delete, steered(0, 0, 0, &[]), Some("no message")),
+            (Verb::Retry, steered(2, 0, 2, &[]), Some("release it")),
+            (Verb::Retry, steered(2, 0, 1, &[]), Some("suspended")),
+            (Verb::Hold, steered(1, 0, 1, &[]), Some("held already")),
+            (Verb::Release, steered(1, 0, 0, &[]), Some("not held")),
+            (Verb::Bounce, steered(1, 0, 0, &[]), Some("on its way")),
+            (
+                Verb::Hold,
+                steered(3, 1, 0, &["a\x1b", "b"]),
+                Some("a\\u{1b}; 1 more"),
+            ),
+        ] {
+            let reason = refusal(verb, &steered);
+            match (&reason, said) {
+                (None, None) => {}
+                (Some(reason), Some(said)) => assert!(reason.contains(said), "{reason}"),
+                _ => panic!("{steered:?}: {reason:?}"),
+            }
+        }
+    }
+}

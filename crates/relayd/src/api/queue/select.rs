@@ -1,0 +1,139 @@
+//! Walks over the messages of the queue that a filter means.
+
+use std::collections::BTreeSet;
+use std::time::SystemTime;
+
+use relay_control::{Condition, Filter};
+use relay_queue::{Message, QueueId, QueueStore, Recipient, StoreError};
+
+use super::describe::{Sending, standing};
+use crate::clock;
+use crate::shared::Shared;
+
+/// Records that are read from the store at once.
+const PAGE: usize = 500;
+
+/// The messages that fit, page by page, those that had come in before the walk began: it ends, however
+/// fast others come in, and what it brings about is not part of it.
+pub(super) struct Selection<'a> {
+    filter: Filter,
+    shared: &'a Shared,
+    sending: &'a Sending,
+    began: SystemTime,
+    rest: Rest,
+}
+
+/// What is still to be looked at.
+enum Rest {
+    /// Whatever lies behind the first id, up to the second.
+    Between(Option<QueueId>, QueueId),
+    /// These messages.
+    Named(std::vec::IntoIter<QueueId>),
+    Nothing,
+}
+
+impl<'a> Selection<'a> {
+    pub(super) fn new(filter: Filter, shared: &'a Shared, sending: &'a Sending) -> Self {
+        let rest = if filter.ids.is_empty() {
+            Rest::Between(None, shared.store.next_id())
+        } else {
+            // What is no id is not in the queue; what is named twice is there once.
+            let ids = filter.ids.iter().filter_map(|id| id.parse().ok());
+            let ids: BTreeSet<QueueId> = ids.collect();
+            Rest::Named(ids.into_iter().collect::<Vec<_>>().into_iter())
+        };
+        Self {
+            filter,
+            shared,
+            sending,
+            began: clock::now(),
+            rest,
+        }
+    }
+
+    /// The messages of the next page that fit, perhaps none of it; `None` behind the last page.
+    pub(super) async fn page(&mut self) -> Result<Option<Vec<Message>>, StoreError> {
+        let store = &self.shared.store;
+        let mut page = match &mut self.rest {
+            Rest::Nothing => return Ok(None),
+            Rest::Named(ids) => {
+                let ids: Vec<_> = ids.take(PAGE).collect();
+                if ids.is_empty() {
+                    return Ok(None);
+                }
+                let mut page = Vec::new();
+                for id in ids {
+                    page.extend(store.get(id).await?);
+                }
+                page
+            }
+            Rest::Between(after, end) => {
+                let (after, end) = (*after, *end);
+                let mut page = store.scan(after, PAGE).await?;
+                let last = page.last().map(|message| message.id);
+                self.rest = match last {
+                    Some(last) if page.len() >= PAGE && last < end => {
+                        Rest::Between(Some(last), end)
+                    }
+                    _ => Rest::Nothing,
+                };
+                page.retain(|message| message.id < end);
+                page
+            }
+        };
+        page.retain(|message| self.fits(message));
+        Ok(Some(page))
+    }
+
+    fn fits(&self, message: &Message) -> bool {
+        let filter = &self.filter;
+        let is_from = |sender: &String| message.sender.as_str().eq_ignore_ascii_case(sender);
+        let age = self
+            .began
+            .duration_since(message.arrived)
+            .unwrap_or_default();
+        filter.sender.as_ref().is_none_or(is_from)
+            && filter.older_than.is_none_or(|oldest| age > oldest)
+            && self.fits_recipient(message)
+    }
+
+    /// Whether one recipient is all that is asked of recipients, if anything is.
+    fn fits_recipient(&self, message: &Message) -> bool {
+        let Filter {
+            domain,
+            recipient: address,
+            state,
+            ..
+        } = &self.filter;
+        let state = match state {
+            Some(Condition::Held) if !message.held => return false,
+            Some(Condition::Held) | None => None,
+            Some(state) => Some(state.name()),
+        };
+        if domain.is_none() && address.is_none() && state.is_none() {
+            return true;
+        }
+        let fits = |row: &Recipient| {
+            let is_at = |domain: &String| is_at(row.address.as_str(), domain);
+            let is = |address: &String| row.address.as_str().eq_ignore_ascii_case(address);
+            domain.as_ref().is_none_or(is_at)
+                && address.as_ref().is_none_or(is)
+                && self.stands(state, message, row)
+        };
+        message.recipients.iter().any(fits)
+    }
+
+    /// Whether a recipient is in this state; if none is asked for, in one that is not its last.
+    fn stands(&self, state: Option<&str>, message: &Message, row: &Recipient) -> bool {
+        let standing = standing(self.shared, self.sending, message, row);
+        match state {
+            Some(state) => standing.name() == state,
+            None => !standing.is_settled(),
+        }
+    }
+}
+
+fn is_at(address: &str, domain: &str) -> bool {
+    let at = address.rsplit_once('@');
+    at.is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
+}

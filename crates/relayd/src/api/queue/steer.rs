@@ -1,0 +1,107 @@
+//! The operator's verbs on messages of the queue.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::FormRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::{Form, Json};
+use relay_control::{Count, Filter, Scope, Steered, Verb};
+use relay_queue::{QueueId, StoreError};
+
+use super::describe::Sending;
+use super::select::Selection;
+use crate::api::{problem, stopping, store_problem};
+use crate::shared::Shared;
+
+/// More problems than this are not told: the first ones say what is wrong.
+const PROBLEMS: usize = 100;
+
+/// The form in the body.
+type Pairs = Result<Form<Vec<(String, String)>>, FormRejection>;
+
+pub(in crate::api) async fn count(State(shared): State<Arc<Shared>>, pairs: Pairs) -> Response {
+    let filter = match filter(pairs) {
+        Ok(filter) => filter,
+        Err(reason) => return problem(StatusCode::BAD_REQUEST, reason),
+    };
+    let Some(sending) = Sending::of(&shared).await else {
+        return stopping();
+    };
+    let mut selection = Selection::new(filter, &shared, &sending);
+    let mut matched = 0;
+    loop {
+        match selection.page().await {
+            Ok(Some(page)) => matched += page.len() as u64,
+            Ok(None) => return Json(Count { matched }).into_response(),
+            Err(reason) => return store_problem(&reason),
+        }
+    }
+}
+
+pub(in crate::api) async fn steer(
+    State(shared): State<Arc<Shared>>,
+    Path(verb): Path<String>,
+    pairs: Pairs,
+) -> Response {
+    let verb = verb.parse::<Verb>().map_err(|reason| reason.to_string());
+    let (verb, filter) = match verb.and_then(|verb| Ok((verb, filter(pairs)?))) {
+        Ok(order) => order,
+        Err(reason) => return problem(StatusCode::BAD_REQUEST, reason),
+    };
+    let Some(sending) = Sending::of(&shared).await else {
+        return stopping();
+    };
+    let mut steered = Steered::default();
+    let selection = Selection::new(filter, &shared, &sending);
+    if let Err(reason) = steer_all(&shared, verb, selection, &mut steered).await {
+        // What has been done until then is to be told.
+        steered.problems.push(reason.to_string());
+    }
+    Json(steered).into_response()
+}
+
+/// A verb never means everything unless that is said.
+fn filter(pairs: Pairs) -> Result<Filter, String> {
+    let Form(pairs) = pairs.map_err(|reason| reason.to_string())?;
+    let scope = Scope::from_pairs(pairs).map_err(|reason| reason.to_string())?;
+    Ok(scope.into_filter())
+}
+
+/// One page after the other, so that a million messages are never in memory at once.
+async fn steer_all(
+    shared: &Shared,
+    verb: Verb,
+    mut selection: Selection<'_>,
+    steered: &mut Steered,
+) -> Result<(), StoreError> {
+    while let Some(page) = selection.page().await? {
+        steered.matched += page.len() as u64;
+        steered.held += page.iter().filter(|message| message.held).count() as u64;
+        let ids = page.iter().map(|message| message.id).collect();
+        let done = act(shared, verb, ids).await;
+        steered.changed += done.changed as u64;
+        let problem = |(id, reason): &(QueueId, StoreError)| format!("{id}: {reason}");
+        steered.problems.extend(done.problems.iter().map(problem));
+        if steered.problems.len() >= PROBLEMS {
+            steered.problems.truncate(PROBLEMS);
+            steered
+                .problems
+                .push("broken off: too much went wrong".to_owned());
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn act(shared: &Shared, verb: Verb, ids: Vec<QueueId>) -> relay_send::Steered {
+    let sender = &shared.sender;
+    match verb {
+        Verb::Retry => sender.retry(ids).await,
+        Verb::Hold => sender.hold(ids).await,
+        Verb::Release => sender.release(ids).await,
+        Verb::Delete => sender.delete(ids).await,
+        Verb::Bounce => sender.bounce(ids).await,
+    }
+}
