@@ -1,6 +1,5 @@
 //! The daemon put together: store, sender, server and control socket, from start to stop.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -8,13 +7,13 @@ use std::time::Duration;
 use relay_queue::{Message, QueueStore, SledStore, StoreConfig, StoreError};
 use relay_remote::Remote;
 use relay_send::SystemClock;
-use relay_smtpd::{BindError, Role, Server, TlsServer};
+use relay_smtpd::{Address, BindError, Role, Server, SocketFile, TlsServer};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{self, ControlError, SocketFile};
+use crate::api::{self, ControlError};
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::delivery::Delivery;
@@ -95,7 +94,7 @@ impl Daemon {
         let server = Server::bind(&config.listeners)?;
         let (socket, socket_file) = api::bind(&config.control)?;
         let roles = config.listeners.iter().map(|listener| listener.role);
-        let listeners: Vec<_> = server.addresses().iter().copied().zip(roles).collect();
+        let listeners: Vec<_> = server.addresses().iter().cloned().zip(roles).collect();
         let store = Arc::new(open_store(&config).await?);
         let grants = Arc::new(Grants::open(&config.state_dir, clock::now())?);
         announce(&config, &listeners, &store);
@@ -144,7 +143,7 @@ impl Daemon {
     }
 
     /// The sockets that are open, with real ports.
-    pub fn listeners(&self) -> &[(SocketAddr, Role)] {
+    pub fn listeners(&self) -> &[(Address, Role)] {
         &self.shared.listeners
     }
 
@@ -229,13 +228,13 @@ async fn open_store(config: &Config) -> Result<SledStore, StartError> {
     opened.map_err(|source| StartError::Store { dir, source })
 }
 
-fn announce(config: &Config, listeners: &[(SocketAddr, Role)], store: &SledStore) {
+fn announce(config: &Config, listeners: &[(Address, Role)], store: &SledStore) {
     events::start(env!("CARGO_PKG_VERSION"), &config.hostname);
     if !config.hostname.contains('.') {
         events::short_name(&config.hostname);
     }
     for (address, role) in listeners {
-        events::listening(*address, role_name(*role));
+        events::listening(address, role_name(*role));
     }
     events::control(&config.control);
     events::state(&config.state_dir, store.count(), store.count_damaged());

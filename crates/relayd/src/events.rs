@@ -1,10 +1,11 @@
 //! What the daemon itself logs: its start, its end, and what came of a reload.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use relay_control::Certificate;
+use relay_smtpd::Address;
 use tracing::{error, info, warn};
 
 use crate::users::UsersFileError;
@@ -23,7 +24,7 @@ pub(crate) fn short_name(hostname: &str) {
 }
 
 /// A socket is open.
-pub(crate) fn listening(address: SocketAddr, role: &str) {
+pub(crate) fn listening(address: &Address, role: &str) {
     info!(target: "relayd", event = "listening", %address, role, "listening on {address} as {role}");
 }
 

@@ -1,6 +1,5 @@
 //! What the parts of a running daemon share, and how it takes a new configuration.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
@@ -8,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use relay_control::Certificate;
 use relay_queue::SledStore;
 use relay_send::Handle;
-use relay_smtpd::{Role, TlsServer};
+use relay_smtpd::{Address, Role, TlsServer};
 use tokio::sync::watch;
 
 use crate::certificates;
@@ -27,7 +26,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<SledStore>,
     pub(crate) sender: Handle<Delivery>,
     pub(crate) deliver: Arc<Delivery>,
-    pub(crate) listeners: Vec<(SocketAddr, Role)>,
+    pub(crate) listeners: Vec<(Address, Role)>,
     pub(crate) started: Instant,
     pub(crate) grants: Arc<Grants>,
     pub(crate) users: Arc<UsersFile>,

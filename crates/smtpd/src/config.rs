@@ -1,6 +1,5 @@
 //! What the operator decides about coming in.
 
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use ipnet::IpNet;
@@ -8,6 +7,8 @@ use relay_smtp::Mailbox;
 use relay_smtp::server;
 
 use crate::auth::{AuthLimits, Grants, Users};
+use crate::client::Peer;
+use crate::listener::Address;
 use crate::relay::RelayRules;
 use crate::tls::TlsServer;
 
@@ -89,8 +90,8 @@ impl Role {
 /// A socket to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// Address and port; `[::]` takes IPv4 as well, unless `0.0.0.0` has that port beside it.
-    pub address: SocketAddr,
+    /// Where it is.
+    pub address: Address,
     /// What it is for.
     pub role: Role,
     /// Proxies: they must begin with the PROXY protocol and are believed; to others it means
@@ -100,7 +101,13 @@ pub struct ListenerConfig {
 
 impl ListenerConfig {
     /// Whether this peer speaks for others.
-    pub(crate) fn is_proxy(&self, peer: IpAddr) -> bool {
-        self.proxies.iter().any(|network| network.contains(&peer))
+    pub(crate) fn is_proxy(&self, peer: Peer) -> bool {
+        match peer {
+            Peer::At(address) => self
+                .proxies
+                .iter()
+                .any(|network| network.contains(&address)),
+            Peer::Uid(_) => false,
+        }
     }
 }

@@ -4,7 +4,6 @@ mod login;
 mod policy;
 mod wire;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::auth::Gate;
 use crate::buffers::{BufferPool, Unread};
+use crate::client::Peer;
 use crate::config::{Config, Role};
 use crate::intake::Intake;
 use crate::pace::Pace;
@@ -41,12 +41,28 @@ pub(crate) struct Shared<S> {
 /// Who has come, and by which door.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Visitor {
-    /// Judged and logged as it stands: an IPv4 address is to be given as one.
-    pub(crate) address: IpAddr,
+    /// Judged and logged as it stands.
+    pub(crate) peer: Peer,
     /// False for whoever comes through a proxy that does not name them: the address is then the
     /// proxy's, and what the proxy may do is not theirs to do.
     pub(crate) is_named: bool,
     pub(crate) role: Role,
+}
+
+impl Visitor {
+    /// What passes between processes of one machine goes where nobody else can read it.
+    fn channel(&self) -> Channel {
+        match self.peer {
+            Peer::At(_) => Channel::Clear,
+            Peer::Uid(_) => Channel::Tls,
+        }
+    }
+
+    /// Whether what it sends was written by itself, not passed on: such a message is completed.
+    fn begins_its_way_here(&self) -> bool {
+        let is_of_this_machine = matches!(self.peer, Peer::Uid(_));
+        self.role.is_submission() || is_of_this_machine
+    }
 }
 
 /// A client and its session.
@@ -64,7 +80,7 @@ pub(crate) struct Connection<S: QueueStore, T> {
 }
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
-    /// A session that begins in clear.
+    /// A session that begins at once: in clear, or where nobody can listen in.
     pub(crate) fn new(
         shared: Arc<Shared<S>>,
         config: Arc<Config>,
@@ -73,7 +89,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     ) -> Self {
         let now = clock::now().into_std();
         Self {
-            session: ServerSession::new(config.settings(), Channel::Clear, now),
+            session: ServerSession::new(config.settings(), visitor.channel(), now),
             shared,
             config,
             visitor,
@@ -158,7 +174,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             Event::MessageEnd(transaction) => self.commit(transaction).await,
             Event::Refused(refusal) => {
                 self.intake.abandon();
-                events::refused(self.visitor.address, self.session.hello(), &refusal);
+                events::refused(self.visitor.peer, self.session.hello(), &refusal);
             }
             // Boxed, so that the sessions that are busy otherwise stay small.
             Event::Authenticate(credentials) => Box::pin(self.log_in(credentials)).await,
@@ -171,7 +187,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     fn begin_message(&mut self) {
-        let is_submitted = self.visitor.role.is_submission() || self.session.user().is_some();
+        let is_submitted = self.visitor.begins_its_way_here() || self.session.user().is_some();
         match self.intake.begin(&self.shared.store, is_submitted) {
             Ok(()) => {
                 let most = self.config.limits.session.message_size;
@@ -186,7 +202,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     async fn commit(&mut self, transaction: Transaction) {
         let arrived = clock::today();
         let trace = Trace {
-            client: self.visitor.address,
+            client: self.visitor.peer,
             hello: self.session.hello(),
             utf8: transaction.utf8,
             tls: self.tls.as_deref(),
@@ -215,7 +231,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let reply = match stored {
             Ok(message) => {
                 crash::point("accepted");
-                events::new_message(&message, self.visitor.address, self.session.user());
+                events::new_message(&message, self.visitor.peer, self.session.user());
                 let reply = replies::queued(&message.id);
                 (self.shared.accepted)(message);
                 reply
@@ -223,7 +239,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             Err(error) => {
                 events::store_failed(id, &error);
                 let refusal = store_refusal("end of DATA", Some(sender), &error);
-                events::refused(self.visitor.address, self.session.hello(), &refusal);
+                events::refused(self.visitor.peer, self.session.hello(), &refusal);
                 refusal.reply
             }
         };
@@ -239,7 +255,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
-        events::refused(self.visitor.address, self.session.hello(), refusal);
+        events::refused(self.visitor.peer, self.session.hello(), refusal);
         self.session.refuse(&refusal.reply);
     }
 }

@@ -4,7 +4,6 @@
 //! cannot look like another line.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
 
 use relay_queue::{Message, QueueId, StoreError};
 use relay_smtp::Reply;
@@ -12,10 +11,12 @@ use relay_smtp::sasl::{Mechanism, UserName};
 use relay_smtp::server::{Hello, Refusal};
 use tracing::{error, info, warn};
 
+use crate::client::Peer;
+use crate::listener::Address;
 use crate::tls::TlsFacts;
 
 /// A message is in the queue.
-pub(crate) fn new_message(message: &Message, client: IpAddr, user: Option<&UserName>) {
+pub(crate) fn new_message(message: &Message, client: Peer, user: Option<&UserName>) {
     let id = message.id;
     info!(target: "relayd", event = "new msg", %id, "new msg {id}");
     let (bytes, sender) = (message.size, &message.sender);
@@ -36,7 +37,7 @@ pub(crate) fn new_message(message: &Message, client: IpAddr, user: Option<&UserN
 }
 
 /// A command or message was refused.
-pub(crate) fn refused(client: IpAddr, hello: Option<&Hello>, refusal: &Refusal) {
+pub(crate) fn refused(client: Peer, hello: Option<&Hello>, refusal: &Refusal) {
     let name = hello.map_or("", |hello| hello.name.as_str());
     let Refusal {
         command,
@@ -64,7 +65,7 @@ pub(crate) fn refused(client: IpAddr, hello: Option<&Hello>, refusal: &Refusal) 
 }
 
 /// A connection was refused at once.
-pub(crate) fn refused_connection(client: IpAddr, reply: &Reply) {
+pub(crate) fn refused_connection(client: Peer, reply: &Reply) {
     info!(
         target: "relayd",
         event = "refused",
@@ -88,19 +89,18 @@ pub(crate) fn store_failed(id: Option<QueueId>, reason: &StoreError) {
 }
 
 /// No connection can be accepted for the moment.
-pub(crate) fn accept_failed(listener: Option<SocketAddr>, reason: &io::Error) {
-    let listener = listener.map_or_else(|| "-".to_owned(), |address| address.to_string());
+pub(crate) fn accept_failed(listener: &Address, reason: &io::Error) {
     warn!(
         target: "relayd",
         event = "warning",
-        listener,
+        %listener,
         %reason,
         "warning: trouble accepting connections on {listener}: {reason}",
     );
 }
 
 /// A client is under TLS now.
-pub(crate) fn tls_started(client: IpAddr, facts: &TlsFacts) {
+pub(crate) fn tls_started(client: Peer, facts: &TlsFacts) {
     let TlsFacts {
         version,
         cipher,
@@ -120,7 +120,7 @@ pub(crate) fn tls_started(client: IpAddr, facts: &TlsFacts) {
 }
 
 /// A handshake came to nothing.
-pub(crate) fn tls_failed(client: IpAddr, reason: &io::Error) {
+pub(crate) fn tls_failed(client: Peer, reason: &io::Error) {
     info!(
         target: "relayd",
         event = "tls",
@@ -132,7 +132,7 @@ pub(crate) fn tls_failed(client: IpAddr, reason: &io::Error) {
 }
 
 /// A listener needs a certificate and there is none.
-pub(crate) fn no_certificate(client: IpAddr) {
+pub(crate) fn no_certificate(client: Peer) {
     warn!(
         target: "relayd",
         event = "warning",
@@ -166,7 +166,7 @@ impl LoginResult {
 }
 
 /// Somebody logged in, or tried to.
-pub(crate) fn login(client: IpAddr, mechanism: Mechanism, user: &UserName, result: LoginResult) {
+pub(crate) fn login(client: Peer, mechanism: Mechanism, user: &UserName, result: LoginResult) {
     let (mechanism, result) = (mechanism.name(), result.name());
     let user = user.as_str();
     info!(
@@ -181,7 +181,7 @@ pub(crate) fn login(client: IpAddr, mechanism: Mechanism, user: &UserName, resul
 }
 
 /// A proxy did not say whom it speaks for.
-pub(crate) fn bad_proxy(peer: IpAddr, reason: &io::Error) {
+pub(crate) fn bad_proxy(peer: Peer, reason: &io::Error) {
     warn!(
         target: "relayd",
         event = "warning",

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | `config` | what the operator decides |
 //! | `relay` | who may send what to whom |
-//! | `listener`, `server` | sockets, sessions, shutdown |
+//! | `listener`, `unix`, `server` | sockets, sessions, shutdown |
 //! | `slots`, `client` | how many sessions are open, and whose they are |
 //! | `proxy`, `preface` | what a proxy says before its client speaks |
 //! | `tls`, `stream` | certificates, handshakes, octets in clear or not |
@@ -41,10 +41,12 @@ mod stream;
 mod submitted;
 pub mod tls;
 mod trace;
+mod unix;
 
 pub use auth::{AuthLimits, Grants, NoGrants, PasswordHash, PasswordHashError, User, Users};
 pub use config::{Config, Limits, ListenerConfig, Role};
-pub use listener::BindError;
+pub use listener::{Address, BindError};
 pub use relay::{DomainPattern, PatternError, RelayRules, SenderPattern};
 pub use server::{DRAIN, Server};
 pub use tls::{CertificateInfo, CertificatePair, TlsError, TlsServer, TlsSettings};
+pub use unix::{SocketError, SocketFile, bind_unix};

@@ -1,24 +1,80 @@
 //! Sockets that listen.
 
-use std::io;
+use std::fmt;
+use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use crate::client::Peer;
 use crate::config::ListenerConfig;
+use crate::preface;
+use crate::proxy::Client;
+use crate::unix::{SocketError, SocketFile, bind_unix};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
+/// Every user of this machine may submit mail; a directory can keep some of them away.
+const FOR_ALL: u32 = 0o666;
+const DIRECTORY_FOR_ALL: u32 = 0o755;
+
+/// Where clients come to.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// Address and port; `[::]` takes IPv4 as well, unless `0.0.0.0` has that port beside it.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket, for users of this machine.
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Address and port, if that is what it is.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+impl From<SocketAddr> for Address {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+/// As the configuration has it.
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
 
 /// A listener could not be opened.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {source}{}", hint(source))]
-pub struct BindError {
-    /// The address as it was configured.
-    pub address: SocketAddr,
-    /// The system's own reason.
-    pub source: io::Error,
+pub enum BindError {
+    /// At an address and a port.
+    #[error("cannot listen on {address}: {source}{}", hint(source))]
+    Tcp {
+        /// The address as it was configured.
+        address: SocketAddr,
+        /// The system's own reason.
+        source: io::Error,
+    },
+    /// At a Unix socket.
+    #[error("cannot listen on unix:{}: {source}", path.display())]
+    Unix {
+        /// The path as it was configured.
+        path: PathBuf,
+        /// Why.
+        source: SocketError,
+    },
 }
 
 fn hint(error: &io::Error) -> &'static str {
@@ -34,20 +90,124 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
-/// Opens a listener; `all` tells which other ports are asked for.
-///
-/// `[::]` takes IPv4 as well, as operators expect, unless `0.0.0.0` has that port to itself;
-/// where the system has no IPv6 at all, it takes IPv4 alone.
+/// An open listener.
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixSocket),
+}
+
+/// A Unix socket that goes with its name.
+#[derive(Debug)]
+pub(crate) struct UnixSocket {
+    listener: UnixListener,
+    _file: SocketFile,
+}
+
+/// What gives connections.
+pub(crate) trait Accept: Send + Sync + 'static {
+    /// A connection.
+    type Stream: Fresh;
+
+    /// The next one, and who is there.
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+}
+
+/// A connection that nothing was said on yet.
+pub(crate) trait Fresh: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+    /// Whom the proxy at the other end speaks for, as it says.
+    fn introduction(&mut self) -> impl Future<Output = io::Result<Client>> + Send;
+
+    /// Says one thing in the one write that a fresh connection takes without waiting, and ends it.
+    /// A client that is gone already needs no answer.
+    fn say_and_close(self, text: &[u8]);
+}
+
+impl Accept for TcpListener {
+    type Stream = TcpStream;
+
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, client) = self.accept().await?;
+        // An IPv4 client of a dual-stack socket is judged by its IPv4 address.
+        Ok((stream, Peer::At(client.ip().to_canonical())))
+    }
+}
+
+impl Accept for UnixSocket {
+    type Stream = UnixStream;
+
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+        let (stream, _) = self.listener.accept().await?;
+        // SO_PEERCRED: who it was when it connected, as the system knows.
+        let uid = stream.peer_cred()?.uid();
+        Ok((stream, Peer::Uid(uid)))
+    }
+}
+
+impl Fresh for TcpStream {
+    async fn introduction(&mut self) -> io::Result<Client> {
+        preface::read(self).await
+    }
+
+    fn say_and_close(self, text: &[u8]) {
+        if let Ok(mut stream) = self.into_std() {
+            let _ = stream.write_all(text);
+        }
+    }
+}
+
+impl Fresh for UnixStream {
+    /// There is none: the system says who is there.
+    async fn introduction(&mut self) -> io::Result<Client> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    fn say_and_close(self, text: &[u8]) {
+        if let Ok(mut stream) = self.into_std() {
+            let _ = stream.write_all(text);
+        }
+    }
+}
+
+/// Opens a listener, and tells its address with the real port; `all` tells which other ports are
+/// asked for.
 pub(crate) fn bind(
     config: &ListenerConfig,
     all: &[ListenerConfig],
-) -> Result<TcpListener, BindError> {
-    let address = config.address;
+) -> Result<(Listener, Address), BindError> {
+    match &config.address {
+        Address::Tcp(address) => {
+            let (listener, address) = bind_tcp(*address, all).map_err(|source| BindError::Tcp {
+                address: *address,
+                source,
+            })?;
+            Ok((Listener::Tcp(listener), address.into()))
+        }
+        Address::Unix(path) => {
+            let (listener, file) =
+                bind_unix(path, FOR_ALL, DIRECTORY_FOR_ALL).map_err(|source| BindError::Unix {
+                    path: path.clone(),
+                    source,
+                })?;
+            let socket = UnixSocket {
+                listener,
+                _file: file,
+            };
+            Ok((Listener::Unix(socket), config.address.clone()))
+        }
+    }
+}
+
+/// `[::]` takes IPv4 as well, as operators expect, unless `0.0.0.0` has that port to itself;
+/// where the system has no IPv6 at all, it takes IPv4 alone.
+fn bind_tcp(address: SocketAddr, all: &[ListenerConfig]) -> io::Result<(TcpListener, SocketAddr)> {
     let port = address.port();
     // A single IPv4 address does not count: all others would go unheard without a word.
-    let all_of_ipv4 = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+    let all_of_ipv4 = Address::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
     let has_ipv4_beside = port != 0 && all.iter().any(|other| other.address == all_of_ipv4);
-    open(address, has_ipv4_beside).map_err(|source| BindError { address, source })
+    let listener = open(address, has_ipv4_beside)?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
 }
 
 fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {

@@ -1,13 +1,11 @@
 //! The listeners and the sessions that come of them.
 
-use std::io::{self, Write as _};
-use std::net::{IpAddr, SocketAddr};
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use relay_queue::{Message, QueueStore};
 use relay_smtp::Reply;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -15,12 +13,13 @@ use tokio_util::task::TaskTracker;
 
 use crate::auth::Gate;
 use crate::buffers::BufferPool;
+use crate::client::Peer;
 use crate::config::{Config, ListenerConfig, Role};
 use crate::connection::{Connection, Shared, Visitor};
-use crate::listener::{BindError, bind};
+use crate::events;
+use crate::listener::{Accept, Address, BindError, Fresh, Listener, bind};
 use crate::proxy::Client;
 use crate::slots::{Slot, Slots};
-use crate::{events, preface};
 
 /// How long the relay takes to go down: so long it waits for messages that are coming in.
 pub const DRAIN: Duration = Duration::from_secs(5);
@@ -33,8 +32,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Listeners that are open and wait for [`Server::run`].
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<(TcpListener, ListenerConfig)>,
-    addresses: Vec<SocketAddr>,
+    listeners: Vec<(Listener, ListenerConfig)>,
+    addresses: Vec<Address>,
 }
 
 /// What a listener needs to start a session.
@@ -55,11 +54,7 @@ impl Server {
             addresses: Vec::with_capacity(listeners.len()),
         };
         for config in listeners {
-            let listener = bind(config, listeners)?;
-            let address = listener.local_addr().map_err(|source| BindError {
-                address: config.address,
-                source,
-            })?;
+            let (listener, address) = bind(config, listeners)?;
             server.addresses.push(address);
             server.listeners.push((listener, config.clone()));
         }
@@ -67,7 +62,7 @@ impl Server {
     }
 
     /// The addresses that are listened on, in the order of the configuration, with real ports.
-    pub fn addresses(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
 
@@ -96,8 +91,12 @@ impl Server {
             aborting: CancellationToken::new(),
         });
         for (listener, door) in self.listeners {
-            let accepting = accept(listener, Arc::new(door), Arc::clone(&starter));
-            starter.sessions.spawn(accepting);
+            let (door, starter) = (Arc::new(door), Arc::clone(&starter));
+            let sessions = starter.sessions.clone();
+            match listener {
+                Listener::Tcp(tcp) => sessions.spawn(accept(tcp, door, starter)),
+                Listener::Unix(unix) => sessions.spawn(accept(unix, door, starter)),
+            };
         }
         shutdown.cancelled().await;
         starter.sessions.close();
@@ -114,8 +113,8 @@ impl Server {
 }
 
 /// Takes connections; trouble makes it pause, never end.
-async fn accept<S: QueueStore>(
-    listener: TcpListener,
+async fn accept<S: QueueStore, L: Accept>(
+    listener: L,
     door: Arc<ListenerConfig>,
     starter: Arc<Starter<S>>,
 ) {
@@ -126,14 +125,14 @@ async fn accept<S: QueueStore>(
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, client)) => {
+            Ok((stream, peer)) => {
                 pause = FIRST_PAUSE;
-                starter.start(stream, client, &door);
+                starter.start(stream, peer, &door);
             }
             Err(error) if is_of_one_connection(&error) => {}
             // Out of file descriptors or memory: sessions that end will give some back.
             Err(error) => {
-                events::accept_failed(listener.local_addr().ok(), &error);
+                events::accept_failed(&door.address, &error);
                 sleep(pause).await;
                 pause = LONGEST_PAUSE.min(pause * 2);
             }
@@ -153,8 +152,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 impl<S: QueueStore> Starter<S> {
-    fn start(&self, stream: TcpStream, peer: SocketAddr, door: &ListenerConfig) {
-        let peer = peer.ip().to_canonical();
+    fn start<T: Fresh>(&self, stream: T, peer: Peer, door: &ListenerConfig) {
         let config = Arc::clone(&self.config.borrow());
         let is_proxy = door.is_proxy(peer);
         let client = (!is_proxy).then_some(peer);
@@ -168,7 +166,7 @@ impl<S: QueueStore> Starter<S> {
             slot,
             stream,
             visitor: Visitor {
-                address: peer,
+                peer,
                 is_named: true,
                 role: door.role,
             },
@@ -184,15 +182,15 @@ impl<S: QueueStore> Starter<S> {
 }
 
 /// A connection that has a place and no session yet.
-struct Arrival<S: QueueStore> {
+struct Arrival<S: QueueStore, T> {
     shared: Arc<Shared<S>>,
     config: Arc<Config>,
     slot: Slot,
-    stream: TcpStream,
+    stream: T,
     visitor: Visitor,
 }
 
-impl<S: QueueStore> Arrival<S> {
+impl<S: QueueStore, T: Fresh> Arrival<S, T> {
     /// What only some do is boxed, so that the others stay small.
     async fn serve(self, is_proxy: bool) {
         let arrival = if is_proxy {
@@ -223,23 +221,23 @@ impl<S: QueueStore> Arrival<S> {
     /// The same, with the client that the proxy speaks for.
     async fn introduced(mut self) -> Option<Self> {
         let told = tokio::select! {
-            told = preface::read(&mut self.stream) => told,
+            told = self.stream.introduction() => told,
             () = self.shared.stopping.cancelled() => return None,
         };
-        let proxy = self.visitor.address;
+        let proxy = self.visitor.peer;
         match told {
-            Ok(Client::At(address)) => self.visitor.address = address.to_canonical(),
+            Ok(Client::At(address)) => self.visitor.peer = Peer::At(address.to_canonical()),
             Ok(Client::Unnamed) => self.visitor.is_named = false,
             Err(reason) => {
                 events::bad_proxy(proxy, &reason);
                 return None;
             }
         }
-        let Visitor { address, role, .. } = self.visitor;
-        match self.slot.assign(address, &self.config.limits) {
+        let Visitor { peer, role, .. } = self.visitor;
+        match self.slot.assign(peer, &self.config.limits) {
             Ok(()) => Some(self),
             Err(reply) => {
-                send_away(self.stream, address, role, &reply);
+                send_away(self.stream, peer, role, &reply);
                 None
             }
         }
@@ -248,15 +246,12 @@ impl<S: QueueStore> Arrival<S> {
 
 /// Says why in the one write that a fresh connection takes without waiting. Where a handshake is
 /// due, there is no way to say it.
-fn send_away(stream: TcpStream, client: IpAddr, role: Role, reply: &Reply) {
+fn send_away(stream: impl Fresh, client: Peer, role: Role, reply: &Reply) {
     events::refused_connection(client, reply);
     if role == Role::Submissions {
         return;
     }
     let mut text = Vec::new();
     reply.encode(&mut text);
-    if let Ok(mut stream) = stream.into_std() {
-        // A client that is gone already needs no answer.
-        let _ = stream.write_all(&text);
-    }
+    stream.say_and_close(&text);
 }

@@ -2,13 +2,12 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use relay_smtp::Reply;
 use relay_smtp::server::replies;
 
-use crate::client::network;
+use crate::client::Peer;
 use crate::config::Limits;
 
 /// The sessions that are open now.
@@ -20,15 +19,15 @@ pub(crate) struct Slots {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
-    by_client: HashMap<IpAddr, usize>,
+    by_client: HashMap<Peer, usize>,
 }
 
 /// A session's place; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
-    /// The network of the client; not known before the proxy has told.
-    client: Option<IpAddr>,
+    /// What the client counts as; not known before the proxy has told.
+    client: Option<Peer>,
 }
 
 impl Slots {
@@ -36,10 +35,10 @@ impl Slots {
     /// that looks at the client.
     pub(crate) fn take(
         self: &Arc<Self>,
-        client: Option<IpAddr>,
+        client: Option<Peer>,
         limits: &Limits,
     ) -> Result<Slot, Reply> {
-        let client = client.map(network);
+        let client = client.map(Peer::client);
         let mut open = self.lock();
         if open.all >= limits.connections {
             return Err(replies::too_many_sessions());
@@ -58,7 +57,7 @@ impl Slots {
 }
 
 impl Open {
-    fn count(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Reply> {
+    fn count(&mut self, client: Peer, limits: &Limits) -> Result<(), Reply> {
         let of_client = self.by_client.get(&client).copied().unwrap_or(0);
         if of_client >= limits.connections_per_client {
             return Err(replies::too_many_of_client());
@@ -70,8 +69,8 @@ impl Open {
 
 impl Slot {
     /// The client has become known.
-    pub(crate) fn assign(&mut self, client: IpAddr, limits: &Limits) -> Result<(), Reply> {
-        let client = network(client);
+    pub(crate) fn assign(&mut self, client: Peer, limits: &Limits) -> Result<(), Reply> {
+        let client = client.client();
         self.slots.lock().count(client, limits)?;
         self.client = Some(client);
         Ok(())
@@ -106,7 +105,7 @@ mod tests {
             connections_per_client: 2,
             ..Limits::default()
         };
-        let client = |last| IpAddr::from([127, 0, 0, last]);
+        let client = |last| Peer::At([127, 0, 0, last].into());
         let take = |last| slots.take(Some(client(last)), &limits);
 
         let first = take(1).expect("a free place");
@@ -128,14 +127,15 @@ mod tests {
             connections_per_client: 1,
             ..Limits::default()
         };
-        let take = |client: &str| slots.take(Some(client.parse().expect(client)), &limits);
+        let take =
+            |client: &str| slots.take(Some(Peer::At(client.parse().expect(client))), &limits);
         let first = take("2001:db8::1").expect("a free place");
         let refused = take("2001:db8::2").err();
         assert_eq!(refused, Some(replies::too_many_of_client()));
         let _other = take("2001:db8:0:1::1").expect("another network");
         drop(first);
         let mut proxied = slots.take(None, &limits).expect("a free place");
-        let client = "2001:db8::3".parse().expect("an address");
+        let client = Peer::At("2001:db8::3".parse().expect("an address"));
         assert_eq!(proxied.assign(client, &limits), Ok(()));
         assert!(take("2001:db8::4").is_err());
     }
@@ -148,7 +148,7 @@ mod tests {
             connections_per_client: 1,
             ..Limits::default()
         };
-        let client = IpAddr::from([192, 0, 2, 1]);
+        let client = Peer::At([192, 0, 2, 1].into());
         let mut first = slots.take(None, &limits).expect("a free place");
         let mut second = slots.take(None, &limits).expect("a free place");
         assert_eq!(first.assign(client, &limits), Ok(()));

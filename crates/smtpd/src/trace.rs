@@ -8,12 +8,13 @@ use relay_queue::QueueId;
 use relay_smtp::date::Date;
 use relay_smtp::server::Hello;
 
+use crate::client::Peer;
 use crate::tls::TlsFacts;
 
 /// What a Received field tells.
 #[derive(Debug)]
 pub(crate) struct Trace<'a> {
-    pub(crate) client: IpAddr,
+    pub(crate) client: Peer,
     pub(crate) hello: Option<&'a Hello>,
     /// Whether the transaction uses SMTPUTF8.
     pub(crate) utf8: bool,
@@ -34,7 +35,7 @@ impl Trace<'_> {
         // Nothing but DATA behind EHLO or HELO leads here.
         field.push_str(self.hello.map_or("unknown", |hello| hello.name.as_str()));
         let (hostname, protocol) = (self.hostname, self.protocol());
-        let client = Literal(self.client);
+        let client = TcpInfo(self.client);
         let done = "writing to a String cannot fail";
         write!(
             field,
@@ -73,14 +74,16 @@ impl Trace<'_> {
     }
 }
 
-/// RFC 5321 §4.1.3.
-struct Literal(IpAddr);
+/// What stands in parentheses behind the client's own name: an address literal (RFC 5321 §4.4), or
+/// for a user of this machine, who has no address, a comment.
+struct TcpInfo(Peer);
 
-impl std::fmt::Display for Literal {
+impl std::fmt::Display for TcpInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            IpAddr::V4(address) => write!(f, "[{address}]"),
-            IpAddr::V6(address) => write!(f, "[IPv6:{address}]"),
+            Peer::At(IpAddr::V4(address)) => write!(f, "[{address}]"),
+            Peer::At(IpAddr::V6(address)) => write!(f, "[IPv6:{address}]"),
+            uid @ Peer::Uid(_) => uid.fmt(f),
         }
     }
 }
@@ -92,8 +95,12 @@ mod tests {
     use super::*;
 
     fn header(client: &str, hello: Option<&Hello>, utf8: bool) -> String {
+        header_of(Peer::At(client.parse().expect(client)), hello, utf8)
+    }
+
+    fn header_of(client: Peer, hello: Option<&Hello>, utf8: bool) -> String {
         let trace = Trace {
-            client: client.parse().expect(client),
+            client,
             hello,
             utf8,
             tls: None,
@@ -126,6 +133,13 @@ mod tests {
     }
 
     #[test]
+    fn a_user_of_this_machine_is_told_by_its_uid() {
+        let field = header_of(Peer::Uid(1000), Some(&hello("localhost", true)), false);
+        let told = "Received: from localhost (uid=1000)\r\n\tby relay.test with ESMTP id ";
+        assert!(field.starts_with(told), "{field}");
+    }
+
+    #[test]
     fn every_line_is_short() {
         let field = header("2001:db8::1", Some(&hello("client.test", true)), false);
         assert!(field.lines().all(|line| line.len() <= 78), "{field}");
@@ -154,7 +168,7 @@ mod tests {
             (true, true, true, "UTF8SMTPSA"),
         ] {
             let trace = Trace {
-                client: "127.0.0.1".parse().expect("an address"),
+                client: Peer::At([127, 0, 0, 1].into()),
                 hello: Some(&hello),
                 utf8,
                 tls: tls.then_some(&facts),

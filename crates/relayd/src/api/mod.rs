@@ -22,7 +22,7 @@ use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
 pub use self::socket::ControlError;
-pub(crate) use self::socket::{SocketFile, bind};
+pub(crate) use self::socket::bind;
 use crate::shared::Shared;
 
 /// Answers until the shutdown.

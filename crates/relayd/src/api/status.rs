@@ -1,7 +1,6 @@
 //! How the relay does.
 
 use std::collections::HashSet;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use relay_control::{Alarm, Destination, Listener, Messages, Status};
 use relay_queue::{QueueId, QueueStore};
 use relay_smtp::Outcome;
-use relay_smtpd::Role;
+use relay_smtpd::{Address, Role};
 
 use super::books::counted;
 use super::{seconds, stopping};
@@ -72,7 +71,7 @@ async fn states(
     }
 }
 
-fn listener((address, role): &(SocketAddr, Role)) -> Listener {
+fn listener((address, role): &(Address, Role)) -> Listener {
     Listener {
         address: address.to_string(),
         role: role_name(*role).to_owned(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use ipnet::IpNet;
 use relay_smtp::Mailbox;
-use relay_smtpd::{DomainPattern, SenderPattern};
+use relay_smtpd::{Address, DomainPattern, SenderPattern};
 use serde::Deserialize;
 
 use super::LogFormat;
@@ -59,7 +59,7 @@ impl Default for File {
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct Listener {
-    pub(super) address: Text<SocketAddr>,
+    pub(super) address: Text<Address>,
     #[serde(default)]
     pub(super) role: Role,
     #[serde(default)]
@@ -69,7 +69,7 @@ pub(super) struct Listener {
 impl Default for Listener {
     fn default() -> Self {
         Self {
-            address: Text((Ipv6Addr::UNSPECIFIED, 25).into()),
+            address: Text(Address::Tcp((Ipv6Addr::UNSPECIFIED, 25).into())),
             role: Role::Mx,
             proxies: Vec::new(),
         }

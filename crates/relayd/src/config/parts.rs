@@ -1,10 +1,9 @@
 //! What each part of the relay is told of the configuration.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use relay_send::{Concurrency, ReportPolicy, RetryPolicy};
-use relay_smtpd::{AuthLimits, NoGrants, Role};
+use relay_smtpd::{Address, AuthLimits, NoGrants, Role};
 
 use super::Config;
 
@@ -27,9 +26,9 @@ impl Config {
     }
 
     /// For deliveries; an MX that leads to one of these listeners is ourselves.
-    pub fn remote(&self, listeners: &[(SocketAddr, Role)]) -> relay_remote::Config {
+    pub fn remote(&self, listeners: &[(Address, Role)]) -> relay_remote::Config {
         let delivery = &self.delivery;
-        let bound = listeners.iter().map(|(address, _)| *address);
+        let bound = listeners.iter().filter_map(|(address, _)| address.tcp());
         relay_remote::Config {
             hostname: self.hostname.clone(),
             port: delivery.port,

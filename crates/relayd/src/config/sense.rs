@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use relay_smtpd::Address;
+
 use super::error::Step;
 use super::{Checked, ConfigError, file, given, key, networks};
 
@@ -64,19 +66,24 @@ impl Checked<'_> {
             return Err(self.source.error_at(&[key("listener")], reason));
         }
         for (index, listener) in listeners.iter().enumerate() {
-            let address = listener.address.0;
-            let same = |other: &file::Listener| other.address.0 == address;
+            let address = &listener.address.0;
+            let same = |other: &file::Listener| other.address.0 == *address;
             let path = |name| [key("listener"), Step::Index(index), key(name)];
-            if address.port() != 0 && listeners[..index].iter().any(same) {
+            let any_port = address.tcp().is_some_and(|address| address.port() == 0);
+            if !any_port && listeners[..index].iter().any(same) {
                 let reason = format!("{address} is listened on already");
                 return Err(self.source.error_at(&path("address"), reason));
             }
-            if let Some(wildcard) = covering(address, listeners) {
+            if let Some(wildcard) = address.tcp().and_then(|a| covering(a, listeners)) {
                 let reason = format!(
                     "{address} is taken by {wildcard} already: \
                      remove one of them, or name each address instead of {wildcard}"
                 );
                 return Err(self.source.error_at(&path("address"), reason));
+            }
+            if let Address::Unix(_) = address {
+                self.unix(index, listener)?;
+                continue;
             }
             let has_certificate = given(&self.file.tls.certificate).is_some();
             if listener.role == file::Role::Submissions && !has_certificate {
@@ -84,6 +91,25 @@ impl Checked<'_> {
                     set tls.certificate and tls.key";
                 return Err(self.source.error_at(&path("role"), reason));
             }
+        }
+        Ok(())
+    }
+
+    /// What makes no sense where nobody can listen in, and the system says who is there.
+    fn unix(&self, index: usize, listener: &file::Listener) -> Result<(), ConfigError> {
+        let error = |name, reason: &str| {
+            let path = [key("listener"), Step::Index(index), key(name)];
+            Err(self.source.error_at(&path, reason))
+        };
+        if listener.role == file::Role::Submissions {
+            return error(
+                "role",
+                "\"submissions\" is TLS, which a Unix socket has no use for: \
+                 make it \"submission\"",
+            );
+        }
+        if !listener.proxies.is_empty() {
+            return error("proxies", "no proxy comes through a Unix socket");
         }
         Ok(())
     }
@@ -95,7 +121,7 @@ fn covering(address: SocketAddr, listeners: &[file::Listener]) -> Option<SocketA
     let (ip, port) = (address.ip(), address.port());
     let mut wildcards = listeners
         .iter()
-        .map(|listener| listener.address.0)
+        .filter_map(|listener| listener.address.0.tcp())
         .filter(|other| other.port() == port && other.ip().is_unspecified());
     let covers = |other: &SocketAddr| other.is_ipv6() || ip.is_ipv4();
     if port == 0 || ip.is_unspecified() {

@@ -256,7 +256,7 @@ fn a_listener_or_route_that_cannot_work_is_refused() {
         ),
         (
             "[[listener]]\naddress = \"25\"",
-            r#"relayd.toml:3: listener.address: "25" is not an address and a port such as "[::]:25" or "127.0.0.1:2525""#,
+            r#"relayd.toml:3: listener.address: "25" is not an address and a port such as "[::]:25", or a Unix socket such as "unix:/run/relayd/submit.sock""#,
         ),
         (
             "[[listener]]\naddress = \"[::]:25\"\n[[listener]]\naddress = \"[::]:25\"",
@@ -305,6 +305,8 @@ fn listeners_that_leave_each_other_room_are_taken() {
         ("0.0.0.0:25", "[::1]:25"),
         ("127.0.0.1:25", "[::1]:25"),
         ("[::]:0", "127.0.0.1:0"),
+        ("unix:/a", "unix:/b"),
+        ("unix:/a", "[::]:25"),
     ] {
         let text =
             format!("[[listener]]\naddress = {first:?}\n[[listener]]\naddress = {second:?}\n");
@@ -342,6 +344,22 @@ fn half_a_certificate_is_refused() {
         (
             "[[listener]]\naddress = \"[::]:465\"\nrole = \"submissions\"",
             "relayd.toml:4: listener.role: \"submissions\" is TLS from the first byte: set tls.certificate and tls.key",
+        ),
+        (
+            "[[listener]]\naddress = \"unix:/s\"\nrole = \"submissions\"",
+            "relayd.toml:4: listener.role: \"submissions\" is TLS, which a Unix socket has no use for: make it \"submission\"",
+        ),
+        (
+            "[[listener]]\naddress = \"unix:/s\"\nproxies = [\"127.0.0.1\"]",
+            "relayd.toml:4: listener.proxies: no proxy comes through a Unix socket",
+        ),
+        (
+            "[[listener]]\naddress = \"unix:/s\"\n[[listener]]\naddress = \"unix:/s\"",
+            "relayd.toml:5: listener.address: unix:/s is listened on already",
+        ),
+        (
+            "[[listener]]\naddress = \"unix:s\"",
+            "relayd.toml:3: listener.address: \"unix:s\" is not an address and a port such as \"[::]:25\", or a Unix socket such as \"unix:/run/relayd/submit.sock\"",
         ),
     ] {
         assert_eq!(error(text), expected);

@@ -10,7 +10,7 @@ use bytesize::ByteSize;
 use ipnet::IpNet;
 use relay_smtp::Mailbox;
 use relay_smtp::address::is_domain;
-use relay_smtpd::{DomainPattern, SenderPattern};
+use relay_smtpd::{Address, DomainPattern, SenderPattern};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// A value that is written as a string.
@@ -141,6 +141,28 @@ impl Written for SocketAddr {
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
             .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
+    }
+}
+
+/// Octets of the path of a Unix socket, as the system takes it (unix(7)).
+const LONGEST_SOCKET: usize = 107;
+
+impl Written for Address {
+    const LIKE: &'static str = r#"an address and a port such as "[::]:25", or a Unix socket such as "unix:/run/relayd/submit.sock""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        let Some(path) = text.strip_prefix("unix:") else {
+            let address = text.parse().map(Self::Tcp);
+            return address.map_err(|_| format!("{text:?} is not {}", Self::LIKE));
+        };
+        if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
+            Err(format!("{text:?} is not {}", Self::LIKE))
+        } else if path.len() > LONGEST_SOCKET {
+            let reason = format!("a Unix socket has at most {LONGEST_SOCKET} bytes of path");
+            Err(format!("{text:?}: {reason}"))
+        } else {
+            Ok(Self::Unix(path.into()))
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use relay_queue::{
     Body, MemoryStore, Message, QueueId, QueueStore, RecipientChange, RecipientState, Settlement,
 };
-use relay_smtpd::{ListenerConfig, Role, Server};
+use relay_smtpd::{Address, ListenerConfig, Role, Server};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -36,12 +36,12 @@ impl Internet {
     /// Opens its socket; nobody answers on it before [`Internet::open`].
     pub(super) fn bind() -> Result<Self, String> {
         let server = Server::bind(&[ListenerConfig {
-            address: (Ipv4Addr::LOCALHOST, 0).into(),
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
             role: Role::Mx,
             proxies: Vec::new(),
         }]);
         let server = server.map_err(|reason| reason.to_string())?;
-        let address = server.addresses().first().copied();
+        let address = server.addresses().first().and_then(Address::tcp);
         let (accepted, arrivals) = mpsc::unbounded_channel();
         Ok(Self {
             store: Arc::default(),

@@ -12,6 +12,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay_smtpd::Address;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
@@ -60,7 +61,7 @@ async fn stopped(terminate: &mut Signal) -> Result<(), String> {
 
 /// Shows one message's way, then every other message that arrives.
 async fn show(config: &Config, daemon: &Daemon, internet: &mut Internet) -> Result<(), String> {
-    let [(relay, _), (submission, _), ..] = daemon.listeners() else {
+    let [(Address::Tcp(relay), _), (submission, _), ..] = daemon.listeners() else {
         return Err(told("nothing to listen on"));
     };
     say(format_args!(

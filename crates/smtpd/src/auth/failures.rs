@@ -6,10 +6,9 @@
 use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use crate::client::network;
+use crate::client::Peer;
 
 /// Failures of one client, in whichever sessions, that shut it out.
 const ALLOWED: u32 = 6;
@@ -33,7 +32,7 @@ pub(super) struct Penalty {
 /// A failed login.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failure<'a> {
-    pub(super) client: IpAddr,
+    pub(super) client: Peer,
     pub(super) user: &'a str,
     /// How many there have been in its session, this one included.
     pub(super) in_session: u32,
@@ -42,14 +41,14 @@ pub(super) struct Failure<'a> {
 /// The failures of some time, in bounded memory.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    clients: Table<IpAddr>,
+    clients: Table<Peer>,
     users: Table<Box<str>>,
 }
 
 impl Failures {
     /// Whether this client is shut out.
-    pub(super) fn is_shut_out(&mut self, client: IpAddr, now: Instant, lockout: Duration) -> bool {
-        self.clients.count(&network(client), now, lockout) >= ALLOWED
+    pub(super) fn is_shut_out(&mut self, client: Peer, now: Instant, lockout: Duration) -> bool {
+        self.clients.count(&client.client(), now, lockout) >= ALLOWED
     }
 
     /// Counts a failure, the `in_session`th of its session.
@@ -59,7 +58,7 @@ impl Failures {
         now: Instant,
         lockout: Duration,
     ) -> Penalty {
-        let client = network(failure.client);
+        let client = failure.client.client();
         let of_client = self.clients.add(client, failure.in_session, now, lockout);
         let user = short(failure.user).into();
         let of_user = self.users.add(user, 1, now, lockout);
@@ -70,8 +69,8 @@ impl Failures {
     }
 
     /// A success: what came before were slips. Whoever is shut out stays so.
-    pub(super) fn forgive(&mut self, client: IpAddr, user: &str) {
-        self.clients.remove_below(&network(client), ALLOWED);
+    pub(super) fn forgive(&mut self, client: Peer, user: &str) {
+        self.clients.remove_below(&client.client(), ALLOWED);
         self.users.remove_below(short(user), u32::MAX);
     }
 }
@@ -183,7 +182,7 @@ mod tests {
 
         fn fail(&mut self, client: &str, user: &str) -> Penalty {
             let failure = Failure {
-                client: client.parse().expect(client),
+                client: Peer::At(client.parse().expect(client)),
                 user,
                 in_session: 1,
             };
@@ -191,7 +190,7 @@ mod tests {
         }
 
         fn is_shut_out(&mut self, client: &str) -> bool {
-            let client = client.parse().expect(client);
+            let client = Peer::At(client.parse().expect(client));
             self.failures.is_shut_out(client, self.now, LOCKOUT)
         }
     }
@@ -241,11 +240,11 @@ mod tests {
             for _ in 0..failures {
                 world.fail("192.0.2.1", "app");
             }
-            let client = "192.0.2.1".parse().expect("an address");
+            let client = Peer::At("192.0.2.1".parse().expect("an address"));
             world.failures.forgive(client, "app");
             assert_eq!(world.is_shut_out("192.0.2.1"), shut_out);
             assert_eq!(world.fail("192.0.2.9", "app").delay, FIRST_DELAY);
-            let other = "192.0.2.9".parse().expect("an address");
+            let other = Peer::At("192.0.2.9".parse().expect("an address"));
             world.failures.forgive(other, "app");
         }
     }
@@ -254,7 +253,7 @@ mod tests {
     fn six_in_one_session_are_enough_whatever_was_forgiven() {
         let mut world = World::new();
         let failure = Failure {
-            client: "192.0.2.1".parse().expect("an address"),
+            client: Peer::At("192.0.2.1".parse().expect("an address")),
             user: "app",
             in_session: ALLOWED,
         };

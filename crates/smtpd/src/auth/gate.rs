@@ -1,6 +1,5 @@
 //! The one way from a password to a login.
 
-use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -18,7 +17,7 @@ use super::memory::{Login, Memory};
 use super::password::PasswordHash;
 use super::turns::Turns;
 use super::{AuthLimits, User, Users};
-use crate::client::network;
+use crate::client::Peer;
 use crate::clock;
 
 /// How long a login may wait until its hash is computed.
@@ -55,7 +54,7 @@ impl Records {
 /// Who tries to log in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt<'a> {
-    pub(crate) client: IpAddr,
+    pub(crate) client: Peer,
     pub(crate) user: &'a UserName,
     /// How often this session has failed before.
     pub(crate) failed_before: u32,
@@ -117,7 +116,7 @@ impl Gate {
         }
         // It ends when the verdict is counted, so that nobody has more guesses than they may by
         // making them at the same time.
-        let turn = timeout(WAIT, self.turns.take(network(attempt.client))).await;
+        let turn = timeout(WAIT, self.turns.take(attempt.client.client())).await;
         let _turn = turn.map_err(|_| Failed::Busy)?;
         // Much may have happened in the meantime.
         if let Some(verdict) = self.known(attempt, &password, found.as_ref()) {

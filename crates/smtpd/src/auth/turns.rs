@@ -2,17 +2,18 @@
 //! for him.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
+
+use crate::client::Peer;
 
 type Line = Arc<tokio::sync::Mutex<()>>;
 
 /// The clients that have, or wait for, a turn.
 #[derive(Debug, Default)]
 pub(super) struct Turns {
-    lines: Mutex<HashMap<IpAddr, Line>>,
+    lines: Mutex<HashMap<Peer, Line>>,
 }
 
 /// A client's turn, until it is dropped.
@@ -26,13 +27,13 @@ pub(super) struct Turn {
 #[derive(Debug)]
 struct Place {
     turns: Arc<Turns>,
-    client: IpAddr,
+    client: Peer,
     line: Option<Line>,
 }
 
 impl Turns {
     /// Waits for this client's turn.
-    pub(super) async fn take(self: &Arc<Self>, client: IpAddr) -> Turn {
+    pub(super) async fn take(self: &Arc<Self>, client: Peer) -> Turn {
         let line = Arc::clone(self.lock().entry(client).or_default());
         let place = Place {
             turns: Arc::clone(self),
@@ -45,7 +46,7 @@ impl Turns {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpAddr, Line>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Peer, Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -75,7 +76,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_waits_for_itself_alone_and_leaves_no_trace() {
         let turns = Arc::new(Turns::default());
-        let [one, other] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        let [one, other] = [1, 2].map(|last| Peer::At([192, 0, 2, last].into()));
         let first = turns.take(one).await;
         let elsewhere = turns.take(other).await;
         let wait = Duration::from_secs(1);

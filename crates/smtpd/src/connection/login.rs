@@ -60,7 +60,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
 
     fn attempt<'a>(&self, user: &'a UserName) -> Attempt<'a> {
         Attempt {
-            client: self.visitor.address,
+            client: self.visitor.peer,
             user,
             failed_before: self.failed_logins,
             limits: self.config.auth,
@@ -68,7 +68,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     fn let_in(&mut self, mechanism: Mechanism, user: UserName) {
-        events::login(self.visitor.address, mechanism, &user, LoginResult::Ok);
+        events::login(self.visitor.peer, mechanism, &user, LoginResult::Ok);
         self.session.accept_user(user);
     }
 
@@ -76,12 +76,12 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         match failed {
             Failed::ShutOut => self.turn_away(mechanism, user),
             Failed::Busy => {
-                events::login(self.visitor.address, mechanism, user, LoginResult::Busy);
+                events::login(self.visitor.peer, mechanism, user, LoginResult::Busy);
                 self.session.refuse(&replies::authentication_unavailable());
             }
             Failed::Wrong { until, shut_out } => {
                 self.failed_logins += 1;
-                events::login(self.visitor.address, mechanism, user, LoginResult::Failed);
+                events::login(self.visitor.peer, mechanism, user, LoginResult::Failed);
                 wait(until, &self.shared.stopping).await;
                 self.session.refuse(&if shut_out {
                     replies::too_many_failures()
@@ -94,7 +94,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
 
     /// The client has failed too often before: nothing that it says now is looked at.
     fn turn_away(&mut self, mechanism: Mechanism, user: &UserName) {
-        events::login(self.visitor.address, mechanism, user, LoginResult::ShutOut);
+        events::login(self.visitor.peer, mechanism, user, LoginResult::ShutOut);
         self.session.refuse(&replies::too_many_failures());
     }
 }

@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Connection, store_reply};
 use crate::auth::User;
+use crate::client::Peer;
 use crate::config::Config;
 use crate::relay::is_our_postmaster;
 
@@ -83,11 +84,15 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// Whether the client may relay by its address.
+    /// Whether the client may relay as who it is: by its address, or as a user of this machine.
     fn is_trusted(&self) -> bool {
-        let address = self.visitor.address;
         let Config { relay, grants, .. } = &*self.config;
-        self.visitor.is_named && (relay.may_relay(address) || grants.may_relay(address))
+        match self.visitor.peer {
+            Peer::At(address) => {
+                self.visitor.is_named && (relay.may_relay(address) || grants.may_relay(address))
+            }
+            Peer::Uid(_) => true,
+        }
     }
 }
 

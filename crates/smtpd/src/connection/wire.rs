@@ -135,7 +135,7 @@ pub(super) async fn secure<S, T: AsyncRead + AsyncWrite + Unpin>(
     transport: T,
 ) -> Option<(Stream<T>, Box<TlsFacts>)> {
     let Some(server) = server else {
-        events::no_certificate(visitor.address);
+        events::no_certificate(visitor.peer);
         return None;
     };
     let secured = tokio::select! {
@@ -144,11 +144,11 @@ pub(super) async fn secure<S, T: AsyncRead + AsyncWrite + Unpin>(
     };
     match secured {
         Ok((stream, facts)) => {
-            events::tls_started(visitor.address, &facts);
+            events::tls_started(visitor.peer, &facts);
             Some((stream, Box::new(facts)))
         }
         Err(reason) => {
-            events::tls_failed(visitor.address, &reason);
+            events::tls_failed(visitor.peer, &reason);
             None
         }
     }

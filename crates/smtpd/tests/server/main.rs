@@ -2,6 +2,7 @@
 
 mod accounts;
 mod auth;
+mod local;
 mod log;
 mod policy;
 mod proxy;

@@ -1,6 +1,6 @@
 //! Listeners, limits and the end of the server.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use relay_queue::{MemoryStore, QueueStore as _};
 use relay_smtp::server;
@@ -102,12 +102,12 @@ async fn a_client_that_floods_and_never_reads_is_let_go() {
 #[tokio::test]
 async fn an_address_in_use_is_named_with_the_reason() {
     let any = |port| ListenerConfig {
-        address: SocketAddr::from((FRIEND, port)),
+        address: SocketAddr::from((FRIEND, port)).into(),
         role: Role::Mx,
         proxies: Vec::new(),
     };
     let first = Server::bind(&[any(0)]).expect("a free port");
-    let taken = any(first.addresses()[0].port());
+    let taken = any(port_of(&first));
     let error = Server::bind(std::slice::from_ref(&taken)).expect_err("the port is taken");
     let text = error.to_string();
     assert!(text.contains(&taken.address.to_string()), "{text}");
@@ -117,10 +117,15 @@ async fn an_address_in_use_is_named_with_the_reason() {
     );
 }
 
+fn port_of(server: &Server) -> u16 {
+    let address = server.addresses()[0].tcp();
+    address.expect("an address and a port").port()
+}
+
 fn listener(address: &str, port: u16) -> ListenerConfig {
     let address: IpAddr = address.parse().expect("an address");
     ListenerConfig {
-        address: SocketAddr::from((address, port)),
+        address: SocketAddr::from((address, port)).into(),
         role: Role::Mx,
         proxies: Vec::new(),
     }
@@ -130,7 +135,7 @@ fn listener(address: &str, port: u16) -> ListenerConfig {
 fn bind_both(first: &str, second: &str) -> Result<Server, BindError> {
     let mut tried = (0..20).map(|_| {
         let free = Server::bind(&[listener("::", 0)]).expect("a free port");
-        let port = free.addresses()[0].port();
+        let port = port_of(&free);
         drop(free);
         Server::bind(&[listener(first, port), listener(second, port)])
     });
@@ -155,12 +160,12 @@ async fn one_ipv4_address_never_turns_the_ipv6_wildcard_off_for_the_others() {
 #[tokio::test]
 async fn the_ipv6_wildcard_takes_ipv4_as_well() {
     let wildcard = ListenerConfig {
-        address: "[::]:0".parse().expect("an address"),
+        address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into(),
         role: Role::Mx,
         proxies: Vec::new(),
     };
     let server = Server::bind(&[wildcard]).expect("a free port");
-    let port = server.addresses()[0].port();
+    let port = port_of(&server);
     let client = soon(TcpStream::connect((IpAddr::from(FRIEND), port))).await;
     assert!(client.is_ok());
 }

@@ -4,7 +4,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
 use relay_queue::{Body, Message, QueueStore};
-use relay_smtpd::{AuthLimits, Config, Limits, ListenerConfig, NoGrants, RelayRules, Role, Server};
+use relay_smtpd::{
+    Address, AuthLimits, Config, Limits, ListenerConfig, NoGrants, RelayRules, Role, Server,
+};
 use relay_testkit::DEADLINE;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpSocket, TcpStream};
@@ -58,15 +60,24 @@ pub(crate) fn start_behind<S: QueueStore>(
     proxy: Option<Ipv4Addr>,
 ) -> World<S> {
     let listeners = ROLES.map(|role| ListenerConfig {
-        address: SocketAddr::from((FRIEND, 0)),
+        address: SocketAddr::from((FRIEND, 0)).into(),
         role,
         proxies: proxy
             .map(|proxy| std::net::IpAddr::from(proxy).into())
             .into_iter()
             .collect(),
     });
-    let server = Server::bind(&listeners).expect("free ports");
-    let addresses = server.addresses().to_vec();
+    start_on(store, config, &listeners)
+}
+
+/// With these listeners.
+pub(crate) fn start_on<S: QueueStore>(
+    store: S,
+    config: Config,
+    listeners: &[ListenerConfig],
+) -> World<S> {
+    let server = Server::bind(listeners).expect("free ports");
+    let addresses = server.addresses().iter().filter_map(Address::tcp).collect();
     let store = Arc::new(store);
     let accepted = Arc::new(Mutex::new(Vec::new()));
     let (config, receiver) = watch::channel(Arc::new(config));

@@ -50,7 +50,7 @@ impl World {
     async fn check(&self, client: u8, user: &str, password: &str) -> Result<(), Failed> {
         let user = user.parse().expect("a name");
         let attempt = Attempt {
-            client: [192, 0, 2, client].into(),
+            client: Peer::At([192, 0, 2, client].into()),
             user: &user,
             failed_before: 0,
             limits: AuthLimits::default(),
@@ -105,7 +105,7 @@ async fn a_known_login_forgives_slips_as_any_other_does() {
 #[tokio::test(start_paused = true)]
 async fn one_client_hashes_one_password_at_a_time() {
     let world = World::new();
-    let turn = world.gate.turns.take([192, 0, 2, 1].into()).await;
+    let turn = world.gate.turns.take(Peer::At([192, 0, 2, 1].into())).await;
     assert_eq!(world.check(1, "app", "s3cret").await, Err(Failed::Busy));
     assert_eq!(world.check(2, "app", "s3cret").await, Ok(()));
     drop(turn);

@@ -25,7 +25,7 @@ fn config_with_tls() -> Arc<Config> {
 
 fn visitor(role: Role) -> Visitor {
     Visitor {
-        address: IpAddr::from([192, 0, 2, 1]),
+        peer: Peer::At([192, 0, 2, 1].into()),
         is_named: true,
         role,
     }

@@ -65,7 +65,7 @@ impl Relay {
     /// A client that has said EHLO.
     async fn visit(&self, address: &str) -> World {
         let visitor = Visitor {
-            address: address.parse().expect(address),
+            peer: Peer::At(address.parse().expect(address)),
             is_named: true,
             role: Role::Submission,
         };

@@ -99,7 +99,7 @@ fn shared() -> Arc<Shared<MemoryStore>> {
 
 fn start() -> World {
     let visitor = Visitor {
-        address: IpAddr::from([192, 0, 2, 1]),
+        peer: Peer::At([192, 0, 2, 1].into()),
         is_named: true,
         role: Role::Mx,
     };

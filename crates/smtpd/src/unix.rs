@@ -1,0 +1,125 @@
+//! Unix sockets that listen: their names in the file system.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use tokio::net::UnixListener;
+
+/// A Unix socket cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// What has its name is no socket.
+    #[error("there is something else of that name: choose another path")]
+    Taken,
+    /// Somebody listens on it.
+    #[error("in use by another relayd: stop that one, or choose another path")]
+    InUse,
+    /// Nobody listens on it, but it cannot be removed.
+    #[error("left over, but cannot be replaced: {0}")]
+    LeftOver(io::Error),
+    /// Its directory is missing and cannot be made.
+    #[error("its directory cannot be made: {0}")]
+    Directory(io::Error),
+    /// The system refuses it.
+    #[error("cannot be opened: {0}; choose another path")]
+    Open(io::Error),
+    /// Its permissions cannot be set.
+    #[error("its permissions cannot be set: {0}")]
+    Mode(io::Error),
+}
+
+/// The name of a socket of ours, which goes when we do.
+#[derive(Debug)]
+pub struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // One that stays behind is replaced at the next start.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Opens a socket with these permissions. One that nobody listens on is left over from a crash and
+/// is replaced. A missing directory is made with mode `directory`. To be called within a runtime.
+pub fn bind_unix(
+    path: &Path,
+    mode: u32,
+    directory: u32,
+) -> Result<(UnixListener, SocketFile), SocketError> {
+    replace_left_over(path)?;
+    make_parent(path, directory).map_err(SocketError::Directory)?;
+    let listener = UnixListener::bind(path).map_err(SocketError::Open)?;
+    let file = SocketFile(path.to_owned());
+    fs::set_permissions(path, Permissions::from_mode(mode)).map_err(SocketError::Mode)?;
+    Ok((listener, file))
+}
+
+fn replace_left_over(path: &Path) -> Result<(), SocketError> {
+    let Ok(found) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !found.file_type().is_socket() {
+        return Err(SocketError::Taken);
+    }
+    match UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(SocketError::LeftOver)
+        }
+        // Whoever may not even connect may not take it for left over.
+        _ => Err(SocketError::InUse),
+    }
+}
+
+fn make_parent(path: &Path, mode: u32) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() && !parent.exists() => {
+            let mut builder = DirBuilder::new();
+            builder.recursive(true).mode(mode).create(parent)
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener as StdListener;
+
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        let found = fs::metadata(path).expect("it is there");
+        found.permissions().mode() & 0o777
+    }
+
+    #[tokio::test]
+    async fn a_socket_that_is_left_over_is_replaced_and_a_live_one_or_a_file_is_not() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("below/a.sock");
+        let (listener, file) = bind_unix(&path, 0o600, 0o750).expect("a free name");
+        assert_eq!(mode(&path), 0o600);
+        let taken = bind_unix(&path, 0o600, 0o750).expect_err("it is taken");
+        assert!(matches!(taken, SocketError::InUse), "{taken}");
+        drop((listener, file));
+        assert!(!path.exists());
+
+        drop(StdListener::bind(&path).expect("a socket"));
+        assert!(path.exists(), "left over");
+        bind_unix(&path, 0o666, 0o750).expect("nobody listens on it");
+
+        fs::write(&path, "precious").expect("a file");
+        let taken = bind_unix(&path, 0o600, 0o750).expect_err("no socket");
+        assert!(matches!(taken, SocketError::Taken), "{taken}");
+        assert_eq!(fs::read(&path).expect("still there"), b"precious");
+    }
+
+    #[tokio::test]
+    async fn the_permissions_are_those_asked_for_whatever_the_umask() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("a.sock");
+        let _open = bind_unix(&path, 0o666, 0o755).expect("a free name");
+        assert_eq!(mode(&path), 0o666);
+    }
+}

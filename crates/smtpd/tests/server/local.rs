@@ -1,0 +1,142 @@
+//! A Unix socket: users of this machine, whom the system vouches for.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use relay_queue::MemoryStore;
+use relay_smtpd::{Address, Config, Limits, ListenerConfig, Role, Server, TlsSettings};
+use tempfile::TempDir;
+use tokio::net::UnixStream;
+
+use crate::accounts::{Accounts, How};
+use crate::log::Log;
+use crate::under_tls::tls;
+use crate::world::{Client, World, config, content, soon, start_on};
+
+/// A server with a Unix socket in a folder of its own.
+struct Local {
+    world: World<MemoryStore>,
+    path: PathBuf,
+    /// Who this test runs as.
+    uid: u32,
+    _dir: TempDir,
+}
+
+fn local(role: Role, config: Config) -> Local {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("submit.sock");
+    let listeners = [ListenerConfig {
+        address: Address::Unix(path.clone()),
+        role,
+        proxies: Vec::new(),
+    }];
+    Local {
+        world: start_on(MemoryStore::new(), config, &listeners),
+        path,
+        uid: fs::metadata(dir.path()).expect("a directory").uid(),
+        _dir: dir,
+    }
+}
+
+async fn connect(path: &Path) -> Client<UnixStream> {
+    let connected = soon(UnixStream::connect(path)).await;
+    Client::over(connected.expect("a connection"))
+}
+
+#[tokio::test]
+async fn a_user_of_this_machine_may_relay_and_its_uid_is_told() {
+    for role in [Role::Mx, Role::Submission] {
+        let log = Log::kept();
+        let local = local(role, config());
+        let mut client = connect(&local.path).await;
+        client.greet().await;
+        client.submit("Subject: t\r\n\r\nhello").await;
+        let (head, _) = content(&*local.world.store, &local.world.last()).await;
+        let uid = local.uid;
+        let from = format!("Received: from client.test (uid={uid})\r\n");
+        assert!(head.starts_with(&from), "{head}");
+        assert!(head.contains("Message-ID: <"), "it begins its way here");
+        log.has(&["info msg", &format!("client [uid={uid}]")]).await;
+        local.world.stopped().await;
+    }
+}
+
+#[tokio::test]
+async fn auth_is_offered_and_taken_without_tls_and_starttls_is_not() {
+    let accounts = Accounts::with("app", "s3cret");
+    let config = Config {
+        tls: Some(tls(TlsSettings::default())),
+        users: Some(accounts as _),
+        ..config()
+    };
+    let local = local(Role::Submission, config);
+    for how in How::ALL {
+        let mut client = connect(&local.path).await;
+        let offer = client.greet().await;
+        assert!(offer.contains("AUTH PLAIN LOGIN SCRAM-SHA-256"), "{offer}");
+        assert!(!offer.contains("STARTTLS"), "{offer}");
+        let reply = client.log_in(how, "app", "s3cret").await;
+        assert!(reply.starts_with("235 2.7.0"), "{how:?}: {reply}");
+        client.submit("Subject: t\r\n\r\nhello").await;
+        let (head, _) = content(&*local.world.store, &local.world.last()).await;
+        assert!(head.contains("with ESMTPA id"), "{head}");
+    }
+    local.world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_bad_sender_is_refused_to_a_user_of_this_machine_too() {
+    let local = local(Role::Submission, config());
+    let mut client = connect(&local.path).await;
+    client.greet().await;
+    client.expect("MAIL FROM:<x@bad.test>", "553 5.7.1").await;
+    local.world.stopped().await;
+}
+
+#[tokio::test]
+async fn the_sessions_of_one_user_are_bounded() {
+    let limits = Limits {
+        connections_per_client: 1,
+        ..Limits::default()
+    };
+    let local = local(Role::Submission, Config { limits, ..config() });
+    let mut first = connect(&local.path).await;
+    first.greet().await;
+    let reply = connect(&local.path).await.reply().await;
+    assert!(reply.starts_with("421 4.7.0"), "{reply}");
+    local.world.stopped().await;
+}
+
+#[tokio::test]
+async fn anybody_may_connect_and_the_name_goes_with_the_server() {
+    let local = local(Role::Submission, config());
+    let mode = fs::metadata(&local.path).expect("a socket").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o666);
+    local.world.stopped().await;
+    assert!(!local.path.exists());
+}
+
+#[tokio::test]
+async fn a_socket_in_use_is_told_and_one_that_a_crash_left_is_replaced() {
+    let local = local(Role::Submission, config());
+    let again = [ListenerConfig {
+        address: Address::Unix(local.path.clone()),
+        role: Role::Mx,
+        proxies: Vec::new(),
+    }];
+    let refused = Server::bind(&again).expect_err("in use");
+    let told = refused.to_string();
+    let place = format!("unix:{}: in use", local.path.display());
+    assert!(told.contains(&place), "{told}");
+
+    let left = local.path.with_extension("left");
+    drop(std::os::unix::net::UnixListener::bind(&left).expect("a socket"));
+    let listeners = [ListenerConfig {
+        address: Address::Unix(left),
+        ..again[0].clone()
+    }];
+    let server = Server::bind(&listeners).expect("nobody listens on it");
+    assert_eq!(server.addresses(), [listeners[0].address.clone()]);
+    local.world.stopped().await;
+}
