@@ -9,6 +9,7 @@
 //! | `GET /v1/queue/ID` | [`Detail`], or `404` with [`Problem`] |
 //! | `POST /v1/count`, a form that is a SCOPE | [`Count`] |
 //! | `POST /v1/queue/VERB`, a form that is a SCOPE | [`Steered`] |
+//! | `GET /v1/export?FILTER` | the messages as a stream of octets, for `relayd import` |
 //! | `GET /v1/acl` | an array of [`Grant`] |
 //! | `PUT /v1/acl/ADDRESS?seconds=N` | [`Grant`] |
 //! | `DELETE /v1/acl/ADDRESS` | `{}`, or `404` with [`Problem`] |
@@ -54,6 +55,8 @@ pub mod path {
     pub const QUEUE: &str = "/v1/queue";
     /// How many messages a verb would be about.
     pub const COUNT: &str = "/v1/count";
+    /// What is in the queue, for another machine.
+    pub const EXPORT: &str = "/v1/export";
     /// Who may relay for a while; with an address behind a slash, that one.
     pub const ACL: &str = "/v1/acl";
     /// Where mail from one address to another would go.

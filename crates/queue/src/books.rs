@@ -60,7 +60,7 @@ impl Books {
     /// It never came in.
     pub(crate) fn take_back(&mut self, message: &Message) {
         let entrance = self.entrance(message.origin);
-        *entrance = entrance.saturating_sub(message.recipients.len() as u64);
+        *entrance = entrance.saturating_sub(message.outstanding());
     }
 
     fn entrance(&mut self, origin: Origin) -> &mut u64 {

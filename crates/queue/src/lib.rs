@@ -74,6 +74,7 @@
 //! * After a kill the next start syncs `db` before it lets sled open it, for sled then clears what it
 //!   takes to be free.
 
+pub mod archive;
 mod aside;
 pub mod books;
 mod claims;

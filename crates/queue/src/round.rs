@@ -106,8 +106,10 @@ impl Round {
 
     fn enter(&mut self, message: Message, prepared: Prepared) {
         let (id, layout) = (message.id, prepared.layout);
-        let recipients = message.recipients.len() as u64;
-        self.ledger.books.enter(message.origin, recipients);
+        // One that comes from another queue may have been tried there.
+        let is_fresh = message.is_fresh();
+        let outstanding = message.outstanding();
+        self.ledger.books.enter(message.origin, outstanding);
         let entry = Entry {
             record: Some(Record { message, layout }),
             stored: 0,
@@ -121,7 +123,7 @@ impl Round {
             self.files.insert(id, file);
         }
         self.count.up += 1;
-        self.fresh.up += 1;
+        self.fresh.up += u64::from(is_fresh);
     }
 
     fn settle(
@@ -347,12 +349,12 @@ impl Round {
         // Its file goes with its handle.
         self.files.remove(&id);
         self.count.up -= 1;
-        self.fresh.up -= 1;
         let Some(entry) = self.entries.get_mut(&id) else {
             return;
         };
         if let Some(record) = entry.record.take() {
             entry.stored = record.encode().len();
+            self.fresh.up -= u64::from(record.message.is_fresh());
             self.ledger.books.take_back(&record.message);
         }
     }

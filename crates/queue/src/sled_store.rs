@@ -117,6 +117,66 @@ impl SledStore {
             .transpose()
     }
 
+    /// The record of a message and its bytes, whoever works on it; `None` if it is gone.
+    pub(crate) async fn stored(
+        &self,
+        id: QueueId,
+    ) -> Result<Option<(Record, Content)>, StoreError> {
+        let Some(record) = self.aside_if_damaged(self.record(id)).await? else {
+            return Ok(None);
+        };
+        match self.read_content(record.clone()).await {
+            // It may have left while it was read.
+            Err(StoreError::Damaged { .. }) if !self.has(id)? => Ok(None),
+            read => {
+                let content = self.aside_if_damaged(read).await?;
+                Ok(Some((record, content)))
+            }
+        }
+    }
+
+    /// Whether there is a record of this id, readable or not.
+    pub(crate) fn has(&self, id: QueueId) -> Result<bool, StoreError> {
+        Ok(self.shared.table()?.get(Kind::Record, id)?.is_some())
+    }
+
+    /// A way in for a message that has its id already, which must be nobody else's.
+    pub(crate) fn spool_as(&self, id: QueueId) -> Result<SledSpool, StoreError> {
+        self.shared.table()?;
+        self.ids.skip_past(id);
+        Ok(SledSpool::new(id, Arc::clone(&self.spool)))
+    }
+
+    /// Makes a message durable as it was in another queue. [`StoreError::Damaged`], and nothing of it
+    /// stays, if its bytes are not those that its record says.
+    pub(crate) async fn restore(
+        &self,
+        spool: SledSpool,
+        record: Record,
+        head: &[u8],
+    ) -> Result<(), StoreError> {
+        let (message, expected) = (record.message, record.layout);
+        let prepared = spool.prepare(head).await?;
+        let found = prepared.layout;
+        if (found.head, found.body, found.checksum)
+            != (expected.head, expected.body, expected.checksum)
+        {
+            return Err(StoreError::Damaged {
+                id: message.id,
+                reason: "its content is not what its record says".to_owned(),
+            });
+        }
+        let entered = self.ask(|answer| Operation::Commit(Box::new(message), prepared, answer));
+        entered.await.map(drop)
+    }
+
+    /// Waits until no file is left of messages that were given up.
+    pub(crate) async fn has_removed(&self) {
+        let remover = self.shared.remover.clone();
+        // A thread that has died leaves its files to the next sweep.
+        let _ = tokio::task::spawn_blocking(move || remover.finish()).await;
+    }
+
     async fn set_aside(&self, id: QueueId, reason: String) -> Result<(), StoreError> {
         self.ask(|answer| Operation::SetAside(id, reason, answer))
             .await

@@ -72,6 +72,12 @@ impl Client {
         })
     }
 
+    /// A long answer as it is, piece by piece.
+    pub(crate) async fn octets(&self, path: &str) -> Result<Octets, Failure> {
+        let answer = self.ask(Method::GET, path).await?;
+        Ok(Octets(answer.into_body()))
+    }
+
     async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, Failure> {
         let request = Request::builder().method(method);
         self.send(request, path, String::new(), Some(PATIENCE))
@@ -144,6 +150,24 @@ async fn in_time<T>(
             .await
             .map_err(|_| Failure::answer("no answer in time")),
         None => Ok(work.await),
+    }
+}
+
+/// The pieces of a long answer.
+#[derive(Debug)]
+pub(crate) struct Octets(Incoming);
+
+impl Octets {
+    /// The next piece; `None` behind the last one.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+        let frame = timeout(PATIENCE, self.0.frame()).await;
+        match frame.map_err(|_| Failure::answer("no answer in time"))? {
+            Some(frame) => {
+                let frame = frame.map_err(Failure::answer)?;
+                Ok(Some(frame.into_data().unwrap_or_default()))
+            }
+            None => Ok(None),
+        }
     }
 }
 

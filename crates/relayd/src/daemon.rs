@@ -213,7 +213,7 @@ async fn keep_watch(shared: Arc<Shared>, shutdown: CancellationToken) {
 }
 
 /// Sweeping a large queue takes a while, so it is done where it holds nobody up.
-async fn open_store(config: &Config) -> Result<SledStore, StartError> {
+pub(crate) async fn open_store(config: &Config) -> Result<SledStore, StartError> {
     let dir = config.state_dir.clone();
     let store_config = StoreConfig {
         state_dir: dir.clone(),

@@ -45,6 +45,11 @@ enum Command {
         #[arg(long)]
         repair: bool,
     },
+    /// Take in the stream that `relayctl queue export` has made, while the relay does not run
+    Import {
+        /// The stream's file; "-" for standard input
+        file: PathBuf,
+    },
     /// Print as JSON where mail from one address to another would go, by the configuration alone
     Route {
         /// The envelope sender; "<>" for the null sender
@@ -86,6 +91,11 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     if let Some(Command::Fsck { repair }) = cli.command {
         return check_queue(&config, repair);
     }
+    if let Some(Command::Import { file }) = &cli.command {
+        let mut out = io::stdout().lock();
+        let imported = in_runtime(relayd::import::run(&config, file, &mut out))?;
+        return Ok(exit_code(imported));
+    }
     let usable = config.check_all_files();
     usable.map_err(|reason| reason.to_string())?;
     if cli.check {
@@ -107,11 +117,15 @@ fn check_queue(config: &Config, repair: bool) -> Result<ExitCode, String> {
         fsck::Mode::Check
     };
     let is_sound = fsck::run(&config.state_dir, mode, &mut io::stdout().lock())?;
-    Ok(if is_sound {
+    Ok(exit_code(is_sound))
+}
+
+fn exit_code(is_well: bool) -> ExitCode {
+    if is_well {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
-    })
+    }
 }
 
 fn in_runtime<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {

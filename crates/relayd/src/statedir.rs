@@ -1,6 +1,7 @@
 //! Whether the state directory can keep what must not be lost, and whose it is.
 
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -22,7 +23,11 @@ fn forgets(kind: FsType) -> Option<&'static str> {
 
 /// Files that root makes there are lost on the user that the relay runs as.
 pub(crate) fn check_owner(dir: &Path) -> Result<(), String> {
-    let found = fs::metadata(dir).map_err(|e| format!("state_dir {}: {e}", dir.display()))?;
+    let found = match fs::metadata(dir) {
+        // Whoever makes it owns it.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found.map_err(|e| format!("state_dir {}: {e}", dir.display()))?,
+    };
     owned_by(geteuid(), Uid::from_raw(found.uid())).map_err(|owner| {
         let dir = dir.display();
         format!("state_dir {dir} belongs to {owner}: run this as that user, such as with runuser -u {owner}")

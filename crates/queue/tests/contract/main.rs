@@ -1,5 +1,6 @@
 //! The contract of [`relay_queue::QueueStore`], held by every store, and by one whose operations fail.
 
+mod archive;
 mod damage;
 mod disk;
 mod faults;

@@ -2,6 +2,7 @@
 
 mod choice;
 mod confirm;
+mod export;
 mod steer;
 
 use std::io::{self, Write};
@@ -26,6 +27,8 @@ pub(crate) enum QueueVerb {
         /// The id that the 250, the Received header and the log have
         id: String,
     },
+    /// Write messages to standard output as a stream, for `relayd import` on another machine
+    Export(Choice),
     /// Try messages now, whatever they wait for
     Retry(Choice),
     /// Set messages aside: nothing is tried until they are released
@@ -63,6 +66,7 @@ pub(crate) async fn run(
             return list(client, &choice.for_list()?, json, out, show::entry).await;
         }
         QueueVerb::Show { id } => return show(id, client, json, out).await,
+        QueueVerb::Export(choice) => return export::run(&choice.for_list()?, client, out).await,
         QueueVerb::Retry(choice) => (Verb::Retry, choice, true),
         QueueVerb::Hold(choice) => (Verb::Hold, choice, true),
         QueueVerb::Release(choice) => (Verb::Release, choice, true),

@@ -25,11 +25,7 @@ pub(in crate::api) async fn list(
     State(shared): State<Arc<Shared>>,
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Response {
-    let filter = match pairs {
-        Ok(Query(pairs)) => Filter::from_pairs(pairs).map_err(|reason| reason.to_string()),
-        Err(reason) => Err(reason.to_string()),
-    };
-    let filter = match filter {
+    let filter = match filter_of(pairs) {
         Ok(filter) => filter,
         Err(reason) => return problem(StatusCode::BAD_REQUEST, reason),
     };
@@ -45,6 +41,14 @@ pub(in crate::api) async fn list(
         }
     });
     ([(CONTENT_TYPE, "application/json")], Body::new(body)).into_response()
+}
+
+/// What a query asks for.
+pub(super) fn filter_of(
+    pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
+) -> Result<Filter, String> {
+    let Query(pairs) = pairs.map_err(|reason| reason.to_string())?;
+    Filter::from_pairs(pairs).map_err(|reason| reason.to_string())
 }
 
 /// An array with an entry on each line.

@@ -1,6 +1,7 @@
 //! What is in the queue, and what the operator does to it.
 
 mod describe;
+mod export;
 mod list;
 mod select;
 mod steer;
@@ -14,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use relay_queue::{QueueId, QueueStore};
 
 use self::describe::Sending;
+pub(super) use self::export::export;
 pub(super) use self::list::list;
 pub(super) use self::steer::{count, steer};
 use super::{problem, stopping, store_problem};

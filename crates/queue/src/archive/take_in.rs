@@ -1,0 +1,220 @@
+//! Takes a stream into a queue.
+
+use std::collections::HashSet;
+use std::io::BufRead;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use tokio::task::JoinSet;
+
+use super::reader::{Lengths, Line, Reader, Torn};
+use crate::error::StoreError;
+use crate::id::QueueId;
+use crate::record::Record;
+use crate::sled_store::SledStore;
+use crate::spool::SledSpool;
+use crate::store::Spool;
+
+/// Messages that are on their way to the disk at the same time, to share its syncs.
+const TOGETHER: usize = 128;
+/// Ids rise with the time. One far ahead of it would leave no room for those to come.
+const AHEAD: Duration = Duration::from_hours(24);
+
+/// What an import has come to.
+#[derive(Debug)]
+pub struct Imported {
+    /// Messages that are in the queue now, durably.
+    pub taken: u64,
+    /// Messages that were not taken; each was told of.
+    pub refused: u64,
+    /// Messages that were damaged where the stream was made.
+    pub damaged: u64,
+    /// How it ended.
+    pub end: End,
+}
+
+/// How an import has ended.
+#[derive(Debug)]
+pub enum End {
+    /// The stream was whole.
+    Whole,
+    /// The stream is damaged or breaks off, for this reason. What came before is taken in; of the
+    /// message that this happened in, nothing.
+    Torn(String),
+    /// The queue failed. What it has said so far holds.
+    Failed(StoreError),
+}
+
+/// Takes the messages of a stream in as they are: with their ids, times, and the state of each
+/// recipient. A message whose id is in the queue is refused, so the same stream may come twice.
+///
+/// Reading the input blocks; for a task that nothing else waits for. `now` is held against the ids.
+pub async fn import(
+    store: &Arc<SledStore>,
+    input: impl BufRead,
+    now: SystemTime,
+    tell: &mut dyn FnMut(QueueId, &str),
+) -> Imported {
+    let mut import = Import {
+        store,
+        latest: now + AHEAD,
+        tell,
+        under_way: JoinSet::new(),
+        ids: HashSet::new(),
+        imported: Imported {
+            taken: 0,
+            refused: 0,
+            damaged: 0,
+            end: End::Whole,
+        },
+    };
+    let read = import.read(Reader::new(input)).await;
+    let settled = import.settle(0).await;
+    store.has_removed().await;
+    let mut imported = import.imported;
+    imported.end = match (read, settled) {
+        (Err(Stop::Failed(reason)), _) | (_, Err(reason)) => End::Failed(reason),
+        (Err(Stop::Torn(reason)), Ok(())) => End::Torn(reason.to_string()),
+        (Ok(()), Ok(())) => End::Whole,
+    };
+    imported
+}
+
+/// Why nothing more is read.
+enum Stop {
+    Torn(Torn),
+    Failed(StoreError),
+}
+
+impl From<Torn> for Stop {
+    fn from(reason: Torn) -> Self {
+        Self::Torn(reason)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(reason: StoreError) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+struct Import<'a> {
+    store: &'a Arc<SledStore>,
+    latest: SystemTime,
+    tell: &'a mut dyn FnMut(QueueId, &str),
+    under_way: JoinSet<(QueueId, Result<(), StoreError>)>,
+    ids: HashSet<QueueId>,
+    imported: Imported,
+}
+
+impl Import<'_> {
+    async fn read<R: BufRead>(&mut self, mut reader: Reader<R>) -> Result<(), Stop> {
+        while reader.begins()? {
+            let mut count = 0;
+            loop {
+                match reader.next()? {
+                    Line::Message(lengths) => self.message(&mut reader, lengths).await?,
+                    Line::End { messages, damaged } if messages == count => {
+                        self.imported.damaged += damaged;
+                        break;
+                    }
+                    Line::End { .. } => return Err(Torn::Line.into()),
+                }
+                count += 1;
+            }
+        }
+        Ok(())
+    }
+
+    async fn message<R: BufRead>(
+        &mut self,
+        reader: &mut Reader<R>,
+        lengths: Lengths,
+    ) -> Result<(), Stop> {
+        let id = lengths.id;
+        let record = reader.part(lengths.record)?;
+        let head = reader.part(lengths.head)?;
+        let record = self.accept(id, &record)?;
+        // What is refused is read all the same, for the message behind it.
+        let mut spool = match record {
+            Ok(_) => Some(self.store.spool_as(id)?),
+            Err(_) => None,
+        };
+        let mut left = lengths.body;
+        while left > 0 {
+            let chunk = reader.chunk(left)?;
+            left -= chunk.len() as u64;
+            if let Some(spool) = &mut spool {
+                spool.write(&chunk).await?;
+            }
+        }
+        reader.check(id)?;
+        match record {
+            Ok(record) => self.commit(record, spool, head.into()).await?,
+            Err(reason) => {
+                self.imported.refused += 1;
+                (self.tell)(id, &reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// The record, or why the message is not taken.
+    fn accept(&self, id: QueueId, record: &[u8]) -> Result<Result<Record, String>, StoreError> {
+        if self.ids.contains(&id) || self.store.has(id)? {
+            return Ok(Err("it is in the queue already".to_owned()));
+        }
+        if id.time() > self.latest {
+            return Ok(Err("its id is of a time to come".to_owned()));
+        }
+        Ok(match Record::decode(id, record) {
+            Ok(record) if record.message.is_settled() => {
+                Err("nothing is left to do for it".to_owned())
+            }
+            decoded => decoded.map_err(|reason| reason.to_string()),
+        })
+    }
+
+    async fn commit(
+        &mut self,
+        record: Record,
+        spool: Option<SledSpool>,
+        head: Bytes,
+    ) -> Result<(), StoreError> {
+        let Some(spool) = spool else { return Ok(()) };
+        let (id, store) = (record.message.id, Arc::clone(self.store));
+        self.ids.insert(id);
+        self.under_way.spawn(async move {
+            let restored = store.restore(spool, record, &head).await;
+            (id, restored)
+        });
+        self.settle(TOGETHER).await
+    }
+
+    /// Waits until no more than so many are under way.
+    async fn settle(&mut self, bound: usize) -> Result<(), StoreError> {
+        let mut failed = Ok(());
+        while self.under_way.len() > bound {
+            let Some(ended) = self.under_way.join_next().await else {
+                break;
+            };
+            let closed = |reason: tokio::task::JoinError| StoreError::Closed {
+                reason: reason.to_string(),
+            };
+            match ended.map_err(closed) {
+                Ok((id, Ok(()))) => {
+                    self.ids.remove(&id);
+                    self.imported.taken += 1;
+                }
+                Ok((id, Err(StoreError::Damaged { reason, .. }))) => {
+                    self.ids.remove(&id);
+                    self.imported.refused += 1;
+                    (self.tell)(id, &reason);
+                }
+                Ok((_, Err(reason))) | Err(reason) => failed = Err(reason),
+            }
+        }
+        failed
+    }
+}

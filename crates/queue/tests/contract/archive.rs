@@ -1,0 +1,249 @@
+//! What is moved to another queue is there as it was, or not at all.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use relay_queue::archive::{self, End, Imported};
+use relay_queue::{Message, QueueId, QueueStore, SledStore, StoreError};
+
+use crate::damage::{key, tamper};
+use crate::stores::{
+    Harness, INLINE, OnDisk, all, balanced, bytes_of, changes, claim, commit, config, counts,
+    deferred, done, enqueue, names, octets,
+};
+
+/// Head and body: in the database, in part or wholly in a file, in several pieces, empty.
+const SIZES: [(usize, usize); 6] = [
+    (10, 20),
+    (0, 0),
+    (10, INLINE * 3),
+    (3000, 20),
+    (10, 200_000),
+    (3000, 0),
+];
+
+/// Ids are not so far ahead of this.
+const NOW: SystemTime = UNIX_EPOCH;
+
+fn late() -> SystemTime {
+    NOW + Duration::from_secs(1 << 33)
+}
+
+/// The whole queue as a stream.
+async fn export(store: &SledStore) -> Vec<u8> {
+    let mut stream = archive::title().to_vec();
+    let messages = all(store).await;
+    for message in &messages {
+        let pieces = store.export(message.id).await.expect("readable");
+        for piece in pieces.expect("it is there") {
+            stream.extend_from_slice(&piece.expect("readable"));
+        }
+    }
+    stream.extend_from_slice(&archive::end(messages.len() as u64, 0));
+    stream
+}
+
+/// Another queue, which takes the stream in.
+struct Target {
+    directory: tempfile::TempDir,
+    store: Arc<SledStore>,
+}
+
+impl Target {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = SledStore::open(&config(directory.path())).expect("opens");
+        Self {
+            directory,
+            store: Arc::new(store),
+        }
+    }
+
+    async fn import(&self, stream: &[u8], now: SystemTime) -> (Imported, Vec<(QueueId, String)>) {
+        let mut told = Vec::new();
+        let mut tell = |id, reason: &str| told.push((id, reason.to_owned()));
+        let imported = archive::import(&self.store, stream, now, &mut tell).await;
+        assert_eq!(imported.refused, told.len() as u64);
+        (imported, told)
+    }
+
+    /// Nothing but these is in it, each as it was in `source`, now and after it was opened again.
+    async fn has(self, expected: &[Message], source: &SledStore) {
+        assert_eq!(all(&*self.store).await, expected);
+        for message in expected {
+            let bytes = bytes_of(&*self.store, message).await;
+            assert_eq!(bytes, bytes_of(source, message).await);
+        }
+        balanced(&*self.store).await;
+        let fresh = expected.iter().filter(|m| m.is_fresh()).count() as u64;
+        assert_eq!(counts(&*self.store), (expected.len() as u64, fresh, 0));
+        self.store.close().await.expect("closes");
+        let again = SledStore::open(&config(self.directory.path())).expect("opens");
+        assert_eq!(all(&again).await, expected);
+        balanced(&again).await;
+        let large = expected.iter().filter(|message| message.size > 1000);
+        let files = names(&self.directory.path().join("mess"));
+        assert_eq!(files.len(), large.count());
+    }
+}
+
+async fn source() -> OnDisk {
+    let harness = <OnDisk>::new();
+    for (head, body) in SIZES {
+        let committed = commit(harness.store(), 3, &octets(head), &octets(body)).await;
+        committed.expect("committed");
+    }
+    let messages = all(harness.store()).await;
+    let held = claim(harness.store(), &messages[0]).await;
+    let settled = changes(vec![done(0), deferred(1)]);
+    harness
+        .store()
+        .settle(held, settled)
+        .await
+        .expect("settled");
+    let held = harness.store().set_held(messages[2].id, true).await;
+    held.expect("held");
+    harness
+}
+
+#[tokio::test]
+async fn a_queue_that_is_moved_is_the_same_queue() {
+    let source = source().await;
+    let (stream, target) = (export(source.store()).await, Target::new());
+    let (imported, _) = target.import(&stream, late()).await;
+    assert!(matches!(imported.end, End::Whole), "{imported:?}");
+    assert_eq!(imported.taken, SIZES.len() as u64);
+    target.has(&all(source.store()).await, source.store()).await;
+}
+
+#[tokio::test]
+async fn the_same_stream_twice_brings_each_message_once() {
+    let source = source().await;
+    let (stream, target) = (export(source.store()).await, Target::new());
+    let (first, _) = target
+        .import(&[&stream[..], &stream].concat(), late())
+        .await;
+    let (again, told) = target.import(&stream, late()).await;
+    let messages = SIZES.len() as u64;
+    assert_eq!((first.taken, first.refused), (messages, messages));
+    assert_eq!((again.taken, again.refused), (0, messages));
+    assert!(matches!(again.end, End::Whole));
+    assert!(
+        told.iter()
+            .all(|(_, why)| why == "it is in the queue already")
+    );
+    target.has(&all(source.store()).await, source.store()).await;
+}
+
+#[tokio::test]
+async fn of_a_stream_that_breaks_off_the_whole_messages_are_taken_and_no_more() {
+    let source = source().await;
+    let (stream, messages) = (export(source.store()).await, all(source.store()).await);
+    let length = stream.len();
+    let cuts = [
+        0,
+        1,
+        14,
+        15,
+        16,
+        40,
+        200,
+        400,
+        length / 2,
+        length - 30,
+        length - 9,
+        length - 1,
+    ];
+    for cut in cuts {
+        let target = Target::new();
+        let (imported, _) = target.import(&stream[..cut], late()).await;
+        match (cut, &imported.end) {
+            (0, End::Whole) => {}
+            (1.., End::Torn(reason)) => assert!(!reason.is_empty()),
+            other => panic!("{other:?}"),
+        }
+        let taken = usize::try_from(imported.taken).expect("few");
+        assert_eq!(taken == SIZES.len(), cut > length - 9, "{cut}");
+        target.has(&messages[..taken], source.store()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_flipped_octet_anywhere_never_makes_another_message() {
+    let source = source().await;
+    let (stream, messages) = (export(source.store()).await, all(source.store()).await);
+    let target = Target::new();
+    for at in (0..600).chain((600..stream.len()).step_by(20_011)) {
+        let mut damaged = stream.clone();
+        damaged[at] ^= 1 << (at % 8);
+        let (imported, _) = target.import(&damaged, late()).await;
+        assert!(matches!(imported.end, End::Torn(_)), "{at}: {imported:?}");
+    }
+    let taken = all(&*target.store).await;
+    assert!(taken.iter().all(|message| messages.contains(message)));
+    target.has(&taken, source.store()).await;
+}
+
+#[tokio::test]
+async fn what_could_not_be_in_this_queue_is_refused_and_the_rest_taken() {
+    let mut source = <OnDisk>::new();
+    let (other, last) = (enqueue(source.store()).await, enqueue(source.store()).await);
+    let stream = export(source.store()).await;
+    let target = Target::new();
+    let (imported, told) = target.import(&stream, NOW).await;
+    assert_eq!((imported.taken, imported.refused), (0, 2));
+    assert_eq!(
+        told[0],
+        (other.id, "its id is of a time to come".to_owned())
+    );
+
+    // A record with another's content, under a checksum that is right.
+    source.close().await;
+    tamper(&source, |db| {
+        let record = db.get(key(b'm', &other)).expect("read").expect("there");
+        let mut changed = record.to_vec();
+        *changed.last_mut().expect("octets") ^= 1;
+        db.insert(key(b'm', &other), changed).expect("written");
+    });
+    source.open();
+    let exported = source.store().export(other.id).await;
+    assert!(matches!(exported, Err(StoreError::Damaged { id, .. }) if id == other.id));
+    let exported = source.store().export(other.id).await;
+    assert!(exported.expect("readable").is_none(), "it was set aside");
+    let (imported, _) = target.import(&export(source.store()).await, late()).await;
+    assert_eq!((imported.taken, imported.refused), (1, 0));
+    target.has(&[last], source.store()).await;
+}
+
+#[tokio::test]
+async fn a_number_or_text_that_no_stream_has_is_damage() {
+    let id = QueueId::from_bits(4096);
+    let target = Target::new();
+    for line in [
+        "relayd queue 2\n".to_owned(),
+        "From app@sender.test\n".to_owned(),
+        "\n".repeat(3),
+        "x".repeat(500),
+    ] {
+        let (imported, _) = target.import(line.as_bytes(), late()).await;
+        assert!(matches!(&imported.end, End::Torn(why) if why.contains("no stream")));
+    }
+    for line in [
+        format!("message {id} 1 1\n"),
+        format!("message {id} 1 1 +1\n"),
+        format!("message {id} 99999999999999 1 1\n"),
+        format!("message {id} 1 99999999999999999999999 1\n"),
+        "message nobody 1 1 1\n".to_owned(),
+        "end 1 0\n".to_owned(),
+        "end 0\n".to_owned(),
+        "\u{fffd}\n".to_owned(),
+    ] {
+        let stream = format!("relayd queue 1\n{line}");
+        let (imported, _) = target.import(stream.as_bytes(), late()).await;
+        assert!(
+            matches!(&imported.end, End::Torn(why) if why.contains("damaged")),
+            "{line}"
+        );
+    }
+    target.has(&[], <OnDisk>::new().store()).await;
+}

@@ -1,0 +1,78 @@
+//! The queue as a stream, for `relayd import` on another machine.
+
+use std::io::{self, IsTerminal, Write};
+
+use relay_control::{Filter, path};
+
+use super::with_query;
+use crate::client::Client;
+use crate::failure::Failure;
+
+/// More than the last line of a stream has.
+const TAIL: usize = 100;
+
+/// Hands the stream through, and tells of it what its last line says.
+pub(super) async fn run(
+    filter: &Filter,
+    client: &Client,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    if io::stdout().is_terminal() {
+        let reason = "the stream is not for a terminal: send it to a file or a pipe";
+        return Err(Failure::Refused(reason.to_owned()));
+    }
+    let mut stream = client
+        .octets(&with_query(path::EXPORT, filter.pairs())?)
+        .await?;
+    let mut tail = Vec::new();
+    while let Some(octets) = stream.next().await? {
+        out.write_all(&octets).map_err(Failure::Output)?;
+        let behind = octets.len().saturating_sub(TAIL);
+        tail.extend_from_slice(&octets[behind..]);
+        tail.drain(..tail.len().saturating_sub(TAIL));
+    }
+    // Whoever reads it must not be told of a stream that is still on its way.
+    out.flush().map_err(Failure::Output)?;
+    let (messages, damaged) = end(&tail).ok_or_else(|| Failure::answer("the stream has no end"))?;
+    if damaged > 0 {
+        return Err(Failure::Refused(format!(
+            "messages exported: {messages}; {damaged} are damaged and were set aside: \
+             relayctl qstat says where"
+        )));
+    }
+    if messages == 0 && *filter != Filter::default() {
+        return Err(Failure::Refused(
+            "no message in the queue matches".to_owned(),
+        ));
+    }
+    // Where standard error is gone, the exit code has to do.
+    let _ = writeln!(io::stderr(), "messages exported: {messages}");
+    Ok(())
+}
+
+/// What the last line says: messages, and damaged ones.
+fn end(tail: &[u8]) -> Option<(u64, u64)> {
+    let tail = String::from_utf8_lossy(tail.strip_suffix(b"\n")?);
+    let line = tail.rsplit('\n').next()?;
+    let (messages, damaged) = line.strip_prefix("end ")?.split_once(' ')?;
+    Some((messages.parse().ok()?, damaged.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_stream_with_its_last_line_is_whole() {
+        for (tail, expected) in [
+            ("sum 01234567\nend 12 3\n", Some((12, 3))),
+            ("end 0 0\n", Some((0, 0))),
+            ("end 12 3", None),
+            ("end 12\n", None),
+            ("end 12 3\nsum 0\n", None),
+            ("", None),
+        ] {
+            assert_eq!(end(tail.as_bytes()), expected, "{tail:?}");
+        }
+    }
+}
