@@ -74,6 +74,7 @@ impl Shared {
         let stamps = Stamps::of([file.as_path()]);
         let read = Config::load(file).and_then(|config| config.check_files().map(|()| config));
         let mut current = self.lock();
+        let is_read = read.is_ok();
         let mut problems = match read {
             Ok(config) => self.apply(&mut current.config, config),
             Err(reason) => vec![format!("{reason}; the configuration stays as it was")],
@@ -88,6 +89,10 @@ impl Shared {
             problems.push(format!("{reason}; the users stay as they were"));
         }
         self.publish(&current);
+        if is_read {
+            // After that, for now what waits is put into line by the routes that hold.
+            self.sender.reconfigure(current.config.send());
+        }
         drop(current);
         events::reload(file, &problems);
         self.warn_of_expiry(clock::now());
@@ -97,7 +102,6 @@ impl Shared {
     fn apply(&self, current: &mut Config, mut config: Config) -> Vec<String> {
         let needs_restart = current.keep_fixed(&mut config);
         self.log.set_level(config.log_level);
-        self.sender.reconfigure(config.send());
         *current = config;
         let problem = |key| format!("{key} has changed, which takes a restart");
         needs_restart.into_iter().map(problem).collect()

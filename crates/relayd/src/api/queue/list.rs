@@ -74,7 +74,8 @@ async fn send_list(
             return Ok(());
         }
     }
+    piece.extend_from_slice(b"\n]\n");
     // Where there is nobody to take the end, nobody misses it.
-    let _ = pieces.send_data(Bytes::from_static(b"\n]\n")).await;
+    let _ = pieces.send_data(piece.into()).await;
     Ok(())
 }

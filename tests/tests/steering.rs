@@ -1,0 +1,254 @@
+//! What the operator does to the queue, and what comes of it.
+
+use std::fs;
+use std::time::Duration;
+
+use relay_testkit::FakeMx;
+use relay_tests::Relay;
+use serde_json::Value;
+
+const MESSAGE: &[u8] = b"Subject: t\r\n\r\nhello\r\n";
+
+fn smarthost(mx: &FakeMx) -> String {
+    format!(
+        "[[route]]\ndomain = \"*\"\nhost = [\"127.0.0.1\"]\nport = {}\ntls = \"none\"\n",
+        mx.address().port()
+    )
+}
+
+/// A relay that tries once, and a smarthost that defers every recipient for now.
+async fn world() -> (FakeMx, Relay) {
+    let mx = FakeMx::start().await;
+    mx.on("rcpt", "450 4.2.0 later");
+    let mut relay = Relay::prepare(&smarthost(&mx));
+    let quick = fs::read_to_string(relay.path("relayd.toml")).expect("a file");
+    let patient = quick
+        .replace("\"1s\"", "\"600s\"")
+        .replace("\"2s\"", "\"1h\"");
+    relay.write("relayd.toml", &patient);
+    relay.restart();
+    (mx, relay)
+}
+
+fn list(relay: &Relay, filter: &[&str]) -> Vec<Value> {
+    let listed = relay.done(&[&["--json", "queue", "list"], filter].concat());
+    serde_json::from_str(&listed).expect("an array")
+}
+
+fn ids(relay: &Relay, filter: &[&str]) -> Vec<String> {
+    let id = |message: Value| message["id"].as_str().expect("an id").to_owned();
+    list(relay, filter).into_iter().map(id).collect()
+}
+
+/// Waits until every recipient has been tried once.
+async fn wait_until_deferred(relay: &Relay) {
+    let states = || {
+        let messages = list(relay, &[]).into_iter();
+        let rows = messages.flat_map(|m| m["recipients"].as_array().cloned().unwrap_or_default());
+        rows.map(|row| row["state"].clone()).collect::<Vec<_>>()
+    };
+    let is_so = || states().iter().all(|state| state == "deferred");
+    relay.wait_until("first attempt", is_so).await;
+}
+
+#[tokio::test]
+async fn mail_that_waits_goes_by_the_routes_of_a_reload() {
+    let free = FakeMx::start().await;
+    let relay = Relay::start(&smarthost(&free));
+    // Reading the queue by the old routes is a matter of luck: a few rounds bring it out.
+    for round in 1..=8 {
+        // Another one each time, that nothing is known of yet.
+        let busy = FakeMx::start().await;
+        busy.on("connect", "421 4.3.2 no");
+        relay.configure(&smarthost(&busy));
+        relay.done(&["reload"]);
+        relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+        wait_until_deferred(&relay).await;
+        relay.configure(&smarthost(&free));
+        relay.done(&["reload"]);
+        free.wait_for_messages(round).await;
+    }
+}
+
+#[tokio::test]
+async fn a_verb_is_about_what_fits_all_that_is_asked_for() {
+    let (mx, relay) = world().await;
+    let send = async |from, to: &[&str]| relay.send(from, to, MESSAGE).await;
+    let one = send("a@sender.test", &["u@one.test"]).await;
+    let both = send("b@sender.test", &["u@one.test", "v@two.test"]).await;
+    let null = send("", &["v@two.test"]).await;
+    wait_until_deferred(&relay).await;
+    relay.done(&["queue", "hold", &null]);
+    for (filter, expected) in [
+        (&[][..], &[&one, &both, &null][..]),
+        (&["--all"], &[&one, &both, &null]),
+        (&[&both, &one, &both], &[&one, &both]),
+        (&["--domain", "ONE.test"], &[&one, &both]),
+        (&["--domain", "ne.test"], &[]),
+        (&["--sender", "B@sender.test"], &[&both]),
+        (&["--sender", "<>"], &[&null]),
+        (&["--recipient", "v@two.test"], &[&both, &null]),
+        (&["--recipient", "u@one.test", "--domain", "two.test"], &[]),
+        (&["--domain", "two.test", "--sender", ""], &[&null]),
+        (&["--state", "deferred"], &[&one, &both, &null]),
+        (&["--state", "queued"], &[]),
+        (&["--state", "held"], &[&null]),
+        (&["--state", "held", "--domain", "one.test"], &[]),
+        (&["--older-than", "1h"], &[]),
+        (&[&one, "--domain", "two.test"], &[]),
+        (&["NOSUCHID"], &[]),
+    ] {
+        assert_eq!(
+            ids(&relay, filter).iter().collect::<Vec<_>>(),
+            expected,
+            "{filter:?}"
+        );
+    }
+    mx.behave();
+    relay.done(&["queue", "retry", "--domain", "two.test"]);
+    let arrived = mx.wait_for_messages(1).await;
+    assert_eq!(
+        arrived[0].recipients,
+        ["<u@one.test>", "<v@two.test>"],
+        "all of it"
+    );
+    relay.wait_until("two left", || relay.queued() == 2).await;
+    assert_eq!(ids(&relay, &[]), [one, null]);
+}
+
+#[tokio::test]
+async fn what_was_delivered_is_not_meant_by_its_domain() {
+    let (mx, relay) = world().await;
+    mx.on("rcpt u@one.test", "250 2.1.5 ok");
+    let id = relay
+        .send("a@sender.test", &["u@one.test", "v@two.test"], MESSAGE)
+        .await;
+    mx.wait_for_messages(1).await;
+    relay
+        .wait_until("two.test alone", || {
+            ids(&relay, &["--domain", "one.test"]).is_empty()
+        })
+        .await;
+    let deleted = relay.ctl(&["queue", "delete", "--domain", "one.test"]);
+    assert_eq!(deleted.status.code(), Some(1));
+    assert_eq!(
+        ids(&relay, &["--domain", "one.test", "--state", "done"]),
+        [&*id]
+    );
+    assert_eq!(ids(&relay, &["--domain", "two.test"]), [id]);
+}
+
+#[tokio::test]
+async fn a_verb_that_names_nothing_or_finds_nothing_changes_nothing() {
+    let (_mx, relay) = world().await;
+    let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    wait_until_deferred(&relay).await;
+    for (verb, rest, code) in [
+        ("delete", &[][..], 2),
+        ("bounce", &["--yes"], 2),
+        ("delete", &["--all", "--domain", "dest.test"], 2),
+        ("delete", &["NOSUCHID"], 1),
+        ("delete", &["--domain", "other.test"], 1),
+        ("release", &[&id], 1),
+    ] {
+        let ended = relay.ctl(&[&["queue", verb], rest].concat());
+        assert_eq!(ended.status.code(), Some(code), "{verb} {rest:?}");
+        assert!(!ended.stderr.is_empty(), "{verb} {rest:?}");
+    }
+    relay.done(&["queue", "hold", "--all"]);
+    for verb in ["hold", "retry"] {
+        let again = relay.ctl(&["queue", verb, "--all", "--json"]);
+        assert_eq!(again.status.code(), Some(1), "{verb}");
+        let steered: Value = serde_json::from_slice(&again.stdout).expect("JSON");
+        assert_eq!(
+            (&steered["matched"], &steered["changed"]),
+            (&1.into(), &0.into())
+        );
+    }
+    assert_eq!(ids(&relay, &["--state", "held"]), [id]);
+}
+
+#[tokio::test]
+async fn more_than_ten_messages_are_not_deleted_unasked() {
+    let (mx, relay) = world().await;
+    let mut client = relay.connect().await;
+    for _ in 0..11 {
+        let sent = client
+            .send("a@sender.test", &["u@dest.test"], MESSAGE)
+            .await;
+        sent.expect("a 250");
+    }
+    wait_until_deferred(&relay).await;
+    for verb in ["delete", "bounce"] {
+        let unasked = relay.ctl_with(&["queue", verb, "--all"], "y\n");
+        let said = String::from_utf8_lossy(&unasked.stderr).into_owned();
+        assert_eq!(unasked.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("11 messages") && said.contains("--yes"),
+            "{said}"
+        );
+        assert_eq!(relay.queued(), 11);
+    }
+    let one = ids(&relay, &[]).remove(0);
+    let said = relay.done(&["queue", "delete", &one, "--json"]);
+    assert_eq!(
+        said,
+        "{\"matched\":1,\"changed\":1,\"held\":0,\"problems\":[]}\n"
+    );
+    assert_eq!(
+        relay.done(&["queue", "delete", "--all"]),
+        "messages deleted: 10 of 10\n"
+    );
+    relay.wait_until_empty().await;
+    relay.done(&["audit"]);
+    assert!(mx.messages().is_empty());
+}
+
+#[tokio::test]
+async fn a_message_deleted_while_it_is_tried_is_not_tried_again() {
+    let mx = FakeMx::start().await;
+    mx.delay("dot", Duration::from_millis(500));
+    mx.on("dot", "450 4.2.0 later");
+    let relay = Relay::start(&smarthost(&mx));
+    let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    mx.wait_for_command("DATA").await;
+    assert_eq!(ids(&relay, &["--state", "in-flight"]), [&*id]);
+    relay.done(&["queue", "delete", &id]);
+    assert_eq!(relay.queued(), 0);
+    relay.wait_for_log("claim lost").await;
+    relay.done(&["audit"]);
+    let retried = relay.ctl(&["queue", "retry", "--all"]);
+    assert_eq!(retried.status.code(), Some(1));
+    assert_eq!(mx.commands().iter().filter(|c| *c == "DATA").count(), 1);
+}
+
+#[tokio::test]
+async fn each_attempt_is_shown_with_the_whole_reply() {
+    let (mx, relay) = world().await;
+    mx.on("rcpt", "450-4.2.0 not now\n450 4.2.0 come back");
+    let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    wait_until_deferred(&relay).await;
+    mx.on("rcpt", "451 4.3.0 still not");
+    relay.done(&["queue", "retry", &id]);
+    let attempts = || list(&relay, &[])[0]["recipients"][0]["attempts"] == 2;
+    relay.wait_until("second attempt", attempts).await;
+    let shown: Value =
+        serde_json::from_str(&relay.done(&["--json", "queue", "show", &id])).expect("JSON");
+    let history = &shown["recipients"][0]["history"];
+    let port = mx.address().port();
+    for (made, reply) in [
+        (0, "450 4.2.0 not now come back"),
+        (1, "451 4.3.0 still not"),
+    ] {
+        assert_eq!(history[made]["reply"], reply);
+        assert_eq!(history[made]["stage"], "RCPT TO");
+        assert_eq!(history[made]["address"], format!("127.0.0.1:{port}"));
+        assert_eq!(history[made]["tls"], Value::Null);
+    }
+    assert!(history[0]["at"].as_u64() <= history[1]["at"].as_u64());
+    let text = relay.done(&["queue", "show", &id]);
+    assert!(
+        text.contains("450 4.2.0 not now come back") && text.contains("RCPT TO"),
+        "{text}"
+    );
+}
