@@ -25,6 +25,9 @@ const CACHE: u64 = 16 * 1024 * 1024;
 /// How much sled may write by itself, on a reader's visit, before it is made durable: far less than
 /// the two segments that lie between a page's new place and the reuse of its old one.
 const UNSYNCED: i64 = 256 * 1024;
+/// The ends of all ids.
+const FIRST: QueueId = QueueId::from_bits(0);
+const LAST: QueueId = QueueId::from_bits(u64::MAX);
 /// How often, and after what pause, a database is tried that our own readers still hold.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
@@ -197,17 +200,36 @@ impl Table {
         found.map_err(|e| database_error("reading", Path::new("the queue"), &e))
     }
 
+    /// The lowest and the highest id of a record.
+    pub(crate) fn ends(&self) -> Result<Option<(QueueId, QueueId)>, StoreError> {
+        let rows = self
+            .db
+            .range(Kind::Record.key(FIRST)..=Kind::Record.key(LAST));
+        let mut ids = rows.filter_map(|row| match row {
+            Err(e) => Some(Err(database_error("reading", Path::new("the queue"), &e))),
+            Ok((key, _)) => id_of(&key).map(Ok),
+        });
+        let (first, last) = (ids.next().transpose()?, ids.next_back().transpose()?);
+        Ok(first.map(|first| (first, last.unwrap_or(first))))
+    }
+
     /// The records above `after`, in the order of their ids.
     pub(crate) fn records(
         &self,
         after: Option<QueueId>,
     ) -> impl Iterator<Item = Result<(QueueId, sled::IVec), StoreError>> + '_ {
-        let key = |bits| Kind::Record.key(QueueId::from_bits(bits));
-        let from = match after {
-            Some(id) => Bound::Excluded(Kind::Record.key(id)),
-            None => Bound::Included(key(0)),
-        };
-        let rows = self.db.range((from, Bound::Included(key(u64::MAX))));
+        let from = after.map_or(Bound::Included(FIRST), Bound::Excluded);
+        self.records_of((from, Bound::Included(LAST)))
+    }
+
+    /// The records with these ids, in their order.
+    pub(crate) fn records_of(
+        &self,
+        ids: (Bound<QueueId>, Bound<QueueId>),
+    ) -> impl Iterator<Item = Result<(QueueId, sled::IVec), StoreError>> + '_ {
+        let (from, to) = ids;
+        let key = |id| Kind::Record.key(id);
+        let rows = self.db.range((from.map(key), to.map(key)));
         rows.filter_map(|row| match row {
             Err(e) => Some(Err(database_error("reading", Path::new("the queue"), &e))),
             Ok((key, first)) => {

@@ -3,7 +3,11 @@
 use std::collections::HashMap;
 use std::fs;
 use std::mem;
-use std::sync::atomic::Ordering;
+use std::ops::Bound;
+use std::panic::resume_unwind;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
 
 use tracing::info;
 
@@ -17,8 +21,11 @@ use crate::parts::{Changes, Kind};
 use crate::record::{Place, Record};
 use crate::spool::io_error;
 
-/// Records between two looks at how much sled has written.
-const LOOK_EVERY: u64 = 1024;
+/// Records that a thread reads between two looks at how much sled has written.
+const LOOK_EVERY: u64 = 512;
+/// Parts that the records are read in by whichever thread comes first: arrivals lie close together
+/// at some times and far apart at others.
+const PARTS: u64 = 64;
 
 /// What the records say.
 #[derive(Default)]
@@ -45,7 +52,7 @@ struct Expected {
 pub(crate) fn run(shared: &Shared, database: &Database) -> Result<Option<QueueId>, StoreError> {
     let aside = aside::count(shared)?;
     shared.damaged.store(aside, Ordering::Relaxed);
-    let mut found = read_records(database)?;
+    let mut found = read_records(database.table())?;
     let mut ledger = open_books(database.table(), &found)?;
     // First, for the body of a record that cannot be read looks as if it belonged to none.
     set_aside(shared, database, mem::take(&mut found.damaged), &ledger)?;
@@ -87,23 +94,76 @@ pub(crate) fn count_outstanding(table: &Table) -> Result<u64, StoreError> {
     Ok(outstanding)
 }
 
-fn read_records(database: &Database) -> Result<Found, StoreError> {
-    let (mut found, table) = (Found::default(), database.table());
-    for row in table.records(None) {
-        let (id, value) = row?;
-        found.last = Some(id);
-        match Record::decode(id, &value) {
-            Ok(record) => found.note(id, &record),
-            Err(e) => found.damaged.push((id, e.to_string())),
+/// With two threads, for the start of a large queue waits for it.
+fn read_records(table: &Table) -> Result<Found, StoreError> {
+    let Some(ends) = table.ends()? else {
+        return Ok(Found::default());
+    };
+    let next = AtomicU64::new(0);
+    let work = || {
+        let mut found = Found::default();
+        loop {
+            let part = next.fetch_add(1, Ordering::Relaxed);
+            if part >= PARTS {
+                return Ok(found);
+            }
+            found.read(table, ids_of(part, ends))?;
         }
-        if found.count % LOOK_EVERY == 0 {
-            table.sync_if_much_was_written()?;
-        }
-    }
+    };
+    let mut found = thread::scope(|scope| {
+        let name = thread::Builder::new().name("sweep".into());
+        let other = name.spawn_scoped(scope, work);
+        let other = other.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
+        let found: Result<Found, StoreError> = work();
+        let theirs = other.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok::<_, StoreError>(found?.and(theirs?))
+    })?;
+    found.last = Some(ends.1);
     Ok(found)
 }
 
+/// One of [`PARTS`] that the ids between these ends are split into.
+fn ids_of(part: u64, (first, last): (QueueId, QueueId)) -> (Bound<QueueId>, Bound<QueueId>) {
+    let (first, last) = (first.to_bits(), last.to_bits());
+    let from = |part| QueueId::from_bits(first + (last - first) / PARTS * part);
+    let to = if part + 1 == PARTS {
+        Bound::Included(QueueId::from_bits(last))
+    } else {
+        Bound::Excluded(from(part + 1))
+    };
+    (Bound::Included(from(part)), to)
+}
+
 impl Found {
+    fn read(
+        &mut self,
+        table: &Table,
+        ids: (Bound<QueueId>, Bound<QueueId>),
+    ) -> Result<(), StoreError> {
+        for (row, n) in table.records_of(ids).zip(1u64..) {
+            let (id, value) = row?;
+            match Record::decode(id, &value) {
+                Ok(record) => self.note(id, &record),
+                Err(e) => self.damaged.push((id, e.to_string())),
+            }
+            if n % LOOK_EVERY == 0 {
+                table.sync_if_much_was_written()?;
+            }
+        }
+        table.sync_if_much_was_written()
+    }
+
+    /// Both together.
+    fn and(mut self, other: Self) -> Self {
+        self.files.extend(other.files);
+        self.damaged.extend(other.damaged);
+        self.count += other.count;
+        self.fresh += other.fresh;
+        self.opening.accepted += other.opening.accepted;
+        self.opening.reports += other.opening.reports;
+        self
+    }
+
     fn note(&mut self, id: QueueId, record: &Record) {
         let message = &record.message;
         let (is_fresh, outstanding) = (message.is_fresh(), message.outstanding());
@@ -192,4 +252,44 @@ fn set_aside(
         changes.remove(Kind::Content, id, evidence.content.len());
     }
     database.commit(changes, false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_id_is_in_one_part() {
+        let id = QueueId::from_bits;
+        for (first, last) in [
+            (5, 5),
+            (5, 6),
+            (0, 1000),
+            (7, u64::MAX),
+            (u64::MAX - 3, u64::MAX),
+        ] {
+            let middle = first + (last - first) / 2;
+            for bits in [
+                first,
+                first.saturating_add(1).min(last),
+                middle,
+                last - (last - first) / 64,
+                last,
+            ] {
+                let parts = (0..PARTS).map(|part| ids_of(part, (id(first), id(last))));
+                let holders = parts.filter(|(from, to)| {
+                    let Bound::Included(from) = from else {
+                        return false;
+                    };
+                    let is_below = match to {
+                        Bound::Included(to) => id(bits) <= *to,
+                        Bound::Excluded(to) => id(bits) < *to,
+                        Bound::Unbounded => false,
+                    };
+                    *from <= id(bits) && is_below
+                });
+                assert_eq!(holders.count(), 1, "{bits} in {first}..={last}");
+            }
+        }
+    }
 }
