@@ -9,6 +9,7 @@
 //! | `GET /v1/queue/ID` | [`Detail`], or `404` with [`Problem`] |
 //! | `POST /v1/count`, a form that is a SCOPE | [`Count`] |
 //! | `POST /v1/queue/VERB`, a form that is a SCOPE | [`Steered`] |
+//! | `GET /v1/summary?FILTER` | [`Summary`] |
 //! | `GET /v1/export?FILTER` | the messages as a stream of octets, for `relayd import` |
 //! | `GET /v1/acl` | an array of [`Grant`] |
 //! | `PUT /v1/acl/ADDRESS?seconds=N` | [`Grant`] |
@@ -28,6 +29,7 @@ pub mod queue;
 mod replace;
 mod route;
 pub mod status;
+pub mod summary;
 pub mod users;
 mod verb;
 
@@ -40,6 +42,7 @@ pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, Stat
 pub use replace::{Owner, replace};
 pub use route::{Plan, PlannedHost};
 pub use status::{Alarm, Certificate, Destination, Listener, Messages, Status};
+pub use summary::Summary;
 pub use verb::{Count, Steered, Verb, VerbError};
 
 /// Where the daemon listens for `relayctl`, unless the operator says otherwise.
@@ -55,6 +58,8 @@ pub mod path {
     pub const QUEUE: &str = "/v1/queue";
     /// How many messages a verb would be about.
     pub const COUNT: &str = "/v1/count";
+    /// What waits, by destination and age.
+    pub const SUMMARY: &str = "/v1/summary";
     /// What is in the queue, for another machine.
     pub const EXPORT: &str = "/v1/export";
     /// Who may relay for a while; with an address behind a slash, that one.

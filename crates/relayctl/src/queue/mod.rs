@@ -4,6 +4,7 @@ mod choice;
 mod confirm;
 mod export;
 mod steer;
+mod summary;
 
 use std::io::{self, Write};
 
@@ -26,6 +27,15 @@ pub(crate) enum QueueVerb {
     Show {
         /// The id that the 250, the Received header and the log have
         id: String,
+    },
+    /// How many recipients wait for which destination, and for how long, in minutes
+    Summary {
+        #[command(flatten)]
+        choice: Choice,
+
+        /// Destinations to show, those with the most recipients
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
     },
     /// Write messages to standard output as a stream, for `relayd import` on another machine
     Export(Choice),
@@ -66,6 +76,9 @@ pub(crate) async fn run(
             return list(client, &choice.for_list()?, json, out, show::entry).await;
         }
         QueueVerb::Show { id } => return show(id, client, json, out).await,
+        QueueVerb::Summary { choice, limit } => {
+            return summary::run(&choice.for_list()?, *limit, client, json, out).await;
+        }
         QueueVerb::Export(choice) => return export::run(&choice.for_list()?, client, out).await,
         QueueVerb::Retry(choice) => (Verb::Retry, choice, true),
         QueueVerb::Hold(choice) => (Verb::Hold, choice, true),

@@ -6,6 +6,7 @@ mod mx;
 mod queue;
 mod route;
 mod status;
+mod summary;
 
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -20,6 +21,7 @@ pub(crate) use mx::exchangers;
 pub(crate) use queue::{detail, entry, qread, steered};
 pub(crate) use route::plan;
 pub(crate) use status::qstat;
+pub(crate) use summary::summary;
 
 /// The answer as it came, on one line.
 pub(crate) fn json(out: &mut impl Write, answer: &impl Serialize) -> Result<(), Failure> {

@@ -40,6 +40,7 @@ pub(crate) async fn serve(
             get(queue::show).post(queue::steer),
         )
         .route(path::COUNT, post(queue::count))
+        .route(path::SUMMARY, get(queue::summary))
         .route(path::EXPORT, get(queue::export))
         .route(path::ACL, get(acl::list))
         .route(

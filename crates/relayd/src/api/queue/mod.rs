@@ -5,6 +5,7 @@ mod export;
 mod list;
 mod select;
 mod steer;
+mod summary;
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use self::describe::Sending;
 pub(super) use self::export::export;
 pub(super) use self::list::list;
 pub(super) use self::steer::{count, steer};
+pub(super) use self::summary::summary;
 use super::{problem, stopping, store_problem};
 use crate::shared::Shared;
 

@@ -1,0 +1,26 @@
+//! What waits, by destination and age.
+
+use std::io::Write;
+
+use relay_control::{Filter, Summary, path};
+
+use super::with_query;
+use crate::client::Client;
+use crate::failure::Failure;
+use crate::show;
+
+pub(super) async fn run(
+    filter: &Filter,
+    limit: usize,
+    client: &Client,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let path = with_query(path::SUMMARY, filter.pairs())?;
+    let summary: Summary = client.get(&path).await?;
+    if json {
+        show::json(out, &summary)
+    } else {
+        show::summary(out, &summary, limit)
+    }
+}

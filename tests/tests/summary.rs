@@ -1,0 +1,36 @@
+//! What waits, by destination and age.
+
+use relay_testkit::FakeMx;
+use relay_tests::Relay;
+use serde_json::Value;
+
+#[tokio::test]
+async fn recipients_are_counted_where_they_wait_and_only_while_they_do() {
+    let mx = FakeMx::start().await;
+    mx.on("rcpt", "450 4.2.0 later");
+    mx.on("rcpt now@a.test", "250 ok");
+    let port = mx.address().port();
+    let relay = Relay::start(&format!(
+        "[[route]]\ndomain = \"*\"\nhost = [\"127.0.0.1\"]\nport = {port}\ntls = \"none\"\n"
+    ));
+    let body = b"Subject: t\r\n\r\nhello\r\n";
+    let to = ["u@a.test", "now@a.test", "v@b.test"];
+    relay.send("a@sender.test", &to, body).await;
+    relay.send("b@sender.test", &["w@b.test"], body).await;
+    let summary = |arguments: &[&str]| -> Value {
+        let arguments = [&["--json", "queue", "summary"], arguments].concat();
+        serde_json::from_str(&relay.done(&arguments)).expect("JSON")
+    };
+    let delivered = || summary(&[])["total"]["recipients"] == 3;
+    relay.wait_until("delivery", delivered).await;
+    let all = summary(&[]);
+    assert_eq!(all["total"]["ages"][0], 3, "{all}");
+    assert_eq!(all["ages_below"][8], 76_800);
+    let destinations = all["destinations"].as_array().expect("rows");
+    assert_eq!(destinations.len(), 1, "all wait for the smarthost: {all}");
+    let some = summary(&["--sender", "b@sender.test"]);
+    assert_eq!(some["total"]["recipients"], 1, "{some}");
+    let text = relay.done(&["queue", "summary"]);
+    let total = text.lines().nth(1).expect("a total");
+    assert_eq!(total.split_whitespace().nth(1), Some("3"), "{text}");
+}
