@@ -65,14 +65,13 @@ mod tests {
             summary(&mut out, &of_both, limit).expect("memory");
             String::from_utf8(out).expect("text")
         };
-        let expected = "          \
-        T       5      10      20      40      80     160     320     640    1280   1280+\n\
-TOTAL             5       2       2       0       0       0       0       0       0       0       1\n\
-slow.test         4       1       2       0       0       0       0       0       0       0       1\n";
-        assert_eq!(
-            shown(1),
-            format!("{expected}and 1 more; --limit shows them\n")
-        );
+        let expected = [
+            "                 T       5      10      20      40      80     160     320     640    1280   1280+",
+            "TOTAL            5       2       2       0       0       0       0       0       0       0       1",
+            "slow.test        4       1       2       0       0       0       0       0       0       0       1",
+            "and 1 more; --limit shows them\n",
+        ];
+        assert_eq!(shown(1), expected.join("\n"));
         assert!(shown(2).contains("other\\u{1b}.test        1"));
     }
 }
