@@ -16,6 +16,7 @@ use tracing::warn;
 use crate::books::Ledger;
 use crate::crash;
 use crate::error::StoreError;
+use crate::flush::Flusher;
 use crate::id::QueueId;
 use crate::parts::{BOOKS, Changes, Kind, Part, goes_on, id_of};
 use crate::spool::io_error;
@@ -37,6 +38,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct Database {
     /// `None` only while it is being dropped.
     table: Option<Table>,
+    /// The same.
+    flusher: Option<Flusher>,
     mess: File,
     #[cfg(test)]
     pub(crate) faults: tests::Faults,
@@ -61,7 +64,10 @@ impl Database {
         remove_unfinished_snapshots(&dir)?;
         sync_what_is_there(&dir.join("db"))?;
         let db = open_when_released(&dir)?;
-        db.flush()
+        let flusher = Flusher::start(&db)
+            .map_err(|e| io_error("starting", Path::new("the flusher's thread"), e))?;
+        flusher
+            .flush()
             .map_err(|e| database_error("opening", &dir, &e))?;
         let file = open_for_sync(&dir.join("db"))?;
         sync_data(&file, &dir.join("db"))?;
@@ -79,6 +85,7 @@ impl Database {
         };
         Ok(Self {
             table: Some(table),
+            flusher: Some(flusher),
             mess,
             #[cfg(test)]
             faults: tests::Faults::default(),
@@ -110,8 +117,8 @@ impl Database {
             .map_err(|e| database_error("writing to", queue, &e))?;
         drop(applying);
         self.step(Step::Flush, is_leaving)?;
-        table
-            .db
+        let flusher = self.flusher.as_ref().expect("only drop takes it");
+        flusher
             .flush()
             .map_err(|e| database_error("flushing", queue, &e))?;
         self.step(Step::Sync, is_leaving)?;
@@ -152,8 +159,8 @@ impl Drop for Database {
     fn drop(&mut self) {
         // sled syncs its file once more when its last handle goes, and panics if that fails: as it
         // will, when the database is given up because a sync has failed.
-        let table = self.table.take();
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(table)));
+        let handles = (self.flusher.take(), self.table.take());
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(handles)));
     }
 }
 

@@ -84,6 +84,7 @@ pub mod crash;
 mod database;
 pub mod error;
 pub mod faulty;
+mod flush;
 pub mod fsck;
 pub mod id;
 pub mod memory;
