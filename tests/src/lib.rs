@@ -7,6 +7,7 @@ mod load;
 mod receivers;
 mod relay;
 mod trial;
+mod volume;
 
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ pub use load::Load;
 pub use receivers::Receivers;
 pub use relay::{Relay, check};
 pub use trial::Trial;
+pub use volume::Volume;
 
 /// How long anything may take before a test fails.
 pub const DEADLINE: Duration = Duration::from_secs(30);

@@ -54,19 +54,25 @@ impl Trial {
     /// Everything is taken from now on: what has become of all that was acknowledged, once the queue
     /// is empty. Nothing may be left behind, and the books must balance.
     pub async fn settle(&self) -> Verdict {
-        self.receivers.take_later();
-        let drained = async {
-            while self.relay.queued() > 0 {
-                sleep(Duration::from_millis(50)).await;
-            }
-        };
-        let drained = timeout(DRAINED, drained).await;
-        assert!(drained.is_ok(), "the queue does not empty");
+        assert!(self.drain().await, "the queue does not empty");
         self.relay.done(&["audit"]);
         let no_files = || self.files().is_empty();
         self.relay.wait_until("end of body files", no_files).await;
         self.receivers.refuse_later();
         self.receivers.judge(&self.ledger)
+    }
+
+    /// Everything is taken from now on; whether the queue empties.
+    pub async fn drain(&self) -> bool {
+        self.receivers.take_later();
+        let drained = async {
+            while self.relay.queued() > 0 {
+                // The host that was down so long is left alone for a while otherwise.
+                self.relay.ctl(&["queue", "retry", "--all", "--yes"]);
+                sleep(Duration::from_millis(200)).await;
+            }
+        };
+        timeout(DRAINED, drained).await.is_ok()
     }
 
     /// What lies where messages do, or where damaged ones are kept.
