@@ -52,6 +52,9 @@ pub(crate) enum Failure {
     /// The daemon said no, or this program did.
     #[error("{0}")]
     Refused(String),
+    /// The server that was asked for did not answer.
+    #[error("{0}")]
+    NotReached(String),
     /// The daemon's answer cannot be what it meant to say.
     #[error("the daemon's answer broke off or makes no sense: {0}")]
     Answer(String),
@@ -72,6 +75,7 @@ impl Failure {
                 ExitCode::from(1)
             }
             Self::Usage(_)
+            | Self::NotReached(_)
             | Self::NoDaemon { .. }
             | Self::NotAllowed { .. }
             | Self::Config { .. } => ExitCode::from(2),

@@ -12,6 +12,7 @@ mod failure;
 mod form;
 mod mx;
 mod password;
+mod probe;
 mod queue;
 mod route;
 mod show;
@@ -30,6 +31,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::mx::MxArgs;
+use crate::probe::ProbeArgs;
 use crate::queue::QueueVerb;
 use crate::route::RouteArgs;
 use crate::user::UserVerb;
@@ -73,6 +75,9 @@ enum Verb {
     /// Which hosts take mail for a domain, in the order they would be tried; asks the DNS, not the
     /// daemon
     Mx(MxArgs),
+    /// Speak with a server as a sender would, and show every word; exit code 0 if it accepts, 1 if it
+    /// refuses, 2 if it is not reached
+    Probe(Box<ProbeArgs>),
 }
 
 /// What only a daemon can answer or do.
@@ -123,6 +128,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::User(verb) => user::run(verb, &Config::load(&cli.place)?, cli.json, &mut out)?,
         Verb::Route(args) => route::run(args, &cli.place, cli.json, &mut out).await?,
         Verb::Mx(args) => mx::run(args, &cli.place, cli.json, &mut out).await?,
+        Verb::Probe(args) => probe::run(args, &cli.place, cli.json, &mut out).await?,
         Verb::Ask(question) => ask(question, cli, &mut out).await?,
     }
     out.flush().map_err(Failure::Output)

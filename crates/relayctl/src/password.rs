@@ -25,6 +25,15 @@ pub(crate) fn from_line(input: &mut impl BufRead) -> Result<Secret, Failure> {
 
 /// Asks twice on the terminal, without showing what is typed.
 pub(crate) fn ask(name: &str) -> Result<Secret, Failure> {
+    asked(name, &["Password", "The same password again"])
+}
+
+/// Asks once: the password is another's to judge.
+pub(crate) fn ask_once(name: &str) -> Result<Secret, Failure> {
+    asked(name, &["Password"])
+}
+
+fn asked(name: &str, questions: &[&str]) -> Result<Secret, Failure> {
     let reason = |e: io::Error| {
         refused(format!(
             "there is no terminal to ask for the password on ({e}): use --password-stdin"
@@ -37,20 +46,20 @@ pub(crate) fn ask(name: &str) -> Result<Secret, Failure> {
         .map_err(reason)?;
     let hidden = Hidden::new(&terminal).map_err(|e| reason(e.into()))?;
     let mut lines = BufReader::new(&terminal);
-    let mut asked = |what: &str| {
-        let shown = write!(&terminal, "{what} for {name}: ").and_then(|()| (&terminal).flush());
+    let mut answers = Vec::new();
+    for question in questions {
+        let shown = write!(&terminal, "{question} for {name}: ").and_then(|()| (&terminal).flush());
         shown.map_err(reason)?;
         let password = from_line(&mut lines);
         // The line end that was typed is not shown either.
         writeln!(&terminal).map_err(reason)?;
-        password
-    };
-    let (first, second) = (asked("Password")?, asked("The same password again")?);
+        answers.push(password?);
+    }
     drop(hidden);
-    if first == second {
-        Ok(first)
-    } else {
-        Err(refused("these are two different passwords"))
+    let first = answers.pop();
+    match first {
+        Some(first) if answers.iter().all(|other| *other == first) => Ok(first),
+        _ => Err(refused("these are two different passwords")),
     }
 }
 

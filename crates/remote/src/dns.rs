@@ -141,7 +141,7 @@ impl Dns {
 
     /// The same of a host that the operator has named. A name without a dot is looked up by the
     /// system's search list, as `smtp` in a container network.
-    pub(crate) async fn addresses_here(
+    pub async fn addresses_here(
         &self,
         host: &str,
         family: IpFamily,

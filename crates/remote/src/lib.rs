@@ -49,4 +49,5 @@ pub use plan::{DecidedBy, Plan, PlannedHost, plan, plan_by_mx};
 pub use policy::{AsConfigured, Destination, TlsPolicy, TlsRule};
 pub use remote::{Job, Remote};
 pub use route::{NextHop, Route, RouteError, RouteHost, RouteTls, SenderPattern, next_hop};
-pub use tls::{TrustError, check_ca_file};
+pub use stream::Duplex;
+pub use tls::{Inspector, Presented, TlsFailure, TrustError, check_ca_file};

@@ -1,5 +1,6 @@
 //! The client's side of TLS: what is trusted, and the handshake.
 
+mod inspection;
 mod trust;
 
 use std::io;
@@ -13,6 +14,7 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{self, CertificateError, ClientConfig, ClientConnection};
 
+pub use self::inspection::{Inspector, Presented};
 pub(crate) use self::trust::Trust;
 pub use self::trust::{TrustError, check_ca_file};
 
@@ -21,7 +23,7 @@ const MAX_CHATTER: usize = 64 * 1024;
 
 /// Why there is no TLS.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum TlsFailure {
+pub enum TlsFailure {
     /// Nothing to check a certificate with.
     #[error("{0}")]
     Trust(String),

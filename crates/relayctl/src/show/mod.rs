@@ -30,7 +30,7 @@ pub(crate) fn json(out: &mut impl Write, answer: &impl Serialize) -> Result<(), 
 }
 
 /// `21 Nov 2026 03:10:00 GMT`, as qmail-qread writes it.
-fn date(seconds: u64) -> String {
+pub(crate) fn date(seconds: u64) -> String {
     match UNIX_EPOCH.checked_add(Duration::from_secs(seconds)) {
         // httpdate knows the years up to 9999.
         Some(time) if seconds < 253_402_300_800 => {

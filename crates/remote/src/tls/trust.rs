@@ -96,13 +96,19 @@ pub fn check_ca_file(file: &Path) -> Result<(), TrustError> {
     add_file(&mut RootCertStore::empty(), file)
 }
 
-fn read(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
+/// Those of the system and of a file; there may be none.
+pub(super) fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
     // One bad certificate among the system's must not cost all others.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {
         add_file(&mut roots, file)?;
     }
+    Ok(roots)
+}
+
+fn read(ca_file: Option<&Path>) -> Result<Arc<ClientConfig>, TrustError> {
+    let roots = authorities(ca_file)?;
     if roots.is_empty() {
         return Err(TrustError::NoAuthority);
     }
@@ -133,7 +139,7 @@ fn add_file(roots: &mut RootCertStore, file: &Path) -> Result<(), TrustError> {
     Ok(())
 }
 
-fn versions() -> ConfigBuilder<ClientConfig, WantsVerifier> {
+pub(super) fn versions() -> ConfigBuilder<ClientConfig, WantsVerifier> {
     ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider has suites for TLS 1.2 and 1.3")

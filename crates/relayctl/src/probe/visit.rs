@@ -1,0 +1,248 @@
+//! What is done at one server.
+
+use aws_lc_rs::rand;
+use relay_remote::Inspector;
+use relay_smtp::client::{ClientSession, ContentEncoder, Credentials, Event, Plan, Proof, TlsUse};
+use relay_smtp::sasl::scram::Nonce;
+use relay_smtp::sasl::{Secret, UserName};
+use relay_smtp::{ForwardPath, Reply, ReversePath};
+use serde::Serialize;
+
+use super::certificate::Shown;
+use super::dialogue::{Dialogue, End};
+use super::relaying::Tried;
+use super::target::Place;
+use super::transcript::Transcript;
+use super::{Outcome, ProbeArgs, Tls, message};
+use crate::now;
+
+/// TLS from the first byte (RFC 8314 §7.3).
+const SUBMISSIONS: u16 = 465;
+
+/// Who logs in.
+pub(super) struct Login {
+    pub(super) user: UserName,
+    pub(super) secret: Secret,
+    pub(super) is_token: bool,
+}
+
+/// Knows what is wanted of a server.
+pub(super) struct Visitor<'a> {
+    pub(super) args: &'a ProbeArgs,
+    pub(super) login: Option<Login>,
+    pub(super) hostname: &'a str,
+    pub(super) inspector: &'a Inspector,
+}
+
+/// What was found at the last server.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Visit {
+    host: Option<String>,
+    address: Option<String>,
+    tls: Option<Shown>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) relaying: Vec<Tried>,
+}
+
+/// How a call ended.
+pub(super) struct Came {
+    pub(super) outcome: Outcome,
+    pub(super) detail: String,
+    /// A sender would not go on to the next host.
+    pub(super) is_final: bool,
+}
+
+impl Came {
+    pub(super) fn new(outcome: Outcome, is_final: bool, detail: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            detail: detail.into(),
+            is_final,
+        }
+    }
+}
+
+impl Visitor<'_> {
+    pub(super) async fn call(
+        &self,
+        place: &Place,
+        visit: &mut Visit,
+        script: &mut Transcript<'_>,
+    ) -> Came {
+        visit.host = Some(place.host.clone());
+        visit.address = Some(place.address.to_string());
+        visit.tls = None;
+        if let Some(login) = &self.login {
+            script.hide(&login.secret);
+        }
+        let heard = script.lines_heard();
+        let came = self.attempt(place, self.tls(place), visit, script).await;
+        match came {
+            Err(End::Broken(why)) if script.lines_heard() == heard => {
+                Came::new(Outcome::NotReached, false, why)
+            }
+            Err(End::Tls(why)) if self.falls_back(place) => {
+                script.note("a sender goes on without TLS, on a new connection");
+                let came = self.attempt(place, TlsUse::Never, visit, script).await;
+                came.unwrap_or_else(|_| Came::new(Outcome::Refused, false, why))
+            }
+            Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
+                Came::new(Outcome::Refused, false, why)
+            }
+            Ok(came) => came,
+        }
+    }
+
+    fn tls(&self, place: &Place) -> TlsUse {
+        match self.args.tls {
+            Tls::Auto if place.address.port() == SUBMISSIONS => TlsUse::Active,
+            Tls::Auto => TlsUse::IfOffered,
+            Tls::Require => TlsUse::Required,
+            Tls::Implicit => TlsUse::Active,
+            Tls::None => TlsUse::Never,
+        }
+    }
+
+    fn falls_back(&self, place: &Place) -> bool {
+        self.login.is_none() && self.tls(place) == TlsUse::IfOffered
+    }
+
+    async fn attempt(
+        &self,
+        place: &Place,
+        tls: TlsUse,
+        visit: &mut Visit,
+        script: &mut Transcript<'_>,
+    ) -> Result<Came, End> {
+        let connected = Dialogue::connect(place, script, self.args.timeout).await;
+        let mut dialogue = match connected {
+            Ok(dialogue) => dialogue,
+            Err(why) => return Ok(Came::new(Outcome::NotReached, false, why)),
+        };
+        let session = self.open(&mut dialogue, place, tls, visit).await?;
+        if self.args.open_relay {
+            let came = self.try_relaying(&mut dialogue, place, tls, visit).await;
+            dialogue.quit().await;
+            return Ok(came);
+        }
+        let came = match &self.args.to {
+            Some(to) => self.send(&mut dialogue, &session, to).await,
+            None => Ok(Came::new(Outcome::Accepted, true, "a session is open")),
+        };
+        let came = match came {
+            Ok(came) => came,
+            Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
+                Came::new(Outcome::Refused, true, why)
+            }
+        };
+        dialogue.quit().await;
+        Ok(came)
+    }
+
+    /// From the greeting to where a transaction may begin.
+    pub(super) async fn open(
+        &self,
+        dialogue: &mut Dialogue<'_, '_>,
+        place: &Place,
+        tls: TlsUse,
+        visit: &mut Visit,
+    ) -> Result<ClientSession, End> {
+        let plan = Plan {
+            tls,
+            credentials: self.credentials(place)?,
+        };
+        let mut session = ClientSession::new(self.hostname, plan);
+        if tls == TlsUse::Active {
+            visit.tls = Some(self.secure(dialogue, place).await?);
+        }
+        loop {
+            match dialogue.event(&mut session).await {
+                Ok(Event::Ready) => return Ok(session),
+                Ok(Event::StartTls) => {
+                    visit.tls = Some(self.secure(dialogue, place).await?);
+                    session.tls_started();
+                }
+                Ok(Event::Broken(trouble)) => return Err(trouble.into()),
+                Ok(Event::Content | Event::Finished(_)) => {
+                    return Err(End::Broken("a reply that nobody asked for".to_owned()));
+                }
+                Err(end) => return Err(end),
+            }
+        }
+    }
+
+    async fn secure(&self, dialogue: &mut Dialogue<'_, '_>, place: &Place) -> Result<Shown, End> {
+        dialogue.secure(self.inspector, &place.host, now()).await
+    }
+
+    fn credentials(&self, place: &Place) -> Result<Option<Credentials>, End> {
+        let Some(login) = &self.login else {
+            return Ok(None);
+        };
+        let mut random = [0; Nonce::RANDOM];
+        rand::fill(&mut random)
+            .map_err(|_| End::Broken("the system has no random numbers".to_owned()))?;
+        let secret = login.secret.clone();
+        Ok(Some(Credentials {
+            user: login.user.clone(),
+            proof: if login.is_token {
+                Proof::Token(secret)
+            } else {
+                Proof::Password(secret)
+            },
+            in_clear: place.address.ip().to_canonical().is_loopback(),
+            nonce: Nonce::from_random(random),
+        }))
+    }
+
+    pub(super) fn sender(&self) -> ReversePath {
+        let ours = || format!("postmaster@{}", self.hostname).parse();
+        match &self.args.from {
+            Some(from) => from.clone(),
+            None => ours().unwrap_or(ReversePath::Null),
+        }
+    }
+
+    /// MAIL, RCPT, and unless that is all, the message.
+    async fn send(
+        &self,
+        dialogue: &mut Dialogue<'_, '_>,
+        session: &ClientSession,
+        to: &ForwardPath,
+    ) -> Result<Came, End> {
+        let from = self.sender();
+        let beyond_ascii = !from.as_str().is_ascii() || !to.as_str().is_ascii();
+        let utf8 = if beyond_ascii && session.extensions().utf8 {
+            " SMTPUTF8"
+        } else {
+            ""
+        };
+        let mail = format!("MAIL FROM:<{}>{utf8}", from.as_str());
+        positive(dialogue.exchange(&mail).await?)?;
+        let rcpt = format!("RCPT TO:<{}>", to.as_str());
+        let reply = positive(dialogue.exchange(&rcpt).await?)?;
+        if self.args.dry {
+            dialogue.exchange("RSET").await?;
+            let detail = format!("{reply} (nothing was sent)");
+            return Ok(Came::new(Outcome::Accepted, true, detail));
+        }
+        let reply = dialogue.exchange("DATA").await?;
+        if !reply.is_intermediate() {
+            return Err(End::Refused(reply.to_string()));
+        }
+        let text = message::text(&from, to, self.hostname, now());
+        let (mut encoder, mut octets) = (ContentEncoder::default(), Vec::new());
+        encoder.encode(text.as_bytes(), &mut octets);
+        encoder.finish(&mut octets);
+        let reply = positive(dialogue.content(&octets).await?)?;
+        Ok(Came::new(Outcome::Accepted, true, reply.to_string()))
+    }
+}
+
+fn positive(reply: Reply) -> Result<Reply, End> {
+    if reply.is_positive() {
+        Ok(reply)
+    } else {
+        Err(End::Refused(reply.to_string()))
+    }
+}
