@@ -51,6 +51,15 @@ pub(crate) struct Broken {
     pub(crate) stale: bool,
 }
 
+/// Who tells the sender, if that is asked for, that a message has been taken (RFC 3461 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reports {
+    /// The peer offers DSN and has been told what is asked for.
+    ByPeer,
+    /// It does not.
+    ByUs,
+}
+
 impl Connection {
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
@@ -60,6 +69,15 @@ impl Connection {
     pub(crate) fn now_for(&mut self, host: &str) {
         if self.peer.host != host {
             host.clone_into(&mut self.peer.host);
+        }
+    }
+
+    /// Who makes the reports on what the peer takes.
+    pub(crate) fn reports(&self) -> Reports {
+        if self.session.extensions().dsn {
+            Reports::ByPeer
+        } else {
+            Reports::ByUs
         }
     }
 
