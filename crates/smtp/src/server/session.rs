@@ -245,6 +245,12 @@ impl ServerSession {
         self.progress(now);
     }
 
+    /// The answer to a question took until `now`: from here the client has its full time for the next
+    /// command.
+    pub fn answered(&mut self, now: Instant) {
+        self.progress(now);
+    }
+
     pub(super) fn reply(&mut self, reply: &Reply) {
         reply.encode(&mut self.output);
     }
