@@ -217,7 +217,8 @@ impl Attempt<'_> {
         };
         let connection = dial.open().await?;
         if let Some(login) = login {
-            events::auth(connection.peer(), &login.credentials.user);
+            let user = &login.credentials.user;
+            events::auth(connection.peer(), user, connection.mechanism());
         }
         Ok(connection)
     }
@@ -235,7 +236,8 @@ impl Attempt<'_> {
         match (&none.finding, terms.credentials(), login) {
             (Finding::Session(Trouble::AuthRefused(reply)), Some(of), Some(login)) => {
                 let user = &login.credentials.user;
-                events::auth_failed(&none.peer, user, &reply.to_string());
+                let reason = reply.to_string();
+                events::auth_failed(&none.peer, user, none.mechanism, &reason);
                 kept.secrets.refused(of, login.secret()).await;
                 login.was_kept && reply.is_permanent()
             }

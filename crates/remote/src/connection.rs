@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use relay_smtp::client::{Answer, ClientSession, Envelope, Event};
+use relay_smtp::sasl::Mechanism;
 use relay_smtp::{Peer, Stage};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -79,6 +80,11 @@ impl Connection {
         } else {
             Reports::ByUs
         }
+    }
+
+    /// By which mechanism we have logged in.
+    pub(crate) fn mechanism(&self) -> Option<Mechanism> {
+        self.session.mechanism()
     }
 
     /// What it was made for.
