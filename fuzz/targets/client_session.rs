@@ -13,9 +13,10 @@ use libfuzzer_sys::fuzz_target;
 use relay_smtp::client::{
     Answer, ClientSession, ContentEncoder, Credentials, Envelope, Event, Plan, Proof, TlsUse,
 };
+use relay_smtp::dsn::DsnRequest;
 use relay_smtp::sasl::Secret;
 use relay_smtp::sasl::scram::Nonce;
-use relay_smtp::{ForwardPath, ReversePath};
+use relay_smtp::{ForwardPath, Recipient, ReversePath};
 
 use octets::octets;
 
@@ -168,21 +169,35 @@ impl Player {
         };
         let sender: ReversePath = sender;
         let (paths, flags): (Vec<&str>, Vec<&str>) = words.partition(|w| w.starts_with('<'));
+        let value = |name: &str| flags.iter().find_map(|flag| flag.strip_prefix(name));
+        let wishes = (value("NOTIFY="), value("ORCPT="));
         let paths = paths.iter().map(|p| p.trim_matches(['<', '>']).parse());
-        let recipients: Vec<ForwardPath> = paths.flatten().collect();
+        let recipients: Vec<Recipient> = paths
+            .flatten()
+            .map(|path: ForwardPath| Recipient {
+                path,
+                notify: wishes.0.and_then(|n| n.parse().ok()).unwrap_or_default(),
+                orcpt: wishes.1.and_then(|o| o.parse().ok()),
+            })
+            .collect();
+        let dsn = DsnRequest {
+            ret: value("RET=").and_then(|ret| ret.parse().ok()),
+            envid: value("ENVID=").and_then(|id| id.parse().ok()),
+        };
         if !self.session.is_idle() || recipients.is_empty() {
             return;
         }
         self.collect();
         self.recipients = recipients.len();
         self.is_sent = false;
-        let size = flags.iter().find_map(|flag| flag.strip_prefix("size="));
+        let size = value("size=");
         let event = self.session.begin(&Envelope {
             sender: &sender,
             recipients: &recipients.iter().collect::<Vec<_>>(),
             size: size.and_then(|n| n.parse().ok()).unwrap_or(100),
             eight_bit: flags.contains(&"8bit"),
             utf8: flags.contains(&"utf8"),
+            dsn: &dsn,
         });
         if let Some(event) = event {
             self.note(event);

@@ -3,7 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relay_smtp::command::{self, Command, MailParams};
+use relay_smtp::command::{self, Command, MailParams, RcptParams};
+use relay_smtp::dsn::Notify;
 
 fuzz_target!(|line: &[u8]| {
     let Ok(command) = command::parse(line) else {
@@ -13,7 +14,7 @@ fuzz_target!(|line: &[u8]| {
         Command::Ehlo(name) => format!("EHLO {name}"),
         Command::Helo(name) => format!("HELO {name}"),
         Command::Mail { path, params } => format!("MAIL FROM:{path}{}", written_params(params)),
-        Command::Rcpt { path, .. } => format!("RCPT TO:{path}"),
+        Command::Rcpt { path, params } => format!("RCPT TO:{path}{}", written_wishes(params)),
         _ => return,
     };
     assert!(!written.contains(char::is_control), "{written:?}");
@@ -24,5 +25,15 @@ fn written_params(params: &MailParams) -> String {
     let size = params.size.map(|size| format!(" SIZE={size}"));
     let body = params.eight_bit.then(|| " BODY=8BITMIME".to_owned());
     let utf8 = params.utf8.then(|| " SMTPUTF8".to_owned());
-    [size, body, utf8].into_iter().flatten().collect()
+    let ret = params.dsn.ret.map(|ret| format!(" RET={ret}"));
+    let envid = params.dsn.envid.as_ref().map(|id| format!(" ENVID={id}"));
+    let all = [size, body, utf8, ret, envid];
+    all.into_iter().flatten().collect()
+}
+
+fn written_wishes(params: &RcptParams) -> String {
+    let notify = Some(params.notify).filter(|notify| *notify != Notify::Unspecified);
+    let notify = notify.map(|notify| format!(" NOTIFY={notify}"));
+    let orcpt = params.orcpt.as_ref().map(|orcpt| format!(" ORCPT={orcpt}"));
+    [notify, orcpt].into_iter().flatten().collect()
 }

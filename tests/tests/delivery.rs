@@ -343,3 +343,28 @@ async fn the_lists_are_what_the_contract_says() {
     let unknown = relay.ctl(&["queue", "show", "0000000000000"]);
     assert_eq!(unknown.status.code(), Some(1));
 }
+
+#[tokio::test]
+async fn queue_show_has_the_command_and_the_whole_reply_to_it() {
+    let mx = FakeMx::start().await;
+    mx.on(
+        "rcpt u@dest.test",
+        "450-4.7.1 greylisted for now\n450-4.7.1 see https://dest.test/why\n450 4.7.1 come back",
+    );
+    let relay = Relay::start(&smarthost(&mx));
+    let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    let shown = || relay.done(&["queue", "show", &id]);
+    relay
+        .wait_until("attempt", || shown().contains("RCPT TO"))
+        .await;
+    let shown = shown();
+    for words in [
+        "450 4.7.1",
+        "greylisted for now",
+        "see https://dest.test/why",
+        "come back",
+        "127.0.0.1",
+    ] {
+        assert!(shown.contains(words), "{words}: {shown}");
+    }
+}

@@ -45,6 +45,14 @@ async fn mail_reaches_a_smarthost_over_tls_with_a_login() {
         relay.wait_until_empty().await;
         let log = relay.log();
         assert!(log.contains("event=tls side=client"), "{log}");
+        let login = format!(
+            "auth as relay with localhost[127.0.0.1]:{}",
+            mx.address().port()
+        );
+        assert!(
+            log.contains(&format!("{login} by SCRAM-SHA-256: ok")),
+            "{log}"
+        );
         assert!(
             log.contains("verified=true") && !log.contains("hunter2"),
             "{log}"
@@ -57,6 +65,7 @@ async fn refused_credentials_raise_an_alarm_that_ends_when_they_are_taken() {
     let (mx, relay) = smarthost("another", "password_file = \"DIR/password\"").await;
     let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
     relay.wait_for_log("event=smarthost").await;
+    relay.wait_for_log(" by SCRAM-SHA-256 failed: 535 ").await;
     let alarms = || -> Value {
         let status: Value = serde_json::from_str(&relay.done(&["--json", "qstat"])).expect("JSON");
         status["alarms"].clone()

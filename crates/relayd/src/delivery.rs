@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use relay_queue as queue;
-use relay_remote::{Body, Content, Job, Remote};
-use relay_send::{Attempt, Deliver, DestinationKey};
-use relay_smtp::{ForwardPath, Outcome, ReversePath};
+use relay_remote::{Body, Content, Job, Observer, Remote};
+use relay_send::{Attempt, Deliver, DestinationKey, Progress};
+use relay_smtp::{ForwardPath, Outcome, Recipient, ReversePath};
 
 /// Deliveries by MX or smarthost.
 #[derive(Debug)]
@@ -24,9 +24,16 @@ impl Deliver for Delivery {
                 length,
             },
         };
+        let recipients = attempt.recipients.into_iter().zip(attempt.wishes);
+        let recipient = |(path, (notify, orcpt))| Recipient {
+            path,
+            notify,
+            orcpt,
+        };
         let job = Job {
             sender: attempt.sender,
-            recipients: attempt.recipients,
+            recipients: recipients.map(recipient).collect(),
+            dsn: attempt.dsn,
             eight_bit: attempt.eight_bit,
             utf8: attempt.utf8,
             size: attempt.size,
@@ -34,7 +41,22 @@ impl Deliver for Delivery {
                 head: attempt.content.head,
                 body,
             },
+            observer: Arc::new(Told(attempt.progress)),
         };
         self.0.deliver(job).await
+    }
+}
+
+/// Passes on how far a delivery has come.
+#[derive(Debug)]
+struct Told(Progress);
+
+impl Observer for Told {
+    fn connected(&self) {
+        self.0.connected();
+    }
+
+    fn passed_on(&self, recipient: usize) {
+        self.0.passed_on(recipient);
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use relay_smtp::client::{Answer, Envelope, Trouble};
-use relay_smtp::{ForwardPath, Outcome, Peer, Verdict};
+use relay_smtp::{Outcome, Peer, Recipient, Verdict};
 use tokio::time::Instant;
 
 use crate::Job;
@@ -11,7 +11,7 @@ use crate::alarms::Alarms;
 use crate::broken_tls::BrokenTls;
 use crate::classify::{Finding, Hop, judge, worse_hope};
 use crate::config::Config;
-use crate::connection::{Broken, Connection, Dial, NoConnection};
+use crate::connection::{Broken, Connection, Dial, NoConnection, Reports};
 use crate::dns::Dns;
 use crate::events;
 use crate::limits::after;
@@ -217,7 +217,8 @@ impl Attempt<'_> {
         };
         let connection = dial.open().await?;
         if let Some(login) = login {
-            events::auth(connection.peer(), &login.credentials.user);
+            let user = &login.credentials.user;
+            events::auth(connection.peer(), user, connection.mechanism());
         }
         Ok(connection)
     }
@@ -235,7 +236,8 @@ impl Attempt<'_> {
         match (&none.finding, terms.credentials(), login) {
             (Finding::Session(Trouble::AuthRefused(reply)), Some(of), Some(login)) => {
                 let user = &login.credentials.user;
-                events::auth_failed(&none.peer, user, &reply.to_string());
+                let reason = reply.to_string();
+                events::auth_failed(&none.peer, user, none.mechanism, &reason);
                 kept.secrets.refused(of, login.secret()).await;
                 login.was_kept && reply.is_permanent()
             }
@@ -246,7 +248,8 @@ impl Attempt<'_> {
     /// One transaction for all that are pending. Those who are left must go to another host.
     async fn transact(&mut self, mut connection: Connection) -> Line {
         let job = self.job;
-        let recipients: Vec<&ForwardPath> =
+        job.observer.connected();
+        let recipients: Vec<&Recipient> =
             self.pending.iter().map(|&i| &job.recipients[i]).collect();
         let envelope = Envelope {
             sender: &job.sender,
@@ -254,13 +257,14 @@ impl Attempt<'_> {
             size: job.size,
             eight_bit: job.eight_bit,
             utf8: job.utf8,
+            dsn: &job.dsn,
         };
         let result = connection.transact(&envelope, &job.content).await;
-        let peer = connection.peer().clone();
+        let (peer, reports) = (connection.peer().clone(), connection.reports());
         match result {
             Ok(answers) => {
                 self.means.kept.pool.put(connection, self.hop);
-                self.settle(answers.into_iter().map(Some), &peer);
+                self.settle(answers.into_iter().map(Some), &peer, reports);
                 Line::Used
             }
             Err(Broken {
@@ -271,7 +275,7 @@ impl Attempt<'_> {
             Err(Broken {
                 finding, answers, ..
             }) => {
-                self.settle(answers, &peer);
+                self.settle(answers, &peer, reports);
                 self.note(finding, Some(peer));
                 Line::Used
             }
@@ -279,11 +283,19 @@ impl Attempt<'_> {
     }
 
     /// Gives each pending recipient the outcome of its answer, in order; those without stay.
-    fn settle(&mut self, answers: impl IntoIterator<Item = Option<Answer>>, peer: &Peer) {
+    fn settle(
+        &mut self,
+        answers: impl IntoIterator<Item = Option<Answer>>,
+        peer: &Peer,
+        reports: Reports,
+    ) {
         let mut answers = answers.into_iter();
         for recipient in std::mem::take(&mut self.pending) {
             match answers.next().flatten() {
                 Some(answer) => {
+                    if matches!((&answer, reports), (Answer::Taken(_), Reports::ByPeer)) {
+                        self.job.observer.passed_on(recipient);
+                    }
                     let outcome = self.judge(Finding::Answered(answer), Some(peer.clone()));
                     self.outcomes.push((recipient, outcome));
                 }

@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use relay_smtp::client::{Answer, ClientSession, Envelope, Event};
+use relay_smtp::sasl::Mechanism;
 use relay_smtp::{Peer, Stage};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -51,6 +52,15 @@ pub(crate) struct Broken {
     pub(crate) stale: bool,
 }
 
+/// Who tells the sender, if that is asked for, that a message has been taken (RFC 3461 §5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reports {
+    /// The peer offers DSN and has been told what is asked for.
+    ByPeer,
+    /// It does not.
+    ByUs,
+}
+
 impl Connection {
     pub(crate) fn peer(&self) -> &Peer {
         &self.peer
@@ -61,6 +71,20 @@ impl Connection {
         if self.peer.host != host {
             host.clone_into(&mut self.peer.host);
         }
+    }
+
+    /// Who makes the reports on what the peer takes.
+    pub(crate) fn reports(&self) -> Reports {
+        if self.session.extensions().dsn {
+            Reports::ByPeer
+        } else {
+            Reports::ByUs
+        }
+    }
+
+    /// By which mechanism we have logged in.
+    pub(crate) fn mechanism(&self) -> Option<Mechanism> {
+        self.session.mechanism()
     }
 
     /// What it was made for.

@@ -1,7 +1,7 @@
 //! What this crate says in the log by itself: everything else is in the outcomes.
 
 use relay_smtp::outcome::Tls;
-use relay_smtp::sasl::UserName;
+use relay_smtp::sasl::{Mechanism, UserName};
 use relay_smtp::{Outcome, Peer};
 use tracing::{error, info, warn};
 
@@ -35,13 +35,24 @@ pub(crate) fn tls_failed(peer: &Peer, reason: &str, goes_on_in_clear: bool) {
 }
 
 /// A smarthost has taken our credentials.
-pub(crate) fn auth(peer: &Peer, user: &UserName) {
-    info!(target: "relayd", event = "auth", side = "client", relay = %peer, %user, result = "ok",
-        "auth as {user} with {peer}: ok");
+pub(crate) fn auth(peer: &Peer, user: &UserName, mechanism: Option<Mechanism>) {
+    let mechanism = name(mechanism);
+    info!(target: "relayd", event = "auth", side = "client", relay = %peer, %user, mechanism,
+        result = "ok", "auth as {user} with {peer} by {mechanism}: ok");
 }
 
-/// A smarthost has not taken our credentials, or we have none for it.
-pub(crate) fn auth_failed(peer: &Peer, user: &UserName, reason: &str) {
-    warn!(target: "relayd", event = "auth", side = "client", relay = %peer, %user,
-        result = "failed", reason, "auth as {user} with {peer} failed: {reason}");
+/// A smarthost has not taken our credentials.
+pub(crate) fn auth_failed(
+    peer: &Peer,
+    user: &UserName,
+    mechanism: Option<Mechanism>,
+    reason: &str,
+) {
+    let mechanism = name(mechanism);
+    warn!(target: "relayd", event = "auth", side = "client", relay = %peer, %user, mechanism,
+        result = "failed", reason, "auth as {user} with {peer} by {mechanism} failed: {reason}");
+}
+
+fn name(mechanism: Option<Mechanism>) -> &'static str {
+    mechanism.map_or("none", Mechanism::name)
 }

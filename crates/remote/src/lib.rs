@@ -15,6 +15,7 @@
 //! - `pool`, `terms`: connections that wait, and what for
 //! - `classify`: the only place where what happened becomes a verdict
 //! - `alarms`, `events`: what the operator must look after, and what is logged from here
+//! - `observer`: who is told of a delivery under way
 //! - `limits`: how long things may take
 
 mod alarms;
@@ -31,6 +32,7 @@ pub mod hostname;
 mod limits;
 mod login;
 mod mx;
+mod observer;
 mod plan;
 pub mod policy;
 mod pool;
@@ -45,6 +47,7 @@ pub use alarms::Alarm;
 pub use config::{Config, IpFamily};
 pub use content::{Body, Content};
 pub use credentials::{RouteCredentials, SecretSource};
+pub use observer::Observer;
 pub use plan::{DecidedBy, Plan, PlannedHost, plan, plan_by_mx};
 pub use policy::{AsConfigured, Destination, TlsPolicy, TlsRule};
 pub use remote::{Job, Remote};

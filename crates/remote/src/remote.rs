@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use relay_smtp::{ForwardPath, Outcome, ReversePath};
+use relay_smtp::dsn::DsnRequest;
+use relay_smtp::{ForwardPath, Outcome, Recipient, ReversePath};
 use tokio::sync::watch;
 
 use crate::alarms::Alarm;
@@ -10,6 +11,7 @@ use crate::attempt::{Kept, Means, attempt};
 use crate::config::Config;
 use crate::content::Content;
 use crate::dns::Dns;
+use crate::observer::Observer;
 use crate::plan::Plan;
 use crate::policy::{AsConfigured, TlsPolicy};
 use crate::route::{NextHop, next_hop};
@@ -20,16 +22,20 @@ use crate::tls::Trust;
 pub struct Job {
     /// MAIL FROM.
     pub sender: ReversePath,
-    /// RCPT TO.
-    pub recipients: Vec<ForwardPath>,
+    /// RCPT TO, and what is asked for each.
+    pub recipients: Vec<Recipient>,
     /// `BODY=8BITMIME`.
     pub eight_bit: bool,
     /// `SMTPUTF8`.
     pub utf8: bool,
+    /// `RET` and `ENVID`.
+    pub dsn: DsnRequest,
     /// Octets of head and body.
     pub size: u64,
     /// The bytes.
     pub content: Content,
+    /// Who is told how far it has come.
+    pub observer: Arc<dyn Observer>,
 }
 
 /// Delivers messages; one for the whole process.
@@ -93,7 +99,7 @@ impl Remote {
         let means = self.means();
         let mut ways: Vec<(NextHop<'_>, Vec<usize>)> = Vec::new();
         for (i, recipient) in job.recipients.iter().enumerate() {
-            let way = next_hop(&means.config, &job.sender, recipient);
+            let way = next_hop(&means.config, &job.sender, &recipient.path);
             match ways.iter_mut().find(|(w, _)| *w == way) {
                 Some((_, recipients)) => recipients.push(i),
                 None => ways.push((way, vec![i])),

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
 use relay_queue::{Message, Origin, QueueId, Recipient, RecipientChange, RecipientState};
-use relay_smtp::{EnhancedStatus, Outcome, ReversePath, Stage, Verdict};
+use relay_smtp::{EnhancedStatus, Outcome, Reply, ReversePath, Stage, Verdict};
 
 use crate::deliver::DestinationKey;
 use crate::destination::Feedback;
@@ -279,8 +279,10 @@ pub(crate) fn feedback(outcomes: &[Outcome]) -> Feedback {
 }
 
 /// Up to MAIL an answer, or none, is about the destination and not about one message: the recipient
-/// waits for its destination, which has a back-off of its own.
+/// waits for its destination, which has a back-off of its own. So is a 5xx at any time that fails
+/// nobody: the host does not know us, and will take nothing of ours.
 fn waits_for_destination(outcome: &Outcome) -> bool {
+    let refuses_us = outcome.reply.as_ref().is_some_and(Reply::is_permanent);
     outcome.verdict == Verdict::Deferred
         && match outcome.stage {
             Stage::Route
@@ -290,7 +292,7 @@ fn waits_for_destination(outcome: &Outcome) -> bool {
             | Stage::Tls
             | Stage::Auth
             | Stage::Mail => true,
-            Stage::Rcpt | Stage::Data | Stage::Message => false,
+            Stage::Rcpt | Stage::Data | Stage::Message => refuses_us,
         }
 }
 
@@ -310,6 +312,12 @@ mod tests {
     use relay_smtp::dsn::DsnRequest;
 
     use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        lifetime: Duration::from_hours(24),
+        unit: Duration::from_secs(400),
+        max_interval: Duration::from_hours(4),
+    };
 
     fn message(recipients: usize) -> Message {
         let address = |n| format!("u{n}@far.test").parse().expect("a good address");
@@ -343,12 +351,35 @@ mod tests {
     }
 
     #[test]
+    fn a_5xx_that_fails_nobody_is_trouble_with_the_destination_whatever_it_answered() {
+        let at = UNIX_EPOCH + Duration::from_secs(1);
+        for (code, is_trouble) in [(530, true), (535, true), (450, false)] {
+            for stage in [Stage::Rcpt, Stage::Data, Stage::Message] {
+                let outcome = Outcome {
+                    stage,
+                    reply: Some(Reply::received(code, None, vec!["no".to_owned()])),
+                    ..without_outcome()
+                };
+                let said = feedback(std::slice::from_ref(&outcome));
+                assert_eq!(matches!(said, Feedback::Trouble(_)), is_trouble, "{code}");
+                let mut message = message(1);
+                let recipient = &mut message.recipients[0];
+                recipient.state = RecipientState::Deferred { next_attempt: at };
+                recipient.history = vec![(at, outcome)];
+                let due = due_after(recipient, UNIX_EPOCH, &POLICY);
+                let for_recovery = matches!(due, Some(Due::Recovery { .. }));
+                assert_eq!(for_recovery, is_trouble, "{code} at {stage}");
+            }
+        }
+    }
+
+    #[test]
     fn what_is_returned_keeps_the_last_reply_and_leaves_the_settled_alone() {
         let mut message = message(3);
         message.recipients[0].state = RecipientState::Done;
         let mut outcome = without_outcome();
         outcome.stage = Stage::Rcpt;
-        outcome.reply = Some(relay_smtp::Reply::new(450, 2, 0, "later"));
+        outcome.reply = Some(Reply::new(450, 2, 0, "later"));
         message.recipients[1].history = vec![(UNIX_EPOCH, outcome.clone())];
         let changes = give_back(&message, UNIX_EPOCH);
         let indices: Vec<usize> = changes.iter().map(|change| change.index).collect();

@@ -69,7 +69,7 @@ pub enum CommandError {
     /// `555`: a parameter of MAIL or RCPT that was not offered (RFC 5321 §4.1.1.11).
     #[error("unknown parameter of {0}")]
     UnknownParameter(&'static str),
-    /// `501`: a known parameter with a value it cannot have.
+    /// `501`: a known parameter with a value it cannot have, or a second one.
     #[error("bad parameter value in {0}")]
     BadParameter(&'static str),
 }
@@ -238,32 +238,32 @@ mod tests {
 
     #[test]
     fn mail_takes_paths_and_parameters() {
-        let none = MailParams::default();
+        let none = MailParams::default;
         for (line, path, params) in [
-            ("MAIL FROM:<a@b.test>", "a@b.test", none),
-            ("mail from:<a@b.test>", "a@b.test", none),
-            ("MAIL FROM: <a@b.test>  ", "a@b.test", none),
-            ("MAIL  FROM:<a@b.test>\t", "a@b.test", none),
-            ("MAIL FROM:<>", "", none),
-            ("MAIL FROM:<\"a>b\"@c.test>", "\"a>b\"@c.test", none),
-            ("MAIL FROM:a@b.test", "a@b.test", none),
-            ("MAIL FROM: \"a>b\"@c.test ", "\"a>b\"@c.test", none),
-            ("MAIL FROM:@x.test:a@b.test", "a@b.test", none),
+            ("MAIL FROM:<a@b.test>", "a@b.test", none()),
+            ("mail from:<a@b.test>", "a@b.test", none()),
+            ("MAIL FROM: <a@b.test>  ", "a@b.test", none()),
+            ("MAIL  FROM:<a@b.test>\t", "a@b.test", none()),
+            ("MAIL FROM:<>", "", none()),
+            ("MAIL FROM:<\"a>b\"@c.test>", "\"a>b\"@c.test", none()),
+            ("MAIL FROM:a@b.test", "a@b.test", none()),
+            ("MAIL FROM: \"a>b\"@c.test ", "\"a>b\"@c.test", none()),
+            ("MAIL FROM:@x.test:a@b.test", "a@b.test", none()),
             (
                 "MAIL FROM:a@b.test SIZE=10",
                 "a@b.test",
                 MailParams {
                     size: Some(10),
-                    ..none
+                    ..none()
                 },
             ),
-            ("MAIL FROM:<@x.test:a@b.test>", "a@b.test", none),
+            ("MAIL FROM:<@x.test:a@b.test>", "a@b.test", none()),
             (
                 "MAIL FROM:<a@b.test> SIZE=10",
                 "a@b.test",
                 MailParams {
                     size: Some(10),
-                    ..none
+                    ..none()
                 },
             ),
             (
@@ -272,7 +272,7 @@ mod tests {
                 MailParams {
                     eight_bit: true,
                     utf8: true,
-                    ..none
+                    ..none()
                 },
             ),
             (
@@ -280,7 +280,7 @@ mod tests {
                 "a@b.test",
                 MailParams {
                     size: Some(u64::MAX),
-                    ..none
+                    ..none()
                 },
             ),
         ] {

@@ -13,8 +13,6 @@ use crate::address::is_utf8_letter;
 
 /// Octets of the value of `ENVID`, as it is written (RFC 3461 §4.4).
 const MAX_ENVID: usize = 100;
-/// Octets of the value of `ORCPT`, as it is written (RFC 3461 §4.2).
-const MAX_ORCPT: usize = 500;
 
 /// Why a value of a DSN parameter is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -230,6 +228,9 @@ pub struct Orcpt {
 }
 
 impl Orcpt {
+    /// Octets of the parameter's value, as it is written (RFC 3461 §4.2).
+    pub const MAX: usize = 500;
+
     /// As it was written: the value of the parameter for the next host.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -270,7 +271,7 @@ impl FromStr for Orcpt {
     /// An address of the type `utf-8` may hold characters beyond ASCII; whether it may in this
     /// transaction is the caller's to ask by [`Orcpt::needs_utf8`].
     fn from_str(text: &str) -> Result<Self, DsnError> {
-        if text.len() > MAX_ORCPT {
+        if text.len() > Self::MAX {
             return Err(DsnError::TooLong);
         }
         let (address_type, written) = text.split_once(';').ok_or(DsnError::Orcpt)?;

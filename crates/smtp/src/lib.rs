@@ -11,6 +11,7 @@ pub mod command;
 pub mod date;
 pub mod dsn;
 pub mod outcome;
+mod recipient;
 pub mod reply;
 pub mod reply_parser;
 pub mod sasl;
@@ -19,5 +20,6 @@ pub mod status;
 
 pub use address::{ForwardPath, Mailbox, ReversePath};
 pub use outcome::{Outcome, Peer, Stage, Verdict};
+pub use recipient::Recipient;
 pub use reply::Reply;
 pub use status::EnhancedStatus;

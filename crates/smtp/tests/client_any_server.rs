@@ -4,16 +4,17 @@ use proptest::prelude::*;
 use relay_smtp::client::{
     Answer, ClientSession, Credentials, Envelope, Event, Plan, Proof, TlsUse,
 };
+use relay_smtp::dsn::DsnRequest;
 use relay_smtp::sasl::Secret;
 use relay_smtp::sasl::scram::Nonce;
-use relay_smtp::{ForwardPath, ReversePath};
+use relay_smtp::{ForwardPath, Recipient, ReversePath};
 
 const SERVER: &str = "220 mx.test\r\n250-mx.test\r\n250 PIPELINING\r\n250 ok\r\n550 5.1.1 no\r\n250 ok\r\n354 go\r\n250 2.0.0 taken\r\n";
 
 /// Plays one transaction of two recipients against these octets, then breaks the connection.
 fn play(plan: Plan, server: &[u8]) -> Vec<Option<Answer>> {
-    let recipients: Vec<ForwardPath> = ["no@dest.test", "u@dest.test"]
-        .map(|r| r.parse().expect("a path"))
+    let recipients: Vec<Recipient> = ["no@dest.test", "u@dest.test"]
+        .map(|r| Recipient::from(r.parse::<ForwardPath>().expect("a path")))
         .into();
     let in_clear = plan.credentials.as_ref().is_some_and(|c| c.in_clear);
     let mut may_log_in = plan.tls == TlsUse::Active || in_clear;
@@ -31,6 +32,7 @@ fn play(plan: Plan, server: &[u8]) -> Vec<Option<Answer>> {
                     size: 10,
                     eight_bit: false,
                     utf8: false,
+                    dsn: &DsnRequest::default(),
                 });
             }
             Event::Content => session.content_sent(),

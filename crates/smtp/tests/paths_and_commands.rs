@@ -4,6 +4,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 use relay_smtp::command::{self, ClientName, Command, MailParams, RcptParams};
+use relay_smtp::dsn::{DsnRequest, EnvelopeId, Notify, Occasions, Orcpt, Ret};
 use relay_smtp::sasl::{Mechanism, Response};
 use relay_smtp::{EnhancedStatus, ForwardPath, Mailbox, ReversePath};
 
@@ -39,21 +40,50 @@ fn forward_path() -> impl Strategy<Value = ForwardPath> {
 }
 
 fn mail() -> impl Strategy<Value = Command> {
-    (reverse_path(), option::of(any::<u64>()), any::<[bool; 2]>()).prop_map(
-        |(path, size, [eight_bit, utf8])| {
+    let flags = any::<[bool; 2]>();
+    (reverse_path(), option::of(any::<u64>()), flags, dsn()).prop_map(
+        |(path, size, [eight_bit, utf8], dsn)| {
             let params = MailParams {
                 size,
                 eight_bit,
                 utf8,
+                dsn,
             };
             Command::Mail { path, params }
         },
     )
 }
 
+/// Without letters among the digits of xtext, which are capitals in any case of the command.
+fn dsn() -> impl Strategy<Value = DsnRequest> {
+    let ret = option::of(prop::sample::select(vec![Ret::Full, Ret::Headers]));
+    let envid = option::of("([!-*,-<>-~]|[+](20|40)){1,33}");
+    (ret, envid).prop_map(|(ret, envid)| DsnRequest {
+        ret,
+        envid: envid.map(|text| text.parse::<EnvelopeId>().expect("xtext")),
+    })
+}
+
+fn notify() -> impl Strategy<Value = Notify> {
+    (any::<[bool; 3]>(), any::<bool>()).prop_map(|([success, failure, delay], never)| {
+        let on = Occasions::new(success, failure, delay).map(Notify::On);
+        on.unwrap_or(if never {
+            Notify::Never
+        } else {
+            Notify::Unspecified
+        })
+    })
+}
+
+fn orcpt() -> impl Strategy<Value = Orcpt> {
+    let xtext = "(rfc822|x400);([!-*,-<>-~]|[+](20|40)){1,100}";
+    let utf8 = "utf-8;([a-z@.é漢]|\\\\x[{]20[}]){1,60}";
+    prop_oneof![xtext, utf8].prop_map(|text| text.parse().expect("an address"))
+}
+
 fn rcpt() -> impl Strategy<Value = Command> {
-    forward_path().prop_map(|path| {
-        let params = RcptParams::default();
+    (forward_path(), notify(), option::of(orcpt())).prop_map(|(path, notify, orcpt)| {
+        let params = RcptParams { notify, orcpt };
         Command::Rcpt { path, params }
     })
 }
@@ -102,9 +132,24 @@ fn format(command: &Command) -> String {
                 ""
             };
             let utf8 = if params.utf8 { " SMTPUTF8" } else { "" };
-            format!("MAIL FROM:{path}{size}{body}{utf8}")
+            let DsnRequest { ret, envid } = &params.dsn;
+            let ret = ret.map_or(String::new(), |ret| format!(" RET={ret}"));
+            let envid = envid
+                .as_ref()
+                .map_or(String::new(), |id| format!(" ENVID={id}"));
+            format!("MAIL FROM:{path}{size}{body}{utf8}{ret}{envid}")
         }
-        Command::Rcpt { path, .. } => format!("RCPT TO:{path}"),
+        Command::Rcpt { path, params } => {
+            let RcptParams { notify, orcpt } = params;
+            let notify = match notify {
+                Notify::Unspecified => String::new(),
+                said => format!(" NOTIFY={said}"),
+            };
+            let orcpt = orcpt
+                .as_ref()
+                .map_or(String::new(), |o| format!(" ORCPT={o}"));
+            format!("RCPT TO:{path}{notify}{orcpt}")
+        }
         Command::Data => "DATA".into(),
         Command::Rset => "RSET".into(),
         Command::Noop => "NOOP".into(),
@@ -127,7 +172,8 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&str> = vec![
         "MAIL", "RCPT", "EHLO", "AUTH", " ", "\t", "FROM:", "to:", "<", ">", "@", "\"", "\\", "a",
         ".", "b.test", "[", "]", "IPv6:", "::1", ":", ",", "SIZE=", "1", "BODY=", "8BITMIME",
-        "SMTPUTF8", "=", "\r", "\0", "é",
+        "SMTPUTF8", "RET=", "HDRS", "ENVID=", "NOTIFY=", "NEVER", "ORCPT=", "rfc822;", "+2B", "=",
+        "\r", "\0", "é",
     ];
     let piece = prop_oneof![
         8 => prop::sample::select(pieces).prop_map(|text| text.as_bytes().to_vec()),

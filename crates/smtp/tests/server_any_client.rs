@@ -62,7 +62,7 @@ fn play(
                     events.push(format!("{request:?}"));
                     session.accept_sender(request);
                 }
-                Event::Rcpt(recipient) if recipient.as_str().starts_with('x') => {
+                Event::Rcpt(recipient) if recipient.path.as_str().starts_with('x') => {
                     session.refuse(&replies::no_gateway());
                 }
                 Event::Rcpt(recipient) => session.accept_recipient(recipient),
@@ -128,6 +128,9 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         b"MAIL FROM:<a@b.test>\r\n",
         b"MAIL FROM:<> SIZE=10 BODY=8BITMIME\r\n",
         b"RCPT TO:<u@d.test>\r\n",
+        b"MAIL FROM:<a@b.test> RET=HDRS ENVID=QQ+2B1\r\n",
+        b"RCPT TO:<u@d.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;o@d.test\r\n",
+        b"RCPT TO:<u@d.test> NOTIFY=NEVER,DELAY\r\n",
         b"RCPT TO:<x@d.test>\r\n",
         b"DATA\r\n",
         b"Subject: t\r\n",

@@ -177,10 +177,14 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 events::refused(self.visitor.peer, self.session.hello(), &refusal);
             }
             // Boxed, so that the sessions that are busy otherwise stay small.
-            Event::Authenticate(credentials) => Box::pin(self.log_in(credentials)).await,
+            Event::Authenticate(credentials) => {
+                Box::pin(self.log_in(credentials)).await;
+                self.session.answered(clock::now().into_std());
+            }
             Event::ScramUser(user) => self.challenge(&user),
             Event::ScramDone { user, verified } => {
                 Box::pin(self.finish_scram(user, verified)).await;
+                self.session.answered(clock::now().into_std());
             }
             Event::StartTls | Event::Flush | Event::Close => {}
         }

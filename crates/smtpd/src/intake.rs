@@ -5,7 +5,6 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use relay_queue::{Envelope, Message, QueueId, QueueStore, RcptTo, Spool, StoreError};
-use relay_smtp::dsn::DsnRequest;
 use relay_smtp::server::Transaction;
 
 use crate::submitted::Missing;
@@ -113,11 +112,15 @@ impl<S: QueueStore> Intake<S> {
             recipients: transaction
                 .recipients
                 .into_iter()
-                .map(RcptTo::from)
+                .map(|recipient| RcptTo {
+                    address: recipient.path,
+                    notify: recipient.notify,
+                    orcpt: recipient.orcpt,
+                })
                 .collect(),
             eight_bit: transaction.eight_bit,
             utf8: transaction.utf8,
-            dsn: DsnRequest::default(),
+            dsn: transaction.dsn,
         };
         store.commit(spool, envelope, arrived, head).await
     }

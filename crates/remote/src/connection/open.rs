@@ -3,6 +3,7 @@
 use std::io;
 
 use relay_smtp::client::{ClientSession, Credentials, Event, Plan, TlsUse, Trouble};
+use relay_smtp::sasl::Mechanism;
 use relay_smtp::{Peer, Stage};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
@@ -37,6 +38,8 @@ pub(crate) struct NoConnection {
     pub(crate) finding: Finding,
     /// Whom we spoke with, and under what protection.
     pub(crate) peer: Peer,
+    /// By which mechanism we tried to log in.
+    pub(crate) mechanism: Option<Mechanism>,
     /// It is TLS that broke, and mail may go out without.
     pub(crate) may_do_in_clear: bool,
 }
@@ -57,7 +60,9 @@ impl Dial<'_> {
         }
         loop {
             peer.tls.clone_from(&connection.peer.tls);
-            let finding = match connection.event().await {
+            let event = connection.event().await;
+            let mechanism = connection.mechanism();
+            let finding = match event {
                 Ok(Event::Ready) => return Ok(connection),
                 Ok(Event::StartTls) => match self.secure(connection).await {
                     Ok(secured) => {
@@ -71,7 +76,10 @@ impl Dial<'_> {
                 Ok(Event::Content | Event::Finished(_)) => connection.lost(),
                 Err(finding) => finding,
             };
-            return Err(self.none(finding, peer));
+            return Err(NoConnection {
+                mechanism,
+                ..self.none(finding, peer)
+            });
         }
     }
 
@@ -152,6 +160,7 @@ impl Dial<'_> {
             may_do_in_clear: tls_broke && self.rule == TlsRule::Opportunistic,
             finding,
             peer,
+            mechanism: None,
         }
     }
 }

@@ -2,7 +2,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relay_smtp::client::{Answer, Envelope};
-use relay_smtp::{ForwardPath, Peer, Stage};
+use relay_smtp::dsn::DsnRequest;
+use relay_smtp::{ForwardPath, Peer, Recipient, Stage};
 use relay_testkit::DEADLINE;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -53,12 +54,14 @@ async fn connected() -> (Connection, TcpStream) {
 /// Sends a large message to `u@dest.test`.
 async fn send_large(connection: &mut Connection) -> Result<Vec<Answer>, Broken> {
     let recipient: ForwardPath = "u@dest.test".parse().expect("a path");
+    let recipient = Recipient::from(recipient);
     let envelope = Envelope {
         sender: &"a@sender.test".parse().expect("a path"),
         recipients: &[&recipient],
         size: LARGE as u64,
         eight_bit: false,
         utf8: false,
+        dsn: &DsnRequest::default(),
     };
     let content = Content {
         head: Bytes::new(),

@@ -13,7 +13,8 @@ use relay_remote::{
     Alarm, AsConfigured, Body, Config, Content, Job, Plan, Remote, Route, RouteCredentials,
     RouteTls, SecretSource, TlsPolicy,
 };
-use relay_smtp::{Outcome, Verdict};
+use relay_smtp::dsn::DsnRequest;
+use relay_smtp::{ForwardPath, Outcome, Recipient, Verdict};
 use relay_testkit::{Certificate, FakeDns, FakeMx};
 use tempfile::TempDir;
 use tokio::sync::watch;
@@ -215,14 +216,16 @@ pub fn job_with(recipients: &[&str], body: Body, length: usize) -> Job {
         sender: "a@sender.test".parse().expect("a path"),
         recipients: recipients
             .iter()
-            .map(|r| r.parse().expect("a path"))
+            .map(|r| Recipient::from(r.parse::<ForwardPath>().expect("a path")))
             .collect(),
         eight_bit: false,
         utf8: false,
+        dsn: DsnRequest::default(),
         size: (TRACE.len() + length) as u64,
         content: Content {
             head: Bytes::from_static(TRACE.as_bytes()),
             body,
         },
+        observer: Arc::new(()),
     }
 }

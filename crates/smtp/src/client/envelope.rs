@@ -1,8 +1,10 @@
 //! A transaction's envelope as commands, and what came of it.
 
-use crate::address::{ForwardPath, ReversePath};
+use crate::address::ReversePath;
 use crate::client::extensions::Extensions;
+use crate::dsn::{DsnRequest, Notify, Orcpt};
 use crate::outcome::Stage;
+use crate::recipient::Recipient;
 use crate::reply::Reply;
 
 /// What one transaction sends.
@@ -11,7 +13,7 @@ pub struct Envelope<'a> {
     /// MAIL FROM.
     pub sender: &'a ReversePath,
     /// RCPT TO, in order; there must be one at least.
-    pub recipients: &'a [&'a ForwardPath],
+    pub recipients: &'a [&'a Recipient],
     /// Octets of the message, for `SIZE=`.
     pub size: u64,
     /// The message was declared `BODY=8BITMIME`.
@@ -21,6 +23,9 @@ pub struct Envelope<'a> {
     pub eight_bit: bool,
     /// The message was declared `SMTPUTF8`: its header may hold UTF-8.
     pub utf8: bool,
+    /// `RET` and `ENVID`. They and what is asked for each recipient go to a peer that offers DSN, as
+    /// they came; nothing is added to them (RFC 3461 §5.2.1).
+    pub dsn: &'a DsnRequest,
 }
 
 /// What a transaction needs and the peer does not offer.
@@ -75,7 +80,7 @@ impl Commands {
         if reset {
             line(&[b"RSET"]);
         }
-        let (sender, parameters) = (envelope.sender.as_str(), parameters(envelope, peer));
+        let (sender, parameters) = (envelope.sender.as_str(), mail_parameters(envelope, peer));
         line(&[
             b"MAIL FROM:<",
             sender.as_bytes(),
@@ -83,7 +88,13 @@ impl Commands {
             parameters.as_bytes(),
         ]);
         for recipient in asked.iter().filter_map(|&i| envelope.recipients.get(i)) {
-            line(&[b"RCPT TO:<", recipient.as_str().as_bytes(), b">"]);
+            let parameters = rcpt_parameters(recipient, envelope, peer);
+            line(&[
+                b"RCPT TO:<",
+                recipient.path.as_str().as_bytes(),
+                b">",
+                parameters.as_bytes(),
+            ]);
         }
         line(&[b"DATA"]);
         Self {
@@ -113,8 +124,8 @@ impl Commands {
     }
 }
 
-/// The parameters of MAIL, each as the peer offers it (RFC 1870, RFC 6152, RFC 6531).
-fn parameters(envelope: &Envelope<'_>, peer: &Extensions) -> String {
+/// The parameters of MAIL, each as the peer offers it (RFC 1870, RFC 6152, RFC 6531, RFC 3461).
+fn mail_parameters(envelope: &Envelope<'_>, peer: &Extensions) -> String {
     let mut text = String::new();
     if peer.size.is_some() {
         text = format!(" SIZE={}", envelope.size);
@@ -122,10 +133,49 @@ fn parameters(envelope: &Envelope<'_>, peer: &Extensions) -> String {
     if envelope.eight_bit && peer.eight_bit {
         text.push_str(" BODY=8BITMIME");
     }
-    if peer.utf8 && needs_utf8(envelope) {
+    if may_be_utf8(envelope, peer) {
         text.push_str(" SMTPUTF8");
     }
+    if peer.dsn {
+        if let Some(ret) = envelope.dsn.ret {
+            text.push_str(" RET=");
+            text.push_str(&ret.to_string());
+        }
+        if let Some(envid) = &envelope.dsn.envid {
+            text.push_str(" ENVID=");
+            text.push_str(envid.as_str());
+        }
+    }
     text
+}
+
+/// The parameters of RCPT (RFC 3461 §4.1, §4.2).
+fn rcpt_parameters(recipient: &Recipient, envelope: &Envelope<'_>, peer: &Extensions) -> String {
+    let mut text = String::new();
+    if !peer.dsn {
+        return text;
+    }
+    if recipient.notify != Notify::Unspecified {
+        text = format!(" NOTIFY={}", recipient.notify);
+    }
+    if let Some(orcpt) = &recipient.orcpt {
+        let orcpt = if may_be_utf8(envelope, peer) {
+            orcpt.to_string()
+        } else {
+            orcpt.to_ascii()
+        };
+        // In ASCII it takes more octets; a peer may refuse a recipient for too many of them.
+        if orcpt.len() <= Orcpt::MAX {
+            text.push_str(" ORCPT=");
+            text.push_str(&orcpt);
+        }
+    }
+    text
+}
+
+/// Whether the transaction is one under SMTPUTF8.
+fn may_be_utf8(envelope: &Envelope<'_>, peer: &Extensions) -> bool {
+    peer.utf8 && needs_utf8(envelope)
 }
 
 fn needs_utf8(envelope: &Envelope<'_>) -> bool {
@@ -136,14 +186,14 @@ fn sender_needs_utf8(envelope: &Envelope<'_>) -> bool {
     envelope.utf8 || !envelope.sender.as_str().is_ascii()
 }
 
-fn recipient_needs_utf8(recipient: &ForwardPath) -> bool {
-    !recipient.as_str().is_ascii()
+fn recipient_needs_utf8(recipient: &Recipient) -> bool {
+    !recipient.path.as_str().is_ascii()
 }
 
 /// What keeps this recipient from even being asked for.
 pub(super) fn lack(
     envelope: &Envelope<'_>,
-    recipient: &ForwardPath,
+    recipient: &Recipient,
     peer: &Extensions,
 ) -> Option<Lack> {
     if let Some(limit) = peer.refuses_size(envelope.size) {

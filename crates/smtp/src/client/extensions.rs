@@ -19,6 +19,8 @@ pub struct Extensions {
     /// MAIL takes `SIZE=`; the number is the most octets of a message, 0 for no fixed limit
     /// (RFC 1870 §4).
     pub size: Option<u64>,
+    /// MAIL takes `RET` and `ENVID`, RCPT takes `NOTIFY` and `ORCPT` (RFC 3461).
+    pub dsn: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
     /// The mechanisms of AUTH as the peer wrote them, a space between each (RFC 4954 §3).
@@ -39,6 +41,7 @@ impl Extensions {
                 "8BITMIME" => offered.eight_bit = true,
                 "SMTPUTF8" => offered.utf8 = true,
                 "SIZE" => offered.size = words.next().map_or(Some(0), |n| n.parse().ok()),
+                "DSN" => offered.dsn = true,
                 "STARTTLS" => offered.starttls = true,
                 "AUTH" => words.for_each(|mechanism| offered.add(mechanism)),
                 _ => {}
@@ -82,6 +85,7 @@ mod tests {
             "pipelining",
             "Size 1000",
             "SMTPUTF8",
+            "dsn",
             "XXXXXXXA",
             "",
         ]);
@@ -92,6 +96,7 @@ mod tests {
                 eight_bit: false,
                 utf8: true,
                 size: Some(1000),
+                dsn: true,
                 ..Extensions::default()
             }
         );

@@ -51,12 +51,15 @@ fn mechanisms(proof: &Proof) -> &'static [Mechanism] {
 impl Login {
     /// Begins the exchange with the strongest mechanism that is offered, and gives the command;
     /// `None` if none is.
-    pub(super) fn begin(credentials: Credentials, peer: &Extensions) -> Option<(Self, Response)> {
+    pub(super) fn begin(
+        credentials: Credentials,
+        peer: &Extensions,
+    ) -> Option<(Mechanism, Self, Response)> {
         let offered = |mechanism: &&Mechanism| peer.offers(**mechanism);
         let mechanism = *mechanisms(&credentials.proof).iter().find(offered)?;
         let (login, message) = Self::first(mechanism, credentials);
         let command = format!("AUTH {mechanism}");
-        Some(match message {
+        let (login, command) = match message {
             Some(message) if command.len() + message.len() + " \r\n".len() <= COMMAND => {
                 (login, Zeroizing::new([&command, " ", &message].concat()))
             }
@@ -65,7 +68,8 @@ impl Login {
                 (login, Zeroizing::new(command))
             }
             None => (login, Zeroizing::new(command)),
-        })
+        };
+        Some((mechanism, login, command))
     }
 
     /// The first message of the mechanism, if it has one, and what follows it.

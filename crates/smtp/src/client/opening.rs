@@ -66,10 +66,11 @@ impl ClientSession {
         if self.plan.tls != TlsUse::Active && !credentials.in_clear {
             return Some(self.end(Trouble::AuthInClear));
         }
-        let Some((login, command)) = Login::begin(credentials, &self.peer) else {
+        let Some((mechanism, login, command)) = Login::begin(credentials, &self.peer) else {
             let offered = self.peer.auth.clone();
             return Some(self.end(Trouble::NoMechanism { offered }));
         };
+        self.mechanism = Some(mechanism);
         self.say_in_exchange(login, &command)
     }
 

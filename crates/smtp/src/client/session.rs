@@ -13,6 +13,7 @@ use crate::client::transaction::Transaction;
 use crate::outcome::Stage;
 use crate::reply::Reply;
 use crate::reply_parser::ReplyParser;
+use crate::sasl::Mechanism;
 
 /// RFC 5321 §3.8: the server is about to close the connection, whatever was asked.
 const CLOSING: u16 = 421;
@@ -24,6 +25,7 @@ pub struct ClientSession {
     pub(super) plan: Plan,
     parser: ReplyParser,
     pub(super) peer: Extensions,
+    pub(super) mechanism: Option<Mechanism>,
     pub(super) output: Vec<u8>,
     pub(super) state: State,
 }
@@ -67,6 +69,7 @@ impl ClientSession {
             plan,
             parser: ReplyParser::default(),
             peer: Extensions::default(),
+            mechanism: None,
             output: Vec::new(),
             state: State::Greeting,
         }
@@ -97,6 +100,11 @@ impl ClientSession {
     /// What the peer offered.
     pub fn extensions(&self) -> &Extensions {
         &self.peer
+    }
+
+    /// By which mechanism it has logged in, or tried to.
+    pub fn mechanism(&self) -> Option<Mechanism> {
+        self.mechanism
     }
 
     /// Whether another transaction can begin now.

@@ -1,9 +1,12 @@
 //! What may stand behind the paths of MAIL and RCPT (RFC 5321 §4.1.2).
 
+use std::str::FromStr;
+
 use super::CommandError;
+use crate::dsn::{DsnRequest, Notify, Orcpt};
 
 /// The parameters of MAIL that are known here.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MailParams {
     /// `SIZE=n`: octets that the client means to send (RFC 1870).
     pub size: Option<u64>,
@@ -11,11 +14,18 @@ pub struct MailParams {
     pub eight_bit: bool,
     /// `SMTPUTF8` (RFC 6531).
     pub utf8: bool,
+    /// `RET` and `ENVID` (RFC 3461).
+    pub dsn: DsnRequest,
 }
 
-/// The parameters of RCPT that are known here: none, for no extension that adds one is offered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct RcptParams {}
+/// The parameters of RCPT that are known here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RcptParams {
+    /// `NOTIFY` (RFC 3461 §4.1).
+    pub notify: Notify,
+    /// `ORCPT` (RFC 3461 §4.2).
+    pub orcpt: Option<Orcpt>,
+}
 
 impl MailParams {
     /// Reads what is behind the path.
@@ -30,6 +40,8 @@ impl MailParams {
                 // Who wrote the message first, says a client; nobody here believes it, which is
                 // allowed (RFC 4954 §5).
                 "AUTH" if value.is_some_and(is_xtext) => {}
+                "RET" => once(&mut params.dsn.ret, value).ok_or(bad)?,
+                "ENVID" => once(&mut params.dsn.envid, value).ok_or(bad)?,
                 "SMTPUTF8" | "AUTH" => return Err(bad),
                 _ => return Err(CommandError::UnknownParameter(verb)),
             }
@@ -41,11 +53,27 @@ impl MailParams {
 impl RcptParams {
     /// Reads what is behind the path.
     pub(super) fn parse(verb: &'static str, text: &str) -> Result<Self, CommandError> {
-        match parameters(text).next() {
-            None => Ok(Self::default()),
-            Some(_) => Err(CommandError::UnknownParameter(verb)),
+        let (mut notify, mut orcpt) = (None, None);
+        let bad = CommandError::BadParameter(verb);
+        for (name, value) in parameters(text) {
+            match name.to_ascii_uppercase().as_str() {
+                "NOTIFY" => once(&mut notify, value).ok_or(bad)?,
+                "ORCPT" => once(&mut orcpt, value).ok_or(bad)?,
+                _ => return Err(CommandError::UnknownParameter(verb)),
+            }
         }
+        Ok(Self {
+            notify: notify.unwrap_or_default(),
+            orcpt,
+        })
     }
+}
+
+/// Fills in a parameter of RFC 3461, each of which may come once in a command (§4); `None` if it has
+/// come before, or has no good value.
+fn once<T: FromStr>(param: &mut Option<T>, value: Option<&str>) -> Option<()> {
+    let value = value?.parse().ok()?;
+    param.replace(value).is_none().then_some(())
 }
 
 fn parameters(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
@@ -98,7 +126,7 @@ mod tests {
         let unknown = Err(CommandError::UnknownParameter("MAIL"));
         assert_eq!(parse(b"MAIL FROM:<a@b.test> X=1"), unknown);
         let unknown = Err(CommandError::UnknownParameter("RCPT"));
-        assert_eq!(parse(b"RCPT TO:<u@d.test> NOTIFY=NEVER"), unknown);
+        assert_eq!(parse(b"RCPT TO:<u@d.test> X=1"), unknown);
         for value in [
             "SIZE=",
             "SIZE=x",
@@ -113,9 +141,34 @@ mod tests {
             "AUTH=a+3d",
             "AUTH=a+3D+",
             "AUTH=\u{e9}",
+            "RET",
+            "RET=",
+            "RET=ALL",
+            "RET=FULL RET=FULL",
+            "ENVID",
+            "ENVID=",
+            "ENVID=a=b",
+            "ENVID=a+0A",
+            "ENVID=a ENVID=b",
         ] {
             let line = format!("MAIL FROM:<a@b.test> {value}");
             let error = Err(CommandError::BadParameter("MAIL"));
+            assert_eq!(parse(line.as_bytes()), error, "{line}");
+        }
+        for value in [
+            "NOTIFY",
+            "NOTIFY=",
+            "NOTIFY=NEVER,FAILURE",
+            "NOTIFY=SUCCESS,",
+            "NOTIFY=OFTEN",
+            "NOTIFY=NEVER NOTIFY=NEVER",
+            "ORCPT",
+            "ORCPT=u@d.test",
+            "ORCPT=rfc822;",
+            "ORCPT=rfc822;u@d.test ORCPT=rfc822;u@d.test",
+        ] {
+            let line = format!("RCPT TO:<u@d.test> {value}");
+            let error = Err(CommandError::BadParameter("RCPT"));
             assert_eq!(parse(line.as_bytes()), error, "{line}");
         }
     }

@@ -1,7 +1,9 @@
 //! What each command means in each state.
 
-use crate::address::{ForwardPath, Mailbox, ReversePath};
+use crate::address::{Mailbox, ReversePath};
 use crate::command::{ClientName, Command, CommandError, MailParams};
+use crate::dsn::Orcpt;
+use crate::recipient::Recipient;
 use crate::reply::Reply;
 
 use super::event::{Event, Hello, MailRequest, Refusal};
@@ -16,7 +18,13 @@ impl ServerSession {
             Command::Ehlo(name) => self.handle_hello(name, true),
             Command::Helo(name) => self.handle_hello(name, false),
             Command::Mail { path, params } => return Some(self.handle_mail(path, params)),
-            Command::Rcpt { path, .. } => return Some(self.handle_rcpt(path)),
+            Command::Rcpt { path, params } => {
+                return Some(self.handle_rcpt(Recipient {
+                    path,
+                    notify: params.notify,
+                    orcpt: params.orcpt,
+                }));
+            }
             Command::Data => return Some(self.handle_data()),
             Command::Rset => {
                 if let Some(hello) = self.end_transaction() {
@@ -128,16 +136,18 @@ impl ServerSession {
                 size: params.size,
                 eight_bit: params.eight_bit,
                 utf8: params.utf8,
+                dsn: params.dsn,
             }),
             Some(reply) => self.refused("MAIL", Some(sender), None, reply),
         }
     }
 
-    fn handle_rcpt(&mut self, recipient: ForwardPath) -> Event {
+    fn handle_rcpt(&mut self, recipient: Recipient) -> Event {
         let State::Transaction(_, transaction) = &self.state else {
             return self.protocol_error("RCPT", replies::want_mail());
         };
-        let needs_utf8 = recipient.mailbox().is_some_and(Mailbox::needs_utf8);
+        let needs_utf8 = recipient.path.mailbox().is_some_and(Mailbox::needs_utf8)
+            || recipient.orcpt.as_ref().is_some_and(Orcpt::needs_utf8);
         let refusal = if transaction.recipients.len() >= self.settings.limits.recipients {
             Some(replies::too_many_recipients())
         } else if needs_utf8 && !transaction.utf8 {
@@ -149,7 +159,7 @@ impl ServerSession {
             None => Event::Rcpt(recipient),
             Some(reply) => {
                 let sender = Some(transaction.sender.clone());
-                self.refused("RCPT", sender, Some(recipient), reply)
+                self.refused("RCPT", sender, Some(recipient.path), reply)
             }
         }
     }

@@ -2,6 +2,8 @@
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::command::ClientName;
+use crate::dsn::DsnRequest;
+use crate::recipient::Recipient;
 use crate::reply::Reply;
 use crate::sasl::{Mechanism, Secret, UserName};
 
@@ -11,7 +13,7 @@ pub enum Event {
     /// May this sender send? Answer with `accept_sender` or `refuse`.
     Mail(MailRequest),
     /// Is this recipient's mail taken here? Answer with `accept_recipient` or `refuse`.
-    Rcpt(ForwardPath),
+    Rcpt(Recipient),
     /// Can a message be taken in? Answer with `accept_message` or `refuse`.
     Data,
     /// The header section is complete: what has been gathered may leave memory.
@@ -56,6 +58,8 @@ pub struct MailRequest {
     pub eight_bit: bool,
     /// `SMTPUTF8` (RFC 6531).
     pub utf8: bool,
+    /// `RET` and `ENVID` (RFC 3461).
+    pub dsn: DsnRequest,
 }
 
 /// Who a client says it is, by PLAIN or LOGIN.
@@ -75,13 +79,15 @@ pub struct Transaction {
     /// MAIL FROM.
     pub sender: ReversePath,
     /// The recipients that were accepted, in order.
-    pub recipients: Vec<ForwardPath>,
+    pub recipients: Vec<Recipient>,
     /// `BODY=8BITMIME` (RFC 6152).
     pub eight_bit: bool,
     /// `SMTPUTF8` (RFC 6531), as far as the message needs it: once it is complete, only if there is
     /// UTF-8 in its sender or header section, for the rest may go to any peer (RFC 6531 §3.4). What
     /// a recipient's own address needs shows in that address.
     pub utf8: bool,
+    /// `RET` and `ENVID` (RFC 3461).
+    pub dsn: DsnRequest,
     /// Whether the message begins with its body, so that an empty line has to stand between what is
     /// put before it and its first line (RFC 5322 §2.1); known once the message is complete.
     pub lacks_header: bool,

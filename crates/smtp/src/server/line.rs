@@ -6,9 +6,10 @@ use memchr::memchr;
 use zeroize::Zeroizing;
 
 /// Octets of a command line, CR LF included: RFC 5321 §4.5.3.1.4, and what the offered extensions
-/// add to MAIL: SIZE (RFC 1870 §3), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531 §3.2)
-/// and AUTH (RFC 4954 §3).
-pub(super) const LIMIT: usize = 512 + 26 + 17 + 10 + 500;
+/// add to MAIL, which is more than what they add to RCPT: SIZE (RFC 1870 §3), BODY (RFC 6152 §2),
+/// SMTPUTF8 (RFC 6531 §3.2), AUTH (RFC 4954 §3), RET and ENVID with a blank before each (RFC 3461
+/// §4.3, §4.4).
+pub(super) const LIMIT: usize = 512 + 26 + 17 + 10 + 500 + 9 + 107;
 
 /// Octets of a line of an AUTH exchange, its command with an initial response included (RFC 4954 §4).
 pub(super) const AUTH_LIMIT: usize = 12288;

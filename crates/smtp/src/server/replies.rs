@@ -144,6 +144,7 @@ pub fn extended_hello(hostname: &str, message_size: u64, security: Option<Securi
         format!("SIZE {message_size}").into(),
         "8BITMIME".into(),
         "ENHANCEDSTATUSCODES".into(),
+        "DSN".into(),
         "SMTPUTF8".into(),
     ];
     lines.extend(security.map(|offer| match offer {

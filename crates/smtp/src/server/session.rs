@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::command;
+use crate::recipient::Recipient;
 use crate::reply::Reply;
 use crate::sasl::{Response, UserName};
 
@@ -190,6 +191,7 @@ impl ServerSession {
                     recipients: Vec::new(),
                     eight_bit: request.eight_bit,
                     utf8: request.utf8,
+                    dsn: request.dsn,
                     lacks_header: false,
                 },
             );
@@ -198,7 +200,7 @@ impl ServerSession {
     }
 
     /// Yes to [`Event::Rcpt`], with that recipient or one in its place.
-    pub fn accept_recipient(&mut self, recipient: ForwardPath) {
+    pub fn accept_recipient(&mut self, recipient: Recipient) {
         if let State::Transaction(_, transaction) = &mut self.state {
             transaction.recipients.push(recipient);
             self.reply(&replies::recipient_ok());
@@ -240,6 +242,12 @@ impl ServerSession {
     /// full time for the next command.
     pub fn finish_message(&mut self, reply: &Reply, now: Instant) {
         self.reply(reply);
+        self.progress(now);
+    }
+
+    /// The answer to a question took until `now`: from here the client has its full time for the next
+    /// command.
+    pub fn answered(&mut self, now: Instant) {
         self.progress(now);
     }
 

@@ -10,7 +10,7 @@
 //! | `S. ...` | the same without an end of line |
 //! | `C ...` | the client must have said this next |
 //! | `H` | the handshake is done |
-//! | `begin <sender> <recipient>... [8bit] [utf8] [size=N]` | a transaction begins |
+//! | `begin <sender> <recipient>... [8bit] [utf8] [size=N]` | a transaction begins; `RET=` and `ENVID=` ask for the message, `NOTIFY=` and `ORCPT=` for the recipient before them |
 //! | `message ...` | a line of the message, after `! content` |
 //! | `close` | the connection breaks here |
 //! | `quit` | the client is told to leave |
@@ -31,9 +31,10 @@ use relay_smtp::client::{
     Answer, ClientSession, ContentEncoder, Credentials, Envelope, Event, Lack, Plan, Proof, TlsUse,
     Trouble,
 };
+use relay_smtp::dsn::DsnRequest;
 use relay_smtp::sasl::scram::Nonce;
 use relay_smtp::sasl::{Secret, base64};
-use relay_smtp::{ForwardPath, ReversePath};
+use relay_smtp::{ForwardPath, Recipient, ReversePath};
 
 use octets::octets;
 
@@ -127,23 +128,40 @@ impl Player {
             .parse()
             .expect("a path");
         let words: Vec<&str> = words.collect();
+        let value = |name: &str| words.iter().find_map(|word| word.strip_prefix(name));
         self.recipients = words
             .iter()
             .filter(|w| w.starts_with('<'))
             .map(|w| path(w))
             .collect();
-        let parsed: Vec<ForwardPath> = self
-            .recipients
-            .iter()
-            .map(|r| r.parse().expect("a path"))
-            .collect();
-        let size = words.iter().find_map(|w| w.strip_prefix("size="));
+        let mut parsed: Vec<Recipient> = Vec::new();
+        for word in &words {
+            match (word.split_once('='), parsed.last_mut()) {
+                _ if word.starts_with('<') => {
+                    let path: ForwardPath = path(word).parse().expect("a path");
+                    parsed.push(path.into());
+                }
+                (Some(("NOTIFY", value)), Some(last)) => {
+                    last.notify = value.parse().expect(value);
+                }
+                (Some(("ORCPT", value)), Some(last)) => {
+                    last.orcpt = Some(value.parse().expect(value));
+                }
+                _ => {}
+            }
+        }
+        let dsn = DsnRequest {
+            ret: value("RET=").map(|ret| ret.parse().expect(ret)),
+            envid: value("ENVID=").map(|envid| envid.parse().expect(envid)),
+        };
+        let size = value("size=");
         let envelope = Envelope {
             sender: &sender,
             recipients: &parsed.iter().collect::<Vec<_>>(),
             size: size.map_or(100, |n| n.parse().expect("a number")),
             eight_bit: words.contains(&"8bit"),
             utf8: words.contains(&"utf8"),
+            dsn: &dsn,
         };
         if let Some(event) = self.session.begin(&envelope) {
             self.note(event);

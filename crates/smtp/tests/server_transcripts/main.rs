@@ -18,6 +18,8 @@
 //! | `? SCRAM user -> password P` | the answer is what is kept of that password |
 //! | `! reply` | from here the queue takes no more of the message, for this reason |
 //!
+//! What is asked for a recipient stands behind it in brackets: `<u@d.test>[NOTIFY=NEVER]`.
+//!
 //! What the client sends in one go is what stands between two answers. After it the output and the
 //! events must be those of the following `S:` and `?` lines, no more and no fewer.
 
@@ -34,7 +36,7 @@ use relay_smtp::body::BareNewline;
 use relay_smtp::sasl::Secret;
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
 use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings};
-use relay_smtp::{ForwardPath, Reply};
+use relay_smtp::{ForwardPath, Recipient, Reply};
 
 use octets::octets;
 use words::{describe, reply};
@@ -295,9 +297,10 @@ impl Run {
         match (event, answer) {
             (Event::Mail(request), "yes") => self.session.accept_sender(request),
             (Event::Rcpt(recipient), "yes") => self.session.accept_recipient(recipient),
-            (Event::Rcpt(_), other) if other.starts_with('<') => {
-                let other: ForwardPath = other.trim_matches(['<', '>']).parse().expect(other);
-                self.session.accept_recipient(other);
+            (Event::Rcpt(recipient), other) if other.starts_with('<') => {
+                let path: ForwardPath = other.trim_matches(['<', '>']).parse().expect(other);
+                self.session
+                    .accept_recipient(Recipient { path, ..recipient });
             }
             (Event::Data, "yes") => self.session.accept_message(),
             (Event::MessageEnd(_), verdict) => {

@@ -1,31 +1,41 @@
 //! The words of a transcript.
 
+use relay_smtp::dsn::{DsnRequest, Notify};
 use relay_smtp::server::{Event, Transaction};
-use relay_smtp::{ForwardPath, Reply, ReversePath};
+use relay_smtp::{ForwardPath, Recipient, Reply, ReversePath};
 
 /// An event as the transcripts write it.
 pub fn describe(event: &Event, message: &[u8]) -> String {
-    let flags = |eight_bit, utf8| {
+    let flags = |eight_bit, utf8, dsn: &DsnRequest| {
         let eight_bit = if eight_bit { " 8BITMIME" } else { "" };
         let utf8 = if utf8 { " SMTPUTF8" } else { "" };
-        format!("{eight_bit}{utf8}")
+        let ret = dsn.ret.map(|ret| format!(" RET={ret}"));
+        let envid = dsn.envid.as_ref().map(|id| format!(" ENVID={id}"));
+        let (ret, envid) = (ret.unwrap_or_default(), envid.unwrap_or_default());
+        format!("{eight_bit}{utf8}{ret}{envid}")
     };
     match event {
         Event::Mail(request) => {
             let size = request
                 .size
                 .map_or(String::new(), |size| format!(" SIZE={size}"));
-            let flags = flags(request.eight_bit, request.utf8);
+            let flags = flags(request.eight_bit, request.utf8, &request.dsn);
             format!("MAIL {}{size}{flags}", request.sender)
         }
-        Event::Rcpt(recipient) => format!("RCPT {recipient}"),
+        Event::Rcpt(recipient) => format!("RCPT {}", wishes(recipient)),
         Event::Data => "DATA".into(),
         Event::MessageEnd(transaction) => {
             let Transaction {
                 sender, recipients, ..
             } = transaction;
-            let to: String = recipients.iter().map(ToString::to_string).collect();
-            let flags = flags(transaction.eight_bit, transaction.utf8);
+            let to: String = recipients.iter().map(wishes).collect();
+            let Transaction {
+                eight_bit,
+                utf8,
+                dsn,
+                ..
+            } = transaction;
+            let flags = flags(*eight_bit, *utf8, dsn);
             format!("MESSAGE {sender} {to}{flags} {}", message.escape_ascii())
         }
         Event::Refused(refusal) => {
@@ -58,4 +68,17 @@ pub fn reply(text: &str) -> Reply {
     let status = words.next().and_then(|status| status.parse().ok());
     let line = words.next().unwrap_or_default().to_owned();
     Reply::received(code.expect(text), status, vec![line])
+}
+
+/// `<u@d.test>`, with what is asked for it in brackets.
+fn wishes(recipient: &Recipient) -> String {
+    let Recipient {
+        path,
+        notify,
+        orcpt,
+    } = recipient;
+    let notify = (*notify != Notify::Unspecified).then(|| format!("[NOTIFY={notify}]"));
+    let orcpt = orcpt.as_ref().map(|orcpt| format!("[ORCPT={orcpt}]"));
+    let (notify, orcpt) = (notify.unwrap_or_default(), orcpt.unwrap_or_default());
+    format!("{path}{notify}{orcpt}")
 }

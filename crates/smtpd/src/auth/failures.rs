@@ -43,6 +43,8 @@ pub(super) struct Failure<'a> {
 pub(super) struct Failures {
     clients: Table<Peer>,
     users: Table<Box<str>>,
+    /// Of one client for one user: what a success of that client as that user forgives.
+    slips: Table<(Peer, Box<str>)>,
 }
 
 impl Failures {
@@ -60,7 +62,8 @@ impl Failures {
     ) -> Penalty {
         let client = failure.client.client();
         let of_client = self.clients.add(client, failure.in_session, now, lockout);
-        let user = short(failure.user).into();
+        let user: Box<str> = short(failure.user).into();
+        self.slips.add((client, user.clone()), 1, now, lockout);
         let of_user = self.users.add(user, 1, now, lockout);
         Penalty {
             delay: delay(of_client.max(of_user)),
@@ -68,10 +71,14 @@ impl Failures {
         }
     }
 
-    /// A success: what came before were slips. Whoever is shut out stays so.
+    /// A success: what this client had wrong before for this user were slips. Its failures for others
+    /// count on, or whoever has an account could guess at others' for ever. Whoever is shut out stays
+    /// so.
     pub(super) fn forgive(&mut self, client: Peer, user: &str) {
-        self.clients.remove_below(&client.client(), ALLOWED);
-        self.users.remove_below(short(user), u32::MAX);
+        let (client, user) = (client.client(), short(user));
+        let slips = self.slips.remove(&(client, user.into()));
+        self.clients.take_off(&client, slips, ALLOWED);
+        self.users.take_off(user, slips, u32::MAX);
     }
 }
 
@@ -130,16 +137,22 @@ impl<K: Hash + Eq + Clone> Table<K> {
         count.failures
     }
 
-    fn remove_below<Q>(&mut self, key: &Q, bound: u32)
+    /// How many there were.
+    fn remove(&mut self, key: &K) -> u32 {
+        self.counts.remove(key).map_or(0, |count| count.failures)
+    }
+
+    /// So many fewer, unless they have reached the bound.
+    fn take_off<Q>(&mut self, key: &Q, failures: u32, bound: u32)
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        if self
-            .counts
-            .get(key)
-            .is_some_and(|count| count.failures < bound)
-        {
+        let Some(count) = self.counts.get_mut(key).filter(|c| c.failures < bound) else {
+            return;
+        };
+        count.failures = count.failures.saturating_sub(failures);
+        if count.failures == 0 {
             self.counts.remove(key);
         }
     }
@@ -250,6 +263,22 @@ mod tests {
     }
 
     #[test]
+    fn a_success_forgives_that_client_and_that_user_alone() {
+        let mut world = World::new();
+        let client = Peer::At("192.0.2.1".parse().expect("an address"));
+        for _ in 0..3 {
+            world.fail("192.0.2.1", "other");
+            world.fail("192.0.2.1", "app");
+            world.fail("192.0.2.2", "app");
+            world.failures.forgive(client, "app");
+        }
+        assert_eq!(world.fail("192.0.2.3", "app").delay, LONGEST_DELAY);
+        for shut_out in [false, false, true] {
+            assert_eq!(world.fail("192.0.2.1", "other").shut_out, shut_out);
+        }
+    }
+
+    #[test]
     fn six_in_one_session_are_enough_whatever_was_forgiven() {
         let mut world = World::new();
         let failure = Failure {
@@ -275,6 +304,7 @@ mod tests {
         for table in [
             world.failures.clients.order.len(),
             world.failures.users.order.len(),
+            world.failures.slips.order.len(),
         ] {
             assert!(table <= REMEMBERED);
         }

@@ -2,7 +2,7 @@
 
 use relay_queue::QueueStore;
 use relay_smtp::server::{Channel, MailRequest, Refusal, replies};
-use relay_smtp::{ForwardPath, Reply, ReversePath};
+use relay_smtp::{ForwardPath, Recipient, Reply, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Connection, store_reply};
@@ -53,31 +53,33 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    pub(super) fn judge_recipient(&mut self, recipient: ForwardPath) {
+    pub(super) fn judge_recipient(&mut self, recipient: Recipient) {
         let Config {
             hostname,
             postmaster,
             relay,
             ..
         } = &*self.config;
-        let verdict = match recipient.mailbox() {
-            _ if is_our_postmaster(&recipient, hostname) => {
+        let verdict = match recipient.path.mailbox() {
+            _ if is_our_postmaster(&recipient.path, hostname) => {
                 Ok(ForwardPath::Mailbox(postmaster.clone()))
             }
             Some(mailbox) => {
                 let may_relay = self.session.user().is_some() || self.is_trusted();
                 relay
                     .judge_recipient(may_relay, mailbox)
-                    .map(|()| recipient.clone())
+                    .map(|()| recipient.path.clone())
             }
             None => Err(replies::no_gateway()),
         };
         match verdict {
-            Ok(recipient) => self.session.accept_recipient(recipient),
+            Ok(path) => self
+                .session
+                .accept_recipient(Recipient { path, ..recipient }),
             Err(reply) => self.refuse(&Refusal {
                 command: "RCPT",
                 sender: self.session.sender().cloned(),
-                recipient: Some(recipient),
+                recipient: Some(recipient.path),
                 argument: None,
                 reply,
             }),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use relay_queue::{FaultyStore, MemoryStore, QueueStore as _, SledStore, StoreConfig};
+use relay_smtp::dsn::{DsnRequest, Ret};
 
 use crate::world::{FRIEND, STRANGER, config, content, soon, start};
 
@@ -28,6 +29,51 @@ async fn an_accepted_message_is_in_the_queue_as_it_was_sent() {
         assert!(head.contains(part), "{part} in {head}");
     }
     assert!(head.starts_with("Received: ") && head.ends_with("+0000\r\n"));
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn what_is_asked_of_reports_is_kept_with_the_message() {
+    let world = start(MemoryStore::new(), config());
+    let mut client = world.greeted(FRIEND).await;
+    for command in [
+        "MAIL FROM:<app@sender.test> RET=HDRS ENVID=QQ+2B1",
+        "RCPT TO:<user@dest.test> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;first@orig.test",
+        "RCPT TO:<postmaster> NOTIFY=NEVER ORCPT=rfc822;postmaster@relay.test",
+        "RCPT TO:<other@dest.test>",
+        "DATA",
+    ] {
+        let reply = client.command(command).await;
+        assert!(reply.starts_with(['2', '3']), "{command}: {reply}");
+    }
+    assert!(client.command(".").await.starts_with("250"));
+    let message = world.accepted.lock().expect("no panic")[0].clone();
+    let asked = DsnRequest {
+        ret: Some(Ret::Headers),
+        envid: Some("QQ+2B1".parse().expect("xtext")),
+    };
+    assert_eq!(message.dsn, asked);
+    let kept = message.recipients.iter().map(|r| {
+        let orcpt = r.orcpt.as_ref().map(ToString::to_string);
+        (r.address.as_str(), r.notify.to_string(), orcpt)
+    });
+    let orcpt = |text: &str| Some(text.to_owned());
+    assert_eq!(
+        kept.collect::<Vec<_>>(),
+        [
+            (
+                "user@dest.test",
+                "SUCCESS,DELAY".to_owned(),
+                orcpt("rfc822;first@orig.test")
+            ),
+            (
+                "ann@relay.test",
+                "NEVER".to_owned(),
+                orcpt("rfc822;postmaster@relay.test")
+            ),
+            ("other@dest.test", String::new(), None),
+        ]
+    );
     world.stopped().await;
 }
 

@@ -62,6 +62,14 @@ impl Relay {
         }
     }
 
+    /// The same whose clients have this long for each command.
+    fn with_command_timeout(timeout: Duration) -> Self {
+        let mut relay = Self::new();
+        let config = Arc::get_mut(&mut relay.config).expect("nobody has come yet");
+        config.limits.session.command_timeout = timeout;
+        relay
+    }
+
     /// A client that has said EHLO.
     async fn visit(&self, address: &str) -> World {
         let visitor = Visitor {
@@ -189,6 +197,33 @@ async fn each_failure_takes_longer_and_the_sixth_is_the_last() {
     }
     client.expect(How::Plain, "wrong", "421 4.7.0").await;
     assert_eq!(client.write().await, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_for_a_failure_to_be_told_is_not_taken_from_the_clients_time() {
+    for how in [How::Plain, How::Login, How::Scram] {
+        let relay = Relay::with_command_timeout(Duration::from_secs(1));
+        let mut client = relay.visit("192.0.2.9").await;
+        client.expect(how, "wrong", WRONG).await;
+        tokio::time::sleep(Duration::from_millis(900)).await;
+        let reply = client.ask("NOOP").await;
+        assert!(reply.starts_with("250"), "{how:?}: {reply}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_an_account_guesses_at_others_no_more_often_for_it() {
+    let relay = Relay::new();
+    relay.accounts.set("mine", "known");
+    for guess in 1..=6 {
+        let mut client = relay.visit("192.0.2.9").await;
+        let reply = client.log_in(How::Plain, "app", "wrong").await;
+        let is_last = reply.starts_with("421 4.7.0");
+        assert_eq!(is_last, guess == 6, "{guess}: {reply}");
+        let mut client = relay.visit("192.0.2.9").await;
+        let reply = client.log_in(How::Plain, "mine", "known").await;
+        assert_eq!(reply.starts_with("235"), guess < 6, "{guess}: {reply}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

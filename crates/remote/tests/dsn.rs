@@ -1,0 +1,91 @@
+//! What is asked of reports, and who makes them.
+
+mod world;
+
+use std::sync::{Arc, Mutex};
+
+use relay_remote::{Job, Observer};
+use relay_testkit::{FakeMx, Step};
+use world::{World, ip, job, verdict};
+
+/// Remembers what it was told.
+#[derive(Debug, Default)]
+struct Seen(Mutex<Vec<String>>);
+
+impl Seen {
+    fn all(&self) -> Vec<String> {
+        self.0.lock().expect("no panic").clone()
+    }
+
+    fn note(&self, text: String) {
+        self.0.lock().expect("no panic").push(text);
+    }
+}
+
+impl Observer for Seen {
+    fn connected(&self) {
+        self.note("connected".to_owned());
+    }
+
+    fn passed_on(&self, recipient: usize) {
+        self.note(format!("passed on {recipient}"));
+    }
+}
+
+/// A job whose first recipient's delivery is to be told, and who is told of it.
+fn wishing(recipients: &[&str]) -> (Job, Arc<Seen>) {
+    let seen = Arc::new(Seen::default());
+    let mut job = Job {
+        observer: Arc::clone(&seen) as _,
+        ..job(recipients)
+    };
+    job.dsn.envid = Some("QQ1".parse().expect("xtext"));
+    job.recipients[0].notify = "SUCCESS".parse().expect("a list");
+    (job, seen)
+}
+
+#[tokio::test]
+async fn reports_of_what_a_peer_with_dsn_has_taken_are_its_own_to_make() {
+    let mx = FakeMx::start().await;
+    let world = World::with_mx(&mx).await;
+    mx.on("rcpt no@dest.test", "550 5.1.1 no");
+    for (extensions, passed_on) in [
+        (
+            &["PIPELINING", "DSN"][..],
+            &["passed on 0", "passed on 2"][..],
+        ),
+        (&["PIPELINING"], &[]),
+    ] {
+        mx.offer(extensions);
+        let (job, seen) = wishing(&["u@dest.test", "no@dest.test", "v@dest.test"]);
+        world.deliver(job).await;
+        let expected = [&["connected"], passed_on].concat();
+        assert_eq!(seen.all(), expected, "{extensions:?}");
+        let message = mx.messages().pop().expect("a message");
+        let is_told = !passed_on.is_empty();
+        assert_eq!(message.mail.contains("ENVID=QQ1"), is_told);
+        let wish = if is_told { " NOTIFY=SUCCESS" } else { "" };
+        assert_eq!(
+            message.recipients,
+            [format!("<u@dest.test>{wish}"), "<v@dest.test>".to_owned()]
+        );
+        world.close().await;
+    }
+}
+
+#[tokio::test]
+async fn whoever_did_not_take_the_message_in_the_end_makes_no_reports() {
+    let [with, without] = FakeMx::start_on(["127.0.0.7", "127.0.0.8"].map(ip)).await;
+    with.offer(&["PIPELINING", "DSN"]);
+    with.on("data", Step::Drop);
+    let world = World::new(with.address().port()).await;
+    let exchangers = ["5 a.test", "10 b.test"];
+    world.dns.set("dest.test", "MX", &exchangers);
+    world.dns.set("a.test", "A", &["127.0.0.7"]);
+    world.dns.set("b.test", "A", &["127.0.0.8"]);
+    let (job, seen) = wishing(&["u@dest.test"]);
+    let outcomes = world.deliver(job).await;
+    assert_eq!(verdict(&outcomes[0]), "delivered 2.0.0");
+    assert_eq!(without.messages().len(), 1);
+    assert_eq!(seen.all(), ["connected", "connected"]);
+}
