@@ -252,3 +252,85 @@ async fn each_attempt_is_shown_with_the_whole_reply() {
         "{text}"
     );
 }
+
+#[tokio::test]
+async fn a_suspended_destination_is_left_alone_until_it_is_resumed() {
+    let mx = FakeMx::start().await;
+    let mut relay = Relay::start(&smarthost(&mx));
+    let name = format!("127.0.0.1:{}", mx.address().port());
+    // Mail for the domain waits for the smarthost: suspending the domain would do nothing.
+    let refused = relay.ctl(&["suspend", "dest.test"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains(&name));
+    assert_eq!(
+        relay.done(&["suspend", &name]),
+        format!("suspended: {name}\n")
+    );
+    assert_eq!(
+        relay.ctl(&["suspend", &name]).status.code(),
+        Some(1),
+        "already"
+    );
+    relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    assert_eq!(
+        relay.ctl(&["queue", "retry", "--all"]).status.code(),
+        Some(1)
+    );
+    relay.kill();
+    relay.restart();
+    assert!(
+        relay
+            .done(&["qstat"])
+            .contains(&format!("suspended: {name}\n"))
+    );
+    relay.send("a@sender.test", &["v@dest.test"], MESSAGE).await;
+    assert_eq!((relay.queued(), mx.connections()), (2, 0));
+    assert_eq!(relay.done(&["resume", &name]), "");
+    mx.wait_for_messages(2).await;
+    relay.wait_until_empty().await;
+    assert_eq!(relay.ctl(&["resume", &name]).status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn what_a_rule_holds_as_it_comes_in_waits_over_a_restart() {
+    let mx = FakeMx::start().await;
+    let mut relay = Relay::start(&smarthost(&mx));
+    let hold = ["queue", "hold", "--incoming", "--domain", "dest.test"];
+    assert!(
+        relay
+            .done(&hold)
+            .starts_with("held as it comes in: mail to dest.test since ")
+    );
+    assert_eq!(relay.ctl(&hold).status.code(), Some(1), "already");
+    let first = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    relay.kill();
+    relay.restart();
+    let second = relay.send("a@sender.test", &["u@DEST.test"], MESSAGE).await;
+    relay
+        .send("a@sender.test", &["u@other.test"], MESSAGE)
+        .await;
+    mx.wait_for_messages(1).await;
+    let both = || ids(&relay, &["--state", "held"]) == [&*first, &*second];
+    relay.wait_until("two held", both).await;
+    for (rest, code) in [
+        (&["--domain", "other.test"][..], 1),
+        (&["--domain", "dest.test", "--sender", "a@sender.test"], 1),
+        (&["--recipient", "u@dest.test"], 2),
+        (&[], 2),
+        (&["--domain", "dest.test"], 0),
+    ] {
+        let ended = relay.ctl(&[&["queue", "release", "--incoming"], rest].concat());
+        assert_eq!(ended.status.code(), Some(code), "{rest:?}");
+    }
+    assert_eq!(relay.done(&["orders"]), "");
+    relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    mx.wait_for_messages(2).await;
+    // What was held stays held.
+    relay
+        .wait_until("the last one gone", || relay.queued() == 2)
+        .await;
+    assert!(both());
+    relay.done(&["queue", "release", "--domain", "dest.test"]);
+    mx.wait_for_messages(4).await;
+    relay.wait_until_empty().await;
+}

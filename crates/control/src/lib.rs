@@ -11,6 +11,9 @@
 //! | `POST /v1/queue/VERB`, a form that is a SCOPE | [`Steered`] |
 //! | `GET /v1/summary?FILTER` | [`Summary`] |
 //! | `GET /v1/export?FILTER` | the messages as a stream of octets, for `relayd import` |
+//! | `GET /v1/orders` | [`Orders`] |
+//! | `POST /v1/orders/suspend`, `resume`, a form with `destination` | [`Ordered`] |
+//! | `POST /v1/orders/hold`, `release`, a form that is a SCOPE of `domain` and `sender` | [`Ordered`] |
 //! | `GET /v1/acl` | an array of [`Grant`] |
 //! | `PUT /v1/acl/ADDRESS?seconds=N` | [`Grant`] |
 //! | `DELETE /v1/acl/ADDRESS` | `{}`, or `404` with [`Problem`] |
@@ -25,6 +28,7 @@
 mod acl;
 pub mod books;
 mod filter;
+mod orders;
 pub mod queue;
 mod replace;
 mod route;
@@ -38,6 +42,7 @@ use serde::{Deserialize, Serialize};
 pub use acl::Grant;
 pub use books::{Audit, Books};
 pub use filter::{Condition, Filter, FilterError, Scope};
+pub use orders::{HoldRule, Ordered, Orders};
 pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State};
 pub use replace::{Owner, replace};
 pub use route::{Plan, PlannedHost};
@@ -62,6 +67,8 @@ pub mod path {
     pub const SUMMARY: &str = "/v1/summary";
     /// What is in the queue, for another machine.
     pub const EXPORT: &str = "/v1/export";
+    /// What stands until it is taken back; with what is to be done behind a slash, that.
+    pub const ORDERS: &str = "/v1/orders";
     /// Who may relay for a while; with an address behind a slash, that one.
     pub const ACL: &str = "/v1/acl";
     /// Where mail from one address to another would go.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::books::Books;
+use crate::orders::Orders;
 
 /// The answer to `qstat`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +37,9 @@ pub struct Status {
     /// What needs the operator.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
+    /// What the operator has ordered and not taken back.
+    #[serde(default)]
+    pub orders: Orders,
 }
 
 /// One of our certificates.

@@ -11,6 +11,7 @@ mod delivery;
 mod failure;
 mod form;
 mod mx;
+mod orders;
 mod password;
 mod probe;
 mod queue;
@@ -31,6 +32,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::mx::MxArgs;
+use crate::orders::Order;
 use crate::probe::ProbeArgs;
 use crate::queue::QueueVerb;
 use crate::route::RouteArgs;
@@ -92,6 +94,20 @@ enum Question {
     /// Look into the queue, and steer what is in it
     #[command(subcommand)]
     Queue(QueueVerb),
+    /// Send nothing to a destination until it is resumed: a domain, or a smarthost as qstat names it
+    Suspend {
+        /// What mail waits for
+        #[arg(value_name = "DEST")]
+        destination: String,
+    },
+    /// End what suspend began
+    Resume {
+        /// What mail waits for
+        #[arg(value_name = "DEST")]
+        destination: String,
+    },
+    /// What is suspended, and what is held as it comes in
+    Orders,
     /// Who may relay for a while
     #[command(subcommand)]
     Acl(AclVerb),
@@ -151,6 +167,13 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
         }
         Question::Queue(verb) => queue::run(verb, &client, cli.json, out).await,
         Question::Audit => audit::run(&client, cli.json, out).await,
+        Question::Suspend { destination } => {
+            orders::run(&Order::Suspend(destination), &client, cli.json, out).await
+        }
+        Question::Resume { destination } => {
+            orders::run(&Order::Resume(destination), &client, cli.json, out).await
+        }
+        Question::Orders => orders::list(&client, cli.json, out).await,
         Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
         Question::Reload => reload(&client, cli.json, out).await,
     }

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread::{self, JoinHandle};
 
-const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"books":{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[],"certificates":[],"alarms":[]}"#;
+const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"books":{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[],"certificates":[],"alarms":[],"orders":{"suspended":[],"hold_incoming":[]}}"#;
 const AUDIT: &str = r#"{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0,"queued":2,"balanced":true}"#;
 const STEERED: &str = r#"{"matched":3,"changed":2,"held":1,"problems":[]}"#;
 const SUMMARY: &str = r#"{"ages_below":[],"total":{"name":"TOTAL","recipients":2,"ages":[2]},"destinations":[{"name":"b.test","recipients":2,"ages":[2]}]}"#;
+const ORDERED: &str = r#"{"changed":1,"orders":{"suspended":["a.test"],"hold_incoming":[{"domain":"b.test","sender":null,"since":1795230600}]}}"#;
 const ENTRY: &str = r#"{"id":"06Q3ZV9WQ0K4D","sender":"s@a.test","arrived":1795230600,"size":7,"held":false,"recipients":[{"address":"u@b.test","state":"queued","attempts":0,"next_attempt":null,"last_reply":null,"host":null}]}"#;
 
 /// Answers one request; returns its first line.
@@ -180,6 +181,43 @@ fn each_other_verb_asks_for_its_path() {
             "messages returned to their senders: 2 of 3\n",
         ),
         (
+            &["queue", "hold", "--incoming", "--all"],
+            "POST /v1/orders/hold ",
+            ORDERED,
+            "suspended: a.test\nheld as it comes in: mail to b.test since 21 Nov 2026",
+        ),
+        (
+            &[
+                "queue",
+                "release",
+                "--incoming",
+                "--domain",
+                "b.test",
+                "--json",
+            ],
+            "POST /v1/orders/release ",
+            ORDERED,
+            ORDERED,
+        ),
+        (
+            &["suspend", "a.test"],
+            "POST /v1/orders/suspend ",
+            ORDERED,
+            "suspended: a.test\n",
+        ),
+        (
+            &["resume", "b.test"],
+            "POST /v1/orders/resume ",
+            ORDERED,
+            "suspended: a.test\n",
+        ),
+        (
+            &["orders"],
+            "GET /v1/orders ",
+            r#"{"suspended":["a.test"],"hold_incoming":[]}"#,
+            "suspended: a.test\n",
+        ),
+        (
             &["acl", "allow", "2001:db8::1", "--for", "3h"],
             "PUT /v1/acl/2001:db8::1?seconds=10800 ",
             r#"{"address":"2001:db8::1","until":1795230600}"#,
@@ -322,6 +360,9 @@ fn wrong_usage_is_exit_2() {
         &["queue"],
         &["queue", "show"],
         &["queue", "retry"],
+        &["queue", "hold", "--incoming"],
+        &["queue", "hold", "--incoming", "--state", "queued"],
+        &["suspend"],
         &["queue", "delete", "--yes"],
         &["queue", "hold", "--all", "--domain", "a.test"],
         &["queue", "list", "--all", "--domain", "a.test"],

@@ -21,6 +21,8 @@ use crate::events;
 pub use crate::grants::GrantError;
 use crate::grants::Grants;
 use crate::log::Log;
+use crate::orders::Orders;
+pub use crate::orders::OrdersError;
 use crate::shared::{Current, Shared, watched};
 use crate::statedir;
 use crate::users::UsersFile;
@@ -63,6 +65,9 @@ pub enum StartError {
     /// The list of those who may relay for a while cannot be used.
     #[error("state_dir: {0}")]
     Grants(#[from] GrantError),
+    /// What the operator has ordered cannot be read.
+    #[error("state_dir: {0}")]
+    Orders(#[from] OrdersError),
 }
 
 /// What to change, where the reason does not say it.
@@ -97,6 +102,7 @@ impl Daemon {
         let listeners: Vec<_> = server.addresses().iter().cloned().zip(roles).collect();
         let store = Arc::new(open_store(&config).await?);
         let grants = Arc::new(Grants::open(&config.state_dir, clock::now())?);
+        let orders = Orders::open(&config.state_dir)?;
         announce(&config, &listeners, &store);
         let current = Current {
             config,
@@ -109,7 +115,10 @@ impl Daemon {
         let sender = relay_send::start(
             Arc::clone(&store),
             Arc::clone(&deliver),
-            current.config.send(),
+            relay_send::Config {
+                orders: orders.for_send(),
+                ..current.config.send()
+            },
             SystemClock,
         );
         let shutdown = CancellationToken::new();
@@ -120,6 +129,7 @@ impl Daemon {
             listeners,
             started: clock::started(),
             grants,
+            orders: Arc::new(tokio::sync::Mutex::new(orders)),
             users: read.users,
             log,
             file,

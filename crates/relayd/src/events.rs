@@ -92,6 +92,24 @@ pub(crate) fn revoked(client: IpAddr) {
     info!(target: "relayd", event = "acl", %client, "acl: [{client}] may relay no longer");
 }
 
+/// Nothing is sent to a destination until further notice.
+pub(crate) fn suspended(destination: &str) {
+    info!(target: "relayd", event = "operator", verb = "suspend", destination,
+        "operator: {destination} is suspended");
+}
+
+/// That is over.
+pub(crate) fn resumed(destination: &str) {
+    info!(target: "relayd", event = "operator", verb = "resume", destination,
+        "operator: {destination} is resumed");
+}
+
+/// The rules for what is held as it comes in have changed; how many there are now.
+pub(crate) fn hold_rules(rules: usize) {
+    info!(target: "relayd", event = "operator", verb = "hold", rules,
+        "operator: rules that hold incoming mail: {rules}");
+}
+
 /// A part of the relay has failed; the others go on.
 pub(crate) fn panicked(place: &str, reason: &str) {
     error!(target: "relayd", event = "alert", place, reason,

@@ -10,6 +10,7 @@
 //! | [`daemon`] | start and stop |
 //! | `shared` | what its parts share, and how it takes a new configuration |
 //! | `users`, `grants` | who may log in, and who may relay for a while |
+//! | `orders` | what is suspended, and what is held as it comes in |
 //! | `certificates`, `watch`, `clock` | when certificates end, and which files have changed |
 //! | `delivery`, [`plan`] | `remote` plugged into `send`; where mail would go |
 //! | [`fsck`] | the queue of a relay that does not run, checked and mended |
@@ -29,6 +30,7 @@ pub mod fsck;
 mod grants;
 pub mod import;
 pub mod log;
+mod orders;
 pub mod plan;
 mod shared;
 mod statedir;

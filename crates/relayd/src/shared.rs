@@ -17,6 +17,7 @@ use crate::delivery::Delivery;
 use crate::events;
 use crate::grants::Grants;
 use crate::log::Log;
+use crate::orders::Orders;
 use crate::users::UsersFile;
 use crate::watch::{Stamps, Watch};
 
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<(Address, Role)>,
     pub(crate) started: Instant,
     pub(crate) grants: Arc<Grants>,
+    /// Locked until the schedule knows of a change, so that it hears of changes in their order.
+    pub(crate) orders: Arc<tokio::sync::Mutex<Orders>>,
     pub(crate) users: Arc<UsersFile>,
     pub(crate) log: Arc<Log>,
     /// What a reload reads again.

@@ -14,6 +14,7 @@ use relay_control::{Detail, Entry, Filter, Verb, path};
 use self::choice::Choice;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::orders::{self, Order};
 use crate::{form, show};
 
 /// The longest query that is sent: the daemon takes 64 KiB for the address of a request.
@@ -42,9 +43,23 @@ pub(crate) enum QueueVerb {
     /// Try messages now, whatever they wait for
     Retry(Choice),
     /// Set messages aside: nothing is tried until they are released
-    Hold(Choice),
+    Hold {
+        #[command(flatten)]
+        choice: Choice,
+
+        /// Not what is in the queue, but what comes in from now on, by --domain, --sender or --all
+        #[arg(long)]
+        incoming: bool,
+    },
     /// End what hold began, and try now
-    Release(Choice),
+    Release {
+        #[command(flatten)]
+        choice: Choice,
+
+        /// End the rule that was made in these words, or --all rules; what they have held stays held
+        #[arg(long)]
+        incoming: bool,
+    },
     /// Remove messages, whole and for good; nobody is told
     Delete {
         #[command(flatten)]
@@ -81,8 +96,20 @@ pub(crate) async fn run(
         }
         QueueVerb::Export(choice) => return export::run(&choice.for_list()?, client, out).await,
         QueueVerb::Retry(choice) => (Verb::Retry, choice, true),
-        QueueVerb::Hold(choice) => (Verb::Hold, choice, true),
-        QueueVerb::Release(choice) => (Verb::Release, choice, true),
+        QueueVerb::Hold { choice, incoming } => {
+            if *incoming {
+                let order = Order::Hold(orders::rule(choice.scope()?)?);
+                return orders::run(&order, client, json, out).await;
+            }
+            (Verb::Hold, choice, true)
+        }
+        QueueVerb::Release { choice, incoming } => {
+            if *incoming {
+                let order = Order::Release(orders::rule(choice.scope()?)?);
+                return orders::run(&order, client, json, out).await;
+            }
+            (Verb::Release, choice, true)
+        }
         QueueVerb::Delete { choice, yes } => (Verb::Delete, choice, *yes),
         QueueVerb::Bounce { choice, yes } => (Verb::Bounce, choice, *yes),
     };

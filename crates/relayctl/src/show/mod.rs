@@ -3,6 +3,7 @@
 mod acl;
 mod books;
 mod mx;
+mod orders;
 mod queue;
 mod route;
 mod status;
@@ -18,6 +19,7 @@ use crate::failure::Failure;
 pub(crate) use acl::grants;
 pub(crate) use books::audit;
 pub(crate) use mx::exchangers;
+pub(crate) use orders::orders;
 pub(crate) use queue::{detail, entry, qread, steered};
 pub(crate) use route::plan;
 pub(crate) use status::qstat;

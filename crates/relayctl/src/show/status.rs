@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use relay_control::{Destination, Status};
 
+use super::orders::write_orders;
 use super::{date, safe, until};
 use crate::failure::Failure;
 
@@ -29,6 +30,7 @@ fn write_status(out: &mut impl Write, status: &Status, now: SystemTime) -> std::
         )?;
     }
     write_warnings(out, status)?;
+    write_orders(out, &status.orders)?;
     let counts = status.states;
     writeln!(out)?;
     writeln!(out, "{:<12}{:>10}", "state", "messages")?;
@@ -93,7 +95,7 @@ fn write_destinations(
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use relay_control::{Alarm, Books, Certificate, Messages};
+    use relay_control::{Alarm, Books, Certificate, Messages, Orders};
 
     use super::*;
 
@@ -112,6 +114,7 @@ mod tests {
             listeners: Vec::new(),
             certificates: Vec::new(),
             alarms: Vec::new(),
+            orders: Orders::default(),
         }
     }
 

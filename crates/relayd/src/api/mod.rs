@@ -3,6 +3,7 @@
 
 mod acl;
 mod books;
+mod orders;
 mod queue;
 mod route;
 mod socket;
@@ -42,6 +43,8 @@ pub(crate) async fn serve(
         .route(path::COUNT, post(queue::count))
         .route(path::SUMMARY, get(queue::summary))
         .route(path::EXPORT, get(queue::export))
+        .route(path::ORDERS, get(orders::list))
+        .route(&format!("{}/{{what}}", path::ORDERS), post(orders::order))
         .route(path::ACL, get(acl::list))
         .route(
             &format!("{}/{{address}}", path::ACL),

@@ -44,6 +44,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
             .into_iter()
             .map(|alarm| described(alarm, now))
             .collect(),
+        orders: shared.orders.lock().await.described(),
     })
     .into_response()
 }

@@ -1,0 +1,352 @@
+//! What the operator has ordered, and what stands until it is taken back: destinations that are
+//! suspended, and mail that is held as it comes in.
+//!
+//! They are in `state_dir/orders`, as JSON. The file is replaced whole, so a crash leaves the old one or
+//! the new one, and it is written before the schedule is told: what was answered stands.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use relay_control::replace;
+use relay_send::{DestinationKey, HoldRule};
+use serde::{Deserialize, Serialize};
+
+/// Orders of a kind that may stand at the same time: a person gave each, or a script gone wild.
+const MOST: usize = 1000;
+/// Octets of a name or an address: no domain and no path is longer (RFC 5321 §4.5.3.1).
+const LONGEST: usize = 320;
+/// Octets of a file that could hold so many.
+const LONGEST_FILE: u64 = 4 << 20;
+
+/// An order cannot be taken, or those of earlier cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum OrdersError {
+    /// There is no room.
+    #[error("{MOST} of these stand already; take some back")]
+    Full,
+    /// No domain and no address.
+    #[error("no name or address is empty or that long")]
+    Name,
+    /// They cannot be read or kept.
+    #[error("{}: {source}", file.display())]
+    Io {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file has been tampered with.
+    #[error("{}: {source}; mend it, or remove it and order again", file.display())]
+    Format {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and where.
+        source: serde_json::Error,
+    },
+}
+
+/// As the file has them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored {
+    suspended: Vec<String>,
+    hold_incoming: Vec<StoredRule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StoredRule {
+    domain: Option<String>,
+    sender: Option<String>,
+    /// Microseconds since 1970, as the times of messages.
+    since: u64,
+}
+
+/// What stands, in memory and on the disk.
+#[derive(Debug)]
+pub(crate) struct Orders {
+    file: PathBuf,
+    stored: Stored,
+}
+
+impl Orders {
+    /// Reads those of this state directory; there are none before the first order.
+    pub(crate) fn open(state_dir: &Path) -> Result<Self, OrdersError> {
+        let file = state_dir.join("orders");
+        let io_error = |source| OrdersError::Io {
+            file: file.clone(),
+            source,
+        };
+        let stored = match fs::metadata(&file) {
+            Err(reason) if reason.kind() == io::ErrorKind::NotFound => Stored::default(),
+            Err(reason) => return Err(io_error(reason)),
+            Ok(found) if found.len() > LONGEST_FILE => {
+                return Err(io_error(io::Error::other("too large to be the orders")));
+            }
+            Ok(_) => {
+                let text = fs::read(&file).map_err(io_error)?;
+                serde_json::from_slice(&text).map_err(|source| OrdersError::Format {
+                    file: file.clone(),
+                    source,
+                })?
+            }
+        };
+        Ok(Self { file, stored })
+    }
+
+    /// For the schedule.
+    pub(crate) fn for_send(&self) -> relay_send::Orders {
+        let suspended = self.stored.suspended.iter();
+        relay_send::Orders {
+            suspended: suspended.map(|name| key(name)).collect(),
+            hold_incoming: self.rules(),
+        }
+    }
+
+    /// For the schedule, those of mail that comes in.
+    pub(crate) fn rules(&self) -> Vec<HoldRule> {
+        let rules = self.stored.hold_incoming.iter().map(|rule| HoldRule {
+            domain: rule.domain.clone(),
+            sender: rule.sender.clone(),
+            since: UNIX_EPOCH + Duration::from_micros(rule.since),
+        });
+        rules.collect()
+    }
+
+    /// As they are told.
+    pub(crate) fn described(&self) -> relay_control::Orders {
+        let rules = self.stored.hold_incoming.iter();
+        let rules = rules.map(|rule| relay_control::HoldRule {
+            domain: rule.domain.clone(),
+            sender: rule.sender.clone(),
+            since: rule.since / 1_000_000,
+        });
+        relay_control::Orders {
+            suspended: self.stored.suspended.clone(),
+            hold_incoming: rules.collect(),
+        }
+    }
+
+    /// Whether it was not suspended before. Once this returns, it survives a power cut; the same
+    /// goes for the other orders.
+    pub(crate) fn suspend(&mut self, destination: &str) -> Result<bool, OrdersError> {
+        check(destination)?;
+        self.change(|stored| {
+            let place = stored
+                .suspended
+                .binary_search_by(|name| (**name).cmp(destination));
+            let Err(place) = place else {
+                return Ok(false);
+            };
+            has_room(stored.suspended.len())?;
+            stored.suspended.insert(place, destination.to_owned());
+            Ok(true)
+        })
+    }
+
+    /// Whether it was suspended.
+    pub(crate) fn resume(&mut self, destination: &str) -> Result<bool, OrdersError> {
+        self.change(|stored| {
+            let before = stored.suspended.len();
+            stored.suspended.retain(|name| name != destination);
+            Ok(stored.suspended.len() < before)
+        })
+    }
+
+    /// Holds from now on what fits; `false` if it is held already.
+    pub(crate) fn hold(&mut self, rule: &Names, now: SystemTime) -> Result<bool, OrdersError> {
+        // The null sender is empty.
+        let sender = rule.sender.as_deref().filter(|sender| !sender.is_empty());
+        rule.domain
+            .iter()
+            .map(String::as_str)
+            .chain(sender)
+            .try_for_each(check)?;
+        let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.change(|stored| {
+            if stored.hold_incoming.iter().any(|other| rule.is(other)) {
+                return Ok(false);
+            }
+            has_room(stored.hold_incoming.len())?;
+            stored.hold_incoming.push(StoredRule {
+                domain: rule.domain.clone(),
+                sender: rule.sender.clone(),
+                since: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
+            });
+            Ok(true)
+        })
+    }
+
+    /// Ends the rule with these names, or every rule; how many those are. What they have held stays
+    /// held.
+    pub(crate) fn release(&mut self, rule: Option<&Names>) -> Result<usize, OrdersError> {
+        let mut ended = 0;
+        self.change(|stored| {
+            let before = stored.hold_incoming.len();
+            stored
+                .hold_incoming
+                .retain(|other| rule.is_some_and(|rule| !rule.is(other)));
+            ended = before - stored.hold_incoming.len();
+            Ok(ended > 0)
+        })?;
+        Ok(ended)
+    }
+
+    /// `change` says whether it has changed anything.
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Stored) -> Result<bool, OrdersError>,
+    ) -> Result<bool, OrdersError> {
+        let mut changed = self.stored.clone();
+        if !change(&mut changed)? {
+            return Ok(false);
+        }
+        let text = serde_json::to_vec_pretty(&changed).expect("its keys are names of fields");
+        replace(&self.file, &text, None).map_err(|source| OrdersError::Io {
+            file: self.file.clone(),
+            source,
+        })?;
+        self.stored = changed;
+        Ok(true)
+    }
+}
+
+/// What a rule for mail that comes in names; nothing at all means all of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) domain: Option<String>,
+    pub(crate) sender: Option<String>,
+}
+
+impl Names {
+    fn is(&self, rule: &StoredRule) -> bool {
+        same(self.domain.as_ref(), rule.domain.as_ref())
+            && same(self.sender.as_ref(), rule.sender.as_ref())
+    }
+}
+
+fn same(one: Option<&String>, other: Option<&String>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => one.eq_ignore_ascii_case(other),
+        (one, other) => one.is_none() && other.is_none(),
+    }
+}
+
+fn has_room(taken: usize) -> Result<(), OrdersError> {
+    if taken < MOST {
+        Ok(())
+    } else {
+        Err(OrdersError::Full)
+    }
+}
+
+fn check(name: &str) -> Result<(), OrdersError> {
+    if name.is_empty() || name.len() > LONGEST {
+        Err(OrdersError::Name)
+    } else {
+        Ok(())
+    }
+}
+
+/// What mail waits in line for, by this name.
+pub(crate) fn key(name: &str) -> DestinationKey {
+    DestinationKey(name.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(domain: Option<&str>, sender: Option<&str>) -> Names {
+        Names {
+            domain: domain.map(str::to_owned),
+            sender: sender.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn what_was_ordered_is_read_again() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let now = UNIX_EPOCH + Duration::from_micros(1_795_230_600_000_001);
+        let mut orders = Orders::open(dir.path()).expect("none");
+        assert_eq!(orders.for_send(), relay_send::Orders::default());
+        for (name, is_new) in [("b.test", true), ("a.test", true), ("b.test", false)] {
+            assert_eq!(orders.suspend(name).expect("a disk"), is_new);
+        }
+        for (rule, is_new) in [
+            (names(Some("a.test"), None), true),
+            (names(Some("A.test"), None), false),
+            (names(Some("a.test"), Some("")), true),
+            (names(None, None), true),
+        ] {
+            assert_eq!(orders.hold(&rule, now).expect("a disk"), is_new, "{rule:?}");
+        }
+        let again = Orders::open(dir.path()).expect("the file");
+        assert_eq!(again.stored, orders.stored);
+        let given = again.for_send();
+        assert_eq!(given.suspended, [key("a.test"), key("b.test")]);
+        assert!(given.hold_incoming.iter().all(|rule| rule.since == now));
+        assert_eq!(
+            again.described().hold_incoming[1].sender.as_deref(),
+            Some("")
+        );
+        assert_eq!(again.described().hold_incoming[1].since, 1_795_230_600);
+    }
+
+    #[test]
+    fn only_what_was_ordered_is_taken_back() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut orders = Orders::open(dir.path()).expect("none");
+        let domain = names(Some("a.test"), None);
+        let both = names(Some("a.test"), Some("s@b.test"));
+        for rule in [&domain, &both, &names(None, None)] {
+            orders.hold(rule, UNIX_EPOCH).expect("a disk");
+        }
+        orders.suspend("a.test").expect("a disk");
+        assert!(!orders.resume("b.test").expect("nothing to write"));
+        assert!(orders.resume("a.test").expect("a disk"));
+        let sender = names(None, Some("s@b.test"));
+        assert_eq!(orders.release(Some(&sender)).expect("nothing to write"), 0);
+        assert_eq!(orders.release(Some(&domain)).expect("a disk"), 1);
+        assert_eq!(orders.rules().len(), 2);
+        assert_eq!(orders.release(None).expect("a disk"), 2);
+        let again = Orders::open(dir.path()).expect("the file");
+        assert_eq!(again.stored, Stored::default());
+    }
+
+    #[test]
+    fn what_has_no_room_or_no_name_changes_nothing() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut orders = Orders::open(dir.path()).expect("none");
+        for name in ["", &"x".repeat(LONGEST + 1)] {
+            orders.suspend(name).expect_err("no name");
+            let rule = names(Some(name), None);
+            orders.hold(&rule, UNIX_EPOCH).expect_err("no domain");
+        }
+        orders.stored.suspended = (0..MOST).map(|n| format!("{n:04}")).collect();
+        assert!(matches!(orders.suspend("x"), Err(OrdersError::Full)));
+        assert!(!orders.suspend("0000").expect("it is there"));
+        orders.file = dir.path().join("nowhere/orders");
+        assert!(matches!(orders.resume("0000"), Err(OrdersError::Io { .. })));
+        assert_eq!(orders.stored.suspended.len(), MOST, "as the disk has it");
+    }
+
+    #[test]
+    fn a_file_that_is_not_ours_stops_the_start_and_is_left_alone() {
+        let dir = tempfile::tempdir().expect("a directory");
+        for text in [
+            "",
+            "{",
+            "[]",
+            r#"{"suspended":[],"hold_incoming":[],"x":1}"#,
+        ] {
+            fs::write(dir.path().join("orders"), text).expect("a file");
+            let reason = Orders::open(dir.path()).expect_err(text).to_string();
+            assert!(reason.contains("orders: "), "{reason}");
+            let left = fs::read_to_string(dir.path().join("orders")).expect("a file");
+            assert_eq!(left, text);
+        }
+    }
+}
