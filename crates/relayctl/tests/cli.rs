@@ -150,6 +150,12 @@ fn each_other_verb_asks_for_its_path() {
             &list,
             "06Q3ZV9WQ0K4D  ",
         ),
+    ]);
+}
+
+#[test]
+fn each_verb_that_steers_asks_for_its_path() {
+    asks_for_its_path(&[
         (
             &["queue", "retry", "--all"],
             "POST /v1/queue/retry ",
@@ -217,6 +223,12 @@ fn each_other_verb_asks_for_its_path() {
             r#"{"suspended":["a.test"],"hold_incoming":[]}"#,
             "suspended: a.test\n",
         ),
+    ]);
+}
+
+#[test]
+fn permissions_and_routes_ask_for_their_path() {
+    asks_for_its_path(&[
         (
             &["acl", "allow", "2001:db8::1", "--for", "3h"],
             "PUT /v1/acl/2001:db8::1?seconds=10800 ",
