@@ -5,6 +5,7 @@
 
 mod acl;
 mod audit;
+mod check;
 mod client;
 mod config;
 mod delivery;
@@ -28,6 +29,7 @@ use clap::{Args, Parser, Subcommand};
 use relay_control::{Filter, Reload, Status, path};
 
 use crate::acl::AclVerb;
+use crate::check::CheckArgs;
 use crate::client::Client;
 use crate::config::Config;
 use crate::failure::Failure;
@@ -80,6 +82,9 @@ enum Verb {
     /// Speak with a server as a sender would, and show every word; exit code 0 if it accepts, 1 if it
     /// refuses, 2 if it is not reached
     Probe(Box<ProbeArgs>),
+    /// Whether mail from a domain of ours will arrive: its DNS records, this machine's name and address,
+    /// block lists, port 25, certificates; exit code 1 if something fails
+    Check(CheckArgs),
 }
 
 /// What only a daemon can answer or do.
@@ -145,6 +150,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Route(args) => route::run(args, &cli.place, cli.json, &mut out).await?,
         Verb::Mx(args) => mx::run(args, &cli.place, cli.json, &mut out).await?,
         Verb::Probe(args) => probe::run(args, &cli.place, cli.json, &mut out).await?,
+        Verb::Check(args) => check::run(args, &cli.place, cli.json, &mut out).await?,
         Verb::Ask(question) => ask(question, cli, &mut out).await?,
     }
     out.flush().map_err(Failure::Output)

@@ -22,11 +22,11 @@ pub(crate) struct Certificate {
 
 /// What a handshake has shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(super) struct Shown {
+pub(crate) struct Shown {
     #[serde(flatten)]
-    pub(super) tls: Tls,
-    pub(super) flaws: Vec<String>,
-    pub(super) chain: Vec<Certificate>,
+    pub(crate) tls: Tls,
+    pub(crate) flaws: Vec<String>,
+    pub(crate) chain: Vec<Certificate>,
 }
 
 impl Certificate {

@@ -20,12 +20,16 @@ use relay_smtp::sasl::{Secret, UserName};
 use relay_smtp::{ForwardPath, ReversePath};
 use serde::Serialize;
 
-use self::target::{Place, Target};
+use self::target::Place;
 use self::transcript::{Entry, Transcript};
 use self::visit::{Login, Visit, Visitor};
 use crate::delivery::{self, DnsArgs};
 use crate::failure::Failure;
 use crate::{password, show};
+
+pub(crate) use self::certificate::Shown;
+pub(crate) use self::target::Target;
+pub(crate) use self::visit::Look;
 
 #[derive(Debug, Args)]
 #[expect(

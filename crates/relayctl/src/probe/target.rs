@@ -12,7 +12,7 @@ const SMTP: u16 = 25;
 
 /// What the operator has named.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// One host, wherever it is.
     Host(Host, u16),
     /// A domain, or a host that has no MX.
@@ -20,17 +20,17 @@ pub(super) enum Target {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Host {
+pub(crate) enum Host {
     Name(String),
     Address(IpAddr),
 }
 
 /// A host at one of its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(crate) struct Place {
     /// Its name, or its address.
-    pub(super) host: String,
-    pub(super) address: SocketAddr,
+    pub(crate) host: String,
+    pub(crate) address: SocketAddr,
 }
 
 impl FromStr for Target {
@@ -72,7 +72,7 @@ fn address(text: &str) -> Option<IpAddr> {
 
 impl Target {
     /// Where to go, in order; or why nowhere.
-    pub(super) async fn places(
+    pub(crate) async fn places(
         &self,
         dns: &Arc<Dns>,
         config: &Config,

@@ -1,5 +1,8 @@
 //! What is done at one server.
 
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use aws_lc_rs::rand;
 use relay_remote::Inspector;
 use relay_smtp::client::{ClientSession, ContentEncoder, Credentials, Event, Plan, Proof, TlsUse};
@@ -152,27 +155,15 @@ impl Visitor<'_> {
             credentials: self.credentials(place)?,
         };
         let mut session = ClientSession::new(self.hostname, plan);
-        if tls == TlsUse::Active {
-            visit.tls = Some(self.secure(dialogue, place).await?);
-        }
-        loop {
-            match dialogue.event(&mut session).await {
-                Ok(Event::Ready) => return Ok(session),
-                Ok(Event::StartTls) => {
-                    visit.tls = Some(self.secure(dialogue, place).await?);
-                    session.tls_started();
-                }
-                Ok(Event::Broken(trouble)) => return Err(trouble.into()),
-                Ok(Event::Content | Event::Finished(_)) => {
-                    return Err(End::Broken("a reply that nobody asked for".to_owned()));
-                }
-                Err(end) => return Err(end),
-            }
-        }
-    }
-
-    async fn secure(&self, dialogue: &mut Dialogue<'_, '_>, place: &Place) -> Result<Shown, End> {
-        dialogue.secure(self.inspector, &place.host, now()).await
+        let opening = Opening {
+            tls,
+            name: &place.host,
+            inspector: self.inspector,
+        };
+        opening
+            .through(dialogue, &mut session, &mut visit.tls)
+            .await?;
+        Ok(session)
     }
 
     fn credentials(&self, place: &Place) -> Result<Option<Credentials>, End> {
@@ -236,6 +227,88 @@ impl Visitor<'_> {
         encoder.finish(&mut octets);
         let reply = positive(dialogue.content(&octets).await?)?;
         Ok(Came::new(Outcome::Accepted, true, reply.to_string()))
+    }
+}
+
+/// How a session is opened.
+struct Opening<'a> {
+    tls: TlsUse,
+    /// What the host is called.
+    name: &'a str,
+    inspector: &'a Inspector,
+}
+
+impl Opening<'_> {
+    /// Talks until a transaction may begin; keeps what the host has shown in a handshake on the way.
+    async fn through(
+        &self,
+        dialogue: &mut Dialogue<'_, '_>,
+        session: &mut ClientSession,
+        shown: &mut Option<Shown>,
+    ) -> Result<(), End> {
+        let (inspector, name) = (self.inspector, self.name);
+        if self.tls == TlsUse::Active {
+            *shown = Some(dialogue.secure(inspector, name, now()).await?);
+        }
+        loop {
+            match dialogue.event(session).await? {
+                Event::Ready => return Ok(()),
+                Event::StartTls => {
+                    *shown = Some(dialogue.secure(inspector, name, now()).await?);
+                    session.tls_started();
+                }
+                Event::Broken(trouble) => return Err(trouble.into()),
+                Event::Content | Event::Finished(_) => {
+                    return Err(End::Broken("a reply that nobody asked for".to_owned()));
+                }
+            }
+        }
+    }
+}
+
+/// A look at a server, without a word to the operator.
+pub(crate) struct Look<'a> {
+    pub(crate) inspector: &'a Inspector,
+    pub(crate) hostname: &'a str,
+    /// How long each step may take.
+    pub(crate) limit: Duration,
+}
+
+impl Look<'_> {
+    /// What the server at this address shows of itself under the name; `None` if it does no TLS.
+    pub(crate) async fn at(
+        &self,
+        address: SocketAddr,
+        name: &str,
+        tls: TlsUse,
+    ) -> Result<Option<Shown>, String> {
+        let mut script = Transcript::new(None);
+        let place = Place {
+            host: name.to_owned(),
+            address,
+        };
+        let mut dialogue = Dialogue::connect(&place, &mut script, self.limit).await?;
+        let plan = Plan {
+            tls,
+            credentials: None,
+        };
+        let mut session = ClientSession::new(self.hostname, plan);
+        let mut shown = None;
+        let opening = Opening {
+            tls,
+            name,
+            inspector: self.inspector,
+        };
+        let opened = opening.through(&mut dialogue, &mut session, &mut shown);
+        match opened.await {
+            Ok(()) => {
+                dialogue.quit().await;
+                Ok(shown)
+            }
+            Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
+                Err(format!("{name} ({address}): {why}"))
+            }
+        }
     }
 }
 

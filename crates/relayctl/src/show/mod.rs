@@ -2,6 +2,7 @@
 
 mod acl;
 mod books;
+mod check;
 mod mx;
 mod orders;
 mod queue;
@@ -18,6 +19,7 @@ use crate::failure::Failure;
 
 pub(crate) use acl::grants;
 pub(crate) use books::audit;
+pub(crate) use check::report;
 pub(crate) use mx::exchangers;
 pub(crate) use orders::orders;
 pub(crate) use queue::{detail, entry, qread, steered};

@@ -1,0 +1,198 @@
+//! The addresses that receivers see this relay at.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use relay_remote::IpFamily;
+use relay_remote::dns::Dns;
+use serde::Deserialize;
+
+use super::finding::Finding;
+use crate::probe::Target;
+
+const ADDRESS: &str = "address";
+const SMTP: u16 = 25;
+/// Where to ask the system for the way to the world: of the blocks for documentation, so nobody's. Nothing
+/// is sent.
+const WORLD: [SocketAddr; 2] = [
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
+    SocketAddr::new(
+        IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1)),
+        9,
+    ),
+];
+
+/// `[[route]]`
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Route {
+    #[serde(default)]
+    domain: Option<String>,
+    #[serde(default)]
+    sender: Option<String>,
+    #[serde(default)]
+    host: Vec<String>,
+    #[serde(default)]
+    port: Option<u16>,
+}
+
+/// Where mail goes out from.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Sending {
+    /// None if a smarthost sends it on.
+    pub(super) addresses: Vec<IpAddr>,
+    pub(super) finding: Finding,
+}
+
+/// As the operator says, or as it can be found out.
+pub(super) async fn sending(
+    given: &[IpAddr],
+    routes: &[Route],
+    dns: &Dns,
+    hostname: &str,
+) -> Sending {
+    if !given.is_empty() {
+        return judge(given.to_vec(), "as you say");
+    }
+    if let Some((name, _)) = smarthost(routes) {
+        let text =
+            format!("all mail goes out through {name}, so what counts is that host's address");
+        return Sending {
+            addresses: Vec::new(),
+            finding: Finding::info(ADDRESS, text),
+        };
+    }
+    let ours: Vec<_> = WORLD
+        .into_iter()
+        .filter_map(way_out)
+        .filter(is_public)
+        .collect();
+    if !ours.is_empty() {
+        return judge(ours, "what this machine goes out from");
+    }
+    let found = dns.addresses(hostname, IpFamily::Any).await;
+    let found = found.unwrap_or_default().into_iter().filter(is_public);
+    judge(
+        found.collect(),
+        "what the hostname leads to, for this machine's own is not public",
+    )
+}
+
+fn judge(addresses: Vec<IpAddr>, how: &str) -> Sending {
+    let names: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    let private = addresses.iter().find(|address| is_private(address));
+    let finding = match (private, addresses.is_empty()) {
+        (_, true) => Finding::fail(
+            ADDRESS,
+            "the public address of this machine cannot be found out: name it with --address",
+        ),
+        (Some(private), _) => Finding::fail(ADDRESS, format!("{private} is not a public address")),
+        (None, false) => Finding::ok(ADDRESS, format!("{} ({how})", names.join(", "))),
+    };
+    Sending { addresses, finding }
+}
+
+/// The host that takes all mail, by its name and as somebody to connect to.
+pub(super) fn smarthost(routes: &[Route]) -> Option<(String, Option<Target>)> {
+    let takes_all = |route: &&Route| {
+        let everybody = |pattern: &Option<String>| pattern.as_deref().is_none_or(|p| p == "*");
+        everybody(&route.domain) && everybody(&route.sender)
+    };
+    let route = routes.iter().find(takes_all)?;
+    let host = route.host.first()?;
+    let port = route.port.unwrap_or(SMTP);
+    let address = host.parse::<IpAddr>().ok();
+    let target = match address {
+        Some(address) => SocketAddr::new(address, port).to_string(),
+        None => format!("{host}:{port}"),
+    };
+    Some((host.clone(), target.parse().ok()))
+}
+
+/// The address that the system would go there from.
+fn way_out(to: SocketAddr) -> Option<IpAddr> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(to).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+fn is_public(address: &IpAddr) -> bool {
+    !is_private(address)
+}
+
+/// RFC 1918, RFC 6598, RFC 4193, and what never leaves a machine or its link.
+fn is_private(address: &IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [first, second, ..] = v4.octets();
+            let is_shared = first == 100 && second & 0b1100_0000 == 64;
+            v4.is_private()
+                || v4.is_loopback()
+                || v4.is_link_local()
+                || v4.is_unspecified()
+                || is_shared
+        }
+        IpAddr::V6(v6) => {
+            v6.is_loopback()
+                || v6.is_unspecified()
+                || v6.is_unique_local()
+                || v6.is_unicast_link_local()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn no_receiver_sees_a_private_address() {
+        for (address, private) in [
+            ("10.1.2.3", true),
+            ("192.168.0.1", true),
+            ("100.64.0.1", true),
+            ("100.128.0.1", false),
+            ("127.0.0.1", true),
+            ("::ffff:10.0.0.1", true),
+            ("fd00::1", true),
+            ("fe80::1", true),
+            ("192.0.2.7", false),
+            ("2001:db8::1", false),
+        ] {
+            assert_eq!(is_private(&ip(address)), private, "{address}");
+            let level = if private { Level::Fail } else { Level::Ok };
+            assert_eq!(judge(vec![ip(address)], "x").finding.level, level);
+        }
+        assert_eq!(judge(Vec::new(), "x").finding.level, Level::Fail);
+    }
+
+    #[tokio::test]
+    async fn with_a_smarthost_for_all_mail_its_address_counts_and_not_ours() {
+        let dns = Dns::new(&[]);
+        let route = |domain: Option<&str>, sender: Option<&str>| Route {
+            domain: domain.map(str::to_owned),
+            sender: sender.map(str::to_owned),
+            host: vec!["smtp.test".to_owned()],
+            port: Some(587),
+        };
+        let all = [route(Some("a.test"), None), route(Some("*"), None)];
+        let sending = sending(&[], &all, &dns, "mx.test").await;
+        assert!(sending.addresses.is_empty() && sending.finding.level == Level::Info);
+        let (name, target) = smarthost(&all).expect("one");
+        assert_eq!(name, "smtp.test");
+        assert_eq!(target, "smtp.test:587".parse().ok());
+        for some in [
+            route(Some("a.test"), None),
+            route(Some("*"), Some("a@b.test")),
+        ] {
+            assert_eq!(smarthost(&[some]), None);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! SPF (RFC 7208): whether the domain lets this server send for it, evaluated as receivers do.
+
+use std::net::IpAddr;
+
+use mail_auth::spf::verify::SpfParameters;
+use mail_auth::{MessageAuthenticator, SpfResult};
+use relay_remote::dns::{Dns, LookupError};
+
+use super::finding::{Finding, txt_record};
+
+const SPF: &str = "SPF";
+
+/// What a domain says, and what comes of it.
+pub(super) struct Checked {
+    pub(super) findings: Vec<Finding>,
+    /// Whether all addresses pass.
+    pub(super) passes: bool,
+}
+
+/// For mail from the domain that leaves by these addresses.
+pub(super) async fn spf(dns: &Dns, domain: &str, hostname: &str, addresses: &[IpAddr]) -> Checked {
+    let found = dns.txt(domain).await;
+    let record = match only(domain, found, addresses) {
+        Ok(record) => record,
+        Err(finding) => {
+            return Checked {
+                findings: vec![finding],
+                passes: false,
+            };
+        }
+    };
+    let mut findings = Vec::new();
+    let mut passes = !addresses.is_empty();
+    for address in addresses {
+        let result = evaluate(dns, domain, hostname, *address).await;
+        passes &= result == Ok(SpfResult::Pass);
+        findings.push(judge(domain, &record, *address, result));
+    }
+    if findings.is_empty() {
+        let text = format!("{record:?}; whether it covers your smarthost, its operator can say");
+        findings.push(Finding::info(SPF, text));
+    }
+    Checked { findings, passes }
+}
+
+/// The one SPF record of a domain.
+fn only(
+    domain: &str,
+    found: Result<Vec<Vec<u8>>, LookupError>,
+    addresses: &[IpAddr],
+) -> Result<String, Finding> {
+    let texts = match found {
+        Ok(texts) => texts,
+        Err(LookupError::NoSuchName | LookupError::NoRecords) => Vec::new(),
+        Err(reason) => {
+            let text = format!("{domain}: cannot be looked up: {reason}");
+            return Err(Finding::fail(SPF, text));
+        }
+    };
+    let mut records: Vec<_> = texts
+        .iter()
+        .map(|text| String::from_utf8_lossy(text).into_owned())
+        .filter(|text| is_spf(text))
+        .collect();
+    match (records.pop(), records.len()) {
+        (None, _) => {
+            let text = format!("missing: {domain} does not say who may send for it");
+            let value = covering("v=spf1 mx -all", addresses);
+            Err(Finding::fail(SPF, text).with(txt_record(domain, &value)))
+        }
+        (Some(record), 0) => Ok(record),
+        (Some(_), others) => Err(Finding::fail(
+            SPF,
+            format!(
+                "{domain} has {} SPF records, so none counts: leave one",
+                others + 1
+            ),
+        )),
+    }
+}
+
+/// RFC 7208 §4.5
+fn is_spf(text: &str) -> bool {
+    let version = text.split(' ').next().unwrap_or(text);
+    version.eq_ignore_ascii_case("v=spf1")
+}
+
+/// The record with these addresses in front.
+fn covering(record: &str, addresses: &[IpAddr]) -> String {
+    let (version, rest) = record.split_once(' ').unwrap_or((record, "-all"));
+    let mut value = version.to_owned();
+    for address in addresses {
+        value += if address.is_ipv4() { " ip4:" } else { " ip6:" };
+        value += &address.to_string();
+    }
+    value + " " + rest
+}
+
+async fn evaluate(
+    dns: &Dns,
+    domain: &str,
+    hostname: &str,
+    address: IpAddr,
+) -> Result<SpfResult, String> {
+    let resolver = MessageAuthenticator(dns.resolver()?);
+    let sender = format!("postmaster@{domain}");
+    let asked = SpfParameters::verify_mail_from(address, hostname, hostname, &sender);
+    Ok(resolver.verify_spf(asked).await.result())
+}
+
+fn judge(
+    domain: &str,
+    record: &str,
+    address: IpAddr,
+    result: Result<SpfResult, String>,
+) -> Finding {
+    let covering = || txt_record(domain, &covering(record, &[address]));
+    let wrong = |what: &str| format!("{domain} {what}: {record:?}");
+    match result {
+        Ok(SpfResult::Pass) if lets_anybody(record) => {
+            let text =
+                wrong("lets the whole internet send for it (+all), which receivers distrust");
+            Finding::warn(SPF, text)
+        }
+        Ok(SpfResult::Pass) => Finding::ok(SPF, format!("{address} passes: {record:?}")),
+        Ok(SpfResult::Fail | SpfResult::SoftFail | SpfResult::Neutral) => {
+            let text = wrong(&format!("does not let {address} send for it"));
+            Finding::fail(SPF, text).with(covering())
+        }
+        Ok(SpfResult::PermError) => Finding::fail(
+            SPF,
+            wrong("has a record with an error in it, or one that needs more than ten lookups"),
+        ),
+        // The record was there a moment ago, so it is one that cannot be read.
+        Ok(SpfResult::None) => Finding::fail(SPF, wrong("has a record that cannot be read")),
+        Ok(SpfResult::TempError) => Finding::fail(
+            SPF,
+            wrong("has a record that cannot be evaluated now, for want of DNS"),
+        ),
+        Err(reason) => Finding::fail(SPF, reason),
+    }
+}
+
+fn lets_anybody(record: &str) -> bool {
+    let mut terms = record.split_ascii_whitespace();
+    terms.any(|term| term.eq_ignore_ascii_case("all") || term.eq_ignore_ascii_case("+all"))
+}
+
+/// For bounces, which have no sender: receivers then ask for the name in EHLO (RFC 7208 §2.4).
+pub(super) async fn bounces(dns: &Dns, hostname: &str, addresses: &[IpAddr]) -> Option<Finding> {
+    if addresses.is_empty() {
+        return None;
+    }
+    let texts = dns.txt(hostname).await.unwrap_or_default();
+    let is_there = texts.iter().any(|t| is_spf(&String::from_utf8_lossy(t)));
+    if is_there {
+        return None;
+    }
+    let value = covering("v=spf1 -all", addresses);
+    let text = format!("{hostname} has no record of its own, which counts for bounces");
+    Some(Finding::warn(SPF, text).with(txt_record(hostname, &value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+    use relay_testkit::{FakeDns, Trouble};
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    async fn checked(set: impl FnOnce(&FakeDns)) -> Checked {
+        let fake = FakeDns::start().await;
+        set(&fake);
+        let dns = Dns::new(&[fake.address()]);
+        spf(&dns, "a.test", "mx.a.test", &[ip("192.0.2.7")]).await
+    }
+
+    #[tokio::test]
+    async fn records_are_evaluated_with_what_they_include() {
+        for (record, level) in [
+            ("v=spf1 ip4:192.0.2.7 -all", Level::Ok),
+            ("v=spf1 ip4:192.0.2.0/24 -all", Level::Ok),
+            ("v=spf1 include:spf.b.test -all", Level::Ok),
+            ("v=spf1 redirect=spf.b.test", Level::Ok),
+            ("v=spf1 a:mx.a.test -all", Level::Ok),
+            ("v=spf1 mx -all", Level::Ok),
+            ("v=spf1 +all", Level::Warn),
+            ("v=spf1 ip4:192.0.2.8 -all", Level::Fail),
+            ("v=spf1 ip4:192.0.2.8 ~all", Level::Fail),
+            ("v=spf1 ip4:192.0.2.8", Level::Fail),
+            ("v=spf1 include:gone.test -all", Level::Fail),
+            ("v=spf1 nonsense:x -all", Level::Fail),
+        ] {
+            let checked = checked(|dns| {
+                dns.set("a.test", "TXT", &["unrelated", record]);
+                dns.set("a.test", "MX", &["10 mx.a.test"]);
+                dns.set("spf.b.test", "TXT", &["v=spf1 ip4:192.0.2.7 -all"]);
+                dns.set("mx.a.test", "A", &["192.0.2.7"]);
+            })
+            .await;
+            assert_eq!(checked.findings[0].level, level, "{record}");
+            assert_eq!(checked.passes, level != Level::Fail, "{record}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_missing_record_is_given_and_one_too_many_is_told() {
+        let none = checked(|dns| dns.set("a.test", "A", &["192.0.2.7"])).await;
+        let record = "a.test. IN TXT \"v=spf1 ip4:192.0.2.7 mx -all\"";
+        assert_eq!(none.findings[0].record.as_deref(), Some(record));
+        assert!(none.findings[0].text.contains("missing"));
+        let two = ["v=spf1 ip4:192.0.2.7 -all", "v=spf1 mx -all"];
+        let two = checked(|dns| dns.set("a.test", "TXT", &two)).await;
+        assert!(two.findings[0].text.contains("2 SPF records") && !two.passes);
+        let broken = checked(|dns| dns.fail("a.test", Trouble::ServFail)).await;
+        assert_eq!(broken.findings[0].level, Level::Fail);
+    }
+
+    #[tokio::test]
+    async fn a_record_without_this_address_is_given_with_it() {
+        let checked = checked(|dns| dns.set("a.test", "TXT", &["v=spf1 mx ~all"])).await;
+        let record = "a.test. IN TXT \"v=spf1 ip4:192.0.2.7 mx ~all\"";
+        assert_eq!(checked.findings[0].record.as_deref(), Some(record));
+    }
+
+    #[tokio::test]
+    async fn bounces_go_by_the_name_in_ehlo() {
+        let fake = FakeDns::start().await;
+        let dns = Dns::new(&[fake.address()]);
+        let missing = bounces(&dns, "mx.test", &[ip("192.0.2.7")]).await;
+        let record = "mx.test. IN TXT \"v=spf1 ip4:192.0.2.7 -all\"";
+        assert_eq!(missing.and_then(|f| f.record).as_deref(), Some(record));
+        fake.set("mx.test", "TXT", &["v=spf1 a -all"]);
+        assert_eq!(bounces(&dns, "mx.test", &[ip("192.0.2.7")]).await, None);
+    }
+}
