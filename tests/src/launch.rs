@@ -29,6 +29,15 @@ impl Launch {
         Self::crash_points("RELAY_LEAVE_OUT", "fdatasync")
     }
 
+    /// This call of the disk fails: `body-write`, or `body-write:3` the third time. The error is one of
+    /// `EIO` and `ENOSPC`.
+    pub fn failing_at(call: &str, error: &str) -> Self {
+        let mut launch = Self::crash_points("RELAY_FAIL_AT", call);
+        let with = ("RELAY_FAIL_WITH".to_owned(), error.to_owned());
+        launch.environment.push(with);
+        launch
+    }
+
     /// By a program that does something to it: `["eatmydata"]`.
     pub fn under(words: &[&str]) -> Self {
         Self {

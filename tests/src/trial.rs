@@ -1,7 +1,7 @@
 //! A relay under load that something bad happens to, and what must hold afterwards.
 
 use std::fs;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
@@ -49,6 +49,18 @@ impl Trial {
         let waited = timeout(DEADLINE, waiting).await;
         let refusals = self.ledger.take_refusals();
         assert!(waited.is_ok(), "{refusals:?}; log:\n{}", self.relay.log());
+    }
+
+    /// Waits for a refusal; all of them since the last time.
+    pub async fn refusals(&self) -> Vec<String> {
+        let refused = Mutex::new(Vec::new());
+        let has_some = || {
+            let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+            refused.extend(self.ledger.take_refusals());
+            !refused.is_empty()
+        };
+        self.relay.wait_until("refusal", has_some).await;
+        refused.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Everything is taken from now on: what has become of all that was acknowledged, once the queue

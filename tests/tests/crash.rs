@@ -27,6 +27,14 @@ const POINTS: [&str; 16] = [
     "recorded",
     "reporting",
 ];
+/// Calls of the disk that a daemon makes for each message, or for each large one.
+const CALLS: [&str; 5] = [
+    "body-make",
+    "body-write",
+    "body-sync",
+    "directory-sync",
+    "database-sync",
+];
 /// Deliveries that may be under way when the daemon dies, and so come twice.
 const IN_FLIGHT: usize = 120;
 
@@ -79,9 +87,34 @@ async fn killed_at_any_moment_the_daemon_loses_nothing_acknowledged() {
     check(&trial.settle().await, kills);
 }
 
+#[tokio::test]
+async fn whichever_call_of_the_disk_fails_clients_hear_4xx_at_most_and_the_daemon_goes_on() {
+    for call in CALLS {
+        fails_and_recovers(call, "EIO", "Input/output error").await;
+        fails_and_recovers(call, "ENOSPC", "No space left on device").await;
+    }
+}
+
+async fn fails_and_recovers(call: &str, error: &str, text: &str) {
+    let mut trial = Trial::prepare("").await;
+    let at = format!("{call}:{}", fastrand::u32(2..10));
+    let launched = trial.relay.launch(&Launch::failing_at(&at, error));
+    launched.unwrap_or_else(|log| panic!("{at}: {log}"));
+    let load = trial.load();
+    // Where it fails for a report of our own, no client hears of it.
+    trial.relay.wait_for_log(text).await;
+    trial.more(20).await;
+    load.stop().await;
+    let refusals = trial.ledger.take_refusals();
+    let are_temporary = refusals.iter().all(|reply| reply.starts_with('4'));
+    assert!(are_temporary, "{at}: {refusals:?}");
+    let verdict = trial.settle().await;
+    assert!(verdict.is_good() && verdict.twice == 0, "{at}: {verdict:?}");
+}
+
 #[test]
 fn the_real_daemon_cannot_be_told_to_die() {
-    let names = ["RELAY_CRASH_AT", "RELAY_LEAVE_OUT"];
+    let names = ["RELAY_CRASH_AT", "RELAY_LEAVE_OUT", "RELAY_FAIL_AT"];
     let has = |launch: &Launch, name: &str| {
         let program = fs::read(launch.program()).expect("a program");
         program.windows(name.len()).any(|w| w == name.as_bytes())

@@ -108,21 +108,12 @@ async fn without_the_fdatasync_of_the_commit_the_same_cut_loses_messages() {
     assert!(Site::loses_with(&Launch::without_fdatasync(), small).await);
 }
 
-/// Every refusal so far, which were temporary ones; there has been one at least.
+/// What clients hear meanwhile: that it is for now only.
 async fn refusals(trial: &Trial) -> Vec<String> {
-    let refused = std::sync::Mutex::new(Vec::new());
-    let some = || {
-        let mut refused = refused.lock().expect("nobody panics with it");
-        refused.extend(trial.ledger.take_refusals());
-        !refused.is_empty()
-    };
-    trial.relay.wait_until("refusal", some).await;
-    let refused = refused.into_inner().expect("nobody panics with it");
-    assert!(
-        refused.iter().all(|reply| reply.starts_with('4')),
-        "{refused:?}"
-    );
-    refused
+    let refusals = trial.refusals().await;
+    let are_temporary = refusals.iter().all(|reply| reply.starts_with('4'));
+    assert!(are_temporary, "{refusals:?}");
+    refusals
 }
 
 #[tokio::test]

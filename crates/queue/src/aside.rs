@@ -66,7 +66,9 @@ pub(crate) fn keep(
         }
     }
     let body = shared.body(id);
-    match fs::rename(&body, with_ending(&case, "body")) {
+    let moved =
+        crash::call("aside-rename").and_then(|()| fs::rename(&body, with_ending(&case, "body")));
+    match moved {
         Err(e) if e.kind() != io::ErrorKind::NotFound => {
             return Err(io_error("moving away", &body, e));
         }

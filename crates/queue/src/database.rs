@@ -100,7 +100,9 @@ impl Database {
     pub(crate) fn commit(&self, changes: Changes, has_new_files: bool) -> Result<(), StoreError> {
         let (table, queue) = (self.table(), Path::new("the queue"));
         if has_new_files {
-            sync_data(&self.mess, Path::new("mess"))?;
+            let mess = Path::new("mess");
+            crash::call("directory-sync").map_err(|e| io_error("syncing", mess, e))?;
+            sync_data(&self.mess, mess)?;
             crash::point("directory-synced");
         }
         // What sled reuses during the batch, it has moved before it: that must be durable by now.
@@ -287,8 +289,10 @@ impl Table {
 
     fn sync(&self) -> Result<(), StoreError> {
         let written = self.db.context.pagecache.log.stable_offset();
+        let queue = Path::new("the queue");
+        crash::call("database-sync").map_err(|e| io_error("syncing", queue, e))?;
         if !crash::leaves_out("fdatasync") {
-            sync_data(&self.file, Path::new("the queue"))?;
+            sync_data(&self.file, queue)?;
         }
         self.synced.fetch_max(written, Ordering::AcqRel);
         Ok(())

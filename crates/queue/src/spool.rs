@@ -170,11 +170,9 @@ impl Spool for SledSpool {
 
 impl BodyFile {
     fn create(path: PathBuf, remover: Remover) -> Result<Self, StoreError> {
-        let opened = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path);
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600);
+        let opened = crash::call("body-make").and_then(|()| options.open(&path));
         let file = opened.map_err(|source| io_error("making the body file", &path, source))?;
         Ok(Self {
             path,
@@ -184,12 +182,15 @@ impl BodyFile {
     }
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        let written = self.file.iter_mut().try_for_each(|f| f.write_all(bytes));
+        let mut files = self.file.iter_mut();
+        let written =
+            crash::call("body-write").and_then(|()| files.try_for_each(|f| f.write_all(bytes)));
         written.map_err(|source| io_error("writing the body file", &self.path, source))
     }
 
     fn sync(&self) -> Result<(), StoreError> {
-        let synced = self.file.iter().try_for_each(File::sync_data);
+        let mut files = self.file.iter();
+        let synced = crash::call("body-sync").and_then(|()| files.try_for_each(File::sync_data));
         synced.map_err(|source| io_error("syncing the body file", &self.path, source))
     }
 

@@ -138,10 +138,14 @@ fn report(store: &SledStore, is_large: bool) -> NewMessage {
 
 /// What the process said before it ended, and whether it came to its end.
 fn run(dir: &Path, crash_at: &str) -> (Vec<(String, QueueId)>, bool) {
+    run_with(dir, "RELAY_CRASH_AT", crash_at)
+}
+
+fn run_with(dir: &Path, variable: &str, value: &str) -> (Vec<(String, QueueId)>, bool) {
     let test = std::env::current_exe().expect("a test is a program");
     let output = Command::new(test)
         .args(["child", "--exact", "--ignored", "--nocapture"])
-        .env("RELAY_CRASH_AT", crash_at)
+        .env(variable, value)
         .env("RELAY_CRASH_DIR", dir)
         .stderr(Stdio::null())
         .output();
@@ -279,4 +283,22 @@ async fn a_process_that_dies_while_it_sets_a_message_aside_does_so_at_the_next_s
     );
     let queued = Ledger::of(&said).queued.len() as u64;
     assert_eq!(store.count(), queued - 1);
+}
+
+#[tokio::test]
+async fn a_damaged_message_that_cannot_be_moved_is_set_aside_at_the_next_start() {
+    let dir = tempfile::tempdir().expect("a directory");
+    run(dir.path(), "nowhere");
+    let mut files = std::fs::read_dir(dir.path().join("mess")).expect("a directory");
+    let large = files.next().expect("a body file").expect("an entry").path();
+    std::fs::write(&large, "cut").expect("written");
+    let (_, ended) = run_with(dir.path(), "RELAY_FAIL_AT", "aside-rename");
+    assert!(!ended && large.exists(), "nothing is done by halves");
+    let store = SledStore::open(&config(dir.path())).expect("opens");
+    let audit = store.audit().await.expect("audited");
+    assert!(
+        audit.is_balanced() && audit.books.set_aside == 1,
+        "{audit:?}"
+    );
+    assert!(!large.exists() && store.count_damaged() == 1);
 }
