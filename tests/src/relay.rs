@@ -250,6 +250,17 @@ impl Relay {
         child.wait_with_output().expect("an end")
     }
 
+    /// `relayctl`, to be read from while it runs; the caller's to end.
+    pub fn ctl_running(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(binaries().join("relayctl"));
+        command.arg("--config").arg(self.path("relayd.toml"));
+        command.args(arguments).stdin(Stdio::null());
+        command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("relayctl runs")
+    }
+
     /// A command of `relayd` on its queue, whether it runs or not.
     pub fn relayd(&self, arguments: &[&str]) -> Output {
         relayd(&self.path("relayd.toml"), arguments)

@@ -14,6 +14,7 @@
 //! | `GET /v1/orders` | [`Orders`] |
 //! | `POST /v1/orders/suspend`, `resume`, a form with `destination` | [`Ordered`] |
 //! | `POST /v1/orders/hold`, `release`, a form that is a SCOPE of `domain` and `sender` | [`Ordered`] |
+//! | `GET /v1/events?id=ID` or `?domain=DOMAIN` | the events of the log as they happen, an object of JSON on each line; empty lines mean nothing |
 //! | `GET /v1/acl` | an array of [`Grant`] |
 //! | `PUT /v1/acl/ADDRESS?seconds=N` | [`Grant`] |
 //! | `DELETE /v1/acl/ADDRESS` | `{}`, or `404` with [`Problem`] |
@@ -69,6 +70,8 @@ pub mod path {
     pub const EXPORT: &str = "/v1/export";
     /// What stands until it is taken back; with what is to be done behind a slash, that.
     pub const ORDERS: &str = "/v1/orders";
+    /// The events of messages as they happen.
+    pub const EVENTS: &str = "/v1/events";
     /// Who may relay for a while; with an address behind a slash, that one.
     pub const ACL: &str = "/v1/acl";
     /// Where mail from one address to another would go.

@@ -18,6 +18,7 @@ mod probe;
 mod queue;
 mod route;
 mod show;
+mod trace;
 mod user;
 
 use std::io::{self, BufWriter, Write};
@@ -113,6 +114,8 @@ enum Question {
     },
     /// What is suspended, and what is held as it comes in
     Orders,
+    /// Follow the events of a message, or of all mail to a domain, as they happen
+    Trace(trace::Subject),
     /// Who may relay for a while
     #[command(subcommand)]
     Acl(AclVerb),
@@ -180,6 +183,7 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
             orders::run(&Order::Resume(destination), &client, cli.json, out).await
         }
         Question::Orders => orders::list(&client, cli.json, out).await,
+        Question::Trace(subject) => trace::run(subject, &client, cli.json, out).await,
         Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
         Question::Reload => reload(&client, cli.json, out).await,
     }

@@ -3,6 +3,7 @@
 
 mod acl;
 mod books;
+mod events;
 mod orders;
 mod queue;
 mod route;
@@ -45,6 +46,7 @@ pub(crate) async fn serve(
         .route(path::EXPORT, get(queue::export))
         .route(path::ORDERS, get(orders::list))
         .route(&format!("{}/{{what}}", path::ORDERS), post(orders::order))
+        .route(path::EVENTS, get(events::events))
         .route(path::ACL, get(acl::list))
         .route(
             &format!("{}/{{address}}", path::ACL),

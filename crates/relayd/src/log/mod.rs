@@ -5,6 +5,7 @@
 //! each line at once when there is little. Nothing that came from the wire can start a line of its
 //! own or look like a field.
 
+mod feed;
 mod line;
 mod writer;
 
@@ -22,6 +23,8 @@ use tracing::span;
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 
+use self::feed::Feed;
+pub(crate) use self::feed::{Follower, Told};
 use self::writer::{Buffer, Writer};
 use crate::config::LogFormat;
 
@@ -102,6 +105,7 @@ impl FromStr for Level {
 pub struct Log {
     level: Arc<AtomicU8>,
     writer: Writer,
+    feed: Feed,
 }
 
 impl Log {
@@ -136,18 +140,30 @@ impl Log {
     ) -> io::Result<(Self, Lines)> {
         let writer = Writer::start(out, format)?;
         let level = Arc::new(AtomicU8::new(level as u8));
+        let feed = Feed::new();
         let lines = Lines {
             format,
             level: Arc::clone(&level),
             buffer: writer.buffer(),
+            feed: feed.clone(),
         };
-        Ok((Self { level, writer }, lines))
+        let log = Self {
+            level,
+            writer,
+            feed,
+        };
+        Ok((log, lines))
     }
 
     /// From now on, events up to `level` are written.
     pub fn set_level(&self, level: Level) {
         self.level.store(level as u8, Ordering::Relaxed);
         tracing::callsite::rebuild_interest_cache();
+    }
+
+    /// Where events can be followed as they happen.
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// Waits until everything said so far has been written.
@@ -166,6 +182,7 @@ struct Lines {
     format: LogFormat,
     level: Arc<AtomicU8>,
     buffer: Arc<Buffer>,
+    feed: Feed,
 }
 
 impl Lines {
@@ -175,10 +192,14 @@ impl Lines {
     }
 
     /// What libraries have to say is for those who look for a fault.
-    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+    fn logs(&self, metadata: &Metadata<'_>) -> bool {
         let level = self.level();
         let ours = metadata.is_event() && metadata.target().starts_with("relay");
         Level::of(*metadata.level()) <= level && (ours || level >= Level::Debug)
+    }
+
+    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+        self.logs(metadata) || self.feed.wants(metadata)
     }
 }
 
@@ -201,7 +222,12 @@ impl Subscriber for Lines {
     }
 
     fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
-        Some(self.level().filter())
+        let least = if self.feed.is_followed() {
+            Level::Info
+        } else {
+            Level::Error
+        };
+        Some(self.level().max(least).filter())
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -210,9 +236,17 @@ impl Subscriber for Lines {
             let Ok(mut line) = line.try_borrow_mut() else {
                 return;
             };
-            line.clear();
-            line::format(self.format, now(), event, &mut line);
-            self.buffer.append(&line);
+            let now = now();
+            if self.logs(event.metadata()) {
+                line.clear();
+                line::format(self.format, now, event, &mut line);
+                self.buffer.append(&line);
+            }
+            if self.feed.wants(event.metadata()) {
+                line.clear();
+                line::format(LogFormat::Json, now, event, &mut line);
+                self.feed.tell(&line);
+            }
         });
     }
 

@@ -206,3 +206,51 @@ fn what_was_said_last_is_written_before_the_end() {
     let bytes = slow.0.lock().expect("no writer panics").clone();
     assert!(String::from_utf8_lossy(&bytes).contains("last words"));
 }
+
+#[tokio::test]
+async fn a_follower_sees_every_event_whatever_is_logged_and_nothing_else() {
+    let memory = Memory::default();
+    let (log, lines) =
+        Log::detached(LogFormat::Text, Level::Error, memory.clone()).expect("a thread");
+    let say = |n: u64| info!(target: "relayd", event = "new msg", n, "new msg {n}");
+    let mut follower = {
+        let _scope = tracing::subscriber::set_default(lines);
+        say(1);
+        let follower = log.feed().follow();
+        say(2);
+        info!(target: "hyper", "of a library");
+        debug!(target: "relayd", "a detail");
+        follower
+    };
+    drop(log);
+    let Some(Told::Event(line)) = follower.next().await else {
+        panic!("no event");
+    };
+    let event: Value = serde_json::from_slice(&line).expect("one object");
+    assert_eq!(
+        (&event["n"], &event["message"]),
+        (&2.into(), &"new msg 2".into())
+    );
+    assert_eq!(follower.next().await, None);
+    assert!(memory.0.lock().expect("no writer panics").is_empty());
+}
+
+#[tokio::test]
+async fn a_follower_that_is_too_slow_is_told_how_much_it_missed_and_holds_nobody_up() {
+    let (log, lines) =
+        Log::detached(LogFormat::Text, Level::Error, Memory::default()).expect("a thread");
+    let mut follower = log.feed().follow();
+    tracing::subscriber::with_default(lines, || {
+        for n in 0..5000u64 {
+            info!(target: "relayd", event = "new msg", n, "new msg {n}");
+        }
+    });
+    let Some(Told::Missed(missed)) = follower.next().await else {
+        panic!("it missed nothing");
+    };
+    let Some(Told::Event(line)) = follower.next().await else {
+        panic!("no event");
+    };
+    let event: Value = serde_json::from_slice(&line).expect("one object");
+    assert_eq!(event["n"], missed);
+}

@@ -1,0 +1,337 @@
+//! The events of messages as they happen.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::channel::{Channel, Sender};
+use relay_queue::{QueueId, QueueStore, StoreError};
+use serde::Deserialize;
+use tokio::time::timeout;
+
+use super::{problem, store_problem};
+use crate::log::{Follower, Told};
+use crate::shared::Shared;
+
+/// How often a line is sent, if only an empty one: so that both sides know of each other.
+const PULSE: Duration = Duration::from_secs(5);
+/// Messages of a domain that are known to be such, the latest ones.
+const KNOWN: usize = 100_000;
+/// Records that are read from the store at once.
+const PAGE: usize = 500;
+
+/// What is followed: one of the two.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Asked {
+    id: Option<String>,
+    domain: Option<String>,
+}
+
+pub(super) async fn events(
+    State(shared): State<Arc<Shared>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Response {
+    let (id, domain) = match asked {
+        Ok(Query(asked)) => (asked.id, asked.domain),
+        Err(reason) => return problem(StatusCode::BAD_REQUEST, reason.to_string()),
+    };
+    // Before the first look at the queue: nothing happens in between.
+    let follower = shared.log.feed().follow();
+    let trace = match (id, domain) {
+        (Some(id), None) => Trace::of_message(&shared, &id).await,
+        (None, Some(domain)) => Trace::of_domain(&shared, domain).await,
+        _ => {
+            let reason = "which events? name the id of a message, or a domain";
+            return problem(StatusCode::BAD_REQUEST, reason);
+        }
+    };
+    let trace = match trace {
+        Ok(Some(trace)) => trace,
+        Ok(None) => return problem(StatusCode::NOT_FOUND, "no such message in the queue"),
+        Err(reason) => return store_problem(&reason),
+    };
+    let (pieces, body) = Channel::<Bytes>::new(1);
+    tokio::spawn(send(shared, follower, trace, pieces));
+    let kind = [(CONTENT_TYPE, "application/x-ndjson")];
+    (kind, Body::new(body)).into_response()
+}
+
+/// Until the client goes away, or nothing more can come. A client that is slow holds up this task
+/// alone.
+async fn send(
+    shared: Arc<Shared>,
+    mut follower: Follower,
+    mut trace: Trace,
+    mut out: Sender<Bytes>,
+) {
+    loop {
+        let (line, is_last) = match timeout(PULSE, follower.next()).await {
+            Err(_) => (Bytes::from_static(b"\n"), false),
+            Ok(None) => return,
+            // The end of it may be among what was missed.
+            Ok(Some(Told::Missed(lines))) => {
+                (missed(lines), trace.is_over(shared.store.as_ref()).await)
+            }
+            Ok(Some(Told::Event(line))) => match trace.look(&shared, &line).await {
+                Look::Other => continue,
+                Look::Fits => (line, false),
+                Look::Last => (line, true),
+            },
+        };
+        if out.send_data(line).await.is_err() || is_last {
+            return;
+        }
+    }
+}
+
+fn missed(lines: u64) -> Bytes {
+    let message = format!("{lines} events were left out: they came faster than they were read");
+    let line = serde_json::json!({"event": "missed", "lines": lines, "message": message});
+    format!("{line}\n").into()
+}
+
+/// The fields of an event that say whom it concerns.
+#[derive(Debug, Deserialize)]
+struct Event {
+    #[serde(rename = "event")]
+    name: Option<String>,
+    id: Option<String>,
+    report: Option<String>,
+    to: Option<String>,
+    destination: Option<String>,
+    verb: Option<String>,
+}
+
+impl Event {
+    /// Whether the message is not in the queue any more.
+    fn is_last(&self) -> bool {
+        match self.name.as_deref() {
+            Some("end msg") => true,
+            Some("operator") => self.verb.as_deref() == Some("delete"),
+            _ => false,
+        }
+    }
+
+    fn id(&self) -> Option<QueueId> {
+        self.id.as_ref()?.parse().ok()
+    }
+}
+
+/// What an event is to a trace.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    Other,
+    Fits,
+    /// Nothing comes after it.
+    Last,
+}
+
+/// Which events are wanted.
+enum Trace {
+    Message(QueueId),
+    Domain(Domain),
+}
+
+/// A domain, with the messages to it: most events name a message and nothing else.
+struct Domain {
+    name: String,
+    known: BTreeSet<QueueId>,
+}
+
+impl Trace {
+    async fn of_message(shared: &Shared, id: &str) -> Result<Option<Self>, StoreError> {
+        let Ok(id) = id.parse() else { return Ok(None) };
+        let message = shared.store.get(id).await?;
+        Ok(message.map(|message| Self::Message(message.id)))
+    }
+
+    async fn of_domain(shared: &Shared, name: String) -> Result<Option<Self>, StoreError> {
+        let mut domain = Domain {
+            name,
+            known: BTreeSet::new(),
+        };
+        let mut after = None;
+        loop {
+            let page = shared.store.scan(after, PAGE).await?;
+            for message in &page {
+                after = Some(message.id);
+                domain.note(message);
+            }
+            if page.len() < PAGE {
+                return Ok(Some(Self::Domain(domain)));
+            }
+        }
+    }
+
+    /// Whether nothing more can come. A store that does not answer says no.
+    async fn is_over(&self, store: &impl QueueStore) -> bool {
+        match self {
+            Self::Message(id) => matches!(store.get(*id).await, Ok(None)),
+            Self::Domain(_) => false,
+        }
+    }
+
+    async fn look(&mut self, shared: &Shared, line: &[u8]) -> Look {
+        // It was made a moment ago, as an object with strings for these fields.
+        let Ok(event) = serde_json::from_slice::<Event>(line) else {
+            return Look::Other;
+        };
+        match self {
+            Self::Message(id) => look_for(*id, &event),
+            Self::Domain(domain) => {
+                if let (Some("new msg"), Some(id)) = (event.name.as_deref(), event.id())
+                    && let Ok(Some(message)) = shared.store.get(id).await
+                {
+                    domain.note(&message);
+                }
+                domain.look(&event)
+            }
+        }
+    }
+}
+
+fn look_for(id: QueueId, event: &Event) -> Look {
+    let name = Some(id.to_string());
+    match event.id == name {
+        true if event.is_last() => Look::Last,
+        true => Look::Fits,
+        false if event.report == name => Look::Fits,
+        false => Look::Other,
+    }
+}
+
+impl Domain {
+    fn note(&mut self, message: &relay_queue::Message) {
+        let mut rows = message.recipients.iter();
+        if rows.any(|row| self.is_of(row.address.as_str())) {
+            self.add(message.id);
+        }
+    }
+
+    fn add(&mut self, id: QueueId) {
+        self.known.insert(id);
+        if self.known.len() > KNOWN {
+            self.known.pop_first();
+        }
+    }
+
+    fn is_of(&self, address: &str) -> bool {
+        let at = address.rsplit_once('@');
+        at.is_some_and(|(_, domain)| domain.eq_ignore_ascii_case(&self.name))
+    }
+
+    /// There is no last one: other messages may come.
+    fn look(&mut self, event: &Event) -> Look {
+        let is_there = event.destination.as_ref();
+        let is_there = is_there.is_some_and(|to| to.eq_ignore_ascii_case(&self.name));
+        let names_it = is_there || event.to.as_ref().is_some_and(|to| self.is_of(to));
+        let Some(id) = event.id() else {
+            return if names_it { Look::Fits } else { Look::Other };
+        };
+        if names_it {
+            self.add(id);
+        }
+        let is_known = self.known.contains(&id);
+        if event.is_last() {
+            self.known.remove(&id);
+        }
+        if is_known { Look::Fits } else { Look::Other }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use relay_queue::{Envelope, MemoryStore};
+    use relay_smtp::ReversePath;
+    use relay_smtp::dsn::DsnRequest;
+
+    use super::*;
+
+    fn event(json: &str) -> Event {
+        serde_json::from_str(json).expect("an event")
+    }
+
+    #[test]
+    fn a_message_is_followed_to_its_end_and_no_other_is() {
+        let id = QueueId::from_bits(7);
+        let of = |id: QueueId, rest: &str| event(&format!(r#"{{"id":"{id}",{rest}}}"#));
+        let other = QueueId::from_bits(8);
+        for (event, expected) in [
+            (of(id, r#""event":"info msg","bytes":7"#), Look::Fits),
+            (of(other, r#""event":"info msg""#), Look::Other),
+            (event(r#"{"event":"status"}"#), Look::Other),
+            (of(id, r#""event":"operator","verb":"hold""#), Look::Fits),
+            (of(id, r#""event":"operator","verb":"delete""#), Look::Last),
+            (of(id, r#""event":"end msg""#), Look::Last),
+            (of(other, r#""event":"end msg""#), Look::Other),
+            (of(other, &format!(r#""report":"{id}""#)), Look::Fits),
+        ] {
+            assert_eq!(look_for(id, &event), expected, "{event:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_to_the_domain_is_known_from_its_first_delivery_to_its_end() {
+        let mut domain = Domain {
+            name: "a.test".to_owned(),
+            known: BTreeSet::new(),
+        };
+        let id = QueueId::from_bits(7);
+        let of = |rest: &str| event(&format!(r#"{{"id":"{id}",{rest}}}"#));
+        for (event, expected) in [
+            (of(r#""event":"info msg""#), Look::Other),
+            (of(r#""to":"u@b.a.test""#), Look::Other),
+            (of(r#""event":"delivery","to":"u@A.test""#), Look::Fits),
+            (of(r#""event":"operator","verb":"hold""#), Look::Fits),
+            (of(r#""event":"end msg""#), Look::Fits),
+            (of(r#""event":"end msg""#), Look::Other),
+            (of(r#""destination":"a.test""#), Look::Fits),
+            (event(r#"{"event":"refused","to":"v@a.test"}"#), Look::Fits),
+            (event(r#"{"event":"refused","to":"a.test"}"#), Look::Other),
+        ] {
+            assert_eq!(domain.look(&event), expected, "{event:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_message_whose_end_was_missed_is_not_waited_for_any_longer() {
+        let store = MemoryStore::default();
+        let spool = store.begin().expect("a spool");
+        let envelope = Envelope {
+            sender: ReversePath::Null,
+            recipients: Vec::new(),
+            eight_bit: false,
+            utf8: false,
+            dsn: DsnRequest::default(),
+        };
+        let message = store
+            .commit(spool, envelope, SystemTime::UNIX_EPOCH, Bytes::new())
+            .await
+            .expect("committed");
+        let trace = Trace::Message(message.id);
+        assert!(!trace.is_over(&store).await);
+        store.delete(message.id).await.expect("deleted");
+        assert!(trace.is_over(&store).await);
+    }
+
+    #[test]
+    fn the_messages_that_are_known_are_bounded() {
+        let mut domain = Domain {
+            name: "a.test".to_owned(),
+            known: BTreeSet::new(),
+        };
+        (0..KNOWN as u64 + 5).for_each(|bits| domain.add(QueueId::from_bits(bits)));
+        assert_eq!(domain.known.len(), KNOWN);
+        assert_eq!(domain.known.first(), Some(&QueueId::from_bits(5)));
+    }
+}
