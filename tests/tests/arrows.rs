@@ -28,6 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-send",
             "relay-remote",
             "relay-control",
+            "relay-dkim",
         ],
     ),
     ("relay-testkit", &["relay-smtp"]),

@@ -23,7 +23,8 @@ use crate::grants::Grants;
 use crate::log::Log;
 use crate::orders::Orders;
 pub use crate::orders::OrdersError;
-use crate::shared::{Current, Shared, watched};
+use crate::shared::{self, Current, Shared, watched};
+use crate::signing::SigningTable;
 use crate::statedir;
 use crate::users::UsersFile;
 use crate::watch::{Stamps, Watch};
@@ -108,7 +109,8 @@ impl Daemon {
             config,
             tls: read.tls,
         };
-        let (smtpd, smtpd_config) = watch::channel(current.smtpd(&read.users, &grants));
+        let (smtpd, smtpd_config) =
+            watch::channel(current.smtpd(&read.users, &grants, &read.signing));
         let remote = Arc::new(current.config.remote(&listeners));
         let (remote, remote_config) = watch::channel(remote);
         let deliver = Arc::new(Delivery(Remote::new(remote_config)));
@@ -117,7 +119,7 @@ impl Daemon {
             Arc::clone(&deliver),
             relay_send::Config {
                 orders: orders.for_send(),
-                ..current.config.send()
+                ..shared::send(&current.config, &read.signing)
             },
             SystemClock,
         );
@@ -131,6 +133,7 @@ impl Daemon {
             grants,
             orders: Arc::new(tokio::sync::Mutex::new(orders)),
             users: read.users,
+            signing: read.signing,
             log,
             file,
             current: Mutex::new(current),
@@ -190,6 +193,7 @@ impl Daemon {
 struct Read {
     tls: Option<Arc<TlsServer>>,
     users: Arc<UsersFile>,
+    signing: Arc<SigningTable>,
     watch: Watch,
 }
 
@@ -200,6 +204,7 @@ impl Read {
         Ok(Self {
             tls: config.tls.load()?.map(Arc::new),
             users: Arc::new(config.auth.load()?),
+            signing: Arc::new(SigningTable::new(Arc::new(config.dkim.load()?))),
             watch,
         })
     }

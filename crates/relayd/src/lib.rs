@@ -33,6 +33,7 @@ pub mod log;
 mod orders;
 pub mod plan;
 mod shared;
+mod signing;
 mod statedir;
 mod users;
 mod watch;

@@ -18,6 +18,7 @@ use crate::events;
 use crate::grants::Grants;
 use crate::log::Log;
 use crate::orders::Orders;
+use crate::signing::SigningTable;
 use crate::users::UsersFile;
 use crate::watch::{Stamps, Watch};
 
@@ -33,6 +34,7 @@ pub(crate) struct Shared {
     /// Locked until the schedule knows of a change, so that it hears of changes in their order.
     pub(crate) orders: Arc<tokio::sync::Mutex<Orders>>,
     pub(crate) users: Arc<UsersFile>,
+    pub(crate) signing: Arc<SigningTable>,
     pub(crate) log: Arc<Log>,
     /// What a reload reads again.
     pub(crate) file: Option<PathBuf>,
@@ -55,12 +57,14 @@ impl Current {
         &self,
         users: &Arc<UsersFile>,
         grants: &Arc<Grants>,
+        signing: &SigningTable,
     ) -> Arc<relay_smtpd::Config> {
         let users = (users.len() > 0).then(|| Arc::clone(users) as Arc<dyn relay_smtpd::Users>);
         Arc::new(relay_smtpd::Config {
             tls: self.tls.clone(),
             users,
             grants: Arc::clone(grants) as Arc<dyn relay_smtpd::Grants>,
+            signer: signing.signer(),
             ..self.config.smtpd()
         })
     }
@@ -87,6 +91,10 @@ impl Shared {
             Ok(tls) => current.tls = tls.map(Arc::new),
             Err(reason) => problems.push(format!("{reason}; the certificates stay as they were")),
         }
+        match current.config.dkim.load() {
+            Ok(signer) => self.signing.replace(signer),
+            Err(reason) => problems.push(format!("{reason}; the signing keys stay as they were")),
+        }
         if let Err(reason) = self.users.reload(current.config.auth.users.path()) {
             let reason = current.config.auth.users.error(reason);
             problems.push(format!("{reason}; the users stay as they were"));
@@ -94,7 +102,8 @@ impl Shared {
         self.publish(&current);
         if is_read {
             // After that, for now what waits is put into line by the routes that hold.
-            self.sender.reconfigure(current.config.send());
+            self.sender
+                .reconfigure(send(&current.config, &self.signing));
         }
         drop(current);
         events::reload(file, &problems);
@@ -113,7 +122,7 @@ impl Shared {
     /// Tells server and deliveries what holds from now on.
     fn publish(&self, current: &Current) {
         self.smtpd
-            .send_replace(current.smtpd(&self.users, &self.grants));
+            .send_replace(current.smtpd(&self.users, &self.grants, &self.signing));
         self.remote
             .send_replace(Arc::new(current.config.remote(&self.listeners)));
     }
@@ -162,6 +171,14 @@ impl Shared {
 
     fn watching(&self) -> MutexGuard<'_, Watch> {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// For the schedule; its reports are signed with whatever keys are in use when they are made.
+pub(crate) fn send(config: &Config, signing: &Arc<SigningTable>) -> relay_send::Config {
+    relay_send::Config {
+        signer: Some(Arc::clone(signing) as Arc<dyn relay_send::Sign>),
+        ..config.send()
     }
 }
 

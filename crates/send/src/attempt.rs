@@ -22,6 +22,7 @@ use crate::recipients::{self, Stop, Todo, Wish};
 use crate::report::Report;
 use crate::retry::RetryPolicy;
 use crate::schedule::{Due, Job, Task};
+use crate::sign::Sign;
 
 /// How long to wait before a store that failed is asked again.
 pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(2);
@@ -35,6 +36,7 @@ pub(crate) struct Context<S, D, C> {
     pub(crate) policy: RetryPolicy,
     pub(crate) reporter: Reporter,
     pub(crate) reports: ReportPolicy,
+    pub(crate) signer: Option<Arc<dyn Sign>>,
     pub(crate) quota: Arc<Quota>,
     pub(crate) news: mpsc::UnboundedSender<News>,
 }

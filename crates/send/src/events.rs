@@ -91,6 +91,12 @@ pub(crate) fn bounce_msg(id: QueueId, report: QueueId, to: &str) {
         "bounce msg {id} qp {report}");
 }
 
+/// A report could not be signed, and goes out without a signature.
+pub(crate) fn unsigned(report: QueueId, reason: &str) {
+    error!(target: "relayd", event = "alert", id = %report, reason,
+        "alert: msg {report}, a report of ours, could not be signed: {reason}");
+}
+
 /// A message has failed for good, and nobody is told.
 pub(crate) fn discard(message: &Message, why: Silence) {
     let reason = match why {

@@ -16,6 +16,7 @@ use crate::hold::{HoldRule, HoldRules};
 use crate::recipients::Todo;
 use crate::retry::RetryPolicy;
 use crate::schedule::{Concurrency, DestinationStatus, Rules};
+use crate::sign::Sign;
 
 /// What the operator decides.
 #[derive(Debug, Clone)]
@@ -30,6 +31,8 @@ pub struct Config {
     pub concurrency: Concurrency,
     /// How senders are told.
     pub reports: ReportPolicy,
+    /// What signs reports, if anything does.
+    pub signer: Option<Arc<dyn Sign>>,
     /// What the operator's orders are at the start. A reload leaves those of the moment as they
     /// are: [`Handle::suspend`], [`Handle::resume`] and [`Handle::hold_incoming`] change them.
     pub orders: Orders,

@@ -30,6 +30,7 @@ pub mod retry;
 mod runner;
 mod scan;
 pub mod schedule;
+mod sign;
 mod site;
 
 pub use clock::{Clock, SystemClock};
@@ -39,3 +40,4 @@ pub use hold::HoldRule;
 pub use retry::RetryPolicy;
 pub use runner::start;
 pub use schedule::{Concurrency, DestinationStatus};
+pub use sign::Sign;

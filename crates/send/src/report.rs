@@ -21,6 +21,7 @@ use crate::news::{LastWord, News};
 use crate::quota::Permit;
 use crate::recipients::{self, Stop, Todo, Wish};
 use crate::schedule::Due;
+use crate::sign::signed;
 
 /// A report that is to enter the queue.
 #[derive(Debug)]
@@ -184,9 +185,11 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                 Original::Start(&octets)
             },
         };
-        let made = self.reporter.report(self.store.next_id(), &notice, now);
-        let report = made.map(|message| Report { message, permit });
-        Ok(report.ok_or(Silence::NoSender))
+        let Some(message) = self.reporter.report(self.store.next_id(), &notice, now) else {
+            return Ok(Err(Silence::NoSender));
+        };
+        let message = signed(self.signer.clone(), message, now).await;
+        Ok(Ok(Report { message, permit }))
     }
 
     /// How the message begins, or all of it. A body that cannot be read is left out: a report

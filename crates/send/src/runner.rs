@@ -85,6 +85,7 @@ where
             policy: config.retry,
             reporter: Reporter::new(&config),
             reports: config.reports,
+            signer: config.signer.clone(),
             quota: Arc::default(),
             news,
         }),

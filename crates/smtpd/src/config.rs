@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
+use relay_dkim::Signer;
 use relay_smtp::Mailbox;
 use relay_smtp::server;
 
@@ -31,6 +32,8 @@ pub struct Config {
     pub grants: Arc<dyn Grants>,
     /// What failed logins lead to.
     pub auth: AuthLimits,
+    /// What our own clients' mail is signed with.
+    pub signer: Arc<Signer>,
 }
 
 impl Config {

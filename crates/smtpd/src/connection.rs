@@ -7,7 +7,7 @@ mod wire;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay_queue::{Message, QueueStore, StoreError, crash};
+use relay_queue::{Message, QueueId, QueueStore, StoreError, crash};
 use relay_smtp::server::{Channel, Event, Refusal, ServerSession, Transaction, replies};
 use relay_smtp::{Reply, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,8 +17,10 @@ use crate::auth::Gate;
 use crate::buffers::{BufferPool, Unread};
 use crate::client::Peer;
 use crate::config::{Config, Role};
-use crate::intake::Intake;
+use crate::intake::{Intake, IntakeError};
+use crate::own_mail::Service;
 use crate::pace::Pace;
+use crate::signatory::Signatory;
 use crate::stream::Stream;
 use crate::tls::TlsFacts;
 use crate::trace::Trace;
@@ -32,6 +34,7 @@ pub(crate) struct Shared<S> {
     pub(crate) accepted: Arc<dyn Fn(Message) + Send + Sync>,
     pub(crate) buffers: BufferPool,
     pub(crate) gate: Gate,
+    pub(crate) signatory: Arc<Signatory>,
     /// From now on idle sessions end; a message in work is waited for.
     pub(crate) stopping: CancellationToken,
     /// Nothing is waited for any longer: every client that listens is told, and goes.
@@ -191,14 +194,31 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     fn begin_message(&mut self) {
-        let is_submitted = self.visitor.begins_its_way_here() || self.session.user().is_some();
-        match self.intake.begin(&self.shared.store, is_submitted) {
+        let service = self.service();
+        match self.intake.begin(&self.shared.store, service) {
             Ok(()) => {
                 let most = self.config.limits.session.message_size;
                 self.pace = Some(Pace::new(clock::now(), most));
                 self.session.accept_message();
             }
             Err(error) => self.refuse_message("DATA", &error),
+        }
+    }
+
+    /// What is done for a message that begins now, given its id.
+    fn service(&self) -> impl FnOnce(QueueId) -> Option<Service> + use<S, T> {
+        let is_own = self.session.user().is_some() || self.is_trusted();
+        let config = Arc::clone(&self.config);
+        let signatory = Arc::clone(&self.shared.signatory);
+        let completes = self.visitor.begins_its_way_here() || self.session.user().is_some();
+        move |id| {
+            is_own.then(|| Service {
+                config,
+                id,
+                begun: clock::today(),
+                completes,
+                signatory,
+            })
         }
     }
 
@@ -219,15 +239,14 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let id = self.intake.id();
         let stored = self
             .intake
-            .commit(&self.shared.store, transaction, arrived, |id, missing| {
-                let mut head = trace.to_header(id);
-                if let Some(missing) = missing {
-                    missing.add_to(&mut head, id, trace.hostname, arrived);
-                }
+            .commit(&self.shared.store, transaction, arrived, |id, additions| {
+                let mut head = additions.signatures;
+                head.extend_from_slice(trace.to_header(id).as_bytes());
+                head.extend_from_slice(additions.fields.as_bytes());
                 // Without a header section of its own, the client's first line could become a part
                 // of our last field.
                 if lacks_header {
-                    head.push_str("\r\n");
+                    head.extend_from_slice(b"\r\n");
                 }
                 Bytes::from(head)
             })
@@ -241,8 +260,17 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 reply
             }
             Err(error) => {
-                events::store_failed(id, &error);
-                let refusal = store_refusal("end of DATA", Some(sender), &error);
+                let reply = match &error {
+                    IntakeError::Store(error) => {
+                        events::store_failed(id, error);
+                        store_reply(error)
+                    }
+                    IntakeError::Signing(error) => {
+                        events::signing_failed(id, error);
+                        replies::signing_failed()
+                    }
+                };
+                let refusal = refusal("end of DATA", Some(sender), reply);
                 events::refused(self.visitor.peer, self.session.hello(), &refusal);
                 refusal.reply
             }
@@ -255,7 +283,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         events::store_failed(self.intake.id(), error);
         self.intake.abandon();
         let sender = self.session.sender().cloned();
-        self.refuse(&store_refusal(command, sender, error));
+        self.refuse(&refusal(command, sender, store_reply(error)));
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
@@ -264,18 +292,14 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 }
 
-/// A message that the queue cannot take.
-fn store_refusal(
-    command: &'static str,
-    sender: Option<ReversePath>,
-    error: &StoreError,
-) -> Refusal {
+/// A message that is not taken in.
+fn refusal(command: &'static str, sender: Option<ReversePath>, reply: Reply) -> Refusal {
     Refusal {
         command,
         sender,
         recipient: None,
         argument: None,
-        reply: store_reply(error),
+        reply,
     }
 }
 

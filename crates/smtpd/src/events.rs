@@ -3,6 +3,7 @@
 //! What a client wrote is data, and given as it is: whatever writes the log escapes it, so that it
 //! cannot look like another line.
 
+use std::fmt::Display;
 use std::io;
 
 use relay_queue::{Message, QueueId, StoreError};
@@ -13,6 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::client::Peer;
 use crate::listener::Address;
+use crate::signatory::SignatoryError;
 use crate::tls::TlsFacts;
 
 /// A message is in the queue.
@@ -85,6 +87,29 @@ pub(crate) fn store_failed(id: Option<QueueId>, reason: &StoreError) {
         id,
         %reason,
         "alert: msg {id} was not taken into the queue: {reason}",
+    );
+}
+
+/// A message of ours is signed, with these keys.
+pub(crate) fn signed(id: QueueId, keys: &str) {
+    info!(target: "relayd", event = "dkim", %id, result = "signed", keys, "dkim: msg {id} is signed: {keys}");
+}
+
+/// A message of one of our own clients is not signed, though there are keys.
+pub(crate) fn unsigned(id: QueueId, reason: &dyn Display) {
+    info!(target: "relayd", event = "dkim", %id, result = "none", %reason,
+        "dkim: msg {id} is not signed: {reason}");
+}
+
+/// A message that is to be signed could not be; the client was told to come back.
+pub(crate) fn signing_failed(id: Option<QueueId>, reason: &SignatoryError) {
+    let id = id.map_or_else(|| "-".to_owned(), |id| id.to_string());
+    error!(
+        target: "relayd",
+        event = "alert",
+        id,
+        %reason,
+        "alert: msg {id} was not taken into the queue, for it could not be signed: {reason}",
     );
 }
 

@@ -7,7 +7,8 @@ use bytes::Bytes;
 use relay_queue::{Envelope, Message, QueueId, QueueStore, RcptTo, Spool, StoreError};
 use relay_smtp::server::Transaction;
 
-use crate::submitted::Missing;
+use crate::own_mail::{Additions, Served, Service};
+use crate::signatory::SignatoryError;
 
 /// Octets of memory that an open message keeps for what comes next.
 const KEPT: usize = 64 * 1024;
@@ -17,18 +18,29 @@ const KEPT: usize = 64 * 1024;
 pub(crate) struct Intake<S: QueueStore> {
     spool: Option<S::Spool>,
     gathered: Vec<u8>,
-    header: Header,
+    stage: Stage,
 }
 
-/// What is to be known of the header section.
-#[derive(Debug, Clone, Copy)]
-enum Header {
-    /// Nothing: the message is on its way already.
-    Passed,
-    /// What a submitted message lacks; it is still gathered.
-    Awaited,
-    /// What it lacks.
-    Seen(Missing),
+/// How far a message of our own clients has come.
+#[derive(Debug)]
+enum Stage {
+    /// Nothing is done for it: it goes on as it comes.
+    Passing,
+    /// Its header section is still gathered.
+    Header(Box<Service>),
+    /// Its header section is known.
+    Body(Box<Served>),
+}
+
+/// Why a message was not taken in.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IntakeError {
+    /// The queue has not taken it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It is to be signed and could not be.
+    #[error(transparent)]
+    Signing(#[from] SignatoryError),
 }
 
 impl<S: QueueStore> Intake<S> {
@@ -36,18 +48,22 @@ impl<S: QueueStore> Intake<S> {
         Self {
             spool: None,
             gathered: Vec::new(),
-            header: Header::Passed,
+            stage: Stage::Passing,
         }
     }
 
-    /// A message will come; `is_submitted` says that it begins its way here.
-    pub(crate) fn begin(&mut self, store: &S, is_submitted: bool) -> Result<(), StoreError> {
-        self.spool = Some(store.begin()?);
-        self.header = if is_submitted {
-            Header::Awaited
-        } else {
-            Header::Passed
+    /// A message will come; `service` says what is done for it, if anything, under its id.
+    pub(crate) fn begin(
+        &mut self,
+        store: &S,
+        service: impl FnOnce(QueueId) -> Option<Service>,
+    ) -> Result<(), StoreError> {
+        let spool = store.begin()?;
+        self.stage = match service(spool.id()) {
+            Some(service) => Stage::Header(Box::new(service)),
+            None => Stage::Passing,
         };
+        self.spool = Some(spool);
         Ok(())
     }
 
@@ -63,7 +79,7 @@ impl<S: QueueStore> Intake<S> {
 
     /// Passes on what has been gathered.
     pub(crate) async fn pass_on(&mut self) -> Result<(), StoreError> {
-        self.look();
+        self.serve();
         if let Some(spool) = &mut self.spool {
             spool.write(&self.gathered).await?;
         }
@@ -72,39 +88,45 @@ impl<S: QueueStore> Intake<S> {
         Ok(())
     }
 
-    /// The header section is gathered whole before any of it is passed on.
-    fn look(&mut self) {
-        if let Header::Awaited = self.header {
-            self.header = Header::Seen(Missing::in_header(&self.gathered));
-        }
+    /// Looks at what has been gathered: the first time it has the header section whole.
+    fn serve(&mut self) {
+        self.stage = match mem::replace(&mut self.stage, Stage::Passing) {
+            Stage::Passing => Stage::Passing,
+            Stage::Header(service) => Stage::Body(Box::new(service.begin(&mut self.gathered))),
+            Stage::Body(mut served) => {
+                served.pass(&self.gathered);
+                Stage::Body(served)
+            }
+        };
     }
 
     /// Drops the message; nothing of it stays.
     pub(crate) fn abandon(&mut self) {
         self.spool = None;
         self.gathered = Vec::new();
+        self.stage = Stage::Passing;
     }
 
     /// Hands the message over to the queue; when this returns `Ok`, it would survive power loss.
-    /// `head` makes what stands before it, from its id and from what it lacks.
+    /// `head` makes what stands before it, from its id and from what is added to it.
     pub(crate) async fn commit(
         &mut self,
         store: &S,
         transaction: Transaction,
         arrived: SystemTime,
-        head: impl FnOnce(QueueId, Option<Missing>) -> Bytes,
-    ) -> Result<Message, StoreError> {
-        self.look();
+        head: impl FnOnce(QueueId, Additions) -> Bytes,
+    ) -> Result<Message, IntakeError> {
+        self.serve();
         let gathered = mem::take(&mut self.gathered);
         let mut spool = match self.spool.take() {
             Some(spool) => spool,
             None => store.begin()?,
         };
-        let missing = match self.header {
-            Header::Seen(missing) => Some(missing),
-            Header::Passed | Header::Awaited => None,
+        let additions = match mem::replace(&mut self.stage, Stage::Passing) {
+            Stage::Body(served) => served.finish(arrived).await?,
+            Stage::Header(_) | Stage::Passing => Additions::default(),
         };
-        let head = head(spool.id(), missing);
+        let head = head(spool.id(), additions);
         spool.write(&gathered).await?;
         drop(gathered);
         let envelope = Envelope {
@@ -122,6 +144,6 @@ impl<S: QueueStore> Intake<S> {
             utf8: transaction.utf8,
             dsn: transaction.dsn,
         };
-        store.commit(spool, envelope, arrived, head).await
+        Ok(store.commit(spool, envelope, arrived, head).await?)
     }
 }

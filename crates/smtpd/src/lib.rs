@@ -18,7 +18,8 @@
 //! | `auth` | users, passwords, what guessing costs |
 //! | `connection` | one client: its session, its login, what it may send |
 //! | `intake`, `pace` | a message's way into the queue, and how long it may take |
-//! | `trace`, `submitted` | the fields that we add |
+//! | `trace`, `submitted`, `section` | the fields that we add, and those that are there |
+//! | `own_mail`, `signatory` | what mail of our own clients gets: fields that it lacks, signatures |
 //! | `buffers` | memory only for those who need it |
 //! | `events` | the log |
 
@@ -31,11 +32,14 @@ mod connection;
 mod events;
 mod intake;
 mod listener;
+mod own_mail;
 mod pace;
 mod preface;
 mod proxy;
 pub mod relay;
+mod section;
 mod server;
+mod signatory;
 mod slots;
 mod stream;
 mod submitted;

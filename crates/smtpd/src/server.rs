@@ -19,6 +19,7 @@ use crate::connection::{Connection, Shared, Visitor};
 use crate::events;
 use crate::listener::{Accept, Address, BindError, Fresh, Listener, bind};
 use crate::proxy::Client;
+use crate::signatory::Signatory;
 use crate::slots::{Slot, Slots};
 
 /// How long the relay takes to go down: so long it waits for messages that are coming in.
@@ -82,6 +83,7 @@ impl Server {
                 accepted,
                 buffers: BufferPool::default(),
                 gate: Gate::new(),
+                signatory: Arc::new(Signatory::new()),
                 stopping: shutdown.clone(),
                 ending: CancellationToken::new(),
             }),

@@ -3,9 +3,10 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use memchr::memchr;
 use relay_queue::QueueId;
 use relay_smtp::date::Date;
+
+use crate::section::fields;
 
 /// Fields that a message ought to have (RFC 5322 §3.6) and has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,22 +17,14 @@ pub(crate) struct Missing {
 
 impl Missing {
     /// Looks through a header section; what follows it is passed over.
-    pub(crate) fn in_header(mut octets: &[u8]) -> Self {
+    pub(crate) fn in_header(message: &[u8]) -> Self {
         let mut missing = Self {
             date: true,
             message_id: true,
         };
-        while let Some(end) = memchr(b'\n', octets) {
-            let (line, rest) = octets.split_at(end + 1);
-            octets = rest;
-            if line.starts_with(b" ") || line.starts_with(b"\t") {
-                continue;
-            }
-            let Some(name) = field_name(line) else {
-                break;
-            };
-            missing.date &= !name.eq_ignore_ascii_case(b"date");
-            missing.message_id &= !name.eq_ignore_ascii_case(b"message-id");
+        for field in fields(message) {
+            missing.date &= !field.is("Date");
+            missing.message_id &= !field.is("Message-ID");
         }
         missing
     }
@@ -46,14 +39,6 @@ impl Missing {
             write!(head, "Message-ID: <{id}@{hostname}>\r\n").expect(done);
         }
     }
-}
-
-/// The name of the field that begins in this line, if one does (RFC 5322 §2.2, and §4.5 for white
-/// space before the colon).
-fn field_name(line: &[u8]) -> Option<&[u8]> {
-    let name = line[..memchr(b':', line)?].trim_ascii_end();
-    let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
-    is_name.then_some(name)
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::files::NamedFile;
 
 /// Keys that later versions know. To take them without effect would be a lie.
-const NOT_YET: [&str; 1] = ["dkim"];
+const NOT_YET: [&str; 1] = ["inbound"];
 
 /// Why a configuration cannot be used: the file, the line where there is one, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use ipnet::IpNet;
+use relay_dkim::{Domain, Selector};
 use relay_smtp::Mailbox;
 use relay_smtpd::{Address, DomainPattern, SenderPattern};
 use serde::Deserialize;
@@ -29,6 +30,7 @@ pub(super) struct File {
     pub(super) queue: Queue,
     pub(super) delivery: Delivery,
     pub(super) route: Vec<Route>,
+    pub(super) dkim: Vec<Dkim>,
     pub(super) dns: Dns,
     pub(super) control: Control,
     pub(super) log: Log,
@@ -48,6 +50,7 @@ impl Default for File {
             queue: Queue::default(),
             delivery: Delivery::default(),
             route: Vec::new(),
+            dkim: Vec::new(),
             dns: Dns::default(),
             control: Control::default(),
             log: Log::default(),
@@ -276,6 +279,36 @@ pub(super) enum RouteTls {
     Opportunistic,
     Implicit,
     None,
+}
+
+/// `[[dkim]]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct Dkim {
+    pub(super) domain: Text<Domain>,
+    pub(super) selector: Text<Selector>,
+    pub(super) key: Text<PathBuf>,
+    #[serde(default)]
+    pub(super) subdomains: bool,
+    pub(super) headers: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) canonicalization: Canonicalization,
+    #[serde(default = "never")]
+    pub(super) expire: Text<Never<Duration>>,
+}
+
+fn never() -> Text<Never<Duration>> {
+    Text(Never(None))
+}
+
+/// `dkim.canonicalization`: of the header section, which is always relaxed, and of the body.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+pub(super) enum Canonicalization {
+    #[default]
+    #[serde(rename = "relaxed/relaxed")]
+    Relaxed,
+    #[serde(rename = "relaxed/simple")]
+    Simple,
 }
 
 /// `[dns]`

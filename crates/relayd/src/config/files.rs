@@ -140,6 +140,7 @@ impl Config {
     pub fn check_all_files(&self) -> Result<(), ConfigError> {
         self.check_files()?;
         self.tls.load()?;
+        self.dkim.load()?;
         self.auth.load()?;
         Ok(())
     }
@@ -160,6 +161,9 @@ impl Config {
 
     /// All files whose changes concern a running relay, but for the users.
     pub(crate) fn files(&self) -> impl Iterator<Item = &NamedFile> {
-        self.tls.files().chain(&self.needed)
+        self.tls
+            .files()
+            .chain(self.dkim.files())
+            .chain(&self.needed)
     }
 }

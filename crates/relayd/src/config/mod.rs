@@ -1,5 +1,6 @@
 //! The configuration file: read once, strictly; a [`Config`] is known to be good.
 
+mod dkim;
 mod error;
 mod file;
 mod files;
@@ -21,6 +22,7 @@ use relay_smtp::body::BareNewline;
 use relay_smtpd::{Limits, ListenerConfig, RelayRules, Role};
 use serde::Deserialize;
 
+pub use self::dkim::Dkim;
 pub use self::error::ConfigError;
 use self::error::{Source, Step};
 use self::file::File;
@@ -56,6 +58,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// Smarthosts.
     pub routes: Vec<Route>,
+    /// What our own mail is signed with.
+    pub dkim: Dkim,
     /// DNS servers; none means the system's.
     pub dns_servers: Vec<SocketAddr>,
     /// The control socket.
@@ -158,6 +162,7 @@ fn key(key: &str) -> Step {
 impl Checked<'_> {
     fn into_config(self, file: &Path) -> Result<Config, ConfigError> {
         let routes = self.routes()?;
+        let dkim = self.dkim()?;
         let limits = self.limits()?;
         let (tls, auth) = (self.certificates(), self.auth());
         let needed = self.password_files().chain(self.ca_file()).collect();
@@ -198,6 +203,7 @@ impl Checked<'_> {
             queue: queue_of(&queue),
             delivery: delivery_of(delivery),
             routes,
+            dkim,
             dns_servers: values(self.file.dns.servers),
             control: self.file.control.socket.0,
             log_format: self.file.log.format,

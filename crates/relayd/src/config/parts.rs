@@ -8,8 +8,8 @@ use relay_smtpd::{Address, AuthLimits, NoGrants, Role};
 use super::Config;
 
 impl Config {
-    /// For the server, without what lies in files of its own: certificates, users, and who may relay
-    /// for a while.
+    /// For the server, without what lies in files of its own: certificates, keys, users, and who may
+    /// relay for a while.
     pub fn smtpd(&self) -> relay_smtpd::Config {
         relay_smtpd::Config {
             hostname: self.hostname.as_str().into(),
@@ -22,6 +22,7 @@ impl Config {
             auth: AuthLimits {
                 lockout: self.auth.lockout,
             },
+            signer: Arc::default(),
         }
     }
 
@@ -43,7 +44,7 @@ impl Config {
         }
     }
 
-    /// For the schedule.
+    /// For the schedule, without the keys that sign its reports.
     pub fn send(&self) -> relay_send::Config {
         relay_send::Config {
             hostname: self.hostname.clone(),
@@ -61,6 +62,7 @@ impl Config {
                 delay_notice: self.queue.delay_notice,
                 per_sender: self.queue.bounces_per_sender,
             },
+            signer: None,
             orders: relay_send::Orders::default(),
         }
     }

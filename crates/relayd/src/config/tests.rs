@@ -48,9 +48,9 @@ fn who_is_told_of_what_reaches_the_schedule() {
 #[test]
 fn the_file_in_etc_has_every_key() {
     let spelled: toml::Table = uncommented().parse().expect("TOML");
-    let examples = ["hostname", "postmaster", "route"];
+    let examples = ["hostname", "postmaster", "route", "dkim"];
     // Lists of tables whose keys stand in an example, for they have no defaults.
-    let tables = ["route", "tls.extra"];
+    let tables = ["route", "dkim", "tls.extra"];
     for table in [
         "", "listener", "relay", "limits", "tls", "auth", "queue", "delivery", "dns", "control",
         "log",
@@ -97,7 +97,7 @@ fn the_examples_in_etc_are_good() {
 fn known_keys(table: &str) -> BTreeSet<String> {
     let text = match table {
         "" => "no-key = 1".to_owned(),
-        "listener" | "route" | "tls.extra" => format!("[[{table}]]\nno-key = 1"),
+        "listener" | "route" | "dkim" | "tls.extra" => format!("[[{table}]]\nno-key = 1"),
         table => format!("[{table}]\nno-key = 1"),
     };
     let error = toml::from_str::<File>(&text)
@@ -317,8 +317,8 @@ fn listeners_that_leave_each_other_room_are_taken() {
 #[test]
 fn what_this_version_cannot_do_is_refused() {
     assert_eq!(
-        error("[[dkim]]\ndomain = \"d\""),
-        "relayd.toml:2: [dkim] is not supported by this version: remove it"
+        error("[inbound]\ndmarc = \"report\""),
+        "relayd.toml:2: [inbound] is not supported by this version: remove it"
     );
 }
 

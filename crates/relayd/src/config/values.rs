@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use ipnet::IpNet;
+use relay_dkim::{Domain, Selector};
 use relay_smtp::Mailbox;
 use relay_smtp::address::is_domain;
 use relay_smtpd::{Address, DomainPattern, SenderPattern};
@@ -168,6 +169,24 @@ impl Written for Address {
 
 impl Written for Mailbox {
     const LIKE: &'static str = r#"an address such as "postmaster@example.org""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|reason| format!("{text:?} is not {}: {reason}", Self::LIKE))
+    }
+}
+
+impl Written for Domain {
+    const LIKE: &'static str = r#"a domain such as "example.org""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|reason| format!("{text:?} is not {}: {reason}", Self::LIKE))
+    }
+}
+
+impl Written for Selector {
+    const LIKE: &'static str = r#"a selector such as "mail""#;
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse()

@@ -79,6 +79,7 @@ where
             policy: config.retry,
             reporter: Reporter::new(&config),
             reports: config.reports,
+            signer: config.signer.clone(),
             quota: Arc::clone(&self.context.quota),
             news: self.context.news.clone(),
         });

@@ -162,6 +162,7 @@ pub fn config() -> Config {
             per_destination: 20,
         },
         reports: ReportPolicy::default(),
+        signer: None,
         orders: Orders::default(),
     }
 }

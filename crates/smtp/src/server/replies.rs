@@ -47,6 +47,8 @@ replies! {
     too_many_errors: 421 7 0 "sorry, too many errors in this session (#4.7.0)";
     /// The queue could not take the message.
     store_failed: 451 3 0 "qqt failure (#4.3.0)";
+    /// The message is to be signed and could not be.
+    signing_failed: 451 3 0 "sorry, the message cannot be signed now, try again later (#4.3.0)";
     /// The disk is as full as it may get.
     no_room: 452 3 1 "sorry, the queue has no room for this message now (#4.3.1)";
     /// `limits.recipients` have been taken.

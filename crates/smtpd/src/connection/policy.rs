@@ -87,7 +87,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     /// Whether the client may relay as who it is: by its address, or as a user of this machine.
-    fn is_trusted(&self) -> bool {
+    pub(super) fn is_trusted(&self) -> bool {
         let Config { relay, grants, .. } = &*self.config;
         match self.visitor.peer {
             Peer::At(address) => {

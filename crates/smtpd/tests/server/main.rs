@@ -8,6 +8,7 @@ mod policy;
 mod proxy;
 mod running;
 mod sessions;
+mod signing;
 mod tls;
 mod under_tls;
 mod world;

@@ -46,6 +46,7 @@ pub(crate) fn config() -> Config {
         users: None,
         grants: Arc::new(NoGrants),
         auth: AuthLimits::default(),
+        signer: Arc::default(),
     }
 }
 

@@ -3,10 +3,14 @@
 mod handshake;
 mod login;
 
+use std::net::{IpAddr, Ipv4Addr};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use relay_dkim::{
+    Algorithm, Canonicalization, Entry, GeneratedKey, HeaderList, PrivateKey, Signer,
+};
 use relay_queue::MemoryStore;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex};
 use tokio::sync::mpsc;
@@ -70,6 +74,13 @@ struct World {
     session: JoinHandle<()>,
 }
 
+/// Somebody who may relay.
+const FRIEND: Visitor = Visitor {
+    peer: Peer::At(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+    is_named: true,
+    role: Role::Mx,
+};
+
 fn config() -> Config {
     Config {
         hostname: "relay.test".into(),
@@ -83,6 +94,7 @@ fn config() -> Config {
         users: None,
         grants: Arc::new(NoGrants),
         auth: AuthLimits::default(),
+        signer: Arc::default(),
     }
 }
 
@@ -92,18 +104,14 @@ fn shared() -> Arc<Shared<MemoryStore>> {
         accepted: Arc::new(|_| {}),
         buffers: BufferPool::default(),
         gate: Gate::new(),
+        signatory: Arc::new(Signatory::new()),
         stopping: CancellationToken::new(),
         ending: CancellationToken::new(),
     })
 }
 
 fn start() -> World {
-    let visitor = Visitor {
-        peer: Peer::At([192, 0, 2, 1].into()),
-        is_named: true,
-        role: Role::Mx,
-    };
-    visit(shared(), Arc::new(config()), visitor, Channel::Clear)
+    visit(shared(), Arc::new(config()), FRIEND, Channel::Clear)
 }
 
 /// A session on such a channel, whatever the pipe is.
@@ -268,6 +276,38 @@ async fn a_client_that_vanishes_within_its_message_leaves_nothing() {
     drop(world.client);
     world.session.await.expect("a clean end");
     assert_eq!(world.shared.store.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_signed_is_not_taken() {
+    let key = GeneratedKey::generate(Algorithm::Ed25519).expect("a key");
+    let entry = Entry {
+        domain: "b.test".parse().expect("a domain"),
+        selector: "s".parse().expect("a selector"),
+        key: PrivateKey::from_pem(key.pem().as_bytes()).expect("a key"),
+        subdomains: false,
+        headers: HeaderList::default(),
+        body: Canonicalization::Relaxed,
+        expire: None,
+    };
+    let config = Config {
+        signer: Arc::new(Signer::new([entry]).expect("a table")),
+        ..config()
+    };
+    let mut world = visit(shared(), Arc::new(config), FRIEND, Channel::Clear);
+    world.shared.signatory.end();
+    world.write().await.expect("the greeting");
+    for (domain, reply, queued) in [("b.test", "451 4.3.0 ", 0), ("c.test", "250 ", 1)] {
+        world
+            .send(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@d.test>\r\nDATA\r\n")
+            .await;
+        world.write().await.expect("replies");
+        let message = format!("From: a@{domain}\r\n\r\nhello\r\n.\r\n");
+        world.send(message.as_bytes()).await;
+        let told = world.write().await.expect("a reply");
+        assert!(told.starts_with(reply), "{told}");
+        assert_eq!(world.shared.store.count(), queued);
+    }
 }
 
 #[test]

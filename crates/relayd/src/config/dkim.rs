@@ -1,0 +1,202 @@
+//! `[[dkim]]`
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::Duration;
+
+use relay_dkim::{Canonicalization, Domain, Entry, HeaderList, PrivateKey, Selector, Signer};
+
+use super::error::Step;
+use super::files::NamedFile;
+use super::{Checked, ConfigError, file, key};
+
+/// The signing table, its keys by the names of their files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Dkim {
+    entries: Vec<SigningKey>,
+}
+
+/// One line of the signing table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SigningKey {
+    domain: Domain,
+    selector: Selector,
+    key: NamedFile,
+    subdomains: bool,
+    headers: HeaderList,
+    body: Canonicalization,
+    expire: Option<Duration>,
+}
+
+impl Dkim {
+    /// The files with the keys.
+    pub(crate) fn files(&self) -> impl Iterator<Item = &NamedFile> {
+        self.entries.iter().map(|entry| &entry.key)
+    }
+
+    /// Reads the keys. One that others than its owner can read is refused.
+    pub fn load(&self) -> Result<Signer, ConfigError> {
+        let entries: Result<Vec<Entry>, ConfigError> =
+            self.entries.iter().map(SigningKey::load).collect();
+        // Whatever a table is refused for has been found with its line already.
+        Signer::new(entries?)
+            .map_err(|reason| ConfigError::of_file(Path::new("[[dkim]]"), reason.to_string()))
+    }
+}
+
+impl SigningKey {
+    fn load(&self) -> Result<Entry, ConfigError> {
+        let key = PrivateKey::load(self.key.path());
+        Ok(Entry {
+            domain: self.domain.clone(),
+            selector: self.selector.clone(),
+            key: key.map_err(|reason| self.key.error(reason))?,
+            subdomains: self.subdomains,
+            headers: self.headers.clone(),
+            body: self.body,
+            expire: self.expire,
+        })
+    }
+}
+
+impl Checked<'_> {
+    pub(super) fn dkim(&self) -> Result<Dkim, ConfigError> {
+        let mut names = HashSet::new();
+        let tables = self.file.dkim.iter().enumerate();
+        let entries = tables.map(|(index, table)| {
+            let entry = self.signing_key(index, table)?;
+            if !names.insert((&table.domain.0, &table.selector.0)) {
+                let reason = format!(
+                    "there is a key for the selector {} of {} already: give each a selector of its own",
+                    entry.selector, entry.domain
+                );
+                return Err(self.source.error_at(&place(index, "selector"), reason));
+            }
+            Ok(entry)
+        });
+        entries
+            .collect::<Result<_, _>>()
+            .map(|entries| Dkim { entries })
+    }
+
+    fn signing_key(&self, index: usize, table: &file::Dkim) -> Result<SigningKey, ConfigError> {
+        let error = |name, reason: String| Err(self.source.error_at(&place(index, name), reason));
+        let headers = match &table.headers {
+            None => HeaderList::default(),
+            Some(names) => match HeaderList::new(names) {
+                Ok(list) => list,
+                Err(reason) => return error("headers", reason.to_string()),
+            },
+        };
+        let expire = table.expire.0.0;
+        if expire.is_some_and(|expire| expire < Duration::from_secs(1)) {
+            return error("expire", "signatures would expire at once".to_owned());
+        }
+        Ok(SigningKey {
+            domain: table.domain.0.clone(),
+            selector: table.selector.0.clone(),
+            key: self.source.named(&place(index, "key"), &table.key.0),
+            subdomains: table.subdomains,
+            headers,
+            body: match table.canonicalization {
+                file::Canonicalization::Relaxed => Canonicalization::Relaxed,
+                file::Canonicalization::Simple => Canonicalization::Simple,
+            },
+            expire,
+        })
+    }
+}
+
+fn place(index: usize, name: &str) -> [Step; 3] {
+    [key("dkim"), Step::Index(index), key(name)]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use relay_dkim::{Algorithm, Decision, GeneratedKey};
+
+    use super::super::Config;
+
+    const ENTRY: &str = "[[dkim]]\ndomain = \"d.test\"\nselector = \"s\"\nkey = \"k.pem\"\n";
+
+    fn parse(text: &str) -> Result<Config, String> {
+        let text = format!("hostname = \"relay.test\"\n{text}");
+        Config::parse("relayd.toml".as_ref(), &text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_cannot_be_signed_with_is_told_with_file_line_and_key() {
+        for (extra, expected) in [
+            (
+                "headers = [\"Received\"]",
+                "relayd.toml:6: dkim.headers: `Received` is changed or removed on the way, so it cannot be signed",
+            ),
+            (
+                "expire = \"1ms\"",
+                "relayd.toml:6: dkim.expire: signatures would expire at once",
+            ),
+            (
+                ENTRY,
+                "relayd.toml:8: dkim.selector: there is a key for the selector s of d.test already: give each a selector of its own",
+            ),
+            (
+                "canonicalization = \"simple/simple\"",
+                "relayd.toml:6: dkim.canonicalization: unknown value \"simple/simple\", expected \"relaxed/relaxed\" or \"relaxed/simple\"",
+            ),
+            (
+                "subdomain = true",
+                "relayd.toml:6: unknown key \"subdomain\" in [[dkim]] (did you mean \"subdomains\"?)",
+            ),
+        ] {
+            let text = format!("{ENTRY}{extra}");
+            assert_eq!(parse(&text).expect_err(extra), expected);
+        }
+        for (text, expected) in [
+            (
+                "[[dkim]]\ndomain = \"d.test\"\nselector = \"s\"",
+                "relayd.toml:2: [[dkim]] needs the key \"key\"",
+            ),
+            (
+                "[[dkim]]\ndomain = \"d..test\"",
+                "relayd.toml:3: dkim.domain: \"d..test\" is not a domain such as \"example.org\": it has an empty label",
+            ),
+            (
+                "[[dkim]]\ndomain = \"d.test\"\nselector = \"a_b\"",
+                "relayd.toml:4: dkim.selector: \"a_b\" is not a selector such as \"mail\": labels are made of letters, digits, and hyphens between them",
+            ),
+        ] {
+            assert_eq!(parse(text).expect_err(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_with_what_mends_it() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("k.pem");
+        let text = format!(
+            "[[dkim]]\ndomain = \"d.test\"\nselector = \"s\"\nsubdomains = true\nkey = {:?}\n",
+            file.display().to_string()
+        );
+        let config = parse(&text).expect("a configuration");
+        let missing = config.dkim.load().expect_err("no file").to_string();
+        assert!(
+            missing.starts_with("relayd.toml:6: dkim.key: "),
+            "{missing}"
+        );
+        let key = GeneratedKey::generate(Algorithm::Ed25519).expect("a key");
+        key.write_new(&file).expect("a file");
+        let signer = config.dkim.load().expect("a good key");
+        let decision = signer.decide(b"From: a@x.d.test\r\n\r\n");
+        assert!(matches!(decision, Decision::Sign(_)), "{decision:?}");
+        fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("ours");
+        let readable = config.dkim.load().expect_err("readable").to_string();
+        let mend = format!("chmod 600 {}", file.display());
+        assert!(
+            readable.starts_with("relayd.toml:6: dkim.key: ") && readable.ends_with(&mend),
+            "{readable}"
+        );
+    }
+}

@@ -1,0 +1,159 @@
+//! What mail of our own clients gets on its way in: the fields that it lacks, and signatures.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use relay_dkim::{Decision, Signing};
+use relay_queue::QueueId;
+
+use crate::config::Config;
+use crate::events;
+use crate::section;
+use crate::signatory::{Signatory, SignatoryError};
+use crate::submitted::Missing;
+
+/// A message whose header section is still on its way, and what is to be done for it.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) config: Arc<Config>,
+    pub(crate) id: QueueId,
+    /// When it began to come in.
+    pub(crate) begun: SystemTime,
+    /// Whether it begins its way here, so that we add what it lacks.
+    pub(crate) completes: bool,
+    pub(crate) signatory: Arc<Signatory>,
+}
+
+/// A message whose header section is known, and whose body passes by.
+#[derive(Debug)]
+pub(crate) struct Served {
+    id: QueueId,
+    added: String,
+    signing: Option<Signing>,
+    signatory: Arc<Signatory>,
+}
+
+/// What stands before the message beside the trace header.
+#[derive(Debug, Default)]
+pub(crate) struct Additions {
+    /// Above everything else (RFC 6376 §5.6).
+    pub(crate) signatures: Vec<u8>,
+    /// Below the trace header, together with the fields that the client wrote.
+    pub(crate) fields: String,
+}
+
+impl Service {
+    /// Looks at the header section, which `message` has whole, with whatever there is behind it.
+    pub(crate) fn begin(self, message: &mut Vec<u8>) -> Served {
+        let mut added = String::new();
+        if self.completes {
+            let missing = Missing::in_header(message);
+            missing.add_to(&mut added, self.id, &self.config.hostname, self.begun);
+        }
+        let mut served = Served {
+            id: self.id,
+            signing: self.signing(&added, message),
+            added,
+            signatory: self.signatory,
+        };
+        if served.signing.is_some() {
+            let body = part(message);
+            served.pass(&message[body..]);
+        }
+        served
+    }
+
+    fn signing(&self, added: &str, message: &[u8]) -> Option<Signing> {
+        let signer = &self.config.signer;
+        if signer.is_empty() {
+            return None;
+        }
+        let fields = &message[..section::length(message)];
+        match signer.decide(&[added.as_bytes(), fields].concat()) {
+            Decision::Sign(signing) => Some(signing),
+            Decision::NotOurs(domain) => {
+                events::unsigned(
+                    self.id,
+                    &format_args!("{domain} is not in the signing table"),
+                );
+                None
+            }
+            Decision::Unclear(reason) => {
+                events::unsigned(self.id, &reason);
+                None
+            }
+        }
+    }
+}
+
+/// Parts the header section of a message from its body, whose place is returned.
+///
+/// Where a line that is no field ends the section, verifiers would not agree on which is which: the
+/// empty line that is missing is put there. Before a message that is all body it stands in the head.
+fn part(message: &mut Vec<u8>) -> usize {
+    const EMPTY_LINE: &[u8] = b"\r\n";
+    let fields = section::length(message);
+    let rest = &message[fields..];
+    if rest.starts_with(EMPTY_LINE) {
+        return fields + EMPTY_LINE.len();
+    }
+    if fields == 0 || rest.is_empty() {
+        return fields;
+    }
+    message.splice(fields..fields, EMPTY_LINE.iter().copied());
+    fields + EMPTY_LINE.len()
+}
+
+impl Served {
+    /// The next octets of the body.
+    pub(crate) fn pass(&mut self, body: &[u8]) {
+        if let Some(signing) = &mut self.signing {
+            signing.write(body);
+        }
+    }
+
+    /// All of the message has passed.
+    pub(crate) async fn finish(self, now: SystemTime) -> Result<Additions, SignatoryError> {
+        let signatures = match self.signing {
+            Some(signing) => {
+                let names: Vec<String> = signing
+                    .names()
+                    .map(|(domain, selector)| format!("{selector}._domainkey.{domain}"))
+                    .collect();
+                let signatures = self.signatory.sign(signing, now).await?;
+                events::signed(self.id, &names.join(" "));
+                signatures
+            }
+            None => Vec::new(),
+        };
+        Ok(Additions {
+            signatures,
+            fields: self.added,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_section_and_body_are_parted_by_an_empty_line() {
+        for (message, parted, body) in [
+            ("A: 1\r\n\r\nbody\r\n", "A: 1\r\n\r\nbody\r\n", "body\r\n"),
+            ("A: 1\r\nbody\r\n", "A: 1\r\n\r\nbody\r\n", "body\r\n"),
+            ("A: 1\r\nbo", "A: 1\r\n\r\nbo", "bo"),
+            ("A: 1\r\n\r\n", "A: 1\r\n\r\n", ""),
+            ("A: 1\r\n", "A: 1\r\n", ""),
+            ("\r\nbody\r\n", "\r\nbody\r\n", "body\r\n"),
+            // The head has the empty line.
+            ("body\r\n", "body\r\n", "body\r\n"),
+            ("", "", ""),
+        ] {
+            let mut octets = message.as_bytes().to_vec();
+            let place = part(&mut octets);
+            assert_eq!(octets, parted.as_bytes(), "{message:?}");
+            assert_eq!(&octets[place..], body.as_bytes(), "{message:?}");
+        }
+    }
+}
