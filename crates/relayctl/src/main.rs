@@ -18,6 +18,7 @@ mod probe;
 mod queue;
 mod route;
 mod show;
+mod top;
 mod trace;
 mod user;
 
@@ -39,6 +40,7 @@ use crate::orders::Order;
 use crate::probe::ProbeArgs;
 use crate::queue::QueueVerb;
 use crate::route::RouteArgs;
+use crate::top::TopArgs;
 use crate::user::UserVerb;
 
 /// See and steer the relay.
@@ -114,6 +116,8 @@ enum Question {
     },
     /// What is suspended, and what is held as it comes in
     Orders,
+    /// A live view of destinations, rates and slots; q ends it
+    Top(TopArgs),
     /// Follow the events of a message, or of all mail to a domain, as they happen
     Trace(trace::Subject),
     /// Who may relay for a while
@@ -183,6 +187,7 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
             orders::run(&Order::Resume(destination), &client, cli.json, out).await
         }
         Question::Orders => orders::list(&client, cli.json, out).await,
+        Question::Top(args) => top::run(args, &client, cli.json, out).await,
         Question::Trace(subject) => trace::run(subject, &client, cli.json, out).await,
         Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
         Question::Reload => reload(&client, cli.json, out).await,

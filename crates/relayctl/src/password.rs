@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 
-use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 use relay_control::users::Secret;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::failure::Failure;
 
@@ -44,7 +44,7 @@ fn asked(name: &str, questions: &[&str]) -> Result<Secret, Failure> {
         .write(true)
         .open("/dev/tty")
         .map_err(reason)?;
-    let hidden = Hidden::new(&terminal).map_err(|e| reason(e.into()))?;
+    let hidden = Hidden::new(&terminal).map_err(reason)?;
     let mut lines = BufReader::new(&terminal);
     let mut answers = Vec::new();
     for question in questions {
@@ -74,11 +74,11 @@ struct Hidden<'a> {
 }
 
 impl<'a> Hidden<'a> {
-    fn new(terminal: &'a std::fs::File) -> nix::Result<Self> {
+    fn new(terminal: &'a std::fs::File) -> io::Result<Self> {
         let before = tcgetattr(terminal)?;
         let mut hidden = before.clone();
-        hidden.local_flags.remove(LocalFlags::ECHO);
-        tcsetattr(terminal, SetArg::TCSAFLUSH, &hidden)?;
+        hidden.local_modes.remove(LocalModes::ECHO);
+        tcsetattr(terminal, OptionalActions::Flush, &hidden)?;
         Ok(Self { terminal, before })
     }
 }
@@ -86,7 +86,7 @@ impl<'a> Hidden<'a> {
 impl Drop for Hidden<'_> {
     fn drop(&mut self) {
         // A terminal that has gone away shows nothing anyway.
-        let _ = tcsetattr(self.terminal, SetArg::TCSAFLUSH, &self.before);
+        let _ = tcsetattr(self.terminal, OptionalActions::Flush, &self.before);
     }
 }
 

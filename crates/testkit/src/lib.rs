@@ -1,4 +1,4 @@
-//! What the tests of the other crates share: peers on loopback that do as they are told.
+//! What the tests of the other crates share: peers on loopback that do as they are told, and terminals.
 //!
 //! For tests only: everything here panics, with a reason, when a test's own set-up is wrong or a
 //! deadline passes.
@@ -6,10 +6,12 @@
 pub mod certificate;
 pub mod fake_dns;
 pub mod fake_mx;
+pub mod terminal;
 
 pub use certificate::Certificate;
 pub use fake_dns::{FakeDns, Trouble};
 pub use fake_mx::{FakeMx, Received, Step};
+pub use terminal::Terminal;
 
 use std::time::Duration;
 

@@ -47,7 +47,7 @@ pub(crate) fn date(seconds: u64) -> String {
 }
 
 /// How long until then: `in 6m 40s`, or `now`.
-fn until(seconds: u64, now: SystemTime) -> String {
+pub(crate) fn until(seconds: u64, now: SystemTime) -> String {
     let then = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     let wait = then
         .and_then(|then| then.duration_since(now).ok())

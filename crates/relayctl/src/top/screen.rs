@@ -1,0 +1,151 @@
+//! The terminal while it shows a live view; as it was before, however that ends.
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Write};
+use std::os::fd::AsFd;
+use std::thread;
+
+use rustix::process::{Signal, getpid, kill_process};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use tokio::sync::mpsc;
+
+use super::frame::Size;
+
+/// Another screen than the one with the shell on it, without a cursor; what does not fit into a line
+/// is not carried over into the next one.
+const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
+const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+/// To the upper left corner; clears the line; clears that and all below.
+const HOME: &str = "\x1b[H";
+const CLEAR_LINE: &str = "\x1b[K";
+const CLEAR_REST: &str = "\x1b[J";
+
+/// A terminal that hands over each key at once and shows none of them.
+pub(super) struct Screen {
+    terminal: File,
+    keyboard: Option<Keyboard>,
+}
+
+/// Standard input, where that is a terminal: with nothing to read keys from, a signal ends the view.
+struct Keyboard {
+    terminal: File,
+    before: Termios,
+}
+
+impl Screen {
+    pub(super) fn enter() -> io::Result<Self> {
+        let screen = Self {
+            terminal: handle(io::stdout())?,
+            keyboard: Keyboard::find()?,
+        };
+        screen.show()?;
+        Ok(screen)
+    }
+
+    fn show(&self) -> io::Result<()> {
+        self.keyboard.as_ref().map_or(Ok(()), Keyboard::hush)?;
+        (&self.terminal).write_all(ENTER.as_bytes())
+    }
+
+    fn leave(&self) {
+        // A terminal that is gone needs no tidying up.
+        let _ = (&self.terminal).write_all(LEAVE.as_bytes());
+        if let Some(keyboard) = &self.keyboard {
+            let _ = keyboard.restore();
+        }
+    }
+
+    /// Gives the terminal back to the shell until that wakes this process again.
+    pub(super) fn suspend(&self) -> io::Result<()> {
+        self.leave();
+        kill_process(getpid(), Signal::STOP)?;
+        self.show()
+    }
+
+    pub(super) fn size(&self) -> Size {
+        match tcgetwinsize(&self.terminal) {
+            Ok(size) if size.ws_col > 0 && size.ws_row > 0 => Size {
+                columns: size.ws_col.into(),
+                rows: size.ws_row.into(),
+            },
+            // The size that every terminal once had.
+            _ => Size {
+                columns: 80,
+                rows: 24,
+            },
+        }
+    }
+
+    /// Shows these lines and nothing else, without a flicker.
+    pub(super) fn draw(&self, lines: &[String]) -> io::Result<()> {
+        // Behind a line that fills the screen's width, its last character would be cleared with the rest.
+        let mut picture = HOME.to_owned();
+        for (nth, line) in lines.iter().enumerate() {
+            picture += if nth > 0 { "\r\n" } else { "" };
+            picture += if nth + 1 < lines.len() {
+                CLEAR_LINE
+            } else {
+                CLEAR_REST
+            };
+            picture += line;
+        }
+        (&self.terminal).write_all(picture.as_bytes())
+    }
+
+    /// The keys that are pressed, if there are any to press; it ends with the terminal.
+    pub(super) fn keys(&self) -> io::Result<Option<mpsc::Receiver<u8>>> {
+        let Some(keyboard) = &self.keyboard else {
+            return Ok(None);
+        };
+        let mut terminal = keyboard.terminal.try_clone()?;
+        let (pressed, keys) = mpsc::channel(16);
+        // It waits for the last key in vain, and goes with the process.
+        thread::Builder::new().spawn(move || {
+            let mut key = [0];
+            while terminal.read_exact(&mut key).is_ok() {
+                if pressed.blocking_send(key[0]).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Some(keys))
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Keyboard {
+    fn find() -> io::Result<Option<Self>> {
+        if !io::stdin().is_terminal() {
+            return Ok(None);
+        }
+        let terminal = handle(io::stdin())?;
+        let before = tcgetattr(&terminal)?;
+        Ok(Some(Self { terminal, before }))
+    }
+
+    fn hush(&self) -> io::Result<()> {
+        let mut quiet = self.before.clone();
+        quiet
+            .local_modes
+            .remove(LocalModes::ICANON | LocalModes::ECHO);
+        Ok(tcsetattr(&self.terminal, OptionalActions::Now, &quiet)?)
+    }
+
+    fn restore(&self) -> io::Result<()> {
+        Ok(tcsetattr(
+            &self.terminal,
+            OptionalActions::Now,
+            &self.before,
+        )?)
+    }
+}
+
+/// A handle without a buffer.
+fn handle(stream: impl AsFd) -> io::Result<File> {
+    Ok(File::from(stream.as_fd().try_clone_to_owned()?))
+}

@@ -1,0 +1,47 @@
+//! What the system has to say to a program on a terminal.
+
+use std::io;
+
+use rustix::process::Signal as Number;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// What a signal means.
+pub(super) enum Said {
+    /// The program is to end.
+    End,
+    /// The terminal has another size.
+    Resized,
+    /// Ctrl-Z.
+    Suspend,
+}
+
+/// From now on none of them ends the program by itself.
+pub(super) struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    resized: Signal,
+    suspend: Signal,
+}
+
+impl Signals {
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            resized: signal(SignalKind::window_change())?,
+            suspend: signal(SignalKind::from_raw(Number::TSTP.as_raw()))?,
+        })
+    }
+
+    pub(super) async fn next(&mut self) -> Said {
+        tokio::select! {
+            _ = self.interrupt.recv() => Said::End,
+            _ = self.terminate.recv() => Said::End,
+            _ = self.hangup.recv() => Said::End,
+            _ = self.resized.recv() => Said::Resized,
+            _ = self.suspend.recv() => Said::Suspend,
+        }
+    }
+}
