@@ -3,7 +3,7 @@
 use mail_parser::HeaderValue;
 use mail_parser::parsers::MessageStream;
 
-use crate::field::Field;
+use crate::field::{Field, fields};
 use crate::name::Domain;
 
 /// Why no domain can be told; such a message is not signed.
@@ -23,6 +23,9 @@ pub enum AuthorError {
     NoDomain,
 }
 
+/// Domains that one message is from, at most; those beyond are passed over.
+const MAX_DOMAINS: usize = 8;
+
 /// The domain of all the addresses in the one From field.
 pub(crate) fn author_domain(fields: &[Field<'_>]) -> Result<Domain, AuthorError> {
     let mut from = fields.iter().filter(|field| field.is("From"));
@@ -30,22 +33,55 @@ pub(crate) fn author_domain(fields: &[Field<'_>]) -> Result<Domain, AuthorError>
     if from.next().is_some() {
         return Err(AuthorError::SeveralFields);
     }
+    let mut domains = domains(field)?;
+    match (domains.pop(), domains.is_empty()) {
+        (Some(domain), true) => Ok(domain),
+        (Some(_), false) => Err(AuthorError::SeveralDomains),
+        (None, _) => Err(AuthorError::NoDomain),
+    }
+}
+
+/// The domains of all addresses in all From fields of a header section, each once, at the most eight:
+/// whichever of them a reader is shown, it is among the first.
+pub fn author_domains(header: &[u8]) -> Result<Vec<Domain>, AuthorError> {
+    let fields: Vec<_> = fields(header).filter(|field| field.is("From")).collect();
+    if fields.is_empty() {
+        return Err(AuthorError::Missing);
+    }
+    let mut all = Vec::new();
+    for domain in fields
+        .iter()
+        .map(domains)
+        .collect::<Result<Vec<_>, _>>()?
+        .concat()
+    {
+        if all.len() < MAX_DOMAINS && !all.contains(&domain) {
+            all.push(domain);
+        }
+    }
+    if all.is_empty() {
+        return Err(AuthorError::NoDomain);
+    }
+    Ok(all)
+}
+
+/// The domains of the addresses in a field, each once.
+fn domains(field: &Field<'_>) -> Result<Vec<Domain>, AuthorError> {
     let HeaderValue::Address(addresses) = MessageStream::new(field.value).parse_address() else {
         return Err(AuthorError::NoDomain);
     };
-    let mut found: Option<Domain> = None;
+    let mut found = Vec::new();
     for address in addresses.iter() {
         let (_, domain) = address
             .address()
             .and_then(|address| address.rsplit_once('@'))
             .ok_or(AuthorError::NoDomain)?;
         let domain = domain.parse().map_err(|_| AuthorError::NoDomain)?;
-        if found.as_ref().is_some_and(|found| *found != domain) {
-            return Err(AuthorError::SeveralDomains);
+        if !found.contains(&domain) {
+            found.push(domain);
         }
-        found = Some(domain);
     }
-    found.ok_or(AuthorError::NoDomain)
+    Ok(found)
 }
 
 #[cfg(test)]
@@ -53,7 +89,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::field::fields;
 
     fn author(header: &[u8]) -> Result<String, AuthorError> {
         let fields: Vec<_> = fields(header).collect();
@@ -106,6 +141,31 @@ mod tests {
         ] {
             assert_eq!(author(header.as_bytes()), Err(error), "{header:?}");
         }
+    }
+
+    #[test]
+    fn whoever_judges_a_message_is_told_all_of_its_domains() {
+        let domains = |header: &str| {
+            let found = author_domains(header.as_bytes())?;
+            Ok(found
+                .iter()
+                .map(|domain| domain.as_str().to_owned())
+                .collect())
+        };
+        let all: Result<Vec<String>, AuthorError> =
+            domains("From: a@A.test, b@b.test, c@a.test\r\nFROM : d@c.test\r\n");
+        assert_eq!(
+            all,
+            Ok(vec!["a.test".into(), "b.test".into(), "c.test".into()])
+        );
+        let many: Vec<String> = (0..20).map(|n| format!("a@d{n}.test")).collect();
+        let many = domains(&format!("From: {}\r\n", many.join(", "))).map(|all| all.len());
+        assert_eq!(many, Ok(MAX_DOMAINS));
+        assert_eq!(domains("To: a@a.test\r\n"), Err(AuthorError::Missing));
+        assert_eq!(
+            domains("From: a@a.test, root\r\n"),
+            Err(AuthorError::NoDomain)
+        );
     }
 
     proptest! {

@@ -5,19 +5,10 @@ use std::fmt;
 use aws_lc_rs::rsa;
 use aws_lc_rs::signature::RsaParameters;
 use base64::Engine as _;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use crate::key::{Algorithm, MIN_RSA_BITS, PublicKey};
 use crate::record::Record;
-
-/// As receivers read base64: padding may be missing.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &alphabet::STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
+use crate::tags::{BASE64, Tags};
 
 /// The answer to: would receivers find our key in the DNS?
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -193,51 +184,4 @@ fn rsa_bits(key: &[u8]) -> Option<usize> {
 fn unframed(key: &[u8]) -> Option<Vec<u8>> {
     let key = rsa::PublicKey::from_der(key).ok()?;
     Some(key.as_ref().to_vec())
-}
-
-/// The tags of a record (RFC 6376 §3.2).
-struct Tags<'a>(Vec<(&'a str, &'a str)>);
-
-impl<'a> Tags<'a> {
-    /// `None` if it is no tag list, or names a tag twice.
-    fn parse(record: &'a [u8]) -> Option<Self> {
-        let text = std::str::from_utf8(record).ok()?;
-        let text = text.trim_ascii_end();
-        let mut tags: Vec<(&str, &str)> = Vec::new();
-        for tag in text.strip_suffix(';').unwrap_or(text).split(';') {
-            let (name, value) = tag.split_once('=')?;
-            let name = name.trim_ascii();
-            if name.is_empty() || tags.iter().any(|(known, _)| *known == name) {
-                return None;
-            }
-            tags.push((name, value.trim_ascii()));
-        }
-        Some(Self(tags))
-    }
-
-    fn value(&self, name: &str) -> Option<&'a str> {
-        let (_, value) = self.0.iter().find(|(known, _)| *known == name)?;
-        Some(value)
-    }
-
-    fn starts_with(&self, name: &str) -> bool {
-        self.0.first().is_some_and(|(first, _)| *first == name)
-    }
-
-    fn list(&self, name: &str) -> impl Iterator<Item = &'a str> {
-        let items = self
-            .value(name)
-            .map(|value| value.split(':').map(str::trim_ascii));
-        items.into_iter().flatten()
-    }
-
-    /// Whether a tag is missing, which allows everything, or allows one of these.
-    fn allows(&self, name: &str, wanted: &[&str]) -> bool {
-        self.value(name).is_none()
-            || self.list(name).any(|item| {
-                wanted
-                    .iter()
-                    .any(|wanted| item.eq_ignore_ascii_case(wanted))
-            })
-    }
 }

@@ -7,6 +7,8 @@ pub(crate) struct Field<'a> {
     pub(crate) name: &'a [u8],
     /// What stands behind it, folded as it came, its last line's end included.
     pub(crate) value: &'a [u8],
+    /// All of it as it came.
+    pub(crate) octets: &'a [u8],
 }
 
 impl Field<'_> {
@@ -71,6 +73,7 @@ fn parse(field: &[u8]) -> Option<Field<'_>> {
     is_name.then_some(Field {
         name,
         value: &value[1..],
+        octets: field,
     })
 }
 

@@ -1,4 +1,5 @@
-//! DKIM (RFC 6376, RFC 8463): keys, DNS records, and signatures over messages that pass by.
+//! DKIM (RFC 6376, RFC 8463): keys, DNS records, and signatures over messages that pass by: ours made,
+//! others' verified.
 //!
 //! A [`Signer`] holds the operator's signing table. It looks at a message's header section and says
 //! whether the message is to be signed; the [`Signing`] that comes of it is fed the body in chunks
@@ -13,6 +14,10 @@
 //! lines ended by CR LF. Nothing here is mutable and shared, reads a clock or waits for anything but a
 //! key file; [`Signing::finish`] computes for as long as an RSA signature takes.
 //!
+//! What others have signed is verified the same way: [`claims`] looks at the header section, [`Bodies`] is
+//! fed the body, and whoever can ask the DNS hands the records of the keys to
+//! [`Signature::check_header`].
+//!
 //! | module | what |
 //! |---|---|
 //! | `name` | domains and selectors |
@@ -25,27 +30,36 @@
 //! | `signature_field` | the text of a signature |
 //! | `signer` | the table, and which of its keys sign a message |
 //! | `signing` | the signing of one message |
+//! | `tags` | the lists of tags that records and signatures are |
+//! | `signature`, `verification`, `flaw` | others' signatures, and what is wrong with them |
 
 mod author;
 mod body;
 mod compare;
 mod field;
+mod flaw;
 mod header_list;
 mod key;
 mod keygen;
 mod name;
 mod record;
+mod signature;
 mod signature_field;
 mod signer;
 mod signing;
+mod tags;
+mod verification;
 
-pub use author::AuthorError;
+pub use author::{AuthorError, author_domains};
 pub use body::{BodyHash, Canonicalization};
 pub use compare::{Mismatch, Verdict, compare};
+pub use flaw::Flaw;
 pub use header_list::{HeaderList, HeaderListError};
 pub use key::{Algorithm, KeyError, PemError, PrivateKey, PublicKey};
 pub use keygen::{GenerateError, GeneratedKey};
 pub use name::{Domain, NameError, Selector};
 pub use record::Record;
+pub use signature::Signature;
 pub use signer::{Decision, Entry, Signer, TableError};
 pub use signing::{SignError, Signing};
+pub use verification::{Bodies, BodyHashes, Claim, MAX_SIGNATURES, claims};

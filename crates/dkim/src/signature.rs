@@ -1,0 +1,366 @@
+//! A signature that somebody else has made, as its field says it (RFC 6376 §3.5).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use mail_auth::common::crypto;
+use mail_auth::common::parse::TxtRecordParser as _;
+use mail_auth::common::verify::DomainKey;
+
+use crate::body::Canonicalization;
+use crate::field::{Field, fields};
+use crate::flaw::Flaw;
+use crate::key::Algorithm;
+use crate::tags::{BASE64, Tags};
+
+/// Names of fields that a signature lists, at most.
+const MAX_SIGNED: usize = 500;
+
+/// RFC 8301 §3.2: what has fewer bits must not be believed.
+const LEAST_RSA_BITS: usize = 1024;
+
+/// A signature that can be verified: its key fetched, its fields and the body hashed.
+#[derive(Debug)]
+pub struct Signature {
+    header: Arc<[u8]>,
+    /// Which of the fields it stands in.
+    place: usize,
+    domain: String,
+    selector: String,
+    /// The domain of `i=`.
+    identity: String,
+    algorithm: Algorithm,
+    header_form: Canonicalization,
+    body_form: Canonicalization,
+    /// In lower case.
+    names: Vec<String>,
+    body_hash: Vec<u8>,
+    signed: Vec<u8>,
+    is_for_all: bool,
+    expires: Option<SystemTime>,
+}
+
+impl Signature {
+    /// The signature in the field at this place.
+    pub(crate) fn parse(header: &Arc<[u8]>, place: usize, tags: &Tags<'_>) -> Result<Self, Flaw> {
+        let needed = |name| tags.value(name).ok_or(Flaw::Syntax);
+        if needed("v")? != "1" {
+            return Err(Flaw::Unsupported);
+        }
+        let domain = name(needed("d")?)?;
+        let selector = name(needed("s")?)?;
+        let names: Vec<String> = tags.list("h").map(str::to_ascii_lowercase).collect();
+        let (header_form, body_form) = forms(tags.value("c").unwrap_or("simple"))?;
+        let signature = Self {
+            header: Arc::clone(header),
+            place,
+            identity: identity(tags.value("i"), &domain)?,
+            algorithm: algorithm(needed("a")?)?,
+            header_form,
+            body_form,
+            body_hash: base64(needed("bh")?)?,
+            signed: base64(needed("b")?)?,
+            is_for_all: tags.value("l").is_none(),
+            expires: expiry(tags)?,
+            domain,
+            selector,
+            names,
+        };
+        if signature.names.len() > MAX_SIGNED || !asks_the_dns(tags) {
+            return Err(Flaw::Unsupported);
+        }
+        if !signature.names.iter().any(|name| name == "from") {
+            return Err(Flaw::AuthorUnsigned);
+        }
+        if !is_at_or_below(&signature.identity, &signature.domain) {
+            return Err(Flaw::Identity);
+        }
+        Ok(signature)
+    }
+
+    /// Who signed: the domain that the signature is worth something for, in lower case.
+    pub fn domain(&self) -> &str {
+        &self.domain
+    }
+
+    /// Where the TXT record of the key stands, without a dot at the end.
+    pub fn key_name(&self) -> String {
+        format!("{}._domainkey.{}", self.selector, self.domain)
+    }
+
+    /// In which form the body was hashed.
+    pub(crate) fn body_form(&self) -> Canonicalization {
+        self.body_form
+    }
+
+    /// Whether this is the hash of the body that was signed.
+    ///
+    /// `l=` is taken only where it covers all of the body, for what stands behind it is anybody's.
+    pub(crate) fn check_body(&self, hash: &[u8]) -> Result<(), Flaw> {
+        match (self.body_hash == hash, self.is_for_all) {
+            (true, _) => Ok(()),
+            (false, true) => Err(Flaw::BodyChanged),
+            (false, false) => Err(Flaw::PartOfBody),
+        }
+    }
+
+    /// Whether the header section, with the body's hash in it, is signed by the key in one of these TXT
+    /// records, at this time. It computes for as long as an RSA signature takes to verify.
+    pub fn check_header(&self, records: &[Vec<u8>], now: SystemTime) -> Result<(), Flaw> {
+        if self.expires.is_some_and(|expires| expires < now) {
+            return Err(Flaw::Expired);
+        }
+        let mut keys = records.iter().filter_map(|record| key_tags(record));
+        let (record, tags) = keys.next().ok_or(Flaw::NoKey)?;
+        self.check_key(&tags)?;
+        let key = DomainKey::parse(record).map_err(|_| Flaw::NoKey)?;
+        let algorithm = match self.algorithm {
+            Algorithm::Rsa if key.p.public_key_bits() < LEAST_RSA_BITS => {
+                return Err(Flaw::WeakKey);
+            }
+            Algorithm::Rsa => crypto::Algorithm::RsaSha256,
+            Algorithm::Ed25519 => crypto::Algorithm::Ed25519Sha256,
+        };
+        let verified = key.p.verify_bytes(&self.input(), &self.signed, algorithm);
+        verified.map_err(|_| Flaw::Forged)
+    }
+
+    /// RFC 6376 §6.1.2
+    fn check_key(&self, key: &Tags<'_>) -> Result<(), Flaw> {
+        let is_revoked = key.value("p").is_none_or(str::is_empty);
+        if is_revoked {
+            return Err(Flaw::Revoked);
+        }
+        let kind = key.value("k").unwrap_or("rsa");
+        if kind != self.algorithm.as_str()
+            || !key.allows("h", &["sha256"])
+            || !key.allows("s", &["*", "email"])
+        {
+            return Err(Flaw::WrongKey);
+        }
+        let is_strict = key.list("t").any(|flag| flag == "s");
+        if is_strict && self.identity != self.domain {
+            return Err(Flaw::Identity);
+        }
+        Ok(())
+    }
+
+    /// What was signed (RFC 6376 §3.7): of the fields of one name the last first, and at the end this
+    /// field without its signature.
+    fn input(&self) -> Vec<u8> {
+        let all: Vec<Field<'_>> = fields(&self.header).collect();
+        let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
+        for (place, field) in all.iter().enumerate() {
+            if place != self.place {
+                let name = field.name.to_ascii_lowercase();
+                places.entry(name).or_default().push(place);
+            }
+        }
+        let mut input = Vec::new();
+        for name in &self.names {
+            let last = places.get_mut(name.as_bytes()).and_then(Vec::pop);
+            if let Some(field) = last.and_then(|place| all.get(place)) {
+                self.write(field, &mut input);
+                input.extend_from_slice(b"\r\n");
+            }
+        }
+        if let Some(own) = all.get(self.place) {
+            let octets = without_signature(own.octets);
+            let unsigned = fields(&octets).next();
+            self.write(&unsigned.unwrap_or(*own), &mut input);
+        }
+        input
+    }
+
+    /// A field in the form that was signed, without its line's end.
+    fn write(&self, field: &Field<'_>, input: &mut Vec<u8>) {
+        match self.header_form {
+            Canonicalization::Relaxed => field.write_relaxed(input),
+            Canonicalization::Simple => {
+                let octets = field.octets;
+                input.extend_from_slice(octets.strip_suffix(b"\r\n").unwrap_or(octets));
+            }
+        }
+    }
+}
+
+/// The tags of a record, if it is one of a key.
+fn key_tags(record: &[u8]) -> Option<(&[u8], Tags<'_>)> {
+    let tags = Tags::parse(record)?;
+    let is_of_this_version = match tags.value("v") {
+        Some(version) => version == "DKIM1" && tags.starts_with("v"),
+        None => true,
+    };
+    (is_of_this_version && tags.value("p").is_some()).then_some((record, tags))
+}
+
+/// The field with nothing in its `b=` (RFC 6376 §3.5).
+fn without_signature(field: &[u8]) -> Vec<u8> {
+    let field = field.strip_suffix(b"\r\n").unwrap_or(field);
+    let value = memchr::memchr(b':', field).map_or(0, |colon| colon + 1);
+    let (name, value) = field.split_at(value);
+    let mut unsigned = name.to_vec();
+    for (number, tag) in value.split(|octet| *octet == b';').enumerate() {
+        if number > 0 {
+            unsigned.push(b';');
+        }
+        let equals = memchr::memchr(b'=', tag).map_or(tag.len(), |equals| equals + 1);
+        let name = tag[..equals].strip_suffix(b"=");
+        let is_signature = name.is_some_and(|name| name.trim_ascii() == b"b");
+        unsigned.extend_from_slice(if is_signature { &tag[..equals] } else { tag });
+    }
+    unsigned
+}
+
+/// A domain or a selector: what can stand in the DNS, underscores too, for there are such selectors.
+fn name(text: &str) -> Result<String, Flaw> {
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
+    };
+    if text.len() > 253 || !text.split('.').all(is_label) {
+        return Err(Flaw::Syntax);
+    }
+    Ok(text.to_ascii_lowercase())
+}
+
+/// The domain of `i=`, which is that of `d=` where nothing else is said.
+fn identity(tag: Option<&str>, domain: &str) -> Result<String, Flaw> {
+    match tag {
+        None => Ok(domain.to_owned()),
+        Some(tag) => match tag.rsplit_once('@') {
+            Some((_, domain)) => name(domain.trim_ascii()),
+            None => Err(Flaw::Syntax),
+        },
+    }
+}
+
+fn is_at_or_below(domain: &str, parent: &str) -> bool {
+    domain
+        .strip_suffix(parent)
+        .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+}
+
+fn algorithm(text: &str) -> Result<Algorithm, Flaw> {
+    match text.to_ascii_lowercase().as_str() {
+        "rsa-sha256" => Ok(Algorithm::Rsa),
+        "ed25519-sha256" => Ok(Algorithm::Ed25519),
+        "rsa-sha1" => Err(Flaw::Sha1),
+        _ => Err(Flaw::Unsupported),
+    }
+}
+
+/// The forms of header section and body; that of the body is simple if it is not named.
+fn forms(text: &str) -> Result<(Canonicalization, Canonicalization), Flaw> {
+    let form = |text: &str| match text.trim_ascii().to_ascii_lowercase().as_str() {
+        "relaxed" => Ok(Canonicalization::Relaxed),
+        "simple" => Ok(Canonicalization::Simple),
+        _ => Err(Flaw::Unsupported),
+    };
+    let (header, body) = text.split_once('/').unwrap_or((text, "simple"));
+    Ok((form(header)?, form(body)?))
+}
+
+/// `x=`, which must be later than `t=`.
+fn expiry(tags: &Tags<'_>) -> Result<Option<SystemTime>, Flaw> {
+    let seconds = |name| match tags.value(name) {
+        None => Ok(None),
+        Some(text) if text.bytes().all(|c| c.is_ascii_digit()) => {
+            text.parse::<u64>().map(Some).map_err(|_| Flaw::Syntax)
+        }
+        Some(_) => Err(Flaw::Syntax),
+    };
+    let (signed, expires) = (seconds("t")?, seconds("x")?);
+    match (signed, expires) {
+        (Some(signed), Some(expires)) if expires < signed => Err(Flaw::Syntax),
+        // A time that the system does not know never comes.
+        (_, Some(expires)) => Ok(UNIX_EPOCH.checked_add(Duration::from_secs(expires))),
+        (_, None) => Ok(None),
+    }
+}
+
+/// `q=`, where it is named, has the one way to a key that there is.
+fn asks_the_dns(tags: &Tags<'_>) -> bool {
+    tags.allows("q", &["dns/txt", "dns"])
+}
+
+fn base64(text: &str) -> Result<Vec<u8>, Flaw> {
+    let text: String = text.split_ascii_whitespace().collect();
+    match BASE64.decode(text) {
+        Ok(octets) if !octets.is_empty() => Ok(octets),
+        _ => Err(Flaw::Syntax),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_tag_named_b_loses_its_value() {
+        for (field, unsigned) in [
+            ("D: v=1; b=abc; h=From\r\n", "D: v=1; b=; h=From"),
+            ("D: bh=b=; b=abc\r\n def\r\n", "D: bh=b=; b="),
+            ("D: b = abc ;v=1\r\n", "D: b =;v=1"),
+            ("D:\r\n\tb\r\n =a;\r\n c=x\r\n", "D:\r\n\tb\r\n =;\r\n c=x"),
+            ("D: B=abc; ab=c; bb=d\r\n", "D: B=abc; ab=c; bb=d"),
+        ] {
+            let octets = without_signature(field.as_bytes());
+            assert_eq!(String::from_utf8_lossy(&octets), unsigned, "{field:?}");
+        }
+    }
+
+    fn parse(tags: &str) -> Result<Signature, Flaw> {
+        let tags = Tags::parse(tags.as_bytes()).ok_or(Flaw::Syntax)?;
+        Signature::parse(&Arc::from(&b""[..]), 0, &tags)
+    }
+
+    #[test]
+    fn a_signature_that_says_too_little_or_too_much_is_none() {
+        const GOOD: &str = "v=1; a=rsa-sha256; d=A.test; s=s_1; h=To : FROM; bh=YQ==; b=YQ==";
+        let good = parse(GOOD).expect("a signature");
+        assert_eq!(good.key_name(), "s_1._domainkey.a.test");
+        assert_eq!(good.names, ["to", "from"]);
+        for (from, to, flaw) in [
+            ("v=1; ", "", Flaw::Syntax),
+            ("v=1", "v=2", Flaw::Unsupported),
+            ("a=rsa-sha256; ", "", Flaw::Syntax),
+            ("rsa-sha256", "rsa-sha1", Flaw::Sha1),
+            ("rsa-sha256", "dsa", Flaw::Unsupported),
+            ("d=A.test", "d=a test", Flaw::Syntax),
+            ("d=A.test", "d=", Flaw::Syntax),
+            ("s=s_1", "s=a..b", Flaw::Syntax),
+            ("h=To : FROM; ", "", Flaw::AuthorUnsigned),
+            ("FROM", "Date", Flaw::AuthorUnsigned),
+            ("bh=YQ==; ", "", Flaw::Syntax),
+            ("bh=YQ==", "bh=?", Flaw::Syntax),
+            ("v=1", "v=1; v=1", Flaw::Syntax),
+            ("v=1", "v=1; c=nowsp", Flaw::Unsupported),
+            ("v=1", "v=1; q=carrier/pigeon", Flaw::Unsupported),
+            ("v=1", "v=1; i=@b.test", Flaw::Identity),
+            ("v=1", "v=1; i=@ba.test", Flaw::Identity),
+            ("v=1", "v=1; i=none", Flaw::Syntax),
+            ("v=1", "v=1; x=-1", Flaw::Syntax),
+            ("v=1", "v=1; t=2; x=1", Flaw::Syntax),
+            ("v=1", "v=1; x=99999999999999999999", Flaw::Syntax),
+        ] {
+            let tags = GOOD.replace(from, to);
+            assert_eq!(parse(&tags).err(), Some(flaw), "{tags}");
+        }
+        for extra in [
+            "i=u@x.A.test",
+            "c=relaxed",
+            "q=x:dns/txt",
+            "x=1",
+            "x=9999999999999999999",
+        ] {
+            assert!(parse(&format!("{GOOD}; {extra};")).is_ok(), "{extra}");
+        }
+        let long = GOOD.replace("To", &"To:".repeat(MAX_SIGNED));
+        assert_eq!(parse(&long).err(), Some(Flaw::Unsupported));
+    }
+}

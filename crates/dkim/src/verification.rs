@@ -1,0 +1,105 @@
+//! The signatures of a message from elsewhere, and its body as it passes by.
+
+use std::sync::Arc;
+
+use crate::body::{BodyHash, Canonicalization};
+use crate::field::fields;
+use crate::flaw::Flaw;
+use crate::signature::Signature;
+use crate::tags::Tags;
+
+/// Signatures of one message that are looked at, the topmost first; RFC 6376 §8.4 wants a bound.
+pub const MAX_SIGNATURES: usize = 8;
+
+/// What one DKIM-Signature field says.
+#[derive(Debug, Clone)]
+pub struct Claim {
+    /// The `d=` as it was written, if there is one: anybody's text.
+    pub domain: Option<String>,
+    /// The `s=`, likewise.
+    pub selector: Option<String>,
+    /// The signature, or why it is none.
+    pub signature: Result<Arc<Signature>, Flaw>,
+}
+
+/// The hashes of a body, one for each form that a signature of the message needs.
+#[derive(Debug)]
+pub struct Bodies(Vec<(Canonicalization, BodyHash)>);
+
+/// The hashes of a body that has passed.
+#[derive(Debug)]
+pub struct BodyHashes(Vec<(Canonicalization, [u8; 32])>);
+
+/// The signatures in a header section, and what is to be fed the body.
+pub fn claims(header: &[u8]) -> (Vec<Claim>, Bodies) {
+    let places: Vec<usize> = fields(header)
+        .enumerate()
+        .filter(|(_, field)| field.is("DKIM-Signature"))
+        .map(|(place, _)| place)
+        .take(MAX_SIGNATURES)
+        .collect();
+    if places.is_empty() {
+        return (Vec::new(), Bodies(Vec::new()));
+    }
+    let header: Arc<[u8]> = header.into();
+    let claims: Vec<Claim> = places.iter().map(|&place| claim(&header, place)).collect();
+    let bodies = Bodies::for_claims(&claims);
+    (claims, bodies)
+}
+
+fn claim(header: &Arc<[u8]>, place: usize) -> Claim {
+    let field = fields(header).nth(place);
+    let tags = field.and_then(|field| Tags::parse(field.value));
+    let text = |name| {
+        let text = tags.as_ref().and_then(|tags| tags.value(name));
+        text.map(str::to_owned)
+    };
+    Claim {
+        domain: text("d"),
+        selector: text("s"),
+        signature: match &tags {
+            Some(tags) => Signature::parse(header, place, tags).map(Arc::new),
+            None => Err(Flaw::Syntax),
+        },
+    }
+}
+
+impl Bodies {
+    fn for_claims(claims: &[Claim]) -> Self {
+        let mut bodies = Vec::new();
+        for signature in claims
+            .iter()
+            .filter_map(|claim| claim.signature.as_ref().ok())
+        {
+            let form = signature.body_form();
+            if !bodies.iter().any(|(known, _)| *known == form) {
+                bodies.push((form, BodyHash::new(form)));
+            }
+        }
+        Self(bodies)
+    }
+
+    /// Takes the next octets of the body; where they are cut makes no difference.
+    pub fn write(&mut self, chunk: &[u8]) {
+        for (_, body) in &mut self.0 {
+            body.write(chunk);
+        }
+    }
+
+    /// All of the body has passed.
+    pub fn finish(self) -> BodyHashes {
+        let hashes = self.0.into_iter();
+        BodyHashes(hashes.map(|(form, body)| (form, body.finish())).collect())
+    }
+}
+
+impl BodyHashes {
+    /// Whether the body is the one that was signed.
+    pub fn check(&self, signature: &Signature) -> Result<(), Flaw> {
+        let mut hashes = self.0.iter();
+        match hashes.find(|(form, _)| *form == signature.body_form()) {
+            Some((_, hash)) => signature.check_body(hash),
+            None => Err(Flaw::BodyChanged),
+        }
+    }
+}
