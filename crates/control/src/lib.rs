@@ -1,4 +1,4 @@
-//! What the daemon and `relayctl` share: what they say to each other, HTTP and JSON over a Unix
+//! What the daemon and its commands share: what they say to each other, HTTP and JSON over a Unix
 //! socket, and the file of [`users`], which `relayctl` writes and the daemon reads.
 //!
 //! | request | answer |
@@ -29,11 +29,13 @@
 mod acl;
 pub mod books;
 mod filter;
+pub mod maildrop;
 mod orders;
 pub mod queue;
 mod replace;
 mod route;
 pub mod status;
+pub mod submit;
 pub mod summary;
 pub mod users;
 mod verb;
@@ -50,6 +52,9 @@ pub use route::{Plan, PlannedHost};
 pub use status::{Alarm, Certificate, Destination, Listener, Messages, Status};
 pub use summary::Summary;
 pub use verb::{Count, Steered, Verb, VerbError};
+
+/// Where the daemon listens for the `sendmail` command, where the operator has not said it.
+pub const DEFAULT_SUBMISSION: &str = "/run/relayd/submit.sock";
 
 /// Where the daemon listens for `relayctl`, unless the operator says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";

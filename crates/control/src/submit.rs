@@ -1,0 +1,190 @@
+//! Mail handed to the relay on the same machine: one SMTP client for the `sendmail` command, and for
+//! the daemon's own way in of what was left in the [`crate::maildrop`].
+//!
+//! It blocks; time limits are those of the stream.
+
+use std::io::{self, Read, Write};
+
+use relay_smtp::client::{Answer, ClientSession, ContentEncoder, Envelope, Event, Plan, Trouble};
+use relay_smtp::{Reply, Stage};
+
+/// Octets that are read at a time: of a message, and of replies.
+const PIECE: usize = 64 * 1024;
+const REPLY: usize = 2 * 1024;
+
+/// Why a session came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitError {
+    /// The relay wants no session.
+    #[error("at the {0} the relay said: {1}")]
+    Refused(Stage, Reply),
+    /// What the other side says is not SMTP.
+    #[error("at the {0} what answered made no sense")]
+    Nonsense(Stage),
+    /// The connection broke, or nothing came in time.
+    #[error("the connection broke at the {stage}: {source}")]
+    Lost {
+        /// What was waited for.
+        stage: Stage,
+        /// The system's own reason.
+        source: io::Error,
+    },
+    /// The message itself cannot be read.
+    #[error("reading the message: {0}")]
+    Message(io::Error),
+}
+
+/// A session with the relay that is ready for a transaction.
+#[derive(Debug)]
+pub struct Submission<S> {
+    stream: S,
+    session: ClientSession,
+    input: Vec<u8>,
+}
+
+impl<S: Read + Write> Submission<S> {
+    /// Hears the greeting and says EHLO with this name.
+    pub fn open(stream: S, name: &str) -> Result<Self, SubmitError> {
+        let mut submission = Self {
+            stream,
+            session: ClientSession::new(name, Plan::CLEAR),
+            input: Vec::new(),
+        };
+        loop {
+            match submission.event()? {
+                Event::Ready => return Ok(submission),
+                other => submission.refuse(other)?,
+            }
+        }
+    }
+
+    /// One transaction: an answer for each recipient, in their order.
+    pub fn send(
+        &mut self,
+        envelope: &Envelope<'_>,
+        message: &mut dyn Read,
+    ) -> Result<Vec<Answer>, SubmitError> {
+        let mut event = self.session.begin(envelope);
+        loop {
+            match self.or_next(event)? {
+                Event::Finished(answers) => return Ok(answers),
+                Event::Content => event = self.content(message)?,
+                Event::Ready => event = None,
+                other => {
+                    self.refuse(other)?;
+                    event = None;
+                }
+            }
+        }
+    }
+
+    /// Says goodbye, without insisting.
+    pub fn close(mut self) {
+        self.session.quit();
+        // The relay has what it was given; nothing depends on its farewell.
+        let _ = self.flush();
+    }
+
+    fn or_next(&mut self, event: Option<Event>) -> Result<Event, SubmitError> {
+        event.map_or_else(|| self.event(), Ok)
+    }
+
+    /// What ends a session wherever it comes; nothing else comes unasked.
+    fn refuse(&mut self, event: Event) -> Result<(), SubmitError> {
+        let stage = self.session.stage();
+        match event {
+            Event::Broken(Trouble::Refused(stage, reply)) => {
+                Err(SubmitError::Refused(stage, reply))
+            }
+            Event::Broken(Trouble::Unexpected(stage, _) | Trouble::Garbled(stage, _)) => {
+                Err(SubmitError::Nonsense(stage))
+            }
+            Event::Broken(_) | Event::StartTls | Event::Content | Event::Finished(_) => {
+                Err(SubmitError::Nonsense(stage))
+            }
+            Event::Ready => Ok(()),
+        }
+    }
+
+    /// The message, dots doubled, and its end; what the relay said before that, if anything.
+    fn content(&mut self, message: &mut dyn Read) -> Result<Option<Event>, SubmitError> {
+        let (mut encoder, mut wire) = (ContentEncoder::default(), Vec::new());
+        let mut piece = vec![0; PIECE];
+        loop {
+            let length = match message.read(&mut piece) {
+                Ok(length) => length,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(SubmitError::Message(error)),
+            };
+            if length == 0 {
+                break;
+            }
+            encoder.encode(&piece[..length], &mut wire);
+            if self.write(&wire).is_err() {
+                // Whoever hangs up in the middle may have said why.
+                return self.event().map(Some);
+            }
+            wire.clear();
+        }
+        encoder.finish(&mut wire);
+        let sent = self.write(&wire);
+        self.session.content_sent();
+        sent.map(|()| None).or_else(|_| self.event().map(Some))
+    }
+
+    /// Sends what is to be sent, and reads until something has come of it.
+    fn event(&mut self) -> Result<Event, SubmitError> {
+        loop {
+            let sent = self.flush();
+            let mut input = self.input.as_slice();
+            let event = self.session.receive(&mut input);
+            let taken = self.input.len() - input.len();
+            self.input.drain(..taken);
+            if let Some(event) = event {
+                return Ok(event);
+            }
+            if self.session.output().is_empty() {
+                self.read()?;
+            }
+            sent?;
+        }
+    }
+
+    fn read(&mut self) -> Result<(), SubmitError> {
+        let mut piece = [0; REPLY];
+        let read = loop {
+            match self.stream.read(&mut piece) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        match read {
+            Ok(0) => Err(self.lost(io::ErrorKind::UnexpectedEof.into())),
+            Ok(length) => {
+                self.input.extend_from_slice(&piece[..length]);
+                Ok(())
+            }
+            Err(error) => Err(self.lost(error)),
+        }
+    }
+
+    fn flush(&mut self) -> Result<(), SubmitError> {
+        let output = std::mem::take(self.session.output());
+        self.write(&output)
+    }
+
+    fn write(&mut self, octets: &[u8]) -> Result<(), SubmitError> {
+        let written = self.stream.write_all(octets);
+        written.map_err(|error| self.lost(error))
+    }
+
+    fn lost(&self, source: io::Error) -> SubmitError {
+        SubmitError::Lost {
+            stage: self.session.stage(),
+            source,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
