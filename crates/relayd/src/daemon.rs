@@ -7,7 +7,7 @@ use std::time::Duration;
 use relay_queue::{Message, QueueStore, SledStore, StoreConfig, StoreError};
 use relay_remote::Remote;
 use relay_send::SystemClock;
-use relay_smtpd::{Address, BindError, Role, Server, SocketFile, TlsServer};
+use relay_smtpd::{Address, BindError, Door, Role, Server, SocketFile, TlsServer};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
@@ -21,6 +21,7 @@ use crate::events;
 pub use crate::grants::GrantError;
 use crate::grants::Grants;
 use crate::log::Log;
+use crate::maildrop::{self, Maildrop};
 use crate::orders::Orders;
 pub use crate::orders::OrdersError;
 use crate::shared::{self, Current, Shared, watched};
@@ -86,6 +87,7 @@ pub struct Daemon {
     shutdown: CancellationToken,
     server: JoinHandle<()>,
     control: JoinHandle<()>,
+    maildrop: Option<JoinHandle<()>>,
     _socket: SocketFile,
 }
 
@@ -143,6 +145,7 @@ impl Daemon {
         });
         shared.warn_of_expiry(clock::now());
         let accepted = Arc::new(move |message: Message| sender.accepted(&message));
+        let maildrop = pick_up_mail(&shared, server.door(), &shutdown);
         let server = server.run(store, smtpd_config, accepted, shutdown.clone());
         let control = api::serve(socket, Arc::clone(&shared), shutdown.clone());
         tokio::spawn(keep_watch(Arc::clone(&shared), shutdown.clone()));
@@ -150,6 +153,7 @@ impl Daemon {
             shared,
             server: tokio::spawn(server),
             control: tokio::spawn(control),
+            maildrop,
             shutdown,
             _socket: socket_file,
         })
@@ -177,6 +181,10 @@ impl Daemon {
         self.shutdown.cancel();
         // A server that has panicked is as stopped as it can be.
         let _ = tokio::join!(self.server, self.shared.sender.shutdown(DRAIN));
+        if let Some(maildrop) = self.maildrop {
+            // A message that has entered the queue just now is still to leave where it was.
+            let _ = timeout(CLOSE, maildrop).await;
+        }
         self.control.abort();
         self.shared.deliver.0.close().await;
         let store = &self.shared.store;
@@ -208,6 +216,20 @@ impl Read {
             watch,
         })
     }
+}
+
+/// Takes what users of the machine have left; without a place for it the relay runs all the same.
+fn pick_up_mail(
+    shared: &Shared,
+    door: Door,
+    shutdown: &CancellationToken,
+) -> Option<JoinHandle<()>> {
+    let state_dir = shared.state_dir();
+    let opened = Maildrop::open(&state_dir, door).inspect_err(|reason| {
+        events::maildrop_unusable(&maildrop::path(&state_dir), reason);
+    });
+    let maildrop = Arc::new(opened.ok()?);
+    Some(tokio::spawn(maildrop.keep(shutdown.clone())))
 }
 
 /// Looks for files that have changed, and for certificates that end, until the shutdown.

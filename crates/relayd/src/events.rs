@@ -1,5 +1,6 @@
 //! What the daemon itself logs: its start, its end, and what came of a reload.
 
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::time::Duration;
@@ -45,6 +46,26 @@ pub(crate) fn forgetful(dir: &Path, kind: &str) {
 pub(crate) fn control(socket: &Path) {
     info!(target: "relayd", event = "control", socket = %socket.display(),
         "relayctl is listened for on {}", socket.display());
+}
+
+/// A message that a user had left cannot be taken, and is kept for the operator.
+pub(crate) fn maildrop_refused(file: &Path, reason: &str) {
+    warn!(target: "relayd", event = "maildrop", file = %file.display(), reason,
+        "mail that was left for the relay is not taken, and set aside as {}: {reason}",
+        file.display());
+}
+
+/// Users have put things there that are no mail, and that we may not move.
+pub(crate) fn maildrop_stuck(dir: &Path, number: usize) {
+    warn!(target: "relayd", event = "maildrop", dir = %dir.display(), number,
+        "there is something in {} that is no mail and cannot be set aside, {number} in all; remove \
+         it as root", dir.display());
+}
+
+/// Users cannot leave mail, or what they left cannot be looked through.
+pub(crate) fn maildrop_unusable(dir: &Path, reason: &io::Error) {
+    warn!(target: "relayd", event = "maildrop", dir = %dir.display(), %reason,
+        "mail that is left for the relay in {} cannot be picked up: {reason}", dir.display());
 }
 
 /// The configuration was read again; what was not applied, if anything.

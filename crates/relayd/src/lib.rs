@@ -30,6 +30,7 @@ pub mod fsck;
 mod grants;
 pub mod import;
 pub mod log;
+mod maildrop;
 mod orders;
 pub mod plan;
 mod shared;

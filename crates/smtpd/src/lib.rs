@@ -12,6 +12,7 @@
 //! | `config` | what the operator decides |
 //! | `relay` | who may send what to whom |
 //! | `listener`, `unix`, `server` | sockets, sessions, shutdown |
+//! | `door` | a way in without a listener |
 //! | `slots`, `client` | how many sessions are open, and whose they are |
 //! | `proxy`, `preface` | what a proxy says before its client speaks |
 //! | `tls`, `stream` | certificates, handshakes, octets in clear or not |
@@ -29,6 +30,7 @@ mod client;
 mod clock;
 pub mod config;
 mod connection;
+mod door;
 mod events;
 mod intake;
 mod listener;
@@ -49,6 +51,7 @@ mod unix;
 
 pub use auth::{AuthLimits, Grants, NoGrants, PasswordHash, PasswordHashError, User, Users};
 pub use config::{Config, Limits, ListenerConfig, Role};
+pub use door::Door;
 pub use listener::{Address, BindError};
 pub use relay::{DomainPattern, PatternError, RelayRules, SenderPattern};
 pub use server::{DRAIN, Server};

@@ -16,6 +16,7 @@ use crate::buffers::BufferPool;
 use crate::client::Peer;
 use crate::config::{Config, ListenerConfig, Role};
 use crate::connection::{Connection, Shared, Visitor};
+use crate::door::{Door, Doorway};
 use crate::events;
 use crate::listener::{Accept, Address, BindError, Fresh, Listener, bind};
 use crate::proxy::Client;
@@ -35,10 +36,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 pub struct Server {
     listeners: Vec<(Listener, ListenerConfig)>,
     addresses: Vec<Address>,
+    door: Door,
+    doorway: Doorway,
 }
 
 /// What a listener needs to start a session.
-struct Starter<S> {
+pub(crate) struct Starter<S> {
     shared: Arc<Shared<S>>,
     config: watch::Receiver<Arc<Config>>,
     slots: Arc<Slots>,
@@ -50,7 +53,10 @@ struct Starter<S> {
 impl Server {
     /// Opens all listeners, or none. To be called within a runtime.
     pub fn bind(listeners: &[ListenerConfig]) -> Result<Self, BindError> {
+        let (door, doorway) = Door::new();
         let mut server = Self {
+            door,
+            doorway,
             listeners: Vec::with_capacity(listeners.len()),
             addresses: Vec::with_capacity(listeners.len()),
         };
@@ -65,6 +71,11 @@ impl Server {
     /// The addresses that are listened on, in the order of the configuration, with real ports.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
+    }
+
+    /// A way in that needs no listener; it leads somewhere once the server runs.
+    pub fn door(&self) -> Door {
+        self.door.clone()
     }
 
     /// Serves until `shutdown`, then ends idle sessions at once and others within [`DRAIN`].
@@ -100,6 +111,8 @@ impl Server {
                 Listener::Unix(unix) => sessions.spawn(accept(unix, door, starter)),
             };
         }
+        let visits = self.doorway.open(Arc::clone(&starter));
+        starter.sessions.spawn(visits);
         shutdown.cancelled().await;
         starter.sessions.close();
         let wait = |time| timeout(time, starter.sessions.wait());
@@ -154,8 +167,32 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 impl<S: QueueStore> Starter<S> {
+    pub(crate) fn stopping(&self) -> impl Future<Output = ()> {
+        self.shared.stopping.cancelled()
+    }
+
+    /// The rules for a session that begins now.
+    pub(crate) fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.borrow())
+    }
+
+    pub(crate) fn shared(&self) -> Arc<Shared<S>> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Runs a session until it ends, or the drain is over.
+    pub(crate) fn spawn(&self, session: impl Future<Output = ()> + Send + 'static) {
+        let aborting = self.aborting.clone();
+        self.sessions.spawn(async move {
+            tokio::select! {
+                () = session => {}
+                () = aborting.cancelled() => {}
+            }
+        });
+    }
+
     fn start<T: Fresh>(&self, stream: T, peer: Peer, door: &ListenerConfig) {
-        let config = Arc::clone(&self.config.borrow());
+        let config = self.config();
         let is_proxy = door.is_proxy(peer);
         let client = (!is_proxy).then_some(peer);
         let slot = match self.slots.take(client, &config.limits) {
@@ -163,7 +200,7 @@ impl<S: QueueStore> Starter<S> {
             Err(reply) => return send_away(stream, peer, door.role, &reply),
         };
         let arrival = Arrival {
-            shared: Arc::clone(&self.shared),
+            shared: self.shared(),
             config,
             slot,
             stream,
@@ -173,13 +210,7 @@ impl<S: QueueStore> Starter<S> {
                 role: door.role,
             },
         };
-        let aborting = self.aborting.clone();
-        self.sessions.spawn(async move {
-            tokio::select! {
-                () = arrival.serve(is_proxy) => {}
-                () = aborting.cancelled() => {}
-            }
-        });
+        self.spawn(arrival.serve(is_proxy));
     }
 }
 

@@ -1,6 +1,7 @@
 //! A Unix socket: users of this machine, whom the system vouches for.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +13,7 @@ use tokio::net::UnixStream;
 use crate::accounts::{Accounts, How};
 use crate::log::Log;
 use crate::under_tls::tls;
-use crate::world::{Client, World, config, content, soon, start_on};
+use crate::world::{Client, World, config, content, run, soon, start_on};
 
 /// A server with a Unix socket in a folder of its own.
 struct Local {
@@ -139,4 +140,58 @@ async fn a_socket_in_use_is_told_and_one_that_a_crash_left_is_replaced() {
     let server = Server::bind(&listeners).expect("nobody listens on it");
     assert_eq!(server.addresses(), [listeners[0].address.clone()]);
     local.world.stopped().await;
+}
+
+/// What a blocking client hears when it says these lines, one reply for each.
+fn converse(stream: std::os::unix::net::UnixStream, lines: &[String]) -> Vec<String> {
+    let mut stream = BufReader::new(stream);
+    let mut replies = Vec::new();
+    let mut hear = |stream: &mut BufReader<_>| loop {
+        let mut line = String::new();
+        // A reset is an end, too.
+        let read = stream.read_line(&mut line).unwrap_or(0);
+        if read == 0 || line.as_bytes().get(3) != Some(&b'-') {
+            return replies.push(line);
+        }
+    };
+    hear(&mut stream);
+    for line in lines {
+        let said = write!(stream.get_mut(), "{line}\r\n");
+        said.expect("somebody who reads");
+        hear(&mut stream);
+    }
+    replies
+}
+
+#[tokio::test]
+async fn by_the_door_a_user_comes_without_a_listener_and_with_more_recipients() {
+    let mut limits = Limits::default();
+    limits.session.recipients = 1;
+    let server = Server::bind(&[]).expect("nothing to bind");
+    let door = server.door();
+    let world = run(server, MemoryStore::new(), Config { limits, ..config() });
+    let entered = door.enter(4711, 2).expect("a pair of sockets");
+    let lines = [
+        "EHLO client.test",
+        "MAIL FROM:<a@b.test>",
+        "RCPT TO:<c@d.test>",
+        "RCPT TO:<e@d.test>",
+        "DATA",
+        "Subject: t\r\n\r\nhello\r\n.",
+    ]
+    .map(str::to_owned);
+    let talk = tokio::task::spawn_blocking(move || converse(entered, &lines));
+    let replies = soon(talk).await.expect("no panic");
+    let codes: Vec<_> = replies.iter().map(|reply| &reply[..3]).collect();
+    assert_eq!(codes, ["220", "250", "250", "250", "250", "354", "250"]);
+    let (head, _) = content(&*world.store, &world.last()).await;
+    assert!(
+        head.starts_with("Received: from client.test (uid=4711)"),
+        "{head}"
+    );
+
+    world.stopped().await;
+    let late = door.enter(4711, 2).expect("a pair of sockets");
+    let talk = tokio::task::spawn_blocking(move || converse(late, &[]));
+    assert_eq!(soon(talk).await.expect("no panic"), [""]);
 }

@@ -77,7 +77,11 @@ pub(crate) fn start_on<S: QueueStore>(
     config: Config,
     listeners: &[ListenerConfig],
 ) -> World<S> {
-    let server = Server::bind(listeners).expect("free ports");
+    run(Server::bind(listeners).expect("free ports"), store, config)
+}
+
+/// This one.
+pub(crate) fn run<S: QueueStore>(server: Server, store: S, config: Config) -> World<S> {
     let addresses = server.addresses().iter().filter_map(Address::tcp).collect();
     let store = Arc::new(store);
     let accepted = Arc::new(Mutex::new(Vec::new()));

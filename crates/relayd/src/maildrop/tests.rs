@@ -1,0 +1,258 @@
+//! A folder, a server with a queue in memory, and what is left for it.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use relay_control::maildrop::Leaf;
+use relay_queue::{Body, FaultyStore, MemoryStore, Message, QueueStore as _};
+use relay_smtpd::Server;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use super::*;
+use crate::clock;
+use crate::config::Config;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+struct World {
+    dir: TempDir,
+    maildrop: Arc<Maildrop>,
+    store: Arc<FaultyStore<MemoryStore>>,
+    accepted: mpsc::UnboundedReceiver<Message>,
+    shutdown: CancellationToken,
+    server: JoinHandle<()>,
+}
+
+/// A relay that looks into its folder when it is told to; `limits` is of its configuration.
+fn world(limits: &str) -> World {
+    let dir = tempfile::tempdir().expect("a directory");
+    let text = format!("hostname = \"relay.test\"\n[relay]\nnetworks = []\n[limits]\n{limits}");
+    let config = Config::parse(Path::new("relayd.toml"), &text).expect("a configuration");
+    let (_, config) = watch::channel(Arc::new(config.smtpd()));
+    let server = Server::bind(&[]).expect("nothing to bind");
+    let maildrop = Maildrop::open(dir.path(), server.door()).expect("a folder");
+    let (store, shutdown) = (
+        Arc::new(FaultyStore::new(MemoryStore::new())),
+        CancellationToken::new(),
+    );
+    let (sender, accepted) = mpsc::unbounded_channel();
+    let tell = Arc::new(move |message| sender.send(message).expect("somebody who waits"));
+    let run = server.run(Arc::clone(&store), config, tell, shutdown.clone());
+    World {
+        dir,
+        maildrop: Arc::new(maildrop),
+        store,
+        accepted,
+        shutdown,
+        server: tokio::spawn(run),
+    }
+}
+
+fn leaf(recipients: usize) -> Leaf {
+    let recipient = |n| format!("u{n}@dest.test").parse().expect("a recipient");
+    let sender = "ann@ours.test".parse().expect("a sender");
+    Leaf::new(sender, (0..recipients).map(recipient).collect())
+}
+
+impl World {
+    fn put(&self, name: &str, content: &[u8]) {
+        fs::write(path(self.dir.path()).join(name), content).expect("a file");
+    }
+
+    fn put_leaf(&self, name: &str, leaf: &Leaf, message: &str) {
+        self.put(name, &[&leaf.encode(), message.as_bytes()].concat());
+    }
+
+    async fn look(&self) {
+        let (maildrop, shutdown) = (Arc::clone(&self.maildrop), self.shutdown.clone());
+        let looked = tokio::task::spawn_blocking(move || maildrop.look_through(&shutdown));
+        let looked = timeout(DEADLINE, looked).await.expect("in time");
+        looked.expect("no panic").expect("a folder");
+    }
+
+    fn names(&self, folder: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.path().join(folder)).expect("a folder");
+        let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).into_string().expect("text"))
+            .collect();
+        names.sort();
+        names
+    }
+
+    fn left(&self) -> Vec<String> {
+        self.names("maildrop")
+    }
+
+    fn aside(&self) -> usize {
+        self.names("maildrop-refused").len()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_left_enters_the_queue_as_its_owners_and_goes() {
+    let mut world = world("");
+    let message = "Subject: t\r\nDate: d\r\nMessage-ID: <i>\r\n\r\n.hello\r\n.\r\n";
+    world.put_leaf("new-1", &leaf(2), message);
+    world.look().await;
+    let taken = world.accepted.try_recv().expect("a message");
+    assert_eq!(taken.sender.as_str(), "ann@ours.test");
+    assert_eq!(taken.recipients.len(), 2);
+    let claimed = world.store.claim(taken.id).await.expect("a store");
+    let (claim, _) = claimed.expect("a message");
+    let content = world.store.open(claim).await.expect("its content");
+    let Body::Inline(body) = content.body else {
+        panic!("the memory store keeps bodies in memory");
+    };
+    assert_eq!(body, message);
+    let uid = fs::metadata(world.dir.path()).expect("a directory").uid();
+    let head = String::from_utf8(content.head.into()).expect("text");
+    let from = format!("Received: from localhost (uid={uid})\r\n");
+    assert!(head.starts_with(&from), "{head}");
+    assert!(world.left().is_empty() && world.aside() == 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn as_many_recipients_as_a_file_may_have_enter_whatever_the_limit() {
+    let mut world = world("recipients = 1");
+    world.put_leaf("new-1", &leaf(100), "Subject: t\r\n\r\n");
+    world.look().await;
+    let taken = world.accepted.try_recv().expect("a message");
+    assert_eq!(taken.recipients.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_message_is_set_aside_and_never_tried_again() {
+    let world = world("message_size = \"1000B\"");
+    let place = path(world.dir.path());
+    world.put("new-junk", b"Subject: t\n\nhello\n");
+    world.put("stray", b"");
+    world.put_leaf("new-large", &leaf(1), &"x".repeat(2000));
+    world.put_leaf("new-bare", &leaf(1), "Subject: t\r\n\r\na\rb\r\n");
+    symlink("/etc/hostname", place.join("new-link")).expect("a link");
+    fs::create_dir(place.join("new-folder")).expect("a folder");
+    let elsewhere = world.dir.path().join("elsewhere");
+    fs::write(&elsewhere, leaf(1).encode()).expect("a file");
+    fs::hard_link(&elsewhere, place.join("new-hard")).expect("a name");
+    world.look().await;
+    assert!(world.left().is_empty(), "{:?}", world.left());
+    // The client's side makes a bare CR whole on its way out, so that one is a message.
+    assert_eq!((world.aside(), world.store.count()), (6, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_written_is_left_alone_until_its_writer_must_be_dead() {
+    let world = world("");
+    world.put_leaf("tmp-new", &leaf(1), "");
+    world.put_leaf("tmp-old", &leaf(1), "");
+    let old = fs::File::options()
+        .write(true)
+        .open(path(world.dir.path()).join("tmp-old"));
+    let long_ago = clock::now() - Duration::from_hours(37);
+    old.and_then(|old| old.set_modified(long_ago))
+        .expect("a file");
+    world.look().await;
+    assert_eq!(world.left(), ["tmp-new"]);
+    assert_eq!((world.aside(), world.store.count()), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_taken_now_stays_and_others_do_not_wait_for_it() {
+    let mut world = world("");
+    world.store.fail_after(0);
+    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    world.look().await;
+    assert_eq!((world.left(), world.aside()), (vec!["new-1".to_owned()], 0));
+    assert!(!world.store.is_armed());
+    world.put_leaf("new-2", &leaf(2), "Subject: t\r\n\r\n");
+    world.look().await;
+    assert_eq!(world.left(), ["new-1"], "it is left alone for a while");
+    assert_eq!(
+        world
+            .accepted
+            .try_recv()
+            .expect("a message")
+            .recipients
+            .len(),
+        2
+    );
+    let memory = world.maildrop.memory.lock();
+    memory.expect("no panic").waiting.clear();
+    world.look().await;
+    assert!(world.left().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_mail_and_cannot_be_moved_holds_up_nobody() {
+    let mut world = world("");
+    let aside = world.dir.path().join("maildrop-refused");
+    fs::remove_dir(&aside).expect("a folder");
+    fs::write(&aside, "").expect("a file");
+    for n in 0..3 {
+        world.put(&format!("stray-{n}"), b"");
+        world.put_leaf(&format!("new-{n}"), &leaf(1), "Subject: t\r\n\r\n");
+    }
+    world.look().await;
+    assert_eq!(world.left(), ["stray-0", "stray-1", "stray-2"]);
+    assert!((0..3).all(|_| world.accepted.try_recv().is_ok()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_message_is_in_the_queue_is_only_removed() {
+    let world = world("");
+    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    let memory = world.maildrop.memory.lock();
+    memory.expect("no panic").queued = Some("new-1".into());
+    world.look().await;
+    assert!(world.left().is_empty());
+    assert_eq!(world.store.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_has_gone_loses_nothing() {
+    let world = world("");
+    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    world.shutdown.cancel();
+    let World {
+        server,
+        maildrop,
+        dir,
+        ..
+    } = world;
+    timeout(DEADLINE, server)
+        .await
+        .expect("in time")
+        .expect("a clean end");
+    let looked =
+        tokio::task::spawn_blocking(move || maildrop.look_through(&CancellationToken::new()));
+    looked.await.expect("no panic").expect("a folder");
+    assert!(path(dir.path()).join("new-1").exists());
+}
+
+#[tokio::test]
+async fn the_folder_is_for_all_to_write_and_all_else_for_nobody() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let state = dir.path().join("state");
+    fs::create_dir_all(state.join("mess")).expect("a folder");
+    fs::write(state.join("acl"), "").expect("a file");
+    let set = |name: &str, mode| {
+        fs::set_permissions(state.join(name), PermissionsExt::from_mode(mode)).expect("ours");
+    };
+    let mode = |name: &str| {
+        let found = fs::metadata(state.join(name)).expect("it is there");
+        found.permissions().mode() & 0o7777
+    };
+    set("", 0o700);
+    set("mess", 0o755);
+    set("acl", 0o644);
+    let door = Server::bind(&[]).expect("nothing to bind").door();
+    for _ in 0..2 {
+        Maildrop::open(&state, door.clone()).expect("a folder");
+        assert_eq!(mode("maildrop"), 0o1733);
+        assert_eq!(mode("maildrop-refused"), 0o700);
+        assert_eq!((mode(""), mode("mess"), mode("acl")), (0o711, 0o700, 0o600));
+    }
+}
