@@ -67,6 +67,7 @@ ends_well() { wait "$relayd"; }
 check "SIGTERM ends relayd with exit code 0" ends_well
 check "a log without a fault of relayd" sh -c "! grep -e 'a fault in relayd' -e panicked $work/relayd.log"
 
+check "reports under Python's email and flufl.bounce" /usr/bin/python3 "$here/reports.py" "$bin"
 check "DKIM signatures under dkimpy, Mail::DKIM and OpenDKIM" "$here/dkim/run.sh"
 
 if command -v systemd-analyze >/dev/null; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs the peers that run.sh and tls.sh drive: smtp-source and smtp-sink of Postfix, swaks, curl,
-# msmtp, nodemailer, testssl and sslscan. Debian; root.
+# msmtp, nodemailer, testssl, sslscan, aiosmtpd and flufl.bounce. Debian; root.
 set -euo pipefail
 "$(dirname "$0")/dkim/setup.sh"
 export DEBIAN_FRONTEND=noninteractive
@@ -22,6 +22,9 @@ needs hexdump bsdextrautils
 needs sslscan sslscan
 needs node nodejs
 needs npm npm
+
+# For Debian's own Python, which may not be the first in the path.
+/usr/bin/python3 -c 'import aiosmtpd, flufl.bounce' 2>/dev/null || missing+=(python3-aiosmtpd python3-flufl.bounce)
 
 nodemailer() {
     [ -d "$here/node_modules/nodemailer" ] ||
