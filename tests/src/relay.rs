@@ -234,10 +234,8 @@ impl Relay {
 
     /// The same, with something to read.
     pub fn ctl_with(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = Command::new(binaries().join("relayctl"))
-            .arg("--config")
-            .arg(self.path("relayd.toml"))
-            .args(arguments)
+        let mut child = self
+            .ctl_command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -252,13 +250,17 @@ impl Relay {
 
     /// `relayctl`, to be read from while it runs; the caller's to end.
     pub fn ctl_running(&self, arguments: &[&str]) -> Child {
+        let mut command = self.ctl_command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.spawn().expect("relayctl runs")
+    }
+
+    /// `relayctl`, to be run with other streams.
+    pub fn ctl_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binaries().join("relayctl"));
         command.arg("--config").arg(self.path("relayd.toml"));
-        command.args(arguments).stdin(Stdio::null());
+        command.args(arguments);
         command
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("relayctl runs")
     }
 
     /// A command of `relayd` on its queue, whether it runs or not.

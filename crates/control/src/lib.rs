@@ -7,6 +7,7 @@
 //! | `GET /v1/audit` | [`Audit`] |
 //! | `GET /v1/queue?FILTER` | an array of [`Entry`], as a stream |
 //! | `GET /v1/queue/ID` | [`Detail`], or `404` with [`Problem`] |
+//! | `GET /v1/queue/ID/content` | the octets of the message as they go out, as a stream |
 //! | `POST /v1/count`, a form that is a SCOPE | [`Count`] |
 //! | `POST /v1/queue/VERB`, a form that is a SCOPE | [`Steered`] |
 //! | `GET /v1/summary?FILTER` | [`Summary`] |
@@ -67,6 +68,8 @@ pub mod path {
     pub const AUDIT: &str = "/v1/audit";
     /// What is in the queue; with an id behind a slash, that message; with a verb, that is done.
     pub const QUEUE: &str = "/v1/queue";
+    /// Behind a message: its octets.
+    pub const CONTENT: &str = "content";
     /// How many messages a verb would be about.
     pub const COUNT: &str = "/v1/count";
     /// What waits, by destination and age.

@@ -117,6 +117,13 @@ impl SledStore {
             .transpose()
     }
 
+    /// The bytes of a message, whoever works on it; `None` if it is gone. [`StoreError::Damaged`] if
+    /// it was found to be so, and has been set aside.
+    pub async fn content(&self, id: QueueId) -> Result<Option<Content>, StoreError> {
+        let stored = self.stored(id).await?;
+        Ok(stored.map(|(_, content)| content))
+    }
+
     /// The record of a message and its bytes, whoever works on it; `None` if it is gone.
     pub(crate) async fn stored(
         &self,

@@ -42,7 +42,7 @@ pub(crate) async fn run(
         }
         let event: Value = serde_json::from_slice(line).map_err(Failure::answer)?;
         let written = if json {
-            writeln!(out, "{event}")
+            writeln!(out, "{}", show::tame(&event.to_string()))
         } else {
             writeln!(out, "{}", shown(&event))
         };

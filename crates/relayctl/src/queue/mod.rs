@@ -2,20 +2,24 @@
 
 mod choice;
 mod confirm;
+mod content;
 mod export;
+mod show;
 mod steer;
 mod summary;
 
 use std::io::{self, Write};
 
 use clap::Subcommand;
-use relay_control::{Detail, Entry, Filter, Verb, path};
+use relay_control::{Entry, Filter, Verb, path};
 
 use self::choice::Choice;
+use self::show::ShowArgs;
 use crate::client::Client;
 use crate::failure::Failure;
+use crate::form;
 use crate::orders::{self, Order};
-use crate::{form, show};
+use crate::show::{entry, tame};
 
 /// The longest query that is sent: the daemon takes 64 KiB for the address of a request.
 const LONGEST_QUERY: usize = 60_000;
@@ -25,10 +29,7 @@ pub(crate) enum QueueVerb {
     /// The messages in the queue, with the state of each recipient
     List(Choice),
     /// All that is known of one message
-    Show {
-        /// The id that the 250, the Received header and the log have
-        id: String,
-    },
+    Show(ShowArgs),
     /// How many recipients wait for which destination, and for how long, in minutes
     Summary {
         #[command(flatten)]
@@ -88,9 +89,9 @@ pub(crate) async fn run(
 ) -> Result<(), Failure> {
     let (verb, choice, is_sure) = match verb {
         QueueVerb::List(choice) => {
-            return list(client, &choice.for_list()?, json, out, show::entry).await;
+            return list(client, &choice.for_list()?, json, out, entry).await;
         }
-        QueueVerb::Show { id } => return show(id, client, json, out).await,
+        QueueVerb::Show(args) => return show::run(args, client, json, out).await,
         QueueVerb::Summary { choice, limit } => {
             return summary::run(&choice.for_list()?, *limit, client, json, out).await;
         }
@@ -120,27 +121,6 @@ pub(crate) async fn run(
     steer::run(verb, &scope, client, json, out).await
 }
 
-async fn show(id: &str, client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
-    let detail: Detail = client.get(&message(id)?).await?;
-    if json {
-        show::json(out, &detail)
-    } else {
-        show::detail(out, &detail)
-    }
-}
-
-/// Where one message is asked for.
-fn message(id: &str) -> Result<String, Failure> {
-    // Anything else could not be part of a path.
-    if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        Ok(format!("{}/{id}", path::QUEUE))
-    } else {
-        Err(Failure::Refused(format!(
-            "no message {id:?}: an id has 13 letters and digits, such as 06Q3ZV9WQ0K4D"
-        )))
-    }
-}
-
 /// Prints the queue's entries as they come: a long queue is never held in memory.
 pub(crate) async fn list(
     client: &Client,
@@ -154,8 +134,8 @@ pub(crate) async fn list(
         .await?;
     while let Some(line) = lines.next().await? {
         if json {
-            out.write_all(line).map_err(Failure::Output)?;
-            out.write_all(b"\n").map_err(Failure::Output)?;
+            let line = str::from_utf8(line).map_err(Failure::answer)?;
+            writeln!(out, "{}", tame(line)).map_err(Failure::Output)?;
             continue;
         }
         let entry = line.strip_suffix(b",").unwrap_or(line);

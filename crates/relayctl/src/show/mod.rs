@@ -10,6 +10,7 @@ mod route;
 mod status;
 mod summary;
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -30,7 +31,7 @@ pub(crate) use summary::summary;
 /// The answer as it came, on one line.
 pub(crate) fn json(out: &mut impl Write, answer: &impl Serialize) -> Result<(), Failure> {
     let text = serde_json::to_string(answer).map_err(Failure::answer)?;
-    writeln!(out, "{text}").map_err(Failure::Output)
+    writeln!(out, "{}", tame(&text)).map_err(Failure::Output)
 }
 
 /// `21 Nov 2026 03:10:00 GMT`, as qmail-qread writes it.
@@ -61,12 +62,35 @@ pub(crate) fn until(seconds: u64, now: SystemTime) -> String {
     }
 }
 
+/// JSON that means the same and cannot steer a terminal: its writers escape the ASCII controls below
+/// DEL only.
+pub(crate) fn tame(json: &str) -> Cow<'_, str> {
+    if !json.contains(steers) {
+        return json.into();
+    }
+    let mut tame = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers(c) {
+            let escape = format!("\\u{:04x}", u32::from(c));
+            tame.push_str(&escape);
+        } else {
+            tame.push(c);
+        }
+    }
+    tame.into()
+}
+
+/// Whether a terminal does something else with it than show it in its place. All of them are below
+/// U+10000.
+fn steers(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Text from elsewhere, such that it cannot steer a terminal.
 pub(crate) fn safe(text: &str) -> String {
-    let turns = |c| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || turns(c) {
+        if steers(c) {
             safe.extend(c.escape_default());
         } else {
             safe.push(c);
@@ -97,6 +121,16 @@ mod tests {
         ] {
             assert_eq!(until(then, now), expected);
         }
+    }
+
+    #[test]
+    fn json_means_the_same_and_does_not_steer_the_terminal_either() {
+        let text = "a\u{1b}\u{7f}\u{9b}2J\u{202e}\r\nü";
+        let mut out = Vec::new();
+        json(&mut out, &text).expect("memory");
+        let shown = String::from_utf8(out).expect("text");
+        assert_eq!(shown, "\"a\\u001b\\u007f\\u009b2J\\u202e\\r\\nü\"\n");
+        assert_eq!(serde_json::from_str(&shown).ok(), Some(text.to_owned()));
     }
 
     #[test]

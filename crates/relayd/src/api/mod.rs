@@ -41,6 +41,10 @@ pub(crate) async fn serve(
             &format!("{}/{{id}}", path::QUEUE),
             get(queue::show).post(queue::steer),
         )
+        .route(
+            &format!("{}/{{id}}/{}", path::QUEUE, path::CONTENT),
+            get(queue::content),
+        )
         .route(path::COUNT, post(queue::count))
         .route(path::SUMMARY, get(queue::summary))
         .route(path::EXPORT, get(queue::export))

@@ -1,5 +1,6 @@
 //! What is in the queue, and what the operator does to it.
 
+mod content;
 mod describe;
 mod export;
 mod list;
@@ -15,6 +16,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use relay_queue::{QueueId, QueueStore};
 
+pub(super) use self::content::content;
 use self::describe::Sending;
 pub(super) use self::export::export;
 pub(super) use self::list::list;
@@ -24,21 +26,20 @@ use super::{problem, stopping, store_problem};
 use crate::shared::Shared;
 
 pub(super) async fn show(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
-    let unknown = || {
-        problem(
-            StatusCode::NOT_FOUND,
-            format!("no message {id:?} in the queue"),
-        )
-    };
     let Ok(queue_id) = id.parse::<QueueId>() else {
-        return unknown();
+        return unknown(&id);
     };
     let Some(sending) = Sending::of(&shared).await else {
         return stopping();
     };
     match shared.store.get(queue_id).await {
         Ok(Some(message)) => Json(describe::detail(&shared, &sending, &message)).into_response(),
-        Ok(None) => unknown(),
+        Ok(None) => unknown(&id),
         Err(reason) => store_problem(&reason),
     }
+}
+
+fn unknown(id: &str) -> Response {
+    let reason = format!("no message {id:?} in the queue");
+    problem(StatusCode::NOT_FOUND, reason)
 }

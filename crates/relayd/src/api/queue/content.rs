@@ -1,0 +1,85 @@
+//! The octets of one message, as they go out.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::sync::Arc;
+
+use axum::body::Body as AnswerBody;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http_body_util::channel::{Channel, Sender};
+use relay_queue::{Body, Content, QueueId, StoreError};
+
+use super::unknown;
+use crate::api::{problem, store_problem};
+use crate::shared::Shared;
+
+/// Octets of a body that are read at once.
+const CHUNK: usize = 64 * 1024;
+
+pub(in crate::api) async fn content(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Response {
+    let Ok(queue_id) = id.parse::<QueueId>() else {
+        return unknown(&id);
+    };
+    let content = match shared.store.content(queue_id).await {
+        Ok(Some(content)) => content,
+        Ok(None) => return unknown(&id),
+        Err(reason @ StoreError::Damaged { .. }) => {
+            let corrupt = shared.state_dir().join("corrupt");
+            let reason = format!("{reason}; it was set aside in {}", corrupt.display());
+            return problem(StatusCode::NOT_FOUND, reason);
+        }
+        Err(reason) => return store_problem(&reason),
+    };
+    let (mut pieces, body) = Channel::<Bytes, io::Error>::new(1);
+    tokio::spawn(async move {
+        if let Err(reason) = send(content, &mut pieces).await {
+            // An answer that breaks off tells the client that it is not whole.
+            pieces.abort(reason);
+        }
+    });
+    let kind = [(CONTENT_TYPE, "message/rfc822")];
+    (kind, AnswerBody::new(body)).into_response()
+}
+
+/// Head, then body, no faster than the client takes them. One that has gone away needs no more.
+async fn send(content: Content, pieces: &mut Sender<Bytes, io::Error>) -> io::Result<()> {
+    if pieces.send_data(content.head).await.is_err() {
+        return Ok(());
+    }
+    let (mut file, length) = match content.body {
+        Body::Inline(body) => {
+            // As above.
+            let _ = pieces.send_data(body).await;
+            return Ok(());
+        }
+        Body::File { file, length } => (file, length),
+    };
+    let mut left = length;
+    while left > 0 {
+        let chunk;
+        (file, chunk) = read(file, left).await?;
+        left -= chunk.len() as u64;
+        if pieces.send_data(chunk).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// The next octets of a file of which so many are left; the disk may take a while.
+async fn read(mut file: File, left: u64) -> io::Result<(File, Bytes)> {
+    let length = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
+    let read = tokio::task::spawn_blocking(move || {
+        let mut chunk = vec![0; length];
+        file.read_exact(&mut chunk)?;
+        Ok((file, Bytes::from(chunk)))
+    });
+    read.await.map_err(io::Error::other)?
+}
