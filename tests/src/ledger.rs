@@ -16,17 +16,40 @@ pub enum Fate {
     Later,
     /// It is refused for good, and the sender told so.
     Gone,
+    /// It is refused for good in the transaction in which others' is taken.
+    Refused,
+    /// It is taken at once, behind all the others of its transaction.
+    Twin,
 }
 
 impl Fate {
-    pub(crate) const ALL: [Self; 3] = [Self::Now, Self::Later, Self::Gone];
+    const ALL: [Self; 5] = [
+        Self::Now,
+        Self::Later,
+        Self::Gone,
+        Self::Refused,
+        Self::Twin,
+    ];
 
     pub(crate) fn domain(self) -> &'static str {
         match self {
-            Self::Now => "now.test",
+            Self::Now | Self::Refused | Self::Twin => "now.test",
             Self::Later => "later.test",
             Self::Gone => "gone.test",
         }
+    }
+
+    /// What its addresses begin with.
+    pub(crate) fn tag(self) -> &'static str {
+        match self {
+            Self::Now | Self::Later | Self::Gone => "",
+            Self::Refused => "refused-",
+            Self::Twin => "twin-",
+        }
+    }
+
+    fn is_failure(self) -> bool {
+        matches!(self, Self::Gone | Self::Refused)
     }
 }
 
@@ -57,15 +80,25 @@ impl Key {
     }
 
     fn recipient(self, fate: Fate) -> String {
-        format!("{self}@{}", fate.domain())
+        format!("{}{self}@{}", fate.tag(), fate.domain())
     }
 
     fn fates(self) -> impl Iterator<Item = Fate> {
-        let chosen = self.number % 7 + 1;
+        let chosen = self.number % 31 + 1;
         (0..).zip(Fate::ALL).filter_map(move |(bit, fate)| {
             let is_chosen = chosen & (1 << bit) != 0;
             is_chosen.then_some(fate)
         })
+    }
+
+    /// The fates of these addresses, if each is a recipient that `may` be among them.
+    fn fates_of(self, addresses: &[&str], may: impl Fn(Fate) -> bool) -> Option<Vec<Fate>> {
+        let fate = |address: &&str| {
+            let mut fates = self.fates().filter(|fate| may(*fate));
+            fates.find(|fate| self.recipient(*fate) == *address)
+        };
+        let fates: Vec<Fate> = addresses.iter().map(fate).collect::<Option<_>>()?;
+        (!fates.is_empty()).then_some(fates)
     }
 
     pub(crate) fn recipients(self) -> Vec<String> {
@@ -150,19 +183,15 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// A message that came to the host of these recipients.
-    pub(crate) fn deliver(&mut self, fate: Fate, message: &Received) {
+    /// A message that came to the host of this domain.
+    pub(crate) fn deliver(&mut self, domain: &str, message: &Received) {
         let key = path(&message.mail).and_then(|sender| of(sender, "sender.test"));
         let to: Vec<_> = message.recipients.iter().filter_map(|r| path(r)).collect();
-        match key {
-            Some(key)
-                if to == [key.recipient(fate)]
-                    && key.fates().any(|f| f == fate)
-                    && is_whole(&message.data, &key.content()) =>
-            {
-                self.note(key, fate);
-            }
-            _ => self.object(fate.domain(), message),
+        let is_due = |fate: Fate| fate.domain() == domain && !fate.is_failure();
+        let found = key.and_then(|key| Some((key, key.fates_of(&to, is_due)?)));
+        match found {
+            Some((key, fates)) if is_whole(&message.data, &key.content()) => self.note(key, &fates),
+            _ => self.object(domain, message),
         }
     }
 
@@ -174,21 +203,23 @@ impl Arrivals {
             .lines()
             .filter_map(|line| line.strip_prefix("Final-Recipient: rfc822; "))
             .collect();
-        match to.and_then(|to| of(to, "sender.test")) {
-            Some(key)
+        let key = to.and_then(|to| of(to, "sender.test"));
+        let found = key.and_then(|key| Some((key, key.fates_of(&told, Fate::is_failure)?)));
+        match found {
+            Some((key, fates))
                 if message.mail.starts_with("<>")
-                    && told == [key.recipient(Fate::Gone)]
-                    && key.fates().any(|f| f == Fate::Gone)
                     && text.contains(&format!("Subject: {key}\r\n")) =>
             {
-                self.note(key, Fate::Gone);
+                self.note(key, &fates);
             }
             _ => self.object("sender.test", message),
         }
     }
 
-    fn note(&mut self, key: Key, fate: Fate) {
-        self.twice += usize::from(!self.seen.insert((key, fate)));
+    fn note(&mut self, key: Key, fates: &[Fate]) {
+        for fate in fates {
+            self.twice += usize::from(!self.seen.insert((key, *fate)));
+        }
     }
 
     fn object(&mut self, place: &str, message: &Received) {
@@ -272,7 +303,7 @@ mod tests {
         let key = both(&ledger);
         let mut arrivals = Arrivals::default();
         for _ in 0..2 {
-            arrivals.deliver(Fate::Now, &received(key, Fate::Now, whole(key)));
+            arrivals.deliver("now.test", &received(key, Fate::Now, whole(key)));
         }
         let verdict = ledger.close(&arrivals);
         assert_eq!(verdict.lost, [key.recipient(Fate::Later)]);
@@ -289,11 +320,31 @@ mod tests {
         cut.truncate(cut.len() - 2);
         let other = Key { number: 3, ..key };
         let mut arrivals = Arrivals::default();
-        arrivals.deliver(Fate::Now, &received(key, Fate::Now, cut));
-        arrivals.deliver(Fate::Later, &received(key, Fate::Now, whole(key)));
-        arrivals.deliver(Fate::Now, &received(key, Fate::Now, whole(other)));
+        arrivals.deliver("now.test", &received(key, Fate::Now, cut));
+        arrivals.deliver("later.test", &received(key, Fate::Now, whole(key)));
+        arrivals.deliver("now.test", &received(key, Fate::Now, whole(other)));
         arrivals.report(&received(key, Fate::Gone, whole(key)));
         let verdict = ledger.close(&arrivals);
         assert_eq!((verdict.wrong.len(), verdict.lost.len()), (4, 2));
+    }
+
+    #[test]
+    fn one_recipient_of_a_transaction_in_anothers_place_is_noticed() {
+        let ledger = Ledger::default();
+        let key = Key {
+            number: 24,
+            ..ledger.next_key(1)
+        };
+        let fates: Vec<_> = key.fates().collect();
+        assert_eq!(fates, [Fate::Now, Fate::Refused, Fate::Twin]);
+        ledger.accepted(key);
+        let mut swapped = received(key, Fate::Now, whole(key));
+        swapped
+            .recipients
+            .push(format!("<{}>", key.recipient(Fate::Refused)));
+        let mut arrivals = Arrivals::default();
+        arrivals.deliver("now.test", &swapped);
+        let verdict = ledger.close(&arrivals);
+        assert_eq!((verdict.wrong.len(), verdict.lost.len()), (1, 3));
     }
 }

@@ -7,7 +7,9 @@ use relay_testkit::{FakeDns, FakeMx};
 use crate::ledger::{Arrivals, Fate};
 use crate::{Ledger, Verdict};
 
-/// One host for each fate, and the senders'.
+const REFUSAL: &str = "550 5.1.1 no such user";
+
+/// One host for each domain, and the senders'.
 #[derive(Debug)]
 pub struct Receivers {
     now: FakeMx,
@@ -23,13 +25,15 @@ impl Receivers {
         let addresses = [2, 3, 4, 5].map(|n| IpAddr::from(Ipv4Addr::new(127, 0, 0, n)));
         let [now, later, gone, sender] = FakeMx::start_on(addresses).await;
         let dns = FakeDns::start().await;
-        let domains = Fate::ALL.map(Fate::domain).into_iter();
-        for (domain, address) in domains.chain(["sender.test"]).zip(addresses) {
+        let domains = [Fate::Now, Fate::Later, Fate::Gone].map(Fate::domain);
+        let domains = domains.into_iter().chain(["sender.test"]);
+        for (domain, address) in domains.zip(addresses) {
             let host = format!("mx.{domain}");
             dns.set(domain, "MX", &[&format!("10 {host}")]);
             dns.set(&host, "A", &[&address.to_string()]);
         }
-        gone.on("rcpt", "550 5.1.1 no such user");
+        gone.on("rcpt", REFUSAL);
+        now.on(&format!("rcpt {}", Fate::Refused.tag()), REFUSAL);
         let receivers = Self {
             now,
             later,
@@ -65,7 +69,7 @@ impl Receivers {
         let mut arrivals = Arrivals::default();
         for (fate, host) in [(Fate::Now, &self.now), (Fate::Later, &self.later)] {
             for message in host.take_messages() {
-                arrivals.deliver(fate, &message);
+                arrivals.deliver(fate.domain(), &message);
             }
         }
         for message in self.sender.take_messages() {

@@ -64,7 +64,7 @@ pub struct Received {
 /// The server; it stops, and hangs up on everyone, when dropped.
 ///
 /// Stages: `connect`, `ehlo`, `helo`, `starttls`, `handshake`, `auth`, `mail`, `rcpt`,
-/// `rcpt user@dest.test`, `data`, `dot`, `rset`, `quit`. A stage that was told nothing answers as a
+/// `rcpt user@dest.test`, `rcpt gone-` (an address that begins so, up to its first dash), `data`, `dot`, `rset`, `quit`. A stage that was told nothing answers as a
 /// good server does.
 #[derive(Debug)]
 pub struct FakeMx {

@@ -141,12 +141,13 @@ impl Session {
             .next()
             .unwrap_or_default()
             .trim_start_matches('<');
-        let own = format!("rcpt {address}");
-        let stage = if self.shared.world().replies.contains_key(&own) {
-            own.as_str()
-        } else {
-            "rcpt"
+        let kind = address.split_inclusive('-').next().unwrap_or(address);
+        let own = [format!("rcpt {address}"), format!("rcpt {kind}")];
+        let own = {
+            let world = self.shared.world();
+            own.into_iter().find(|own| world.replies.contains_key(own))
         };
+        let stage = own.as_deref().unwrap_or("rcpt");
         if self.reply(stage, "250 2.1.5 ok").await? == b'2' {
             self.recipients.push(argument.to_owned());
         }
