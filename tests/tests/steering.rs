@@ -1,9 +1,10 @@
 //! What the operator does to the queue, and what comes of it.
 
 use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
-use relay_testkit::FakeMx;
+use relay_testkit::{FakeMx, Terminal};
 use relay_tests::Relay;
 use serde_json::Value;
 
@@ -168,17 +169,23 @@ async fn a_verb_that_names_nothing_or_finds_nothing_changes_nothing() {
     assert_eq!(ids(&relay, &["--state", "held"]), [id]);
 }
 
-#[tokio::test]
-async fn more_than_ten_messages_are_not_deleted_unasked() {
+/// With so many messages that have been tried once.
+async fn world_of(messages: usize) -> (FakeMx, Relay) {
     let (mx, relay) = world().await;
     let mut client = relay.connect().await;
-    for _ in 0..11 {
+    for _ in 0..messages {
         let sent = client
             .send("a@sender.test", &["u@dest.test"], MESSAGE)
             .await;
         sent.expect("a 250");
     }
     wait_until_deferred(&relay).await;
+    (mx, relay)
+}
+
+#[tokio::test]
+async fn more_than_ten_messages_are_not_deleted_unasked() {
+    let (mx, relay) = world_of(11).await;
     for verb in ["delete", "bounce"] {
         let unasked = relay.ctl_with(&["queue", verb, "--all"], "y\n");
         let said = String::from_utf8_lossy(&unasked.stderr).into_owned();
@@ -202,6 +209,45 @@ async fn more_than_ten_messages_are_not_deleted_unasked() {
     relay.wait_until_empty().await;
     relay.done(&["audit"]);
     assert!(mx.messages().is_empty());
+}
+
+/// Says something when the operator is asked, or ends the input; the exit code.
+fn asked(relay: &Relay, verb: &str, said: &str) -> Option<i32> {
+    let terminal = Terminal::open();
+    let mut command = relay.ctl_command(&["queue", verb, "--all"]);
+    let mut relayctl = terminal.run(&mut command, |_| {});
+    terminal.wait_for(&format!("{verb} 11 messages? [y/N] "));
+    terminal.press(said);
+    relayctl.wait().expect("an end").code()
+}
+
+#[tokio::test]
+async fn on_a_terminal_the_operator_is_asked_and_only_a_yes_is_one() {
+    let (_mx, relay) = world_of(11).await;
+    let end_of_input = "\x04";
+    for verb in ["delete", "bounce"] {
+        for said in ["\n", "n\n", "yesno\n", end_of_input] {
+            assert_eq!(asked(&relay, verb, said), Some(1), "{said:?}");
+            assert_eq!(relay.queued(), 11);
+        }
+    }
+    assert_eq!(asked(&relay, "delete", "Yes\n"), Some(0));
+    relay.wait_until_empty().await;
+}
+
+#[tokio::test]
+async fn a_question_that_nobody_would_see_is_not_asked() {
+    let (_mx, relay) = world_of(11).await;
+    let terminal = Terminal::open();
+    let mut command = relay.ctl_command(&["queue", "delete", "--all"]);
+    let relayctl = terminal.run(&mut command, |command| {
+        command.stderr(Stdio::piped());
+    });
+    terminal.press("n\n");
+    let output = relayctl.wait_with_output().expect("an end");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("--yes"), "{said}");
+    assert_eq!((output.status.code(), relay.queued()), (Some(2), 11));
 }
 
 #[tokio::test]

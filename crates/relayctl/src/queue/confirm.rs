@@ -26,7 +26,8 @@ pub(super) async fn confirm(verb: Verb, scope: &Scope, client: &Client) -> Resul
         return Ok(());
     }
     let what = format!("{verb} {} messages", count.matched);
-    if !io::stdin().is_terminal() {
+    // A question that nobody sees would wait for ever.
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Err(Failure::Usage(format!(
             "this would {what}: say --yes if it shall"
         )));
