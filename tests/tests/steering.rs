@@ -338,6 +338,51 @@ async fn a_suspended_destination_is_left_alone_until_it_is_resumed() {
 }
 
 #[tokio::test]
+async fn a_smarthost_is_suspended_whatever_letters_its_user_is_written_with() {
+    let mx = FakeMx::start().await;
+    let login = "username = \"AKIAexample\"\npassword_file = \"DIR/password\"\n";
+    let mut relay = Relay::prepare(&format!("{}{login}", smarthost(&mx)));
+    relay.write("password", "hunter2\n");
+    relay.restart();
+    let name = format!("AKIAexample@127.0.0.1:{}", mx.address().port());
+    for given in [name.clone(), name.to_lowercase()] {
+        assert_eq!(
+            relay.done(&["suspend", &given]),
+            format!("suspended: {name}\n")
+        );
+        relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+        assert_eq!(
+            relay.ctl(&["queue", "retry", "--all"]).status.code(),
+            Some(1)
+        );
+        relay.done(&["queue", "delete", "--all"]);
+        assert_eq!(relay.done(&["resume", &given]), "");
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_suspended_that_no_mail_would_wait_for() {
+    let relay = Relay::start("");
+    for (name, code) in [
+        ("user@smart.test:587", 1),
+        ("127.0.0.1:25", 1),
+        ("", 1),
+        ("[192.0.2.1]", 0),
+        ("[2001:db8::1]", 0),
+        ("[IPv6:2001:DB8::2]", 0),
+        ("Dest.Test", 0),
+    ] {
+        let ended = relay.ctl(&["suspend", name]);
+        assert_eq!(ended.status.code(), Some(code), "{name}");
+    }
+    assert_eq!(
+        relay.done(&["orders"]),
+        "suspended: [192.0.2.1]\nsuspended: [2001:db8::1]\nsuspended: [2001:db8::2]\n\
+         suspended: dest.test\n"
+    );
+}
+
+#[tokio::test]
 async fn what_a_rule_holds_as_it_comes_in_waits_over_a_restart() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::start(&smarthost(&mx));

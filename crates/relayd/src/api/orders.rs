@@ -1,5 +1,7 @@
 //! What stands until the operator takes it back.
 
+use std::collections::BTreeSet;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use axum::extract::rejection::FormRejection;
@@ -9,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Form, Json};
 use relay_control::{Filter, Ordered, Scope};
 use relay_send::Deliver;
+use relay_smtp::address::parse_literal;
 use relay_smtp::{ForwardPath, ReversePath};
 use tokio::sync::OwnedMutexGuard;
 
@@ -41,12 +44,10 @@ pub(super) async fn order(
         Ok(order) => order,
         Err(reason) => return problem(StatusCode::BAD_REQUEST, reason),
     };
-    if let Order::Suspend(name) = &order
-        && let Some(other) = other_line(&shared, name)
-    {
-        let reason = format!("mail for {name} waits for {other}: suspend that");
-        return problem(StatusCode::BAD_REQUEST, reason);
-    }
+    let order = match named(&shared, order).await {
+        Ok(order) => order,
+        Err(reason) => return problem(StatusCode::BAD_REQUEST, reason),
+    };
     // Held until the schedule knows: what it is told comes in the order in which it was written.
     let orders = Arc::clone(&shared.orders).lock_owned().await;
     let written = tokio::task::spawn_blocking(move || write(orders, order)).await;
@@ -81,10 +82,9 @@ fn parse(what: &str, pairs: Vec<(String, String)>) -> Result<Order, String> {
     }
 }
 
-/// Names of destinations are in small letters, as DNS has no others.
 fn destination(pairs: Vec<(String, String)>) -> Result<String, String> {
     match <[(String, String); 1]>::try_from(pairs) {
-        Ok([(name, value)]) if name == "destination" => Ok(value.to_ascii_lowercase()),
+        Ok([(name, value)]) if name == "destination" => Ok(value),
         _ => Err("which destination?".to_owned()),
     }
 }
@@ -108,12 +108,73 @@ fn names(pairs: Vec<(String, String)>) -> Result<Option<Names>, String> {
     }
 }
 
-/// What mail for this domain waits for, if that is something else: to suspend it by the name of the
-/// domain would not stop it.
-fn other_line(shared: &Shared, name: &str) -> Option<String> {
-    let anybody: ForwardPath = format!("postmaster@{name}").parse().ok()?;
+/// The same order, with the name that the schedule knows the destination by.
+async fn named(shared: &Shared, order: Order) -> Result<Order, String> {
+    match order {
+        Order::Suspend(given) => {
+            let known = known_lines(shared).await;
+            match spelled(&known, &given) {
+                Some(name) => Ok(Order::Suspend(name)),
+                None => line_of(shared, &given).map(Order::Suspend),
+            }
+        }
+        Order::Resume(given) => {
+            let suspended = shared.orders.lock().await.described().suspended;
+            let name = spelled(&suspended, &given);
+            Ok(Order::Resume(name.unwrap_or(given)))
+        }
+        order @ (Order::Hold(_) | Order::Release(_)) => Ok(order),
+    }
+}
+
+/// The smarthosts of the configuration, and whatever else mail waits for.
+async fn known_lines(shared: &Shared) -> Vec<String> {
+    let of_routes = |config: &relay_remote::Config| -> Vec<_> {
+        let routes = config.routes.iter();
+        routes.map(|route| route.name().to_string()).collect()
+    };
+    let mut known = of_routes(&shared.remote.borrow());
+    if let Some(status) = shared.sender.status().await {
+        let waited_for = status.destinations.into_iter();
+        known.extend(waited_for.map(|destination| destination.name.0.to_string()));
+    }
+    known
+}
+
+/// The name that was meant: this very one, or the only one that is the same but for the letters' size.
+/// They are all small in a domain, but not in the user name of a smarthost.
+fn spelled(known: &[String], given: &str) -> Option<String> {
+    if known.iter().any(|name| name == given) {
+        return Some(given.to_owned());
+    }
+    let alike: BTreeSet<_> = known
+        .iter()
+        .filter(|name| name.eq_ignore_ascii_case(given))
+        .collect();
+    let only = alike.first().filter(|_| alike.len() == 1);
+    only.map(|name| (*name).clone())
+}
+
+/// What mail for a domain or an address waits for, which must be that itself: to suspend it by another
+/// name would not stop it.
+fn line_of(shared: &Shared, given: &str) -> Result<String, String> {
+    let unbracketed = given.strip_prefix('[').and_then(|g| g.strip_suffix(']'));
+    let domain = match unbracketed.and_then(|address| address.parse::<Ipv6Addr>().ok()) {
+        // As the schedule names it, and no mailbox does.
+        Some(address) => format!("[IPv6:{address}]"),
+        None => given.to_lowercase(),
+    };
+    let Ok(anybody) = format!("postmaster@{domain}").parse::<ForwardPath>() else {
+        return Err(format!(
+            "no mail would wait for {given:?}; relayctl qstat and relayctl route have the names"
+        ));
+    };
     let line = shared.deliver.destination(&ReversePath::Null, &anybody).0;
-    (*line != *name).then(|| line.to_string())
+    if *line == *domain || parse_literal(&domain).is_some_and(|ip| *line == *format!("[{ip}]")) {
+        Ok(line.to_string())
+    } else {
+        Err(format!("mail for {given} waits for {line}: suspend that"))
+    }
 }
 
 /// How many orders it has made or taken back; with the lock, which the schedule must be told under.
