@@ -15,7 +15,7 @@ use tracing::{error, info};
 
 use crate::books::{Audit, Ledger};
 use crate::claims::Claims;
-use crate::database::{Database, Table};
+use crate::database::{Database, Table, panics_as_errors};
 use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::operation::{Answer, Operation};
@@ -196,9 +196,10 @@ impl Committer {
         };
         let mut round = Round::new(self.shared.ledger());
         let mut left = work.into_iter();
-        let applied = left.try_for_each(|op| round.apply(op, database.table(), &self.shared));
-        let committed =
-            applied.and_then(|()| database.commit(round.changes(), round.has_new_files()));
+        let committed = panics_as_errors(|| {
+            left.try_for_each(|op| round.apply(op, database.table(), &self.shared))?;
+            database.commit(round.changes(), round.has_new_files())
+        });
         match committed {
             Ok(()) => {
                 self.database = Some(database);
@@ -215,7 +216,7 @@ impl Committer {
     fn audit(&mut self) -> Result<Audit, StoreError> {
         let opened = self.ensure_open();
         let database = opened.map_err(|reason| StoreError::Closed { reason })?;
-        let queued = sweep::count_outstanding(database.table());
+        let queued = panics_as_errors(|| sweep::count_outstanding(database.table()));
         self.database = Some(database);
         Ok(Audit {
             books: self.shared.ledger().books,
@@ -241,7 +242,8 @@ impl Committer {
         if self.failed_at.is_some_and(|at| now() - at < REOPEN_AFTER) {
             return Err("an error closed it a moment ago".into());
         }
-        let reopened = Database::open(&self.shared.state_dir).and_then(|database| {
+        let reopened = panics_as_errors(|| {
+            let database = Database::open(&self.shared.state_dir)?;
             if let Some(round) = &self.doubtful {
                 database.commit(round.changes(), round.has_new_files())?;
             }

@@ -346,6 +346,22 @@ fn open_when_released(dir: &Path) -> Result<sled::Db, StoreError> {
     }
 }
 
+/// sled panics on some of what can happen to its file. For us that is an error like any other: the
+/// database is closed, and opened anew when it can be.
+pub(crate) fn panics_as_errors<T>(
+    work: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let text = text.unwrap_or("it does not say why");
+        Err(StoreError::Database {
+            doing: "working with the queue".to_owned(),
+            reason: format!("the database panicked: {text}"),
+        })
+    })
+}
+
 fn open_for_sync(path: &Path) -> Result<File, StoreError> {
     File::open(path).map_err(|source| io_error("opening", path, source))
 }
@@ -371,22 +387,42 @@ pub(crate) mod tests {
     /// The step of the next commit at which it fails; for all databases of a test's thread's store.
     #[derive(Debug, Clone, Default)]
     pub(crate) struct Faults {
-        at: Arc<Mutex<Option<Step>>>,
+        at: Arc<Mutex<Option<(Step, Fault)>>>,
+    }
+
+    #[derive(Debug, Clone, Copy)]
+    enum Fault {
+        Error,
+        Panic,
     }
 
     impl Faults {
         pub(crate) fn fail_at(&self, step: Step) {
-            *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some(step);
+            self.set(step, Fault::Error);
+        }
+
+        /// As sled does on some of what can happen to its file.
+        pub(crate) fn panic_at(&self, step: Step) {
+            self.set(step, Fault::Panic);
+        }
+
+        fn set(&self, step: Step, fault: Fault) {
+            *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some((step, fault));
         }
 
         pub(super) fn pass(&self, step: Step) -> Result<(), StoreError> {
-            let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
-            if *at != Some(step) {
-                return Ok(());
+            let chosen = {
+                let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
+                at.take_if(|(at, _)| *at == step)
+            };
+            match chosen {
+                None => Ok(()),
+                Some((_, Fault::Panic)) => panic!("injected panic"),
+                Some((_, Fault::Error)) => {
+                    let source = io::Error::other("injected fault");
+                    Err(io_error("syncing", Path::new("the queue"), source))
+                }
             }
-            *at = None;
-            let source = io::Error::other("injected fault");
-            Err(io_error("syncing", Path::new("the queue"), source))
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use crate::books::{Audit, Books};
 use crate::committer::{self, Shared};
 use crate::content;
-use crate::database::{Database, Table};
+use crate::database::{Database, Table, panics_as_errors};
 use crate::error::StoreError;
 use crate::id::{IdSource, QueueId};
 use crate::message::{Content, Envelope, Message, NewMessage, Origin};
@@ -65,14 +65,14 @@ impl SledStore {
             make_dir(&dir)?;
         }
         let lock = take_lock(state_dir)?;
-        let database = Database::open(state_dir)?;
+        let database = panics_as_errors(|| Database::open(state_dir))?;
         #[cfg(test)]
         let faults = database.faults.clone();
         let remover = Remover::start();
         let remover = remover.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
         let shared = Arc::new(Shared::new(state_dir.clone(), remover.clone()));
         let ids = IdSource::default();
-        if let Some(last) = sweep::run(&shared, &database)? {
+        if let Some(last) = panics_as_errors(|| sweep::run(&shared, &database))? {
             ids.skip_past(last);
         }
         let (operations, committer) = committer::start(Arc::clone(&shared), database, lock)?;
@@ -103,7 +103,11 @@ impl SledStore {
         };
         let operations = self.operations.as_ref().ok_or_else(closed)?;
         operations.send(operation(answer)).map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        answered.await.unwrap_or_else(|_| {
+            Err(StoreError::Closed {
+                reason: "it was closed before it came to this".into(),
+            })
+        })
     }
 
     fn record(&self, id: QueueId) -> Result<Option<Record>, StoreError> {

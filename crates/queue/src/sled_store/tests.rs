@@ -93,6 +93,23 @@ async fn a_refused_message_is_never_in_the_queue_and_an_accepted_one_always() {
 }
 
 #[tokio::test]
+async fn a_panic_of_the_database_closes_the_queue_for_a_moment_only() {
+    for step in STEPS {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(&directory);
+        let accepted = commit(&store, b"small").await.expect("committed").id;
+        store.faults.panic_at(step);
+        let refused = commit(&store, b"small").await.expect_err("refused");
+        assert!(refused.to_string().contains("injected panic"), "{refused}");
+        assert!(store.has_room(0).is_err(), "{step:?}: closed for a moment");
+        until_open(&store).await;
+        assert_eq!(ids(&store).await, [accepted], "{step:?}");
+        let later = commit(&store, b"small").await.expect("committed").id;
+        assert_eq!(ids(&store).await, [accepted, later], "{step:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_settlement_in_doubt_is_recorded_once_its_bounce_and_its_files_included() {
     let change = || RecipientChange {
         index: 0,
