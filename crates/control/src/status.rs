@@ -37,6 +37,13 @@ pub struct Status {
     /// What needs the operator.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
+    /// Whether the queue is still being read, after a start or a reload: what has not been read is
+    /// not tried yet.
+    #[serde(default)]
+    pub reading: bool,
+    /// Reports that were not made since the start, for their addressees had had too many.
+    #[serde(default)]
+    pub reports_suppressed: u64,
     /// What the operator has ordered and not taken back.
     #[serde(default)]
     pub orders: Orders,
@@ -65,10 +72,10 @@ impl Certificate {
     }
 }
 
-/// A smarthost that does not take us, and whose mail waits therefore.
+/// What keeps mail waiting: a smarthost that does not take us, or a queue that cannot be written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// What is concerned: `smtp.example.com:587`.
+    /// What is concerned: `smtp.example.com:587`, or `the queue`.
     pub about: String,
     /// When it came up.
     pub since: u64,

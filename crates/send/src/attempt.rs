@@ -222,7 +222,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             | StoreError::Locked { .. }
             | StoreError::Closed { .. } => {
                 events::store_error("working on", job.id, e);
-                (rest(job, self.clock.now()), Store::Fails)
+                (rest(job, self.clock.now()), Store::Fails(e.to_string()))
             }
         }
     }
@@ -240,7 +240,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                     | StoreError::Closed { .. }),
                 ) => {
                     events::store_error("recording the outcome of", claim.id, &e);
-                    self.stuck(claim.id).await;
+                    self.stuck(claim.id, &e).await;
                 }
                 ended => return ended,
             }
@@ -248,8 +248,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     }
 
     /// Tells that the store does not do as asked, and waits before it is asked again.
-    pub(crate) async fn stuck(&self, id: QueueId) {
-        let _ = self.news.send(News::Stuck(id));
+    pub(crate) async fn stuck(&self, id: QueueId, e: &StoreError) {
+        let _ = self.news.send(News::Stuck(id, e.to_string()));
         tokio::time::sleep(STORE_PAUSE).await;
     }
 

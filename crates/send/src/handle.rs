@@ -5,7 +5,7 @@
 //! accepting a message takes a sync of the disk.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use relay_queue::{Message, QueueId, Recipient, StoreError};
 use relay_smtp::Mailbox;
@@ -86,8 +86,10 @@ pub struct Status {
     pub in_flight: u32,
     /// Jobs (a message at a destination) that wait.
     pub waiting: usize,
-    /// Whether the queue on disk has been read whole since the start.
+    /// Whether the queue on disk has been read whole since the start, or since a reload.
     pub is_complete: bool,
+    /// Why nothing begins, if the store does not do as asked.
+    pub store_trouble: Option<StoreTrouble>,
     /// The destinations that have work.
     pub destinations: Vec<DestinationStatus>,
     /// Reports that were not made since the start, for their senders had had too many.
@@ -96,6 +98,15 @@ pub struct Status {
     pub suspended: Vec<DestinationKey>,
     /// What is being delivered right now, where to.
     pub deliveries: Vec<(QueueId, DestinationKey)>,
+}
+
+/// A store that does not do as asked: until it does, nothing is begun that could not be recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreTrouble {
+    /// When that began.
+    pub since: SystemTime,
+    /// What it said last.
+    pub reason: String,
 }
 
 /// What the operator wants of single messages.

@@ -35,7 +35,7 @@ mod site;
 
 pub use clock::{Clock, SystemClock};
 pub use deliver::{Attempt, Deliver, DestinationKey, Progress};
-pub use handle::{Config, Handle, Orders, ReportPolicy, Status, Steered};
+pub use handle::{Config, Handle, Orders, ReportPolicy, Status, Steered, StoreTrouble};
 pub use hold::HoldRule;
 pub use retry::RetryPolicy;
 pub use runner::start;

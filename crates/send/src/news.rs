@@ -17,8 +17,9 @@ pub(crate) enum News {
     Finished(DestinationKey, Feedback),
     /// A job is no longer out, and this is left of it.
     Settled(DestinationKey, Todo, Store),
-    /// The store does not take what has to be recorded of this message; it is asked again.
-    Stuck(QueueId),
+    /// The store does not take what has to be recorded of this message, for this reason; it is asked
+    /// again.
+    Stuck(QueueId, String),
     /// The records that a verb of the operator is about have been read.
     Steered(Steering),
     /// A report has entered the queue.
@@ -38,10 +39,11 @@ pub(crate) struct Steering {
 }
 
 /// How the store did in a piece of work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Store {
     Works,
-    Fails,
+    /// For this reason.
+    Fails(String),
     /// It was not asked, or the work ended in a panic.
     Unknown,
 }

@@ -50,7 +50,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                     | StoreError::Closed { .. }),
                 ) => {
                     events::store_error("reporting the failure of", id, &e);
-                    self.stuck(id).await;
+                    self.stuck(id, &e).await;
                 }
             }
         }

@@ -19,7 +19,7 @@ use crate::clock::Clock;
 use crate::deliver::{Deliver, DestinationKey};
 use crate::events;
 use crate::flight::{Flight, Owed};
-use crate::handle::{Command, Config, Handle, Status, Verb};
+use crate::handle::{Command, Config, Handle, Status, StoreTrouble, Verb};
 use crate::hold::HoldRules;
 use crate::news::{News, Store};
 use crate::recipients::Todo;
@@ -46,6 +46,8 @@ struct Runner<S, D, C> {
     stuck: HashSet<QueueId>,
     /// When a store that fails is tried with one job.
     store_again: Option<Instant>,
+    /// What the store said when it failed last.
+    trouble: Option<StoreTrouble>,
     pages: Option<mpsc::Receiver<Page>>,
     holds: HoldRules,
     /// The last time that was read.
@@ -95,6 +97,7 @@ where
         deliveries: 0,
         stuck: HashSet::new(),
         store_again: None,
+        trouble: None,
         ending: None,
     };
     tokio::spawn(runner.run(receiver, news_receiver));
@@ -172,7 +175,10 @@ where
                 events::status(self.schedule.in_flight(), overall);
             }
             News::Settled(destination, todo, store) => self.settled(&destination, todo, store),
-            News::Stuck(id) => drop(self.stuck.insert(id)),
+            News::Stuck(id, reason) => {
+                self.blame_store(reason);
+                self.stuck.insert(id);
+            }
             News::Steered(steering) => self.steered(steering),
             News::Entered(todo) => self.enter(todo),
             News::Reported(id) => {
@@ -190,7 +196,10 @@ where
         self.stuck.remove(&id);
         match store {
             Store::Works => self.store_again = None,
-            Store::Fails => self.store_again = Some(Instant::now() + STORE_PAUSE),
+            Store::Fails(reason) => {
+                self.blame_store(reason);
+                self.store_again = Some(Instant::now() + STORE_PAUSE);
+            }
             Store::Unknown => {}
         }
         self.schedule.settled(id, destination);
@@ -206,6 +215,16 @@ where
             self.start_due();
         }
         self.conclude(id);
+    }
+
+    fn blame_store(&mut self, reason: String) {
+        let earlier = self.trouble.take().filter(|_| self.is_store_failing());
+        let since = earlier.map_or_else(|| self.now(), |trouble| trouble.since);
+        self.trouble = Some(StoreTrouble { since, reason });
+    }
+
+    fn is_store_failing(&self) -> bool {
+        !self.stuck.is_empty() || self.store_again.is_some()
     }
 
     /// When no work on a message is left: report what failed, or let go of it.
@@ -277,6 +296,7 @@ where
             in_flight: self.schedule.in_flight(),
             waiting: self.schedule.waiting(),
             is_complete: self.pages.is_none(),
+            store_trouble: self.trouble.clone().filter(|_| self.is_store_failing()),
             destinations: self.schedule.status(self.now()),
             reports_suppressed: self.context.quota.suppressed(),
             suspended: self.schedule.suspended().cloned().collect(),

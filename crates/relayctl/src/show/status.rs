@@ -46,6 +46,19 @@ fn write_warnings(out: &mut impl Write, status: &Status) -> std::io::Result<()> 
         let (about, reason) = (safe(&alarm.about), safe(&alarm.reason));
         writeln!(out, "alarm: {about} since {}: {reason}", date(alarm.since))?;
     }
+    if status.reading {
+        writeln!(
+            out,
+            "the queue is still being read: what has not been read yet is not tried"
+        )?;
+    }
+    if status.reports_suppressed > 0 {
+        writeln!(
+            out,
+            "reports not made since the start, their addressees having had too many: {}",
+            status.reports_suppressed
+        )?;
+    }
     for certificate in status.certificates.iter().filter(|c| c.needs_renewal()) {
         let (file, end) = (safe(&certificate.file), date(certificate.expires));
         match certificate.days_left {
@@ -114,6 +127,8 @@ mod tests {
             listeners: Vec::new(),
             certificates: Vec::new(),
             alarms: Vec::new(),
+            reading: false,
+            reports_suppressed: 0,
             orders: Orders::default(),
         }
     }
@@ -128,6 +143,19 @@ mod tests {
     fn it_begins_with_qmails_two_lines() {
         let expected = "messages in queue: 360\nmessages in queue but not yet preprocessed: 0\n";
         assert!(shown(&status()).starts_with(expected));
+    }
+
+    #[test]
+    fn a_relay_that_does_not_move_by_itself_says_so() {
+        assert!(!shown(&status()).contains("read") && !shown(&status()).contains("reports"));
+        let status = Status {
+            reading: true,
+            reports_suppressed: 7,
+            ..status()
+        };
+        let shown = shown(&status);
+        assert!(shown.contains("the queue is still being read"), "{shown}");
+        assert!(shown.contains("too many: 7\n"), "{shown}");
     }
 
     #[test]

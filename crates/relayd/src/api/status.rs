@@ -27,6 +27,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
     let mut destinations: Vec<_> = sending.destinations.iter().map(destination).collect();
     destinations.sort_by(|a, b| a.name.cmp(&b.name));
     let (now, alarms) = (clock::now(), shared.deliver.0.alarms());
+    let alarms = alarms.into_iter().map(|alarm| described(alarm, now));
     Json(Status {
         messages,
         fresh,
@@ -40,10 +41,15 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         state_dir: shared.state_dir().display().to_string(),
         listeners: shared.listeners.iter().map(listener).collect(),
         certificates: shared.certificates(now),
-        alarms: alarms
+        alarms: sending
+            .store_trouble
+            .as_ref()
+            .map(stuck)
             .into_iter()
-            .map(|alarm| described(alarm, now))
+            .chain(alarms)
             .collect(),
+        reading: !sending.is_complete,
+        reports_suppressed: sending.reports_suppressed,
         orders: shared.orders.lock().await.described(),
     })
     .into_response()
@@ -76,6 +82,18 @@ fn listener((address, role): &(Address, Role)) -> Listener {
     Listener {
         address: address.to_string(),
         role: role_name(*role).to_owned(),
+    }
+}
+
+/// The alarm that explains best why nothing moves.
+fn stuck(trouble: &relay_send::StoreTrouble) -> Alarm {
+    Alarm {
+        about: "the queue".to_owned(),
+        since: seconds(trouble.since),
+        reason: format!(
+            "cannot be written, so nothing is delivered: {}",
+            trouble.reason
+        ),
     }
 }
 

@@ -89,8 +89,15 @@ async fn while_outcomes_cannot_be_recorded_nothing_new_is_delivered() {
     pass(3600).await;
     let before = world.internet.tried().len();
     assert!(before <= 120, "{before} delivered without a trace");
+    let status = world.sender.status().await.expect("it runs");
+    let trouble = status.store_trouble.expect("it is told why");
+    assert!(trouble.reason.contains("outage"), "{trouble:?}");
+    let since = world.clock.now().duration_since(trouble.since);
+    assert_eq!(since.map_or(0, |age| age.as_secs()), 3599, "as it began");
     world.store.fail(Outage::Nothing);
     world.until_empty(DAY).await;
+    let status = world.sender.status().await.expect("it runs");
+    assert_eq!(status.store_trouble, None);
     assert!(world.internet.delivered().values().all(|&n| n == 1));
     assert_eq!(world.internet.delivered().len(), 5_000);
 }
