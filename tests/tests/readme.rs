@@ -1,10 +1,16 @@
 //! What the README says holds.
 
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use relay_testkit::Certificate;
 use relay_tests::check;
+
+/// The key of RFC 8463 §A.2.
+const DKIM_KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEIJ1hsZ3v/VpguoRK9JLsLMREScVpezJpGXA7rAMcrn9g\n\
+    -----END PRIVATE KEY-----\n";
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,9 +53,11 @@ fn make_files(folder: &Path, text: &str) {
         let content = match file.file_name().and_then(|name| name.to_str()) {
             Some("cert.pem") => certificate.pem(),
             Some("key.pem") => certificate.key_pem(),
+            Some("example.org.mail.pem") => DKIM_KEY.to_owned(),
             _ => "s3cret\n".to_owned(),
         };
         fs::write(file, content).expect("a file");
+        fs::set_permissions(file, Permissions::from_mode(0o600)).expect("ours");
     }
 }
 
@@ -64,6 +72,7 @@ fn every_configuration_in_the_readme_is_good() {
     };
     assert_eq!(in_section("As a submission server"), 1);
     assert_eq!(in_section("Behind a smarthost"), 4);
+    assert_eq!(in_section("Signed mail"), 1);
     for (section, text) in &configurations {
         let dir = tempfile::tempdir().expect("a directory");
         let text = text.replace("/etc/relayd", &dir.path().join("etc").display().to_string());

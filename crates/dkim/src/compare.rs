@@ -124,6 +124,13 @@ pub fn compare(key: &PublicKey, records: &[impl AsRef<[u8]>]) -> Verdict {
     }
 }
 
+/// Whether a record, its strings joined, is one whose key was revoked (RFC 6376 §3.6.1, an empty `p=`).
+pub fn is_revoked(record: &[u8]) -> bool {
+    let tags = Tags::parse(record);
+    tags.and_then(|tags| tags.value("p"))
+        .is_some_and(|published| published.trim_ascii().is_empty())
+}
+
 fn compare_record(key: &PublicKey, record: &[u8]) -> Result<Verdict, Mismatch> {
     let tags = Tags::parse(record).ok_or(Mismatch::Malformed)?;
     // RFC 6376 §3.6.1: if there is a version, it comes first and is this one.

@@ -52,7 +52,7 @@ mod verification;
 
 pub use author::{AuthorError, author_domains};
 pub use body::{BodyHash, Canonicalization};
-pub use compare::{Mismatch, Verdict, compare};
+pub use compare::{Mismatch, Verdict, compare, is_revoked};
 pub use flaw::Flaw;
 pub use header_list::{HeaderList, HeaderListError};
 pub use key::{Algorithm, KeyError, PemError, PrivateKey, PublicKey};

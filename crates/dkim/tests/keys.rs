@@ -239,6 +239,12 @@ fn a_record_is_judged_by_whether_receivers_could_verify_with_it() {
         (String::new(), not(Mismatch::Malformed)),
     ] {
         assert_eq!(compare(rsa.public(), &[&text]), verdict, "{text}");
+        let is_revoked = verdict == Verdict::Revoked;
+        assert_eq!(
+            relay_dkim::is_revoked(text.as_bytes()),
+            is_revoked,
+            "{text}"
+        );
     }
     let text = format!(
         "v=DKIM1; k=ed25519; p={}",

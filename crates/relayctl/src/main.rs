@@ -9,6 +9,7 @@ mod check;
 mod client;
 mod config;
 mod delivery;
+mod dkim;
 mod failure;
 mod form;
 mod mx;
@@ -34,6 +35,7 @@ use crate::acl::AclVerb;
 use crate::check::CheckArgs;
 use crate::client::Client;
 use crate::config::Config;
+use crate::dkim::DkimVerb;
 use crate::failure::Failure;
 use crate::mx::MxArgs;
 use crate::orders::Order;
@@ -88,6 +90,9 @@ enum Verb {
     /// Whether mail from a domain of ours will arrive: its DNS records, this machine's name and address,
     /// block lists, port 25, certificates; exit code 1 if something fails
     Check(CheckArgs),
+    /// Keys that mail is signed with, and their DNS records; works without a daemon
+    #[command(subcommand)]
+    Dkim(DkimVerb),
 }
 
 /// What only a daemon can answer or do.
@@ -158,6 +163,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Mx(args) => mx::run(args, &cli.place, cli.json, &mut out).await?,
         Verb::Probe(args) => probe::run(args, &cli.place, cli.json, &mut out).await?,
         Verb::Check(args) => check::run(args, &cli.place, cli.json, &mut out).await?,
+        Verb::Dkim(verb) => dkim::run(verb, &cli.place, cli.json, &mut out).await?,
         Verb::Ask(question) => ask(question, cli, &mut out).await?,
     }
     out.flush().map_err(Failure::Output)

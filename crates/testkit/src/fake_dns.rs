@@ -256,7 +256,7 @@ fn rdata(kind: RecordType, value: &str) -> RData {
         RecordType::AAAA => RData::AAAA(AAAA(value.parse().expect("an IPv6 address"))),
         RecordType::CNAME => RData::CNAME(CNAME(absolute(value))),
         RecordType::PTR => RData::PTR(PTR(absolute(value))),
-        RecordType::TXT => RData::TXT(TXT::new(vec![value.to_owned()])),
+        RecordType::TXT => RData::TXT(TXT::new(strings(value))),
         RecordType::MX => {
             let (preference, host) = value.split_once(' ').expect("preference and host");
             let preference = preference.parse().expect("a preference");
@@ -274,6 +274,14 @@ fn absolute(name: &str) -> Name {
 
 fn text(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
+}
+
+/// A text cut into strings of 255 octets, the most that one can have (RFC 1035 §3.3).
+fn strings(text: &str) -> Vec<String> {
+    let strings = text.as_bytes().chunks(255);
+    let strings = strings.map(|string| String::from_utf8_lossy(string).into_owned());
+    // A record has one string at least.
+    strings.chain(text.is_empty().then(String::new)).collect()
 }
 
 #[cfg(test)]

@@ -1,25 +1,14 @@
 //! DKIM: whether receivers find the keys that this relay signs with.
 
 use std::io;
-use std::path::PathBuf;
 
-use relay_dkim::{Domain, KeyError, PrivateKey, Record, Selector, Verdict, compare};
-use relay_remote::dns::{Dns, LookupError};
-use serde::Deserialize;
+use relay_dkim::{KeyError, PrivateKey, Record, Verdict, compare};
+use relay_remote::dns::Dns;
 
 use super::finding::{Finding, txt_record};
+use crate::dkim::{Entry, published};
 
 const DKIM: &str = "DKIM";
-
-/// `[[dkim]]`
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Entry {
-    domain: String,
-    selector: String,
-    key: PathBuf,
-    #[serde(default)]
-    subdomains: bool,
-}
 
 /// What became of the keys.
 pub(super) struct Checked {
@@ -34,7 +23,7 @@ pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked 
         findings: Vec::new(),
         verified: Vec::new(),
     };
-    for entry in entries.iter().filter(|entry| entry.signs(domain)) {
+    for entry in entries.iter().filter(|entry| signs(entry, domain)) {
         let (finding, is_good) = key(dns, entry).await;
         checked.findings.push(finding);
         if is_good {
@@ -51,29 +40,22 @@ pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked 
     checked
 }
 
-impl Entry {
-    fn signs(&self, domain: &str) -> bool {
-        let (own, domain) = (
-            self.domain.to_ascii_lowercase(),
-            domain.to_ascii_lowercase(),
-        );
-        domain == own || self.subdomains && domain.ends_with(&format!(".{own}"))
-    }
+fn signs(entry: &Entry, domain: &str) -> bool {
+    let (own, domain) = (
+        entry.domain.to_ascii_lowercase(),
+        domain.to_ascii_lowercase(),
+    );
+    domain == own || entry.subdomains && domain.ends_with(&format!(".{own}"))
 }
 
 async fn key(dns: &Dns, entry: &Entry) -> (Finding, bool) {
-    let names = (entry.domain.parse(), entry.selector.parse());
-    let (Ok(domain), Ok(selector)): (Result<Domain, _>, Result<Selector, _>) = names else {
-        let text = format!(
-            "{}, {}: no domain or no selector",
-            entry.domain, entry.selector
-        );
-        return (Finding::fail(DKIM, text), false);
+    let (domain, selector) = match entry.names() {
+        Ok(names) => names,
+        Err(reason) => return (Finding::fail(DKIM, reason), false),
     };
     let name = Record::name(&domain, &selector);
-    let found = match dns.txt(&name).await {
+    let found = match published(dns, &name).await {
         Ok(records) => records,
-        Err(LookupError::NoSuchName | LookupError::NoRecords) => Vec::new(),
         Err(reason) => {
             let text = format!("{name}: cannot be looked up: {reason}");
             return (Finding::fail(DKIM, text), false);

@@ -28,6 +28,7 @@ use self::dmarc::Passed;
 use self::ports::{Listener, Ports};
 use crate::config;
 use crate::delivery::{self, DnsArgs};
+use crate::dkim::Entry;
 use crate::failure::Failure;
 use crate::probe::Target;
 use crate::{Place, mx as mx_verb, show};
@@ -79,7 +80,7 @@ pub(crate) struct Report {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Keys {
-    dkim: Vec<dkim::Entry>,
+    dkim: Vec<Entry>,
     listener: Option<Vec<Listener>>,
     route: Vec<address::Route>,
     inbound: Inbound,

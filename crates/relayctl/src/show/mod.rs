@@ -3,6 +3,7 @@
 mod acl;
 mod books;
 mod check;
+mod dkim;
 mod mx;
 mod orders;
 mod queue;
@@ -21,6 +22,7 @@ use crate::failure::Failure;
 pub(crate) use acl::grants;
 pub(crate) use books::audit;
 pub(crate) use check::report;
+pub(crate) use dkim::{rotation, tested_keys};
 pub(crate) use mx::exchangers;
 pub(crate) use orders::orders;
 pub(crate) use queue::{detail, entry, qread, steered};

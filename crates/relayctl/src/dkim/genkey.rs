@@ -1,0 +1,166 @@
+//! `dkim genkey`: a new key and the record that it needs.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use relay_dkim::{Domain, GenerateError, GeneratedKey, Record, Selector};
+use serde::Serialize;
+
+use super::Algorithm;
+use crate::Place;
+use crate::config::{self, Config};
+use crate::failure::Failure;
+use crate::show;
+
+#[derive(Debug, Args)]
+pub(crate) struct GenkeyArgs {
+    /// The domain that mail is from
+    #[arg(long)]
+    domain: Domain,
+
+    /// What receivers find the key by; any name that the domain has not used for a key yet
+    #[arg(long)]
+    selector: Selector,
+
+    /// How it signs
+    #[arg(long, value_enum, default_value_t = Algorithm::Rsa)]
+    algorithm: Algorithm,
+
+    /// Where to write the private key; a file that is there already is left as it is
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Made<'a> {
+    key: &'a Path,
+    algorithm: &'static str,
+    record: &'a Record,
+}
+
+pub(super) fn run(
+    args: &GenkeyArgs,
+    place: &Place,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    let record = make(
+        &args.domain,
+        &args.selector,
+        args.algorithm.into(),
+        &args.out,
+        place,
+    )?;
+    if json {
+        let made = Made {
+            key: &args.out,
+            algorithm: relay_dkim::Algorithm::from(args.algorithm).as_str(),
+            record: &record,
+        };
+        return show::json(out, &made);
+    }
+    write!(out, "{}", record.zone_file()).map_err(Failure::Output)?;
+    out.flush().map_err(Failure::Output)?;
+    // Beside the record, not in it: that is for the zone file.
+    let entry = TableEntry {
+        domain: &args.domain,
+        selector: &args.selector,
+        key: &args.out,
+    };
+    let _ = writeln!(
+        io::stderr(),
+        "\nThis is the record to publish. When `relayctl dkim testkey --domain {} --selector {} --key {}` \
+         says ok, have mail signed, in {}:\n\n{entry}",
+        args.domain,
+        args.selector,
+        args.out.display(),
+        config::file(place).display(),
+    );
+    Ok(())
+}
+
+/// Makes a key, writes it, and gives it to the user that relayd runs as; the record to publish.
+pub(super) fn make(
+    domain: &Domain,
+    selector: &Selector,
+    algorithm: relay_dkim::Algorithm,
+    file: &Path,
+    place: &Place,
+) -> Result<Record, Failure> {
+    let owner = fs::metadata(Config::load(place)?.state_dir()).ok();
+    let key = GeneratedKey::generate(algorithm).map_err(|reason| refused(&reason))?;
+    key.write_new(file).map_err(|reason| refused(&reason))?;
+    if let Some(owner) = owner {
+        give(file, owner.uid(), owner.gid());
+    }
+    Ok(Record::new(key.public(), domain, selector))
+}
+
+/// The daemon has to read the key, and nobody else may. Only root can give a file away.
+fn give(file: &Path, user: u32, group: u32) {
+    let is_theirs = fs::metadata(file).is_ok_and(|found| found.uid() == user);
+    if is_theirs {
+        return;
+    }
+    if let Err(reason) = chown(file, Some(user), Some(group)) {
+        let file = file.display();
+        let _ = writeln!(
+            io::stderr(),
+            "relayctl: {file} is not the daemon's to read: {reason}; as root, chown {user}:{group} {file}"
+        );
+    }
+}
+
+fn refused(reason: &GenerateError) -> Failure {
+    let hint = match reason {
+        GenerateError::Write { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "; make its folder first"
+        }
+        GenerateError::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            "; run this as root"
+        }
+        _ => "",
+    };
+    Failure::Refused(format!("{reason}{hint}"))
+}
+
+/// A `[[dkim]]` as it stands in the configuration.
+pub(super) struct TableEntry<'a> {
+    pub(super) domain: &'a Domain,
+    pub(super) selector: &'a Selector,
+    pub(super) key: &'a Path,
+}
+
+impl fmt::Display for TableEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A path has whatever octets it has; as a string of TOML it needs quotes and escapes.
+        let key = toml::Value::from(self.key.to_string_lossy().as_ref());
+        write!(
+            f,
+            "[[dkim]]\ndomain = \"{}\"\nselector = \"{}\"\nkey = {key}",
+            self.domain, self.selector
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_entry_is_toml_whatever_the_file_is_called() {
+        let entry = TableEntry {
+            domain: &"a.test".parse().expect("a domain"),
+            selector: &"mail".parse().expect("a selector"),
+            key: Path::new("/k/a \"b\" \\ 'c'.pem"),
+        };
+        let table: toml::Table = entry.to_string().parse().expect("TOML");
+        let entry = &table["dkim"][0];
+        assert_eq!(entry["selector"].as_str(), Some("mail"));
+        assert_eq!(entry["key"].as_str(), Some("/k/a \"b\" \\ 'c'.pem"));
+    }
+}
