@@ -1,79 +1,31 @@
 //! Signatures under a verifier that is not ours, mail-auth's, and the examples of the RFCs.
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::Hash;
-use std::sync::{Arc, LazyLock};
-use std::time::{Instant, SystemTime};
+use std::sync::LazyLock;
+use std::time::SystemTime;
 
-use mail_auth::common::parse::TxtRecordParser;
-use mail_auth::common::verify::DomainKey;
-use mail_auth::hickory_resolver::config::{ResolverConfig, ResolverOpts};
-use mail_auth::{
-    AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt,
-};
 use proptest::prelude::*;
 use relay_dkim::{
     Algorithm, BodyHash, Canonicalization, Decision, Entry, GeneratedKey, HeaderList, PrivateKey,
     Record, Signer,
 };
-
-/// Names and the keys that their TXT records have; nothing else is looked up.
-#[derive(Default)]
-struct Zone(HashMap<Box<str>, Txt>);
-
-impl Zone {
-    fn add(&mut self, name: &str, record: &str) {
-        let key = DomainKey::parse(record.as_bytes()).expect("a record");
-        let name = format!("{name}.").into_boxed_str();
-        self.0.insert(name, Txt::DomainKey(Arc::new(key)));
-    }
-}
-
-impl ResolverCache<Box<str>, Txt> for Zone {
-    fn get<Q>(&self, name: &Q) -> Option<Txt>
-    where
-        Box<str>: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.0.get(name).cloned()
-    }
-
-    fn remove<Q>(&self, _: &Q) -> Option<Txt>
-    where
-        Box<str>: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        None
-    }
-
-    fn insert(&self, _: Box<str>, _: Txt, _: Instant) {}
-}
+use relay_testkit::DkimVerifier;
 
 /// How the message's signatures do, from the first down.
-fn verify(message: &[u8], zone: &Zone) -> Vec<bool> {
+fn verify(message: &[u8], verifier: &DkimVerifier) -> Vec<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
         .expect("a runtime");
-    let config = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
-    let verifier = MessageAuthenticator::new(config, ResolverOpts::default()).expect("a resolver");
-    let parsed = AuthenticatedMessage::parse(message).expect("a header section");
-    let parameters = Parameters::new(&parsed).with_txt_cache(zone);
-    runtime
-        .block_on(verifier.verify_dkim(parameters))
-        .iter()
-        .map(|output| *output.result() == DkimResult::Pass)
-        .collect()
+    runtime.block_on(verifier.verify(message))
 }
 
 /// A table with both kinds of keys and both forms, and what the DNS has of it.
 struct Fixture {
     signer: Signer,
-    zone: Zone,
+    verifier: DkimVerifier,
 }
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
-    let mut zone = Zone::default();
+    let mut verifier = DkimVerifier::default();
     let entries: Vec<Entry> = [
         (Algorithm::Rsa, Canonicalization::Relaxed, "one"),
         (Algorithm::Ed25519, Canonicalization::Simple, "two"),
@@ -84,7 +36,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
         let domain = "sender.test".parse().expect("a domain");
         let selector = selector.parse().expect("a selector");
         let record = Record::new(generated.public(), &domain, &selector);
-        zone.add(&record.name, &record.value);
+        verifier.publish(&record.name, &record.value);
         Entry {
             domain,
             selector,
@@ -98,7 +50,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     .collect();
     Fixture {
         signer: Signer::new(entries).expect("a table"),
-        zone,
+        verifier,
     }
 });
 
@@ -125,14 +77,14 @@ const MESSAGE: &str = "From: App <app@sender.test>\r\nTo: user@dest.test\r\nSubj
 #[test]
 fn keys_of_one_domain_sign_side_by_side() {
     let signed = sign(MESSAGE.as_bytes(), &[]);
-    assert_eq!(verify(&signed, &FIXTURE.zone), [true, true]);
+    assert_eq!(verify(&signed, &FIXTURE.verifier), [true, true]);
 }
 
 #[test]
 fn a_subdomain_is_signed_for() {
     let message = MESSAGE.replace("app@sender.test", "app@a.sender.test");
     let signed = sign(message.as_bytes(), &[]);
-    assert_eq!(verify(&signed, &FIXTURE.zone), [true, true]);
+    assert_eq!(verify(&signed, &FIXTURE.verifier), [true, true]);
 }
 
 #[test]
@@ -148,7 +100,7 @@ fn a_change_of_what_is_signed_breaks_both() {
         signed.replace("\r\n\r\nhello", "\r\nSubject: B\r\n\r\nhello"),
     ] {
         assert_eq!(
-            verify(changed.as_bytes(), &FIXTURE.zone),
+            verify(changed.as_bytes(), &FIXTURE.verifier),
             [false, false],
             "{changed}"
         );
@@ -164,7 +116,7 @@ fn what_servers_on_the_way_do_breaks_nothing() {
         signed.replace("To: user", "to:  user"),
     ] {
         assert_eq!(
-            verify(changed.as_bytes(), &FIXTURE.zone),
+            verify(changed.as_bytes(), &FIXTURE.verifier),
             [true, true],
             "{changed}"
         );
@@ -175,14 +127,14 @@ fn what_servers_on_the_way_do_breaks_nothing() {
 fn the_example_of_rfc_6376_verifies() {
     // Appendix A, with errata 3192 and 4926, without which it does not.
     let message = include_str!("vectors/rfc6376.eml").replace('\n', "\r\n");
-    let mut zone = Zone::default();
-    zone.add(
+    let mut verifier = DkimVerifier::default();
+    verifier.publish(
         "brisbane._domainkey.example.com",
         "v=DKIM1; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDwIRP/UC3SBsEmGqZ9ZJW3/DkMoGeLnQg1fWn7/zYt\
          IxN2SnFCjxOCKG9v3b4jYfcTNh5ijSsq631uBItLa7od+v/RtdC2UzJ1lWT947qR+Rcac2gbto/NMqJ0fzfVjH4OuKhi\
          tdY9tf6mcwGjaNBcWToIMmPSPDdQPNUYckcQ2QIDAQAB",
     );
-    assert_eq!(verify(message.as_bytes(), &zone), [true]);
+    assert_eq!(verify(message.as_bytes(), &verifier), [true]);
     let (_, body) = message.split_once("\r\n\r\n").unwrap();
     let mut hash = BodyHash::new(Canonicalization::Simple);
     hash.write(body.as_bytes());
@@ -196,18 +148,18 @@ fn the_example_of_rfc_6376_verifies() {
 #[test]
 fn the_examples_of_rfc_8463_verify() {
     let message = include_str!("vectors/rfc8463.eml").replace('\n', "\r\n");
-    let mut zone = Zone::default();
-    zone.add(
+    let mut verifier = DkimVerifier::default();
+    verifier.publish(
         "brisbane._domainkey.football.example.com",
         "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=",
     );
-    zone.add(
+    verifier.publish(
         "test._domainkey.football.example.com",
         "v=DKIM1; k=rsa; p=MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQDkHlOQoBTzWRiGs5V6NpP3idY6Wk08a5qhdR6wy\
          5bdOKb2jLQiY/J16JYi0Qvx/byYzCNb3W91y3FutACDfzwQ/BC/e/8uBsCR+yz1Lxj+PL6lHvqMKrM3rG4hstT5QjvHO9Pzo\
          xZyVYLzBfO2EeC3Ip3G+2kryOTIKT+l/K4w3QIDAQAB",
     );
-    assert_eq!(verify(message.as_bytes(), &zone), [true, true]);
+    assert_eq!(verify(message.as_bytes(), &verifier), [true, true]);
 }
 
 /// No blanks before a colon: mail-auth does not find such a field where a signature names it.
@@ -248,7 +200,7 @@ proptest! {
         let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(body.len() + 1)).collect();
         cuts.sort_unstable();
         let signed = sign(message.as_bytes(), &cuts);
-        prop_assert_eq!(verify(&signed, &FIXTURE.zone), [true, true], "{}", String::from_utf8_lossy(&signed));
+        prop_assert_eq!(verify(&signed, &FIXTURE.verifier), [true, true], "{}", String::from_utf8_lossy(&signed));
     }
 
     #[test]

@@ -473,6 +473,7 @@ fn the_demo_shows_the_whole_way_and_stays_up() {
     next("messages in queue: 1");
     next("| Received: from relay.example.org");
     next("with ESMTPS id ");
+    next("| DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=example.org;");
     next("| Received: from app.example.org");
     next("swaks --server 127.0.0.1:");
     next("--tls --auth-user demo ");

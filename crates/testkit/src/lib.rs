@@ -4,11 +4,13 @@
 //! deadline passes.
 
 pub mod certificate;
+pub mod dkim;
 pub mod fake_dns;
 pub mod fake_mx;
 pub mod terminal;
 
 pub use certificate::Certificate;
+pub use dkim::DkimVerifier;
 pub use fake_dns::{FakeDns, Trouble};
 pub use fake_mx::{FakeMx, Received, Step};
 pub use terminal::Terminal;

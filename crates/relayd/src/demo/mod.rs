@@ -1,7 +1,7 @@
 //! `relayd demo`: the whole way of a message on one screen, all on loopback.
 //!
-//! A real relay with a temporary state directory and a certificate of its own, whose one smarthost is a
-//! receiving server in the same process that plays the internet and shows what reaches it.
+//! A real relay with a temporary state directory, a certificate and a DKIM key of its own. Its one
+//! smarthost is a receiving server in the same process that plays the internet and shows what reaches it.
 
 mod internet;
 mod setup;
@@ -90,7 +90,8 @@ async fn show(config: &Config, daemon: &Daemon, internet: &mut Internet) -> Resu
     let arrival = timeout(PATIENCE, internet.arrival()).await;
     let arrival = arrival.map_err(|_| told("nothing arrived in time"))?;
     say(
-        "3. The relay delivers it, over TLS to a host whose certificate is good. This arrives there:\n",
+        "3. The relay has signed it, and delivers it over TLS to a host whose certificate is good.\n\
+         \x20  This arrives there:\n",
     )?;
     say(arrival.map_err(told)?)?;
     say(format_args!(

@@ -1,4 +1,4 @@
-//! What the demo's relay is made of: a configuration file, a certificate, a user.
+//! What the demo's relay is made of: a configuration file, a certificate, a key to sign with, a user.
 
 use std::error::Error;
 use std::fs;
@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rcgen::CertifiedKey;
 use relay_control::users::{Editing, Secret, User};
+use relay_dkim::{Algorithm, GeneratedKey};
 
 use crate::config::Config;
 
@@ -28,6 +29,9 @@ pub(super) fn prepare(dir: &Path, internet: SocketAddr) -> Result<Config, Box<dy
         rcgen::generate_simple_self_signed([internet.ip().to_string(), "localhost".to_owned()])?;
     fs::write(dir.join("cert.pem"), cert.pem())?;
     fs::write(dir.join("key.pem"), signing_key.serialize_pem())?;
+    // Of the two kinds the one whose signatures are short to look at.
+    let key = GeneratedKey::generate(Algorithm::Ed25519)?;
+    key.write_new(&dir.join("dkim.pem"))?;
     let mut editing = Editing::open(&dir.join("users"))?;
     let user = User::with_password(&Secret::new(PASSWORD)?, Vec::new())?;
     editing.users.set(USER.parse()?, user)?;
@@ -48,11 +52,13 @@ fn configuration(dir: &Path, internet: SocketAddr) -> String {
          [tls]\ncertificate = {certificate:?}\nkey = {:?}\n\
          [auth]\nusers = {:?}\n\
          [delivery]\nca_file = {certificate:?}\n\
+         [[dkim]]\ndomain = \"example.org\"\nselector = \"demo\"\nkey = {:?}\n\
          [[route]]\ndomain = \"*\"\nhost = [\"{}\"]\nport = {}\n\
          [control]\nsocket = {:?}\n",
         path("state"),
         path("key.pem"),
         path("users"),
+        path("dkim.pem"),
         internet.ip(),
         internet.port(),
         path("control.sock"),

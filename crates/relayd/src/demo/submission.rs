@@ -18,7 +18,7 @@ From: Application <app@example.org>\r\n\
 To: You <you@example.net>\r\n\
 Subject: Hello from the demo\r\n\
 \r\n\
-This message was accepted, queued and delivered.\r\n";
+This message was accepted, queued, signed and delivered.\r\n";
 
 /// Sends the message; both sides' words, a line for each.
 pub(super) async fn send(relay: SocketAddr) -> io::Result<String> {
