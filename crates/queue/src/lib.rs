@@ -48,6 +48,9 @@
 //! many recipients a record had that nobody can read is known once all others are counted: at a
 //! start, as what the books have too many.
 //!
+//! While they have recipients that no record has, the database may have lost records: then a start
+//! sets a body without a record aside, and does not take it for S1.
+//!
 //! # Which files of sled must be durable, and when
 //!
 //! | under `queue/` | written | made durable |

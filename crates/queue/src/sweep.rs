@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::aside::{self, Evidence};
 use crate::books::{Books, Ledger};
@@ -53,10 +53,18 @@ pub(crate) fn run(shared: &Shared, database: &Database) -> Result<Option<QueueId
     let aside = aside::count(shared)?;
     shared.damaged.store(aside, Ordering::Relaxed);
     let mut found = read_records(database.table())?;
-    let mut ledger = open_books(database.table(), &found)?;
+    let stored = database.table().ledger()?;
+    let missing = stored.map_or(0, |l| {
+        l.books.queued().saturating_sub(found.opening.queued())
+    });
+    let mut ledger = open_books(stored, &found, missing);
     // First, for the body of a record that cannot be read looks as if it belonged to none.
     set_aside(shared, database, mem::take(&mut found.damaged), &ledger)?;
-    ledger.books.set_aside += sweep_body_files(shared, &mut found)?;
+    let unclaimed = match missing {
+        0 => Unclaimed::Remove,
+        _ => Unclaimed::Keep,
+    };
+    ledger.books.set_aside += sweep_body_files(shared, &mut found, unclaimed)?;
     set_aside(shared, database, mem::take(&mut found.damaged), &ledger)?;
     shared.set_ledger(ledger);
     shared.count.store(found.count, Ordering::Relaxed);
@@ -64,20 +72,33 @@ pub(crate) fn run(shared: &Shared, database: &Database) -> Result<Option<QueueId
     Ok(found.last)
 }
 
+/// What becomes of a body that no record names.
+#[derive(Clone, Copy)]
+enum Unclaimed {
+    /// The books agree with the records: it was never accepted, or has left.
+    Remove,
+    /// They know of recipients that no record has, and it may be all that is left of them: sled takes
+    /// a torn entry for the end of a segment, and drops what follows without an error.
+    Keep,
+}
+
 /// The books, with the recipients of records that cannot be read: those that the books have too many.
-fn open_books(table: &Table, found: &Found) -> Result<Ledger, StoreError> {
-    let Some(mut ledger) = table.ledger()? else {
-        return Ok(Ledger {
+fn open_books(stored: Option<Ledger>, found: &Found, missing: u64) -> Ledger {
+    let Some(mut ledger) = stored else {
+        return Ledger {
             books: found.opening,
             is_short: false,
-        });
+        };
     };
     if ledger.is_short || !found.damaged.is_empty() {
-        let lost = ledger.books.queued().saturating_sub(found.opening.queued());
-        ledger.books.set_aside += lost;
+        ledger.books.set_aside += missing;
         ledger.is_short = false;
+    } else if missing > 0 {
+        warn!(target: "relayd", event = "corrupt",
+            "corrupt: the books have {missing} recipients more than the queue; bodies that no record \
+             names are set aside; relayd fsck tells more");
     }
-    Ok(ledger)
+    ledger
 }
 
 /// Recipients of all records that something is left to do for.
@@ -195,7 +216,11 @@ impl Found {
 
 /// Compares the files that are there with those that should be; how many recipients are lost with
 /// those that are not.
-fn sweep_body_files(shared: &Shared, found: &mut Found) -> Result<u64, StoreError> {
+fn sweep_body_files(
+    shared: &Shared,
+    found: &mut Found,
+    unclaimed: Unclaimed,
+) -> Result<u64, StoreError> {
     let (mess, mut lost) = (shared.mess(), 0);
     let unreadable = |e| io_error("reading the directory", &mess, e);
     for entry in fs::read_dir(&mess).map_err(unreadable)? {
@@ -208,9 +233,7 @@ fn sweep_body_files(shared: &Shared, found: &mut Found) -> Result<u64, StoreErro
             continue;
         };
         let Some(expected) = found.files.remove(&id) else {
-            fs::remove_file(entry.path()).map_err(|e| io_error("removing", &entry.path(), e))?;
-            info!(target: "relayd", event = "sweep", %id,
-                "removed the body of {id}, which was never accepted or has left");
+            remove_or_keep(shared, id, unclaimed)?;
             continue;
         };
         let length = entry.metadata().map(|m| m.len()).unwrap_or_default();
@@ -225,6 +248,22 @@ fn sweep_body_files(shared: &Shared, found: &mut Found) -> Result<u64, StoreErro
         found.discount(id, &expected, "its body file is missing".into());
     }
     Ok(lost)
+}
+
+fn remove_or_keep(shared: &Shared, id: QueueId, unclaimed: Unclaimed) -> Result<(), StoreError> {
+    let path = shared.body(id);
+    match unclaimed {
+        Unclaimed::Remove => {
+            fs::remove_file(&path).map_err(|e| io_error("removing", &path, e))?;
+            info!(target: "relayd", event = "sweep", %id,
+                "removed the body of {id}, which was never accepted or has left");
+            Ok(())
+        }
+        Unclaimed::Keep => {
+            let reason = "a body without a record, while the books miss recipients";
+            aside::keep(shared, id, &Evidence::default(), reason)
+        }
+    }
 }
 
 /// Why a body file is not what it should be.

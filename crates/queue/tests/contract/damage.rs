@@ -294,6 +294,22 @@ async fn an_audit_sees_a_record_that_went_past_the_books() {
 }
 
 #[tokio::test]
+async fn a_body_whose_record_the_database_has_lost_is_not_deleted_at_the_start() {
+    let mut harness = <OnDisk>::new();
+    let (lost, sound) = (with_file(&harness).await, with_file(&harness).await);
+    harness.close().await;
+    tamper(&harness, |db| {
+        db.remove(key(b'm', &lost)).expect("removed");
+    });
+    harness.open();
+    only_one_is_missing(&mut harness, &sound).await;
+    let body = in_corrupt(&harness, &format!("{}.body", lost.id));
+    assert_eq!(body, octets(INLINE * 3));
+    let expected = "a body without a record, while the books miss recipients\n";
+    assert_eq!(reason(&harness, &lost), expected);
+}
+
+#[tokio::test]
 async fn keys_that_are_no_message_s_are_left_alone() {
     let mut harness = <OnDisk>::new();
     let message = enqueue(harness.store()).await;
