@@ -18,7 +18,7 @@ use crate::database::Database;
 use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::parts::{Changes, Kind, Part};
-use crate::record::Record;
+use crate::record::{Record, refuse_later};
 use crate::remover::Remover;
 use crate::sled_store::{make_dir, take_lock};
 use crate::spool::io_error;
@@ -149,11 +149,25 @@ impl<'a> Check<'a> {
     }
 
     fn run(mut self) -> Result<Summary, StoreError> {
+        self.refuse_later()?;
         self.check_messages()?;
         self.check_values()?;
         self.check_files()?;
         self.check_books()?;
         Ok(self.summary)
+    }
+
+    /// Before anything is told or set aside.
+    fn refuse_later(&self) -> Result<(), StoreError> {
+        let table = self.database.table();
+        for (row, n) in table.records(None).zip(1usize..) {
+            let (id, bytes) = row?;
+            refuse_later(id, &bytes)?;
+            if n % PAGE == 0 {
+                table.sync_if_much_was_written()?;
+            }
+        }
+        Ok(())
     }
 
     fn found(&mut self, finding: &Finding) {

@@ -17,6 +17,8 @@
 //! the client's `250`. Leaving goes the other way: the record's removal becomes durable first, then
 //! the body file is unlinked. A crash at any point leaves S0, S1 or S2.
 //!
+//! A record of a later version is none of these: such a queue is not opened at all, nor repaired.
+//!
 //! # The layout of `state_dir`
 //!
 //! | path | what |

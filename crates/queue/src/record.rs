@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::message::Message;
 
@@ -84,6 +85,20 @@ impl Record {
             VERSION => Ok(whole::<version_2::Stored>(rest)?.load(id)),
             other => Err(RecordError::Version(other)),
         }
+    }
+}
+
+/// A record of a later relayd is sound, only not ours to judge: who meets one leaves the whole queue
+/// as it is.
+pub(crate) fn refuse_later(id: QueueId, bytes: &[u8]) -> Result<(), StoreError> {
+    match bytes.first() {
+        Some(&version) if version > VERSION => Err(StoreError::Database {
+            doing: format!("reading message {id}"),
+            reason: format!(
+                "the record has version {version}, of a later relayd; this one reads up to version {VERSION}"
+            ),
+        }),
+        _ => Ok(()),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::database::{Database, Table};
 use crate::error::StoreError;
 use crate::id::QueueId;
 use crate::parts::{Changes, Kind};
-use crate::record::{Place, Record};
+use crate::record::{Place, Record, refuse_later};
 use crate::spool::io_error;
 
 /// Records that a thread reads between two looks at how much sled has written.
@@ -163,6 +163,7 @@ impl Found {
     ) -> Result<(), StoreError> {
         for (row, n) in table.records_of(ids).zip(1u64..) {
             let (id, value) = row?;
+            refuse_later(id, &value)?;
             match Record::decode(id, &value) {
                 Ok(record) => self.note(id, &record),
                 Err(e) => self.damaged.push((id, e.to_string())),

@@ -145,8 +145,8 @@ fn unreadable(record: &IVec) -> Vec<(Vec<u8>, &'static str)> {
     vec![
         (Vec::new(), "the record is empty\n"),
         (
-            with_version(3),
-            "the record has version 3, which this relayd does not know\n",
+            with_version(0),
+            "the record has version 0, which this relayd does not know\n",
         ),
         (vec![1], "the record cannot be decoded"),
         (

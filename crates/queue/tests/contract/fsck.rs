@@ -119,11 +119,11 @@ async fn a_record_that_cannot_be_read_takes_its_recipients_out_of_the_books() {
     harness.close().await;
     tamper(&harness, |db| {
         for message in &damaged {
-            db.insert(key(b'm', message), b"\xffno record")
+            db.insert(key(b'm', message), b"\0no record")
                 .expect("written");
         }
     });
-    let problem = "the record has version 255, which this relayd does not know";
+    let problem = "the record has version 0, which this relayd does not know";
     let finding = |message: &Message| Finding::Message(message.id, problem.to_owned());
     let expected: Vec<_> = damaged.iter().map(finding).collect();
     is_found_and_mended(&mut harness, &expected, &[left]).await;

@@ -5,6 +5,7 @@ mod damage;
 mod disk;
 mod faults;
 mod fsck;
+mod later;
 mod model;
 mod rules;
 
