@@ -202,7 +202,7 @@ impl SledStore {
     }
 
     async fn prepare_bounce(&self, bounce: NewMessage) -> Result<(Message, Prepared), StoreError> {
-        let mut spool = SledSpool::new(bounce.id, Arc::clone(&self.spool));
+        let mut spool = SledSpool::for_report(bounce.id, Arc::clone(&self.spool));
         spool.write(&bounce.body).await?;
         let prepared = spool.prepare(&bounce.head).await?;
         let (id, size) = (bounce.id, prepared.layout.size());

@@ -38,10 +38,20 @@ pub(crate) struct SpoolConfig {
 pub struct SledSpool {
     id: QueueId,
     config: Arc<SpoolConfig>,
+    reserve: Reserve,
     buffer: Vec<u8>,
     written: u64,
     checksum: crc32fast::Hasher,
     file: Option<BodyFile>,
+}
+
+/// What a message may take of the disk's reserve.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reserve {
+    /// Nothing.
+    Kept,
+    /// Whatever there is: it enters so that another can leave.
+    Drawn,
 }
 
 /// A file in `mess/` that nobody else refers to yet: removed when dropped, unless it is kept.
@@ -64,9 +74,20 @@ pub(crate) struct Prepared {
 
 impl SledSpool {
     pub(crate) fn new(id: QueueId, config: Arc<SpoolConfig>) -> Self {
+        Self::drawing(id, config, Reserve::Kept)
+    }
+
+    /// For a report of ours, which is what the reserve is for: while it could not be recorded, no
+    /// message would leave, and no room would ever be made.
+    pub(crate) fn for_report(id: QueueId, config: Arc<SpoolConfig>) -> Self {
+        Self::drawing(id, config, Reserve::Drawn)
+    }
+
+    fn drawing(id: QueueId, config: Arc<SpoolConfig>, reserve: Reserve) -> Self {
         Self {
             id,
             config,
+            reserve,
             buffer: Vec::new(),
             written: 0,
             checksum: crc32fast::Hasher::new(),
@@ -76,7 +97,9 @@ impl SledSpool {
 
     /// Hands the gathered octets to the file, which is made with the first ones.
     async fn write_out(&mut self) -> Result<(), StoreError> {
-        self.config.room.check(self.buffer.len() as u64)?;
+        if self.reserve == Reserve::Kept {
+            self.config.room.check(self.buffer.len() as u64)?;
+        }
         let buffer = mem::take(&mut self.buffer);
         let path = self.config.mess.join(self.id.to_string());
         let (file, remover) = (self.file.take(), self.config.remover.clone());

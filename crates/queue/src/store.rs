@@ -96,6 +96,8 @@ pub trait QueueStore: Send + Sync + 'static {
     /// Records what an attempt changed. The message leaves the queue when its last recipient is
     /// settled, in the same batch as its bounce enters. Returns whether it has left.
     ///
+    /// What enters draws on the disk's reserve: it is never [`StoreError::NoRoom`].
+    ///
     /// Durable when it returns; it may wait a little for other commits to ride along with.
     /// [`StoreError::ClaimLost`] if somebody else has the message now: nothing was recorded.
     fn settle(

@@ -23,6 +23,10 @@ use crate::recipients::{self, Stop, Todo, Wish};
 use crate::schedule::Due;
 use crate::sign::signed;
 
+/// Octets of an original that go into a report while the disk has only its reserve left, which
+/// reports draw on.
+const SCARCE_HEADERS: usize = 2 * 1024;
+
 /// A report that is to enter the queue.
 #[derive(Debug)]
 pub(crate) struct Report {
@@ -192,7 +196,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(Ok(Report { message, permit }))
     }
 
-    /// How the message begins, or all of it. A body that cannot be read is left out: a report
+    /// How the message begins, or all of it if the disk has room for more than must be. A body that cannot be read is left out: a report
     /// without is better than none. So is one that a delivery must not wait for, which is to be
     /// recorded, whatever the store is about.
     async fn original(
@@ -201,7 +205,9 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         message: &Message,
         event: Event,
     ) -> Result<Vec<u8>, StoreError> {
-        let limit = if wants_whole(message, event) {
+        let limit = if self.store.has_room(0).is_err() {
+            SCARCE_HEADERS
+        } else if wants_whole(message, event) {
             MAX_WHOLE
         } else {
             MAX_HEADERS

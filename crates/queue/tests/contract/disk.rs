@@ -2,11 +2,11 @@
 
 use std::fs;
 
-use relay_queue::{Message, QueueStore, SledStore, Spool, StoreConfig, StoreError};
+use relay_queue::{Message, QueueStore, Settlement, SledStore, Spool, StoreConfig, StoreError};
 
 use crate::stores::{
-    Harness, INLINE, OnDisk, all, bytes_of, changes, claim, commit, config, database, deferred,
-    done, enqueue, files_become, names, octets,
+    Harness, INLINE, OnDisk, all, bounce, bytes_of, changes, claim, commit, config, database,
+    deferred, done, enqueue, files_become, names, octets,
 };
 
 #[tokio::test]
@@ -119,6 +119,27 @@ async fn without_room_nothing_is_taken_in_and_nothing_stays() {
     assert!(harness.store().has_room(0).is_ok());
     let more_than_any_disk = harness.store().has_room(u64::MAX);
     assert!(matches!(more_than_any_disk, Err(StoreError::NoRoom { .. })));
+}
+
+#[tokio::test]
+async fn a_report_of_any_size_enters_though_the_disk_has_only_its_reserve_left() {
+    let mut harness = <OnDisk>::new();
+    let failed = enqueue(harness.store()).await;
+    harness.close().await;
+    let store = SledStore::open(&full(&harness)).expect("opens");
+    let held = claim(&store, &failed).await;
+    let report = bounce(&store, octets(INLINE * 3));
+    let settlement = Settlement {
+        bounces: vec![report.clone()],
+        ..changes(vec![done(0)])
+    };
+    let left = store.settle(held, settlement).await;
+    assert!(left.expect("without this, nothing would ever make room"));
+    let [entered] = &all(&store).await[..] else {
+        panic!("the report alone is there");
+    };
+    assert_eq!(entered.id, report.id);
+    assert_eq!(bytes_of(&store, entered).await.1, octets(INLINE * 3));
 }
 
 /// sled never syncs the files under `queue/blobs/`, which it makes of large pages.

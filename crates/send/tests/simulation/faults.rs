@@ -103,6 +103,22 @@ async fn while_outcomes_cannot_be_recorded_nothing_new_is_delivered() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn while_there_is_little_room_reports_take_little_and_mail_leaves() {
+    let clock = Timepiece::new();
+    let world = World::over(Watched::new(memory(&clock)), clock, mixed);
+    world.store.fail(Outage::Room);
+    world
+        .submit_large("me@home.test", "a@gone.test", 20_000)
+        .await;
+    world.submit("me@home.test", &to("b@ok.test")).await;
+    world.until_empty(Duration::from_mins(1)).await;
+    let tried = world.internet.tried();
+    let report = tried.iter().find(|t| t.sender.is_empty()).expect("one");
+    assert!(report.text.contains("Subject: hello"));
+    assert!(report.text.len() < 4_000, "{}", report.text.len());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_body_that_cannot_be_read_holds_up_its_own_message_alone() {
     let clock = Timepiece::new();
     let world = World::over(Watched::new(memory(&clock)), clock, mixed);

@@ -26,6 +26,8 @@ pub enum Outage {
     Reading,
     Writing,
     Opening,
+    /// There is no room but the reserve.
+    Room,
     Everything,
 }
 
@@ -80,6 +82,7 @@ impl<S: QueueStore> QueueStore for Watched<S> {
     }
 
     fn has_room(&self, size: u64) -> Result<(), StoreError> {
+        self.pass(Outage::Room)?;
         self.inner.has_room(size)
     }
 

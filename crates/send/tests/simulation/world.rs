@@ -15,6 +15,8 @@ pub use crate::internet::*;
 pub use crate::watched::*;
 
 pub const UNIT: Duration = Duration::from_secs(400);
+/// What messages say.
+const TEXT: &[u8] = b"Subject: hello\r\n\r\nbody\r\n";
 pub const DAY: Duration = Duration::from_hours(24);
 
 /// The relay in its world.
@@ -90,22 +92,29 @@ impl<S: QueueStore> World<S> {
 
     async fn commit_wishing(&self, from: &str, to: Vec<RcptTo>, dsn: DsnRequest) -> Message {
         let envelope = Envelope {
-            sender: from.parse().expect("a good address"),
-            recipients: to,
-            eight_bit: false,
-            utf8: false,
             dsn,
+            ..envelope(from, to)
         };
         loop {
-            if let Some(message) = self.try_commit(envelope.clone()).await {
+            if let Some(message) = self.try_commit(envelope.clone(), TEXT).await {
                 return message;
             }
         }
     }
 
-    async fn try_commit(&self, envelope: Envelope) -> Option<Message> {
+    /// Commits a message of so many octets, and tells the runner.
+    pub async fn submit_large(&self, from: &str, to: &str, octets: usize) -> QueueId {
+        let text = [TEXT, &b"x".repeat(octets)].concat();
+        let envelope = envelope(from, vec![wishing(to, Notify::Unspecified)]);
+        let message = self.try_commit(envelope, &text).await;
+        let message = message.expect("this store takes it");
+        self.sender.accepted(&message);
+        message.id
+    }
+
+    async fn try_commit(&self, envelope: Envelope, text: &[u8]) -> Option<Message> {
         let mut spool = self.store.begin().ok()?;
-        spool.write(b"Subject: hello\r\n\r\nbody\r\n").await.ok()?;
+        spool.write(text).await.ok()?;
         let head = Bytes::from_static(b"Received: by relay.test\r\n");
         let now = self.clock.now();
         self.store.commit(spool, envelope, now, head).await.ok()
@@ -164,6 +173,16 @@ pub fn config() -> Config {
         reports: ReportPolicy::default(),
         signer: None,
         orders: Orders::default(),
+    }
+}
+
+fn envelope(from: &str, to: Vec<RcptTo>) -> Envelope {
+    Envelope {
+        sender: from.parse().expect("a good address"),
+        recipients: to,
+        eight_bit: false,
+        utf8: false,
+        dsn: DsnRequest::default(),
     }
 }
 
