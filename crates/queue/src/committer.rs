@@ -243,7 +243,7 @@ impl Committer {
             return Err("an error closed it a moment ago".into());
         }
         let reopened = panics_as_errors(|| {
-            let database = Database::open(&self.shared.state_dir)?;
+            let database = Database::reopen(&self.shared.state_dir)?;
             if let Some(round) = &self.doubtful {
                 database.commit(round.changes(), round.has_new_files())?;
             }

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
+use rustix::fs::{Advice, fadvise};
 use tracing::warn;
 
 use crate::books::Ledger;
@@ -90,6 +91,26 @@ impl Database {
             #[cfg(test)]
             faults: tests::Faults::default(),
         })
+    }
+
+    /// Opens it again after an error, and believes only what is on the disk.
+    ///
+    /// A page of the cache whose write has failed counts as clean from then on (Linux, ext4 and XFS):
+    /// no later sync writes or reports it, and whoever reads it sees what the disk does not have. sled
+    /// may have moved records there that were accepted long ago, and would use their old places again.
+    /// So the cache is given up first; where they lay before, they still are. A directory needs no such
+    /// care: a file system that failed to write its journal takes no more writes.
+    ///
+    /// No test holds this, for it takes a device whose writes fail while its file system goes on.
+    pub(crate) fn reopen(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = state_dir.join("queue").join("db");
+        // What is dirty yet is written; only clean pages are given up.
+        sync_what_is_there(&path)?;
+        if let Ok(file) = File::open(&path) {
+            fadvise(&file, 0, None, Advice::DontNeed)
+                .map_err(|e| io_error("giving up the cache of", &path, e.into()))?;
+        }
+        Self::open(state_dir)
     }
 
     pub(crate) fn table(&self) -> &Table {

@@ -38,7 +38,8 @@
 //!
 //! What an error leaves behind is not known: a failed fsync must not be repeated, for the kernel may
 //! have dropped the pages. So after an error every waiting operation is answered with it, the
-//! database is closed and opened anew, and messages whose commit was answered with an error are
+//! database is closed, what the kernel has cached of it is given up, it is opened anew as the disk has
+//! it, and messages whose commit was answered with an error are
 //! removed if they turn out to have reached the disk.
 //!
 //! # The books
