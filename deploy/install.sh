@@ -39,7 +39,7 @@ while [ $# -gt 0 ]; do
 done
 root=${DESTDIR:-}
 
-for program in relayd relayctl; do
+for program in relayd relayctl sendmail; do
     [ -x "$target/$program" ] ||
         fail "no $program in $target; build it first: cargo build --release --workspace"
 done
@@ -53,12 +53,24 @@ fi
 
 install -D -m 0755 "$target/relayd" "$root/usr/local/sbin/relayd"
 install -D -m 0755 "$target/relayctl" "$root/usr/local/sbin/relayctl"
+install -D -m 0755 "$target/sendmail" "$root/usr/local/sbin/sendmail"
+for name in /usr/sbin/sendmail /usr/lib/sendmail /usr/bin/mailq /usr/bin/newaliases; do
+    if [ "$(readlink "$root$name")" = /usr/local/sbin/sendmail ]; then
+        continue
+    elif [ -e "$root$name" ] || [ -L "$root$name" ]; then
+        echo "install: kept $root$name, which belongs to another mail system"
+    else
+        install -d "$root${name%/*}"
+        ln -s /usr/local/sbin/sendmail "$root$name"
+    fi
+done
 install -D -m 0644 "$here/relayd.service" "$root/etc/systemd/system/relayd.service"
-install -d -m 0750 "$root/etc/relayd"
+# sendmail reads the configuration as whoever calls it. Secrets have files of their own.
+install -d -m 0755 "$root/etc/relayd"
 if [ -e "$root/etc/relayd/relayd.toml" ]; then
     echo "install: kept $root/etc/relayd/relayd.toml as it is"
 else
-    install -m 0640 "$here/../etc/relayd.toml" "$root/etc/relayd/relayd.toml"
+    install -m 0644 "$here/../etc/relayd.toml" "$root/etc/relayd/relayd.toml"
 fi
 
 if [ -z "$root" ]; then

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -234,18 +235,23 @@ impl Relay {
 
     /// The same, with something to read.
     pub fn ctl_with(&self, arguments: &[&str], input: &str) -> Output {
-        let mut child = self
-            .ctl_command(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("relayctl runs");
-        let mut stdin = child.stdin.take().expect("a pipe");
-        // One that reads nothing may have ended.
-        let _ = stdin.write_all(input.as_bytes());
-        drop(stdin);
-        child.wait_with_output().expect("an end")
+        fed(&mut self.ctl_command(arguments), input)
+    }
+
+    /// `sendmail` for this relay, whether it runs or not, with this message.
+    pub fn sendmail(&self, arguments: &[&str], message: &str) -> Output {
+        self.sendmail_as("sendmail", arguments, message)
+    }
+
+    /// The same by another name that it has, of a link in the relay's folder.
+    pub fn sendmail_as(&self, name: &str, arguments: &[&str], message: &str) -> Output {
+        let link = self.path(name);
+        if !link.exists() {
+            symlink(binaries().join("sendmail"), &link).expect("a link");
+        }
+        let mut sendmail = Command::new(link);
+        sendmail.arg("--config").arg(self.path("relayd.toml"));
+        fed(sendmail.args(arguments), message)
     }
 
     /// `relayctl`, to be read from while it runs; the caller's to end.
@@ -304,6 +310,21 @@ impl Relay {
             .expect("a folder")
             .count()
     }
+}
+
+/// Runs a program that is given this to read.
+fn fed(program: &mut Command, input: &str) -> Output {
+    let mut child = program
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it runs");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    // One that reads nothing may have ended.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    child.wait_with_output().expect("an end")
 }
 
 /// What a program printed that has done what it should.

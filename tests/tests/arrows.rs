@@ -31,6 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-dkim",
         ],
     ),
+    ("relay-sendmail", &["relay-control", "relay-smtp"]),
     ("relay-testkit", &["relay-smtp"]),
     ("relay-tests", &["relay-testkit"]),
 ];
@@ -41,6 +42,10 @@ const WITHOUT: &[(&str, &[&str])] = &[
     ("relay-smtp", &["tokio", "mio", "socket2", "tracing"]),
     ("relay-control", &["tokio", "mio", "socket2", "sled"]),
     ("relayctl", &["sled", "axum"]),
+    (
+        "relay-sendmail",
+        &["tokio", "sled", "hickory-resolver", "axum"],
+    ),
     ("relay-smtpd", &["hickory-resolver"]),
     ("relay-send", &["hickory-resolver"]),
     ("relay-remote", &["sled"]),

@@ -106,6 +106,7 @@ impl Daemon {
         let store = Arc::new(open_store(&config).await?);
         let grants = Arc::new(Grants::open(&config.state_dir, clock::now())?);
         let orders = Orders::open(&config.state_dir)?;
+        let maildrop = open_maildrop(&config.state_dir, server.door());
         announce(&config, &listeners, &store);
         let current = Current {
             config,
@@ -145,7 +146,7 @@ impl Daemon {
         });
         shared.warn_of_expiry(clock::now());
         let accepted = Arc::new(move |message: Message| sender.accepted(&message));
-        let maildrop = pick_up_mail(&shared, server.door(), &shutdown);
+        let maildrop = maildrop.map(|it| tokio::spawn(it.keep(shutdown.clone())));
         let server = server.run(store, smtpd_config, accepted, shutdown.clone());
         let control = api::serve(socket, Arc::clone(&shared), shutdown.clone());
         tokio::spawn(keep_watch(Arc::clone(&shared), shutdown.clone()));
@@ -218,18 +219,12 @@ impl Read {
     }
 }
 
-/// Takes what users of the machine have left; without a place for it the relay runs all the same.
-fn pick_up_mail(
-    shared: &Shared,
-    door: Door,
-    shutdown: &CancellationToken,
-) -> Option<JoinHandle<()>> {
-    let state_dir = shared.state_dir();
-    let opened = Maildrop::open(&state_dir, door).inspect_err(|reason| {
-        events::maildrop_unusable(&maildrop::path(&state_dir), reason);
+/// For what users of the machine leave; without a place for it the relay runs all the same.
+fn open_maildrop(state_dir: &Path, door: Door) -> Option<Arc<Maildrop>> {
+    let opened = Maildrop::open(state_dir, door).inspect_err(|reason| {
+        events::maildrop_unusable(&maildrop::path(state_dir), reason);
     });
-    let maildrop = Arc::new(opened.ok()?);
-    Some(tokio::spawn(maildrop.keep(shutdown.clone())))
+    opened.ok().map(Arc::new)
 }
 
 /// Looks for files that have changed, and for certificates that end, until the shutdown.

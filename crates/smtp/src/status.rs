@@ -58,6 +58,11 @@ impl EnhancedStatus {
         self.class
     }
 
+    /// What it is about, as RFC 3463 §3 numbers it: 7 is security and policy.
+    pub const fn subject(self) -> u16 {
+        self.subject
+    }
+
     /// The same subject and detail under another class.
     #[must_use]
     pub const fn with_class(self, class: Class) -> Self {

@@ -1,0 +1,295 @@
+//! The command line, as programs have written it for decades: letters with and without a value, in one
+//! word or two, and recipients among them.
+
+use std::ffi::OsString;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use relay_smtp::dsn::{DsnRequest, EnvelopeId, Notify};
+
+use crate::failure::Failure;
+
+pub(crate) const HELP: &str = "\
+Reads a message from standard input and hands it to the relay.
+
+usage: sendmail [OPTIONS] [RECIPIENT...]
+       mailq            shows the queue, as sendmail -bp
+       newaliases       does nothing: the relay has no aliases
+
+  -t                    also send to those in To, Cc and Bcc; Bcc is removed
+  -i, -oi               a line with a dot alone does not end the message
+  -f, -r SENDER         the envelope's sender; '<>' for none
+  -F NAME               the sender's full name, where the message has no From
+  -N WHEN               notices: never, or a list of success, failure, delay
+  -R full|hdrs          how much of the message a notice of failure has
+  -V ID                 the envelope's id in notices
+  -bs                   speak SMTP on standard input and output
+  -bp                   show the queue
+  -q                    try all that waits now
+  -C, --config FILE     the relay's configuration
+                        [default: /etc/relayd/relayd.toml]
+      --version, --help
+
+Other options of sendmail are taken and change nothing. Where the relay does not
+run, mail is left for it on the disk. Exit codes are those of sysexits.h: 0 only
+if the message is safe, 75 if it is to be tried again.
+";
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Mode {
+    /// `-bm`: a message is read and sent.
+    #[default]
+    Send,
+    /// `-bs`
+    Dialogue,
+    /// `-bp`, `mailq`
+    Mailq,
+    /// `-q`
+    Retry,
+    /// `-bi`, `newaliases`
+    NewAliases,
+    /// `--help`
+    Help,
+    /// `--version`
+    Version,
+}
+
+/// The command line, understood.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    pub(crate) mode: Mode,
+    /// `-t`
+    pub(crate) from_header: bool,
+    /// `-i`: a lone dot is text.
+    pub(crate) ignore_dots: bool,
+    /// `-f`, as it was written.
+    pub(crate) sender: Option<String>,
+    /// `-F`
+    pub(crate) full_name: Option<String>,
+    pub(crate) config: Option<PathBuf>,
+    pub(crate) notify: Notify,
+    pub(crate) dsn: DsnRequest,
+    /// As they were written.
+    pub(crate) recipients: Vec<String>,
+}
+
+/// Options that need a value, behind the letter or in the next word.
+const WITH_VALUE: &str = "BCFLNORVXfhopr";
+/// Options whose value, if they have one, is behind the letter.
+const WITH_REST: &str = "Abdeq";
+/// Options that are a letter alone.
+const ALONE: &str = "GUimnstv";
+
+impl Options {
+    /// Understands a command line, its first word the program's own name.
+    pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
+        let mut words = words.into_iter();
+        let name = words.next().unwrap_or_default();
+        let mut options = Self {
+            mode: mode_of(Path::new(&name)),
+            ..Self::default()
+        };
+        while let Some(word) = words.next() {
+            let word = text(word)?;
+            match word.strip_prefix('-') {
+                Some("-") => {
+                    let rest: Result<Vec<_>, _> = words.by_ref().map(text).collect();
+                    options.recipients.extend(rest?);
+                }
+                Some(long) if long.starts_with('-') => options.long(&long[1..], &mut words)?,
+                Some("") | None => options.recipients.push(word),
+                Some(letters) => options.letters(letters, &mut words)?,
+            }
+        }
+        Ok(options)
+    }
+
+    fn long(
+        &mut self,
+        word: &str,
+        words: &mut dyn Iterator<Item = OsString>,
+    ) -> Result<(), Failure> {
+        match word
+            .split_once('=')
+            .map_or((word, None), |(n, v)| (n, Some(v)))
+        {
+            ("config", Some(file)) => self.config = Some(file.into()),
+            ("config", None) => {
+                let missing = || Failure::Usage("--config needs a file".to_owned());
+                self.config = Some(words.next().ok_or_else(missing)?.into());
+            }
+            ("help", None) => self.mode = Mode::Help,
+            ("version", None) => self.mode = Mode::Version,
+            _ => return Err(Failure::Usage(format!("unknown option --{word}"))),
+        }
+        Ok(())
+    }
+
+    /// `-ti` is `-t -i`; what needs a value ends the word.
+    fn letters(
+        &mut self,
+        letters: &str,
+        words: &mut dyn Iterator<Item = OsString>,
+    ) -> Result<(), Failure> {
+        for (at, letter) in letters.char_indices() {
+            let rest = &letters[at + letter.len_utf8()..];
+            if ALONE.contains(letter) {
+                self.alone(letter);
+            } else if WITH_REST.contains(letter) {
+                return self.with_value(letter, rest.to_owned());
+            } else if WITH_VALUE.contains(letter) {
+                let value = match rest {
+                    "" => {
+                        let missing = || Failure::Usage(format!("-{letter} needs a value"));
+                        text(words.next().ok_or_else(missing)?)?
+                    }
+                    rest => rest.to_owned(),
+                };
+                return self.with_value(letter, value);
+            } else {
+                return Err(Failure::Usage(format!("unknown option -{letter}")));
+            }
+        }
+        Ok(())
+    }
+
+    fn alone(&mut self, letter: char) {
+        match letter {
+            't' => self.from_header = true,
+            'i' => self.ignore_dots = true,
+            _ => {}
+        }
+    }
+
+    fn with_value(&mut self, letter: char, value: String) -> Result<(), Failure> {
+        let wrong = |reason| Failure::Usage(format!("-{letter} {value}: {reason}"));
+        match letter {
+            'b' => self.mode = mode(&value)?,
+            'q' => self.mode = Mode::Retry,
+            'C' => self.config = Some(value.into()),
+            'F' => self.full_name = Some(value),
+            'f' | 'r' => self.sender = Some(value),
+            'N' => self.notify = value.parse().map_err(wrong)?,
+            'R' => self.dsn.ret = Some(value.parse().map_err(wrong)?),
+            'V' => self.dsn.envid = Some(envelope_id(&value).map_err(wrong)?),
+            'o' if value == "i" => self.ignore_dots = true,
+            'o' if value == "t" => self.from_header = true,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn mode_of(program: &Path) -> Mode {
+    match program.file_name().and_then(|name| name.to_str()) {
+        Some("mailq") => Mode::Mailq,
+        Some("newaliases") => Mode::NewAliases,
+        _ => Mode::Send,
+    }
+}
+
+fn mode(letter: &str) -> Result<Mode, Failure> {
+    match letter {
+        "m" => Ok(Mode::Send),
+        "s" => Ok(Mode::Dialogue),
+        "p" => Ok(Mode::Mailq),
+        "i" => Ok(Mode::NewAliases),
+        "d" | "D" => Err(Failure::Usage(
+            "the daemon is relayd, and systemctl start relayd starts it".to_owned(),
+        )),
+        other => Err(Failure::Usage(format!(
+            "-b{other} is none of -bm, -bs, -bp, -bi"
+        ))),
+    }
+}
+
+/// Programs give the id as it is; on the wire it is xtext (RFC 3461 §4).
+fn envelope_id(id: &str) -> Result<EnvelopeId, relay_smtp::dsn::DsnError> {
+    let mut xtext = String::with_capacity(id.len());
+    for octet in id.bytes() {
+        match octet {
+            b'!'..=b'~' if octet != b'+' && octet != b'=' => xtext.push(char::from(octet)),
+            other => write!(xtext, "+{other:02X}").expect("writing to a String cannot fail"),
+        }
+    }
+    xtext.parse()
+}
+
+fn text(word: OsString) -> Result<String, Failure> {
+    word.into_string()
+        .map_err(|word| Failure::Usage(format!("{} is not UTF-8", word.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_smtp::dsn::Ret;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Options, Failure> {
+        Options::parse(line.split(' ').map(OsString::from))
+    }
+
+    #[test]
+    fn letters_stand_alone_or_together_and_values_in_one_word_or_two() {
+        for line in [
+            "sendmail -t -i -f a@b.test -F Ann u@d.test",
+            "sendmail -ti -fa@b.test -FAnn u@d.test",
+            "sendmail -tifa@b.test -F Ann -- u@d.test",
+            "/usr/sbin/sendmail -oi -ot u@d.test -r a@b.test -F Ann",
+            "sendmail -t -oem -odb -om -oi -f a@b.test -FAnn -U -B 8BITMIME -O ErrorMode=m u@d.test",
+        ] {
+            let options = parse(line).expect(line);
+            assert!(options.from_header && options.ignore_dots, "{line}");
+            assert_eq!(options.sender.as_deref(), Some("a@b.test"), "{line}");
+            assert_eq!(options.full_name.as_deref(), Some("Ann"), "{line}");
+            assert_eq!(options.recipients, ["u@d.test"], "{line}");
+        }
+    }
+
+    #[test]
+    fn the_mode_is_that_of_a_letter_or_of_the_programs_name() {
+        for (line, mode) in [
+            ("sendmail u@d.test", Mode::Send),
+            ("sendmail -bm u@d.test", Mode::Send),
+            ("sendmail -bs", Mode::Dialogue),
+            ("sendmail -bp", Mode::Mailq),
+            ("sendmail -bi", Mode::NewAliases),
+            ("sendmail -q", Mode::Retry),
+            ("sendmail -q30m", Mode::Retry),
+            ("/usr/bin/mailq", Mode::Mailq),
+            ("newaliases", Mode::NewAliases),
+            ("sendmail --help", Mode::Help),
+            ("sendmail --version", Mode::Version),
+        ] {
+            assert_eq!(parse(line).expect(line).mode, mode, "{line}");
+        }
+    }
+
+    #[test]
+    fn notices_are_asked_for_as_in_smtp() {
+        let options =
+            parse("sendmail -N failure,delay -R hdrs -V a=b+c u@d.test").expect("options");
+        assert!(options.notify.on_failure() && !options.notify.on_success());
+        assert_eq!(options.dsn.ret, Some(Ret::Headers));
+        let envid = options.dsn.envid.expect("an id");
+        assert_eq!(envid.as_str(), "a+3Db+2Bc");
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told() {
+        for (line, told) in [
+            ("sendmail -Z", "unknown option -Z"),
+            ("sendmail --zap", "unknown option --zap"),
+            ("sendmail -f", "-f needs a value"),
+            ("sendmail -bd", "the daemon is relayd"),
+            ("sendmail -bt", "-bt is none"),
+            ("sendmail -N often", "-N often: NOTIFY is NEVER"),
+            ("sendmail --config", "--config needs a file"),
+        ] {
+            let refused = parse(line).expect_err(line).to_string();
+            assert!(refused.starts_with(told), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! Who sends: the user of the system, and the domain that bare addresses are at.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+
+use nix::unistd::{Uid, User, gethostname};
+use relay_smtp::ReversePath;
+use relay_smtp::address::is_domain;
+use relay_smtp::sasl::base64;
+
+use crate::arguments::Options;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::recipients;
+
+/// Octets of a name in one encoded word, which in base64 and with its frame stays below the 75 that
+/// it may have (RFC 2047 §2).
+const WORD: usize = 42;
+
+/// Who sends a message, and from where.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Author {
+    /// The envelope's.
+    pub(crate) sender: ReversePath,
+    /// For a From that is missing: an address.
+    pub(crate) address: String,
+    pub(crate) full_name: String,
+    /// What completes bare addresses.
+    pub(crate) domain: String,
+}
+
+impl Author {
+    /// As the options say, and where they say nothing, the system.
+    pub(crate) fn of(options: &Options, config: &Config) -> Result<Self, Failure> {
+        let user = User::from_uid(Uid::current()).ok().flatten();
+        // Who has no name has a number.
+        let login = user.as_ref().map_or_else(
+            || format!("uid{}", Uid::current()),
+            |user| user.name.clone(),
+        );
+        let gecos = user.map(|user| user.gecos.to_string_lossy().into_owned());
+        let name = options.full_name.clone();
+        let name = name.unwrap_or_else(|| full_name(&gecos.unwrap_or_default(), &login));
+        let domain = match &config.domain {
+            Some(domain) => domain.clone(),
+            None => host()?,
+        };
+        Self::new(options.sender.as_deref(), &login, name, domain)
+    }
+
+    fn new(
+        sender: Option<&str>,
+        login: &str,
+        full_name: String,
+        domain: String,
+    ) -> Result<Self, Failure> {
+        let own = recipients::complete(login, &domain)?.to_string();
+        let sender = match sender.map(str::trim) {
+            None => mailbox(&own)?,
+            Some("" | "<>") => ReversePath::Null,
+            Some(written) => mailbox(&recipients::one(written, &domain)?)?,
+        };
+        Ok(Self {
+            address: sender
+                .mailbox()
+                .map_or(own, |mailbox| mailbox.as_str().to_owned()),
+            sender,
+            full_name,
+            domain,
+        })
+    }
+
+    /// The From field of a message that has none.
+    pub(crate) fn author_field(&self) -> String {
+        match phrase(&self.full_name) {
+            Some(phrase) => format!("From: {phrase} <{}>\r\n", self.address),
+            None => format!("From: {}\r\n", self.address),
+        }
+    }
+}
+
+fn mailbox(text: &str) -> Result<ReversePath, Failure> {
+    text.parse()
+        .map_err(|reason| Failure::Address(text.to_owned(), reason))
+}
+
+/// This machine's name.
+fn host() -> Result<String, Failure> {
+    let name = gethostname().map_err(|reason| Failure::System("the host's name", reason.into()))?;
+    let name = name.to_string_lossy().into_owned();
+    // Mail must not fail for want of a name: the relay's own rules may mend this one.
+    Ok(if is_domain(&name) {
+        name
+    } else {
+        "localhost".to_owned()
+    })
+}
+
+/// The first of the commas' parts, where `&` is the login with a capital (passwd(5), as finger has it).
+fn full_name(gecos: &str, login: &str) -> String {
+    let name = gecos.split(',').next().unwrap_or_default();
+    let mut letters = login.chars();
+    let capital = letters
+        .next()
+        .map(|first| first.to_uppercase().collect::<String>());
+    name.replace('&', &(capital.unwrap_or_default() + letters.as_str()))
+}
+
+/// A display name as a header may have it (RFC 5322 §3.2.5, RFC 2047 §5); none of an empty one. A
+/// control character has no business in it.
+fn phrase(name: &str) -> Option<String> {
+    let name: String = name.chars().filter(|c| !c.is_control()).collect();
+    let name = name.trim();
+    if name.is_empty() {
+        return None;
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
+    // What looks like an encoded word would be taken for one.
+    if name.chars().all(is_plain) && !name.contains("=?") {
+        return Some(name.to_owned());
+    }
+    if name.is_ascii() && !name.contains("=?") {
+        let quoted = name.replace('\\', "\\\\").replace('"', "\\\"");
+        return Some(format!("\"{quoted}\""));
+    }
+    let mut words = Vec::new();
+    let mut rest = name;
+    while !rest.is_empty() {
+        let (word, after) = rest.split_at(rest.floor_char_boundary(WORD));
+        words.push(format!(
+            "=?utf-8?b?{}?=",
+            base64::encode(word.as_bytes()).as_str()
+        ));
+        rest = after;
+    }
+    Some(words.join("\r\n "))
+}
+
+/// 128 random bits in hexadecimal: what nobody else has, and nobody can guess.
+pub(crate) fn unique() -> Result<String, Failure> {
+    let mut bits = [0; 16];
+    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bits));
+    read.map_err(|reason: io::Error| Failure::System("/dev/urandom", reason))?;
+    Ok(format!("{:032x}", u128::from_be_bytes(bits)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn author(sender: Option<&str>, name: &str) -> Author {
+        let author = Author::new(sender, "ann", name.to_owned(), "a.test".to_owned());
+        author.expect("an author")
+    }
+
+    #[test]
+    fn the_sender_is_what_was_said_or_the_user() {
+        for (written, sender, address) in [
+            (None, "<ann@a.test>", "ann@a.test"),
+            (Some("root"), "<root@a.test>", "root@a.test"),
+            (Some("<bob@b.test>"), "<bob@b.test>", "bob@b.test"),
+            (Some("Bob <bob@b.test>"), "<bob@b.test>", "bob@b.test"),
+            (Some("<>"), "<>", "ann@a.test"),
+            (Some(""), "<>", "ann@a.test"),
+        ] {
+            let author = author(written, "");
+            assert_eq!(author.sender.to_string(), sender, "{written:?}");
+            assert_eq!(author.address, address, "{written:?}");
+        }
+        let bad = Author::new(Some("a b@"), "ann", String::new(), "a.test".to_owned());
+        assert!(matches!(bad, Err(Failure::Address(..))), "{bad:?}");
+    }
+
+    #[test]
+    fn a_name_is_written_so_that_nothing_in_it_is_more_than_a_name() {
+        for (name, field) in [
+            ("", "From: ann@a.test\r\n"),
+            ("Ann Other", "From: Ann Other <ann@a.test>\r\n"),
+            (
+                "Ann (x) \"O\" \\",
+                "From: \"Ann (x) \\\"O\\\" \\\\\" <ann@a.test>\r\n",
+            ),
+            (
+                "A\r\nBcc: x@y.test",
+                "From: \"ABcc: x@y.test\" <ann@a.test>\r\n",
+            ),
+            ("Jörg", "From: =?utf-8?b?SsO2cmc=?= <ann@a.test>\r\n"),
+            (
+                "=?utf-8?q?x?=",
+                "From: =?utf-8?b?PT91dGYtOD9xP3g/PQ==?= <ann@a.test>\r\n",
+            ),
+        ] {
+            assert_eq!(author(None, name).author_field(), field);
+        }
+        let long = author(None, &"ö".repeat(100)).author_field();
+        assert!(long.lines().all(|line| line.len() <= 78), "{long}");
+    }
+
+    #[test]
+    fn a_full_name_is_the_first_part_of_what_passwd_has() {
+        for (gecos, name) in [
+            ("Ann Other,Room 1,,", "Ann Other"),
+            ("& Other", "Ann Other"),
+            ("", ""),
+        ] {
+            assert_eq!(full_name(gecos, "ann"), name);
+        }
+    }
+}

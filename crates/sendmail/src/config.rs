@@ -1,0 +1,126 @@
+//! The few keys of the relay's configuration that concern this command; everything else in the file
+//! is the daemon's affair.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytesize::ByteSize;
+use relay_control::DEFAULT_SUBMISSION;
+use relay_control::maildrop::FOLDER;
+use relay_smtp::address::is_domain;
+
+use crate::failure::Failure;
+
+const DEFAULT_FILE: &str = "/etc/relayd/relayd.toml";
+const DEFAULT_STATE_DIR: &str = "/var/lib/relayd";
+/// `queue.min_free`, unless the operator says otherwise.
+const DEFAULT_MIN_FREE: ByteSize = ByteSize::mib(64);
+
+/// Where the relay is, and what it is called.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Config {
+    /// The Unix socket: that of the first such listener.
+    pub(crate) socket: PathBuf,
+    pub(crate) maildrop: PathBuf,
+    /// Octets of the disk that are kept free.
+    pub(crate) min_free: u64,
+    /// What completes bare addresses, if the operator says so.
+    pub(crate) domain: Option<String>,
+}
+
+impl Config {
+    /// Reads the file that was named, or the usual one. That the usual one is missing, or not for
+    /// this user to read, is no error: there are usual places.
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self, Failure> {
+        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+        let failure = |reason| Failure::Config {
+            file: path.to_owned(),
+            reason,
+        };
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text).map_err(failure),
+            Err(reason) if file.is_none() && is_nothing_of_ours(&reason) => {
+                Ok(Self::of(&toml::Table::new()))
+            }
+            Err(reason) => Err(failure(format!("cannot be read: {reason}"))),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| error.message().replace('\n', " "))?;
+        Ok(Self::of(&table))
+    }
+
+    /// What is not as it should be, the daemon does not start with, so nothing is said of it here.
+    fn of(table: &toml::Table) -> Self {
+        let text = |table: &toml::Table, key: &str| Some(table.get(key)?.as_str()?.to_owned());
+        let of = |name: &str, key: &str| text(table.get(name)?.as_table()?, key);
+        let listeners = table.get("listener").and_then(toml::Value::as_array);
+        let socket = listeners.into_iter().flatten().find_map(|listener| {
+            let address = listener.get("address")?.as_str()?;
+            address.strip_prefix("unix:").map(PathBuf::from)
+        });
+        let state_dir = text(table, "state_dir").unwrap_or_else(|| DEFAULT_STATE_DIR.to_owned());
+        let min_free = of("queue", "min_free").and_then(|size| size.parse::<ByteSize>().ok());
+        let domain = of("rewrite", "domain").or_else(|| text(table, "hostname"));
+        Self {
+            socket: socket.unwrap_or_else(|| DEFAULT_SUBMISSION.into()),
+            maildrop: Path::new(&state_dir).join(FOLDER),
+            min_free: min_free.unwrap_or(DEFAULT_MIN_FREE).as_u64(),
+            domain: domain.filter(|domain| is_domain(domain)),
+        }
+    }
+}
+
+fn is_nothing_of_ours(reason: &io::Error) -> bool {
+    matches!(
+        reason.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_places_are_those_of_the_configuration_or_the_usual_ones() {
+        let usual = Config::parse("").expect("an empty file");
+        assert_eq!(usual.socket, Path::new("/run/relayd/submit.sock"));
+        assert_eq!(usual.maildrop, Path::new("/var/lib/relayd/maildrop"));
+        assert_eq!((usual.min_free, usual.domain), (64 << 20, None));
+        let text = r#"
+            hostname = "mail.example.org"
+            state_dir = "/s"
+            [[listener]]
+            address = "[::]:25"
+            [[listener]]
+            address = "unix:/run/first.sock"
+            [[listener]]
+            address = "unix:/run/second.sock"
+            [queue]
+            min_free = "1KiB"
+        "#;
+        let told = Config::parse(text).expect("a configuration");
+        assert_eq!(told.socket, Path::new("/run/first.sock"));
+        assert_eq!(told.maildrop, Path::new("/s/maildrop"));
+        assert_eq!(told.min_free, 1024);
+        assert_eq!(told.domain.as_deref(), Some("mail.example.org"));
+        let rewritten = format!("{text}\n[rewrite]\ndomain = \"example.org\"\n");
+        let told = Config::parse(&rewritten).expect("a configuration");
+        assert_eq!(told.domain.as_deref(), Some("example.org"));
+    }
+
+    #[test]
+    fn a_file_that_was_named_must_be_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let missing = dir.path().join("relayd.toml");
+        assert!(Config::load(Some(&missing)).is_err());
+        fs::write(&missing, "hostname = ").expect("a file");
+        let refused = Config::load(Some(&missing)).expect_err("no TOML");
+        assert!(!refused.to_string().contains('\n'), "{refused}");
+    }
+}

@@ -1,0 +1,167 @@
+//! A message's way: to the relay, or where the relay does not take it, into the maildrop.
+
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use relay_control::maildrop::RECIPIENTS;
+use relay_control::submit::{Submission, SubmitError};
+use relay_smtp::client::{Answer, Envelope, Lack};
+use relay_smtp::{ForwardPath, Recipient};
+
+use crate::config::Config;
+use crate::draft::Mail;
+use crate::failure::Failure;
+use crate::leave::leave;
+
+/// For a reply (RFC 5321 §4.5.3.2.6): the relay may have to wait for its disk.
+const PATIENCE: Duration = Duration::from_mins(10);
+
+/// Recipients that the relay took no message for now, and why.
+struct Left {
+    recipients: Vec<ForwardPath>,
+    reason: String,
+}
+
+/// Returns once the message is safe for every recipient that was not refused.
+pub(crate) fn deliver(mut mail: Mail, config: &Config) -> Result<(), Failure> {
+    let mut refusal = None;
+    if let Some(left) = submit(&mut mail, config, &mut refusal)? {
+        let kept = leave(&mut mail, &left.recipients, config);
+        kept.map_err(|reason| Failure::Temporary {
+            relay: left.reason,
+            folder: config.maildrop.clone(),
+            reason,
+        })?;
+    }
+    refusal.map_or(Ok(()), Err)
+}
+
+/// Hands the message over, in as many transactions as it takes.
+fn submit(
+    mail: &mut Mail,
+    config: &Config,
+    refusal: &mut Option<Failure>,
+) -> Result<Option<Left>, Failure> {
+    let mut waiting = mail.recipients.clone();
+    let mut submission = match connect(config) {
+        Ok(submission) => submission,
+        Err(reason) => {
+            return Ok(Some(Left {
+                recipients: waiting,
+                reason,
+            }));
+        }
+    };
+    while !waiting.is_empty() {
+        let rest = waiting.split_off(waiting.len().min(RECIPIENTS));
+        let answers = match transact(mail, &waiting, &mut submission) {
+            Ok(answers) => answers,
+            Err(SubmitError::Message(reason)) => return Err(Failure::Input(reason)),
+            // If it broke behind the last dot, the message may come twice: better than not at all.
+            Err(reason) => {
+                waiting.extend(rest);
+                let reason = reason.to_string();
+                return Ok(Some(Left {
+                    recipients: waiting,
+                    reason,
+                }));
+            }
+        };
+        let outcome = sort(&waiting, answers, refusal);
+        waiting = outcome.later;
+        waiting.extend(rest);
+        if let (false, Some(reason)) = (outcome.is_progress, outcome.reason) {
+            return Ok(Some(Left {
+                recipients: waiting,
+                reason,
+            }));
+        }
+    }
+    submission.close();
+    Ok(None)
+}
+
+fn connect(config: &Config) -> Result<Submission<UnixStream>, String> {
+    let socket = config.socket.display();
+    let stream = UnixStream::connect(&config.socket)
+        .map_err(|reason| format!("no relay answers at {socket}: {reason}"))?;
+    let set = stream
+        .set_read_timeout(Some(PATIENCE))
+        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
+    set.map_err(|reason| reason.to_string())?;
+    Submission::open(stream, "localhost").map_err(|reason| reason.to_string())
+}
+
+fn transact(
+    mail: &mut Mail,
+    recipients: &[ForwardPath],
+    submission: &mut Submission<UnixStream>,
+) -> Result<Vec<Answer>, SubmitError> {
+    let asked: Vec<_> = recipients
+        .iter()
+        .map(|path| Recipient {
+            path: path.clone(),
+            notify: mail.notify,
+            orcpt: None,
+        })
+        .collect();
+    let asked: Vec<_> = asked.iter().collect();
+    let (sender, dsn) = (mail.sender.clone(), mail.dsn.clone());
+    let envelope = Envelope {
+        sender: &sender,
+        recipients: &asked,
+        size: mail.size(),
+        eight_bit: mail.eight_bit,
+        utf8: false,
+        dsn: &dsn,
+    };
+    let mut content = mail.content().map_err(SubmitError::Message)?;
+    submission.send(&envelope, &mut content)
+}
+
+/// What a transaction came to.
+struct Outcome {
+    /// Not taken, but not for good.
+    later: Vec<ForwardPath>,
+    reason: Option<String>,
+    /// Somebody's answer was final: the others may have more luck in the next transaction, as where
+    /// the relay takes fewer recipients at a time.
+    is_progress: bool,
+}
+
+fn sort(asked: &[ForwardPath], answers: Vec<Answer>, refusal: &mut Option<Failure>) -> Outcome {
+    let mut outcome = Outcome {
+        later: Vec::new(),
+        reason: None,
+        is_progress: false,
+    };
+    for (path, answer) in asked.iter().zip(answers) {
+        match answer {
+            Answer::Taken(_) => outcome.is_progress = true,
+            Answer::Refused(stage, reply) if reply.is_permanent() => {
+                outcome.is_progress = true;
+                let what = match stage {
+                    relay_smtp::Stage::Rcpt => path.to_string(),
+                    _ => "the message".to_owned(),
+                };
+                refusal.get_or_insert(Failure::Refused { what, stage, reply });
+            }
+            Answer::Refused(_, reply) => {
+                outcome.later.push(path.clone());
+                outcome.reason = Some(format!("the relay said: {reply}"));
+            }
+            Answer::Unsupported(Lack::Room { limit }) => {
+                outcome.is_progress = true;
+                refusal.get_or_insert(Failure::TooLarge(limit));
+            }
+            Answer::Unsupported(Lack::Utf8) => {
+                outcome.later.push(path.clone());
+                outcome.reason = Some("the relay does not offer SMTPUTF8".to_owned());
+            }
+        }
+    }
+    outcome
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,275 @@
+//! The message as it was read, made ready to go.
+
+use std::io::{self, BufRead, Read, Seek as _, Write as _};
+use std::time::SystemTime;
+
+use relay_smtp::date::Date;
+use relay_smtp::dsn::{DsnRequest, Notify};
+use relay_smtp::{ForwardPath, ReversePath};
+use tempfile::SpooledTempFile;
+
+use crate::arguments::Options;
+use crate::author::Author;
+use crate::failure::Failure;
+use crate::header::{self, Header, Line};
+use crate::lines::Lines;
+use crate::recipients;
+
+/// Octets of a header section that are read; the relay's own limit is usually lower.
+const MOST_HEADER: usize = 1024 * 1024;
+/// Octets of a body that are kept in memory; a longer one goes to a file without a name.
+const IN_MEMORY: usize = 1024 * 1024;
+
+/// A message that was read whole, before anybody waits for it: what writes it may take hours.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    header: Header,
+    body: SpooledTempFile,
+    size: u64,
+    eight_bit: bool,
+}
+
+/// A message with its envelope.
+#[derive(Debug)]
+pub(crate) struct Mail {
+    pub(crate) sender: ReversePath,
+    pub(crate) recipients: Vec<ForwardPath>,
+    pub(crate) eight_bit: bool,
+    pub(crate) notify: Notify,
+    pub(crate) dsn: DsnRequest,
+    head: Vec<u8>,
+    body: SpooledTempFile,
+    size: u64,
+}
+
+/// Reads a message to its end.
+pub(crate) fn read(input: &mut impl BufRead, options: &Options) -> Result<Draft, Failure> {
+    let mut lines = Lines::new(input, options.ignore_dots);
+    let mut draft = Draft {
+        header: Header::default(),
+        body: SpooledTempFile::new(IN_MEMORY),
+        size: 0,
+        eight_bit: false,
+    };
+    let mut piece = draft.read_header(&mut lines)?;
+    loop {
+        draft.take_body(&piece).map_err(Failure::Input)?;
+        piece.clear();
+        if !lines.read(&mut piece).map_err(Failure::Input)? {
+            return Ok(draft);
+        }
+    }
+}
+
+impl Draft {
+    /// Reads the header section; what was read behind it.
+    fn read_header<R: BufRead>(&mut self, lines: &mut Lines<R>) -> Result<Vec<u8>, Failure> {
+        let (mut text, mut taken, mut searched) = (Vec::new(), 0, 0);
+        loop {
+            while let Some(end) = memchr::memchr(b'\n', &text[searched..]) {
+                let next = searched + end + 1;
+                match self.header.take(&text[taken..next]) {
+                    Line::Field => (taken, searched) = (next, next),
+                    Line::End => return Ok(self.behind(&text, next)),
+                    Line::Text => return Ok(self.behind(&text, taken)),
+                }
+            }
+            searched = text.len();
+            if text.len() > MOST_HEADER {
+                // A text without a header may be one long line.
+                if self.header.is_empty() && header::name(&text[taken..]).is_none() {
+                    return Ok(self.behind(&text, taken));
+                }
+                return Err(Failure::Header(MOST_HEADER));
+            }
+            if !lines.read(&mut text).map_err(Failure::Input)? {
+                return Ok(self.behind(&text, taken));
+            }
+        }
+    }
+
+    fn behind(&mut self, text: &[u8], taken: usize) -> Vec<u8> {
+        self.eight_bit |= !text[..taken].is_ascii();
+        text[taken..].to_vec()
+    }
+
+    fn take_body(&mut self, piece: &[u8]) -> io::Result<()> {
+        self.eight_bit |= !piece.is_ascii();
+        self.size += piece.len() as u64;
+        self.body.write_all(piece)
+    }
+
+    /// Adds what every message must have (RFC 5322 §3.6). It is done here and not by the relay, so that
+    /// a message that is sent in several parts, or twice, is known by its Message-ID.
+    pub(crate) fn complete(&mut self, author: &Author, now: SystemTime, unique: &str) {
+        if !self.header.has("From") {
+            let from = author.author_field();
+            self.header.add(from);
+        }
+        if !self.header.has("Date") {
+            self.header.add(format!("Date: {}\r\n", Date(now)));
+        }
+        if !self.header.has("Message-ID") {
+            let domain = &author.domain;
+            self.header
+                .add(format!("Message-ID: <{unique}@{domain}>\r\n"));
+        }
+    }
+
+    /// The message and its envelope.
+    pub(crate) fn into_mail(mut self, options: &Options, author: &Author) -> Result<Mail, Failure> {
+        let mut found = Vec::new();
+        for word in &options.recipients {
+            found.extend(recipients::of_word(word, &author.domain)?);
+        }
+        if options.from_header {
+            for value in self.header.recipients() {
+                found.extend(recipients::of_field(value, &author.domain)?);
+            }
+            self.header.remove_blind();
+        }
+        let mut recipients: Vec<ForwardPath> = Vec::with_capacity(found.len());
+        let mut known = std::collections::HashSet::new();
+        recipients.extend(found.into_iter().filter(|path| known.insert(path.clone())));
+        if recipients.is_empty() {
+            let reason = "no recipients: name them, or have them read from the message with -t";
+            return Err(Failure::Usage(reason.to_owned()));
+        }
+        let head = self.header.encode();
+        Ok(Mail {
+            sender: author.sender.clone(),
+            recipients,
+            eight_bit: self.eight_bit,
+            notify: options.notify,
+            dsn: options.dsn.clone(),
+            size: self.size + head.len() as u64,
+            head,
+            body: self.body,
+        })
+    }
+}
+
+impl Mail {
+    /// Octets of the message.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// The message from its beginning, as often as it is asked for.
+    pub(crate) fn content(&mut self) -> io::Result<impl Read> {
+        self.body.rewind()?;
+        Ok(self.head.as_slice().chain(&mut self.body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::io::BufReader;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    fn author() -> Author {
+        Author {
+            sender: "ann@ours.test".parse().expect("a sender"),
+            address: "ann@ours.test".to_owned(),
+            full_name: "Ann".to_owned(),
+            domain: "ours.test".to_owned(),
+        }
+    }
+
+    fn mail(arguments: &str, text: &[u8]) -> Result<Mail, Failure> {
+        let words = ["sendmail"].into_iter().chain(arguments.split(' '));
+        let options = Options::parse(words.map(OsString::from))?;
+        let mut draft = read(&mut BufReader::with_capacity(7, text), &options)?;
+        let now = UNIX_EPOCH + Duration::from_secs(784_111_777);
+        draft.complete(&author(), now, "1");
+        draft.into_mail(&options, &author())
+    }
+
+    fn content(mail: &mut Mail) -> String {
+        let mut text = String::new();
+        let read = mail
+            .content()
+            .and_then(|mut content| content.read_to_string(&mut text));
+        assert_eq!(read.expect("a message") as u64, mail.size());
+        text
+    }
+
+    const ADDED: &str = "From: Ann <ann@ours.test>\r\n\
+        Date: Sun, 06 Nov 1994 08:49:37 +0000\r\nMessage-ID: <1@ours.test>\r\n";
+
+    #[test]
+    fn a_message_gets_what_it_lacks_and_keeps_what_it_has() {
+        let whole = "From: a@b.test\r\nDate: d\r\nMessage-ID: <i>\r\nX: y\r\n\r\nhello\r\n";
+        for (text, expected) in [
+            (
+                "Subject: t\n\nhello\n",
+                format!("Subject: t\r\n{ADDED}\r\nhello\r\n"),
+            ),
+            ("hello\nthere", format!("{ADDED}\r\nhello\r\nthere\r\n")),
+            ("\nTo: text\n", format!("{ADDED}\r\nTo: text\r\n")),
+            ("", format!("{ADDED}\r\n")),
+            (
+                "Subject: t\nno field\n",
+                format!("Subject: t\r\n{ADDED}\r\nno field\r\n"),
+            ),
+            (whole, whole.to_owned()),
+        ] {
+            let mut mail = mail("u@d.test", text.as_bytes()).expect(text);
+            assert_eq!(content(&mut mail), expected);
+            assert_eq!(content(&mut mail), expected, "as often as it is asked for");
+        }
+    }
+
+    #[test]
+    fn recipients_are_those_of_the_command_line_and_with_t_of_the_message() {
+        let text = b"To: a, b@d.test\nCc: A <b@d.test>\nBcc: c@d.test\n\nhello\n";
+        for (arguments, recipients) in [
+            ("u@d.test", &["u@d.test"][..]),
+            ("-t", &["a@ours.test", "b@d.test", "c@d.test"]),
+            (
+                "-t u@d.test b@d.test",
+                &["u@d.test", "b@d.test", "a@ours.test", "c@d.test"],
+            ),
+        ] {
+            let mut mail = mail(arguments, text).expect(arguments);
+            let found: Vec<_> = mail.recipients.iter().map(ForwardPath::as_str).collect();
+            assert_eq!(found, recipients, "{arguments}");
+            let is_told = content(&mut mail).contains("c@d.test");
+            assert_eq!(is_told, !arguments.starts_with("-t"), "{arguments}");
+        }
+        let nobody = mail("-t", b"Subject: t\n\nhello\n").expect_err("no recipients");
+        assert!(matches!(nobody, Failure::Usage(_)), "{nobody}");
+    }
+
+    #[test]
+    fn a_body_of_any_size_is_read_and_a_header_is_not() {
+        let body = "x".repeat(99) + "\n";
+        let text = format!("Subject: t\n\n{}", body.repeat(30_000));
+        let mut large = mail("u@d.test", text.as_bytes()).expect("a large message");
+        assert_eq!(content(&mut large).matches('x').count(), 99 * 30_000);
+        let endless = format!("Subject: {}", "x".repeat(MOST_HEADER + 100));
+        let refused = mail("u@d.test", endless.as_bytes()).expect_err("no end");
+        assert!(matches!(refused, Failure::Header(_)), "{refused}");
+        let line = "x".repeat(MOST_HEADER + 100);
+        assert!(
+            mail("u@d.test", line.as_bytes()).is_ok(),
+            "a text of one line"
+        );
+    }
+
+    #[test]
+    fn eight_bits_are_told_wherever_they_are() {
+        for (text, expected) in [
+            ("Subject: t\n\nhello\n", false),
+            ("Subject: ö\n\nhello\n", true),
+            ("Subject: t\n\nö\n", true),
+            ("ö\n", true),
+        ] {
+            let mail = mail("u@d.test", text.as_bytes()).expect(text);
+            assert_eq!(mail.eight_bit, expected, "{text:?}");
+        }
+    }
+}

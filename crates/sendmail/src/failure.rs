@@ -1,0 +1,128 @@
+//! Why mail was not sent, and the exit codes that programs know from sysexits.h.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use relay_smtp::{Reply, Stage};
+
+/// Why a command was not done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// The command line makes no sense (`EX_USAGE`).
+    #[error("{0}; sendmail --help tells what can be said")]
+    Usage(String),
+    /// An address in the message is none (`EX_DATAERR`).
+    #[error("{0:?} is no address: {1}")]
+    Address(String, relay_smtp::address::AddressError),
+    /// What the message says of itself is too much (`EX_DATAERR`).
+    #[error("the header section has more than {0} bytes")]
+    Header(usize),
+    /// The relay will never take it.
+    #[error("the relay refuses {what}: {reply}")]
+    Refused {
+        /// The message, or a recipient.
+        what: String,
+        /// The command that was answered.
+        stage: Stage,
+        /// The answer.
+        reply: Reply,
+    },
+    /// The relay does not take so much (`EX_DATAERR`).
+    #[error("the message is larger than the relay takes, {0} bytes")]
+    TooLarge(u64),
+    /// Neither did the relay take it, nor could it be left for it (`EX_TEMPFAIL`).
+    #[error("{relay}; and it cannot be left in {}: {reason}", folder.display())]
+    Temporary {
+        /// Why the relay did not take it.
+        relay: String,
+        /// The maildrop.
+        folder: PathBuf,
+        /// Why not there.
+        reason: io::Error,
+    },
+    /// No session with the relay (`EX_TEMPFAIL`).
+    #[error("{0}")]
+    NoRelay(String),
+    /// `relayctl` cannot be run (`EX_UNAVAILABLE`).
+    #[error("relayctl cannot be run: {0}")]
+    NoOperator(io::Error),
+    /// The system did not do what every program may expect (`EX_OSERR`).
+    #[error("{0}: {1}")]
+    System(&'static str, io::Error),
+    /// The message cannot be read (`EX_IOERR`).
+    #[error("reading the message: {0}")]
+    Input(io::Error),
+    /// Our own output (`EX_IOERR`).
+    #[error("writing the answer: {0}")]
+    Output(io::Error),
+    /// The configuration cannot be used (`EX_CONFIG`).
+    #[error("{}: {reason}", file.display())]
+    Config {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+mod sysexits {
+    pub(super) const USAGE: u8 = 64;
+    pub(super) const DATAERR: u8 = 65;
+    pub(super) const NOUSER: u8 = 67;
+    pub(super) const UNAVAILABLE: u8 = 69;
+    pub(super) const OSERR: u8 = 71;
+    pub(super) const IOERR: u8 = 74;
+    pub(super) const TEMPFAIL: u8 = 75;
+    pub(super) const NOPERM: u8 = 77;
+    pub(super) const CONFIG: u8 = 78;
+}
+
+impl Failure {
+    fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => sysexits::USAGE,
+            Self::Address(..) | Self::Header(_) | Self::TooLarge(_) => sysexits::DATAERR,
+            Self::Refused { stage, reply, .. } => refusal(*stage, reply),
+            Self::Temporary { .. } | Self::NoRelay(_) => sysexits::TEMPFAIL,
+            Self::NoOperator(_) => sysexits::UNAVAILABLE,
+            Self::System(..) => sysexits::OSERR,
+            Self::Input(_) | Self::Output(_) => sysexits::IOERR,
+            Self::Config { .. } => sysexits::CONFIG,
+        }
+    }
+
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(self.code())
+    }
+}
+
+/// X.7.Z is about who may do what (RFC 3463 §3.8).
+fn refusal(stage: Stage, reply: &Reply) -> u8 {
+    match (stage, reply.status()) {
+        (_, Some(status)) if status.subject() == 7 => sysexits::NOPERM,
+        (Stage::Rcpt, _) => sysexits::NOUSER,
+        (Stage::Message, _) => sysexits::DATAERR,
+        _ => sysexits::UNAVAILABLE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_has_the_code_that_says_what_was_refused() {
+        for (stage, reply, code) in [
+            (Stage::Rcpt, Reply::new(550, 1, 1, "no such user"), 67),
+            (Stage::Rcpt, Reply::new(553, 7, 1, "not here"), 77),
+            (Stage::Mail, Reply::new(553, 7, 1, "bad sender"), 77),
+            (Stage::Message, Reply::new(554, 6, 0, "bare CR"), 65),
+            (Stage::Data, Reply::new(554, 5, 0, "no"), 69),
+        ] {
+            let what = String::new();
+            let refused = Failure::Refused { what, stage, reply };
+            assert_eq!(refused.code(), code, "{refused}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The header section of a message.
+
+/// The fields, each with its continuation lines and its end.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Header {
+    fields: Vec<Vec<u8>>,
+}
+
+/// What a line is, where a header section may go on.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// Part of it.
+    Field,
+    /// The empty line that ends it.
+    End,
+    /// Already the text: the empty line is missing.
+    Text,
+}
+
+/// Fields that recipients are taken from.
+const TO: [&str; 3] = ["To", "Cc", "Bcc"];
+/// And where a message is sent on, which has the first recipients in it still (RFC 5322 §3.6.6).
+const RESENT_TO: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
+/// Recipients that the others are not to know of.
+const BLIND: [&str; 2] = ["Bcc", "Resent-Bcc"];
+
+impl Header {
+    /// Takes a line, its end included, if it belongs here.
+    pub(crate) fn take(&mut self, line: &[u8]) -> Line {
+        if line == b"\r\n" {
+            return Line::End;
+        }
+        let is_continued = line.starts_with(b" ") || line.starts_with(b"\t");
+        match self.fields.last_mut() {
+            Some(field) if is_continued => field.extend_from_slice(line),
+            // The envelope of a mailbox file, which some programs leave before the first field.
+            None if line.starts_with(b"From ") || line.starts_with(b">From ") => {}
+            _ if !is_continued && name(line).is_some() => self.fields.push(line.to_vec()),
+            _ => return Line::Text,
+        }
+        Line::Field
+    }
+
+    /// Whether nothing of it is there yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.is_empty()
+    }
+
+    pub(crate) fn has(&self, wanted: &str) -> bool {
+        self.fields.iter().any(|field| is(field, wanted))
+    }
+
+    /// Adds a field, its end included.
+    pub(crate) fn add(&mut self, field: String) {
+        self.fields.push(field.into_bytes());
+    }
+
+    /// The values of the fields that say whom the message is for now.
+    pub(crate) fn recipients(&self) -> impl Iterator<Item = &[u8]> {
+        let is_resent = RESENT_TO.iter().any(|name| self.has(name));
+        let names = if is_resent { RESENT_TO } else { TO };
+        let fields = self.fields.iter();
+        fields
+            .filter(move |field| names.iter().any(|name| is(field, name)))
+            .map(|field| value(field))
+    }
+
+    /// Takes out what nobody is to read.
+    pub(crate) fn remove_blind(&mut self) {
+        let is_blind = |field: &[u8]| BLIND.iter().any(|name| is(field, name));
+        self.fields.retain(|field| !is_blind(field));
+    }
+
+    /// All of it, with the empty line.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut text = self.fields.concat();
+        text.extend_from_slice(b"\r\n");
+        text
+    }
+}
+
+/// The name of the field that begins in this line, if one does (RFC 5322 §2.2, and §4.5 for white
+/// space before the colon).
+pub(crate) fn name(line: &[u8]) -> Option<&[u8]> {
+    let colon = line.iter().position(|&octet| octet == b':')?;
+    let name = line[..colon].trim_ascii_end();
+    let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
+    is_name.then_some(name)
+}
+
+fn is(field: &[u8], wanted: &str) -> bool {
+    name(field).is_some_and(|name| name.eq_ignore_ascii_case(wanted.as_bytes()))
+}
+
+fn value(field: &[u8]) -> &[u8] {
+    let colon = field.iter().position(|&octet| octet == b':');
+    colon.map_or(&[], |colon| &field[colon + 1..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn header(text: &str) -> Header {
+        let mut header = Header::default();
+        for line in text.split_inclusive("\r\n") {
+            assert_eq!(header.take(line.as_bytes()), Line::Field, "{line:?}");
+        }
+        header
+    }
+
+    fn recipients(text: &str) -> String {
+        let values: Vec<_> = header(text)
+            .recipients()
+            .map(|value| String::from_utf8_lossy(value).replace("\r\n", "~"))
+            .collect();
+        values.join("|")
+    }
+
+    #[test]
+    fn recipients_are_those_of_the_last_sender() {
+        for (text, expected) in [
+            ("To: a\r\nX: y\r\ncc : b\r\nBCC: c\r\n", " a~| b~| c~"),
+            ("To: a,\r\n b\r\n", " a,~ b~"),
+            ("To: a\r\nResent-To: b\r\nResent-Bcc: c\r\n", " b~| c~"),
+            ("To: a\r\nResent-From: b\r\n", " a~"),
+            ("Subject: To: a\r\n", ""),
+        ] {
+            assert_eq!(recipients(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn blind_recipients_go_with_all_their_lines_and_nothing_else_does() {
+        let mut header = header("To: a\r\nBcc: b,\r\n\tc\r\nSubject: Bcc: d\r\nresent-bcc: e\r\n");
+        header.remove_blind();
+        assert_eq!(header.encode(), b"To: a\r\nSubject: Bcc: d\r\n\r\n");
+    }
+
+    #[test]
+    fn the_section_ends_with_an_empty_line_or_the_first_that_is_no_field() {
+        for (line, expected) in [
+            ("\r\n", Line::End),
+            ("hello\r\n", Line::Text),
+            ("two words: x\r\n", Line::Text),
+            (": x\r\n", Line::Text),
+            (" x\r\n", Line::Text),
+            ("Subject: x\r\n", Line::Field),
+            ("From a@b.test Sat Nov 21\r\n", Line::Field),
+        ] {
+            let mut header = Header::default();
+            assert_eq!(header.take(line.as_bytes()), expected, "{line:?}");
+        }
+        assert_eq!(header("From x y\r\nTo: a\r\n").encode(), b"To: a\r\n\r\n");
+    }
+}

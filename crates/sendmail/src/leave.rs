@@ -1,0 +1,119 @@
+//! A message left for the relay: on the disk for good, or not there.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::sys::statvfs::statvfs;
+use nix::unistd::syncfs;
+use relay_control::maildrop::{FILE_MODE, Leaf, PARTIAL, RECIPIENTS, WHOLE};
+use relay_smtp::ForwardPath;
+
+use crate::author::unique;
+use crate::config::Config;
+use crate::draft::Mail;
+use crate::failure::Failure;
+
+/// Returns once the message would survive a power cut.
+pub(crate) fn leave(
+    mail: &mut Mail,
+    recipients: &[ForwardPath],
+    config: &Config,
+) -> io::Result<()> {
+    let folder = &config.maildrop;
+    let parts = recipients.chunks(RECIPIENTS);
+    let size = mail.size().saturating_mul(parts.len() as u64);
+    has_room(folder, size, config.min_free)?;
+    let mut written = Written::default();
+    for some in parts {
+        written.add(folder, mail, some)?;
+    }
+    written.publish()
+}
+
+/// The queue is on the same disk, and must never fill it.
+fn has_room(folder: &Path, size: u64, min_free: u64) -> io::Result<()> {
+    let found = statvfs(folder)?;
+    let free = found
+        .blocks_available()
+        .saturating_mul(found.fragment_size());
+    if free < min_free.saturating_add(size) {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    Ok(())
+}
+
+/// Files that are whole but have no final names yet; what is not published goes.
+#[derive(Default)]
+struct Written {
+    files: Vec<(File, PathBuf, PathBuf)>,
+}
+
+impl Written {
+    fn add(
+        &mut self,
+        folder: &Path,
+        mail: &mut Mail,
+        recipients: &[ForwardPath],
+    ) -> io::Result<()> {
+        let name = unique().map_err(|failure: Failure| io::Error::other(failure.to_string()))?;
+        let partial = folder.join(format!("{PARTIAL}{name}"));
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(FILE_MODE)
+            .open(&partial)?;
+        let whole = folder.join(format!("{WHOLE}{name}"));
+        self.files.push((file, partial, whole));
+        let Some((file, ..)) = self.files.last_mut() else {
+            return Ok(());
+        };
+        // Whatever the umask: the relay is to read it.
+        file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+        let mut leaf = Leaf::new(mail.sender.clone(), recipients.to_vec());
+        leaf.eight_bit = mail.eight_bit;
+        leaf.notify = mail.notify;
+        leaf.dsn = mail.dsn.clone();
+        file.write_all(&leaf.encode())?;
+        io::copy(&mut mail.content()?, file)?;
+        file.sync_all()
+    }
+
+    /// Gives the files their names, and returns once the names are on the disk, too. A folder that
+    /// may not be read cannot be opened to sync it, so the file system is synced as a whole.
+    fn publish(mut self) -> io::Result<()> {
+        let mut published = Vec::new();
+        for (_, partial, whole) in &self.files {
+            if let Err(error) = fs::rename(partial, whole) {
+                take_back(&published);
+                return Err(error);
+            }
+            published.push(whole.clone());
+        }
+        let synced = self.files.first().map_or(Ok(()), |(file, ..)| syncfs(file));
+        if let Err(error) = synced {
+            take_back(&published);
+            return Err(error.into());
+        }
+        self.files.clear();
+        Ok(())
+    }
+}
+
+/// Whoever is told that a message was not sent will send it again.
+fn take_back(published: &[PathBuf]) {
+    for file in published {
+        // The relay may have been quicker.
+        let _ = fs::remove_file(file);
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
+        for (_, partial, _) in &self.files {
+            // One that stays behind is removed by the relay in time.
+            let _ = fs::remove_file(partial);
+        }
+    }
+}

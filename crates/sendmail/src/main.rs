@@ -1,0 +1,91 @@
+//! The `sendmail` command (qmail-inject): mail from cron, `mail`, PHP and whatever else pipes a message
+//! into a program of that name. As `mailq` it shows the queue, as `newaliases` it does nothing.
+//!
+//! It completes the message and hands it to the relay over its Unix socket. Where no relay takes it,
+//! the message is left in the maildrop, on the disk for good, or the exit code says that it is not.
+//!
+//! | module | its idea |
+//! |---|---|
+//! | `arguments` | the command line, as programs have written it for decades |
+//! | `config` | where the relay is |
+//! | `author` | who sends, and at which domain |
+//! | `header`, `recipients` | what the message says of itself, and what it lacks |
+//! | `lines`, `draft` | the message read, in bounded memory |
+//! | `delivery`, `leave` | to the relay, or into the maildrop |
+//! | `dialogue`, `operator` | `-bs`; `mailq` and `-q` |
+//! | `failure` | exit codes |
+
+mod arguments;
+mod author;
+mod config;
+mod delivery;
+mod dialogue;
+mod draft;
+mod failure;
+mod header;
+mod leave;
+mod lines;
+mod operator;
+mod recipients;
+
+use std::env;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+use crate::arguments::{Mode, Options};
+use crate::author::Author;
+use crate::config::Config;
+use crate::failure::Failure;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(failure) => {
+            // Where standard error is gone too, the exit code has to do.
+            let _ = writeln!(io::stderr(), "sendmail: {failure}");
+            failure.exit_code()
+        }
+    }
+}
+
+fn run() -> Result<ExitCode, Failure> {
+    let options = Options::parse(env::args_os())?;
+    match options.mode {
+        Mode::Help => say(arguments::HELP),
+        Mode::Version => say(&format!(
+            "sendmail of relayd {}\n",
+            env!("CARGO_PKG_VERSION")
+        )),
+        Mode::NewAliases => Ok(ExitCode::SUCCESS),
+        Mode::Mailq => operator::mailq(options.config.as_deref()),
+        Mode::Retry => operator::retry(options.config.as_deref()),
+        Mode::Dialogue => {
+            let config = Config::load(options.config.as_deref())?;
+            dialogue::run(&config.socket)
+        }
+        Mode::Send => send(&options),
+    }
+}
+
+fn send(options: &Options) -> Result<ExitCode, Failure> {
+    let config = Config::load(options.config.as_deref())?;
+    let author = Author::of(options, &config)?;
+    let mut draft = draft::read(&mut io::stdin().lock(), options)?;
+    draft.complete(&author, now(), &author::unique()?);
+    let mail = draft.into_mail(options, &author)?;
+    delivery::deliver(mail, &config)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn say(text: &str) -> Result<ExitCode, Failure> {
+    io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(Failure::Output)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock of this command")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}

@@ -1,0 +1,142 @@
+//! Addresses as people write them: with names, comments and groups, and often without a domain.
+
+use mail_parser::HeaderValue;
+use mail_parser::parsers::MessageStream;
+use relay_smtp::address::AddressError;
+use relay_smtp::{ForwardPath, Mailbox};
+
+use crate::failure::Failure;
+
+/// The addresses of a field's value, complete; bare ones are at `domain`.
+pub(crate) fn of_field(value: &[u8], domain: &str) -> Result<Vec<ForwardPath>, Failure> {
+    // Without its end the last address of a field is not seen.
+    let value = [value, b"\n"].concat();
+    let HeaderValue::Address(addresses) = MessageStream::new(&value).parse_address() else {
+        return Ok(Vec::new());
+    };
+    let written = addresses.iter().filter_map(|found| {
+        match (found.name(), found.address()) {
+            // `"john doe"@example.org` comes apart: what was quoted is part of the address.
+            (Some(name), Some(address)) if address.starts_with('@') => {
+                Some(format!("{}{address}", quoted(name)))
+            }
+            (_, Some(address)) => Some(address.to_owned()),
+            (Some(bare), None) => Some(bare.to_owned()),
+            (None, None) => None,
+        }
+    });
+    written
+        .map(|address| Ok(path(&complete(&address, domain)?)))
+        .collect()
+}
+
+/// The one address that a word of the command line is, or the several.
+pub(crate) fn of_word(word: &str, domain: &str) -> Result<Vec<ForwardPath>, Failure> {
+    let found = of_field(word.as_bytes(), domain)?;
+    if found.is_empty() {
+        return Err(Failure::Address(word.to_owned(), AddressError::Incomplete));
+    }
+    Ok(found)
+}
+
+/// Exactly one.
+pub(crate) fn one(word: &str, domain: &str) -> Result<String, Failure> {
+    match of_word(word, domain)?.as_slice() {
+        [one] => Ok(one.as_str().to_owned()),
+        _ => Err(Failure::Usage(format!("{word:?} is more than one address"))),
+    }
+}
+
+/// An address with its domain.
+pub(crate) fn complete(written: &str, domain: &str) -> Result<Mailbox, Failure> {
+    let written = written.trim();
+    let bad = |reason| Failure::Address(written.to_owned(), reason);
+    if written.contains('@') {
+        // A source route is stripped there (RFC 5321 appendix C).
+        let path: ForwardPath = written.parse().map_err(bad)?;
+        return path
+            .mailbox()
+            .cloned()
+            .ok_or_else(|| bad(AddressError::Incomplete));
+    }
+    format!("{written}@{domain}").parse().map_err(bad)
+}
+
+fn path(mailbox: &Mailbox) -> ForwardPath {
+    ForwardPath::Mailbox(mailbox.clone())
+}
+
+fn quoted(local: &str) -> String {
+    format!("\"{}\"", local.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn addresses(value: &str) -> Vec<String> {
+        let found = of_field(value.as_bytes(), "ours.test").expect(value);
+        found.iter().map(|path| path.as_str().to_owned()).collect()
+    }
+
+    #[test]
+    fn names_comments_and_groups_are_no_addresses() {
+        for (value, expected) in [
+            ("u@d.test", &["u@d.test"][..]),
+            (
+                "A (x, y) <u@d.test>, \"Q, r\" <v@d.test>",
+                &["u@d.test", "v@d.test"],
+            ),
+            (
+                "u@d.test (comment, with) , v@d.test",
+                &["u@d.test", "v@d.test"],
+            ),
+            (
+                "team: u@d.test, root;, v@d.test",
+                &["u@d.test", "root@ours.test", "v@d.test"],
+            ),
+            ("undisclosed-recipients:;", &[]),
+            ("u@d.test,\r\n\tv@d.test\r\n", &["u@d.test", "v@d.test"]),
+            ("root, Ann <ann>", &["root@ours.test", "ann@ours.test"]),
+            ("root (Cron)", &["root@ours.test"]),
+            ("\"john doe\"@d.test", &["\"john doe\"@d.test"]),
+            ("<\"a b\"@d.test>", &["\"a b\"@d.test"]),
+            ("<@route.test:u@d.test>", &["u@d.test"]),
+            ("u@[192.0.2.1]", &["u@[192.0.2.1]"]),
+            ("postmaster", &["postmaster@ours.test"]),
+            ("", &[]),
+            ("<>", &[]),
+        ] {
+            assert_eq!(addresses(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        for value in [
+            "not an address@",
+            "u@d.test v@d.test",
+            "a b c",
+            "u@d@e.test",
+            "u@",
+        ] {
+            let refused = of_field(value.as_bytes(), "ours.test");
+            assert!(matches!(refused, Err(Failure::Address(..))), "{value}");
+        }
+        assert!(of_word("", "ours.test").is_err());
+        assert!(one("a@b.test, c@d.test", "ours.test").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_field_breaks_it(
+            value in proptest::collection::vec(prop_oneof![
+                prop::sample::select(&b"<>@,;:()\"\\ =?\r\n\t[]."[..]), any::<u8>()
+            ], 0..100)
+        ) {
+            let _ = of_field(&value, "ours.test");
+        }
+    }
+}

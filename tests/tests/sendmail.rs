@@ -1,0 +1,180 @@
+//! Mail from programs of the machine, through the command that they all know.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::Output;
+
+use relay_testkit::FakeMx;
+use relay_tests::Relay;
+
+const SOCKET: &str = "[[listener]]\naddress = \"unix:DIR/submit.sock\"\nrole = \"submission\"\n";
+const MESSAGE: &str = "Subject: t\n\nhello\n";
+
+fn smarthost(mx: &FakeMx) -> String {
+    let port = mx.address().port();
+    format!("[[route]]\ndomain = \"*\"\nhost = [\"127.0.0.1\"]\nport = {port}\ntls = \"none\"\n")
+}
+
+#[track_caller]
+fn told(output: &Output, code: i32) -> String {
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{error}");
+    error
+}
+
+/// The names in the maildrop.
+fn left(relay: &Relay) -> Vec<String> {
+    let entries = fs::read_dir(relay.path("state/maildrop")).expect("a folder");
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
+    entries
+        .map(|entry| name(entry).into_string().expect("text"))
+        .collect()
+}
+
+fn uid() -> String {
+    format!("(uid={})", nix::unistd::Uid::effective())
+}
+
+#[tokio::test]
+async fn a_message_is_completed_and_goes_to_all_that_it_names_without_naming_the_blind() {
+    let mx = FakeMx::start().await;
+    let relay = Relay::start(&format!("{SOCKET}{}", smarthost(&mx)));
+    let text = "From: cron@sender.test\nTo: u@dest.test\nBcc: hidden@dest.test\n\nline\n.\nlast\n";
+    let sent = relay.sendmail(&["-t", "-i", "-f", "root@sender.test"], text);
+    assert_eq!(told(&sent, 0), "");
+    let arrived = mx.wait_for_messages(1).await.pop().expect("a message");
+    let sender = "<root@sender.test>";
+    assert!(arrived.mail.starts_with(sender), "{}", arrived.mail);
+    let recipients = ["<u@dest.test>", "<hidden@dest.test>"];
+    assert_eq!(arrived.recipients, recipients);
+    let text = String::from_utf8(arrived.data).expect("text");
+    assert!(text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: <"));
+    assert!(text.contains(&uid()) && !text.contains("hidden"), "{text}");
+    assert!(text.ends_with("\r\n\r\nline\r\n.\r\nlast\r\n"), "{text}");
+}
+
+#[tokio::test]
+async fn mail_that_is_left_while_the_relay_does_not_run_goes_once_it_does() {
+    let mx = FakeMx::start().await;
+    let mut relay = Relay::start(&format!("{SOCKET}{}", smarthost(&mx)));
+    relay.kill();
+    told(&relay.sendmail(&["u@dest.test"], MESSAGE), 0);
+    assert_eq!(left(&relay).len(), 1);
+    let folder = fs::metadata(relay.path("state/maildrop")).expect("a folder");
+    assert_eq!(folder.permissions().mode() & 0o7777, 0o1733);
+    relay.restart();
+    let arrived = mx.wait_for_messages(1).await.pop().expect("a message");
+    let text = String::from_utf8(arrived.data).expect("text");
+    assert!(text.contains(&uid()), "{text}");
+    relay.wait_until_empty().await;
+    assert!(left(&relay).is_empty());
+    assert_eq!(mx.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn a_relay_that_runs_without_a_socket_takes_what_is_left() {
+    let mx = FakeMx::start().await;
+    let relay = Relay::start(&smarthost(&mx));
+    relay.write("relayd.toml", &{
+        let text = fs::read_to_string(relay.path("relayd.toml")).expect("a file");
+        let dir = relay.path("").display().to_string();
+        text + &SOCKET.replace("DIR", dir.trim_end_matches('/'))
+    });
+    told(&relay.sendmail(&["u@dest.test"], MESSAGE), 0);
+    mx.wait_for_messages(1).await;
+    relay
+        .wait_until("empty maildrop", || left(&relay).is_empty())
+        .await;
+}
+
+#[tokio::test]
+async fn a_damaged_file_is_set_aside_and_the_log_says_so() {
+    let relay = Relay::start("");
+    fs::write(relay.path("state/maildrop/new-1"), "no envelope\n").expect("a file");
+    relay.wait_for_log("event=maildrop").await;
+    assert!(relay.log().contains("its first line is no envelope"));
+    assert!(left(&relay).is_empty());
+    let aside = fs::read_dir(relay.path("state/maildrop-refused")).expect("a folder");
+    assert_eq!(aside.count(), 1);
+    assert_eq!(relay.queued(), 0);
+}
+
+#[test]
+fn what_is_refused_is_said_to_whoever_sends_with_the_code_for_it() {
+    let relay = Relay::start(&format!(
+        "{SOCKET}[relay]\nbad_senders = [\"bad@sender.test\"]\n[limits]\nmessage_size = \"10KB\"\n"
+    ));
+    let large = "x".repeat(20_000);
+    for (arguments, message, code, said) in [
+        (&["not an address@"][..], MESSAGE, 65, "is no address"),
+        (&["-t"], MESSAGE, 64, "no recipients"),
+        (&["--zap"], MESSAGE, 64, "unknown option"),
+        (
+            &["-f", "bad@sender.test", "u@dest.test"],
+            MESSAGE,
+            77,
+            "553",
+        ),
+        (&["u@dest.test"], &large, 65, "10000 bytes"),
+    ] {
+        let error = told(&relay.sendmail(arguments, message), code);
+        assert!(
+            error.starts_with("sendmail: ") && error.contains(said),
+            "{error}"
+        );
+    }
+    assert_eq!(relay.queued(), 0);
+    assert!(left(&relay).is_empty());
+}
+
+#[test]
+fn where_a_message_is_safe_nowhere_the_sender_is_to_try_again() {
+    let relay = Relay::prepare(SOCKET);
+    let error = told(&relay.sendmail(&["u@dest.test"], MESSAGE), 75);
+    assert!(
+        error.contains("no relay answers") && error.contains("state/maildrop"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn a_program_may_speak_smtp_with_it() {
+    let mx = FakeMx::start().await;
+    let mut relay = Relay::start(&format!("{SOCKET}{}", smarthost(&mx)));
+    let dialogue = "EHLO p\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@dest.test>\r\nDATA\r\n\
+        Subject: t\r\n\r\nhello\r\n.\r\nQUIT\r\n";
+    let spoken = relay.sendmail(&["-bs"], dialogue);
+    told(&spoken, 0);
+    let replies = String::from_utf8(spoken.stdout).expect("text");
+    assert!(
+        replies.starts_with("220 ") && replies.contains("queued as"),
+        "{replies}"
+    );
+    assert!(
+        replies
+            .lines()
+            .last()
+            .is_some_and(|l| l.starts_with("221 ")),
+        "{replies}"
+    );
+    mx.wait_for_messages(1).await;
+    relay.kill();
+    let spoken = relay.sendmail(&["-bs"], dialogue);
+    told(&spoken, 75);
+    assert!(spoken.stdout.starts_with(b"421 4.3.2 "));
+}
+
+#[test]
+fn by_its_other_names_it_shows_the_queue_and_makes_no_aliases() {
+    let relay = Relay::start(SOCKET);
+    told(&relay.ctl(&["suspend", "dest.test"]), 0);
+    told(&relay.sendmail(&["u@dest.test"], MESSAGE), 0);
+    for (name, arguments) in [("mailq", &[][..]), ("sendmail", &["-bp"])] {
+        let shown = relay.sendmail_as(name, arguments, "");
+        told(&shown, 0);
+        let shown = String::from_utf8(shown.stdout).expect("text");
+        assert!(shown.contains("u@dest.test"), "{shown}");
+    }
+    told(&relay.sendmail(&["-q"], ""), 0);
+    told(&relay.sendmail_as("newaliases", &[], ""), 0);
+}
