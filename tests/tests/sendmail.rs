@@ -4,8 +4,8 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
-use relay_testkit::FakeMx;
-use relay_tests::Relay;
+use relay_testkit::{FakeMx, Received};
+use relay_tests::{Launch, Relay};
 
 const SOCKET: &str = "[[listener]]\naddress = \"unix:DIR/submit.sock\"\nrole = \"submission\"\n";
 const MESSAGE: &str = "Subject: t\n\nhello\n";
@@ -69,6 +69,46 @@ async fn mail_that_is_left_while_the_relay_does_not_run_goes_once_it_does() {
     relay.wait_until_empty().await;
     assert!(left(&relay).is_empty());
     assert_eq!(mx.messages().len(), 1);
+}
+
+#[tokio::test]
+async fn a_crash_while_left_mail_is_taken_loses_none_and_doubles_one_at_most() {
+    let mx = FakeMx::start().await;
+    let destination = mx.address().to_string();
+    for point in ["flushed:2", "synced:2", "told:2"] {
+        let arrived = mx.messages().len();
+        let mut relay = Relay::start(&smarthost(&mx));
+        told(&relay.ctl(&["suspend", &destination]), 0);
+        relay.kill();
+        for n in 0..5 {
+            let message = format!("Subject: left-{n}\n\nhello\n");
+            told(&relay.sendmail(&["u@dest.test"], &message), 0);
+        }
+        if relay.launch(&Launch::dying_at(point)).is_ok() {
+            relay.wait_for_end().await;
+        }
+        assert!(left(&relay).len() >= 4, "{point}: it died too late");
+        relay.restart();
+        let is_taken = || left(&relay).is_empty();
+        relay.wait_until("empty maildrop", is_taken).await;
+        told(&relay.ctl(&["resume", &destination]), 0);
+        relay.wait_until_empty().await;
+        let messages = mx.messages().split_off(arrived);
+        assert!(
+            (5..=6).contains(&messages.len()),
+            "{point}: {}",
+            messages.len()
+        );
+        for n in 0..5 {
+            let subject = format!("Subject: left-{n}\r\n");
+            let of_n = |message: &&Received| holds(message, &subject);
+            assert!(messages.iter().find(of_n).is_some(), "{point}: {subject}");
+        }
+    }
+}
+
+fn holds(message: &Received, text: &str) -> bool {
+    String::from_utf8_lossy(&message.data).contains(text)
 }
 
 #[tokio::test]

@@ -79,7 +79,7 @@ const WITH_VALUE: &str = "BCFLNORVXfhopr";
 /// Options whose value, if they have one, is behind the letter.
 const WITH_REST: &str = "Abdeq";
 /// Options that are a letter alone.
-const ALONE: &str = "GUimnstv";
+const ALONE: &str = "GIUimnstv";
 
 impl Options {
     /// Understands a command line, its first word the program's own name.
@@ -158,6 +158,7 @@ impl Options {
         match letter {
             't' => self.from_header = true,
             'i' => self.ignore_dots = true,
+            'I' => self.mode = Mode::NewAliases,
             _ => {}
         }
     }
@@ -249,6 +250,60 @@ mod tests {
     }
 
     #[test]
+    fn what_programs_are_known_to_say_is_understood() {
+        for (line, sender, recipients) in [
+            (
+                "sendmail -FCronDaemon -i -B8BITMIME -oem root",
+                None,
+                &["root"][..],
+            ),
+            (
+                "sendmail -FCronDaemon -odi -oem -oi -t -f root",
+                Some("root"),
+                &[],
+            ),
+            (
+                "sendmail -i -r a@b.test -- u@d.test",
+                Some("a@b.test"),
+                &["u@d.test"],
+            ),
+            (
+                "sendmail -v -em -m u@d.test v@d.test",
+                None,
+                &["u@d.test", "v@d.test"],
+            ),
+            ("sendmail -t -i -fwww@b.test", Some("www@b.test"), &[]),
+            (
+                "sendmail -i -f a@b.test u@d.test",
+                Some("a@b.test"),
+                &["u@d.test"],
+            ),
+            (
+                "sendmail -oem -oi -B 8BITMIME -f a@b.test -- u@d.test",
+                Some("a@b.test"),
+                &["u@d.test"],
+            ),
+            (
+                "sendmail -G -i -N never -f  -- u@d.test",
+                Some(""),
+                &["u@d.test"],
+            ),
+            (
+                "sendmail -bm -oee -L tag -h 3 -X /dev/null -Am u@d.test",
+                None,
+                &["u@d.test"],
+            ),
+        ] {
+            let options = parse(line).expect(line);
+            assert_eq!(options.mode, Mode::Send, "{line}");
+            assert_eq!(options.sender.as_deref(), sender, "{line}");
+            assert_eq!(options.recipients, recipients, "{line}");
+            let is_dotted = line.contains("-i") || line.contains("-oi");
+            assert_eq!(options.ignore_dots, is_dotted, "{line}");
+        }
+    }
+
+    #[test]
     fn the_mode_is_that_of_a_letter_or_of_the_programs_name() {
         for (line, mode) in [
             ("sendmail u@d.test", Mode::Send),
@@ -256,6 +311,7 @@ mod tests {
             ("sendmail -bs", Mode::Dialogue),
             ("sendmail -bp", Mode::Mailq),
             ("sendmail -bi", Mode::NewAliases),
+            ("sendmail -I", Mode::NewAliases),
             ("sendmail -q", Mode::Retry),
             ("sendmail -q30m", Mode::Retry),
             ("/usr/bin/mailq", Mode::Mailq),
