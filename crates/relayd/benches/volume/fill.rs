@@ -10,6 +10,8 @@ use relay_smtp::ForwardPath;
 use relay_smtp::dsn::DsnRequest;
 use tokio::task::JoinSet;
 
+/// Whose mail it is; nobody else's is.
+pub const SENDER: &str = "queued@sender.test";
 /// Who commit at the same time.
 const WRITERS: usize = 256;
 
@@ -53,7 +55,7 @@ async fn enqueue(store: &SledStore, number: usize, mail: Mail) {
     let to = format!("user{number}@{}", domain(number % mail.destinations));
     let to: ForwardPath = to.parse().expect("an address");
     let envelope = Envelope {
-        sender: "app@sender.test".parse().expect("an address"),
+        sender: SENDER.parse().expect("an address"),
         recipients: vec![to.into()],
         eight_bit: false,
         utf8: false,

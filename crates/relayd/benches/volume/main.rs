@@ -1,17 +1,19 @@
-//! A queue of a million messages: `cargo bench -p relayd --bench volume -- [MESSAGES]`.
+//! A queue of a million messages: `cargo bench -p relayd --bench volume -- [MESSAGES] [verbs]`.
 //!
 //! Fills a state directory through the store, starts the release build of relayd on it and measures,
 //! first with one destination that takes connections and never says a word, then with ten thousand
 //! whose hosts refuse. Beside it runs a relay with an empty queue, and both are offered the same mail in
-//! turn. Ends with 1 if a bound is missed. `TMPDIR` says where the queues lie: on the disk that is meant,
+//! turn. At last come the verbs of relayctl on all that is queued, or those alone. Ends with 1 if a bound is missed. `TMPDIR` says where the queues lie: on the disk that is meant,
 //! not on tmpfs. Other work on the machine spoils the figures.
 
 mod fill;
 mod load;
 mod relay;
+mod verbs;
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use relay_testkit::{FakeDns, FakeMx};
@@ -42,11 +44,12 @@ fn main() -> ExitCode {
     // What cargo passes to a bench, such as `--bench`, means nothing here.
     let messages = std::env::args().find_map(|argument| argument.parse().ok());
     let messages = messages.unwrap_or(MESSAGES);
+    let has_verbs_only = std::env::args().any(|argument| argument == "verbs");
     let runtime = tokio::runtime::Runtime::new().expect("threads");
     let is_good = runtime.block_on(async {
         let mut verdict = Verdict { is_good: true };
         for destinations in [1, DESTINATIONS] {
-            measure(messages, destinations, &mut verdict).await;
+            measure(messages, destinations, has_verbs_only, &mut verdict).await;
         }
         verdict.is_good
     });
@@ -145,7 +148,12 @@ impl Internet {
     }
 }
 
-async fn measure(messages: usize, destinations: usize, verdict: &mut Verdict) {
+async fn measure(
+    messages: usize,
+    destinations: usize,
+    has_verbs_only: bool,
+    verdict: &mut Verdict,
+) {
     println!("{messages} messages of {BODY} octets for {destinations} destinations");
     let internet = Internet::start(destinations).await;
     let extra = internet.configuration();
@@ -160,7 +168,34 @@ async fn measure(messages: usize, destinations: usize, verdict: &mut Verdict) {
     println!("filled in {:.1} s", since.elapsed().as_secs_f64());
     let took = full.start();
     verdict.time("start to listening", took, START);
-    let took = internet.delivery_time(&full).await;
+    if has_verbs_only {
+        settled(&full, messages, destinations).await;
+    } else {
+        measure_full(&full, &internet, mail, verdict).await;
+    }
+    // What makes ten thousand destinations due is measured above.
+    let verbs = match destinations {
+        1 => &[
+            "list --json",
+            "summary",
+            "retry",
+            "hold",
+            "release",
+            "delete --yes",
+        ][..],
+        _ => &["bounce --yes"],
+    };
+    verbs::measure(&Arc::new(full), messages, verbs, &internet, verdict).await;
+}
+
+/// What it is like to have all that in the queue.
+async fn measure_full(full: &Relay, internet: &Internet, mail: Mail, verdict: &mut Verdict) {
+    let Mail {
+        messages,
+        destinations,
+        ..
+    } = mail;
+    let took = internet.delivery_time(full).await;
     // Ten thousand destinations that are tried for the first time have their turns before.
     let bound = if destinations == 1 {
         DELIVERY
@@ -173,12 +208,12 @@ async fn measure(messages: usize, destinations: usize, verdict: &mut Verdict) {
         bound,
     );
     let since = now();
-    settled(&full, messages, destinations).await;
+    settled(full, messages, destinations).await;
     println!(
         "read and tried after {:.1} s more",
         since.elapsed().as_secs_f64()
     );
-    let took = internet.slowest_delivery(&full, 20).await;
+    let took = internet.slowest_delivery(full, 20).await;
     verdict.time(
         "the slowest of 20 delivered to a healthy domain",
         took,
@@ -186,13 +221,13 @@ async fn measure(messages: usize, destinations: usize, verdict: &mut Verdict) {
     );
     verdict.time(
         "the slowest of 20 times relayctl qstat",
-        slowest_answer(&full),
+        slowest_answer(full),
         ANSWER,
     );
-    compare_accepts(&extra, &full, verdict).await;
-    let took = internet.slowest_delivery(&full, 5).await;
+    compare_accepts(&internet.configuration(), full, verdict).await;
+    let took = internet.slowest_delivery(full, 5).await;
     verdict.time("the slowest of 5 delivered after that", took, DELIVERY);
-    tell_memory(&full, verdict);
+    tell_memory(full, verdict);
 }
 
 /// Waits until all has been read and nothing is tried any more, but for what waits for the mute host.

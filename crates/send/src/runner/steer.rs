@@ -1,9 +1,11 @@
 //! What the operator wants of single messages: first the store is asked, then the schedule.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use relay_queue::{Message, QueueId, QueueStore, Recipient, StoreError};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 use super::Runner;
 use crate::attempt::{Context, STORE_PAUSE};
@@ -15,10 +17,14 @@ use crate::handle::{Steered, Verb};
 use crate::news::{News, Steering};
 use crate::recipients::Todo;
 
-/// Messages that are looked up before the schedule is told: a million must not be in memory at once.
-const PAGE: usize = 500;
+/// Messages that the store is asked about at once, to be made durable together, before the schedule is
+/// told: the more, the longer a client's message waits for its turn.
+const PAGE: usize = 250;
 /// Messages that the store may fail on before it is asked no more.
 const PROBLEMS: usize = 100;
+
+/// What becomes of each message, in the order of their ids.
+type LookedUp = BTreeMap<QueueId, Result<Option<Todo>, StoreError>>;
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     async fn steer(
@@ -30,8 +36,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let mut steered = Steered::default();
         for page in ids.chunks(PAGE) {
             let mut todos = Vec::with_capacity(page.len());
-            for &id in page {
-                match self.look_up(verb, id).await {
+            for (id, found) in self.look_up_all(verb, page).await {
+                match found {
                     Ok(todo) => todos.extend(todo),
                     Err(problem) => steered.problems.push((id, problem)),
                 }
@@ -48,6 +54,15 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             }
         }
         let _ = answer.send(steered);
+    }
+
+    async fn look_up_all(self: &Arc<Self>, verb: Verb, ids: &[QueueId]) -> LookedUp {
+        let mut running = JoinSet::new();
+        for &id in ids {
+            let context = Arc::clone(self);
+            running.spawn(async move { (id, context.look_up(verb, id).await) });
+        }
+        running.join_all().await.into_iter().collect()
     }
 
     /// What a message needs; `None` if it is not there, or the verb changes nothing.

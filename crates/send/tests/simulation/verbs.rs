@@ -291,10 +291,26 @@ async fn a_verb_on_thousands_does_all_and_stops_where_the_store_fails() {
     pass(60).await;
     world.store.fail(Outage::Reading);
     let steered = world.sender.hold(ids.clone()).await;
-    assert_eq!((steered.changed, steered.problems.len()), (0, 500));
+    assert_eq!((steered.changed, steered.problems.len()), (0, 250));
     world.store.fail(Outage::Nothing);
     assert_eq!(world.sender.hold(ids.clone()).await.changed, 2_300);
     world.assert_nothing_is_kept().await;
     assert_eq!(world.sender.delete(ids).await.changed, 2_300);
     assert_eq!(world.store.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_verb_asks_a_slow_store_for_many_messages_at_once() {
+    let clock = Timepiece::new();
+    let ids = clock.clone();
+    let lag = Duration::from_millis(100);
+    let store = Watched::new(MemoryStore::with_clock(move || ids.now())).lagging(lag);
+    let world = World::over(store, clock, |tried| tried.all(QUICK, &deferred()));
+    let mut ids = Vec::new();
+    for _ in 0..1000 {
+        ids.push(world.submit("me@home.test", &to("u@far.test")).await);
+    }
+    let since = tokio::time::Instant::now();
+    assert_eq!(world.sender.hold(ids).await.changed, 1000);
+    assert!(since.elapsed() < 10 * lag, "{:?}", since.elapsed());
 }
