@@ -102,6 +102,73 @@ async fn mail_goes_on_elsewhere_as_it_was_and_a_torn_stream_says_so() {
     assert!(to.done(&["audit"]).ends_with("the books balance\n"));
 }
 
+/// Whatever arrives while a running relay is exported would be in neither queue once it is emptied.
+#[tokio::test]
+async fn a_queue_is_moved_from_a_relay_that_does_not_run_and_nothing_of_it_changes() {
+    let mx = FakeMx::start().await;
+    mx.on("rcpt", "450 4.7.1 greylisted");
+    let route = smarthost(&mx);
+    let mut from = Relay::start(&route);
+    let large = format!("Subject: l\r\n\r\n{}", "a line of it\r\n".repeat(5000));
+    for (to, body) in [
+        ("held@dest.test", "Subject: s\r\n\r\nx\r\n"),
+        ("u@dest.test", &large),
+    ] {
+        from.send("a@sender.test", &[to], body.as_bytes()).await;
+    }
+    from.done(&["queue", "hold", "--recipient", "held@dest.test"]);
+    let (code, out, err) = said(from.relayd(&["export"]));
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("locked"), "{err}");
+    from.kill();
+
+    let exported = from.relayd(&["export"]);
+    assert!(exported.status.success());
+    assert_eq!(exported.stderr, b"messages exported: 2\n");
+    let mut to = Relay::prepare(&route);
+    fs::write(to.path("queue"), &exported.stdout).expect("written");
+    let (code, out, _) = said(to.relayd(&["import", &to.path("queue").display().to_string()]));
+    assert_eq!(
+        (code, out.as_str()),
+        (0, "messages taken in: 2, not taken in: 0\n")
+    );
+    mx.behave();
+    to.restart();
+    mx.wait_for_messages(1).await;
+    to.wait_until("one left", || to.queued() == 1).await;
+    let left = listed(&to);
+    assert_eq!(left[0]["recipients"][0]["address"], "held@dest.test");
+    assert_eq!(left[0]["held"], true);
+}
+
+#[tokio::test]
+async fn an_export_without_its_damaged_messages_is_no_success() {
+    let mx = FakeMx::start().await;
+    mx.on("rcpt", "450 4.7.1 greylisted");
+    let mut relay = Relay::start(&smarthost(&mx));
+    let large = format!("Subject: l\r\n\r\n{}", "a line of it\r\n".repeat(5000));
+    for body in [large.as_str(), "Subject: s\r\n\r\nx\r\n"] {
+        relay
+            .send("a@sender.test", &["u@dest.test"], body.as_bytes())
+            .await;
+    }
+    relay.kill();
+    let bodies = fs::read_dir(relay.path("state/mess")).expect("a folder");
+    for body in bodies {
+        let body = body.expect("an entry").path();
+        let length = fs::read(&body).expect("read").len();
+        fs::write(body, vec![b'x'; length]).expect("written");
+    }
+    let exported = relay.relayd(&["export"]);
+    let said = String::from_utf8_lossy(&exported.stderr);
+    assert_eq!(exported.status.code(), Some(1), "{said}");
+    assert!(
+        said.starts_with("messages exported: 1; damaged and set aside: 1 (in "),
+        "{said}"
+    );
+    assert!(exported.stdout.ends_with(b"end 1 1\n"));
+}
+
 #[test]
 fn what_is_no_stream_is_refused() {
     let relay = Relay::prepare("");

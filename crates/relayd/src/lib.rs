@@ -14,7 +14,7 @@
 //! | `certificates`, `watch`, `clock` | when certificates end, and which files have changed |
 //! | `delivery`, [`plan`] | `remote` plugged into `send`; where mail would go |
 //! | [`fsck`] | the queue of a relay that does not run, checked and mended |
-//! | [`import`] | what was exported elsewhere, taken in |
+//! | [`export`], [`import`] | the queue as a stream; what was exported elsewhere, taken in |
 //! | `api` | what `relayctl` asks |
 //! | [`demo`] | the whole way of a message on one screen |
 
@@ -26,6 +26,7 @@ pub mod daemon;
 mod delivery;
 pub mod demo;
 mod events;
+pub mod export;
 pub mod fsck;
 mod grants;
 pub mod import;

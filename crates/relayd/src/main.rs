@@ -45,7 +45,10 @@ enum Command {
         #[arg(long)]
         repair: bool,
     },
-    /// Take in the stream that `relayctl queue export` has made, while the relay does not run
+    /// Write the whole queue to standard output as a stream, while the relay does not run: exit 1 if
+    /// some of it is damaged, 2 if it is not whole
+    Export,
+    /// Take in the stream that `export` has made, while the relay does not run
     Import {
         /// The stream's file; "-" for standard input
         file: PathBuf,
@@ -90,6 +93,9 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     }
     if let Some(Command::Fsck { repair }) = cli.command {
         return check_queue(&config, repair);
+    }
+    if let Some(Command::Export) = &cli.command {
+        return in_runtime(relayd::export::run(&config)).map(exit_code);
     }
     if let Some(Command::Import { file }) = &cli.command {
         let mut out = io::stdout().lock();

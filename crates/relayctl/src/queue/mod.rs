@@ -39,7 +39,8 @@ pub(crate) enum QueueVerb {
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
-    /// Write messages to standard output as a stream, for `relayd import` on another machine
+    /// Write messages to standard output as a stream for `relayd import`, as a backup: this relay goes
+    /// on working meanwhile and afterwards. To move a queue, stop relayd and use `relayd export`
     Export(Choice),
     /// Try messages now, whatever they wait for
     Retry(Choice),

@@ -1,0 +1,177 @@
+//! The queue as a stream of octets, for another relay: `relayd export` of a relay that does not run,
+//! and what `relayctl queue export` gets from one that does.
+
+use std::io::{self, IsTerminal, Write};
+
+use bytes::Bytes;
+use relay_queue::archive::{self, Pieces};
+use relay_queue::{QueueId, QueueStore, SledStore, StoreError};
+
+use crate::config::Config;
+use crate::daemon::open_store;
+use crate::statedir;
+
+/// Records that are read from the store at once.
+const PAGE: usize = 500;
+/// What is written at once.
+const BUFFER: usize = 256 * 1024;
+
+/// Where a stream goes.
+pub(crate) trait Sink: Send {
+    /// Takes the next piece.
+    fn put(&mut self, octets: Bytes) -> impl Future<Output = Result<(), Stop>> + Send;
+}
+
+impl<S: Sink> Sink for &mut S {
+    async fn put(&mut self, octets: Bytes) -> Result<(), Stop> {
+        (**self).put(octets).await
+    }
+}
+
+/// Why nothing more is sent.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// Nobody takes it any more.
+    Gone,
+    /// It cannot be written.
+    Output(io::Error),
+    /// The queue has failed.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(reason: StoreError) -> Self {
+        Self::Store(reason)
+    }
+}
+
+/// A stream that has begun.
+pub(crate) struct Stream<'a, S> {
+    store: &'a SledStore,
+    out: S,
+    messages: u64,
+    damaged: u64,
+}
+
+impl<'a, S: Sink> Stream<'a, S> {
+    pub(crate) async fn begin(store: &'a SledStore, mut out: S) -> Result<Self, Stop> {
+        out.put(archive::title()).await?;
+        Ok(Self {
+            store,
+            out,
+            messages: 0,
+            damaged: 0,
+        })
+    }
+
+    /// One more message, if it is still there. One that is damaged is counted.
+    pub(crate) async fn message(&mut self, id: QueueId) -> Result<(), Stop> {
+        match self.store.export(id).await {
+            Ok(Some(pieces)) => {
+                self.pieces(pieces).await?;
+                self.messages += 1;
+                Ok(())
+            }
+            Ok(None) => Ok(()),
+            Err(StoreError::Damaged { .. }) => {
+                self.damaged += 1;
+                Ok(())
+            }
+            Err(reason) => Err(reason.into()),
+        }
+    }
+
+    async fn pieces(&mut self, mut pieces: Pieces) -> Result<(), Stop> {
+        loop {
+            let piece;
+            (piece, pieces) = if pieces.reads_a_file() {
+                // The disk may take a while.
+                let read = tokio::task::spawn_blocking(move || (pieces.next(), pieces));
+                read.await.map_err(|_| Stop::Gone)?
+            } else {
+                (pieces.next(), pieces)
+            };
+            match piece {
+                None => return Ok(()),
+                Some(Ok(octets)) => self.out.put(octets).await?,
+                Some(Err(source)) => return Err(unreadable(source)),
+            }
+        }
+    }
+
+    /// The last line; how many messages the stream has, and how many were damaged.
+    pub(crate) async fn end(mut self) -> Result<(u64, u64), Stop> {
+        let (messages, damaged) = (self.messages, self.damaged);
+        self.out.put(archive::end(messages, damaged)).await?;
+        Ok((messages, damaged))
+    }
+}
+
+fn unreadable(source: io::Error) -> Stop {
+    Stop::Store(StoreError::Io {
+        doing: "reading a body".to_owned(),
+        source,
+    })
+}
+
+/// The standard output.
+struct Output(io::BufWriter<io::Stdout>);
+
+impl Sink for Output {
+    // Nothing else goes on here that a reader who takes his time could hold up.
+    async fn put(&mut self, octets: Bytes) -> Result<(), Stop> {
+        self.0.write_all(&octets).map_err(Stop::Output)
+    }
+}
+
+/// Writes the whole queue of a relay that does not run to the standard output, and says on standard
+/// error how many messages that were; whether none of them was damaged.
+///
+/// An error means that the stream is not whole.
+pub async fn run(config: &Config) -> Result<bool, String> {
+    if io::stdout().is_terminal() {
+        return Err("the stream is not for a terminal: send it to a file or a pipe".to_owned());
+    }
+    statedir::check_owner(&config.state_dir)?;
+    let store = open_store(config).await.map_err(|e| e.to_string())?;
+    let written = write(&store).await;
+    // Those too that were found as it was opened, or before.
+    let set_aside = store.count_damaged();
+    let closed = store.close().await;
+    let (messages, damaged) = written.map_err(|stop| match stop {
+        Stop::Gone => "reading the queue was broken off".to_owned(),
+        Stop::Output(reason) => format!("standard output: {reason}"),
+        Stop::Store(reason) => reason.to_string(),
+    })?;
+    closed.map_err(|e| e.to_string())?;
+    let corrupt = config.state_dir.join("corrupt");
+    let left_out = match set_aside {
+        0 => String::new(),
+        count => format!(
+            "; damaged and set aside: {count} (in {})",
+            corrupt.display()
+        ),
+    };
+    // Where standard error is gone, the exit code has to do.
+    let _ = writeln!(io::stderr(), "messages exported: {messages}{left_out}");
+    Ok(damaged == 0)
+}
+
+async fn write(store: &SledStore) -> Result<(u64, u64), Stop> {
+    let mut out = Output(io::BufWriter::with_capacity(BUFFER, io::stdout()));
+    let mut stream = Stream::begin(store, &mut out).await?;
+    let mut after = None;
+    loop {
+        let page = store.scan(after, PAGE).await?;
+        if page.is_empty() {
+            break;
+        }
+        for message in page {
+            after = Some(message.id);
+            stream.message(message.id).await?;
+        }
+    }
+    let counts = stream.end().await?;
+    out.0.flush().map_err(Stop::Output)?;
+    Ok(counts)
+}
