@@ -300,6 +300,39 @@ async fn each_attempt_is_shown_with_the_whole_reply() {
 }
 
 #[tokio::test]
+async fn what_waits_says_what_for_and_no_time_that_will_not_come() {
+    let (mx, relay) = world().await;
+    let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    wait_until_deferred(&relay).await;
+    let name = format!("127.0.0.1:{}", mx.address().port());
+    let shown = |waits_for: &str, has_time: bool, said: &str| {
+        let row = list(&relay, &[])[0]["recipients"][0].clone();
+        assert_eq!(row["waits_for"], waits_for, "{row}");
+        assert_eq!(!row["next_attempt"].is_null(), has_time, "{row}");
+        let text = relay.done(&["queue", "show", &id]);
+        assert!(text.contains(&format!("  waits for    {said}\n")), "{text}");
+    };
+    shown("time", true, "its time");
+    relay.done(&["suspend", &name]);
+    shown("resume", false, "its destination, which is suspended");
+    relay.done(&["queue", "hold", &id]);
+    shown("release", false, "its release: it is held");
+}
+
+#[tokio::test]
+async fn mail_for_a_host_that_is_down_waits_for_that() {
+    let (mx, relay) = world().await;
+    mx.on("connect", "421 4.3.2 no");
+    relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
+    let row = || list(&relay, &[])[0]["recipients"][0].clone();
+    let is_left_alone = || row()["waits_for"] == "destination";
+    relay
+        .wait_until("destination left alone", is_left_alone)
+        .await;
+    assert!(row()["next_attempt"].is_u64());
+}
+
+#[tokio::test]
 async fn a_suspended_destination_is_left_alone_until_it_is_resumed() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::start(&smarthost(&mx));

@@ -47,7 +47,7 @@ pub use acl::Grant;
 pub use books::{Audit, Books};
 pub use filter::{Condition, Filter, FilterError, Scope};
 pub use orders::{HoldRule, Ordered, Orders};
-pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State};
+pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State, WaitsFor};
 pub use replace::{Owner, replace};
 pub use route::{Plan, PlannedHost};
 pub use status::{Alarm, Certificate, Destination, Listener, Messages, Status};

@@ -28,8 +28,11 @@ pub struct Recipient {
     pub state: State,
     /// Attempts made so far.
     pub attempts: u32,
-    /// Not before this will it be tried again.
+    /// Not before this will it be tried again, if that is known.
     pub next_attempt: Option<u64>,
+    /// What it waits for, unless it is being tried or nothing more is.
+    #[serde(default)]
+    pub waits_for: Option<WaitsFor>,
     /// How the last attempt ended: the remote's reply, or our own words if there was none.
     pub last_reply: Option<String>,
     /// The host that was asked last.
@@ -72,6 +75,25 @@ impl State {
     pub fn is_settled(self) -> bool {
         matches!(self, State::Done | State::Failed)
     }
+}
+
+/// What a recipient waits for: of several things the one that has to come first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitsFor {
+    /// The operator, who holds its message.
+    Release,
+    /// The operator, who has suspended its destination.
+    Resume,
+    /// Its destination, which is left alone for now.
+    Destination,
+    /// The time of its next attempt.
+    Time,
+    /// Its turn: it is due.
+    Slot,
+    /// Something of a later version.
+    #[serde(other)]
+    Unknown,
 }
 
 /// All that is known of one message: an [`Entry`] with more fields.
@@ -166,11 +188,12 @@ mod tests {
                 state: State::InFlight,
                 attempts: 3,
                 next_attempt: None,
+                waits_for: Some(WaitsFor::Resume),
                 last_reply: Some("450 4.2.0 later".to_owned()),
                 host: Some("mx.a.test".to_owned()),
             }],
         };
-        let expected = r#"{"id":"06Q3ZV9WQ0K4D","sender":"","arrived":1,"size":2,"held":false,"recipients":[{"address":"u@a.test","state":"in-flight","attempts":3,"next_attempt":null,"last_reply":"450 4.2.0 later","host":"mx.a.test"}]}"#;
+        let expected = r#"{"id":"06Q3ZV9WQ0K4D","sender":"","arrived":1,"size":2,"held":false,"recipients":[{"address":"u@a.test","state":"in-flight","attempts":3,"next_attempt":null,"waits_for":"resume","last_reply":"450 4.2.0 later","host":"mx.a.test"}]}"#;
         assert_eq!(serde_json::to_string(&entry).expect("JSON"), expected);
         assert_eq!(
             serde_json::from_str::<Entry>(expected).expect("an entry"),
@@ -195,8 +218,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_waited_for_may_be_missing_or_new() {
+        let recipient = |waits_for: &str| {
+            let json = format!(
+                r#"{{"address":"a","state":"queued","attempts":0,"next_attempt":null,{waits_for}"last_reply":null,"host":null}}"#
+            );
+            let recipient: Recipient = serde_json::from_str(&json).expect("a recipient");
+            recipient.waits_for
+        };
+        assert_eq!(recipient(""), None);
+        assert_eq!(recipient(r#""waits_for":"slot","#), Some(WaitsFor::Slot));
+        assert_eq!(recipient(r#""waits_for":"rain","#), Some(WaitsFor::Unknown));
+    }
+
+    #[test]
     fn a_detail_is_an_entry_with_more_fields() {
-        let json = r#"{"id":"x","sender":"s","arrived":1,"size":2,"held":true,"origin":"bounce","eight_bit":false,"utf8":false,"recipients":[{"address":"a","state":"done","attempts":1,"next_attempt":null,"last_reply":null,"host":null,"destination":"d","history":[]}]}"#;
+        let json = r#"{"id":"x","sender":"s","arrived":1,"size":2,"held":true,"origin":"bounce","eight_bit":false,"utf8":false,"recipients":[{"address":"a","state":"done","attempts":1,"next_attempt":null,"waits_for":null,"last_reply":null,"host":null,"destination":"d","history":[]}]}"#;
         let detail: Detail = serde_json::from_str(json).expect("a detail");
         assert_eq!(serde_json::to_string(&detail).expect("JSON"), json);
         let entry: Entry = serde_json::from_str(json).expect("an entry");

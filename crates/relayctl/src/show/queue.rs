@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use relay_control::{Attempt, Detail, Entry, Recipient, Steered, Verb};
+use relay_control::{Attempt, Detail, Entry, Recipient, Steered, Verb, WaitsFor};
 
 use super::{date, safe};
 use crate::failure::Failure;
@@ -52,6 +52,9 @@ fn recipient(out: &mut dyn Write, recipient: &Recipient) -> io::Result<()> {
     }
     if let Some(next) = recipient.next_attempt {
         write!(out, "  next {}", date(next))?;
+    }
+    if recipient.waits_for == Some(WaitsFor::Resume) {
+        write!(out, "  suspended")?;
     }
     writeln!(out)?;
     match (&recipient.host, &recipient.last_reply) {
@@ -107,12 +110,26 @@ fn write_detail(out: &mut impl Write, detail: &Detail) -> io::Result<()> {
         if let Some(next) = listed.next_attempt {
             writeln!(out, "  next         {}", date(next))?;
         }
+        if let Some(reason) = listed.waits_for.and_then(waits_for) {
+            writeln!(out, "  waits for    {reason}")?;
+        }
         // What happened last matters most.
         for made in recipient.history.iter().rev() {
             attempt(out, made)?;
         }
     }
     Ok(())
+}
+
+fn waits_for(reason: WaitsFor) -> Option<&'static str> {
+    match reason {
+        WaitsFor::Release => Some("its release: it is held"),
+        WaitsFor::Resume => Some("its destination, which is suspended"),
+        WaitsFor::Destination => Some("its destination, which is left alone until then"),
+        WaitsFor::Time => Some("its time"),
+        WaitsFor::Slot => Some("its turn at the destination"),
+        WaitsFor::Unknown => None,
+    }
 }
 
 fn attempt(out: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
@@ -154,6 +171,7 @@ mod tests {
             state: State::Done,
             attempts: 1,
             next_attempt: None,
+            waits_for: None,
             last_reply: None,
             host: None,
         };
@@ -162,6 +180,7 @@ mod tests {
             state: State::Deferred,
             attempts: 2,
             next_attempt: Some(1_795_230_660),
+            waits_for: Some(WaitsFor::Time),
             last_reply: Some("450 4.2.0 later".to_owned()),
             host: Some("mx.b.test".to_owned()),
         };
@@ -252,6 +271,7 @@ recipient <late@b.test>
   destination  b.test
   attempts     2
   next         21 Nov 2026 03:11:00 GMT
+  waits for    its time
   attempt      21 Nov 2026 03:10:01 GMT
     result     deferred 4.2.0
     host       mx.b.test (192.0.2.1:25)

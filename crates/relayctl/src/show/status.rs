@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::SystemTime;
 
-use relay_control::{Destination, Status};
+use relay_control::Status;
 
 use super::orders::write_orders;
 use super::{date, safe, until};
@@ -37,7 +37,7 @@ fn write_status(out: &mut impl Write, status: &Status, now: SystemTime) -> std::
     writeln!(out, "{:<12}{:>10}", "queued", counts.queued)?;
     writeln!(out, "{:<12}{:>10}", "deferred", counts.deferred)?;
     writeln!(out, "{:<12}{:>10}", "in-flight", counts.in_flight)?;
-    write_destinations(out, &status.destinations, now)
+    write_destinations(out, status, now)
 }
 
 /// What needs the operator, a line for each.
@@ -74,9 +74,10 @@ fn write_warnings(out: &mut impl Write, status: &Status) -> std::io::Result<()> 
 
 fn write_destinations(
     out: &mut impl Write,
-    destinations: &[Destination],
+    status: &Status,
     now: SystemTime,
 ) -> std::io::Result<()> {
+    let destinations = &status.destinations;
     if destinations.is_empty() {
         return Ok(());
     }
@@ -90,13 +91,17 @@ fn write_destinations(
         "destination", "waiting", "in-flight", "slots", "next attempt"
     )?;
     for (destination, name) in destinations.iter().zip(names) {
-        let next = destination.next_attempt.map(|next| until(next, now));
+        let next = match destination.next_attempt {
+            _ if status.orders.suspended.contains(&destination.name) => "suspended".to_owned(),
+            Some(next) => until(next, now),
+            None => String::new(),
+        };
         let line = format!(
             "{name:<width$}  {:>8}  {:>9}  {:>5}  {:<16}  {}",
             destination.waiting,
             destination.in_flight,
             destination.slots,
-            next.unwrap_or_default(),
+            next,
             safe(destination.last_trouble.as_deref().unwrap_or_default()),
         );
         writeln!(out, "{}", line.trim_end())?;
@@ -108,7 +113,7 @@ fn write_destinations(
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use relay_control::{Alarm, Books, Certificate, Messages, Orders};
+    use relay_control::{Alarm, Books, Certificate, Destination, Messages, Orders};
 
     use super::*;
 
@@ -182,12 +187,17 @@ mod tests {
                 in_flight: 1,
             },
             destinations: vec![fast, slow],
+            orders: Orders {
+                suspended: vec!["a".to_owned()],
+                ..Orders::default()
+            },
             ..status()
         };
         let expected = "\
 messages in queue: 360
 messages in queue but not yet preprocessed: 0
 damaged messages set aside: 2 (in /var/lib/relayd/corrupt)
+suspended: a
 
 state         messages
 queued              12
@@ -195,7 +205,7 @@ deferred           348
 in-flight            1
 
 destination   waiting  in-flight  slots  next attempt      last trouble
-a                 348          1      2
+a                 348          1      2  suspended
 slow.test         348          1      2  in 6m 40s         450 4.2.0 later
 ";
         assert_eq!(shown(&status), expected);

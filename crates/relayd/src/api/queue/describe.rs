@@ -1,16 +1,17 @@
 //! Messages as the control API describes them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
 use relay_control::{
-    Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State as Standing,
+    Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State as Standing, WaitsFor,
 };
 use relay_queue::{Message, QueueId, RecipientState};
 use relay_send::{Deliver, DestinationKey};
 use relay_smtp::{Outcome, Verdict};
 
 use crate::api::seconds;
+use crate::clock;
 use crate::shared::Shared;
 
 /// What the sender knows beyond the records.
@@ -19,6 +20,17 @@ pub(super) struct Sending {
     running: HashMap<QueueId, Vec<DestinationKey>>,
     /// Destinations that are left alone, and until when.
     probes: HashMap<DestinationKey, SystemTime>,
+    /// Destinations that the operator has left alone.
+    suspended: HashSet<DestinationKey>,
+    now: SystemTime,
+}
+
+/// How it is with a recipient.
+#[derive(Debug, PartialEq, Eq)]
+struct Outlook {
+    state: Standing,
+    next: Option<SystemTime>,
+    waits_for: Option<WaitsFor>,
 }
 
 impl Sending {
@@ -36,6 +48,8 @@ impl Sending {
         Some(Self {
             running,
             probes: probes.collect(),
+            suspended: status.suspended.into_iter().collect(),
+            now: clock::now(),
         })
     }
 
@@ -44,25 +58,69 @@ impl Sending {
         keys.is_some_and(|keys| keys.contains(destination))
     }
 
-    /// Where a recipient stands, and when it is tried again.
+    fn outlook(
+        &self,
+        message: &Message,
+        row: &relay_queue::Recipient,
+        destination: &DestinationKey,
+    ) -> Outlook {
+        let state = self.standing(message.id, row, destination);
+        let (next, waits_for) = match state {
+            Standing::Queued | Standing::Deferred => self.wait(message, row, destination),
+            Standing::InFlight | Standing::Done | Standing::Failed | Standing::Unknown => {
+                (None, None)
+            }
+        };
+        Outlook {
+            state,
+            next,
+            waits_for,
+        }
+    }
+
     fn standing(
         &self,
         id: QueueId,
         row: &relay_queue::Recipient,
         destination: &DestinationKey,
-    ) -> (Standing, Option<SystemTime>) {
-        let probe = self.probes.get(destination).copied();
+    ) -> Standing {
         match row.state {
-            RecipientState::Done => (Standing::Done, None),
-            RecipientState::Failed { .. } => (Standing::Failed, None),
-            _ if self.is_running(id, destination) => (Standing::InFlight, None),
-            RecipientState::Queued if row.attempts == 0 => (Standing::Queued, probe),
-            RecipientState::Queued => (Standing::Deferred, probe),
-            // The later of its own time and its destination's.
-            RecipientState::Deferred { next_attempt } => {
-                (Standing::Deferred, probe.max(Some(next_attempt)))
-            }
+            RecipientState::Done => Standing::Done,
+            RecipientState::Failed { .. } => Standing::Failed,
+            _ if self.is_running(id, destination) => Standing::InFlight,
+            RecipientState::Queued if row.attempts == 0 => Standing::Queued,
+            RecipientState::Queued | RecipientState::Deferred { .. } => Standing::Deferred,
         }
+    }
+
+    /// When a recipient that waits is tried again, and what it waits for until then. Nobody knows when
+    /// the operator will be.
+    fn wait(
+        &self,
+        message: &Message,
+        row: &relay_queue::Recipient,
+        destination: &DestinationKey,
+    ) -> (Option<SystemTime>, Option<WaitsFor>) {
+        if message.held {
+            return (None, Some(WaitsFor::Release));
+        }
+        if self.suspended.contains(destination) {
+            return (None, Some(WaitsFor::Resume));
+        }
+        let probe = self.probes.get(destination).copied();
+        let own = match row.state {
+            RecipientState::Deferred { next_attempt } => Some(next_attempt),
+            _ => None,
+        };
+        // The later of its own time and its destination's.
+        let waits_for = if probe.is_some() && probe >= own {
+            WaitsFor::Destination
+        } else if own > Some(self.now) {
+            WaitsFor::Time
+        } else {
+            WaitsFor::Slot
+        };
+        (probe.max(own), Some(waits_for))
     }
 }
 
@@ -114,7 +172,11 @@ fn recipient(
     row: &relay_queue::Recipient,
 ) -> (Recipient, DestinationKey) {
     let destination = shared.deliver.destination(&message.sender, &row.address);
-    let (state, next) = sending.standing(message.id, row, &destination);
+    let Outlook {
+        state,
+        next,
+        waits_for,
+    } = sending.outlook(message, row, &destination);
     let last = row.last().map(|(_, outcome)| outcome);
     let peer = last.and_then(|outcome| outcome.peer.as_ref());
     let recipient = Recipient {
@@ -122,6 +184,7 @@ fn recipient(
         state,
         attempts: row.attempts,
         next_attempt: next.map(seconds),
+        waits_for,
         last_reply: last.map(words),
         host: peer.map(|peer| peer.host.clone()),
     };
@@ -136,7 +199,7 @@ pub(super) fn standing(
     row: &relay_queue::Recipient,
 ) -> Standing {
     let destination = shared.deliver.destination(&message.sender, &row.address);
-    sending.standing(message.id, row, &destination).0
+    sending.standing(message.id, row, &destination)
 }
 
 /// The remote's reply, or our own words if there was none.
