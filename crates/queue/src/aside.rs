@@ -21,7 +21,10 @@ use crate::parts::Kind;
 use crate::spool::io_error;
 
 const REASON: &str = "reason";
-const ENDINGS: [&str; 4] = [REASON, "record", "content", "body"];
+const RECORD: &str = "record";
+const CONTENT: &str = "content";
+const BODY: &str = "body";
+const ENDINGS: [&str; 4] = [REASON, RECORD, CONTENT, BODY];
 
 /// What the database holds of a damaged message.
 #[derive(Default)]
@@ -52,7 +55,7 @@ pub(crate) fn count(shared: &Shared) -> Result<u64, StoreError> {
 }
 
 /// Writes what there is of a damaged message, and why, and moves its body; durable on return. The
-/// record is the caller's to remove.
+/// record is the caller's to remove. After an error all is where it was.
 pub(crate) fn keep(
     shared: &Shared,
     id: QueueId,
@@ -60,39 +63,59 @@ pub(crate) fn keep(
     reason: &str,
 ) -> Result<(), StoreError> {
     let case = free_name(shared, OsStr::new(&id.to_string()));
-    for (ending, value) in [("record", &evidence.record), ("content", &evidence.content)] {
-        if !value.is_empty() {
-            write_durably(&with_ending(&case, ending), value)?;
-        }
-    }
     let body = shared.body(id);
-    let moved =
-        crash::call("aside-rename").and_then(|()| fs::rename(&body, with_ending(&case, "body")));
-    match moved {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => {
-            return Err(io_error("moving away", &body, e));
+    let kept = write_evidence(&case, evidence)
+        .and_then(|()| move_body(&body, &with_ending(&case, BODY)))
+        .and_then(|()| close_case(shared, &case, reason));
+    if kept.is_err() {
+        // If this fails too, what is left there is a case without a reason.
+        let _ = fs::rename(with_ending(&case, BODY), &body);
+        for ending in [RECORD, CONTENT, REASON] {
+            let _ = fs::remove_file(with_ending(&case, ending));
         }
-        _ => {}
     }
-    close_case(shared, &case, reason)?;
+    kept?;
     crash::point("kept-aside");
     warn!(target: "relayd", event = "corrupt", %id, reason,
         "corrupt: message {id} is damaged ({reason}); set aside as {}", case.display());
     Ok(())
 }
 
+/// A `corrupt/` that cannot be written to is no reason to stop: the message stays where it is.
+pub(crate) fn warn_of_staying(id: QueueId, reason: &str, error: &StoreError) {
+    warn!(target: "relayd", event = "corrupt", %id, reason, error = %error,
+        "corrupt: message {id} is damaged ({reason}) and cannot be set aside: {error}; it stays where it is");
+}
+
+fn write_evidence(case: &Path, evidence: &Evidence) -> Result<(), StoreError> {
+    for (ending, value) in [(RECORD, &evidence.record), (CONTENT, &evidence.content)] {
+        if !value.is_empty() {
+            write_durably(&with_ending(case, ending), value)?;
+        }
+    }
+    Ok(())
+}
+
+/// There may be none.
+fn move_body(body: &Path, to: &Path) -> Result<(), StoreError> {
+    match crash::call("aside-rename").and_then(|()| fs::rename(body, to)) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("moving away", body, e)),
+        _ => Ok(()),
+    }
+}
+
 /// Writes a value that belongs to no message; it is the caller's to remove.
 pub(crate) fn keep_value(shared: &Shared, id: QueueId, value: &[u8]) -> Result<(), StoreError> {
     let case = free_name(shared, OsStr::new(&id.to_string()));
-    write_durably(&with_ending(&case, "content"), value)?;
+    write_durably(&with_ending(&case, CONTENT), value)?;
     close_case(shared, &case, "a value that belongs to no message")
 }
 
 /// Moves away what is in `mess/`, but no body.
 pub(crate) fn keep_stray(shared: &Shared, entry: &DirEntry) -> Result<(), StoreError> {
-    let name = entry.file_name();
+    let (name, path) = (entry.file_name(), entry.path());
     let case = free_name(shared, &name);
-    fs::rename(entry.path(), &case).map_err(|e| io_error("moving away", &entry.path(), e))?;
+    fs::rename(&path, &case).map_err(|e| io_error("moving away", &path, e))?;
     close_case(shared, &case, "no file of the queue")?;
     warn!(target: "relayd", event = "corrupt", file = ?name,
         "corrupt: {name:?} in mess/ is no file of the queue; moved to {}", case.display());
@@ -141,9 +164,11 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .create_new(true)
         .mode(0o600)
         .open(path);
-    let written = made.and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_data()
-    });
-    written.map_err(|source| io_error("writing", path, source))
+    let mut file = made.map_err(|source| io_error("making", path, source))?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_data());
+    written.map_err(|source| {
+        // Half of it helps nobody.
+        let _ = fs::remove_file(path);
+        io_error("writing", path, source)
+    })
 }

@@ -10,7 +10,7 @@
 //! | S0 | – | – | no message | [`QueueStore::commit`] |
 //! | S1 | maybe | – | coming in, or going out | commit; settle; delete; the sweep at the start deletes the file |
 //! | S2 | as the record says | yes | **queued** | [`QueueStore::settle`], [`QueueStore::delete`] |
-//! | other | | | damaged | set aside under `corrupt/`, logged, counted; never a panic, never in the way of a start |
+//! | other | | | damaged | set aside under `corrupt/`, logged, counted; where that cannot be written to, left as it is and logged; never a panic, never in the way of a start |
 //!
 //! The only instant that matters is the one at which the record becomes durable. Before it, the
 //! body file has been written and synced, and so has the directory that names it; behind it comes

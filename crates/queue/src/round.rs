@@ -93,7 +93,10 @@ impl Round {
                 // A `corrupt/` that cannot be written to is no reason to close the queue.
                 match self.set_aside(id, &reason, table, shared) {
                     Ok(()) => self.waiting.push(Waiting::SetAside(id, answer)),
-                    Err(e) => drop(answer.send(Err(e))),
+                    Err(e) => {
+                        aside::warn_of_staying(id, &reason, &e);
+                        let _ = answer.send(Err(e));
+                    }
                 }
                 Ok(())
             }

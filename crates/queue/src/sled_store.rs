@@ -268,7 +268,11 @@ impl QueueStore for SledStore {
         let table = self.shared.table()?;
         let (messages, damaged) = run_blocking(move || read_page(&table, after, limit)).await?;
         for (id, reason) in damaged {
-            self.set_aside(id, reason).await?;
+            match self.set_aside(id, reason).await {
+                // It stays, as the log tells, and what is behind it is no less to be read.
+                Ok(()) | Err(StoreError::Io { .. }) => {}
+                Err(e) => return Err(e),
+            }
         }
         Ok(messages)
     }

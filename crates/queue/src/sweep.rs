@@ -1,6 +1,6 @@
 //! Putting the state directory in order at the start.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::mem;
 use std::ops::Bound;
@@ -32,7 +32,9 @@ const PARTS: u64 = 64;
 struct Found {
     /// Body files that records ask for.
     files: HashMap<QueueId, Expected>,
-    damaged: Vec<(QueueId, String)>,
+    damaged: Vec<Damaged>,
+    /// What could not be set aside, and stays as it is.
+    staying: HashSet<QueueId>,
     last: Option<QueueId>,
     count: u64,
     fresh: u64,
@@ -44,6 +46,15 @@ struct Found {
 struct Expected {
     length: u64,
     is_fresh: bool,
+    outstanding: u64,
+}
+
+/// A message that is counted with the others until it has been set aside.
+struct Damaged {
+    id: QueueId,
+    reason: String,
+    is_fresh: bool,
+    /// Recipients that the books lose with it; of a record that cannot be read they know themselves.
     outstanding: u64,
 }
 
@@ -59,13 +70,13 @@ pub(crate) fn run(shared: &Shared, database: &Database) -> Result<Option<QueueId
     });
     let mut ledger = open_books(stored, &found, missing);
     // First, for the body of a record that cannot be read looks as if it belonged to none.
-    set_aside(shared, database, mem::take(&mut found.damaged), &ledger)?;
+    set_aside(shared, database, &mut found, &mut ledger)?;
     let unclaimed = match missing {
         0 => Unclaimed::Remove,
         _ => Unclaimed::Keep,
     };
-    ledger.books.set_aside += sweep_body_files(shared, &mut found, unclaimed)?;
-    set_aside(shared, database, mem::take(&mut found.damaged), &ledger)?;
+    sweep_body_files(shared, &mut found, unclaimed)?;
+    set_aside(shared, database, &mut found, &mut ledger)?;
     shared.set_ledger(ledger);
     shared.count.store(found.count, Ordering::Relaxed);
     shared.fresh.store(found.fresh, Ordering::Relaxed);
@@ -166,7 +177,15 @@ impl Found {
             refuse_later(id, &value)?;
             match Record::decode(id, &value) {
                 Ok(record) => self.note(id, &record),
-                Err(e) => self.damaged.push((id, e.to_string())),
+                Err(e) => {
+                    self.count += 1;
+                    self.damaged.push(Damaged {
+                        id,
+                        reason: e.to_string(),
+                        is_fresh: false,
+                        outstanding: 0,
+                    });
+                }
             }
             if n % LOOK_EVERY == 0 {
                 table.sync_if_much_was_written()?;
@@ -207,22 +226,29 @@ impl Found {
         );
     }
 
-    /// It was counted, but its file is not as its record says.
-    fn discount(&mut self, id: QueueId, expected: &Expected, reason: String) {
-        self.count -= 1;
-        self.fresh -= u64::from(expected.is_fresh);
-        self.damaged.push((id, reason));
+    /// Its file is not as its record says.
+    fn has_wrong_file(&mut self, id: QueueId, expected: &Expected, reason: String) {
+        let Expected {
+            is_fresh,
+            outstanding,
+            ..
+        } = *expected;
+        self.damaged.push(Damaged {
+            id,
+            reason,
+            is_fresh,
+            outstanding,
+        });
     }
 }
 
-/// Compares the files that are there with those that should be; how many recipients are lost with
-/// those that are not.
+/// Compares the files that are there with those that should be.
 fn sweep_body_files(
     shared: &Shared,
     found: &mut Found,
     unclaimed: Unclaimed,
-) -> Result<u64, StoreError> {
-    let (mess, mut lost) = (shared.mess(), 0);
+) -> Result<(), StoreError> {
+    let mess = shared.mess();
     let unreadable = |e| io_error("reading the directory", &mess, e);
     for entry in fs::read_dir(&mess).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -230,25 +256,28 @@ fn sweep_body_files(
         let id = name.to_str().and_then(|name| name.parse::<QueueId>().ok());
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let Some(id) = id.filter(|_| is_file) else {
-            aside::keep_stray(shared, &entry)?;
+            if let Err(e) = aside::keep_stray(shared, &entry) {
+                warn!(target: "relayd", event = "corrupt", file = ?name, error = %e,
+                    "corrupt: {name:?} in mess/ is no file of the queue, and stays there: {e}");
+            }
             continue;
         };
         let Some(expected) = found.files.remove(&id) else {
-            remove_or_keep(shared, id, unclaimed)?;
+            if !found.staying.contains(&id) {
+                remove_or_keep(shared, id, unclaimed)?;
+            }
             continue;
         };
         let length = entry.metadata().map(|m| m.len()).unwrap_or_default();
         if length != expected.length {
             let reason = wrong_length(length, expected.length);
-            lost += expected.outstanding;
-            found.discount(id, &expected, reason);
+            found.has_wrong_file(id, &expected, reason);
         }
     }
     for (id, expected) in mem::take(&mut found.files) {
-        lost += expected.outstanding;
-        found.discount(id, &expected, "its body file is missing".into());
+        found.has_wrong_file(id, &expected, "its body file is missing".into());
     }
-    Ok(lost)
+    Ok(())
 }
 
 fn remove_or_keep(shared: &Shared, id: QueueId, unclaimed: Unclaimed) -> Result<(), StoreError> {
@@ -258,13 +287,15 @@ fn remove_or_keep(shared: &Shared, id: QueueId, unclaimed: Unclaimed) -> Result<
             fs::remove_file(&path).map_err(|e| io_error("removing", &path, e))?;
             info!(target: "relayd", event = "sweep", %id,
                 "removed the body of {id}, which was never accepted or has left");
-            Ok(())
         }
         Unclaimed::Keep => {
             let reason = "a body without a record, while the books miss recipients";
-            aside::keep(shared, id, &Evidence::default(), reason)
+            if let Err(e) = aside::keep(shared, id, &Evidence::default(), reason) {
+                aside::warn_of_staying(id, reason, &e);
+            }
         }
     }
+    Ok(())
 }
 
 /// Why a body file is not what it should be.
@@ -275,22 +306,31 @@ pub(crate) fn wrong_length(found: u64, expected: u64) -> String {
 fn set_aside(
     shared: &Shared,
     database: &Database,
-    damaged: Vec<(QueueId, String)>,
-    ledger: &Ledger,
+    found: &mut Found,
+    ledger: &mut Ledger,
 ) -> Result<(), StoreError> {
-    if damaged.is_empty() {
-        return Ok(());
-    }
-    let mut changes = Changes::default();
-    changes.put_books(ledger);
-    for (id, reason) in damaged {
+    let (mut changes, mut is_changed) = (Changes::default(), false);
+    for damaged in mem::take(&mut found.damaged) {
+        let (id, reason) = (damaged.id, damaged.reason);
         let Some(evidence) = Evidence::gather(database.table(), id)? else {
             continue;
         };
-        aside::keep(shared, id, &evidence, &reason)?;
+        if let Err(e) = aside::keep(shared, id, &evidence, &reason) {
+            aside::warn_of_staying(id, &reason, &e);
+            found.staying.insert(id);
+            continue;
+        }
+        is_changed = true;
+        found.count -= 1;
+        found.fresh -= u64::from(damaged.is_fresh);
+        ledger.books.set_aside += damaged.outstanding;
         changes.remove(Kind::Record, id, evidence.record.len());
         changes.remove(Kind::Content, id, evidence.content.len());
     }
+    if !is_changed {
+        return Ok(());
+    }
+    changes.put_books(ledger);
     database.commit(changes, false)
 }
 

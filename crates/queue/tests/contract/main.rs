@@ -1,6 +1,7 @@
 //! The contract of [`relay_queue::QueueStore`], held by every store, and by one whose operations fail.
 
 mod archive;
+mod aside;
 mod damage;
 mod disk;
 mod faults;
