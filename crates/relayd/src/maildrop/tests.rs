@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
 use relay_control::maildrop::Leaf;
 use relay_queue::{Body, FaultyStore, MemoryStore, Message, QueueStore as _};
 use relay_smtpd::Server;
@@ -134,13 +136,14 @@ async fn what_is_no_message_is_set_aside_and_never_tried_again() {
     world.put_leaf("new-bare", &leaf(1), "Subject: t\r\n\r\na\rb\r\n");
     symlink("/etc/hostname", place.join("new-link")).expect("a link");
     fs::create_dir(place.join("new-folder")).expect("a folder");
+    mkfifo(&place.join("new-pipe"), Mode::S_IRWXU).expect("a pipe");
     let elsewhere = world.dir.path().join("elsewhere");
     fs::write(&elsewhere, leaf(1).encode()).expect("a file");
     fs::hard_link(&elsewhere, place.join("new-hard")).expect("a name");
     world.look().await;
     assert!(world.left().is_empty(), "{:?}", world.left());
     // The client's side makes a bare CR whole on its way out, so that one is a message.
-    assert_eq!((world.aside(), world.store.count()), (6, 1));
+    assert_eq!((world.aside(), world.store.count()), (7, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
