@@ -9,6 +9,7 @@ use relay_smtp::server;
 
 use crate::auth::{AuthLimits, Grants, Users};
 use crate::client::Peer;
+use crate::inbound::Inbound;
 use crate::listener::Address;
 use crate::relay::RelayRules;
 use crate::tls::TlsServer;
@@ -34,6 +35,8 @@ pub struct Config {
     pub auth: AuthLimits,
     /// What our own clients' mail is signed with.
     pub signer: Arc<Signer>,
+    /// Who looks into strangers; without it nobody does, and nothing is looked up.
+    pub inbound: Option<Arc<dyn Inbound>>,
 }
 
 impl Config {

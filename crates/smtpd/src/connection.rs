@@ -2,12 +2,14 @@
 
 mod login;
 mod policy;
+mod standing;
 mod wire;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay_queue::{Message, QueueId, QueueStore, StoreError, crash};
+use relay_queue::{Message, QueueId, QueueStore, Spool as _, StoreError, crash};
 use relay_smtp::server::{Channel, Event, Refusal, ServerSession, Transaction, replies};
 use relay_smtp::{Reply, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -17,14 +19,17 @@ use crate::auth::Gate;
 use crate::buffers::{BufferPool, Unread};
 use crate::client::Peer;
 use crate::config::{Config, Role};
-use crate::intake::{Intake, IntakeError};
+use crate::inbound::Stranger;
+use crate::intake::{Business, Intake, IntakeError};
 use crate::own_mail::Service;
 use crate::pace::Pace;
 use crate::signatory::Signatory;
+use crate::strangers::Foreign;
 use crate::stream::Stream;
 use crate::tls::TlsFacts;
 use crate::trace::Trace;
 use crate::{clock, events};
+use standing::Standing;
 use wire::secure;
 
 /// What all connections share.
@@ -61,6 +66,14 @@ impl Visitor {
         }
     }
 
+    /// Its address, if anybody knows it.
+    fn address(&self) -> Option<IpAddr> {
+        match self.peer {
+            Peer::At(address) => self.is_named.then_some(address),
+            Peer::Uid(_) => None,
+        }
+    }
+
     /// Whether what it sends was written by itself, not passed on: such a message is completed.
     fn begins_its_way_here(&self) -> bool {
         let is_of_this_machine = matches!(self.peer, Peer::Uid(_));
@@ -78,6 +91,7 @@ pub(crate) struct Connection<S: QueueStore, T> {
     session: ServerSession,
     intake: Intake<S>,
     failed_logins: u32,
+    standing: Standing,
     /// Of the message that comes in, or came last.
     pace: Option<Pace>,
 }
@@ -100,6 +114,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             tls: None,
             intake: Intake::new(),
             failed_logins: 0,
+            standing: Standing::Known(None),
             pace: None,
         }
     }
@@ -122,12 +137,14 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             tls: Some(tls),
             intake: Intake::new(),
             failed_logins: 0,
+            standing: Standing::Known(None),
             pace: None,
         })
     }
 
     /// Serves the client to the end of the session.
     pub(crate) async fn run(mut self) {
+        self.ask_for_standing();
         let mut input = Unread::default();
         loop {
             let now = clock::now().into_std();
@@ -167,7 +184,14 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     async fn answer(&mut self, event: Event) {
         match event {
             Event::Mail(request) => self.judge_sender(request),
-            Event::Rcpt(recipient) => self.judge_recipient(recipient),
+            Event::Rcpt(recipient) => {
+                if self.needs_standing() {
+                    // Boxed, so that the sessions that are busy otherwise stay small.
+                    Box::pin(self.learn_standing()).await;
+                    self.session.answered(clock::now().into_std());
+                }
+                self.judge_recipient(recipient);
+            }
             Event::Data => self.begin_message(),
             Event::Content => {
                 if let Err(error) = self.intake.pass_on().await {
@@ -179,7 +203,6 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 self.intake.abandon();
                 events::refused(self.visitor.peer, self.session.hello(), &refusal);
             }
-            // Boxed, so that the sessions that are busy otherwise stay small.
             Event::Authenticate(credentials) => {
                 Box::pin(self.log_in(credentials)).await;
                 self.session.answered(clock::now().into_std());
@@ -194,9 +217,10 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     fn begin_message(&mut self) {
-        let service = self.service();
-        match self.intake.begin(&self.shared.store, service) {
-            Ok(()) => {
+        match self.shared.store.begin() {
+            Ok(spool) => {
+                let business = self.business(spool.id());
+                self.intake.begin(spool, business);
                 let most = self.config.limits.session.message_size;
                 self.pace = Some(Pace::new(clock::now(), most));
                 self.session.accept_message();
@@ -205,21 +229,28 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// What is done for a message that begins now, given its id.
-    fn service(&self) -> impl FnOnce(QueueId) -> Option<Service> + use<S, T> {
-        let is_own = self.session.user().is_some() || self.is_trusted();
-        let config = Arc::clone(&self.config);
-        let signatory = Arc::clone(&self.shared.signatory);
-        let completes = self.visitor.begins_its_way_here() || self.session.user().is_some();
-        move |id| {
-            is_own.then(|| Service {
-                config,
+    /// What is done with a message that begins now, if anything.
+    fn business(&self, id: QueueId) -> Option<Business> {
+        if self.is_own_client() {
+            return Some(Business::Own(Service {
+                config: Arc::clone(&self.config),
                 id,
                 begun: clock::today(),
-                completes,
-                signatory,
-            })
+                completes: self.visitor.begins_its_way_here() || self.session.user().is_some(),
+                signatory: Arc::clone(&self.shared.signatory),
+            }));
         }
+        let inbound = self.inbound().map(Arc::clone)?;
+        Some(Business::Foreign(Foreign {
+            inbound,
+            stranger: Stranger {
+                id,
+                client: self.visitor.address(),
+                hello: self.session.hello().map(|hello| hello.name.clone()),
+                sender: self.session.sender().cloned()?,
+                begun: clock::today(),
+            },
+        }))
     }
 
     /// The end of a message: the client learns of it only once it is safe.
@@ -240,7 +271,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let stored = self
             .intake
             .commit(&self.shared.store, transaction, arrived, |id, additions| {
-                let mut head = additions.signatures;
+                let mut head = additions.top;
                 head.extend_from_slice(trace.to_header(id).as_bytes());
                 head.extend_from_slice(additions.fields.as_bytes());
                 // Without a header section of its own, the client's first line could become a part
@@ -269,6 +300,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                         events::signing_failed(id, error);
                         replies::signing_failed()
                     }
+                    IntakeError::Refused(reply) => (**reply).clone(),
                 };
                 let refusal = refusal("end of DATA", Some(sender), reply);
                 events::refused(self.visitor.peer, self.session.hello(), &refusal);

@@ -5,10 +5,12 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use relay_queue::{Envelope, Message, QueueId, QueueStore, RcptTo, Spool, StoreError};
+use relay_smtp::Reply;
 use relay_smtp::server::Transaction;
 
 use crate::own_mail::{Additions, Served, Service};
 use crate::signatory::SignatoryError;
+use crate::strangers::{Examined, Foreign};
 
 /// Octets of memory that an open message keeps for what comes next.
 const KEPT: usize = 64 * 1024;
@@ -21,15 +23,24 @@ pub(crate) struct Intake<S: QueueStore> {
     stage: Stage,
 }
 
-/// How far a message of our own clients has come.
+/// How far a message has come.
 #[derive(Debug)]
 enum Stage {
-    /// Nothing is done for it: it goes on as it comes.
+    /// Nothing is done with it: it goes on as it comes.
     Passing,
     /// Its header section is still gathered.
-    Header(Box<Service>),
-    /// Its header section is known.
-    Body(Box<Served>),
+    Header(Box<Business>),
+    /// Its header section is known, and it is from one of our own clients.
+    Own(Box<Served>),
+    /// The same of a stranger.
+    Foreign(Examined),
+}
+
+/// What is to be done with a message, by whose it is.
+#[derive(Debug)]
+pub(crate) enum Business {
+    Own(Service),
+    Foreign(Foreign),
 }
 
 /// Why a message was not taken in.
@@ -41,6 +52,9 @@ pub(crate) enum IntakeError {
     /// It is to be signed and could not be.
     #[error(transparent)]
     Signing(#[from] SignatoryError),
+    /// It is not to be believed.
+    #[error("{0}")]
+    Refused(Box<Reply>),
 }
 
 impl<S: QueueStore> Intake<S> {
@@ -52,19 +66,13 @@ impl<S: QueueStore> Intake<S> {
         }
     }
 
-    /// A message will come; `service` says what is done for it, if anything, under its id.
-    pub(crate) fn begin(
-        &mut self,
-        store: &S,
-        service: impl FnOnce(QueueId) -> Option<Service>,
-    ) -> Result<(), StoreError> {
-        let spool = store.begin()?;
-        self.stage = match service(spool.id()) {
-            Some(service) => Stage::Header(Box::new(service)),
+    /// A message will come, and this is to be done with it, if anything.
+    pub(crate) fn begin(&mut self, spool: S::Spool, business: Option<Business>) {
+        self.stage = match business {
+            Some(business) => Stage::Header(Box::new(business)),
             None => Stage::Passing,
         };
         self.spool = Some(spool);
-        Ok(())
     }
 
     /// Where the session puts what it decodes.
@@ -92,10 +100,20 @@ impl<S: QueueStore> Intake<S> {
     fn serve(&mut self) {
         self.stage = match mem::replace(&mut self.stage, Stage::Passing) {
             Stage::Passing => Stage::Passing,
-            Stage::Header(service) => Stage::Body(Box::new(service.begin(&mut self.gathered))),
-            Stage::Body(mut served) => {
+            Stage::Header(business) => match *business {
+                Business::Own(service) => Stage::Own(Box::new(service.begin(&mut self.gathered))),
+                Business::Foreign(foreign) => match foreign.begin(&mut self.gathered) {
+                    Some(examined) => Stage::Foreign(examined),
+                    None => Stage::Passing,
+                },
+            },
+            Stage::Own(mut served) => {
                 served.pass(&self.gathered);
-                Stage::Body(served)
+                Stage::Own(served)
+            }
+            Stage::Foreign(mut examined) => {
+                examined.pass(&self.gathered);
+                Stage::Foreign(examined)
             }
         };
     }
@@ -123,7 +141,15 @@ impl<S: QueueStore> Intake<S> {
             None => store.begin()?,
         };
         let additions = match mem::replace(&mut self.stage, Stage::Passing) {
-            Stage::Body(served) => served.finish(arrived).await?,
+            Stage::Own(served) => served.finish(arrived).await?,
+            Stage::Foreign(examined) => Additions {
+                top: examined
+                    .finish()
+                    .await
+                    .map_err(IntakeError::Refused)?
+                    .into(),
+                fields: String::new(),
+            },
             Stage::Header(_) | Stage::Passing => Additions::default(),
         };
         let head = head(spool.id(), additions);

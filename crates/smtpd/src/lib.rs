@@ -17,6 +17,7 @@
 //! | `proxy`, `preface` | what a proxy says before its client speaks |
 //! | `tls`, `stream` | certificates, handshakes, octets in clear or not |
 //! | `auth` | users, passwords, what guessing costs |
+//! | `inbound`, `strangers` | what is found out about strangers, and what comes of it |
 //! | `connection` | one client: its session, its login, what it may send |
 //! | `intake`, `pace` | a message's way into the queue, and how long it may take |
 //! | `trace`, `submitted`, `section` | the fields that we add, and those that are there |
@@ -32,6 +33,7 @@ pub mod config;
 mod connection;
 mod door;
 mod events;
+pub mod inbound;
 mod intake;
 mod listener;
 mod own_mail;
@@ -43,6 +45,7 @@ mod section;
 mod server;
 mod signatory;
 mod slots;
+mod strangers;
 mod stream;
 mod submitted;
 pub mod tls;

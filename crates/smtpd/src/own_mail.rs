@@ -36,8 +36,9 @@ pub(crate) struct Served {
 /// What stands before the message beside the trace header.
 #[derive(Debug, Default)]
 pub(crate) struct Additions {
-    /// Above everything else (RFC 6376 §5.6).
-    pub(crate) signatures: Vec<u8>,
+    /// Above everything else: signatures (RFC 6376 §5.6), or what a stranger's message was found to be
+    /// worth (RFC 8601 §4.1).
+    pub(crate) top: Vec<u8>,
     /// Below the trace header, together with the fields that the client wrote.
     pub(crate) fields: String,
 }
@@ -57,7 +58,7 @@ impl Service {
             signatory: self.signatory,
         };
         if served.signing.is_some() {
-            let body = part(message);
+            let body = section::part(message);
             served.pass(&message[body..]);
         }
         served
@@ -86,24 +87,6 @@ impl Service {
     }
 }
 
-/// Parts the header section of a message from its body, whose place is returned.
-///
-/// Where a line that is no field ends the section, verifiers would not agree on which is which: the
-/// empty line that is missing is put there. Before a message that is all body it stands in the head.
-fn part(message: &mut Vec<u8>) -> usize {
-    const EMPTY_LINE: &[u8] = b"\r\n";
-    let fields = section::length(message);
-    let rest = &message[fields..];
-    if rest.starts_with(EMPTY_LINE) {
-        return fields + EMPTY_LINE.len();
-    }
-    if fields == 0 || rest.is_empty() {
-        return fields;
-    }
-    message.splice(fields..fields, EMPTY_LINE.iter().copied());
-    fields + EMPTY_LINE.len()
-}
-
 impl Served {
     /// The next octets of the body.
     pub(crate) fn pass(&mut self, body: &[u8]) {
@@ -127,33 +110,8 @@ impl Served {
             None => Vec::new(),
         };
         Ok(Additions {
-            signatures,
+            top: signatures,
             fields: self.added,
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn header_section_and_body_are_parted_by_an_empty_line() {
-        for (message, parted, body) in [
-            ("A: 1\r\n\r\nbody\r\n", "A: 1\r\n\r\nbody\r\n", "body\r\n"),
-            ("A: 1\r\nbody\r\n", "A: 1\r\n\r\nbody\r\n", "body\r\n"),
-            ("A: 1\r\nbo", "A: 1\r\n\r\nbo", "bo"),
-            ("A: 1\r\n\r\n", "A: 1\r\n\r\n", ""),
-            ("A: 1\r\n", "A: 1\r\n", ""),
-            ("\r\nbody\r\n", "\r\nbody\r\n", "body\r\n"),
-            // The head has the empty line.
-            ("body\r\n", "body\r\n", "body\r\n"),
-            ("", "", ""),
-        ] {
-            let mut octets = message.as_bytes().to_vec();
-            let place = part(&mut octets);
-            assert_eq!(octets, parted.as_bytes(), "{message:?}");
-            assert_eq!(&octets[place..], body.as_bytes(), "{message:?}");
-        }
     }
 }

@@ -23,6 +23,7 @@ impl Config {
                 lockout: self.auth.lockout,
             },
             signer: Arc::default(),
+            inbound: None,
         }
     }
 

@@ -123,6 +123,21 @@ replies! {
     message_line_too_long: 554 6 0 "sorry, a line of the message is too long (#5.6.0)";
 }
 
+/// A stranger's address is on a block list (RFC 5782 §2.1); `text` is the list's own, printable and short.
+pub fn listed(client: &str, list: &str, text: &str) -> Reply {
+    let colon = if text.is_empty() { "" } else { ": " };
+    let text = format!("sorry, [{client}] is listed by {list}{colon}{text} (#5.7.1)");
+    Reply::new(550, 7, 1, text)
+}
+
+/// A stranger's message fails the policy of the domain that it is from (RFC 7489 §10.3, RFC 7372 §3.2).
+pub fn disowned(domain: &str, spf: &str, dkim: &str) -> Reply {
+    let text = format!(
+        "sorry, {domain} has mail refused that fails DMARC: SPF {spf}, DKIM {dkim}, none aligned (#5.7.26)"
+    );
+    Reply::new(550, 7, 26, text)
+}
+
 /// `250 … queued as ID`: the relay has taken responsibility; the id is the last word.
 pub fn queued(id: &impl fmt::Display) -> Reply {
     Reply::new(250, 0, 0, format!("ok queued as {id}"))

@@ -64,12 +64,10 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             _ if is_our_postmaster(&recipient.path, hostname) => {
                 Ok(ForwardPath::Mailbox(postmaster.clone()))
             }
-            Some(mailbox) => {
-                let may_relay = self.session.user().is_some() || self.is_trusted();
-                relay
-                    .judge_recipient(may_relay, mailbox)
-                    .map(|()| recipient.path.clone())
-            }
+            Some(mailbox) => relay
+                .judge_recipient(self.is_own_client(), mailbox)
+                .and_then(|()| self.judge_standing())
+                .map(|()| recipient.path.clone()),
             None => Err(replies::no_gateway()),
         };
         match verdict {

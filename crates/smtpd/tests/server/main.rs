@@ -2,6 +2,7 @@
 
 mod accounts;
 mod auth;
+mod inbound;
 mod local;
 mod log;
 mod policy;

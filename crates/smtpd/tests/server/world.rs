@@ -47,6 +47,7 @@ pub(crate) fn config() -> Config {
         grants: Arc::new(NoGrants),
         auth: AuthLimits::default(),
         signer: Arc::default(),
+        inbound: None,
     }
 }
 

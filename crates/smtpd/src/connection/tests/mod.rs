@@ -95,6 +95,7 @@ fn config() -> Config {
         grants: Arc::new(NoGrants),
         auth: AuthLimits::default(),
         signer: Arc::default(),
+        inbound: None,
     }
 }
 

@@ -1,0 +1,80 @@
+//! Questions about strangers, for whoever can ask the DNS.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use relay_queue::QueueId;
+use relay_smtp::ReversePath;
+use relay_smtp::command::ClientName;
+
+/// An answer that may take a while; its asker goes on meanwhile. Dropped, it is not wanted any more.
+pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Looks into strangers: clients that may not relay, at listeners for other servers. Nobody else is ever
+/// asked about. Each answer comes within a bound of the implementer's, and says no more than what was
+/// found: trouble is no reason to refuse anything.
+pub trait Inbound: fmt::Debug + Send + Sync {
+    /// Whether the client stands on a block list; `None` where there are none to ask.
+    fn listing(&self, client: IpAddr) -> Option<Answer<Option<Listing>>>;
+
+    /// Begins to examine a message, given its header section; `None` where messages are not looked at.
+    fn examine(&self, stranger: Stranger, header: &[u8]) -> Option<Box<dyn Examination>>;
+
+    /// Whether this field of a stranger's message says something in our name.
+    fn is_forged(&self, name: &[u8], value: &[u8]) -> bool;
+}
+
+/// A message whose body passes by.
+pub trait Examination: fmt::Debug + Send {
+    /// The next octets of the body.
+    fn pass(&mut self, body: &[u8]);
+
+    /// All of the message has passed.
+    fn finish(self: Box<Self>) -> Answer<Findings>;
+}
+
+/// A client stands on a block list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listing {
+    /// The list.
+    pub list: String,
+    /// What the list says, in printable ASCII and short; it may be empty.
+    pub text: String,
+}
+
+/// Who sends a message.
+#[derive(Debug, Clone)]
+pub struct Stranger {
+    /// The id that the message will have.
+    pub id: QueueId,
+    /// The client; `None` if a proxy does not say who it is.
+    pub client: Option<IpAddr>,
+    /// How it introduced itself.
+    pub hello: Option<ClientName>,
+    /// MAIL FROM.
+    pub sender: ReversePath,
+    /// When the message began to come in.
+    pub begun: SystemTime,
+}
+
+/// What was found out about a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// A field of the header section that tells of it, with its line's end.
+    pub field: String,
+    /// Set if the domain that the message is from asks for it to be refused.
+    pub disowned: Option<Disowned>,
+}
+
+/// What a domain disowns a message for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disowned {
+    /// The domain, in ASCII.
+    pub domain: String,
+    /// What SPF came to, in a word.
+    pub spf: &'static str,
+    /// What DKIM came to, in a word.
+    pub dkim: &'static str,
+}

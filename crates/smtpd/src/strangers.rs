@@ -1,0 +1,54 @@
+//! What mail of strangers goes through on its way in: it is examined, and nobody speaks in our name.
+
+use std::sync::Arc;
+
+use relay_smtp::Reply;
+use relay_smtp::server::replies;
+
+use crate::inbound::{Examination, Findings, Inbound, Stranger};
+use crate::section;
+
+/// A message whose header section is still on its way.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    pub(crate) inbound: Arc<dyn Inbound>,
+    pub(crate) stranger: Stranger,
+}
+
+/// A message whose header section is known, and whose body passes by.
+#[derive(Debug)]
+pub(crate) struct Examined(Box<dyn Examination>);
+
+impl Foreign {
+    /// Looks at the header section, which `message` has whole, with whatever there is behind it; `None`
+    /// where nobody wants to know.
+    ///
+    /// What is examined is the message as it came. It goes on with an empty line between header section
+    /// and body, for a reader that finds none might go on to believe what the body says.
+    pub(crate) fn begin(self, message: &mut Vec<u8>) -> Option<Examined> {
+        let fields = section::length(message);
+        let mut examination = self.inbound.examine(self.stranger, &message[..fields])?;
+        let body = section::part(message);
+        examination.pass(&message[body..]);
+        section::remove(message, |field| {
+            self.inbound.is_forged(field.name, field.value())
+        });
+        Some(Examined(examination))
+    }
+}
+
+impl Examined {
+    /// The next octets of the body.
+    pub(crate) fn pass(&mut self, body: &[u8]) {
+        self.0.pass(body);
+    }
+
+    /// All of the message has passed: what stands above it, or why it is refused.
+    pub(crate) async fn finish(self) -> Result<String, Box<Reply>> {
+        let Findings { field, disowned } = self.0.finish().await;
+        match disowned {
+            None => Ok(field),
+            Some(why) => Err(Box::new(replies::disowned(&why.domain, why.spf, why.dkim))),
+        }
+    }
+}

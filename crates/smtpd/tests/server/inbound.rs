@@ -1,0 +1,246 @@
+//! Who is looked into, and what comes of it.
+
+use std::future::{pending, ready};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+
+use relay_queue::MemoryStore;
+use relay_smtpd::inbound::{Answer, Disowned, Examination, Findings, Inbound, Listing, Stranger};
+use relay_smtpd::{Config, Role};
+
+use crate::log::Log;
+use crate::world::{FRIEND, STRANGER, World, config, content, start};
+
+const FIELD: &str = "Authentication-Results: relay.test; found=it\r\n";
+
+/// Finds what it is told to, and keeps what it is shown.
+#[derive(Debug, Default)]
+struct Detective {
+    listing: Option<Listing>,
+    disowned: Option<Disowned>,
+    is_slow: bool,
+    asked: Mutex<Vec<IpAddr>>,
+    shown: Arc<Mutex<Vec<String>>>,
+}
+
+#[derive(Debug)]
+struct Case {
+    disowned: Option<Disowned>,
+    message: String,
+    shown: Arc<Mutex<Vec<String>>>,
+}
+
+impl Inbound for Detective {
+    fn listing(&self, client: IpAddr) -> Option<Answer<Option<Listing>>> {
+        self.asked.lock().expect("no panic").push(client);
+        Some(if self.is_slow {
+            Box::pin(pending())
+        } else {
+            Box::pin(ready(self.listing.clone()))
+        })
+    }
+
+    fn examine(&self, stranger: Stranger, header: &[u8]) -> Option<Box<dyn Examination>> {
+        let hello = stranger
+            .hello
+            .map_or(String::new(), |hello| hello.to_string());
+        let header = String::from_utf8_lossy(header);
+        Some(Box::new(Case {
+            disowned: self.disowned.clone(),
+            message: format!(
+                "{:?} {hello} {}|{header}|",
+                stranger.client, stranger.sender
+            ),
+            shown: Arc::clone(&self.shown),
+        }))
+    }
+
+    fn is_forged(&self, name: &[u8], value: &[u8]) -> bool {
+        name.eq_ignore_ascii_case(b"Authentication-Results") && value.starts_with(b" relay.test")
+    }
+}
+
+impl Examination for Case {
+    fn pass(&mut self, body: &[u8]) {
+        self.message += &String::from_utf8_lossy(body);
+    }
+
+    fn finish(self: Box<Self>) -> Answer<Findings> {
+        self.shown.lock().expect("no panic").push(self.message);
+        Box::pin(ready(Findings {
+            field: FIELD.to_owned(),
+            disowned: self.disowned,
+        }))
+    }
+}
+
+fn listed() -> Listing {
+    let (list, text) = ("bl.test".to_owned(), "see bl.test".to_owned());
+    Listing { list, text }
+}
+
+fn disowned() -> Disowned {
+    Disowned {
+        domain: "sender.test".to_owned(),
+        spf: "fail",
+        dkim: "none",
+    }
+}
+
+fn world(detective: Detective) -> (World<MemoryStore>, Arc<Detective>) {
+    let detective = Arc::new(detective);
+    let config = Config {
+        inbound: Some(Arc::clone(&detective) as Arc<dyn Inbound>),
+        ..config()
+    };
+    (start(MemoryStore::new(), config), detective)
+}
+
+/// Sends a message as a stranger, and holds what is kept of it; what the examination was shown.
+async fn examined(
+    world: &World<MemoryStore>,
+    detective: &Detective,
+    message: &str,
+    kept: &str,
+) -> String {
+    let mut client = world.greeted(STRANGER).await;
+    client.begin("user@local.test").await;
+    client.expect(&format!("{message}."), "250").await;
+    let (head, body) = content(&*world.store, &world.last()).await;
+    assert!(head.starts_with(&format!("{FIELD}Received: ")), "{head}");
+    assert_eq!(String::from_utf8_lossy(&body), kept);
+    detective
+        .shown
+        .lock()
+        .expect("no panic")
+        .pop()
+        .expect("a case")
+}
+
+#[tokio::test]
+async fn a_strangers_message_is_examined_as_it_came_and_told_on_top() {
+    let (world, detective) = world(Detective::default());
+    let long = "a line of text\r\n".repeat(20_000);
+    let forged = "Authentication-Results: relay.test; dkim=pass\r\n";
+    let others = "Authentication-Results: else.test; dkim=pass\r\n";
+    for (header, body, kept) in [
+        (
+            "Subject: t\r\n",
+            long.as_str(),
+            format!("Subject: t\r\n\r\n{long}"),
+        ),
+        (
+            &format!("{forged}A: 1\r\n{forged}{others}"),
+            "hello\r\n",
+            format!("A: 1\r\n{others}\r\nhello\r\n"),
+        ),
+        (forged, "", "\r\n".to_owned()),
+    ] {
+        let shown = examined(&world, &detective, &format!("{header}\r\n{body}"), &kept).await;
+        let who = format!("Some({STRANGER}) client.test <app@sender.test>");
+        assert_eq!(shown, format!("{who}|{header}|{body}"));
+    }
+    // Where the header section ends is made plain, so that nobody reads on.
+    for (message, kept) in [
+        (
+            format!("A: 1\r\nno field\r\n{forged}"),
+            format!("A: 1\r\n\r\nno field\r\n{forged}"),
+        ),
+        (
+            format!("no field\r\n{forged}"),
+            format!("no field\r\n{forged}"),
+        ),
+        (forged.to_owned(), String::new()),
+    ] {
+        examined(&world, &detective, &message, &kept).await;
+    }
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn nobody_else_is_looked_into() {
+    let (world, detective) = world(Detective {
+        listing: Some(listed()),
+        disowned: Some(disowned()),
+        ..Detective::default()
+    });
+    for role in [Role::Mx, Role::Submission] {
+        let mut friend = world.greeted_at(role, FRIEND).await;
+        let forged = "Authentication-Results: relay.test; x\r\nFrom: a@b.test";
+        friend.submit(&format!("{forged}\r\n\r\nhello")).await;
+        let (head, body) = content(&*world.store, &world.last()).await;
+        assert!(!head.contains("Authentication-Results"), "{head}");
+        assert!(String::from_utf8_lossy(&body).contains("relay.test; x"));
+    }
+    // On a port for our own clients strangers get nowhere, so nobody needs to know who they are.
+    world.greeted_at(Role::Submission, STRANGER).await;
+    assert!(detective.asked.lock().expect("no panic").is_empty());
+    assert!(detective.shown.lock().expect("no panic").is_empty());
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn who_stands_on_a_list_reaches_the_postmaster_and_nobody_else() {
+    let log = Log::kept();
+    let (world, detective) = world(Detective {
+        listing: Some(listed()),
+        ..Detective::default()
+    });
+    let mut client = world.greeted(STRANGER).await;
+    client.expect("MAIL FROM:<app@sender.test>", "250").await;
+    let refusal =
+        format!("550 5.7.1 sorry, [{STRANGER}] is listed by bl.test: see bl.test (#5.7.1)");
+    client.expect("RCPT TO:<user@local.test>", &refusal).await;
+    log.has(&["event=\"refused\"", "is listed by bl.test"])
+        .await;
+    client.expect("RCPT TO:<user@dest.test>", "553 5.7.1").await;
+    for postmaster in ["postmaster", "Postmaster@relay.test"] {
+        client
+            .expect(&format!("RCPT TO:<{postmaster}>"), "250")
+            .await;
+    }
+    client.expect("DATA", "354").await;
+    client.expect("Subject: help\r\n\r\nwhy?\r\n.", "250").await;
+    let asked = detective.asked.lock().expect("no panic").clone();
+    assert_eq!(
+        asked,
+        [IpAddr::from(STRANGER)],
+        "once for the whole session"
+    );
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn a_list_is_waited_for_by_nobody_but_those_it_is_about() {
+    let (world, _) = world(Detective {
+        is_slow: true,
+        ..Detective::default()
+    });
+    let mut stranger = world.greeted(STRANGER).await;
+    stranger.expect("MAIL FROM:<app@sender.test>", "250").await;
+    stranger.expect("RSET", "250").await;
+    stranger.expect("QUIT", "221").await;
+    let mut friend = world.greeted(FRIEND).await;
+    friend.submit("From: a@b.test\r\n\r\nhello").await;
+    world.stopped().await;
+}
+
+#[tokio::test]
+async fn what_its_domain_disowns_is_refused_and_leaves_nothing() {
+    let log = Log::kept();
+    let (world, _) = world(Detective {
+        disowned: Some(disowned()),
+        ..Detective::default()
+    });
+    let mut client = world.greeted(STRANGER).await;
+    for _ in 0..2 {
+        client.begin("user@local.test").await;
+        let refusal = "550 5.7.26 sorry, sender.test has mail refused that fails DMARC: SPF fail, \
+             DKIM none, none aligned (#5.7.26)";
+        client.expect("Subject: t\r\n\r\nhello\r\n.", refusal).await;
+        log.has(&["event=\"refused\"", "end of DATA", "fails DMARC"])
+            .await;
+    }
+    assert!(world.accepted.lock().expect("no panic").is_empty());
+    world.stopped().await;
+}
