@@ -13,6 +13,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-remote", &["relay-smtp"]),
     ("relay-control", &["relay-smtp"]),
     ("relay-dkim", &[]),
+    (
+        "relay-inbound",
+        &["relay-smtp", "relay-dkim", "relay-remote"],
+    ),
     ("relay-smtpd", &["relay-smtp", "relay-queue", "relay-dkim"]),
     ("relay-send", &["relay-smtp", "relay-queue"]),
     (
@@ -29,6 +33,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-remote",
             "relay-control",
             "relay-dkim",
+            "relay-inbound",
         ],
     ),
     ("relay-sendmail", &["relay-control", "relay-smtp"]),

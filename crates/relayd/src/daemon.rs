@@ -112,11 +112,11 @@ impl Daemon {
             config,
             tls: read.tls,
         };
-        let (smtpd, smtpd_config) =
-            watch::channel(current.smtpd(&read.users, &grants, &read.signing));
         let remote = Arc::new(current.config.remote(&listeners));
         let (remote, remote_config) = watch::channel(remote);
         let deliver = Arc::new(Delivery(Remote::new(remote_config)));
+        let (smtpd, smtpd_config) =
+            watch::channel(current.smtpd(&read.users, &grants, &read.signing, &deliver));
         let sender = relay_send::start(
             Arc::clone(&store),
             Arc::clone(&deliver),

@@ -30,6 +30,7 @@ pub mod export;
 pub mod fsck;
 mod grants;
 pub mod import;
+mod inbound;
 pub mod log;
 mod maildrop;
 mod orders;

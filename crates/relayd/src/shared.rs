@@ -16,6 +16,7 @@ use crate::config::{Config, NamedFile};
 use crate::delivery::Delivery;
 use crate::events;
 use crate::grants::Grants;
+use crate::inbound::Strangers;
 use crate::log::Log;
 use crate::orders::Orders;
 use crate::signing::SigningTable;
@@ -58,6 +59,7 @@ impl Current {
         users: &Arc<UsersFile>,
         grants: &Arc<Grants>,
         signing: &SigningTable,
+        deliver: &Arc<Delivery>,
     ) -> Arc<relay_smtpd::Config> {
         let users = (users.len() > 0).then(|| Arc::clone(users) as Arc<dyn relay_smtpd::Users>);
         Arc::new(relay_smtpd::Config {
@@ -65,6 +67,10 @@ impl Current {
             users,
             grants: Arc::clone(grants) as Arc<dyn relay_smtpd::Grants>,
             signer: signing.signer(),
+            inbound: Strangers::wanted(
+                self.config.inbound.settings(&self.config.hostname),
+                deliver,
+            ),
             ..self.config.smtpd()
         })
     }
@@ -121,8 +127,12 @@ impl Shared {
 
     /// Tells server and deliveries what holds from now on.
     fn publish(&self, current: &Current) {
-        self.smtpd
-            .send_replace(current.smtpd(&self.users, &self.grants, &self.signing));
+        self.smtpd.send_replace(current.smtpd(
+            &self.users,
+            &self.grants,
+            &self.signing,
+            &self.deliver,
+        ));
         self.remote
             .send_replace(Arc::new(current.config.remote(&self.listeners)));
     }

@@ -113,6 +113,12 @@ impl Remote {
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
+    /// The resolver that deliveries use, by the configuration of the moment, for whoever else has
+    /// questions.
+    pub fn dns(&self) -> Arc<Dns> {
+        self.means().dns
+    }
+
     /// Says QUIT over every idle connection, and keeps none from now on: for the end of the program,
     /// when no delivery is under way any more. Returns within some seconds, whatever the peers do.
     pub async fn close(&self) {

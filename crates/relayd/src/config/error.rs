@@ -9,9 +9,6 @@ use toml::de::{DeTable, DeValue};
 
 use super::files::NamedFile;
 
-/// Keys that later versions know. To take them without effect would be a lie.
-const NOT_YET: [&str; 1] = ["inbound"];
-
 /// Why a configuration cannot be used: the file, the line where there is one, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct ConfigError {
@@ -255,15 +252,6 @@ fn reason_of(path: &[Step], message: &str) -> String {
 
 /// `rest` is "`domian`, expected one of `domain`, `host`".
 fn unknown_key(path: &[Step], rest: &str) -> String {
-    let place = Place(path).to_string();
-    if let Some(key) = NOT_YET.iter().find(|key| **key == place) {
-        let what = if key.contains('.') {
-            (*key).to_owned()
-        } else {
-            format!("[{key}]")
-        };
-        return format!("{what} is not supported by this version: remove it");
-    }
     let mut names = rest.split('`').skip(1).step_by(2);
     let unknown = names.next().unwrap_or_default();
     let nearest = names

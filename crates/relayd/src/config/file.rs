@@ -31,6 +31,7 @@ pub(super) struct File {
     pub(super) delivery: Delivery,
     pub(super) route: Vec<Route>,
     pub(super) dkim: Vec<Dkim>,
+    pub(super) inbound: Inbound,
     pub(super) dns: Dns,
     pub(super) control: Control,
     pub(super) log: Log,
@@ -51,6 +52,7 @@ impl Default for File {
             delivery: Delivery::default(),
             route: Vec::new(),
             dkim: Vec::new(),
+            inbound: Inbound::default(),
             dns: Dns::default(),
             control: Control::default(),
             log: Log::default(),
@@ -309,6 +311,34 @@ pub(super) enum Canonicalization {
     Relaxed,
     #[serde(rename = "relaxed/simple")]
     Simple,
+}
+
+/// `[inbound]`
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Inbound {
+    pub(super) dmarc: InboundDmarc,
+    pub(super) dnsbl: Vec<Text<Domain>>,
+    pub(super) timeout: Text<Duration>,
+}
+
+impl Default for Inbound {
+    fn default() -> Self {
+        Self {
+            dmarc: InboundDmarc::Off,
+            dnsbl: Vec::new(),
+            timeout: Text(Duration::from_secs(8)),
+        }
+    }
+}
+
+/// `inbound.dmarc`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum InboundDmarc {
+    Off,
+    Report,
+    Enforce,
 }
 
 /// `[dns]`

@@ -4,6 +4,7 @@ mod dkim;
 mod error;
 mod file;
 mod files;
+mod inbound;
 mod networks;
 mod parts;
 mod routes;
@@ -27,6 +28,7 @@ pub use self::error::ConfigError;
 use self::error::{Source, Step};
 use self::file::File;
 pub use self::files::{NamedFile, Pair, Tls};
+pub use self::inbound::Inbound;
 use self::values::{Text, values};
 use crate::log::Level;
 
@@ -60,6 +62,8 @@ pub struct Config {
     pub routes: Vec<Route>,
     /// What our own mail is signed with.
     pub dkim: Dkim,
+    /// What is found out about strangers.
+    pub inbound: Inbound,
     /// DNS servers; none means the system's.
     pub dns_servers: Vec<SocketAddr>,
     /// The control socket.
@@ -163,6 +167,7 @@ impl Checked<'_> {
     fn into_config(self, file: &Path) -> Result<Config, ConfigError> {
         let routes = self.routes()?;
         let dkim = self.dkim()?;
+        let inbound = self.inbound()?;
         let limits = self.limits()?;
         let (tls, auth) = (self.certificates(), self.auth());
         let needed = self.password_files().chain(self.ca_file()).collect();
@@ -204,6 +209,7 @@ impl Checked<'_> {
             delivery: delivery_of(delivery),
             routes,
             dkim,
+            inbound,
             dns_servers: values(self.file.dns.servers),
             control: self.file.control.socket.0,
             log_format: self.file.log.format,

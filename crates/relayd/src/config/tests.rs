@@ -53,7 +53,7 @@ fn the_file_in_etc_has_every_key() {
     let tables = ["route", "dkim", "tls.extra"];
     for table in [
         "", "listener", "relay", "limits", "tls", "auth", "queue", "delivery", "dns", "control",
-        "log",
+        "log", "inbound",
     ] {
         let known = known_keys(table);
         assert!(!known.is_empty());
@@ -312,14 +312,6 @@ fn listeners_that_leave_each_other_room_are_taken() {
             format!("[[listener]]\naddress = {first:?}\n[[listener]]\naddress = {second:?}\n");
         assert!(parse(&text).is_ok(), "{first} and {second}");
     }
-}
-
-#[test]
-fn what_this_version_cannot_do_is_refused() {
-    assert_eq!(
-        error("[inbound]\ndmarc = \"report\""),
-        "relayd.toml:2: [inbound] is not supported by this version: remove it"
-    );
 }
 
 #[test]

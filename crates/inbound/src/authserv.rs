@@ -1,0 +1,116 @@
+//! Authentication-Results fields from others, where they pretend to be ours (RFC 8601 §5).
+
+/// Whether the value of an Authentication-Results field says that it is this server's, in any spelling
+/// that a reader may take for it; so does one that cannot be read.
+pub fn claims_to_be(hostname: &str, value: &[u8]) -> bool {
+    let Some(text) = identifier(value) else {
+        return true;
+    };
+    let is_ours = |name: &[u8]| {
+        let name = name.strip_suffix(b".").unwrap_or(name);
+        name.eq_ignore_ascii_case(hostname.as_bytes())
+    };
+    let mut words = text
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    // The word behind it is a version; but a name may come in pieces, too.
+    let whole: Vec<u8> = words.clone().flatten().copied().collect();
+    words.next().is_some_and(is_ours) || is_ours(&whole)
+}
+
+/// What stands before the first semicolon, without comments and quotation marks; `None` where a comment
+/// or a quotation does not end.
+fn identifier(value: &[u8]) -> Option<Vec<u8>> {
+    let mut text = Vec::new();
+    let mut octets = value.iter().copied();
+    let mut comments = 0_u32;
+    let mut is_quoted = false;
+    while let Some(octet) = octets.next() {
+        match octet {
+            b'\\' if is_quoted || comments > 0 => {
+                let escaped = octets.next()?;
+                if comments == 0 {
+                    text.push(escaped);
+                }
+            }
+            b'"' if comments == 0 => is_quoted = !is_quoted,
+            b'(' if !is_quoted => {
+                comments = comments.checked_add(1)?;
+                text.push(b' ');
+            }
+            b')' if comments > 0 => comments -= 1,
+            _ if comments > 0 => {}
+            // A fold is no part of what is folded (RFC 5322 §3.2.4).
+            b'\r' | b'\n' if is_quoted => {}
+            b';' if !is_quoted => break,
+            octet => text.push(octet),
+        }
+    }
+    (comments == 0 && !is_quoted).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn our_name_is_known_in_every_spelling() {
+        for value in [
+            " mx.our.test; spf=pass",
+            "mx.our.test;none",
+            " MX.our.TEST; none",
+            " mx.our.test 1; none",
+            "\r\n\tmx.our.test\r\n 1\r\n ; none",
+            " (they (say \\) so)) mx.our.test (x;y) 1; none",
+            " \"mx.our.test\"; none",
+            " \"mx.\\our.te\\st\" 1; none",
+            " \"mx\".our.\"test\"; none",
+            " \"mx.our\r\n .test\"; none",
+            " mx.(a)our.(b)test; none",
+            " mx . our . test; none",
+            " mx.our.test.; none",
+            " mx.our.test",
+            " mx.our.test(1); none",
+            // What nobody can read might be read as anything.
+            " (mx.our.test; none",
+            " \"mx.our.test; none",
+            " \"other.test\\",
+        ] {
+            assert!(claims_to_be("mx.our.test", value.as_bytes()), "{value:?}");
+        }
+    }
+
+    #[test]
+    fn what_others_say_in_their_own_name_stays() {
+        for value in [
+            " mx.other.test; spf=pass",
+            " x.mx.our.test; none",
+            " our.test; dkim=pass header.d=mx.our.test",
+            " other.test (mx.our.test); none",
+            " other.test 1; none (mx.our.test",
+            " mx.our.test.evil.test; none",
+            " 1 mx.our.test; none",
+            "; none",
+            "",
+        ] {
+            assert!(!claims_to_be("mx.our.test", value.as_bytes()), "{value:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn comments_folds_and_case_hide_nothing(
+            before in "( |\t|\r\n |\\([a-z;\" ]{0,5}\\)){0,4}",
+            upper in any::<u16>(),
+            after in "( [0-9])?[ \t]{0,2}(\\(x\\))?;.{0,10}",
+        ) {
+            let name: String = "mx.our.test".chars().enumerate()
+                .map(|(i, c)| if upper >> i & 1 == 1 { c.to_ascii_uppercase() } else { c })
+                .collect();
+            let value = format!("{before}{name}{after}");
+            prop_assert!(claims_to_be("mx.our.test", value.as_bytes()), "{value:?}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! DMARC (RFC 9989): whether the author's domain stands behind a message, and what it asks for if not.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mail_auth::common::parse::TxtRecordParser as _;
+use mail_auth::dmarc::verify::DmarcParameters;
+use mail_auth::dmarc::{Dmarc, Policy};
+use mail_auth::{
+    AuthenticatedMessage, DkimOutput, DmarcOutput, DmarcResult, DnsError, Error,
+    MessageAuthenticator, Parameters, Txt,
+};
+use relay_dkim::Domain;
+use relay_remote::dns::{Dns, LookupError};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::memory::Memory;
+use crate::spf::Spoken;
+
+/// What DMARC came to for one domain of the From field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Judged {
+    pub(crate) author: Domain,
+    pub(crate) result: Alignment,
+    /// What the domain asks for where a message fails.
+    pub(crate) policy: Asked,
+}
+
+/// Whether something that passes is in the author's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Alignment {
+    Pass,
+    Fail,
+    /// The domain has no policy.
+    None,
+    TempError,
+    PermError,
+}
+
+impl Judged {
+    /// Of a domain whose record could not be looked up.
+    pub(crate) fn unknown(author: &Domain) -> Self {
+        Self {
+            author: author.clone(),
+            result: Alignment::TempError,
+            policy: Asked::None,
+        }
+    }
+
+    /// What is to be done with the message as far as this domain is concerned.
+    pub(crate) fn disposition(&self) -> Asked {
+        match self.result {
+            Alignment::Fail => self.policy,
+            Alignment::Pass | Alignment::None | Alignment::TempError | Alignment::PermError => {
+                Asked::None
+            }
+        }
+    }
+}
+
+/// `p=`, `sp=` or `np=`, whichever counts; the last asks for the most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Asked {
+    None,
+    Quarantine,
+    Reject,
+}
+
+impl Asked {
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Quarantine => "quarantine",
+            Self::Reject => "reject",
+        }
+    }
+
+    /// One step milder, for a domain that is only trying its policy out.
+    fn milder(self) -> Self {
+        match self {
+            Self::Reject => Self::Quarantine,
+            Self::Quarantine | Self::None => Self::None,
+        }
+    }
+}
+
+/// The policy records that may be needed, fetched before anything is known of SPF and DKIM.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    /// Those that ask for a part of the mail only.
+    partial: Mutex<Vec<Arc<Dmarc>>>,
+}
+
+impl Records {
+    /// Fetches the records of these domains and of all above them, side by side (RFC 9989 §4.10).
+    pub(crate) async fn fetch(
+        &self,
+        dns: &Arc<Dns>,
+        memory: &Memory,
+        domains: &[&str],
+        end: Instant,
+    ) {
+        let names: BTreeSet<String> = domains.iter().flat_map(|domain| walk(domain)).collect();
+        let mut answers = JoinSet::new();
+        for name in names {
+            let dns = Arc::clone(dns);
+            answers.spawn(async move {
+                let name = format!("_dmarc.{name}");
+                let texts = timeout_at(end, dns.txt(&name)).await;
+                (name, texts.unwrap_or_else(|_| Err(late())))
+            });
+        }
+        while let Some(answer) = answers.join_next().await {
+            if let Ok((name, texts)) = answer {
+                memory.set(&name, self.read(texts));
+            }
+        }
+    }
+
+    /// The one record of a name: of several none counts (RFC 7489 §6.6.3).
+    fn read(&self, texts: Result<Vec<Vec<u8>>, LookupError>) -> Txt {
+        let none = Txt::Error(Error::Dns(DnsError::InvalidRecordType));
+        let texts = match texts {
+            Ok(texts) => texts,
+            Err(LookupError::NoSuchName | LookupError::NoRecords) => return none,
+            Err(LookupError::Unavailable(reason)) => {
+                return Txt::Error(Error::Dns(DnsError::Resolver(reason)));
+            }
+        };
+        let mut records = texts
+            .iter()
+            .filter_map(|text| Some((Dmarc::parse(text).ok()?, text)));
+        match (records.next(), records.next()) {
+            (Some((record, text)), None) => {
+                let record = Arc::new(record);
+                if is_partial(text) {
+                    let mut partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+                    partial.push(Arc::clone(&record));
+                }
+                Txt::Dmarc(record)
+            }
+            _ => none,
+        }
+    }
+
+    fn is_partial(&self, record: &Arc<Dmarc>) -> bool {
+        let partial = self.partial.lock().unwrap_or_else(PoisonError::into_inner);
+        partial.iter().any(|known| Arc::ptr_eq(known, record))
+    }
+
+    /// Judges a message by one of its authors' domains.
+    pub(crate) async fn judge(
+        &self,
+        dns: &Dns,
+        memory: &Memory,
+        author: &Domain,
+        spf: &Spoken,
+        dkim: &[DkimOutput<'_>],
+    ) -> Judged {
+        let Ok(resolver) = dns.resolver() else {
+            return Judged::unknown(author);
+        };
+        let message = AuthenticatedMessage {
+            from: vec![format!("@{author}")],
+            ..AuthenticatedMessage::default()
+        };
+        let spf_output = spf.output();
+        let parameters = DmarcParameters {
+            message: &message,
+            dkim_output: dkim,
+            dkim2_output: None,
+            rfc5321_mail_from_domain: spf.identity.domain(),
+            spf_output: &spf_output,
+        };
+        let parameters = Parameters::new(parameters).with_txt_cache(memory);
+        let output = MessageAuthenticator(resolver)
+            .verify_dmarc(parameters)
+            .await;
+        Judged {
+            author: author.clone(),
+            result: alignment(&output),
+            policy: self.asked(&output),
+        }
+    }
+
+    /// What the domain asks for. `pct=` is gone from the standard, but whoever still has it below 100
+    /// does not want all of its mail refused; that is what `t=y` says now.
+    fn asked(&self, output: &DmarcOutput) -> Asked {
+        let asked = match output.policy() {
+            Policy::None | Policy::Unspecified => Asked::None,
+            Policy::Quarantine => Asked::Quarantine,
+            Policy::Reject => Asked::Reject,
+        };
+        let record = output.dmarc_record_cloned();
+        if record.is_some_and(|record| !record.t && self.is_partial(&record)) {
+            return asked.milder();
+        }
+        asked
+    }
+}
+
+fn late() -> LookupError {
+    LookupError::Unavailable("no answer in time".to_owned())
+}
+
+/// The names whose records are looked at, from the domain up: eight at the most (RFC 9989 §4.10).
+fn walk(domain: &str) -> Vec<String> {
+    let labels: Vec<&str> = domain
+        .split('.')
+        .filter(|label| !label.is_empty())
+        .collect();
+    if labels.len() < 2 {
+        return Vec::new();
+    }
+    let name = |count: usize| {
+        labels[labels.len() - count..]
+            .join(".")
+            .to_ascii_lowercase()
+    };
+    let above = (1..labels.len()).rev().filter(|count| *count < 8);
+    std::iter::once(labels.len())
+        .chain(above)
+        .map(name)
+        .collect()
+}
+
+/// Whether two domains could have an organization in common.
+pub(crate) fn may_align(one: &str, other: &str) -> bool {
+    let mut pairs = one.rsplit('.').zip(other.rsplit('.'));
+    let mut is_next_same = || pairs.next().is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));
+    is_next_same() && is_next_same()
+}
+
+fn is_partial(record: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(record);
+    let percent = text.split(';').find_map(|tag| {
+        let (name, value) = tag.split_once('=')?;
+        name.trim()
+            .eq_ignore_ascii_case("pct")
+            .then(|| value.trim().parse::<u8>().ok())?
+    });
+    percent.is_some_and(|percent| percent < 100)
+}
+
+fn alignment(output: &DmarcOutput) -> Alignment {
+    match output.result() {
+        DmarcResult::Pass => Alignment::Pass,
+        DmarcResult::Fail(_) => Alignment::Fail,
+        DmarcResult::TempError(_) => Alignment::TempError,
+        DmarcResult::PermError(_) => Alignment::PermError,
+        DmarcResult::None => Alignment::None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_walk_leads_from_the_domain_to_the_top_in_eight_steps() {
+        assert_eq!(walk("A.b.test"), ["a.b.test", "b.test", "test"]);
+        assert_eq!(walk("localhost"), [""; 0]);
+        let long = "10.9.8.7.6.5.4.3.2.1";
+        let names = walk(long);
+        assert_eq!(names.len(), 8);
+        assert_eq!(names[..2], [long.to_owned(), "7.6.5.4.3.2.1".to_owned()]);
+    }
+
+    #[test]
+    fn a_record_for_a_part_of_the_mail_is_known() {
+        for (record, partial) in [
+            ("v=DMARC1; p=reject; pct=0", true),
+            ("v=DMARC1; PCT = 99 ; p=reject", true),
+            ("v=DMARC1; p=reject; pct=100", false),
+            ("v=DMARC1; p=reject; pct=x", false),
+            ("v=DMARC1; p=reject", false),
+        ] {
+            assert_eq!(is_partial(record.as_bytes()), partial, "{record}");
+        }
+    }
+
+    #[test]
+    fn two_labels_in_common_are_the_least() {
+        assert!(may_align("a.b.test", "c.B.test"));
+        assert!(may_align("b.test", "b.test"));
+        assert!(!may_align("a.test", "b.test"));
+        assert!(!may_align("test", "test"));
+    }
+}

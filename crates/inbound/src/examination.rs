@@ -1,0 +1,236 @@
+//! The examination of one message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use mail_auth::SpfResult;
+use relay_dkim::{AuthorError, Bodies, Claim, Domain, author_domains, claims};
+use relay_remote::dns::Dns;
+use tokio::time::{Instant, timeout_at};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::dmarc::{Alignment, Asked, Judged, Records, may_align};
+use crate::memory::Memory;
+use crate::results::{self, Results};
+use crate::signatures::{self, Verified};
+use crate::spf::{self, Identity, Spoken};
+use crate::{Policy, Stranger, events};
+
+/// DMARC judges at the end of the message, mostly by what is there already; so long it may take to look
+/// up what is not.
+const JUDGING: Duration = Duration::from_secs(1);
+
+/// A message from a stranger whose header section is known, and whose body passes by. Dropped, it ends
+/// its lookups.
+#[derive(Debug)]
+pub struct Examination {
+    case: Arc<Case>,
+    claims: Vec<Claim>,
+    bodies: Bodies,
+    looked: AbortOnDropHandle<Looked>,
+}
+
+/// What is known from the start.
+#[derive(Debug)]
+struct Case {
+    dns: Arc<Dns>,
+    hostname: Arc<str>,
+    policy: Policy,
+    stranger: Stranger,
+    authors: Result<Vec<Domain>, AuthorError>,
+    memory: Memory,
+    records: Records,
+    /// By then all lookups have come to an end.
+    end: Instant,
+}
+
+/// What the lookups have come to.
+#[derive(Debug)]
+struct Looked {
+    spf: SpfResult,
+    signatures: Vec<Verified>,
+}
+
+/// What was found out about a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Findings {
+    /// The Authentication-Results field, with its line's end.
+    pub field: String,
+    /// Why the message must not be taken, where that is so.
+    pub refusal: Option<Refusal>,
+}
+
+/// A message that its author's domain disowns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The domain, in ASCII.
+    pub domain: String,
+    /// What SPF came to, a word of RFC 8601 §2.7.2.
+    pub spf: &'static str,
+    /// What DKIM came to, a word of RFC 8601 §2.7.1.
+    pub dkim: &'static str,
+}
+
+impl Examination {
+    pub(crate) fn begin(
+        dns: Arc<Dns>,
+        hostname: Arc<str>,
+        policy: Policy,
+        timeout: Duration,
+        stranger: Stranger,
+        header: &[u8],
+    ) -> Self {
+        let (claims, bodies) = claims(header);
+        let case = Arc::new(Case {
+            dns,
+            hostname,
+            policy,
+            stranger,
+            authors: author_domains(header),
+            memory: Memory::default(),
+            records: Records::default(),
+            end: Instant::now() + timeout,
+        });
+        let looked = {
+            let (case, claims) = (Arc::clone(&case), claims.clone());
+            tokio::spawn(async move { case.look_up(claims).await })
+        };
+        Self {
+            case,
+            claims,
+            bodies,
+            looked: AbortOnDropHandle::new(looked),
+        }
+    }
+
+    /// The next octets of the body.
+    pub fn pass(&mut self, body: &[u8]) {
+        self.bodies.write(body);
+    }
+
+    /// All of the message has passed.
+    pub async fn finish(self) -> Findings {
+        let hashes = self.bodies.finish();
+        // Whatever has ended the lookups, it says nothing about the message.
+        let looked = self.looked.await.unwrap_or_else(|_| Looked {
+            spf: SpfResult::TempError,
+            signatures: signatures::unknown(self.claims),
+        });
+        let signatures = signatures::with_body(looked.signatures, &hashes);
+        let spf = Spoken {
+            result: looked.spf,
+            identity: Identity::of(&self.case.stranger),
+        };
+        self.case.conclude(&spf, &signatures).await
+    }
+}
+
+impl Case {
+    async fn look_up(&self, claims: Vec<Claim>) -> Looked {
+        let spf = spf::check(&self.dns, &self.memory, &self.hostname, &self.stranger);
+        let spf = async {
+            timeout_at(self.end, spf)
+                .await
+                .unwrap_or(SpfResult::TempError)
+        };
+        let now = self.stranger.arrived;
+        let names = self.names(&claims);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let (spf, signatures, ()) = tokio::join!(
+            spf,
+            signatures::check(&self.dns, claims, now, self.end),
+            self.records
+                .fetch(&self.dns, &self.memory, &names, self.end),
+        );
+        Looked { spf, signatures }
+    }
+
+    /// The domains whose policy records may be needed: those of the authors, and of others that may
+    /// speak for them.
+    fn names(&self, claims: &[Claim]) -> Vec<String> {
+        let authors: Vec<&str> = self.authors.iter().flatten().map(Domain::as_str).collect();
+        let identity = Identity::of(&self.stranger);
+        let signers = claims
+            .iter()
+            .filter_map(|claim| claim.signature.as_ref().ok());
+        let speakers = signers.map(|s| s.domain()).chain([identity.domain()]);
+        let may_speak = |name: &&str| authors.iter().any(|author| may_align(name, author));
+        let speakers = speakers.filter(may_speak);
+        authors
+            .iter()
+            .copied()
+            .chain(speakers)
+            .map(str::to_owned)
+            .collect()
+    }
+
+    async fn conclude(&self, spf: &Spoken, signatures: &[Verified]) -> Findings {
+        let domains = signatures::domains(signatures);
+        let outputs = signatures::outputs(&domains);
+        let end = self.end.max(Instant::now() + JUDGING);
+        let mut judged = Vec::new();
+        for author in self.authors.iter().flatten() {
+            let judging = self
+                .records
+                .judge(&self.dns, &self.memory, author, spf, &outputs);
+            let in_time = timeout_at(end, judging).await;
+            judged.push(in_time.unwrap_or_else(|_| Judged::unknown(author)));
+        }
+        let decisive = decisive(&judged);
+        let disposition = match self.policy {
+            Policy::Report => Asked::None,
+            Policy::Enforce => decisive.map_or(Asked::None, Judged::disposition),
+        };
+        let results = Results {
+            hostname: &self.hostname,
+            spf,
+            signatures,
+            dmarc: self
+                .authors
+                .as_ref()
+                .map(|_| judged.as_slice())
+                .map_err(|error| *error),
+            disposition,
+        };
+        self.log(&results, decisive);
+        Findings {
+            field: results.field(),
+            refusal: decisive
+                .filter(|_| disposition == Asked::Reject)
+                .map(|judged| Refusal {
+                    domain: judged.author.to_string(),
+                    spf: results::of_spf(spf.result),
+                    dkim: results::of_signatures(signatures),
+                }),
+        }
+    }
+
+    fn log(&self, results: &Results<'_>, decisive: Option<&Judged>) {
+        let client = self.stranger.client;
+        events::examined(&events::Results {
+            id: &self.stranger.id,
+            client: &client.map_or_else(|| "-".to_owned(), |client| client.to_string()),
+            from: decisive.map_or("-", |judged| judged.author.as_str()),
+            spf: results::of_spf(results.spf.result),
+            dkim: results::of_signatures(results.signatures),
+            dmarc: decisive.map_or("permerror", |judged| results::of_dmarc(judged.result)),
+            policy: decisive.map_or("none", |judged| judged.policy.as_str()),
+            disposition: match results.disposition {
+                Asked::None => "accepted",
+                Asked::Quarantine => "quarantine",
+                Asked::Reject => "refused",
+            },
+        });
+    }
+}
+
+/// Of several authors' domains, the one that asks for the most where the message fails it (RFC 7489
+/// §6.6.1); else the first.
+fn decisive(judged: &[Judged]) -> Option<&Judged> {
+    let failed = judged
+        .iter()
+        .filter(|judged| judged.result == Alignment::Fail);
+    failed
+        .max_by_key(|judged| judged.policy)
+        .or_else(|| judged.first())
+}

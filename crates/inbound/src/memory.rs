@@ -1,0 +1,53 @@
+//! What the lookups about one message have brought, so that nothing is asked twice.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use mail_auth::{ResolverCache, Txt};
+
+/// TXT records by name, in lower case and with a dot at the end. It lives as long as the examination of
+/// its message, whose lookups have a bound.
+#[derive(Default)]
+pub(crate) struct Memory(Mutex<HashMap<Box<str>, Txt>>);
+
+impl Memory {
+    fn texts(&self) -> MutexGuard<'_, HashMap<Box<str>, Txt>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on this is what the name has; it has no dot at the end.
+    pub(crate) fn set(&self, name: &str, text: Txt) {
+        let name = format!("{}.", name.to_ascii_lowercase());
+        self.texts().insert(name.into(), text);
+    }
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Memory")
+    }
+}
+
+impl ResolverCache<Box<str>, Txt> for Memory {
+    fn get<Q>(&self, name: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.texts().get(name).cloned()
+    }
+
+    fn remove<Q>(&self, name: &Q) -> Option<Txt>
+    where
+        Box<str>: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.texts().remove(name)
+    }
+
+    fn insert(&self, name: Box<str>, text: Txt, _: std::time::Instant) {
+        self.texts().insert(name, text);
+    }
+}

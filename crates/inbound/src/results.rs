@@ -1,0 +1,163 @@
+//! The Authentication-Results field (RFC 8601).
+
+use std::fmt::{self, Write as _};
+
+use mail_auth::SpfResult;
+use relay_dkim::{AuthorError, Flaw};
+
+use crate::dmarc::{Alignment, Asked, Judged};
+use crate::signatures::{Outcome, Verified};
+use crate::spf::{Identity, Spoken};
+
+/// The longest value of a property: no domain is longer, and few addresses are.
+const MAX_VALUE: usize = 253;
+
+/// All that has been found out.
+pub(crate) struct Results<'a> {
+    pub(crate) hostname: &'a str,
+    pub(crate) spf: &'a Spoken,
+    pub(crate) signatures: &'a [Verified],
+    /// For each of the author's domains.
+    pub(crate) dmarc: Result<&'a [Judged], AuthorError>,
+    /// What is done with the message.
+    pub(crate) disposition: Asked,
+}
+
+impl Results<'_> {
+    /// The field, each result on a line of its own.
+    pub(crate) fn field(&self) -> String {
+        let mut field = format!("Authentication-Results: {}", self.hostname);
+        self.write(&mut field)
+            .expect("writing to a String cannot fail");
+        field.push_str("\r\n");
+        field
+    }
+
+    fn write(&self, field: &mut String) -> fmt::Result {
+        write!(field, ";\r\n\tspf={}", of_spf(self.spf.result))?;
+        match &self.spf.identity {
+            Identity::MailFrom(address) => {
+                let domain = self.spf.identity.domain();
+                let shown = plain(address).or_else(|| plain(domain));
+                property(field, "smtp.mailfrom", shown)?;
+            }
+            Identity::Hello(name) => property(field, "smtp.helo", plain(name))?,
+        }
+        if self.signatures.is_empty() {
+            field.push_str(";\r\n\tdkim=none");
+        }
+        for signature in self.signatures {
+            write_signature(field, signature)?;
+        }
+        match self.dmarc {
+            Err(reason) => write!(field, ";\r\n\tdmarc=permerror reason=\"{reason}\""),
+            Ok(judged) => judged.iter().try_for_each(|judged| {
+                let (policy, done) = (judged.policy.as_str(), self.disposition.as_str());
+                write!(field, ";\r\n\tdmarc={}", of_dmarc(judged.result))?;
+                match judged.result {
+                    Alignment::Pass | Alignment::Fail => {
+                        write!(field, " (p={policy} dis={done})")?;
+                    }
+                    Alignment::None | Alignment::TempError | Alignment::PermError => {}
+                }
+                property(field, "header.from", Some(judged.author.as_str()))
+            }),
+        }
+    }
+}
+
+fn write_signature(field: &mut String, verified: &Verified) -> fmt::Result {
+    write!(field, ";\r\n\tdkim={}", of_signature(verified.outcome))?;
+    if let Outcome::Flawed(flaw) = verified.outcome {
+        write!(field, " reason=\"{flaw}\"")?;
+    }
+    let claim = &verified.claim;
+    property(field, "header.d", claim.domain.as_deref().and_then(plain))?;
+    property(field, "header.s", claim.selector.as_deref().and_then(plain))
+}
+
+fn property(field: &mut String, name: &str, value: Option<&str>) -> fmt::Result {
+    match value {
+        Some(value) => write!(field, " {name}={value}"),
+        None => Ok(()),
+    }
+}
+
+/// A text of somebody else's that may stand in the field as it is; nothing that would have to be quoted
+/// is worth being shown.
+fn plain(text: &str) -> Option<&str> {
+    let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.@".contains(&c);
+    let fits = (1..=MAX_VALUE).contains(&text.len());
+    (fits && text.bytes().all(is_plain)).then_some(text)
+}
+
+/// RFC 8601 §2.7.2
+pub(crate) fn of_spf(result: SpfResult) -> &'static str {
+    match result {
+        SpfResult::Pass => "pass",
+        SpfResult::Fail => "fail",
+        SpfResult::SoftFail => "softfail",
+        SpfResult::Neutral => "neutral",
+        SpfResult::TempError => "temperror",
+        SpfResult::PermError => "permerror",
+        SpfResult::None => "none",
+    }
+}
+
+/// RFC 8601 §2.7.1
+fn of_signature(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Pass => "pass",
+        Outcome::Unknown => "temperror",
+        Outcome::Flawed(flaw) => match flaw {
+            Flaw::Syntax | Flaw::Unsupported => "neutral",
+            Flaw::Sha1 | Flaw::PartOfBody | Flaw::WeakKey => "policy",
+            Flaw::AuthorUnsigned
+            | Flaw::Identity
+            | Flaw::NoKey
+            | Flaw::Revoked
+            | Flaw::WrongKey => "permerror",
+            Flaw::Expired | Flaw::BodyChanged | Flaw::Forged => "fail",
+        },
+    }
+}
+
+/// The best that the signatures came to in one word; the first counts where none passes.
+pub(crate) fn of_signatures(signatures: &[Verified]) -> &'static str {
+    let passes = |verified: &&Verified| verified.outcome == Outcome::Pass;
+    let best = signatures.iter().find(passes).or(signatures.first());
+    best.map_or("none", |verified| of_signature(verified.outcome))
+}
+
+/// RFC 7489 §11.2
+pub(crate) fn of_dmarc(result: Alignment) -> &'static str {
+    match result {
+        Alignment::Pass => "pass",
+        Alignment::Fail => "fail",
+        Alignment::None => "none",
+        Alignment::TempError => "temperror",
+        Alignment::PermError => "permerror",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_of_a_strangers_text_can_end_a_line_or_a_value() {
+        for (text, shown) in [
+            ("a.b+c=d@else.test", true),
+            ("\"a; dkim=pass\"@else.test", false),
+            ("a b", false),
+            ("a;b", false),
+            ("a\r\nX: y", false),
+            ("a(b", false),
+            ("ä@else.test", false),
+            ("", false),
+        ] {
+            assert_eq!(plain(text).is_some(), shown, "{text:?}");
+        }
+        assert_eq!(plain(&"a".repeat(MAX_VALUE + 1)), None);
+    }
+}

@@ -1,0 +1,213 @@
+//! SPF (RFC 7208): whether the client may send for the domain of MAIL FROM.
+
+use mail_auth::common::parse::TxtRecordParser as _;
+use mail_auth::spf::Spf;
+use mail_auth::spf::verify::SpfParameters;
+use mail_auth::{MessageAuthenticator, Parameters, SpfOutput, SpfResult, Txt};
+use relay_remote::dns::{Dns, LookupError};
+
+use crate::Stranger;
+use crate::memory::Memory;
+
+/// What SPF came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spoken {
+    pub(crate) result: SpfResult,
+    pub(crate) identity: Identity,
+}
+
+/// Whose record it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Identity {
+    /// MAIL FROM, as it was given.
+    MailFrom(String),
+    /// The name in EHLO, where there is no sender (RFC 7208 §2.4).
+    Hello(String),
+}
+
+impl Identity {
+    pub(crate) fn of(stranger: &Stranger) -> Self {
+        match stranger.sender.mailbox() {
+            Some(mailbox) => Self::MailFrom(mailbox.as_str().to_owned()),
+            None => Self::Hello(stranger.hello.clone()),
+        }
+    }
+
+    /// The domain that a pass is for.
+    pub(crate) fn domain(&self) -> &str {
+        match self {
+            Self::MailFrom(address) => address.rsplit_once('@').map_or("", |(_, domain)| domain),
+            Self::Hello(name) => name,
+        }
+    }
+}
+
+impl Spoken {
+    /// As mail-auth has it, for DMARC.
+    pub(crate) fn output(&self) -> SpfOutput {
+        SpfOutput::new(self.identity.domain().to_owned()).with_result(self.result)
+    }
+}
+
+/// Evaluates the record, with at most the lookups that RFC 7208 §4.6.4 allows.
+pub(crate) async fn check(
+    dns: &Dns,
+    memory: &Memory,
+    hostname: &str,
+    stranger: &Stranger,
+) -> SpfResult {
+    let identity = Identity::of(stranger);
+    let Some(client) = stranger.client else {
+        return SpfResult::None;
+    };
+    let domain = identity.domain();
+    if let Err(result) = look_up(dns, memory, domain).await {
+        return result;
+    }
+    let Ok(resolver) = dns.resolver() else {
+        return SpfResult::TempError;
+    };
+    let hello = &stranger.hello;
+    let parameters = match &identity {
+        Identity::MailFrom(sender) => {
+            SpfParameters::verify_mail_from(client, hello, hostname, sender)
+        }
+        Identity::Hello(name) => SpfParameters::verify_ehlo(client, name, hostname),
+    };
+    let parameters = Parameters::new(parameters).with_txt_cache(memory);
+    let resolver = MessageAuthenticator(resolver);
+    resolver.verify_spf(parameters).await.result()
+}
+
+/// Puts the domain's one record into the memory, or says why there is none that counts: mail-auth takes
+/// the first of several, which RFC 7208 §4.5 has for an error.
+async fn look_up(dns: &Dns, memory: &Memory, domain: &str) -> Result<(), SpfResult> {
+    if domain.is_empty() || domain.starts_with('[') {
+        return Err(SpfResult::None);
+    }
+    let texts = match dns.txt(domain).await {
+        Ok(texts) => texts,
+        Err(LookupError::NoSuchName | LookupError::NoRecords) => return Err(SpfResult::None),
+        Err(LookupError::Unavailable(_)) => return Err(SpfResult::TempError),
+    };
+    let mut records = texts.iter().filter(|text| is_spf(text));
+    match (records.next(), records.next()) {
+        (None, _) => Err(SpfResult::None),
+        (Some(_), Some(_)) => Err(SpfResult::PermError),
+        (Some(record), None) => {
+            let record = Spf::parse(record).map_err(|_| SpfResult::PermError)?;
+            memory.set(domain, Txt::from(record));
+            Ok(())
+        }
+    }
+}
+
+/// RFC 7208 §4.5
+fn is_spf(text: &[u8]) -> bool {
+    let version = text.split(|octet| *octet == b' ').next();
+    version.is_some_and(|version| version.eq_ignore_ascii_case(b"v=spf1"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::UNIX_EPOCH;
+
+    use relay_testkit::{FakeDns, Trouble};
+
+    use super::*;
+
+    fn stranger(sender: &str, client: &str) -> Stranger {
+        Stranger {
+            id: "1".to_owned(),
+            client: client.parse().ok(),
+            hello: "mx.a.test".to_owned(),
+            sender: sender.parse().expect("a reverse-path"),
+            arrived: UNIX_EPOCH,
+        }
+    }
+
+    async fn checked(fake: &FakeDns, sender: &str, client: &str) -> SpfResult {
+        let dns = Dns::new(&[fake.address()]);
+        check(
+            &dns,
+            &Memory::default(),
+            "our.test",
+            &stranger(sender, client),
+        )
+        .await
+    }
+
+    #[tokio::test]
+    async fn the_record_decides() {
+        for (records, result) in [
+            (
+                &["v=spf1 ip4:192.0.2.7 -all", "unrelated"][..],
+                SpfResult::Pass,
+            ),
+            (&["v=spf1 -all"], SpfResult::Fail),
+            (&["v=spf1 ~all"], SpfResult::SoftFail),
+            (&["v=spf1 ?all"], SpfResult::Neutral),
+            (&["v=spf1"], SpfResult::Neutral),
+            (&["v=spf1 include:b.test -all"], SpfResult::Pass),
+            (&["v=spf1 include:broken.test -all"], SpfResult::TempError),
+            (&["v=spf1 a:broken.test -all"], SpfResult::TempError),
+            (&["v=spf1 include:gone.test -all"], SpfResult::PermError),
+            (&["v=spf1 include:a.test -all"], SpfResult::PermError),
+            (&["v=spf1 ip4:x -all"], SpfResult::PermError),
+            (&["v=spf1 -all", "v=spf1 +all"], SpfResult::PermError),
+            (&["v=spf10 +all"], SpfResult::None),
+            (&[], SpfResult::None),
+        ] {
+            let fake = FakeDns::start().await;
+            fake.set("a.test", "TXT", records);
+            fake.set("b.test", "TXT", &["v=spf1 ip4:192.0.2.0/24 -all"]);
+            fake.fail("broken.test", Trouble::ServFail);
+            assert_eq!(
+                checked(&fake, "u@a.test", "192.0.2.7").await,
+                result,
+                "{records:?}"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_sender_the_name_in_ehlo_counts() {
+        let fake = FakeDns::start().await;
+        fake.set("mx.a.test", "TXT", &["v=spf1 ip4:192.0.2.7 -all"]);
+        assert_eq!(checked(&fake, "", "192.0.2.7").await, SpfResult::Pass);
+        assert_eq!(checked(&fake, "", "192.0.2.8").await, SpfResult::Fail);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_looked_up_or_is_not_known_fails_nobody() {
+        let fake = FakeDns::start().await;
+        fake.fail("a.test", Trouble::ServFail);
+        assert_eq!(
+            checked(&fake, "u@a.test", "192.0.2.7").await,
+            SpfResult::TempError
+        );
+        fake.set("a.test", "TXT", &["v=spf1 -all"]);
+        assert_eq!(
+            checked(&fake, "u@a.test", "nobody knows").await,
+            SpfResult::None
+        );
+        assert_eq!(
+            checked(&fake, "u@[192.0.2.7]", "192.0.2.7").await,
+            SpfResult::None
+        );
+    }
+
+    #[tokio::test]
+    async fn a_record_costs_no_more_lookups_than_the_rfc_allows() {
+        let fake = FakeDns::start().await;
+        for n in 0..100 {
+            let record = format!("v=spf1 include:s{}.test -all", n + 1);
+            fake.set(&format!("s{n}.test"), "TXT", &[&record]);
+        }
+        assert_eq!(
+            checked(&fake, "u@s0.test", "192.0.2.7").await,
+            SpfResult::PermError
+        );
+        assert!(fake.asked().len() <= 11, "{:?}", fake.asked());
+    }
+}
