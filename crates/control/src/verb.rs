@@ -73,6 +73,14 @@ pub struct Steered {
     pub matched: u64,
     /// Messages of them that it changed something for.
     pub changed: u64,
+    /// Messages of those that are returned to their senders when the attempt that is under way has
+    /// ended, unless that delivers them or the relay stops first.
+    #[serde(default)]
+    pub pending: u64,
+    /// Messages of those that were given up without anybody being told: there is nobody, or nobody
+    /// who wants it.
+    #[serde(default)]
+    pub untold: u64,
     /// Messages of them that were held when it came to them.
     pub held: u64,
     /// What went wrong, a line for each message, and why it was broken off if it was.

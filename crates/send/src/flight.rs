@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use relay_queue::{Claim, Message, QueueId, QueueStore, StoreError};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, mpsc};
 
 use crate::deliver::DestinationKey;
+use crate::news::{Reported, Return};
 
 /// What the runner knows of a message that is being worked on.
 #[derive(Debug, Default)]
@@ -17,6 +18,8 @@ pub(crate) struct Flight {
     pub(crate) owed: Owed,
     /// Which of it is being done.
     pub(crate) reporting: Owed,
+    /// Who waits until it has been returned to its sender.
+    pub(crate) returns: Option<mpsc::UnboundedSender<Return>>,
     /// It was released meanwhile: what is read of it may be from before.
     pub(crate) was_released: bool,
 }
@@ -53,6 +56,21 @@ impl Flight {
     pub(crate) fn report(&mut self) -> bool {
         self.reporting = std::mem::take(&mut self.owed);
         self.reporting == Owed::Return
+    }
+
+    /// What was being reported is no longer.
+    pub(crate) fn reported(&mut self, reported: Reported) {
+        if std::mem::take(&mut self.reporting) == Owed::Return {
+            self.tell(Return::Done(reported));
+        }
+    }
+
+    /// Tells who waits for its return; once.
+    pub(crate) fn tell(&mut self, of: Return) {
+        if let Some(returns) = self.returns.take() {
+            // Whoever asked may have gone away.
+            let _ = returns.send(of);
+        }
     }
 
     pub(crate) fn land(&mut self, destination: &DestinationKey) {

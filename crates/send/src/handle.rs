@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use relay_queue::{Message, QueueId, Recipient, StoreError};
+use relay_queue::{Message, QueueId, Recipient};
 use relay_smtp::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 
@@ -126,11 +126,18 @@ pub(crate) enum Verb {
 /// What a verb has come to.
 #[derive(Debug, Default)]
 pub struct Steered {
-    /// Messages that it changed something for.
+    /// Messages that it changed something for. What it changed survives a power cut, but for those
+    /// that are `pending`.
     pub changed: usize,
-    /// Messages that the store could not be asked about. After a good hundred of them the rest is
-    /// left alone.
-    pub problems: Vec<(QueueId, StoreError)>,
+    /// Messages of them that are returned to their senders when what is under way has ended, unless
+    /// that delivers them or this process ends first.
+    pub pending: usize,
+    /// Messages of them that were given up without anybody being told: there is nobody, or nobody
+    /// who wants it.
+    pub untold: usize,
+    /// Messages that the store did not do as asked for, and what it said. After a good hundred of
+    /// them the rest is left alone.
+    pub problems: Vec<(QueueId, String)>,
 }
 
 pub(crate) enum Command {
@@ -204,7 +211,8 @@ impl<D: Deliver> Handle<D> {
         self.steer(Verb::Retry, ids).await
     }
 
-    /// Gives these messages up and reports to their senders, once what is under way has ended.
+    /// Gives these messages up and reports to their senders, however many reports those get; once what
+    /// is under way has ended.
     pub async fn bounce(&self, ids: Vec<QueueId>) -> Steered {
         self.steer(Verb::Bounce, ids).await
     }

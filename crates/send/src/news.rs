@@ -24,8 +24,28 @@ pub(crate) enum News {
     Steered(Steering),
     /// A report has entered the queue.
     Entered(Todo),
-    /// What failed has been reported, or nobody needed it.
-    Reported(QueueId),
+    /// What failed needs no report any more.
+    Reported(QueueId, Reported),
+}
+
+/// What became of a report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reported {
+    /// It has entered the queue.
+    Told,
+    /// What it would tell of is recorded, and nobody is told.
+    Untold,
+    /// There was nothing to tell: the message has left, or somebody else has it.
+    Nothing,
+}
+
+/// What has come of the wish to return one message to its sender.
+#[derive(Debug)]
+pub(crate) enum Return {
+    /// It is returned, as durably as it had been accepted.
+    Done(Reported),
+    /// It cannot be recorded, for this reason; the store is asked again.
+    Stuck(QueueId, String),
 }
 
 /// A verb of the operator on its way back from the store.
@@ -35,7 +55,18 @@ pub(crate) struct Steering {
     /// What the messages that exist need.
     pub(crate) todos: Vec<Todo>,
     /// To be told for how many of them it changed something.
-    pub(crate) changed: oneshot::Sender<usize>,
+    pub(crate) changed: oneshot::Sender<Changed>,
+    /// To be told of each message that is returned to its sender.
+    pub(crate) returns: mpsc::UnboundedSender<Return>,
+}
+
+/// What a verb has changed in the schedule.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Changed {
+    /// Messages that it changed something for.
+    pub(crate) at_once: usize,
+    /// Messages that are to be returned when what is under way has ended.
+    pub(crate) pending: usize,
 }
 
 /// How the store did in a piece of work.

@@ -17,7 +17,7 @@ use crate::deliver::Deliver;
 use crate::errand::Errand;
 use crate::events::{self, Silence};
 use crate::flight::Docket;
-use crate::news::{LastWord, News};
+use crate::news::{LastWord, News, Reported};
 use crate::quota::Permit;
 use crate::recipients::{self, Stop, Todo, Wish};
 use crate::schedule::Due;
@@ -34,17 +34,39 @@ pub(crate) struct Report {
     permit: Permit,
 }
 
+/// What somebody is to be told.
+struct Telling<'a> {
+    event: Event,
+    recipients: Vec<&'a Recipient>,
+    /// Why the destination is left alone.
+    trouble: Option<&'a Outcome>,
+    /// Whether the operator wants it so.
+    is_ordered: bool,
+}
+
+impl<'a> Telling<'a> {
+    fn of(event: Event, recipients: Vec<&'a Recipient>) -> Self {
+        Self {
+            event,
+            recipients,
+            trouble: None,
+            is_ordered: false,
+        }
+    }
+}
+
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     /// Reports what has failed and not been reported, and settles it in the same batch; where the
     /// message is `returned`, with everything that has not been delivered.
     pub(crate) async fn report(self: Arc<Self>, id: QueueId, docket: Arc<Docket>, returned: bool) {
-        let last_word = LastWord::new(&self.news, News::Reported(id));
-        loop {
+        let last_word = LastWord::new(&self.news, News::Reported(id, Reported::Nothing));
+        let reported = loop {
             match self.try_report(id, &docket, returned).await {
-                Ok(()) | Err(StoreError::Damaged { .. }) => break,
+                Ok(reported) => break reported,
+                Err(StoreError::Damaged { .. }) => break Reported::Nothing,
                 Err(StoreError::ClaimLost(_)) => {
                     events::claim_lost(id);
-                    break;
+                    break Reported::Nothing;
                 }
                 Err(
                     e @ (StoreError::NoRoom { .. }
@@ -57,8 +79,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                     self.stuck(id, &e).await;
                 }
             }
-        }
-        last_word.tell(News::Reported(id));
+        };
+        last_word.tell(News::Reported(id, reported));
     }
 
     async fn try_report(
@@ -66,9 +88,9 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         id: QueueId,
         docket: &Docket,
         returned: bool,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Reported, StoreError> {
         let Some((claim, mut message)) = docket.read(&*self.store, id).await? else {
-            return Ok(());
+            return Ok(Reported::Nothing);
         };
         let mut changes = Vec::new();
         if returned {
@@ -82,17 +104,22 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             attempt: None,
         }));
         if changes.is_empty() {
-            return Ok(());
+            return Ok(Reported::Nothing);
         }
+        let report = self.failure_report(claim, &message, returned).await?;
+        let reported = match &report {
+            Some(_) => Reported::Told,
+            None => Reported::Untold,
+        };
         let draft = Draft {
             changes,
-            report: self.failure_report(claim, &message).await?,
+            report,
             told_of_delay: Vec::new(),
         };
         crash::point("reporting");
         self.settle(claim, &message, draft).await?;
         docket.settled();
-        Ok(())
+        Ok(reported)
     }
 
     /// What tells the sender of all that has failed and was not reported.
@@ -100,12 +127,17 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         &self,
         claim: Claim,
         message: &Message,
+        returned: bool,
     ) -> Result<Option<Report>, StoreError> {
         let wanted = recipients::unreported(message).filter(|(_, r)| r.notify.on_failure());
-        let wanted = wanted.map(|(_, recipient)| recipient).collect();
-        let report = self
-            .make(claim, message, Event::Failed, wanted, None)
-            .await?;
+        let what = Telling {
+            is_ordered: returned,
+            ..Telling::of(
+                Event::Failed,
+                wanted.map(|(_, recipient)| recipient).collect(),
+            )
+        };
+        let report = self.make(claim, message, what).await?;
         if let Err(silence) = &report {
             events::discard(message, *silence);
         }
@@ -122,9 +154,11 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let Errand { message, mine, .. } = errand;
         let until = self.policy.expiry(message.arrived);
         let rows = mine.iter().map(|&i| &message.recipients[i]).collect();
-        let report = self
-            .make(claim, message, Event::Delayed { until }, rows, trouble)
-            .await?;
+        let what = Telling {
+            trouble,
+            ..Telling::of(Event::Delayed { until }, rows)
+        };
+        let report = self.make(claim, message, what).await?;
         Ok(Draft {
             changes: Vec::new(),
             report: report.ok(),
@@ -147,9 +181,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let mut message = message.clone();
         message.apply(changes.to_vec());
         let rows = relayed.iter().map(|&i| &message.recipients[i]).collect();
-        let report = self
-            .make(claim, &message, Event::Relayed, rows, None)
-            .await?;
+        let what = Telling::of(Event::Relayed, rows);
+        let report = self.make(claim, &message, what).await?;
         Ok(report.ok())
     }
 
@@ -158,10 +191,14 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         &self,
         claim: Claim,
         message: &Message,
-        event: Event,
-        recipients: Vec<&Recipient>,
-        trouble: Option<&Outcome>,
+        what: Telling<'_>,
     ) -> Result<Result<Report, Silence>, StoreError> {
+        let Telling {
+            event,
+            recipients,
+            trouble,
+            is_ordered,
+        } = what;
         if !self.reporter.tells(message, event) {
             return Ok(Err(Silence::NoSender));
         }
@@ -170,6 +207,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         }
         let now = self.clock.now();
         let permit = match self.reporter.addressee(message) {
+            // Who orders it knows how many there are.
+            Addressee::Sender(_) if is_ordered => Some(self.quota.permit(None)),
             Addressee::Sender(to) => self.quota.take(&to, self.reports.per_sender, now),
             Addressee::Postmaster(_) | Addressee::Nobody => Some(self.quota.permit(None)),
         };

@@ -21,7 +21,7 @@ use crate::events;
 use crate::flight::{Flight, Owed};
 use crate::handle::{Command, Config, Handle, Status, StoreTrouble, Verb};
 use crate::hold::HoldRules;
-use crate::news::{News, Store};
+use crate::news::{News, Return, Store};
 use crate::recipients::Todo;
 use crate::scan::Page;
 use crate::schedule::{Job, Schedule};
@@ -176,15 +176,18 @@ where
             }
             News::Settled(destination, todo, store) => self.settled(&destination, todo, store),
             News::Stuck(id, reason) => {
-                self.blame_store(reason);
+                self.blame_store(reason.clone());
                 self.stuck.insert(id);
+                if let Some(flight) = self.flights.get_mut(&id) {
+                    flight.tell(Return::Stuck(id, reason));
+                }
             }
             News::Steered(steering) => self.steered(steering),
             News::Entered(todo) => self.enter(todo),
-            News::Reported(id) => {
+            News::Reported(id, reported) => {
                 self.stuck.remove(&id);
                 if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.reporting = Owed::Nothing;
+                    flight.reported(reported);
                 }
                 self.conclude(id);
             }

@@ -71,6 +71,7 @@ mod tests {
             changed,
             held,
             problems: problems.iter().map(|&problem| problem.to_owned()).collect(),
+            ..Steered::default()
         };
         for (verb, steered, said) in [
             (Verb::Retry, steered(2, 1, 1, &[]), None),

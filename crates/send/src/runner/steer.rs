@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use relay_queue::{Message, QueueId, QueueStore, Recipient, StoreError};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::Runner;
@@ -14,12 +14,15 @@ use crate::deliver::Deliver;
 use crate::events;
 use crate::flight::Owed;
 use crate::handle::{Steered, Verb};
-use crate::news::{News, Steering};
+use crate::news::{Changed, News, Reported, Return, Steering};
 use crate::recipients::Todo;
 
 /// Messages that the store is asked about at once, to be made durable together, before the schedule is
 /// told: the more, the longer a client's message waits for its turn.
 const PAGE: usize = 250;
+/// Messages that are returned to their senders at once: each has its report in memory, with what is
+/// quoted, until it is recorded.
+const RETURNS: usize = 50;
 /// Messages that the store may fail on before it is asked no more.
 const PROBLEMS: usize = 100;
 
@@ -34,26 +37,53 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         answer: oneshot::Sender<Steered>,
     ) {
         let mut steered = Steered::default();
-        for page in ids.chunks(PAGE) {
-            let mut todos = Vec::with_capacity(page.len());
-            for (id, found) in self.look_up_all(verb, page).await {
-                match found {
-                    Ok(todo) => todos.extend(todo),
-                    Err(problem) => steered.problems.push((id, problem)),
-                }
-            }
-            let (changed, told) = oneshot::channel();
-            let _ = self.news.send(News::Steered(Steering {
-                verb,
-                todos,
-                changed,
-            }));
-            steered.changed += told.await.unwrap_or_default();
+        let page = match verb {
+            Verb::Bounce => RETURNS,
+            _ => PAGE,
+        };
+        for page in ids.chunks(page) {
+            self.steer_page(verb, page, &mut steered).await;
             if steered.problems.len() > PROBLEMS {
                 break;
             }
         }
         let _ = answer.send(steered);
+    }
+
+    async fn steer_page(self: &Arc<Self>, verb: Verb, page: &[QueueId], steered: &mut Steered) {
+        let mut todos = Vec::with_capacity(page.len());
+        for (id, found) in self.look_up_all(verb, page).await {
+            match found {
+                Ok(todo) => todos.extend(todo),
+                Err(problem) => steered.problems.push((id, problem.to_string())),
+            }
+        }
+        let (changed, told) = oneshot::channel();
+        let (returns, mut returned) = mpsc::unbounded_channel();
+        let _ = self.news.send(News::Steered(Steering {
+            verb,
+            todos,
+            changed,
+            returns,
+        }));
+        let changed = told.await.unwrap_or_default();
+        steered.changed += changed.at_once + changed.pending;
+        steered.pending += changed.pending;
+        // Ends when every message has been told of, or let go.
+        while let Some(end) = returned.recv().await {
+            match end {
+                Return::Done(Reported::Told) => steered.changed += 1,
+                Return::Done(Reported::Untold) => {
+                    steered.changed += 1;
+                    steered.untold += 1;
+                }
+                Return::Done(Reported::Nothing) => {}
+                Return::Stuck(id, reason) => {
+                    let problem = format!("{reason}; tried again until relayd stops");
+                    steered.problems.push((id, problem));
+                }
+            }
+        }
     }
 
     async fn look_up_all(self: &Arc<Self>, verb: Verb, ids: &[QueueId]) -> LookedUp {
@@ -84,7 +114,6 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                 message.held = false;
             }
         }
-        events::steered(verb, id);
         let destination = |r: &Recipient| self.deliver.destination(&message.sender, &r.address);
         Ok(Some(Todo::of(&message, destination)))
     }
@@ -135,15 +164,20 @@ where
     }
 
     pub(super) fn steered(&mut self, steering: Steering) {
-        let mut changed = 0;
+        let mut changed = Changed::default();
+        let (verb, returns) = (steering.verb, steering.returns);
         for todo in steering.todos {
-            let is_changed = match steering.verb {
+            let id = todo.id;
+            let is_changed = match verb {
                 Verb::Retry => self.retry(&todo),
-                Verb::Bounce => self.give_back(&todo),
+                Verb::Bounce => self.give_back(&todo, &returns, &mut changed),
                 Verb::Hold | Verb::Delete | Verb::HoldNew => self.withdraw(&todo),
                 Verb::Release | Verb::Reread => self.release(todo),
             };
-            changed += usize::from(is_changed);
+            if is_changed {
+                events::steered(verb, id);
+            }
+            changed.at_once += usize::from(is_changed && verb != Verb::Bounce);
         }
         let _ = steering.changed.send(changed);
     }
@@ -180,12 +214,24 @@ where
         true
     }
 
-    fn give_back(&mut self, todo: &Todo) -> bool {
+    fn give_back(
+        &mut self,
+        todo: &Todo,
+        returns: &mpsc::UnboundedSender<Return>,
+        changed: &mut Changed,
+    ) -> bool {
         self.withdraw(todo);
         let flight = self.flights.entry(todo.id).or_default();
         let is_new = !flight.is_returned();
-        flight.owed = Owed::Return;
-        self.conclude(todo.id);
+        if is_new {
+            flight.owed = Owed::Return;
+            if flight.jobs.is_empty() {
+                flight.returns = Some(returns.clone());
+            } else {
+                changed.pending += 1;
+            }
+            self.conclude(todo.id);
+        }
         is_new
     }
 }

@@ -180,28 +180,6 @@ async fn a_message_deleted_while_it_waits_or_is_under_way_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_return_that_is_ordered_while_a_failure_is_being_reported_is_not_forgotten() {
-    for n in 0..16 {
-        let clock = Timepiece::new();
-        let store = FaultyStore::new(memory(&clock));
-        store.fail_after(n);
-        let world = World::over(store, clock, mixed);
-        let addresses = ["a@gone.test", "b@later.test"].map(String::from);
-        let id = world.submit("me@home.test", &addresses).await;
-        pass(1).await;
-        while world.sender.bounce(vec![id]).await.problems.len() == 1 {}
-        world.until_empty(DAY).await;
-        let told = world
-            .internet
-            .tried()
-            .into_iter()
-            .filter(|t| t.sender.is_empty());
-        let text: String = told.map(|t| t.text).collect();
-        assert_eq!(text.matches("Final-Recipient").count(), 2, "fault {n}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
 async fn whatever_an_attempt_comes_to_its_claim_is_given_up() {
     let clock = Timepiece::new();
     let world = World::over(Watched::new(memory(&clock)), clock, |tried| {

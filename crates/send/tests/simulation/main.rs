@@ -6,6 +6,7 @@ mod destinations;
 mod faults;
 mod internet;
 mod retries;
+mod returns;
 mod steering;
 mod verbs;
 mod watched;

@@ -6,8 +6,7 @@ use relay_queue::{MemoryStore, QueueStore};
 use relay_send::{Clock, DestinationKey, HoldRule};
 
 use crate::world::{
-    DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, failed, pass, to,
-    unreachable,
+    DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, pass, to, unreachable,
 };
 
 const QUICK: Duration = Duration::from_millis(50);
@@ -45,50 +44,6 @@ async fn a_retry_overrides_the_back_off_of_its_destination() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_returned_is_reported_with_the_last_reply_and_tried_no_more() {
-    let world = World::new(|tried| match tried.domain() {
-        "home.test" | "ok.test" => tried.all(QUICK, &delivered()),
-        _ => tried.all(QUICK, &deferred()),
-    });
-    let addresses = ["a@far.test", "b@other.test", "c@ok.test"].map(String::from);
-    let id = world.submit("me@home.test", &addresses).await;
-    pass(10).await;
-    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
-    world.until_empty(Duration::from_mins(1)).await;
-    let tried = world.internet.tried();
-    assert_eq!(tried.len(), 4);
-    let report = &tried[3];
-    assert_eq!(report.to, ["me@home.test"]);
-    assert_eq!(report.text.matches("Final-Recipient").count(), 2);
-    assert!(report.text.contains("450 4.2.0 come back later"));
-    assert!(report.text.contains("returned by the operator"));
-    assert!(!report.text.contains("for too long"));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_return_waits_for_what_is_under_way_and_nothing_begins_behind_it() {
-    let world = World::new(|tried| match tried.to[0].as_str() {
-        "me@home.test" => tried.all(QUICK, &delivered()),
-        "ok@far.test" => tried.all(SLOW, &delivered()),
-        _ => tried.all(SLOW, &deferred()),
-    });
-    let later = world.submit("me@home.test", &to("later@far.test")).await;
-    let ok = world.submit("me@home.test", &to("ok@far.test")).await;
-    pass(5).await;
-    assert_eq!(world.sender.bounce(vec![later, ok]).await.changed, 2);
-    assert_eq!(
-        world.sender.bounce(vec![later]).await.changed,
-        0,
-        "it is under way"
-    );
-    world.until_empty(Duration::from_mins(2)).await;
-    assert_eq!(world.times("later@far.test"), [0]);
-    let tried = world.internet.tried();
-    let reports = tried.iter().filter(|t| t.sender.is_empty());
-    assert_eq!(reports.count(), 1, "what was delivered is not returned");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_destination_that_is_suspended_gets_nothing_until_it_is_resumed() {
     let world = World::new(|tried| tried.all(QUICK, &delivered()));
     let far = DestinationKey("far.test".into());
@@ -109,19 +64,6 @@ async fn a_destination_that_is_suspended_gets_nothing_until_it_is_resumed() {
     pass(1).await;
     assert_eq!(world.times("a@far.test").len(), 1);
     world.assert_nothing_is_kept().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_return_of_what_has_failed_is_reported_once() {
-    let world = World::new(|tried| match tried.domain() {
-        "home.test" => tried.all(QUICK, &delivered()),
-        _ => tried.all(SLOW, &failed()),
-    });
-    let id = world.submit("me@home.test", &to("a@far.test")).await;
-    pass(1).await;
-    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
-    world.until_empty(Duration::from_mins(2)).await;
-    assert_eq!(world.times("me@home.test").len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -186,20 +128,6 @@ async fn what_is_deleted_is_gone_though_it_waits_or_is_under_way() {
         "nothing more, and no report"
     );
     world.assert_nothing_is_kept().await;
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_held_message_can_be_returned() {
-    let world = World::new(|tried| match tried.domain() {
-        "home.test" => tried.all(QUICK, &delivered()),
-        _ => tried.all(QUICK, &deferred()),
-    });
-    let id = world.submit("me@home.test", &to("a@far.test")).await;
-    pass(10).await;
-    world.sender.hold(vec![id]).await;
-    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
-    world.until_empty(Duration::from_mins(1)).await;
-    assert_eq!(world.times("me@home.test").len(), 1);
 }
 
 fn rule(domain: Option<&str>, sender: Option<&str>, since: Duration, world: &World) -> HoldRule {

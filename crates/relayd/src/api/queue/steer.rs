@@ -82,7 +82,9 @@ async fn steer_all(
         let ids = page.iter().map(|message| message.id).collect();
         let done = act(shared, verb, ids).await;
         steered.changed += done.changed as u64;
-        let problem = |(id, reason): &(QueueId, StoreError)| format!("{id}: {reason}");
+        steered.pending += done.pending as u64;
+        steered.untold += done.untold as u64;
+        let problem = |(id, reason): &(QueueId, String)| format!("{id}: {reason}");
         steered.problems.extend(done.problems.iter().map(problem));
         if steered.problems.len() >= PROBLEMS {
             steered.problems.truncate(PROBLEMS);

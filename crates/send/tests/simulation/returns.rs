@@ -1,0 +1,192 @@
+//! Messages that the operator returns to their senders.
+
+use std::time::Duration;
+
+use relay_queue::{FaultyStore, MemoryStore, Message, Origin, QueueId, QueueStore};
+use relay_send::Clock;
+use relay_smtp::dsn::{DsnRequest, Notify};
+
+use crate::world::{
+    DAY, Outage, Timepiece, Watched, World, deferred, delivered, failed, pass, to, wishing,
+};
+
+const QUICK: Duration = Duration::from_millis(50);
+const SLOW: Duration = Duration::from_secs(30);
+
+#[tokio::test(start_paused = true)]
+async fn a_message_that_is_returned_is_reported_with_the_last_reply_and_tried_no_more() {
+    let world = World::new(|tried| match tried.domain() {
+        "home.test" | "ok.test" => tried.all(QUICK, &delivered()),
+        _ => tried.all(QUICK, &deferred()),
+    });
+    let addresses = ["a@far.test", "b@other.test", "c@ok.test"].map(String::from);
+    let id = world.submit("me@home.test", &addresses).await;
+    pass(10).await;
+    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
+    world.until_empty(Duration::from_mins(1)).await;
+    let tried = world.internet.tried();
+    assert_eq!(tried.len(), 4);
+    let report = &tried[3];
+    assert_eq!(report.to, ["me@home.test"]);
+    assert_eq!(report.text.matches("Final-Recipient").count(), 2);
+    assert!(report.text.contains("450 4.2.0 come back later"));
+    assert!(report.text.contains("returned by the operator"));
+    assert!(!report.text.contains("for too long"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_return_waits_for_what_is_under_way_and_nothing_begins_behind_it() {
+    let world = World::new(|tried| match tried.to[0].as_str() {
+        "me@home.test" => tried.all(QUICK, &delivered()),
+        "ok@far.test" => tried.all(SLOW, &delivered()),
+        _ => tried.all(SLOW, &deferred()),
+    });
+    let later = world.submit("me@home.test", &to("later@far.test")).await;
+    let ok = world.submit("me@home.test", &to("ok@far.test")).await;
+    pass(5).await;
+    let steered = world.sender.bounce(vec![later, ok]).await;
+    assert_eq!((steered.changed, steered.pending), (2, 2));
+    assert_eq!(
+        world.sender.bounce(vec![later]).await.changed,
+        0,
+        "it is under way"
+    );
+    world.until_empty(Duration::from_mins(2)).await;
+    assert_eq!(world.times("later@far.test"), [0]);
+    let tried = world.internet.tried();
+    let reports = tried.iter().filter(|t| t.sender.is_empty());
+    assert_eq!(reports.count(), 1, "what was delivered is not returned");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_return_of_what_has_failed_is_reported_once() {
+    let world = World::new(|tried| match tried.domain() {
+        "home.test" => tried.all(QUICK, &delivered()),
+        _ => tried.all(SLOW, &failed()),
+    });
+    let id = world.submit("me@home.test", &to("a@far.test")).await;
+    pass(1).await;
+    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
+    world.until_empty(Duration::from_mins(2)).await;
+    assert_eq!(world.times("me@home.test").len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_message_can_be_returned() {
+    let world = World::new(|tried| match tried.domain() {
+        "home.test" => tried.all(QUICK, &delivered()),
+        _ => tried.all(QUICK, &deferred()),
+    });
+    let id = world.submit("me@home.test", &to("a@far.test")).await;
+    pass(10).await;
+    world.sender.hold(vec![id]).await;
+    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
+    world.until_empty(Duration::from_mins(1)).await;
+    assert_eq!(world.times("me@home.test").len(), 1);
+}
+
+/// Messages that wait for another attempt.
+async fn deferred_mail<S: QueueStore>(world: &World<S>, messages: usize) -> Vec<QueueId> {
+    let mut ids = Vec::new();
+    for n in 0..messages {
+        let to = to(&format!("u@d{n}.test"));
+        ids.push(world.submit("me@home.test", &to).await);
+    }
+    pass(60).await;
+    ids
+}
+
+async fn reports<S: QueueStore>(world: &World<S>) -> usize {
+    let queued = world.store.scan(None, 10_000).await.expect("it works");
+    let is_report = |message: &&Message| message.origin == Origin::Bounce;
+    queued.iter().filter(is_report).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_said_to_be_returned_is_returned_whatever_comes_next() {
+    let mut world = World::new(|tried| tried.all(QUICK, &deferred()));
+    let ids = deferred_mail(&world, 700).await;
+    let steered = world.sender.bounce(ids.clone()).await;
+    let reports_then = reports(&world).await;
+    assert_eq!((steered.changed, steered.pending), (700, 0));
+    assert_eq!(reports_then, 700, "recorded when it is said");
+    world.restart(Duration::ZERO).await;
+    for id in ids {
+        assert_eq!(world.store.get(id).await.expect("it works"), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_is_told_of_every_message_that_is_returned_however_many_they_are() {
+    let world = World::new(|tried| match tried.domain() {
+        "home.test" => tried.all(QUICK, &delivered()),
+        _ => tried.all(QUICK, &deferred()),
+    });
+    let ids = deferred_mail(&world, 500).await;
+    let steered = world.sender.bounce(ids).await;
+    assert_eq!((steered.changed, steered.untold), (500, 0));
+    world.until_empty(DAY).await;
+    assert_eq!(world.times("me@home.test").len(), 500);
+    let status = world.sender.status().await.expect("it runs");
+    assert_eq!(status.reports_suppressed, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_return_that_nobody_is_told_of_is_counted_as_such() {
+    let world = World::new(|tried| tried.all(QUICK, &deferred()));
+    let null = world.submit("", &to("a@far.test")).await;
+    let never = vec![wishing("b@far.test", Notify::Never)];
+    let never = world
+        .submit_wishing("me@home.test", never, DsnRequest::default())
+        .await;
+    let told = world.submit("me@home.test", &to("c@far.test")).await;
+    pass(10).await;
+    let steered = world.sender.bounce(vec![null, never, told]).await;
+    assert_eq!((steered.changed, steered.untold), (3, 2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_return_that_cannot_be_recorded_is_no_success() {
+    let clock = Timepiece::new();
+    let ids = clock.clone();
+    let store = Watched::new(MemoryStore::with_clock(move || ids.now()));
+    let world = World::over(store, clock, |tried| tried.all(QUICK, &deferred()));
+    let ids = deferred_mail(&world, 300).await;
+    world.store.fail(Outage::Writing);
+    let steered = world.sender.bounce(ids.clone()).await;
+    assert_eq!((steered.changed, steered.problems.len()), (0, 150));
+    assert!(steered.problems[0].1.contains("outage"), "{steered:?}");
+    world.store.fail(Outage::Nothing);
+    assert_eq!(world.sender.bounce(ids[150..].to_vec()).await.changed, 150);
+    pass(10).await;
+    assert_eq!(reports(&world).await, 300);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_return_that_is_ordered_while_a_failure_is_being_reported_is_not_forgotten() {
+    for n in 0..16 {
+        let clock = Timepiece::new();
+        let store = FaultyStore::new(MemoryStore::with_clock({
+            let ids = clock.clone();
+            move || ids.now()
+        }));
+        store.fail_after(n);
+        let world = World::over(store, clock, |tried| match tried.domain() {
+            "gone.test" => tried.all(QUICK, &failed()),
+            "home.test" => tried.all(QUICK, &delivered()),
+            _ => tried.all(QUICK, &deferred()),
+        });
+        let addresses = ["a@gone.test", "b@later.test"].map(String::from);
+        let id = world.submit("me@home.test", &addresses).await;
+        pass(1).await;
+        while world.sender.bounce(vec![id]).await.problems.len() == 1 {}
+        world.until_empty(DAY).await;
+        let told = world
+            .internet
+            .tried()
+            .into_iter()
+            .filter(|t| t.sender.is_empty());
+        let text: String = told.map(|t| t.text).collect();
+        assert_eq!(text.matches("Final-Recipient").count(), 2, "fault {n}");
+    }
+}
