@@ -200,7 +200,7 @@ async fn more_than_ten_messages_are_not_deleted_unasked() {
     let said = relay.done(&["queue", "delete", &one, "--json"]);
     assert_eq!(
         said,
-        "{\"matched\":1,\"changed\":1,\"held\":0,\"problems\":[]}\n"
+        "{\"matched\":1,\"changed\":1,\"pending\":0,\"untold\":0,\"held\":0,\"problems\":[]}\n"
     );
     assert_eq!(
         relay.done(&["queue", "delete", "--all"]),
