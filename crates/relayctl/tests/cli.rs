@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 
 const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"books":{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[],"certificates":[],"alarms":[],"reading":false,"reports_suppressed":0,"orders":{"suspended":[],"hold_incoming":[]}}"#;
 const AUDIT: &str = r#"{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0,"queued":2,"balanced":true}"#;
-const STEERED: &str = r#"{"matched":3,"changed":2,"held":1,"problems":[]}"#;
+const STEERED: &str = r#"{"matched":3,"changed":2,"pending":0,"untold":0,"held":1,"problems":[]}"#;
 const SUMMARY: &str = r#"{"ages_below":[],"total":{"name":"TOTAL","recipients":2,"ages":[2]},"destinations":[{"name":"b.test","recipients":2,"ages":[2]}]}"#;
 const ORDERED: &str = r#"{"changed":1,"orders":{"suspended":["a.test"],"hold_incoming":[{"domain":"b.test","sender":null,"since":1795230600}]}}"#;
 const ENTRY: &str = r#"{"id":"06Q3ZV9WQ0K4D","sender":"s@a.test","arrived":1795230600,"size":7,"held":false,"recipients":[{"address":"u@b.test","state":"queued","attempts":0,"next_attempt":null,"last_reply":null,"host":null}]}"#;
