@@ -96,8 +96,8 @@ async fn read_all(store: &SledStore) -> Result<usize, StoreError> {
         let page = store.scan(after, PAGE).await?;
         read += page.len();
         match page.last() {
-            Some(last) if page.len() == PAGE => after = Some(last.id),
-            _ => return Ok(read),
+            Some(last) => after = Some(last.id),
+            None => return Ok(read),
         }
     }
 }

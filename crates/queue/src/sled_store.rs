@@ -355,15 +355,23 @@ impl QueueStore for SledStore {
 /// A page of the queue, and what in it cannot be read.
 type Page = (Vec<Message>, Vec<(QueueId, String)>);
 
+/// Octets of records behind which a page ends: one record may have a hundred recipients, each with
+/// the last replies of hosts that say much.
+const PAGE_OCTETS: usize = 4 * 1024 * 1024;
+
 fn read_page(table: &Table, after: Option<QueueId>, limit: usize) -> Result<Page, StoreError> {
     let (mut messages, mut damaged) = (Vec::new(), Vec::new());
+    let mut octets = 0;
     for row in table.records(after) {
-        if messages.len() >= limit {
+        if messages.len() >= limit || octets >= PAGE_OCTETS {
             break;
         }
         let (id, value) = row?;
         match Record::decode(id, &value) {
-            Ok(record) => messages.push(record.message),
+            Ok(record) => {
+                octets += value.len();
+                messages.push(record.message);
+            }
             Err(e) => damaged.push((id, e.to_string())),
         }
     }

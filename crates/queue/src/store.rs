@@ -72,7 +72,7 @@ pub trait QueueStore: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Message, StoreError>> + Send;
 
     /// Up to `limit` records with ids above `after`, in order; damaged ones are set aside and left out.
-    /// Fewer than `limit` means the end.
+    /// There may be fewer, for a page is bounded in octets too: none at all means the end.
     fn scan(
         &self,
         after: Option<QueueId>,

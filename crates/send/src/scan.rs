@@ -39,7 +39,7 @@ pub(crate) fn start<S: QueueStore, D: Deliver>(
             };
             match store.scan(after, PAGE).await {
                 Ok(records) => {
-                    let is_last = records.len() < PAGE;
+                    let is_last = records.is_empty();
                     after = records.last().map(|message| message.id).or(after);
                     room.send(page(&records, is_last, &*deliver, &holds));
                     if is_last {

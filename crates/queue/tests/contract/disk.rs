@@ -142,6 +142,36 @@ async fn a_report_of_any_size_enters_though_the_disk_has_only_its_reserve_left()
     assert_eq!(bytes_of(&store, entered).await.1, octets(INLINE * 3));
 }
 
+#[tokio::test]
+async fn a_page_of_large_records_ends_before_it_fills_memory() {
+    let harness = <OnDisk>::new();
+    let store = harness.store();
+    let mut messages = Vec::new();
+    for _ in 0..10 {
+        let mut message = commit(store, 100, b"head", b"").await.expect("committed");
+        let held = claim(store, &message).await;
+        let mut step: Vec<_> = (0..100).map(deferred).collect();
+        for (_, outcome) in step.iter_mut().filter_map(|change| change.attempt.as_mut()) {
+            outcome.detail = "x".repeat(10_000);
+        }
+        let left = store.settle(held, changes(step.clone())).await;
+        assert!(!left.expect("settled"));
+        message.apply(step);
+        messages.push(message);
+    }
+    let mut found: Vec<Message> = Vec::new();
+    loop {
+        let after = found.last().map(|message| message.id);
+        let page = store.scan(after, 1000).await.expect("scanned");
+        assert!(page.len() < 8, "{} of a megabyte each", page.len());
+        if page.is_empty() {
+            break;
+        }
+        found.extend(page);
+    }
+    assert!(found == messages);
+}
+
 /// sled never syncs the files under `queue/blobs/`, which it makes of large pages.
 #[tokio::test]
 async fn no_page_of_the_database_becomes_a_file_that_nobody_syncs() {

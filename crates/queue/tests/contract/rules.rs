@@ -342,12 +342,11 @@ pub async fn a_scan_gives_pages_in_order<H: Harness>(mut harness: H) {
         loop {
             let page = harness.store().scan(after, limit).await.expect("scanned");
             assert!(page.len() <= limit);
-            let is_last = page.len() < limit;
-            after = page.last().map(|m| m.id).or(after);
-            found.extend(page);
-            if is_last {
+            let Some(last) = page.last() else {
                 break;
-            }
+            };
+            after = Some(last.id);
+            found.extend(page);
         }
         assert!(found == messages, "pages of {limit}");
         harness.reopen().await;

@@ -165,7 +165,7 @@ impl Trace {
                 after = Some(message.id);
                 domain.note(message);
             }
-            if page.len() < PAGE {
+            if page.is_empty() {
                 return Ok(Some(Self::Domain(domain)));
             }
         }

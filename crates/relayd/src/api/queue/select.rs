@@ -72,9 +72,7 @@ impl<'a> Selection<'a> {
                 let mut page = store.scan(after, PAGE).await?;
                 let last = page.last().map(|message| message.id);
                 self.rest = match last {
-                    Some(last) if page.len() >= PAGE && last < end => {
-                        Rest::Between(Some(last), end)
-                    }
+                    Some(last) if last < end => Rest::Between(Some(last), end),
                     _ => Rest::Nothing,
                 };
                 page.retain(|message| message.id < end);
