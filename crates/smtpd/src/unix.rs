@@ -74,13 +74,14 @@ fn replace_left_over(path: &Path) -> Result<(), SocketError> {
 }
 
 fn make_parent(path: &Path, mode: u32) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() && !parent.exists() => {
-            let mut builder = DirBuilder::new();
-            builder.recursive(true).mode(mode).create(parent)
-        }
-        _ => Ok(()),
+    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<_> = path.ancestors().skip(1).take_while(missing).collect();
+    for folder in missing.into_iter().rev() {
+        // What the umask takes away is given back.
+        DirBuilder::new().mode(mode).create(folder)?;
+        fs::set_permissions(folder, Permissions::from_mode(mode))?;
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -118,8 +119,10 @@ mod tests {
     #[tokio::test]
     async fn the_permissions_are_those_asked_for_whatever_the_umask() {
         let dir = tempfile::tempdir().expect("a directory");
-        let path = dir.path().join("a.sock");
-        let _open = bind_unix(&path, 0o666, 0o755).expect("a free name");
+        let path = dir.path().join("new/newer/a.sock");
+        let _open = bind_unix(&path, 0o666, 0o777).expect("a free name");
         assert_eq!(mode(&path), 0o666);
+        assert_eq!(mode(&dir.path().join("new/newer")), 0o777);
+        assert_eq!(mode(&dir.path().join("new")), 0o777);
     }
 }
