@@ -164,6 +164,16 @@ const OLDER_THAN: &str = "older_than";
 const STATE: &str = "state";
 
 impl Filter {
+    /// Whether it asks for no more than a rule for mail that comes in can: a domain and a sender.
+    pub fn is_for_incoming(&self) -> bool {
+        let rule = Self {
+            domain: self.domain.clone(),
+            sender: self.sender.clone(),
+            ..Self::default()
+        };
+        *self == rule
+    }
+
     /// Reads what [`Self::pairs`] has written; no pair at all asks for nothing.
     pub fn from_pairs(
         pairs: impl IntoIterator<Item = (String, String)>,
@@ -201,7 +211,12 @@ impl Filter {
         for (name, value) in texts {
             pairs.extend(value.iter().map(|value| (name, value.clone())));
         }
-        let age = self.older_than.map(|age| age.as_secs().to_string());
+        // Rounded up: what is younger was not asked for.
+        let seconds = |age: Duration| {
+            age.as_secs()
+                .saturating_add((age.subsec_nanos() > 0).into())
+        };
+        let age = self.older_than.map(|age| seconds(age).to_string());
         pairs.extend(age.map(|age| (OLDER_THAN, age)));
         let state = self.state.map(|state| state.name().to_owned());
         pairs.extend(state.map(|state| (STATE, state)));

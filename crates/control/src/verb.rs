@@ -39,11 +39,6 @@ impl Verb {
             Self::Bounce => "bounce",
         }
     }
-
-    /// Whether it cannot be taken back.
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::Delete | Self::Bounce)
-    }
 }
 
 impl fmt::Display for Verb {
@@ -99,13 +94,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn verbs_have_one_name_and_only_what_cannot_be_taken_back_is_final() {
+    fn verbs_have_one_name() {
         for verb in Verb::ALL {
             assert_eq!(verb.name().parse(), Ok(verb));
         }
         assert_eq!("frob".parse::<Verb>(), Err(VerbError));
-        let all = Verb::ALL.into_iter();
-        let last: Vec<_> = all.filter(|verb| verb.is_final()).collect();
-        assert_eq!(last, [Verb::Delete, Verb::Bounce]);
     }
 }

@@ -49,19 +49,12 @@ impl Order<'_> {
 
 /// The rule that these words make.
 pub(crate) fn rule(scope: Scope) -> Result<Scope, Failure> {
-    if let Scope::Some(filter) = &scope {
-        let others = filter.ids.is_empty()
-            && filter.recipient.is_none()
-            && filter.older_than.is_none()
-            && filter.state.is_none();
-        if !others {
-            return Err(Failure::Usage(
-                "mail that comes in is held by --domain and --sender alone, or --all of it"
-                    .to_owned(),
-            ));
-        }
+    match &scope {
+        Scope::Some(filter) if !filter.is_for_incoming() => Err(Failure::Usage(
+            "mail that comes in is held by --domain and --sender alone, or --all of it".to_owned(),
+        )),
+        Scope::All | Scope::Some(_) => Ok(scope),
     }
-    Ok(scope)
 }
 
 pub(crate) async fn run(

@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use relay_queue::Message;
-use relay_smtp::ForwardPath;
+use relay_smtp::address::is_at;
 
 /// What is held as it comes in: mail that fits all that the rule names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ impl HoldRule {
     fn fits(&self, message: &Message) -> bool {
         let is_to = |domain: &String| {
             let mut recipients = message.recipients.iter();
-            recipients.any(|r| is_at(&r.address, domain))
+            recipients.any(|r| is_at(r.address.as_str(), domain))
         };
         let is_from = |sender: &String| message.sender.as_str().eq_ignore_ascii_case(sender);
         message.arrived >= self.since
@@ -30,11 +30,6 @@ impl HoldRule {
             && self.domain.as_ref().is_none_or(is_to)
             && self.sender.as_ref().is_none_or(is_from)
     }
-}
-
-fn is_at(address: &ForwardPath, domain: &str) -> bool {
-    let at = address.as_str().rsplit_once('@');
-    at.is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
 }
 
 /// The rules of the moment.

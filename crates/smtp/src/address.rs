@@ -235,6 +235,12 @@ fn is_label(label: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || is_utf8_letter(c))
 }
 
+/// Whether an address is at this domain, whatever the size of its letters (RFC 5321 §2.4).
+pub fn is_at(address: &str, domain: &str) -> bool {
+    let at = address.rsplit_once('@');
+    at.is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
+}
+
 /// The address behind `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
 pub fn parse_literal(text: &str) -> Option<IpAddr> {
     let inner = text.strip_prefix('[')?.strip_suffix(']')?;
@@ -314,6 +320,19 @@ pub(crate) fn is_utf8_letter(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_at_the_domain_behind_its_last_at() {
+        for (address, domain, expected) in [
+            ("u@a.test", "A.test", true),
+            ("\"u@b.test\"@a.test", "a.test", true),
+            ("\"u@b.test\"@a.test", "b.test", false),
+            ("u@sub.a.test", "a.test", false),
+            ("postmaster", "postmaster", false),
+        ] {
+            assert_eq!(is_at(address, domain), expected, "{address}");
+        }
+    }
 
     #[test]
     fn valid_mailboxes_keep_their_text() {

@@ -43,6 +43,33 @@ fn nothing_is_never_everything() {
 }
 
 #[test]
+fn what_comes_in_is_held_by_domain_and_sender_alone() {
+    for (pairs, is_for_incoming) in [
+        (&[("domain", "a.test"), ("sender", "")][..], true),
+        (&[("sender", "s@a.test")], true),
+        (&[("domain", "a.test"), ("state", "queued")], false),
+        (&[("recipient", "u@a.test")], false),
+        (&[("id", "06Q3ZV9WQ0K4D")], false),
+        (&[("older_than", "3")], false),
+    ] {
+        let pairs = pairs.iter().copied().map(pair);
+        let filter = Filter::from_pairs(pairs).expect("a filter");
+        assert_eq!(filter.is_for_incoming(), is_for_incoming, "{filter:?}");
+    }
+}
+
+#[test]
+fn a_part_of_a_second_does_not_make_younger_messages_old_enough() {
+    for (millis, seconds) in [(500, "1"), (1500, "2"), (2000, "2"), (0, "0")] {
+        let filter = Filter {
+            older_than: Some(Duration::from_millis(millis)),
+            ..Filter::default()
+        };
+        assert_eq!(filter.pairs(), [("older_than", seconds.to_owned())]);
+    }
+}
+
+#[test]
 fn what_is_not_understood_is_never_left_out() {
     for (pairs, error) in [
         (

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use relay_queue::{QueueId, QueueStore, StoreError};
+use relay_smtp::address::is_at;
 use serde::Deserialize;
 use tokio::time::timeout;
 
@@ -224,8 +225,7 @@ impl Domain {
     }
 
     fn is_of(&self, address: &str) -> bool {
-        let at = address.rsplit_once('@');
-        at.is_some_and(|(_, domain)| domain.eq_ignore_ascii_case(&self.name))
+        is_at(address, &self.name)
     }
 
     /// There is no last one: other messages may come.

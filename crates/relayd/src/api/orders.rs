@@ -95,13 +95,8 @@ fn names(pairs: Vec<(String, String)>) -> Result<Option<Names>, String> {
         Scope::All => return Ok(None),
         Scope::Some(filter) => filter,
     };
-    let Filter { domain, sender, .. } = filter.clone();
-    let rule = Filter {
-        domain: domain.clone(),
-        sender: sender.clone(),
-        ..Filter::default()
-    };
-    if rule == filter {
+    if filter.is_for_incoming() {
+        let Filter { domain, sender, .. } = filter;
         Ok(Some(Names { domain, sender }))
     } else {
         Err("mail that comes in is held by domain and by sender alone".to_owned())

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 
 use relay_control::{Condition, Filter};
 use relay_queue::{Message, QueueId, QueueStore, Recipient, StoreError};
+use relay_smtp::address::is_at;
 
 use super::describe::{Sending, standing};
 use crate::clock;
@@ -129,9 +130,4 @@ impl<'a> Selection<'a> {
             None => !standing.is_settled(),
         }
     }
-}
-
-fn is_at(address: &str, domain: &str) -> bool {
-    let at = address.rsplit_once('@');
-    at.is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
 }
