@@ -99,7 +99,11 @@ enum Verb {
 #[derive(Debug, Subcommand)]
 enum Question {
     /// How many messages wait, by state and by destination
-    Qstat,
+    Qstat {
+        /// Destinations to show, those in trouble and those most is waited for first
+        #[arg(long, value_name = "N", default_value_t = 20)]
+        limit: usize,
+    },
     /// All messages in the queue, with their recipients, as qmail-qread shows them
     Qread,
     /// Whether every recipient that came in is accounted for
@@ -172,12 +176,12 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
 async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
     let client = Client::new(config::socket(&cli.place)?);
     match question {
-        Question::Qstat => {
+        Question::Qstat { limit } => {
             let status: Status = client.get(path::STATUS).await?;
             if cli.json {
                 show::json(out, &status)
             } else {
-                show::qstat(out, &status, now())
+                show::qstat(out, &status, *limit, now())
             }
         }
         Question::Qread => {

@@ -1,20 +1,31 @@
 //! `qstat`.
 
+use std::cmp::Reverse;
 use std::io::Write;
 use std::time::SystemTime;
 
-use relay_control::Status;
+use relay_control::{Destination, Status};
 
 use super::orders::write_orders;
 use super::{date, safe, until};
 use crate::failure::Failure;
 
-/// qmail-qstat's two lines, then the counts by state and by destination.
-pub(crate) fn qstat(out: &mut impl Write, status: &Status, now: SystemTime) -> Result<(), Failure> {
-    write_status(out, status, now).map_err(Failure::Output)
+/// qmail-qstat's two lines, then the counts by state and by destination, of these no more than `limit`.
+pub(crate) fn qstat(
+    out: &mut impl Write,
+    status: &Status,
+    limit: usize,
+    now: SystemTime,
+) -> Result<(), Failure> {
+    write_status(out, status, limit, now).map_err(Failure::Output)
 }
 
-fn write_status(out: &mut impl Write, status: &Status, now: SystemTime) -> std::io::Result<()> {
+fn write_status(
+    out: &mut impl Write,
+    status: &Status,
+    limit: usize,
+    now: SystemTime,
+) -> std::io::Result<()> {
     writeln!(out, "messages in queue: {}", status.messages)?;
     writeln!(
         out,
@@ -37,7 +48,7 @@ fn write_status(out: &mut impl Write, status: &Status, now: SystemTime) -> std::
     writeln!(out, "{:<12}{:>10}", "queued", counts.queued)?;
     writeln!(out, "{:<12}{:>10}", "deferred", counts.deferred)?;
     writeln!(out, "{:<12}{:>10}", "in-flight", counts.in_flight)?;
-    write_destinations(out, status, now)
+    write_destinations(out, status, limit, now)
 }
 
 /// What needs the operator, a line for each.
@@ -72,15 +83,22 @@ fn write_warnings(out: &mut impl Write, status: &Status) -> std::io::Result<()> 
     Ok(())
 }
 
+/// Those that need somebody come first, then those that most is waited for.
 fn write_destinations(
     out: &mut impl Write,
     status: &Status,
+    limit: usize,
     now: SystemTime,
 ) -> std::io::Result<()> {
-    let destinations = &status.destinations;
-    if destinations.is_empty() {
+    if status.destinations.is_empty() {
         return Ok(());
     }
+    let is_suspended = |d: &Destination| status.orders.suspended.contains(&d.name);
+    let is_well = |d: &Destination| d.last_trouble.is_none() && !is_suspended(d);
+    let mut destinations: Vec<_> = status.destinations.iter().collect();
+    destinations.sort_by_cached_key(|d| (is_well(d), Reverse(d.waiting), &d.name));
+    let more = destinations.len().saturating_sub(limit);
+    destinations.truncate(limit);
     let names: Vec<String> = destinations.iter().map(|d| safe(&d.name)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max();
     let width = longest.unwrap_or_default().clamp("destination".len(), 60);
@@ -90,30 +108,32 @@ fn write_destinations(
         "{:<width$}  {:>8}  {:>9}  {:>5}  {:<16}  last trouble",
         "destination", "waiting", "in-flight", "slots", "next attempt"
     )?;
-    for (destination, name) in destinations.iter().zip(names) {
+    for (destination, name) in destinations.into_iter().zip(names) {
         let next = match destination.next_attempt {
-            _ if status.orders.suspended.contains(&destination.name) => "suspended".to_owned(),
+            _ if is_suspended(destination) => "suspended".to_owned(),
             Some(next) => until(next, now),
             None => String::new(),
         };
         let line = format!(
-            "{name:<width$}  {:>8}  {:>9}  {:>5}  {:<16}  {}",
+            "{name:<width$}  {:>8}  {:>9}  {:>5}  {next:<16}  {}",
             destination.waiting,
             destination.in_flight,
             destination.slots,
-            next,
             safe(destination.last_trouble.as_deref().unwrap_or_default()),
         );
         writeln!(out, "{}", line.trim_end())?;
     }
-    Ok(())
+    match more {
+        0 => Ok(()),
+        more => writeln!(out, "and {more} more; --limit shows them"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use relay_control::{Alarm, Books, Certificate, Destination, Messages, Orders};
+    use relay_control::{Alarm, Books, Certificate, Messages, Orders};
 
     use super::*;
 
@@ -139,9 +159,46 @@ mod tests {
     }
 
     fn shown(status: &Status) -> String {
+        shown_with(status, 20)
+    }
+
+    fn shown_with(status: &Status, limit: usize) -> String {
         let (mut out, now) = (Vec::new(), UNIX_EPOCH + Duration::from_secs(1000));
-        qstat(&mut out, status, now).expect("memory");
+        qstat(&mut out, status, limit, now).expect("memory");
         String::from_utf8(out).expect("text")
+    }
+
+    #[test]
+    fn the_destinations_that_need_somebody_come_first_and_no_more_than_were_asked_for() {
+        let destination = |name: &str, waiting, trouble: Option<&str>| Destination {
+            name: name.to_owned(),
+            waiting,
+            in_flight: 0,
+            slots: 5,
+            next_attempt: None,
+            last_trouble: trouble.map(str::to_owned),
+        };
+        let mut status = Status {
+            destinations: vec![
+                destination("a.test", 5, None),
+                destination("b.test", 7, None),
+                destination("down.test", 1, Some("no route")),
+                destination("left.test", 2, None),
+            ],
+            ..status()
+        };
+        status.orders.suspended = vec!["left.test".to_owned()];
+        let shown = |limit| {
+            let text = shown_with(&status, limit);
+            let (_, rows) = text.split_once("last trouble\n").expect("a table");
+            let first = |row: &str| row.split("  ").next().expect("a name").to_owned();
+            rows.lines().map(first).collect::<Vec<_>>()
+        };
+        assert_eq!(shown(4), ["left.test", "down.test", "b.test", "a.test"]);
+        assert_eq!(
+            shown(2),
+            ["left.test", "down.test", "and 2 more; --limit shows them"]
+        );
     }
 
     #[test]
