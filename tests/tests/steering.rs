@@ -236,6 +236,25 @@ async fn on_a_terminal_the_operator_is_asked_and_only_a_yes_is_one() {
 }
 
 #[tokio::test]
+async fn the_question_counts_what_else_would_go() {
+    let (_mx, relay) = world().await;
+    let mut client = relay.connect().await;
+    let (both, one) = (["u@dest.test", "v@other.test"], ["u@dest.test"]);
+    for to in [&both[..]; 7].into_iter().chain([&one[..]; 4]) {
+        let sent = client.send("a@sender.test", to, MESSAGE).await;
+        sent.expect("a 250");
+    }
+    for (filter, said) in [
+        (["--domain", "dest.test"], "11 messages, 7 recipients that"),
+        (["--sender", "a@sender.test"], "11 messages: say --yes"),
+    ] {
+        let unasked = relay.ctl(&[&["queue", "delete"], &filter[..]].concat());
+        let error = String::from_utf8_lossy(&unasked.stderr);
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn a_question_that_nobody_would_see_is_not_asked() {
     let (_mx, relay) = world_of(11).await;
     let terminal = Terminal::open();

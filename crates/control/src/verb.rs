@@ -82,11 +82,18 @@ pub struct Steered {
     pub problems: Vec<String>,
 }
 
-/// How many messages a verb would be about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a verb would be about.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
     /// Messages that are meant.
     pub matched: u64,
+    /// Recipients of theirs that something is left to do for and that were not asked for: a verb is
+    /// about whole messages.
+    #[serde(default)]
+    pub others: u64,
+    /// Messages of them that are reports of ours.
+    #[serde(default)]
+    pub reports: u64,
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ pub(super) async fn confirm(verb: Verb, scope: &Scope, client: &Client) -> Resul
     if count.matched <= FEW {
         return Ok(());
     }
-    let what = format!("{verb} {} messages", count.matched);
+    let what = described(verb, count);
     // A question that nobody sees would wait for ever.
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Err(Failure::Usage(format!(
@@ -39,6 +39,26 @@ pub(super) async fn confirm(verb: Verb, scope: &Scope, client: &Client) -> Resul
     }
 }
 
+/// What would be done, with what whoever chose these messages may not have thought of.
+fn described(verb: Verb, count: Count) -> String {
+    let mut what = format!("{verb} {} messages", count.matched);
+    if count.others > 0 {
+        let others = format!(
+            ", {} recipients that were not asked for included",
+            count.others
+        );
+        what.push_str(&others);
+    }
+    if verb == Verb::Bounce && count.reports > 0 {
+        let reports = format!(
+            "; {} of them are reports of ours, for each of which the postmaster gets one",
+            count.reports
+        );
+        what.push_str(&reports);
+    }
+    what
+}
+
 fn ask(what: &str) -> io::Result<bool> {
     // Standard output is for the answer alone.
     let mut error = io::stderr();
@@ -48,4 +68,34 @@ fn ask(what: &str) -> io::Result<bool> {
     io::stdin().lock().read_line(&mut said)?;
     let said = said.trim();
     Ok(said.eq_ignore_ascii_case("y") || said.eq_ignore_ascii_case("yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_question_says_what_goes_with_what_was_chosen() {
+        let count = |others, reports| Count {
+            matched: 12,
+            others,
+            reports,
+        };
+        for (verb, count, expected) in [
+            (Verb::Delete, count(0, 0), "delete 12 messages"),
+            (
+                Verb::Delete,
+                count(7, 3),
+                "delete 12 messages, 7 recipients that were not asked for included",
+            ),
+            (
+                Verb::Bounce,
+                count(0, 3),
+                "bounce 12 messages; 3 of them are reports of ours, for each of which the \
+                 postmaster gets one",
+            ),
+        ] {
+            assert_eq!(described(verb, count), expected);
+        }
+    }
 }

@@ -98,28 +98,50 @@ impl<'a> Selection<'a> {
 
     /// Whether one recipient is all that is asked of recipients, if anything is.
     fn fits_recipient(&self, message: &Message) -> bool {
+        if self.filter.state == Some(Condition::Held) && !message.held {
+            return false;
+        }
+        let mut rows = message.recipients.iter();
+        !self.asks_for_recipients() || rows.any(|row| self.is_asked_for(message, row))
+    }
+
+    /// Recipients of a message that fits which something is left to do for, and which were not asked
+    /// for.
+    pub(super) fn others(&self, message: &Message) -> u64 {
+        if !self.asks_for_recipients() {
+            return 0;
+        }
+        let rows = message.recipients.iter();
+        let others = rows.filter(|row| !row.state.is_settled() && !self.is_asked_for(message, row));
+        others.count() as u64
+    }
+
+    fn asks_for_recipients(&self) -> bool {
+        let Filter {
+            domain, recipient, ..
+        } = &self.filter;
+        domain.is_some() || recipient.is_some() || self.state().is_some()
+    }
+
+    /// The state that is asked of a recipient.
+    fn state(&self) -> Option<&'static str> {
+        match self.filter.state {
+            Some(Condition::Held) | None => None,
+            Some(state) => Some(state.name()),
+        }
+    }
+
+    fn is_asked_for(&self, message: &Message, row: &Recipient) -> bool {
         let Filter {
             domain,
             recipient: address,
-            state,
             ..
         } = &self.filter;
-        let state = match state {
-            Some(Condition::Held) if !message.held => return false,
-            Some(Condition::Held) | None => None,
-            Some(state) => Some(state.name()),
-        };
-        if domain.is_none() && address.is_none() && state.is_none() {
-            return true;
-        }
-        let fits = |row: &Recipient| {
-            let is_at = |domain: &String| is_at(row.address.as_str(), domain);
-            let is = |address: &String| row.address.as_str().eq_ignore_ascii_case(address);
-            domain.as_ref().is_none_or(is_at)
-                && address.as_ref().is_none_or(is)
-                && self.stands(state, message, row)
-        };
-        message.recipients.iter().any(fits)
+        let is_at = |domain: &String| is_at(row.address.as_str(), domain);
+        let is = |address: &String| row.address.as_str().eq_ignore_ascii_case(address);
+        domain.as_ref().is_none_or(is_at)
+            && address.as_ref().is_none_or(is)
+            && self.stands(self.state(), message, row)
     }
 
     /// Whether a recipient is in this state; if none is asked for, in one that is not its last.

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Form, Json};
 use relay_control::{Count, Filter, Scope, Steered, Verb};
-use relay_queue::{QueueId, StoreError};
+use relay_queue::{Origin, QueueId, StoreError};
 
 use super::describe::Sending;
 use super::select::Selection;
@@ -30,11 +30,15 @@ pub(in crate::api) async fn count(State(shared): State<Arc<Shared>>, pairs: Pair
         return stopping();
     };
     let mut selection = Selection::new(filter, &shared, &sending);
-    let mut matched = 0;
+    let mut count = Count::default();
     loop {
         match selection.page().await {
-            Ok(Some(page)) => matched += page.len() as u64,
-            Ok(None) => return Json(Count { matched }).into_response(),
+            Ok(Some(page)) => page.iter().for_each(|message| {
+                count.matched += 1;
+                count.others += selection.others(message);
+                count.reports += u64::from(message.origin != Origin::Client);
+            }),
+            Ok(None) => return Json(count).into_response(),
             Err(reason) => return store_problem(&reason),
         }
     }
