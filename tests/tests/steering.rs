@@ -32,8 +32,12 @@ async fn world() -> (FakeMx, Relay) {
 }
 
 fn list(relay: &Relay, filter: &[&str]) -> Vec<Value> {
-    let listed = relay.done(&[&["--json", "queue", "list"], filter].concat());
-    serde_json::from_str(&listed).expect("an array")
+    let listed = relay.ctl(&[&["--json", "queue", "list"], filter].concat());
+    let messages: Vec<Value> = serde_json::from_slice(&listed.stdout).expect("an array");
+    let is_all = matches!(filter, [] | ["--all"]);
+    let code = i32::from(messages.is_empty() && !is_all);
+    assert_eq!(listed.status.code(), Some(code), "{filter:?}");
+    messages
 }
 
 fn ids(relay: &Relay, filter: &[&str]) -> Vec<String> {
@@ -156,7 +160,14 @@ async fn a_verb_that_names_nothing_or_finds_nothing_changes_nothing() {
         assert_eq!(ended.status.code(), Some(code), "{verb} {rest:?}");
         assert!(!ended.stderr.is_empty(), "{verb} {rest:?}");
     }
-    relay.done(&["queue", "hold", "--all"]);
+    let partly = relay.ctl(&["queue", "hold", "06Q3ZV9WQ0K4D", &id, "TYPO", "--json"]);
+    assert_eq!(partly.status.code(), Some(1));
+    let steered: Value = serde_json::from_slice(&partly.stdout).expect("JSON");
+    assert_eq!(steered["changed"], 1);
+    assert_eq!(
+        steered["unknown"],
+        serde_json::json!(["TYPO", "06Q3ZV9WQ0K4D"])
+    );
     for verb in ["hold", "retry"] {
         let again = relay.ctl(&["queue", verb, "--all", "--json"]);
         assert_eq!(again.status.code(), Some(1), "{verb}");
@@ -200,7 +211,7 @@ async fn more_than_ten_messages_are_not_deleted_unasked() {
     let said = relay.done(&["queue", "delete", &one, "--json"]);
     assert_eq!(
         said,
-        "{\"matched\":1,\"changed\":1,\"pending\":0,\"untold\":0,\"held\":0,\"problems\":[]}\n"
+        "{\"matched\":1,\"changed\":1,\"pending\":0,\"untold\":0,\"held\":0,\"unknown\":[],\"problems\":[]}\n"
     );
     assert_eq!(
         relay.done(&["queue", "delete", "--all"]),

@@ -3,6 +3,8 @@
 use relay_testkit::FakeMx;
 use relay_tests::Relay;
 use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixStream;
 
 #[tokio::test]
 async fn recipients_are_counted_where_they_wait_and_only_while_they_do() {
@@ -33,4 +35,29 @@ async fn recipients_are_counted_where_they_wait_and_only_while_they_do() {
     let text = relay.done(&["queue", "summary"]);
     let total = text.lines().nth(1).expect("a total");
     assert_eq!(total.split_whitespace().nth(1), Some("3"), "{text}");
+}
+
+/// Else a client that looks for little in a large queue on a slow disk takes it for dead.
+#[tokio::test]
+async fn a_long_look_without_a_find_says_that_it_goes_on() {
+    let relay = Relay::start("");
+    relay.done(&["suspend", "dest.test"]);
+    let mut client = relay.connect().await;
+    // More than are read from the store at once.
+    for _ in 0..501 {
+        let sent = client
+            .send("a@sender.test", &["u@dest.test"], b"\r\n")
+            .await;
+        sent.expect("a 250");
+    }
+    let mut control = UnixStream::connect(relay.path("control.sock"))
+        .await
+        .expect("it listens");
+    let request =
+        "GET /v1/queue?domain=other.test HTTP/1.1\r\nhost: r\r\nconnection: close\r\n\r\n";
+    control.write_all(request.as_bytes()).await.expect("sent");
+    let mut answer = String::new();
+    control.read_to_string(&mut answer).await.expect("text");
+    let (_, body) = answer.split_once("\r\n\r\n").expect("a body");
+    assert!(body.starts_with("2\r\n[\n\r\n1\r\n\n\r\n"), "{body:?}");
 }

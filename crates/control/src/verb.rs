@@ -78,6 +78,9 @@ pub struct Steered {
     pub untold: u64,
     /// Messages of them that were held when it came to them.
     pub held: u64,
+    /// Ids that were named and are not in the queue.
+    #[serde(default)]
+    pub unknown: Vec<String>,
     /// What went wrong, a line for each message, and why it was broken off if it was.
     pub problems: Vec<String>,
 }

@@ -38,6 +38,13 @@ impl Client {
         whole(self.ask(Method::GET, path).await?, Some(PATIENCE)).await
     }
 
+    /// What the daemon may take any time to find out.
+    pub(crate) async fn get_slowly<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let request = Request::builder().method(Method::GET);
+        let answer = self.send(request, path, String::new(), None).await?;
+        whole(answer, None).await
+    }
+
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         whole(self.ask(Method::POST, path).await?, Some(PATIENCE)).await
     }
@@ -125,9 +132,14 @@ impl Client {
 
 async fn problem(answer: Response<Incoming>) -> Failure {
     let status = answer.status();
-    match whole::<Problem>(answer, Some(PATIENCE)).await {
-        Ok(problem) => Failure::Refused(problem.error),
-        Err(_) => Failure::Refused(format!("the daemon answered {status}")),
+    let reason = match whole::<Problem>(answer, Some(PATIENCE)).await {
+        Ok(problem) => problem.error,
+        Err(_) => format!("the daemon answered {status}"),
+    };
+    if status.is_server_error() {
+        Failure::Unavailable(reason)
+    } else {
+        Failure::Refused(reason)
     }
 }
 

@@ -55,7 +55,10 @@ pub(crate) enum Failure {
     /// The server that was asked for did not answer.
     #[error("{0}")]
     NotReached(String),
-    /// The daemon's answer cannot be what it meant to say.
+    /// The daemon cannot do it now: it is going down, or its queue does not answer.
+    #[error("{0}")]
+    Unavailable(String),
+    /// No answer, or none that could be what the daemon meant to say.
     #[error("the daemon's answer broke off or makes no sense: {0}")]
     Answer(String),
     /// Our own output.
@@ -71,10 +74,11 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Users { .. } | Self::Refused(_) | Self::Answer(_) | Self::Output(_) => {
-                ExitCode::from(1)
-            }
-            Self::Usage(_)
+            Self::Users { .. } | Self::Refused(_) | Self::Output(_) => ExitCode::from(1),
+            // What was asked is not known to be so or not: books that do not balance are another matter.
+            Self::Unavailable(_)
+            | Self::Answer(_)
+            | Self::Usage(_)
             | Self::NotReached(_)
             | Self::NoDaemon { .. }
             | Self::NotAllowed { .. }

@@ -153,7 +153,9 @@ fn main() -> ExitCode {
         }
         Err(failure) => {
             // Where standard error is gone too, the exit code has to do.
-            let _ = writeln!(io::stderr(), "relayctl: {failure}");
+            // Part of the words may be the daemon's, and in them whatever a client has said.
+            let words = show::safe(&failure.to_string());
+            let _ = writeln!(io::stderr(), "relayctl: {words}");
             failure.exit_code()
         }
     }

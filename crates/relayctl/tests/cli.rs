@@ -8,7 +8,8 @@ use std::thread::{self, JoinHandle};
 
 const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"books":{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[],"certificates":[],"alarms":[],"reading":false,"reports_suppressed":0,"orders":{"suspended":[],"hold_incoming":[]}}"#;
 const AUDIT: &str = r#"{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0,"queued":2,"balanced":true}"#;
-const STEERED: &str = r#"{"matched":3,"changed":2,"pending":0,"untold":0,"held":1,"problems":[]}"#;
+const STEERED: &str =
+    r#"{"matched":3,"changed":2,"pending":0,"untold":0,"held":1,"unknown":[],"problems":[]}"#;
 const SUMMARY: &str = r#"{"ages_below":[],"total":{"name":"TOTAL","recipients":2,"ages":[2]},"destinations":[{"name":"b.test","recipients":2,"ages":[2]}]}"#;
 const ORDERED: &str = r#"{"changed":1,"orders":{"suspended":["a.test"],"hold_incoming":[{"domain":"b.test","sender":null,"since":1795230600}]}}"#;
 const ENTRY: &str = r#"{"id":"06Q3ZV9WQ0K4D","sender":"s@a.test","arrived":1795230600,"size":7,"held":false,"recipients":[{"address":"u@b.test","state":"queued","attempts":0,"next_attempt":null,"last_reply":null,"host":null}]}"#;
@@ -257,34 +258,73 @@ fn permissions_and_routes_ask_for_their_path() {
 }
 
 #[test]
-fn what_the_daemon_refuses_is_exit_1_and_its_words() {
-    for (args, status, body, said) in [
+fn what_the_daemon_refuses_is_exit_1_and_what_it_cannot_say_exit_2() {
+    for (args, status, body, said, expected) in [
         (
             &["queue", "show", "06Q3ZV9WQ0K4D"][..],
             "404 Not Found",
-            r#"{"error":"no message 06Q3ZV9WQ0K4D"}"#,
-            "no message 06Q3ZV9WQ0K4D",
+            r#"{"error":"no message \u001b[2J06Q3ZV9WQ0K4D"}"#,
+            "no message \\u{1b}[2J06Q3ZV9WQ0K4D",
+            1,
+        ),
+        (
+            &["audit"],
+            "503 Service Unavailable",
+            r#"{"error":"relayd is going down"}"#,
+            "relayd is going down",
+            2,
         ),
         (
             &["qstat"],
             "500 Internal Server Error",
             "oops",
             "the daemon answered 500 Internal Server Error",
+            2,
         ),
-        (&["qstat"], "200 OK", "{", "makes no sense"),
+        (&["qstat"], "200 OK", "{", "makes no sense", 2),
         (
             &["reload"],
             "200 OK",
-            r#"{"problems":["relayd.toml:3: bad"]}"#,
-            "relayd.toml:3: bad",
+            r#"{"problems":["relayd.toml:3: bad\u009b"]}"#,
+            "relayd.toml:3: bad\\u{9b}",
+            1,
         ),
     ] {
         let dir = tempfile::tempdir().expect("a directory");
         let socket = dir.path().join("control.sock");
         let daemon = answer(&socket, status, body);
         let (code, _, err) = run(&socket, args);
-        assert_eq!(code, 1, "{args:?}");
+        assert_eq!(code, expected, "{args:?}");
         assert!(err.starts_with("relayctl: ") && err.contains(said), "{err}");
+        daemon.join().expect("no panic");
+    }
+}
+
+#[test]
+fn an_empty_list_is_exit_1_where_something_was_asked_for() {
+    let empty = "[\n\n\n]\n";
+    let summary =
+        r#"{"ages_below":[],"total":{"name":"TOTAL","recipients":0,"ages":[0]},"destinations":[]}"#;
+    for (args, body, expected, shown) in [
+        (&["queue", "list"][..], empty, 0, ""),
+        (&["queue", "list", "--all", "--json"], empty, 0, "[\n]\n"),
+        (&["queue", "list", "--domain", "b.test"], empty, 1, ""),
+        (&["queue", "list", "NOSUCHID", "--json"], empty, 1, "[\n]\n"),
+        (&["queue", "summary"], summary, 0, "  "),
+        (
+            &["queue", "summary", "--domain", "b.test"],
+            summary,
+            1,
+            "  ",
+        ),
+    ] {
+        let dir = tempfile::tempdir().expect("a directory");
+        let socket = dir.path().join("control.sock");
+        let daemon = answer(&socket, "200 OK", body);
+        let (code, out, err) = run(&socket, args);
+        assert_eq!(code, expected, "{args:?}: {err}");
+        assert!(out.starts_with(shown), "{args:?}: {out}");
+        assert_eq!(err.contains("matches"), code == 1, "{args:?}: {err}");
         daemon.join().expect("no panic");
     }
 }
@@ -322,7 +362,7 @@ fn a_list_that_breaks_off_is_no_success() {
     });
     let (code, _, err) = run(&socket, &["queue", "list"]);
     daemon.join().expect("no panic");
-    assert_eq!(code, 1);
+    assert_eq!(code, 2);
     assert!(err.contains("broke off"), "{err}");
 }
 

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 
 use relay_control::{Filter, path};
 
-use super::with_query;
+use super::{found, with_query};
 use crate::client::Client;
 use crate::failure::Failure;
 
@@ -40,11 +40,7 @@ pub(super) async fn run(
              relayctl qstat says where"
         )));
     }
-    if messages == 0 && *filter != Filter::default() {
-        return Err(Failure::Refused(
-            "no message in the queue matches".to_owned(),
-        ));
-    }
+    found(filter, messages > 0, out)?;
     // Where standard error is gone, the exit code has to do.
     let _ = writeln!(io::stderr(), "messages exported: {messages}");
     Ok(())

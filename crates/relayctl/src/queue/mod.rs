@@ -133,7 +133,13 @@ pub(crate) async fn list(
     let mut lines = client
         .lines(&with_query(path::QUEUE, filter.pairs())?)
         .await?;
+    let mut is_empty = true;
     while let Some(line) = lines.next().await? {
+        // The daemon has looked at messages, and says that it is still there.
+        if line.is_empty() {
+            continue;
+        }
+        is_empty &= !line.starts_with(b"{");
         if json {
             let line = str::from_utf8(line).map_err(Failure::answer)?;
             writeln!(out, "{}", tame(line)).map_err(Failure::Output)?;
@@ -145,7 +151,17 @@ pub(crate) async fn list(
             print(out, &entry).map_err(Failure::Output)?;
         }
     }
-    Ok(())
+    found(filter, !is_empty, out)
+}
+
+/// A queue that is empty is no failure; that nothing is in it that was asked for is.
+fn found(filter: &Filter, is_any: bool, out: &mut impl Write) -> Result<(), Failure> {
+    if is_any || *filter == Filter::default() {
+        return Ok(());
+    }
+    out.flush().map_err(Failure::Output)?;
+    let reason = "no message in the queue matches".to_owned();
+    Err(Failure::Refused(reason))
 }
 
 fn with_query(path: &str, pairs: Vec<(&str, String)>) -> Result<String, Failure> {

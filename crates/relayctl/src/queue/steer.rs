@@ -8,6 +8,9 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::{form, show};
 
+/// Ids that are told of by name.
+const SHOWN: usize = 10;
+
 pub(super) async fn run(
     verb: Verb,
     scope: &Scope,
@@ -41,6 +44,9 @@ fn refusal(verb: Verb, steered: &Steered) -> Option<String> {
         };
         return Some(format!("{}{others}", show::safe(first)));
     }
+    if !steered.unknown.is_empty() {
+        return Some(format!("not in the queue: {}", named(&steered.unknown)));
+    }
     let reason = match (steered.matched, steered.changed, verb) {
         (_, 1.., _) => return None,
         (0, 0, _) => "no message in the queue is meant by this",
@@ -60,6 +66,16 @@ fn refusal(verb: Verb, steered: &Steered) -> Option<String> {
     Some(reason.to_owned())
 }
 
+/// The first of these ids, and how many more there are.
+fn named(ids: &[String]) -> String {
+    let first: Vec<_> = ids.iter().take(SHOWN).map(|id| show::safe(id)).collect();
+    let first = first.join(", ");
+    match ids.len().saturating_sub(SHOWN) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +86,7 @@ mod tests {
             matched,
             changed,
             held,
+            unknown: Vec::new(),
             problems: problems.iter().map(|&problem| problem.to_owned()).collect(),
             ..Steered::default()
         };
@@ -93,6 +110,23 @@ mod tests {
                 (Some(reason), Some(said)) => assert!(reason.contains(said), "{reason}"),
                 _ => panic!("{steered:?}: {reason:?}"),
             }
+        }
+    }
+
+    #[test]
+    fn ids_that_are_not_there_are_named_whatever_else_was_done() {
+        let steered = |unknown: usize| Steered {
+            matched: 1,
+            changed: 1,
+            unknown: (0..unknown).map(|n| format!("NO{n}\x1b")).collect(),
+            ..Steered::default()
+        };
+        for (unknown, said) in [
+            (1, "not in the queue: NO0\\u{1b}"),
+            (12, ", NO9\\u{1b} and 2 more"),
+        ] {
+            let reason = refusal(Verb::Delete, &steered(unknown)).expect("a reason");
+            assert!(reason.ends_with(said), "{reason}");
         }
     }
 }

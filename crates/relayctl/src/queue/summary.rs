@@ -4,7 +4,7 @@ use std::io::Write;
 
 use relay_control::{Filter, Summary, path};
 
-use super::with_query;
+use super::{found, with_query};
 use crate::client::Client;
 use crate::failure::Failure;
 use crate::show;
@@ -17,10 +17,12 @@ pub(super) async fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let path = with_query(path::SUMMARY, filter.pairs())?;
-    let summary: Summary = client.get(&path).await?;
+    // A large queue takes as long to count as it takes.
+    let summary: Summary = client.get_slowly(&path).await?;
     if json {
-        show::json(out, &summary)
+        show::json(out, &summary)?;
     } else {
-        show::summary(out, &summary, limit)
+        show::summary(out, &summary, limit)?;
     }
+    found(filter, summary.total.recipients > 0, out)
 }

@@ -114,7 +114,7 @@ async fn look(client: &Client, looks: &mut Interval) -> Result<Status, Failure> 
 /// A relay that ends breaks off what it was about to say.
 fn gone(reason: Failure) -> Failure {
     match reason {
-        Failure::Answer(_) | Failure::Refused(_) => {
+        Failure::Answer(_) | Failure::Refused(_) | Failure::Unavailable(_) => {
             Failure::NotReached(format!("the relay has gone away: {reason}"))
         }
         other => other,

@@ -7,13 +7,14 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
-use relay_queue::StoreError;
+use relay_queue::{Message, StoreError};
+use tokio::sync::oneshot;
 
 use super::describe::Sending;
-use super::list::filter_of;
+use super::list::{answer, filter_of};
 use super::select::Selection;
 use crate::api::{problem, stopping};
 use crate::export::{Sink, Stop, Stream};
@@ -31,16 +32,23 @@ pub(in crate::api) async fn export(
         return stopping();
     };
     let (mut pieces, body) = Channel::<Bytes, StoreError>::new(1);
+    let (begins, begun) = oneshot::channel();
     tokio::spawn(async move {
-        let selection = Selection::new(filter, &shared, &sending);
-        match send_queue(&shared, selection, &mut pieces).await {
+        let mut selection = Selection::new(filter, &shared, &sending);
+        let first = match selection.page().await {
+            Ok(first) => first,
+            Err(reason) => return drop(begins.send(Err(reason))),
+        };
+        // A client that has gone away needs no answer.
+        let _ = begins.send(Ok(()));
+        match send_queue(&shared, first, selection, &mut pieces).await {
             Ok(()) | Err(Stop::Gone | Stop::Output(_)) => {}
             // A stream that breaks off tells the client that it is not whole.
             Err(Stop::Store(reason)) => pieces.abort(reason),
         }
     });
     let kind = [(CONTENT_TYPE, "application/octet-stream")];
-    (kind, Body::new(body)).into_response()
+    answer(begun, (kind, Body::new(body))).await
 }
 
 impl Sink for Sender<Bytes, StoreError> {
@@ -51,14 +59,17 @@ impl Sink for Sender<Bytes, StoreError> {
 
 async fn send_queue(
     shared: &Shared,
+    first: Option<Vec<Message>>,
     mut selection: Selection<'_>,
     out: &mut Sender<Bytes, StoreError>,
 ) -> Result<(), Stop> {
     let mut stream = Stream::begin(&shared.store, out).await?;
-    while let Some(page) = selection.page().await? {
+    let mut next = first;
+    while let Some(page) = next {
         for message in &page {
             stream.message(message.id).await?;
         }
+        next = selection.page().await?;
     }
     stream.end().await.map(drop)
 }

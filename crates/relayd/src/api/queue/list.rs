@@ -14,11 +14,12 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use relay_control::Filter;
-use relay_queue::StoreError;
+use relay_queue::{Message, StoreError};
+use tokio::sync::oneshot;
 
 use super::describe::{Sending, entry};
 use super::select::Selection;
-use crate::api::{problem, stopping};
+use crate::api::{problem, stopping, store_problem};
 use crate::shared::Shared;
 
 pub(in crate::api) async fn list(
@@ -33,14 +34,34 @@ pub(in crate::api) async fn list(
         return stopping();
     };
     let (mut pieces, body) = Channel::<Bytes, StoreError>::new(1);
+    let (begins, begun) = oneshot::channel();
     tokio::spawn(async move {
-        let selection = Selection::new(filter, &shared, &sending);
-        if let Err(reason) = send_list(&shared, &sending, selection, &mut pieces).await {
+        let mut selection = Selection::new(filter, &shared, &sending);
+        let first = match selection.page().await {
+            Ok(first) => first,
+            Err(reason) => return drop(begins.send(Err(reason))),
+        };
+        // A client that has gone away needs no answer.
+        let _ = begins.send(Ok(()));
+        if let Err(reason) = send_list(&shared, &sending, first, selection, &mut pieces).await {
             // An answer that breaks off tells the client that it is not whole.
             pieces.abort(reason);
         }
     });
-    ([(CONTENT_TYPE, "application/json")], Body::new(body)).into_response()
+    let kind = [(CONTENT_TYPE, "application/json")];
+    answer(begun, (kind, Body::new(body))).await
+}
+
+/// This, once its first page has been read: a queue that cannot be read at all is told in words.
+pub(super) async fn answer(
+    begun: oneshot::Receiver<Result<(), StoreError>>,
+    list: impl IntoResponse,
+) -> Response {
+    match begun.await {
+        Ok(Ok(())) => list.into_response(),
+        Ok(Err(reason)) => store_problem(&reason),
+        Err(_) => stopping(),
+    }
 }
 
 /// What a query asks for.
@@ -55,12 +76,14 @@ pub(super) fn filter_of(
 async fn send_list(
     shared: &Shared,
     sending: &Sending,
+    first: Option<Vec<Message>>,
     mut selection: Selection<'_>,
     pieces: &mut Sender<Bytes, StoreError>,
 ) -> Result<(), StoreError> {
     let mut piece = b"[".to_vec();
     let mut is_first = true;
-    while let Some(page) = selection.page().await? {
+    let mut next = first;
+    while let Some(page) = next {
         for message in &page {
             piece.extend_from_slice(if is_first { b"\n" } else { b",\n" });
             is_first = false;
@@ -68,11 +91,16 @@ async fn send_list(
             serde_json::to_writer(&mut piece, &entry)
                 .expect("an entry has no key but strings, and memory takes it");
         }
+        if page.is_empty() {
+            // White space: it lets the client know that somebody is still looking.
+            piece.push(b'\n');
+        }
         let sent = pieces.send_data(std::mem::take(&mut piece).into()).await;
         // A client that has gone away needs no more.
         if sent.is_err() {
             return Ok(());
         }
+        next = selection.page().await?;
     }
     piece.extend_from_slice(b"\n]\n");
     // Where there is nobody to take the end, nobody misses it.

@@ -22,6 +22,7 @@ pub(super) struct Selection<'a> {
     sending: &'a Sending,
     began: SystemTime,
     rest: Rest,
+    unknown: Vec<String>,
 }
 
 /// What is still to be looked at.
@@ -35,12 +36,18 @@ enum Rest {
 
 impl<'a> Selection<'a> {
     pub(super) fn new(filter: Filter, shared: &'a Shared, sending: &'a Sending) -> Self {
+        let mut unknown = Vec::new();
         let rest = if filter.ids.is_empty() {
             Rest::Between(None, shared.store.next_id())
         } else {
-            // What is no id is not in the queue; what is named twice is there once.
-            let ids = filter.ids.iter().filter_map(|id| id.parse().ok());
-            let ids: BTreeSet<QueueId> = ids.collect();
+            // What is named twice is there once.
+            let mut ids = BTreeSet::<QueueId>::new();
+            for id in &filter.ids {
+                match id.parse() {
+                    Ok(id) => drop(ids.insert(id)),
+                    Err(_) => unknown.push(id.clone()),
+                }
+            }
             Rest::Named(ids.into_iter().collect::<Vec<_>>().into_iter())
         };
         Self {
@@ -49,6 +56,7 @@ impl<'a> Selection<'a> {
             sending,
             began: clock::now(),
             rest,
+            unknown,
         }
     }
 
@@ -64,7 +72,10 @@ impl<'a> Selection<'a> {
                 }
                 let mut page = Vec::new();
                 for id in ids {
-                    page.extend(store.get(id).await?);
+                    match store.get(id).await? {
+                        Some(message) => page.push(message),
+                        None => self.unknown.push(id.to_string()),
+                    }
                 }
                 page
             }
@@ -82,6 +93,11 @@ impl<'a> Selection<'a> {
         };
         page.retain(|message| self.fits(message));
         Ok(Some(page))
+    }
+
+    /// What was named and, as far as the walk has come, is not in the queue.
+    pub(super) fn into_unknown(self) -> Vec<String> {
+        self.unknown
     }
 
     fn fits(&self, message: &Message) -> bool {

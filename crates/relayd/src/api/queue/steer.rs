@@ -98,6 +98,7 @@ async fn steer_all(
             break;
         }
     }
+    steered.unknown = selection.into_unknown();
     Ok(())
 }
 
