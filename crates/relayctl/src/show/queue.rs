@@ -75,8 +75,22 @@ pub(crate) fn steered(out: &mut impl Write, verb: Verb, steered: &Steered) -> Re
         Verb::Delete => "deleted",
         Verb::Bounce => "returned to their senders",
     };
-    let (matched, changed) = (steered.matched, steered.changed);
-    writeln!(out, "messages {done}: {changed} of {matched}").map_err(Failure::Output)
+    let Steered {
+        matched,
+        changed,
+        pending,
+        untold,
+        ..
+    } = steered;
+    let at_once = changed.saturating_sub(pending.saturating_add(*untold));
+    let mut said = format!("messages {done}: {at_once} of {matched}");
+    if *untold > 0 {
+        said = format!("{said}; given up with nobody to tell: {untold}");
+    }
+    if *pending > 0 {
+        said = format!("{said}; returned when the attempt under way has failed: {pending}");
+    }
+    writeln!(out, "{said}").map_err(Failure::Output)
 }
 
 /// Everything about one message.
@@ -218,6 +232,34 @@ mod tests {
                mx.b.test: 450 4.2.0 later
 ";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
+
+    #[test]
+    fn a_return_that_nobody_is_told_of_is_not_called_one() {
+        let answer = |pending, untold| Steered {
+            matched: 9,
+            changed: 8,
+            pending,
+            untold,
+            ..Steered::default()
+        };
+        for (answer, expected) in [
+            (answer(0, 0), "8 of 9\n"),
+            (answer(0, 3), "5 of 9; given up with nobody to tell: 3\n"),
+            (
+                answer(1, 3),
+                "4 of 9; given up with nobody to tell: 3; returned when the attempt under way \
+                 has failed: 1\n",
+            ),
+        ] {
+            let mut out = Vec::new();
+            steered(&mut out, Verb::Bounce, &answer).expect("memory");
+            let shown = String::from_utf8(out).expect("text");
+            assert_eq!(
+                shown,
+                format!("messages returned to their senders: {expected}")
+            );
+        }
     }
 
     #[test]
