@@ -19,7 +19,7 @@ use relay_smtp::body::BareNewline;
 use relay_smtp::reply_parser::ReplyParser;
 use relay_smtp::sasl::Secret;
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
-use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings, replies};
+use relay_smtp::server::{BareAddress, Channel, Event, Limits, ServerSession, Settings, replies};
 
 use octets::octets;
 
@@ -76,6 +76,7 @@ impl Dialogue {
                 },
                 starttls: false,
                 auth: false,
+                bare_address: BareAddress::Refuse,
             },
             channel: Channel::Clear,
             steps: Vec::new(),

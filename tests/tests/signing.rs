@@ -220,3 +220,37 @@ async fn keys_are_read_again_and_one_that_others_can_read_is_not_taken() {
     send().await;
     assert_eq!(signatures(&mx, &verifier, 4).await, good(&["open"]));
 }
+
+#[tokio::test]
+async fn what_is_rewritten_is_signed_as_it_goes_out() {
+    let mx = FakeMx::start().await;
+    let mut relay = Relay::prepare(&format!(
+        "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"submission\"\n\
+         [rewrite]\ndomain = \"sender.test\"\nfrom = [[\"root@*\", \"ops@sender.test\"]]\n{}{}",
+        signs_with("sender.test", "ed"),
+        smarthost(&mx)
+    ));
+    let mut verifier = DkimVerifier::default();
+    genkey(&relay, "sender.test", "ed", "ed25519", &mut verifier);
+    relay.restart();
+    let mut client = relay.connect_as("submission").await;
+    let message = b"From: Cron Daemon <root>\r\nTo: u@dest.test\r\n\r\nhello\r\n";
+    let sent = client.send("root", &["u@dest.test"], message).await;
+    sent.expect("a 250");
+    assert_eq!(signatures(&mx, &verifier, 1).await, good(&["ed"]));
+    let arrived = mx.wait_for_messages(1).await.remove(0);
+    assert!(
+        arrived.mail.starts_with("<ops@sender.test>"),
+        "{}",
+        arrived.mail
+    );
+    let text = String::from_utf8_lossy(&arrived.data);
+    assert!(
+        text.contains("\r\nFrom: Cron Daemon <ops@sender.test>\r\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("\r\nDate: ") && text.contains("\r\nMessage-ID: "),
+        "{text}"
+    );
+}

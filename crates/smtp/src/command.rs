@@ -2,7 +2,7 @@
 
 use memchr::memchr;
 
-use crate::address::{ForwardPath, ReversePath};
+use crate::address::{ForwardPath, Mailbox, ReversePath};
 use crate::sasl::{Mechanism, Response};
 
 mod name;
@@ -98,6 +98,11 @@ const VERBS: [&str; 13] = [
 /// Parses one line without its CR LF. Verbs and parameter names may come in any case
 /// (RFC 5321 §2.4), and blanks at the end of the line are passed over (§4.1.1).
 pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
+    parse_with(line, None)
+}
+
+/// The same; with a domain, an address that has none in MAIL or RCPT is at that one.
+pub fn parse_with(line: &[u8], domain: Option<&str>) -> Result<Command, CommandError> {
     let end = line.iter().rposition(|octet| !b" \t".contains(octet));
     let line = &line[..end.map_or(0, |last| last + 1)];
     let (verb, argument) = line.split_at(memchr(b' ', line).unwrap_or(line.len()));
@@ -118,8 +123,8 @@ pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
     let argument = std::str::from_utf8(argument).map_err(|_| CommandError::Syntax(verb))?;
     let argument = argument.trim_start_matches(' ');
     match verb {
-        "MAIL" => mail(verb, argument),
-        "RCPT" => rcpt(verb, argument),
+        "MAIL" => mail(verb, argument, domain),
+        "RCPT" => rcpt(verb, argument, domain),
         "DATA" => without_argument(verb, argument, Command::Data),
         "RSET" => without_argument(verb, argument, Command::Rset),
         "NOOP" => Ok(Command::Noop),
@@ -157,18 +162,31 @@ fn with_argument(verb: &'static str, argument: &str) -> Result<String, CommandEr
     }
 }
 
-fn mail(verb: &'static str, argument: &str) -> Result<Command, CommandError> {
+fn mail(verb: &'static str, argument: &str, domain: Option<&str>) -> Result<Command, CommandError> {
     let (path, rest) = path_argument(verb, "FROM:", argument)?;
-    let path = path.parse().map_err(|_| CommandError::Syntax(verb))?;
+    let path = path
+        .parse()
+        .ok()
+        .or_else(|| Some(ReversePath::Mailbox(completed(path, domain?)?)));
+    let path = path.ok_or(CommandError::Syntax(verb))?;
     let params = MailParams::parse(verb, rest)?;
     Ok(Command::Mail { path, params })
 }
 
-fn rcpt(verb: &'static str, argument: &str) -> Result<Command, CommandError> {
+fn rcpt(verb: &'static str, argument: &str, domain: Option<&str>) -> Result<Command, CommandError> {
     let (path, rest) = path_argument(verb, "TO:", argument)?;
-    let path = path.parse().map_err(|_| CommandError::Syntax(verb))?;
+    let path = path
+        .parse()
+        .ok()
+        .or_else(|| Some(ForwardPath::Mailbox(completed(path, domain?)?)));
+    let path = path.ok_or(CommandError::Syntax(verb))?;
     let params = RcptParams::parse(verb, rest)?;
     Ok(Command::Rcpt { path, params })
+}
+
+/// A bare address at this domain.
+fn completed(local_part: &str, domain: &str) -> Option<Mailbox> {
+    format!("{local_part}@{domain}").parse().ok()
 }
 
 /// `FROM:<path> rest`; blanks behind the colon are common, if wrong, and harmless. So are paths

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use relay_smtp::client::{ClientSession, Credentials, Plan, Proof, TlsUse, Trouble};
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
 use relay_smtp::sasl::{Mechanism, Secret, UserName};
-use relay_smtp::server::{Channel, Limits, ServerSession, Settings, replies};
+use relay_smtp::server::{BareAddress, Channel, Limits, ServerSession, Settings, replies};
 use relay_smtp::{client, server};
 
 /// A wire between two sessions, and who knows which password at the server's end.
@@ -32,6 +32,7 @@ impl World {
             limits: Limits::default(),
             starttls: true,
             auth: true,
+            bare_address: BareAddress::Refuse,
         };
         let now = Instant::now();
         let channel = match plan.tls {

@@ -5,7 +5,9 @@ use std::time::Instant;
 use proptest::prelude::*;
 use relay_smtp::client::{ClientSession, Envelope, Event as Heard, Plan};
 use relay_smtp::dsn::{DsnRequest, Notify, Orcpt};
-use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings, Transaction};
+use relay_smtp::server::{
+    BareAddress, Channel, Event, Limits, ServerSession, Settings, Transaction,
+};
 use relay_smtp::{Recipient, ReversePath};
 
 /// Plays one transaction of our client with our server, of whose offers `hidden` does not arrive;
@@ -17,6 +19,7 @@ fn pass(recipients: &[Recipient], dsn: &DsnRequest, hidden: &str) -> Transaction
         limits: Limits::default(),
         starttls: false,
         auth: false,
+        bare_address: BareAddress::Refuse,
     };
     let mut server = ServerSession::new(settings, Channel::Clear, now);
     let mut client = ClientSession::new("client.test", Plan::CLEAR);

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
-use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings, replies};
+use relay_smtp::server::{BareAddress, Channel, Event, Limits, ServerSession, Settings, replies};
 
 const LIMITS: Limits = Limits {
     message_size: 400,
@@ -24,6 +24,7 @@ fn session(channel: Channel) -> (ServerSession, Instant) {
         limits: LIMITS,
         starttls: true,
         auth: true,
+        bare_address: BareAddress::CompleteForUsers("relay.test".into()),
     };
     let now = Instant::now();
     (ServerSession::new(settings, channel, now), now)
@@ -194,6 +195,7 @@ fn a_timeout_beyond_all_time_ends_no_session_by_a_panic() {
         },
         starttls: false,
         auth: false,
+        bare_address: BareAddress::Complete("relay.test".into()),
     };
     let now = Instant::now();
     let mut session = ServerSession::new(settings, Channel::Clear, now);

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use relay_dkim::Signer;
 use relay_smtp::Mailbox;
-use relay_smtp::server;
+use relay_smtp::server::{self, BareAddress};
 
 use crate::auth::{AuthLimits, Grants, Users};
 use crate::client::Peer;
 use crate::inbound::Inbound;
 use crate::listener::Address;
 use crate::relay::RelayRules;
+use crate::rewrite::Rewriting;
 use crate::tls::TlsServer;
 
 /// The rules of the server. A session keeps those of its first moment, as under tcpserver.
@@ -33,6 +34,8 @@ pub struct Config {
     pub grants: Arc<dyn Grants>,
     /// What failed logins lead to.
     pub auth: AuthLimits,
+    /// What is done to addresses of submitted mail.
+    pub rewriting: Rewriting,
     /// What our own clients' mail is signed with.
     pub signer: Arc<Signer>,
     /// Who looks into strangers; without it nobody does, and nothing is looked up.
@@ -40,13 +43,19 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a session has to know.
-    pub(crate) fn settings(&self) -> server::Settings {
+    /// What a session has to know, of a client whose mail begins its way here or may not.
+    pub(crate) fn settings(&self, submits: bool) -> server::Settings {
+        let bare_address = match self.rewriting.domain.clone() {
+            Some(domain) if submits => BareAddress::Complete(domain),
+            Some(domain) => BareAddress::CompleteForUsers(domain),
+            None => BareAddress::Refuse,
+        };
         server::Settings {
             hostname: Arc::clone(&self.hostname),
             limits: self.limits.session,
             starttls: self.tls.is_some(),
             auth: self.users.is_some(),
+            bare_address,
         }
     }
 }

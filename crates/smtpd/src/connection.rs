@@ -23,6 +23,7 @@ use crate::inbound::Stranger;
 use crate::intake::{Business, Intake, IntakeError};
 use crate::own_mail::Service;
 use crate::pace::Pace;
+use crate::rewrite::TooLong;
 use crate::signatory::Signatory;
 use crate::strangers::Foreign;
 use crate::stream::Stream;
@@ -92,8 +93,8 @@ pub(crate) struct Connection<S: QueueStore, T> {
     intake: Intake<S>,
     failed_logins: u32,
     standing: Standing,
-    /// Of the message that comes in, or came last.
-    pace: Option<Pace>,
+    /// Of the message that comes in, or came last. Boxed: most sessions wait most of the time.
+    pace: Option<Box<Pace>>,
 }
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
@@ -106,7 +107,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     ) -> Self {
         let now = clock::now().into_std();
         Self {
-            session: ServerSession::new(config.settings(), visitor.channel(), now),
+            session: ServerSession::new(
+                config.settings(visitor.begins_its_way_here()),
+                visitor.channel(),
+                now,
+            ),
             shared,
             config,
             visitor,
@@ -129,7 +134,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let (stream, tls) = secure(&shared, config.tls.as_deref(), visitor, stream).await?;
         let now = clock::now().into_std();
         Some(Self {
-            session: ServerSession::new(config.settings(), Channel::Tls, now),
+            session: ServerSession::new(
+                config.settings(visitor.begins_its_way_here()),
+                Channel::Tls,
+                now,
+            ),
             shared,
             config,
             visitor,
@@ -222,10 +231,10 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 let business = self.business(spool.id());
                 self.intake.begin(spool, business);
                 let most = self.config.limits.session.message_size;
-                self.pace = Some(Pace::new(clock::now(), most));
+                self.pace = Some(Box::new(Pace::new(clock::now(), most)));
                 self.session.accept_message();
             }
-            Err(error) => self.refuse_message("DATA", &error),
+            Err(error) => self.refuse_message("DATA", &error.into()),
         }
     }
 
@@ -236,7 +245,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 config: Arc::clone(&self.config),
                 id,
                 begun: clock::today(),
-                completes: self.visitor.begins_its_way_here() || self.session.user().is_some(),
+                submitted_by: self
+                    .session
+                    .sender()
+                    .cloned()
+                    .filter(|_| self.is_submitted()),
                 signatory: Arc::clone(&self.shared.signatory),
             }));
         }
@@ -251,6 +264,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 begun: clock::today(),
             },
         }))
+    }
+
+    /// Whether what comes is a client's own mail, not passed on for others.
+    fn is_submitted(&self) -> bool {
+        self.visitor.begins_its_way_here() || self.session.user().is_some()
     }
 
     /// The end of a message: the client learns of it only once it is safe.
@@ -291,17 +309,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 reply
             }
             Err(error) => {
-                let reply = match &error {
-                    IntakeError::Store(error) => {
-                        events::store_failed(id, error);
-                        store_reply(error)
-                    }
-                    IntakeError::Signing(error) => {
-                        events::signing_failed(id, error);
-                        replies::signing_failed()
-                    }
-                    IntakeError::Refused(reply) => (**reply).clone(),
-                };
+                let reply = intake_reply(id, &error);
                 let refusal = refusal("end of DATA", Some(sender), reply);
                 events::refused(self.visitor.peer, self.session.hello(), &refusal);
                 refusal.reply
@@ -310,12 +318,12 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         self.session.finish_message(&reply, clock::now().into_std());
     }
 
-    /// The queue cannot take the message.
-    fn refuse_message(&mut self, command: &'static str, error: &StoreError) {
-        events::store_failed(self.intake.id(), error);
+    /// The message cannot be taken in.
+    fn refuse_message(&mut self, command: &'static str, error: &IntakeError) {
+        let reply = intake_reply(self.intake.id(), error);
         self.intake.abandon();
         let sender = self.session.sender().cloned();
-        self.refuse(&refusal(command, sender, store_reply(error)));
+        self.refuse(&refusal(command, sender, reply));
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
@@ -332,6 +340,22 @@ fn refusal(command: &'static str, sender: Option<ReversePath>, reply: Reply) -> 
         recipient: None,
         argument: None,
         reply,
+    }
+}
+
+/// What the client is told of a message that cannot be taken in, and if the fault is ours, the log.
+fn intake_reply(id: Option<QueueId>, error: &IntakeError) -> Reply {
+    match error {
+        IntakeError::Store(error) => {
+            events::store_failed(id, error);
+            store_reply(error)
+        }
+        IntakeError::Signing(error) => {
+            events::signing_failed(id, error);
+            replies::signing_failed()
+        }
+        IntakeError::Header(TooLong) => replies::header_too_big(),
+        IntakeError::Refused(reply) => (**reply).clone(),
     }
 }
 

@@ -7,9 +7,9 @@ use std::fmt::Display;
 use std::io;
 
 use relay_queue::{Message, QueueId, StoreError};
-use relay_smtp::Reply;
 use relay_smtp::sasl::{Mechanism, UserName};
 use relay_smtp::server::{Hello, Refusal};
+use relay_smtp::{Reply, ReversePath};
 use tracing::{error, info, warn};
 
 use crate::client::Peer;
@@ -63,6 +63,19 @@ pub(crate) fn refused(client: Peer, hello: Option<&Hello>, refusal: &Refusal) {
         argument,
         %reply,
         "refused {command}{given} from [{client}] ({name}) <{from}> to <{to}>: {reply}",
+    );
+}
+
+/// A sender that another one stands in for.
+pub(crate) fn rewritten(client: Peer, from: &ReversePath, to: &ReversePath) {
+    let (from, to) = (from.as_str(), to.as_str());
+    info!(
+        target: "relayd",
+        event = "rewrite",
+        %client,
+        from,
+        to,
+        "rewrite: mail of <{from}> from [{client}] goes out as <{to}>",
     );
 }
 

@@ -9,6 +9,7 @@ use relay_smtp::Reply;
 use relay_smtp::server::Transaction;
 
 use crate::own_mail::{Additions, Served, Service};
+use crate::rewrite::TooLong;
 use crate::signatory::SignatoryError;
 use crate::strangers::{Examined, Foreign};
 
@@ -55,6 +56,9 @@ pub(crate) enum IntakeError {
     /// It is not to be believed.
     #[error("{0}")]
     Refused(Box<Reply>),
+    /// Its header section would be longer than it may be.
+    #[error(transparent)]
+    Header(#[from] TooLong),
 }
 
 impl<S: QueueStore> Intake<S> {
@@ -86,8 +90,8 @@ impl<S: QueueStore> Intake<S> {
     }
 
     /// Passes on what has been gathered.
-    pub(crate) async fn pass_on(&mut self) -> Result<(), StoreError> {
-        self.serve();
+    pub(crate) async fn pass_on(&mut self) -> Result<(), IntakeError> {
+        self.serve()?;
         if let Some(spool) = &mut self.spool {
             spool.write(&self.gathered).await?;
         }
@@ -97,11 +101,11 @@ impl<S: QueueStore> Intake<S> {
     }
 
     /// Looks at what has been gathered: the first time it has the header section whole.
-    fn serve(&mut self) {
+    fn serve(&mut self) -> Result<(), TooLong> {
         self.stage = match mem::replace(&mut self.stage, Stage::Passing) {
             Stage::Passing => Stage::Passing,
             Stage::Header(business) => match *business {
-                Business::Own(service) => Stage::Own(Box::new(service.begin(&mut self.gathered))),
+                Business::Own(service) => Stage::Own(Box::new(service.begin(&mut self.gathered)?)),
                 Business::Foreign(foreign) => match foreign.begin(&mut self.gathered) {
                     Some(examined) => Stage::Foreign(examined),
                     None => Stage::Passing,
@@ -116,6 +120,7 @@ impl<S: QueueStore> Intake<S> {
                 Stage::Foreign(examined)
             }
         };
+        Ok(())
     }
 
     /// Drops the message; nothing of it stays.
@@ -134,7 +139,10 @@ impl<S: QueueStore> Intake<S> {
         arrived: SystemTime,
         head: impl FnOnce(QueueId, Additions) -> Bytes,
     ) -> Result<Message, IntakeError> {
-        self.serve();
+        if let Err(reason) = self.serve() {
+            self.abandon();
+            return Err(reason.into());
+        }
         let gathered = mem::take(&mut self.gathered);
         let mut spool = match self.spool.take() {
             Some(spool) => spool,

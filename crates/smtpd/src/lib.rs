@@ -22,6 +22,7 @@
 //! | `intake`, `pace` | a message's way into the queue, and how long it may take |
 //! | `trace`, `submitted`, `section` | the fields that we add, and those that are there |
 //! | `own_mail`, `signatory` | what mail of our own clients gets: fields that it lacks, signatures |
+//! | `rewrite` | the addresses in it that do not go out as they came |
 //! | `buffers` | memory only for those who need it |
 //! | `events` | the log |
 
@@ -41,6 +42,7 @@ mod pace;
 mod preface;
 mod proxy;
 pub mod relay;
+pub mod rewrite;
 mod section;
 mod server;
 mod signatory;
@@ -57,6 +59,7 @@ pub use config::{Config, Limits, ListenerConfig, Role};
 pub use door::Door;
 pub use listener::{Address, BindError};
 pub use relay::{DomainPattern, PatternError, RelayRules, SenderPattern};
+pub use rewrite::{AddressPattern, AddressPatternError, Replacement, Rewriting};
 pub use server::{DRAIN, Server};
 pub use tls::{CertificateInfo, CertificatePair, TlsError, TlsServer, TlsSettings};
 pub use unix::{SocketError, SocketFile, bind_unix};

@@ -1,16 +1,20 @@
-//! What mail of our own clients gets on its way in: the fields that it lacks, and signatures.
+//! What mail of our own clients gets on its way in: whole addresses, the fields that it lacks, and
+//! signatures.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use relay_dkim::{Decision, Signing};
 use relay_queue::QueueId;
+use relay_smtp::ReversePath;
 
 use crate::config::Config;
 use crate::events;
+use crate::rewrite::TooLong;
 use crate::section;
 use crate::signatory::{Signatory, SignatoryError};
-use crate::submitted::Missing;
+use crate::submitted::{Addition, Missing};
 
 /// A message whose header section is still on its way, and what is to be done for it.
 #[derive(Debug)]
@@ -19,8 +23,9 @@ pub(crate) struct Service {
     pub(crate) id: QueueId,
     /// When it began to come in.
     pub(crate) begun: SystemTime,
-    /// Whether it begins its way here, so that we add what it lacks.
-    pub(crate) completes: bool,
+    /// Its sender, if it begins its way here: then its addresses are completed, and what it lacks is
+    /// added.
+    pub(crate) submitted_by: Option<ReversePath>,
     pub(crate) signatory: Arc<Signatory>,
 }
 
@@ -45,11 +50,17 @@ pub(crate) struct Additions {
 
 impl Service {
     /// Looks at the header section, which `message` has whole, with whatever there is behind it.
-    pub(crate) fn begin(self, message: &mut Vec<u8>) -> Served {
+    pub(crate) fn begin(self, message: &mut Vec<u8>) -> Result<Served, TooLong> {
         let mut added = String::new();
-        if self.completes {
-            let missing = Missing::in_header(message);
-            missing.add_to(&mut added, self.id, &self.config.hostname, self.begun);
+        if let Some(sender) = &self.submitted_by {
+            self.rewrite(message)?;
+            let addition = Addition {
+                id: self.id,
+                hostname: &self.config.hostname,
+                now: self.begun,
+                sender,
+            };
+            added = Missing::in_header(message).filled(&addition);
         }
         let mut served = Served {
             id: self.id,
@@ -61,7 +72,18 @@ impl Service {
             let body = section::part(message);
             served.pass(&message[body..]);
         }
-        served
+        Ok(served)
+    }
+
+    /// Completes and replaces addresses of the header section.
+    fn rewrite(&self, message: &mut Vec<u8>) -> Result<(), TooLong> {
+        let length = section::length(message);
+        let most = self.config.limits.session.header_size;
+        let rewritten = self.config.rewriting.header(&message[..length], most)?;
+        if let Cow::Owned(fields) = rewritten {
+            message.splice(..length, fields);
+        }
+        Ok(())
     }
 
     fn signing(&self, added: &str, message: &[u8]) -> Option<Signing> {

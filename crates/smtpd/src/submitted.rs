@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::time::SystemTime;
 
 use relay_queue::QueueId;
+use relay_smtp::ReversePath;
 use relay_smtp::date::Date;
 
 use crate::section::fields;
@@ -11,6 +12,7 @@ use crate::section::fields;
 /// Fields that a message ought to have (RFC 5322 §3.6) and has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Missing {
+    pub(crate) from: bool,
     pub(crate) date: bool,
     pub(crate) message_id: bool,
 }
@@ -19,26 +21,55 @@ impl Missing {
     /// Looks through a header section; what follows it is passed over.
     pub(crate) fn in_header(message: &[u8]) -> Self {
         let mut missing = Self {
+            from: true,
             date: true,
             message_id: true,
         };
         for field in fields(message) {
+            missing.from &= !field.is("From");
             missing.date &= !field.is("Date");
             missing.message_id &= !field.is("Message-ID");
         }
         missing
     }
 
-    /// Appends what is missing. The queue id makes the Message-ID unique at our name.
-    pub(crate) fn add_to(self, head: &mut String, id: QueueId, hostname: &str, now: SystemTime) {
+    /// What is missing, as fields. The queue id makes the Message-ID unique at our name.
+    pub(crate) fn filled(self, addition: &Addition<'_>) -> String {
+        let Addition {
+            id,
+            hostname,
+            now,
+            sender,
+        } = addition;
+        let mut fields = String::new();
         let done = "writing to a String cannot fail";
+        if self.from {
+            match sender {
+                ReversePath::Mailbox(sender) => write!(fields, "From: {sender}\r\n"),
+                // What answers to nobody was not written by a person.
+                ReversePath::Null => write!(fields, "From: MAILER-DAEMON@{hostname}\r\n"),
+            }
+            .expect(done);
+        }
         if self.date {
-            write!(head, "Date: {}\r\n", Date(now)).expect(done);
+            write!(fields, "Date: {}\r\n", Date(*now)).expect(done);
         }
         if self.message_id {
-            write!(head, "Message-ID: <{id}@{hostname}>\r\n").expect(done);
+            write!(fields, "Message-ID: <{id}@{hostname}>\r\n").expect(done);
         }
+        fields
     }
+}
+
+/// What fields are made of.
+#[derive(Debug)]
+pub(crate) struct Addition<'a> {
+    pub(crate) id: QueueId,
+    /// Ours.
+    pub(crate) hostname: &'a str,
+    pub(crate) now: SystemTime,
+    /// The envelope's.
+    pub(crate) sender: &'a ReversePath,
 }
 
 #[cfg(test)]
@@ -69,23 +100,60 @@ mod tests {
             ("Resent-Date: d\r\nDate: d\r\n", false, true),
             ("", true, true),
         ] {
-            let missing = Missing { date, message_id };
+            let missing = Missing {
+                from: true,
+                date,
+                message_id,
+            };
             assert_eq!(Missing::in_header(text.as_bytes()), missing, "{text:?}");
         }
     }
 
     #[test]
-    fn what_is_missing_is_added() {
-        let now = UNIX_EPOCH + Duration::from_secs(784_111_777);
-        for (date, message_id, added) in [
-            (false, false, ""),
-            (true, false, "Date: Sun, 06 Nov 1994 08:49:37 +0000\r\n"),
-            (false, true, "Message-ID: <0000000000001@relay.test>\r\n"),
+    fn an_author_is_an_author_however_it_is_written() {
+        for (text, from) in [
+            ("FROM : a\r\n", false),
+            ("From:\r\n", false),
+            ("Resent-From: a\r\n", true),
+            ("Subject: x\r\n From: a\r\n", true),
         ] {
-            let mut head = String::new();
-            let missing = Missing { date, message_id };
-            missing.add_to(&mut head, QueueId::from_bits(1), "relay.test", now);
-            assert_eq!(head, added);
+            assert_eq!(Missing::in_header(text.as_bytes()).from, from, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_is_added() {
+        for (sender, [from, date, message_id], added) in [
+            ("a@b.test", [false; 3], ""),
+            ("a@b.test", [true, false, false], "From: a@b.test\r\n"),
+            (
+                "",
+                [true, false, false],
+                "From: MAILER-DAEMON@relay.test\r\n",
+            ),
+            (
+                "a@b.test",
+                [false, true, false],
+                "Date: Sun, 06 Nov 1994 08:49:37 +0000\r\n",
+            ),
+            (
+                "a@b.test",
+                [false, false, true],
+                "Message-ID: <0000000000001@relay.test>\r\n",
+            ),
+        ] {
+            let missing = Missing {
+                from,
+                date,
+                message_id,
+            };
+            let addition = Addition {
+                id: QueueId::from_bits(1),
+                hostname: "relay.test",
+                now: UNIX_EPOCH + Duration::from_secs(784_111_777),
+                sender: &sender.parse().expect("a path"),
+            };
+            assert_eq!(missing.filled(&addition), added);
         }
     }
 }

@@ -8,7 +8,7 @@ use bytesize::ByteSize;
 use ipnet::IpNet;
 use relay_dkim::{Domain, Selector};
 use relay_smtp::Mailbox;
-use relay_smtpd::{Address, DomainPattern, SenderPattern};
+use relay_smtpd::{Address, AddressPattern, DomainPattern, SenderPattern};
 use serde::Deserialize;
 
 use super::LogFormat;
@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) route: Vec<Route>,
     pub(super) dkim: Vec<Dkim>,
     pub(super) inbound: Inbound,
+    pub(super) rewrite: Rewrite,
     pub(super) dns: Dns,
     pub(super) control: Control,
     pub(super) log: Log,
@@ -53,6 +54,7 @@ impl Default for File {
             route: Vec::new(),
             dkim: Vec::new(),
             inbound: Inbound::default(),
+            rewrite: Rewrite::default(),
             dns: Dns::default(),
             control: Control::default(),
             log: Log::default(),
@@ -340,6 +342,25 @@ pub(super) enum InboundDmarc {
     Report,
     Enforce,
 }
+
+/// `[rewrite]`
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default, expecting = "a table")]
+pub(super) struct Rewrite {
+    pub(super) domain: Option<Text<Domain>>,
+    pub(super) from: Vec<StandIn>,
+}
+
+/// One line of `rewrite.from`: whom, by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(expecting = "a pair such as [\"root@*\", \"ops@example.org\"]")]
+pub(super) struct StandIn(
+    pub(super) Text<AddressPattern>,
+    pub(super) Text<Mailbox>,
+    /// More than a pair, which serde would pass over.
+    #[serde(default)]
+    pub(super) Option<String>,
+);
 
 /// `[dns]`
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]

@@ -7,6 +7,7 @@ mod files;
 mod inbound;
 mod networks;
 mod parts;
+mod rewrite;
 mod routes;
 mod sense;
 mod values;
@@ -20,7 +21,7 @@ use bytesize::ByteSize;
 use relay_remote::{IpFamily, Route};
 use relay_smtp::Mailbox;
 use relay_smtp::body::BareNewline;
-use relay_smtpd::{Limits, ListenerConfig, RelayRules, Role};
+use relay_smtpd::{Limits, ListenerConfig, RelayRules, Rewriting, Role};
 use serde::Deserialize;
 
 pub use self::dkim::Dkim;
@@ -60,6 +61,8 @@ pub struct Config {
     pub delivery: Delivery,
     /// Smarthosts.
     pub routes: Vec<Route>,
+    /// What is done to addresses of submitted mail.
+    pub rewriting: Rewriting,
     /// What our own mail is signed with.
     pub dkim: Dkim,
     /// What is found out about strangers.
@@ -168,6 +171,7 @@ impl Checked<'_> {
         let routes = self.routes()?;
         let dkim = self.dkim()?;
         let inbound = self.inbound()?;
+        let rewriting = self.rewriting()?;
         let limits = self.limits()?;
         let (tls, auth) = (self.certificates(), self.auth());
         let needed = self.password_files().chain(self.ca_file()).collect();
@@ -208,6 +212,7 @@ impl Checked<'_> {
             queue: queue_of(&queue),
             delivery: delivery_of(delivery),
             routes,
+            rewriting,
             dkim,
             inbound,
             dns_servers: values(self.file.dns.servers),

@@ -22,6 +22,7 @@ impl Config {
             auth: AuthLimits {
                 lockout: self.auth.lockout,
             },
+            rewriting: self.rewriting.clone(),
             signer: Arc::default(),
             inbound: None,
         }

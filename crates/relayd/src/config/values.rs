@@ -11,7 +11,7 @@ use ipnet::IpNet;
 use relay_dkim::{Domain, Selector};
 use relay_smtp::Mailbox;
 use relay_smtp::address::is_domain;
-use relay_smtpd::{Address, DomainPattern, SenderPattern};
+use relay_smtpd::{Address, AddressPattern, AddressPatternError, DomainPattern, SenderPattern};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// A value that is written as a string.
@@ -191,6 +191,15 @@ impl Written for Selector {
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
             .map_err(|reason| format!("{text:?} is not {}: {reason}", Self::LIKE))
+    }
+}
+
+impl Written for AddressPattern {
+    const LIKE: &'static str = r#"a pattern such as "root@*" or "*@.example.org""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map_err(|reason: AddressPatternError| reason.to_string())
     }
 }
 

@@ -90,6 +90,7 @@ impl ServerSession {
             limits,
             starttls,
             auth,
+            ..
         } = &self.settings;
         if extended {
             let security = match self.channel() {

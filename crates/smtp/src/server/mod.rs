@@ -30,4 +30,4 @@ mod settings;
 
 pub use event::{Credentials, Event, Hello, MailRequest, Refusal, Transaction};
 pub use session::{ServerSession, Step};
-pub use settings::{Channel, Limits, Settings};
+pub use settings::{BareAddress, Channel, Limits, Settings};

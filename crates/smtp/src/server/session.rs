@@ -14,7 +14,7 @@ use super::exchange::Exchange;
 use super::line::{Kind, LineReader};
 use super::receiving::Receiving;
 use super::replies;
-use super::settings::{Channel, Settings};
+use super::settings::{BareAddress, Channel, Settings};
 
 /// Octets of replies that may gather; a client that makes more without reading has to wait.
 const OUTPUT: usize = 16 * 1024;
@@ -327,8 +327,14 @@ impl ServerSession {
     }
 
     fn read_command(&mut self, input: &[u8], now: Instant) -> (usize, Option<Event>) {
+        let domain = match &self.settings.bare_address {
+            BareAddress::Complete(domain) => Some(domain),
+            BareAddress::CompleteForUsers(domain) => self.user.is_some().then_some(domain),
+            BareAddress::Refuse => None,
+        };
         let (consumed, line) = self.lines.read(input, Kind::Command, |line| {
-            command::parse(line).map_err(|error| (error, error.argument_of(line)))
+            command::parse_with(line, domain.map(|domain| &**domain))
+                .map_err(|error| (error, error.argument_of(line)))
         });
         let event = line.and_then(|line| {
             self.progress(now);

@@ -16,6 +16,20 @@ pub struct Settings {
     pub starttls: bool,
     /// There are users: AUTH is offered behind TLS.
     pub auth: bool,
+    /// What an address without a domain is taken for.
+    pub bare_address: BareAddress,
+}
+
+/// What an address without a domain is taken for in MAIL and RCPT.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum BareAddress {
+    /// For a syntax error, as RFC 5321 §4.1.2 has it.
+    #[default]
+    Refuse,
+    /// For one at this domain, if the client has logged in; else for an error.
+    CompleteForUsers(Arc<str>),
+    /// For one at this domain.
+    Complete(Arc<str>),
 }
 
 /// What carries the session.

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `limit NAME VALUE` | a limit of the session that is not the default, at the top |
 //! | `offer starttls`, `offer auth` | there is a certificate, there are users; at the top |
+//! | `complete D`, `complete-for-users D` | bare addresses are at D; at the top |
 //! | `tls` | the session begins under TLS; at the top |
 //! | `C: text` | the client sends the text and CR LF; `\r \n \t \0 \\ \xNN` are octets, `{...}` is the base64 of what is within |
 //! | `C. text` | the same without CR LF |
@@ -35,7 +36,7 @@ use std::time::{Duration, Instant};
 use relay_smtp::body::BareNewline;
 use relay_smtp::sasl::Secret;
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
-use relay_smtp::server::{Channel, Event, Limits, ServerSession, Settings};
+use relay_smtp::server::{BareAddress, Channel, Event, Limits, ServerSession, Settings};
 use relay_smtp::{ForwardPath, Recipient, Reply};
 
 use octets::octets;
@@ -125,6 +126,7 @@ impl Transcript {
                 limits: Limits::default(),
                 starttls: false,
                 auth: false,
+                bare_address: BareAddress::Refuse,
             },
             channel: Channel::Clear,
             steps: vec![Step::default()],
@@ -156,6 +158,12 @@ impl Transcript {
             Some(("limit", limit)) => set_limit(&mut self.settings.limits, limit),
             Some(("offer", "starttls")) => self.settings.starttls = true,
             Some(("offer", "auth")) => self.settings.auth = true,
+            Some(("complete", domain)) => {
+                self.settings.bare_address = BareAddress::Complete(domain.into());
+            }
+            Some(("complete-for-users", domain)) => {
+                self.settings.bare_address = BareAddress::CompleteForUsers(domain.into());
+            }
             None if line == "tls" => self.channel = Channel::Tls,
             _ => return false,
         }

@@ -9,12 +9,17 @@ use super::{Connection, store_reply};
 use crate::auth::User;
 use crate::client::Peer;
 use crate::config::Config;
+use crate::events;
 use crate::relay::is_our_postmaster;
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     pub(super) fn judge_sender(&mut self, request: MailRequest) {
         match self.verdict_on_sender(&request) {
-            Ok(()) => self.session.accept_sender(request),
+            Ok(()) => {
+                let sender = self.rewritten(request.sender);
+                self.session
+                    .accept_sender(MailRequest { sender, ..request });
+            }
             Err(reply) => self.refuse(&Refusal {
                 command: "MAIL",
                 sender: Some(request.sender),
@@ -23,6 +28,19 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 reply,
             }),
         }
+    }
+
+    /// Who the sender is judged by is who the client says it is; what goes out is what the rules say.
+    fn rewritten(&self, sender: ReversePath) -> ReversePath {
+        if !self.is_submitted() {
+            return sender;
+        }
+        let from = sender.clone();
+        let to = self.config.rewriting.sender(sender);
+        if from != to {
+            events::rewritten(self.visitor.peer, &from, &to);
+        }
+        to
     }
 
     fn verdict_on_sender(&self, request: &MailRequest) -> Result<(), Reply> {

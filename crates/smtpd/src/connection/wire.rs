@@ -97,7 +97,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     /// as a whole has a time of its own.
     pub(super) fn deadline(&self) -> Instant {
         let of_session = Instant::from_std(self.session.deadline());
-        let of_message = self.pace.as_ref().and_then(Pace::deadline);
+        let of_message = self.pace.as_deref().and_then(Pace::deadline);
         match of_message {
             Some(of_message) if self.session.is_receiving() => of_session.min(of_message),
             _ => of_session,

@@ -7,6 +7,7 @@ mod local;
 mod log;
 mod policy;
 mod proxy;
+mod rewriting;
 mod running;
 mod sessions;
 mod signing;

@@ -167,7 +167,7 @@ async fn a_user_may_send_only_as_whom_they_are_bound_to() {
 #[tokio::test]
 async fn what_a_submitted_message_lacks_is_added_and_nothing_to_others() {
     let world = world();
-    let all = "Date: Sun, 06 Nov 1994 08:49:37 +0000\r\nMessage-ID: <i@c.test>\r\n\r\nhello";
+    let all = "From: a@c.test\r\nDate: Sun, 06 Nov 1994 08:49:37 +0000\r\nMessage-ID: <i@c.test>\r\n\r\nhello";
     let none = "Subject: t\r\n\r\nDate: no field\r\nhello";
     let dialect = Dialect::default();
     for (role, logs_in, text, added) in [
@@ -189,7 +189,8 @@ async fn what_a_submitted_message_lacks_is_added_and_nothing_to_others() {
         let (id, lines) = (message.id, head.lines());
         let own = format!("Message-ID: <{id}@relay.test>");
         let fields: Vec<_> = lines.filter(|line| !line.starts_with('\t')).collect();
-        assert_eq!(fields.len(), if added { 3 } else { 1 }, "{head}");
+        assert_eq!(fields.len(), if added { 4 } else { 1 }, "{head}");
+        assert_eq!(fields.contains(&"From: app@sender.test"), added, "{head}");
         assert_eq!(fields.contains(&own.as_str()), added, "{head}");
         let is_dated = fields.iter().any(|field| field.starts_with("Date: "));
         assert_eq!(is_dated, added, "{head}");

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use relay_queue::{Body, Message, QueueStore};
 use relay_smtpd::{
-    Address, AuthLimits, Config, Limits, ListenerConfig, NoGrants, RelayRules, Role, Server,
+    Address, AuthLimits, Config, Limits, ListenerConfig, NoGrants, RelayRules, Rewriting, Role,
+    Server,
 };
 use relay_testkit::DEADLINE;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -46,6 +47,7 @@ pub(crate) fn config() -> Config {
         users: None,
         grants: Arc::new(NoGrants),
         auth: AuthLimits::default(),
+        rewriting: Rewriting::default(),
         signer: Arc::default(),
         inbound: None,
     }

@@ -21,6 +21,7 @@ use super::*;
 use crate::auth::{AuthLimits, NoGrants};
 use crate::config::Limits;
 use crate::relay::RelayRules;
+use crate::rewrite::Rewriting;
 
 /// A pipe that reports each write.
 struct Reporting {
@@ -94,6 +95,7 @@ fn config() -> Config {
         users: None,
         grants: Arc::new(NoGrants),
         auth: AuthLimits::default(),
+        rewriting: Rewriting::default(),
         signer: Arc::default(),
         inbound: None,
     }
@@ -129,7 +131,7 @@ fn visit(
         writes: sender,
     };
     let mut connection = Connection::new(Arc::clone(&shared), config, visitor, stream);
-    let settings = connection.config.settings();
+    let settings = connection.config.settings(visitor.begins_its_way_here());
     connection.session = ServerSession::new(settings, channel, clock::now().into_std());
     World {
         client,

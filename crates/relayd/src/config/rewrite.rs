@@ -1,0 +1,103 @@
+//! `[rewrite]`
+
+use relay_smtpd::{Replacement, Rewriting};
+
+use super::error::Step;
+use super::{Checked, ConfigError, key};
+
+impl Checked<'_> {
+    pub(super) fn rewriting(&self) -> Result<Rewriting, ConfigError> {
+        let table = &self.file.rewrite;
+        let rules = table.from.iter().enumerate().map(|(index, rule)| {
+            let sender = &rule.1.0;
+            let error = |reason: String| {
+                let path = [key("rewrite"), key("from"), Step::Index(index)];
+                Err(self.source.error_at(&path, reason))
+            };
+            if rule.2.is_some() {
+                return error("more than whom, and by whom".to_owned());
+            }
+            if sender.needs_utf8() {
+                return error(format!(
+                    "{sender}: a sender for all mail must be one that all hosts take: ASCII"
+                ));
+            }
+            Ok(Replacement {
+                pattern: rule.0.0.clone(),
+                sender: sender.clone(),
+            })
+        });
+        Ok(Rewriting {
+            domain: table.domain.as_ref().map(|domain| domain.0.as_str().into()),
+            from: rules.collect::<Result<_, _>>()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+
+    fn parse(rewrite: &str) -> Result<Config, String> {
+        let text = format!("hostname = \"relay.test\"\n[rewrite]\n{rewrite}");
+        Config::parse("relayd.toml".as_ref(), &text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn rules_are_kept_in_their_order() {
+        let config = parse(
+            "domain = \"B\u{fc}cher.test\"\nfrom = [[\"root@*\", \"ops@a.test\"], [\"*@*\", \"any@a.test\"]]",
+        );
+        let rewriting = config.expect("good rules").rewriting;
+        assert_eq!(rewriting.domain.as_deref(), Some("xn--bcher-kva.test"));
+        for (sender, expected) in [
+            ("root@x.test", "<ops@a.test>"),
+            ("u@x.test", "<any@a.test>"),
+        ] {
+            let sender = sender.parse().expect("a sender");
+            assert_eq!(rewriting.sender(sender).to_string(), expected);
+        }
+        let nothing = parse("").expect("no rules").rewriting;
+        assert_eq!(nothing, relay_smtpd::Rewriting::default());
+    }
+
+    #[test]
+    fn a_bad_rule_is_told_with_file_line_and_key() {
+        for (rewrite, expected) in [
+            (
+                "domain = \"a b\"",
+                "relayd.toml:3: rewrite.domain: \"a b\" is not a domain such as \"example.org\": labels are made of letters, digits, and hyphens between them",
+            ),
+            (
+                "from = [\n[\"root\", \"ops@a.test\"]]",
+                "relayd.toml:4: rewrite.from: \"root\" is not an address such as \"user@example.org\", \"root@*\" or \"*@.example.org\"",
+            ),
+            (
+                "from = [[\"root@*\", \"ops\"]]",
+                "relayd.toml:3: rewrite.from: \"ops\" is not an address such as \"postmaster@example.org\": an address is local-part@domain",
+            ),
+            (
+                "from = [\n[\"a@*\", \"b@c.test\"],\n[\"root@*\", \"\u{e4}@a.test\"]]",
+                "relayd.toml:5: rewrite.from: \u{e4}@a.test: a sender for all mail must be one that all hosts take: ASCII",
+            ),
+            (
+                "from = [[\"root@*\"]]",
+                "relayd.toml:3: rewrite.from: invalid length 1, expected a pair such as [\"root@*\", \"ops@example.org\"]",
+            ),
+            (
+                "from = [\"root@*\", \"ops@a.test\"]",
+                "relayd.toml:3: rewrite.from: invalid type: string \"root@*\", expected a pair such as [\"root@*\", \"ops@example.org\"]",
+            ),
+            (
+                "from = [[\"root@*\", \"a@b.test\", \"c@d.test\"]]",
+                "relayd.toml:3: rewrite.from: more than whom, and by whom",
+            ),
+            (
+                "domains = []",
+                "relayd.toml:3: unknown key \"domains\" in [rewrite] (did you mean \"domain\"?)",
+            ),
+        ] {
+            assert_eq!(parse(rewrite).expect_err(rewrite), expected);
+        }
+    }
+}
