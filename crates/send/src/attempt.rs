@@ -196,8 +196,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let has_left = self.record(claim, &settlement).await?;
         relay_queue::crash::point("recorded");
         if let Some(report) = draft.report {
-            let todo = self.entered(message.id, report);
-            let _ = self.news.send(News::Entered(todo));
+            let report = report.entered(message.id);
+            let _ = self.news.send(News::Entered(Box::new(report)));
         }
         if has_left {
             events::end_msg(message.id);

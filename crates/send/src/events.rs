@@ -102,7 +102,7 @@ pub(crate) fn discard(message: &Message, why: Silence) {
     let reason = match why {
         Silence::NoSender => "it has the null sender",
         Silence::NotWanted => "its sender wants no report",
-        Silence::TooMany => "its sender has had too many reports within an hour",
+        Silence::TooMany => "whoever would be told has had too many reports within an hour",
     };
     warn!(target: "relayd", event = "discard", id = %message.id, reason,
         "msg {} has failed and nobody is told, for {reason}: discarded", message.id);

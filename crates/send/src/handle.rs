@@ -53,7 +53,8 @@ pub struct ReportPolicy {
     /// How long a message waits until a sender that asked for nothing is told of the delay; `None`
     /// if only those are told who asked.
     pub delay_notice: Option<Duration>,
-    /// Reports to one sender within an hour; what goes beyond is discarded.
+    /// Reports to one sender, or to the postmaster, within an hour; what goes beyond is discarded.
+    /// What the operator returns is reported to senders in any case.
     pub per_sender: u32,
 }
 
@@ -142,8 +143,9 @@ pub struct Steered {
 
 pub(crate) enum Command {
     Accepted(Todo),
+    /// What has just come in is to be held.
+    Hold(QueueId),
     Reconfigure(Box<Config>),
-    RetryNow(Option<DestinationKey>, oneshot::Sender<usize>),
     Steer(Verb, Vec<QueueId>, oneshot::Sender<Steered>),
     Suspend(DestinationKey, oneshot::Sender<bool>),
     Resume(DestinationKey, oneshot::Sender<bool>),
@@ -185,8 +187,7 @@ impl<D: Deliver> Handle<D> {
     /// A message has been committed to the queue.
     pub fn accepted(&self, message: &Message) {
         if self.holds.hold(message) {
-            let (nobody, _) = oneshot::channel();
-            self.send(Command::Steer(Verb::HoldNew, vec![message.id], nobody));
+            self.send(Command::Hold(message.id));
             return;
         }
         let destination = |r: &Recipient| self.deliver.destination(&message.sender, &r.address);
@@ -198,39 +199,35 @@ impl<D: Deliver> Handle<D> {
         self.send(Command::Reconfigure(Box::new(config)));
     }
 
-    /// Has what waits for a destination, or for any, tried now; how many jobs those are.
-    pub async fn retry_now(&self, destination: Option<DestinationKey>) -> usize {
-        let (answer, answered) = oneshot::channel();
-        self.send(Command::RetryNow(destination, answer));
-        answered.await.unwrap_or_default()
-    }
-
     /// Has these messages tried now, due or not, back-off or not. It changes nothing for one that is
     /// held, is being tried, or waits for a destination that is suspended.
-    pub async fn retry(&self, ids: Vec<QueueId>) -> Steered {
+    ///
+    /// `None` from this and the other verbs when the sender is being shut down, so that these
+    /// messages, or most of them, are as they were.
+    pub async fn retry(&self, ids: Vec<QueueId>) -> Option<Steered> {
         self.steer(Verb::Retry, ids).await
     }
 
     /// Gives these messages up and reports to their senders, however many reports those get; once what
     /// is under way has ended.
-    pub async fn bounce(&self, ids: Vec<QueueId>) -> Steered {
+    pub async fn bounce(&self, ids: Vec<QueueId>) -> Option<Steered> {
         self.steer(Verb::Bounce, ids).await
     }
 
     /// Holds these messages: nothing more is tried until they are released. What is under way goes
     /// on and is recorded.
-    pub async fn hold(&self, ids: Vec<QueueId>) -> Steered {
+    pub async fn hold(&self, ids: Vec<QueueId>) -> Option<Steered> {
         self.steer(Verb::Hold, ids).await
     }
 
     /// Ends what [`Self::hold`] began; what is released is tried now.
-    pub async fn release(&self, ids: Vec<QueueId>) -> Steered {
+    pub async fn release(&self, ids: Vec<QueueId>) -> Option<Steered> {
         self.steer(Verb::Release, ids).await
     }
 
     /// Removes these messages, and nobody is told. What is under way may still be delivered, and is
     /// not tried again.
-    pub async fn delete(&self, ids: Vec<QueueId>) -> Steered {
+    pub async fn delete(&self, ids: Vec<QueueId>) -> Option<Steered> {
         self.steer(Verb::Delete, ids).await
     }
 
@@ -253,10 +250,10 @@ impl<D: Deliver> Handle<D> {
         answered.await.unwrap_or_default()
     }
 
-    async fn steer(&self, verb: Verb, ids: Vec<QueueId>) -> Steered {
+    async fn steer(&self, verb: Verb, ids: Vec<QueueId>) -> Option<Steered> {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Steer(verb, ids, answer));
-        answered.await.unwrap_or_default()
+        answered.await.ok()
     }
 
     /// How the queue stands; `None` when the sender has been shut down.

@@ -1,10 +1,8 @@
 //! The jobs that wait at one destination, by the time they are due and by age.
 //!
-//! Millions may wait, so times are kept as numbers, and a forced retry of all of them only notes how
-//! far it reaches.
+//! Millions may wait, so times are kept as numbers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay_queue::QueueId;
@@ -78,19 +76,10 @@ impl Age {
 pub(crate) struct Line {
     by_due: BTreeMap<(Moment, QueueId), Moment>,
     by_age: BTreeMap<Age, Moment>,
-    forced: Option<Pass>,
     /// Jobs that are to be tried though they may not be due, each for itself.
     wanted: BTreeSet<Age>,
     /// Jobs whose sender is to be told once they have waited for long.
     untold: BTreeSet<Age>,
-}
-
-/// A forced retry on its way through the line, from the oldest job on.
-#[derive(Debug, Clone, Copy)]
-struct Pass {
-    /// The job that was taken last.
-    after: Option<Age>,
-    last: Age,
 }
 
 impl Line {
@@ -123,16 +112,6 @@ impl Line {
         }
     }
 
-    /// Makes all that wait due, whatever they wait for; how many those are.
-    pub(crate) fn force(&mut self) -> usize {
-        self.forced = self
-            .by_age
-            .keys()
-            .next_back()
-            .map(|&last| Pass { after: None, last });
-        self.len()
-    }
-
     /// Makes one job due, whatever it waits for; whether it waits here.
     pub(crate) fn want(&mut self, age: Age) -> bool {
         let is_here = self.by_age.contains_key(&age);
@@ -140,6 +119,11 @@ impl Line {
             self.wanted.insert(age);
         }
         is_here
+    }
+
+    /// Jobs that are to be tried though they may not be due.
+    pub(crate) fn wanted(&self) -> impl Iterator<Item = Age> {
+        self.wanted.iter().copied()
     }
 
     /// Has the sender of a job that waits told when it has waited for long.
@@ -156,15 +140,7 @@ impl Line {
 
     /// Takes out the oldest job that is to be tried though it may not be due.
     pub(crate) fn take_forced(&mut self) -> Option<Age> {
-        let Some(age) = self.first_forced() else {
-            self.forced = None;
-            return None;
-        };
-        if !self.wanted.contains(&age)
-            && let Some(pass) = &mut self.forced
-        {
-            pass.after = Some(age);
-        }
+        let age = self.wanted.first().copied()?;
         self.remove(age);
         Some(age)
     }
@@ -186,7 +162,7 @@ impl Line {
 
     /// When the first job is due; [`Moment::FIRST`] if one is to be tried without being due.
     pub(crate) fn first_due(&self) -> Option<Moment> {
-        if self.first_forced().is_some() {
+        if !self.wanted.is_empty() {
             return Some(Moment::FIRST);
         }
         self.by_due.keys().next().map(|&(due, _)| due)
@@ -201,17 +177,6 @@ impl Line {
             self.untold.remove(&age);
         }
         due.is_some()
-    }
-
-    fn first_forced(&self) -> Option<Age> {
-        if let Some(&age) = self.wanted.first() {
-            return Some(age);
-        }
-        let pass = self.forced?;
-        // A job that was taken and came back is behind the pass.
-        let after = pass.after.map_or(Bound::Unbounded, Bound::Excluded);
-        let mut ahead = self.by_age.range((after, Bound::Included(pass.last)));
-        ahead.next().map(|(&age, _)| age)
     }
 }
 
@@ -241,22 +206,6 @@ mod tests {
         assert_eq!(line.take_due(moment(29)), None);
         assert_eq!(line.take_due(moment(30)), Some(age(1)));
         assert!(line.is_empty() && line.by_due.is_empty());
-    }
-
-    #[test]
-    fn a_forced_pass_takes_each_job_once_and_ends() {
-        let mut line = Line::default();
-        for n in 1..=5 {
-            line.insert(age(n), moment(1000 + n));
-        }
-        assert_eq!(line.force(), 5);
-        line.insert(age(6), moment(2000));
-        for n in 1..=5 {
-            assert_eq!(line.first_due(), Some(Moment::FIRST));
-            assert_eq!(line.take_forced(), Some(age(n)));
-            line.insert(age(n), moment(3000));
-        }
-        assert_eq!(line.first_due(), Some(moment(2000)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! The channel has no bound of its own and needs none: the runner bounds the tasks, a task has two
 //! or three things to tell, and one that waits for the store tells so every few seconds.
 
-use relay_queue::QueueId;
+use relay_queue::{Message, QueueId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::deliver::DestinationKey;
@@ -23,7 +23,7 @@ pub(crate) enum News {
     /// The records that a verb of the operator is about have been read.
     Steered(Steering),
     /// A report has entered the queue.
-    Entered(Todo),
+    Entered(Box<Message>),
     /// What failed needs no report any more.
     Reported(QueueId, Reported),
 }

@@ -19,8 +19,7 @@ use crate::events::{self, Silence};
 use crate::flight::Docket;
 use crate::news::{LastWord, News, Reported};
 use crate::quota::Permit;
-use crate::recipients::{self, Stop, Todo, Wish};
-use crate::schedule::Due;
+use crate::recipients;
 use crate::sign::signed;
 
 /// Octets of an original that go into a report while the disk has only its reserve left, which
@@ -32,6 +31,26 @@ const SCARCE_HEADERS: usize = 2 * 1024;
 pub(crate) struct Report {
     pub(crate) message: NewMessage,
     permit: Permit,
+}
+
+impl Report {
+    /// It is in the queue.
+    pub(crate) fn entered(self, about: QueueId) -> Message {
+        self.permit.used();
+        let NewMessage {
+            id,
+            origin,
+            envelope,
+            arrived,
+            head,
+            body,
+        } = self.message;
+        for to in &envelope.recipients {
+            events::bounce_msg(about, id, to.address.as_str());
+        }
+        let size = (head.len() + body.len()) as u64;
+        Message::new(id, arrived, origin, envelope, size)
+    }
 }
 
 /// What somebody is to be told.
@@ -209,8 +228,10 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let permit = match self.reporter.addressee(message) {
             // Who orders it knows how many there are.
             Addressee::Sender(_) if is_ordered => Some(self.quota.permit(None)),
-            Addressee::Sender(to) => self.quota.take(&to, self.reports.per_sender, now),
-            Addressee::Postmaster(_) | Addressee::Nobody => Some(self.quota.permit(None)),
+            Addressee::Sender(to) | Addressee::Postmaster(to) => {
+                self.quota.take(&to, self.reports.per_sender, now)
+            }
+            Addressee::Nobody => return Ok(Err(Silence::NoSender)),
         };
         let Some(permit) = permit else {
             return Ok(Err(Silence::TooMany));
@@ -259,26 +280,6 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                 Ok(Vec::new())
             }
             Err(e) => Err(e),
-        }
-    }
-
-    /// A report has entered the queue: what it needs.
-    pub(crate) fn entered(&self, about: QueueId, report: Report) -> Todo {
-        report.permit.used();
-        let (message, envelope) = (&report.message, &report.message.envelope);
-        let stops = envelope.recipients.iter().map(|to| {
-            events::bounce_msg(about, message.id, to.address.as_str());
-            Stop {
-                destination: self.deliver.destination(&envelope.sender, &to.address),
-                due: Due::At(message.arrived),
-                wish: Wish::Nothing,
-            }
-        });
-        Todo {
-            id: message.id,
-            arrived: message.arrived,
-            jobs: recipients::jobs(stops),
-            owes_report: false,
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::attempt::{Context, STORE_PAUSE};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
 use crate::deliver::{Deliver, DestinationKey};
+use crate::destination::Feedback;
 use crate::events;
 use crate::flight::{Flight, Owed};
 use crate::handle::{Command, Config, Handle, Status, StoreTrouble, Verb};
@@ -40,6 +41,8 @@ struct Runner<S, D, C> {
     schedule: Schedule,
     flights: HashMap<QueueId, Flight>,
     tasks: JoinSet<()>,
+    /// Verbs of the operator that are being carried out.
+    verbs: JoinSet<()>,
     /// Attempts so far: the number of a delivery in the log.
     deliveries: u64,
     /// Messages of which the store does not take what has to be recorded.
@@ -94,6 +97,7 @@ where
         config,
         flights: HashMap::new(),
         tasks: JoinSet::new(),
+        verbs: JoinSet::new(),
         deliveries: 0,
         stuck: HashSet::new(),
         store_again: None,
@@ -130,6 +134,7 @@ where
                     }
                 }
                 page = next_page(&mut self.pages), if takes_pages => self.take_in(page),
+                Some(_) = self.verbs.join_next() => {}
                 () = sleep(pause) => {}
             }
             some_news.drain(..).for_each(|item| self.handle_news(item));
@@ -145,9 +150,7 @@ where
         match command {
             Command::Accepted(todo) => self.enter(todo),
             Command::Reconfigure(config) => self.reconfigure(*config),
-            Command::RetryNow(destination, answer) => {
-                let _ = answer.send(self.schedule.retry_now(destination.as_ref()));
-            }
+            Command::Hold(id) => self.steer_ourselves(Verb::HoldNew, vec![id]),
             Command::Steer(verb, ids, answer) => self.steer(verb, ids, answer),
             Command::Suspend(key, answer) => drop(answer.send(self.schedule.suspend(&key))),
             Command::Resume(key, answer) => drop(answer.send(self.schedule.resume(&key))),
@@ -183,7 +186,7 @@ where
                 }
             }
             News::Steered(steering) => self.steered(steering),
-            News::Entered(todo) => self.enter(todo),
+            News::Entered(message) => self.take_report(&message),
             News::Reported(id, reported) => {
                 self.stuck.remove(&id);
                 if let Some(flight) = self.flights.get_mut(&id) {
@@ -252,8 +255,7 @@ where
             self.context.store.release(claim);
         }
         if flight.was_released && self.ending.is_none() {
-            let (nobody, _) = oneshot::channel();
-            self.steer(Verb::Reread, vec![id], nobody);
+            self.steer_ourselves(Verb::Reread, vec![id]);
         }
     }
 
@@ -272,11 +274,27 @@ where
     }
 
     fn start(&mut self, job: Job) {
+        let flight = self.flights.get(&job.id);
+        if flight.is_some_and(Flight::is_returned) {
+            // It was read from the queue once more, before the operator wanted it returned.
+            self.drop_job(&job);
+            return;
+        }
         self.deliveries += 1;
         let flight = self.flights.entry(job.id).or_default();
         flight.jobs.push(job.destination.clone());
         let (context, docket) = (Arc::clone(&self.context), Arc::clone(&flight.docket));
         self.tasks.spawn(context.work(job, self.deliveries, docket));
+    }
+
+    /// Of what is no longer to be done.
+    fn drop_job(&mut self, job: &Job) {
+        if job.task.takes_slot() {
+            let now = self.now();
+            self.schedule
+                .finished(&job.destination, Feedback::Nothing, now);
+        }
+        self.schedule.settled(job.id, &job.destination);
     }
 
     /// Nothing begins whose outcome could not be recorded: a store that fails is tried with one job
@@ -308,12 +326,14 @@ where
     }
 
     fn has_ended(&self) -> bool {
-        let is_over = |e: &Ending| self.flights.is_empty() || e.deadline <= Instant::now();
+        let is_idle = self.flights.is_empty() && self.verbs.is_empty();
+        let is_over = |e: &Ending| is_idle || e.deadline <= Instant::now();
         self.ending.as_ref().is_some_and(is_over)
     }
 
     /// Nothing goes on behind the back of whoever ended this.
     async fn break_off(mut self) {
+        self.verbs.shutdown().await;
         self.tasks.shutdown().await;
         let ids: Vec<QueueId> = self.flights.keys().copied().collect();
         for id in ids {

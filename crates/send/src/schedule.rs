@@ -75,6 +75,8 @@ pub struct Schedule {
     ring: VecDeque<Index>,
     /// Destinations that the operator has left alone, known or not.
     suspended: HashSet<DestinationKey>,
+    /// Messages that the operator wants tried, and whose jobs were forgotten meanwhile.
+    wanted: HashSet<QueueId>,
 }
 
 impl Schedule {
@@ -90,6 +92,7 @@ impl Schedule {
             timers: BTreeSet::new(),
             ring: VecDeque::new(),
             suspended: HashSet::new(),
+            wanted: HashSet::new(),
         }
     }
 
@@ -114,6 +117,9 @@ impl Schedule {
             self.waiting += usize::from(site.insert(wait));
         }
         self.place(index);
+        if self.wanted.contains(&wait.id) {
+            self.retry_job(wait.id, wait.arrived, key);
+        }
     }
 
     /// The next job that may begin at `now`.
@@ -180,38 +186,24 @@ impl Schedule {
     }
 
     /// Forgets every job that waits; those that are out come back as ever. Used when routes have
-    /// changed and every job is to be put in its line anew.
+    /// changed and every job is to be put in its line anew. What [`Self::retry_job`] was called for
+    /// is tried when it comes again, until [`Self::is_whole`] is called.
     pub fn forget_waiting(&mut self) {
         self.waiting = 0;
         self.timers.clear();
         self.ring.clear();
         for index in 0..self.sites.len() {
             if let Some(site) = &mut self.sites[index] {
+                self.wanted.extend(site.line.wanted().map(Age::id));
                 site.forget_waiting();
             }
             self.drop_if_idle(index);
         }
     }
 
-    /// Has everything that waits at a destination, or anywhere, tried now, due or not, back-off or
-    /// not; how many jobs those are. A job that is out may be among them when it comes back. Takes
-    /// time by the number of destinations, not of jobs.
-    pub fn retry_now(&mut self, key: Option<&DestinationKey>) -> usize {
-        let meant = match key {
-            Some(key) => self.by_key.get(key).map_or(0..0, |&index| index..index + 1),
-            None => 0..self.sites.len(),
-        };
-        let mut woken = 0;
-        for index in meant {
-            if let Some(site) = &mut self.sites[index]
-                && !site.is_suspended
-            {
-                site.health.forget_trouble();
-                woken += site.line.force();
-            }
-            self.place(index);
-        }
-        woken
+    /// Every job that was forgotten has come again, or never will.
+    pub fn is_whole(&mut self) {
+        self.wanted = HashSet::new();
     }
 
     /// Has one message tried now at a destination, due or not, back-off or not; whether it waits
@@ -321,6 +313,7 @@ impl Schedule {
         site.place = Place::Nowhere;
         let (age, task) = site.next_job(&self.rules, now)?;
         self.waiting -= 1;
+        self.wanted.remove(&age.id());
         if task.takes_slot() {
             self.in_flight += 1;
             site.health.start();

@@ -4,8 +4,7 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use relay_queue::QueueStore;
-use tokio::sync::oneshot;
+use relay_queue::{Message, QueueStore, Recipient};
 
 use super::{CLOCK_CHECK, Runner};
 use crate::attempt::Context;
@@ -25,14 +24,25 @@ where
     C: Clock + Clone,
 {
     pub(super) fn take_in(&mut self, page: Page) {
-        if page.is_last {
-            self.pages = None;
-        }
         page.todos.into_iter().for_each(|todo| self.enter(todo));
         if !page.to_hold.is_empty() {
-            let (nobody, _) = oneshot::channel();
-            self.steer(Verb::HoldNew, page.to_hold, nobody);
+            self.steer_ourselves(Verb::HoldNew, page.to_hold);
         }
+        if page.is_last {
+            self.pages = None;
+            self.schedule.is_whole();
+        }
+    }
+
+    /// A report of ours has entered the queue: to the operator's rules it is mail like any other.
+    pub(super) fn take_report(&mut self, message: &Message) {
+        if self.holds.hold(message) {
+            self.steer_ourselves(Verb::HoldNew, vec![message.id]);
+            return;
+        }
+        let deliver = Arc::clone(&self.context.deliver);
+        let destination = |r: &Recipient| deliver.destination(&message.sender, &r.address);
+        self.enter(Todo::of(message, destination));
     }
 
     /// A message of the queue: its jobs, and a report that a crash has kept from being made.

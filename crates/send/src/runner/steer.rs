@@ -159,8 +159,18 @@ where
         ids: Vec<QueueId>,
         answer: oneshot::Sender<Steered>,
     ) {
+        // What is dropped without an answer says that nothing was done.
+        if self.ending.is_none() {
+            let context = Arc::clone(&self.context);
+            self.verbs.spawn(context.steer(verb, ids, answer));
+        }
+    }
+
+    /// Nobody waits for it, and it waits for no shutdown.
+    pub(super) fn steer_ourselves(&mut self, verb: Verb, ids: Vec<QueueId>) {
+        let (nobody, _) = oneshot::channel();
         let context = Arc::clone(&self.context);
-        self.tasks.spawn(context.steer(verb, ids, answer));
+        self.tasks.spawn(context.steer(verb, ids, nobody));
     }
 
     pub(super) fn steered(&mut self, steering: Steering) {
@@ -169,7 +179,7 @@ where
         for todo in steering.todos {
             let id = todo.id;
             let is_changed = match verb {
-                Verb::Retry => self.retry(&todo),
+                Verb::Retry => self.retry(todo),
                 Verb::Bounce => self.give_back(&todo, &returns, &mut changed),
                 Verb::Hold | Verb::Delete | Verb::HoldNew => self.withdraw(&todo),
                 Verb::Release | Verb::Reread => self.release(todo),
@@ -182,12 +192,16 @@ where
         let _ = steering.changed.send(changed);
     }
 
-    fn retry(&mut self, todo: &Todo) -> bool {
+    /// It may not have been read from the queue yet.
+    fn retry(&mut self, todo: Todo) -> bool {
+        let (id, arrived) = (todo.id, todo.arrived);
+        let destinations: Vec<_> = todo.jobs.iter().map(|s| s.destination.clone()).collect();
+        if !self.flights.contains_key(&id) {
+            self.enter(todo);
+        }
         let mut is_changed = false;
-        for stop in &todo.jobs {
-            is_changed |= self
-                .schedule
-                .retry_job(todo.id, todo.arrived, &stop.destination);
+        for destination in &destinations {
+            is_changed |= self.schedule.retry_job(id, arrived, destination);
         }
         is_changed
     }
@@ -205,12 +219,7 @@ where
             flight.was_released = true;
             return true;
         }
-        let (id, arrived) = (todo.id, todo.arrived);
-        let destinations: Vec<_> = todo.jobs.iter().map(|s| s.destination.clone()).collect();
-        self.enter(todo);
-        for destination in &destinations {
-            self.schedule.retry_job(id, arrived, destination);
-        }
+        self.retry(todo);
         true
     }
 

@@ -226,10 +226,14 @@ impl Run {
         let rows = self.queued.iter();
         let is_meant = |k| key.is_none_or(|key| key == k) && !self.suspended.contains(k);
         let meant = rows.filter(|(_, (k, _))| is_meant(k));
-        let meant: Vec<QueueId> = meant.map(|(id, _)| *id).collect();
-        let out = meant.iter().filter(|id| self.is_out(**id)).count();
-        assert_eq!(self.schedule.retry_now(key), meant.len() - out);
-        self.forced.extend(meant);
+        let meant: Vec<_> = meant
+            .map(|(id, (k, wait))| (*id, k.clone(), wait.arrived))
+            .collect();
+        for (id, key, arrived) in meant {
+            let is_new = self.schedule.retry_job(id, arrived, &key);
+            assert_eq!(is_new, !self.is_out(id));
+            self.forced.insert(id);
+        }
     }
 
     fn retry_one(&mut self, n: usize) {
@@ -265,6 +269,7 @@ impl Run {
         for (key, wait) in self.queued.values() {
             self.schedule.insert(*wait, key);
         }
+        self.schedule.is_whole();
     }
 
     fn assert_bounds(&self) {

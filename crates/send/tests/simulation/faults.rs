@@ -157,6 +157,21 @@ async fn a_start_on_a_store_that_fails_reads_the_queue_when_it_recovers() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_message_that_has_not_been_read_yet_can_be_retried() {
+    let clock = Timepiece::new();
+    let mut world = World::over(Watched::new(memory(&clock)), clock, mixed);
+    let id = world.submit("me@home.test", &to("a@later.test")).await;
+    pass(10).await;
+    world.store.fail(Outage::Scanning);
+    world.restart(Duration::ZERO).await;
+    pass(60).await;
+    let retried = world.sender.retry(vec![id]).await.expect("it runs");
+    assert_eq!(retried.changed, 1);
+    pass(1).await;
+    assert_eq!(world.store.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_message_deleted_while_it_waits_or_is_under_way_is_let_go() {
     let world = World::new(|tried| tried.all(Duration::from_secs(10), &deferred()));
     let id = world.submit("me@home.test", &to("u@far.test")).await;

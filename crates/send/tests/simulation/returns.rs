@@ -7,7 +7,7 @@ use relay_send::Clock;
 use relay_smtp::dsn::{DsnRequest, Notify};
 
 use crate::world::{
-    DAY, Outage, Timepiece, Watched, World, deferred, delivered, failed, pass, to, wishing,
+    DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, failed, pass, to, wishing,
 };
 
 const QUICK: Duration = Duration::from_millis(50);
@@ -22,7 +22,15 @@ async fn a_message_that_is_returned_is_reported_with_the_last_reply_and_tried_no
     let addresses = ["a@far.test", "b@other.test", "c@ok.test"].map(String::from);
     let id = world.submit("me@home.test", &addresses).await;
     pass(10).await;
-    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
+    assert_eq!(
+        world
+            .sender
+            .bounce(vec![id])
+            .await
+            .expect("it runs")
+            .changed,
+        1
+    );
     world.until_empty(Duration::from_mins(1)).await;
     let tried = world.internet.tried();
     assert_eq!(tried.len(), 4);
@@ -44,10 +52,15 @@ async fn a_return_waits_for_what_is_under_way_and_nothing_begins_behind_it() {
     let later = world.submit("me@home.test", &to("later@far.test")).await;
     let ok = world.submit("me@home.test", &to("ok@far.test")).await;
     pass(5).await;
-    let steered = world.sender.bounce(vec![later, ok]).await;
+    let steered = world.sender.bounce(vec![later, ok]).await.expect("it runs");
     assert_eq!((steered.changed, steered.pending), (2, 2));
     assert_eq!(
-        world.sender.bounce(vec![later]).await.changed,
+        world
+            .sender
+            .bounce(vec![later])
+            .await
+            .expect("it runs")
+            .changed,
         0,
         "it is under way"
     );
@@ -66,7 +79,15 @@ async fn a_return_of_what_has_failed_is_reported_once() {
     });
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     pass(1).await;
-    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
+    assert_eq!(
+        world
+            .sender
+            .bounce(vec![id])
+            .await
+            .expect("it runs")
+            .changed,
+        1
+    );
     world.until_empty(Duration::from_mins(2)).await;
     assert_eq!(world.times("me@home.test").len(), 1);
 }
@@ -79,8 +100,16 @@ async fn a_held_message_can_be_returned() {
     });
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     pass(10).await;
-    world.sender.hold(vec![id]).await;
-    assert_eq!(world.sender.bounce(vec![id]).await.changed, 1);
+    world.sender.hold(vec![id]).await.expect("it runs");
+    assert_eq!(
+        world
+            .sender
+            .bounce(vec![id])
+            .await
+            .expect("it runs")
+            .changed,
+        1
+    );
     world.until_empty(Duration::from_mins(1)).await;
     assert_eq!(world.times("me@home.test").len(), 1);
 }
@@ -106,7 +135,7 @@ async fn reports<S: QueueStore>(world: &World<S>) -> usize {
 async fn what_is_said_to_be_returned_is_returned_whatever_comes_next() {
     let mut world = World::new(|tried| tried.all(QUICK, &deferred()));
     let ids = deferred_mail(&world, 700).await;
-    let steered = world.sender.bounce(ids.clone()).await;
+    let steered = world.sender.bounce(ids.clone()).await.expect("it runs");
     let reports_then = reports(&world).await;
     assert_eq!((steered.changed, steered.pending), (700, 0));
     assert_eq!(reports_then, 700, "recorded when it is said");
@@ -123,7 +152,7 @@ async fn a_sender_is_told_of_every_message_that_is_returned_however_many_they_ar
         _ => tried.all(QUICK, &deferred()),
     });
     let ids = deferred_mail(&world, 500).await;
-    let steered = world.sender.bounce(ids).await;
+    let steered = world.sender.bounce(ids).await.expect("it runs");
     assert_eq!((steered.changed, steered.untold), (500, 0));
     world.until_empty(DAY).await;
     assert_eq!(world.times("me@home.test").len(), 500);
@@ -141,7 +170,11 @@ async fn a_return_that_nobody_is_told_of_is_counted_as_such() {
         .await;
     let told = world.submit("me@home.test", &to("c@far.test")).await;
     pass(10).await;
-    let steered = world.sender.bounce(vec![null, never, told]).await;
+    let steered = world
+        .sender
+        .bounce(vec![null, never, told])
+        .await
+        .expect("it runs");
     assert_eq!((steered.changed, steered.untold), (3, 2));
 }
 
@@ -153,11 +186,19 @@ async fn a_return_that_cannot_be_recorded_is_no_success() {
     let world = World::over(store, clock, |tried| tried.all(QUICK, &deferred()));
     let ids = deferred_mail(&world, 300).await;
     world.store.fail(Outage::Writing);
-    let steered = world.sender.bounce(ids.clone()).await;
+    let steered = world.sender.bounce(ids.clone()).await.expect("it runs");
     assert_eq!((steered.changed, steered.problems.len()), (0, 150));
     assert!(steered.problems[0].1.contains("outage"), "{steered:?}");
     world.store.fail(Outage::Nothing);
-    assert_eq!(world.sender.bounce(ids[150..].to_vec()).await.changed, 150);
+    assert_eq!(
+        world
+            .sender
+            .bounce(ids[150..].to_vec())
+            .await
+            .expect("it runs")
+            .changed,
+        150
+    );
     pass(10).await;
     assert_eq!(reports(&world).await, 300);
 }
@@ -179,7 +220,15 @@ async fn a_return_that_is_ordered_while_a_failure_is_being_reported_is_not_forgo
         let addresses = ["a@gone.test", "b@later.test"].map(String::from);
         let id = world.submit("me@home.test", &addresses).await;
         pass(1).await;
-        while world.sender.bounce(vec![id]).await.problems.len() == 1 {}
+        while world
+            .sender
+            .bounce(vec![id])
+            .await
+            .expect("it runs")
+            .problems
+            .len()
+            == 1
+        {}
         world.until_empty(DAY).await;
         let told = world
             .internet
@@ -189,4 +238,46 @@ async fn a_return_that_is_ordered_while_a_failure_is_being_reported_is_not_forgo
         let text: String = told.map(|t| t.text).collect();
         assert_eq!(text.matches("Final-Recipient").count(), 2, "fault {n}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_postmaster_is_not_flooded_with_reports_that_are_returned() {
+    let world = World::new(|tried| match tried.to[0].as_str() {
+        "postmaster@home.test" => tried.all(QUICK, &delivered()),
+        _ if tried.sender.is_empty() => tried.all(QUICK, &deferred()),
+        _ => tried.all(QUICK, &failed()),
+    });
+    for n in 0..300 {
+        let from = format!("victim{n}@home.test");
+        world.submit(&from, &to("a@far.test")).await;
+    }
+    pass(60).await;
+    let queued = world.store.scan(None, 1000).await.expect("it works");
+    let ids = queued.iter().map(|report| report.id).collect();
+    let steered = world.sender.bounce(ids).await.expect("it runs");
+    assert_eq!((steered.changed, steered.untold), (300, 200));
+    world.until_empty(DAY).await;
+    assert_eq!(world.times("postmaster@home.test").len(), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_tried_beside_a_return_though_it_is_read_once_more() {
+    let clock = Timepiece::new();
+    let ids = clock.clone();
+    let store = Watched::new(MemoryStore::with_clock(move || ids.now()));
+    let store = store.lagging(Duration::from_secs(10));
+    let world = World::over(store, clock, |tried| tried.all(QUICK, &deferred()));
+    let ids = deferred_mail(&world, 50).await;
+    pass(325).await;
+    let (sender, returned) = (world.sender.clone(), ids.clone());
+    let returning = tokio::spawn(async move { sender.bounce(returned).await });
+    // The record has been read once, and is claimed and settled while it comes to be due.
+    pass(12).await;
+    world.sender.reconfigure(config());
+    let steered = returning.await.expect("no panic").expect("it runs");
+    assert_eq!(steered.changed, 50);
+    pass(60).await;
+    let tried = world.internet.tried();
+    let mine = tried.iter().filter(|t| ids.contains(&t.id));
+    assert_eq!(mine.count(), 50, "once each, before");
 }

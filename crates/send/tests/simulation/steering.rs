@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use relay_queue::QueueStore;
-use relay_send::DestinationKey;
 
 use crate::world::{
     DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, pass, to, unreachable,
@@ -12,45 +11,46 @@ use crate::world::{
 const QUICK: Duration = Duration::from_millis(50);
 
 #[tokio::test(start_paused = true)]
-async fn a_forced_retry_tries_what_is_deferred_and_not_due() {
-    let world = World::new(|tried| match tried.at.as_secs() {
-        0 => tried.all(QUICK, &deferred()),
-        _ => tried.all(QUICK, &delivered()),
-    });
-    for n in 0..50 {
-        world
-            .submit("me@home.test", &to(&format!("u{n}@far.test")))
-            .await;
-    }
-    world.submit("me@home.test", &to("u@other.test")).await;
-    pass(30).await;
-    let far = DestinationKey("far.test".into());
-    assert_eq!(world.sender.retry_now(Some(far.clone())).await, 50);
-    pass(10).await;
-    assert_eq!(world.internet.delivered().len(), 50);
-    assert_eq!(world.sender.retry_now(Some(far)).await, 0);
-    assert_eq!(world.sender.retry_now(None).await, 1);
-    pass(1).await;
-    assert_eq!(world.store.count(), 0);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_forced_retry_overrides_a_back_off_and_tries_nothing_twice() {
+async fn a_retry_of_many_overrides_a_back_off_and_tries_nothing_twice() {
     let world = World::new(|tried| tried.all(QUICK, &unreachable()));
+    let mut ids = Vec::new();
     for n in 0..50 {
-        world
-            .submit("me@home.test", &to(&format!("u{n}@far.test")))
-            .await;
+        let to = to(&format!("u{n}@far.test"));
+        ids.push(world.submit("me@home.test", &to).await);
     }
     pass(30).await;
     let before = world.internet.tried().len();
-    assert_eq!(world.sender.retry_now(None).await, 50);
+    let retried = world.sender.retry(ids).await.expect("it runs");
+    assert_eq!(retried.changed, 50);
     pass(30).await;
     let tried = world.internet.tried().len() - before;
     assert!(
         (1..=5).contains(&tried),
         "{tried}: one set, and left alone again"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_is_not_forgotten_over_a_reload() {
+    let world = World::new(|tried| match tried.at.as_secs() {
+        0 => tried.all(QUICK, &deferred()),
+        _ => tried.all(Duration::from_secs(10), &delivered()),
+    });
+    let mut ids = Vec::new();
+    for n in 0..50 {
+        let to = to(&format!("u{n}@far.test"));
+        ids.push(world.submit("me@home.test", &to).await);
+    }
+    world.submit("me@home.test", &to("other@far.test")).await;
+    pass(30).await;
+    assert_eq!(world.sender.retry(ids).await.expect("it runs").changed, 50);
+    pass(1).await;
+    world.internet.route(|_| "smart.test");
+    world.sender.reconfigure(config());
+    pass(120).await;
+    assert_eq!(world.internet.delivered().len(), 50);
+    world.until_empty(DAY).await;
+    assert!(world.internet.delivered().values().all(|&n| n == 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +78,15 @@ async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
     pass(86400).await;
     assert!(world.internet.tried().is_empty());
     world.assert_nothing_is_kept().await;
-    assert_eq!(world.sender.release(vec![message.id]).await.changed, 1);
+    assert_eq!(
+        world
+            .sender
+            .release(vec![message.id])
+            .await
+            .expect("it runs")
+            .changed,
+        1
+    );
     world.until_empty(DAY).await;
     assert_eq!(world.times("b@far.test").len(), 1);
     assert_eq!(world.times("me@home.test").len(), 1, "the report");
@@ -184,7 +192,9 @@ async fn a_shutdown_waits_for_what_is_under_way_and_begins_nothing() {
         (5, 95)
     );
     assert!(world.sender.status().await.is_none());
-    assert_eq!(world.sender.retry_now(None).await, 0);
+    let queued = world.store.scan(None, 1).await.expect("it works");
+    assert!(world.sender.delete(vec![queued[0].id]).await.is_none());
+    assert_eq!(world.store.count(), 95);
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +264,10 @@ async fn a_record_that_was_read_before_an_outcome_was_recorded_is_read_again() {
     // From here on both have the same destination, and one is under way.
     world.internet.route(|_| "other.test");
     tokio::time::sleep(Duration::from_millis(800)).await;
-    assert_eq!(world.sender.retry(vec![id]).await.changed, 1);
+    assert_eq!(
+        world.sender.retry(vec![id]).await.expect("it runs").changed,
+        1
+    );
     pass(60).await;
     assert_eq!(
         world.internet.delivered().get(&(id, "a@slow.test".into())),
@@ -278,6 +291,6 @@ async fn a_release_is_not_lost_on_work_that_still_reads_the_message_as_held() {
         world.sender.accepted(&message);
     };
     let (released, ()) = tokio::join!(release, meanwhile);
-    assert_eq!(released.changed, 1);
+    assert_eq!(released.expect("it runs").changed, 1);
     world.until_empty(Duration::from_mins(1)).await;
 }

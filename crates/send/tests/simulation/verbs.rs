@@ -6,7 +6,8 @@ use relay_queue::{MemoryStore, QueueStore};
 use relay_send::{Clock, DestinationKey, HoldRule};
 
 use crate::world::{
-    DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, pass, to, unreachable,
+    DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, failed, pass, to,
+    unreachable,
 };
 
 const QUICK: Duration = Duration::from_millis(50);
@@ -22,7 +23,11 @@ async fn a_retry_of_one_message_tries_that_one_alone() {
     world.submit("me@home.test", &to("b@far.test")).await;
     pass(10).await;
     let absent = relay_queue::QueueId::from_bits(7);
-    let steered = world.sender.retry(vec![mine, absent]).await;
+    let steered = world
+        .sender
+        .retry(vec![mine, absent])
+        .await
+        .expect("it runs");
     assert_eq!((steered.changed, steered.problems.len()), (1, 0));
     pass(1).await;
     assert_eq!(world.times("a@far.test"), [0, 10]);
@@ -38,7 +43,10 @@ async fn a_retry_overrides_the_back_off_of_its_destination() {
     });
     let id = world.submit("me@home.test", &to("a@down.test")).await;
     pass(10).await;
-    assert_eq!(world.sender.retry(vec![id]).await.changed, 1);
+    assert_eq!(
+        world.sender.retry(vec![id]).await.expect("it runs").changed,
+        1
+    );
     pass(1).await;
     assert_eq!(world.times("a@down.test"), [0, 10]);
 }
@@ -49,11 +57,12 @@ async fn a_destination_that_is_suspended_gets_nothing_until_it_is_resumed() {
     let far = DestinationKey("far.test".into());
     assert!(world.sender.suspend(far.clone()).await);
     assert!(!world.sender.suspend(far.clone()).await);
-    world.submit("me@home.test", &to("a@far.test")).await;
+    let id = world.submit("me@home.test", &to("a@far.test")).await;
     world.submit("me@home.test", &to("a@other.test")).await;
     pass(6 * 86400).await;
     assert!(world.times("a@far.test").is_empty());
-    assert_eq!(world.sender.retry_now(None).await, 0);
+    let retried = world.sender.retry(vec![id]).await.expect("it runs");
+    assert_eq!(retried.changed, 0);
     pass(10).await;
     assert_eq!(world.store.count(), 1, "it is not given up either");
     let status = world.sender.status().await.expect("it runs");
@@ -74,17 +83,43 @@ async fn what_is_held_waits_over_a_restart_and_leaves_at_once_when_released() {
     });
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     pass(10).await;
-    assert_eq!(world.sender.hold(vec![id]).await.changed, 1);
-    assert_eq!(world.sender.hold(vec![id]).await.changed, 0, "it is held");
-    assert_eq!(world.sender.retry(vec![id]).await.changed, 0);
+    assert_eq!(
+        world.sender.hold(vec![id]).await.expect("it runs").changed,
+        1
+    );
+    assert_eq!(
+        world.sender.hold(vec![id]).await.expect("it runs").changed,
+        0,
+        "it is held"
+    );
+    assert_eq!(
+        world.sender.retry(vec![id]).await.expect("it runs").changed,
+        0
+    );
     world.assert_nothing_is_kept().await;
     pass(86400).await;
     world.restart(Duration::ZERO).await;
     pass(6 * 86400).await;
     assert_eq!(world.times("a@far.test"), [0]);
     let began = world.clock.elapsed();
-    assert_eq!(world.sender.release(vec![id]).await.changed, 1);
-    assert_eq!(world.sender.release(vec![id]).await.changed, 0);
+    assert_eq!(
+        world
+            .sender
+            .release(vec![id])
+            .await
+            .expect("it runs")
+            .changed,
+        1
+    );
+    assert_eq!(
+        world
+            .sender
+            .release(vec![id])
+            .await
+            .expect("it runs")
+            .changed,
+        0
+    );
     pass(1).await;
     assert_eq!(world.times("a@far.test"), [0, began.as_secs()]);
     world.assert_nothing_is_kept().await;
@@ -99,8 +134,24 @@ async fn a_hold_during_an_attempt_lets_it_end_and_a_release_before_its_end_is_no
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     let other = world.submit("me@home.test", &to("b@far.test")).await;
     pass(10).await;
-    assert_eq!(world.sender.hold(vec![id, other]).await.changed, 2);
-    assert_eq!(world.sender.release(vec![id]).await.changed, 1);
+    assert_eq!(
+        world
+            .sender
+            .hold(vec![id, other])
+            .await
+            .expect("it runs")
+            .changed,
+        2
+    );
+    assert_eq!(
+        world
+            .sender
+            .release(vec![id])
+            .await
+            .expect("it runs")
+            .changed,
+        1
+    );
     pass(86400).await;
     assert_eq!(world.times("b@far.test"), [0], "it stays held");
     let times = world.times("a@far.test");
@@ -118,8 +169,16 @@ async fn what_is_deleted_is_gone_though_it_waits_or_is_under_way() {
     let running = world.submit("me@home.test", &to("a@slow.test")).await;
     pass(10).await;
     let ids = vec![waiting, running];
-    assert_eq!(world.sender.delete(ids.clone()).await.changed, 2);
-    assert_eq!(world.sender.delete(ids).await.changed, 0);
+    assert_eq!(
+        world
+            .sender
+            .delete(ids.clone())
+            .await
+            .expect("it runs")
+            .changed,
+        2
+    );
+    assert_eq!(world.sender.delete(ids).await.expect("it runs").changed, 0);
     assert_eq!(world.store.count(), 0);
     pass(86400).await;
     assert_eq!(
@@ -170,8 +229,24 @@ async fn mail_under_a_rule_is_held_as_it_comes_in_and_no_other() {
     world
         .sender
         .release(records.iter().map(|m| m.id).collect())
-        .await;
+        .await
+        .expect("it runs");
     world.until_empty(Duration::from_mins(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rule_holds_our_own_reports_too_before_and_after_a_reload() {
+    let world = World::new(|tried| tried.all(QUICK, &failed()));
+    world
+        .sender
+        .hold_incoming(vec![rule(Some("home.test"), None, Duration::ZERO, &world)]);
+    world.submit("me@home.test", &to("a@far.test")).await;
+    pass(10).await;
+    let records = world.store.scan(None, 10).await.expect("it works");
+    assert!(records.len() == 1 && records[0].held, "{records:?}");
+    world.sender.reconfigure(config());
+    pass(86400).await;
+    assert_eq!(world.internet.tried().len(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -218,12 +293,23 @@ async fn a_verb_on_thousands_does_all_and_stops_where_the_store_fails() {
     }
     pass(60).await;
     world.store.fail(Outage::Reading);
-    let steered = world.sender.hold(ids.clone()).await;
+    let steered = world.sender.hold(ids.clone()).await.expect("it runs");
     assert_eq!((steered.changed, steered.problems.len()), (0, 250));
     world.store.fail(Outage::Nothing);
-    assert_eq!(world.sender.hold(ids.clone()).await.changed, 2_300);
+    assert_eq!(
+        world
+            .sender
+            .hold(ids.clone())
+            .await
+            .expect("it runs")
+            .changed,
+        2_300
+    );
     world.assert_nothing_is_kept().await;
-    assert_eq!(world.sender.delete(ids).await.changed, 2_300);
+    assert_eq!(
+        world.sender.delete(ids).await.expect("it runs").changed,
+        2_300
+    );
     assert_eq!(world.store.count(), 0);
 }
 
@@ -239,6 +325,6 @@ async fn a_verb_asks_a_slow_store_for_many_messages_at_once() {
         ids.push(world.submit("me@home.test", &to("u@far.test")).await);
     }
     let since = tokio::time::Instant::now();
-    assert_eq!(world.sender.hold(ids).await.changed, 1000);
+    assert_eq!(world.sender.hold(ids).await.expect("it runs").changed, 1000);
     assert!(since.elapsed() < 10 * lag, "{:?}", since.elapsed());
 }

@@ -24,6 +24,8 @@ pub struct Watched<S> {
 pub enum Outage {
     Nothing,
     Reading,
+    /// The queue as a whole cannot be read.
+    Scanning,
     Writing,
     Opening,
     /// There is no room but the reserve.
@@ -42,7 +44,8 @@ impl<S> Watched<S> {
         }
     }
 
-    /// Records that are read come this late: out of date, perhaps.
+    /// Records that are read come this late: out of date, perhaps. What is to be
+    /// recorded takes three times as long.
     pub fn lagging(mut self, lag: Duration) -> Self {
         self.lag = lag;
         self
@@ -102,6 +105,7 @@ impl<S: QueueStore> QueueStore for Watched<S> {
 
     async fn scan(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Message>, StoreError> {
         self.pass(Outage::Reading)?;
+        self.pass(Outage::Scanning)?;
         self.inner.scan(after, limit).await
     }
 
@@ -129,6 +133,7 @@ impl<S: QueueStore> QueueStore for Watched<S> {
 
     async fn settle(&self, claim: Claim, settlement: Settlement) -> Result<bool, StoreError> {
         self.pass(Outage::Writing)?;
+        tokio::time::sleep(3 * self.lag).await;
         self.inner.settle(claim, settlement).await
     }
 

@@ -59,11 +59,36 @@ pub(in crate::api) async fn steer(
     };
     let mut steered = Steered::default();
     let selection = Selection::new(filter, &shared, &sending);
-    if let Err(reason) = steer_all(&shared, verb, selection, &mut steered).await {
+    match steer_all(&shared, verb, selection, &mut steered).await {
+        Ok(()) => {}
+        Err(Stop::Ending) => return broken_off(&steered),
         // What has been done until then is to be told.
-        steered.problems.push(reason.to_string());
+        Err(Stop::Failed(reason)) => steered.problems.push(reason.to_string()),
     }
     Json(steered).into_response()
+}
+
+/// Why a verb does not come to its end.
+enum Stop {
+    /// The relay is going down.
+    Ending,
+    Failed(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(reason: StoreError) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+/// The relay is going down; what was done first stays done.
+fn broken_off(steered: &Steered) -> Response {
+    let Steered {
+        matched, changed, ..
+    } = steered;
+    let reason =
+        format!("relayd is going down; done for {changed} of the {matched} messages it came to");
+    problem(StatusCode::SERVICE_UNAVAILABLE, reason)
 }
 
 /// A verb never means everything unless that is said.
@@ -79,12 +104,12 @@ async fn steer_all(
     verb: Verb,
     mut selection: Selection<'_>,
     steered: &mut Steered,
-) -> Result<(), StoreError> {
+) -> Result<(), Stop> {
     while let Some(page) = selection.page().await? {
         steered.matched += page.len() as u64;
         steered.held += page.iter().filter(|message| message.held).count() as u64;
         let ids = page.iter().map(|message| message.id).collect();
-        let done = act(shared, verb, ids).await;
+        let done = act(shared, verb, ids).await.ok_or(Stop::Ending)?;
         steered.changed += done.changed as u64;
         steered.pending += done.pending as u64;
         steered.untold += done.untold as u64;
@@ -102,7 +127,8 @@ async fn steer_all(
     Ok(())
 }
 
-async fn act(shared: &Shared, verb: Verb, ids: Vec<QueueId>) -> relay_send::Steered {
+/// `None` when the relay is going down.
+async fn act(shared: &Shared, verb: Verb, ids: Vec<QueueId>) -> Option<relay_send::Steered> {
     let sender = &shared.sender;
     match verb {
         Verb::Retry => sender.retry(ids).await,
