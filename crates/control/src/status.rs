@@ -77,7 +77,7 @@ impl Certificate {
 pub struct Alarm {
     /// What is concerned: `smtp.example.com:587`, or `the queue`.
     pub about: String,
-    /// When it came up.
+    /// When it came up, as far as that is known, or else was noticed.
     pub since: u64,
     /// What was said.
     pub reason: String,

@@ -28,6 +28,10 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
     destinations.sort_by(|a, b| a.name.cmp(&b.name));
     let (now, alarms) = (clock::now(), shared.deliver.0.alarms());
     let alarms = alarms.into_iter().map(|alarm| described(alarm, now));
+    let of_queue = match &sending.store_trouble {
+        Some(trouble) => Some(stuck(trouble)),
+        None => unreadable(shared.store.as_ref(), now).await,
+    };
     Json(Status {
         messages,
         fresh,
@@ -41,13 +45,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         state_dir: shared.state_dir().display().to_string(),
         listeners: shared.listeners.iter().map(listener).collect(),
         certificates: shared.certificates(now),
-        alarms: sending
-            .store_trouble
-            .as_ref()
-            .map(stuck)
-            .into_iter()
-            .chain(alarms)
-            .collect(),
+        alarms: of_queue.into_iter().chain(alarms).collect(),
         reading: !sending.is_complete,
         reports_suppressed: sending.reports_suppressed,
         orders: shared.orders.lock().await.described(),
@@ -65,9 +63,14 @@ async fn states(
 ) -> Messages {
     let (mut in_flight, mut of_them_fresh) = (0, 0);
     for id in running {
-        if let Ok(Some(message)) = shared.store.get(*id).await {
-            in_flight += 1;
-            of_them_fresh += u64::from(message.is_fresh());
+        match shared.store.get(*id).await {
+            Ok(Some(message)) => {
+                in_flight += 1;
+                of_them_fresh += u64::from(message.is_fresh());
+            }
+            // It has left.
+            Ok(None) => {}
+            Err(_) => in_flight += 1,
         }
     }
     let tried = messages.saturating_sub(fresh);
@@ -97,6 +100,16 @@ fn stuck(trouble: &relay_send::StoreTrouble) -> Alarm {
     }
 }
 
+/// Whether the queue answers at all: nobody has this id.
+async fn unreadable(store: &impl QueueStore, now: SystemTime) -> Option<Alarm> {
+    let reason = store.get(QueueId::from_bits(0)).await.err()?;
+    Some(Alarm {
+        about: "the queue".to_owned(),
+        since: seconds(now),
+        reason: format!("cannot be read: {reason}"),
+    })
+}
+
 fn described(alarm: relay_remote::Alarm, now: SystemTime) -> Alarm {
     Alarm {
         about: alarm.destination.to_string(),
@@ -113,5 +126,21 @@ fn destination(status: &relay_send::DestinationStatus) -> Destination {
         slots: status.limit.into(),
         next_attempt: status.next_attempt.map(seconds),
         last_trouble: status.trouble.as_ref().map(Outcome::text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use relay_queue::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_queue_that_does_not_answer_is_an_alarm() {
+        let store = MemoryStore::default();
+        assert_eq!(unreadable(&store, UNIX_EPOCH).await, None);
+        store.close().await.expect("nothing waits");
+        let alarm = unreadable(&store, UNIX_EPOCH).await.expect("an alarm");
+        assert!(alarm.reason.starts_with("cannot be read: "), "{alarm:?}");
     }
 }

@@ -107,3 +107,30 @@ async fn send_list(
     let _ = pieces.send_data(piece.into()).await;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_queue_that_cannot_be_read_is_told_before_the_list_begins() {
+        let answered = async |read| {
+            let (begins, begun) = oneshot::channel();
+            begins.send(read).expect("it is waited for");
+            let answer = answer(begun, "[").await;
+            let (head, body) = answer.into_parts();
+            let body = to_bytes(body, 1000).await.expect("a body");
+            (head.status, String::from_utf8_lossy(&body).into_owned())
+        };
+        assert_eq!(answered(Ok(())).await, (StatusCode::OK, "[".to_owned()));
+        let reason = "no space left".to_owned();
+        let (status, said) = answered(Err(StoreError::Closed { reason })).await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            said.contains("the queue is closed: no space left"),
+            "{said}"
+        );
+    }
+}
