@@ -91,7 +91,8 @@ async fn send_list(
             serde_json::to_writer(&mut piece, &entry)
                 .expect("an entry has no key but strings, and memory takes it");
         }
-        if page.is_empty() {
+        next = selection.page().await?;
+        if piece.is_empty() && next.is_some() {
             // White space: it lets the client know that somebody is still looking.
             piece.push(b'\n');
         }
@@ -100,7 +101,6 @@ async fn send_list(
         if sent.is_err() {
             return Ok(());
         }
-        next = selection.page().await?;
     }
     piece.extend_from_slice(b"\n]\n");
     // Where there is nobody to take the end, nobody misses it.
