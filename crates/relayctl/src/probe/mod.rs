@@ -68,8 +68,13 @@ pub(crate) struct ProbeArgs {
     #[arg(long, requires = "auth")]
     token: bool,
 
+    /// Log in though the certificate is not verified: the password goes to whoever answers
+    #[arg(long, requires = "auth")]
+    insecure: bool,
+
     /// Try in the usual ways to have mail relayed to a stranger, without sending any: exit code 0 if
-    /// all are refused. Run it from outside the networks that may relay
+    /// all are refused. Run it from outside the networks that may relay, and name with --to a recipient
+    /// elsewhere whose domain takes mail: some servers refuse the usual one, at example.com, for its domain
     #[arg(long, conflicts_with = "dry")]
     open_relay: bool,
 

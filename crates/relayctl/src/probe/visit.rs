@@ -159,6 +159,7 @@ impl Visitor<'_> {
             tls,
             name: &place.host,
             inspector: self.inspector,
+            needs_verified: self.login.is_some() && !self.args.insecure && !is_here(place),
         };
         opening
             .through(dialogue, &mut session, &mut visit.tls)
@@ -181,7 +182,7 @@ impl Visitor<'_> {
             } else {
                 Proof::Password(secret)
             },
-            in_clear: place.address.ip().to_canonical().is_loopback(),
+            in_clear: is_here(place),
             nonce: Nonce::from_random(random),
         }))
     }
@@ -236,6 +237,8 @@ struct Opening<'a> {
     /// What the host is called.
     name: &'a str,
     inspector: &'a Inspector,
+    /// Whether nothing more is said under a certificate that is not verified.
+    needs_verified: bool,
 }
 
 impl Opening<'_> {
@@ -246,15 +249,14 @@ impl Opening<'_> {
         session: &mut ClientSession,
         shown: &mut Option<Shown>,
     ) -> Result<(), End> {
-        let (inspector, name) = (self.inspector, self.name);
         if self.tls == TlsUse::Active {
-            *shown = Some(dialogue.secure(inspector, name, now()).await?);
+            self.secure(dialogue, shown).await?;
         }
         loop {
             match dialogue.event(session).await? {
                 Event::Ready => return Ok(()),
                 Event::StartTls => {
-                    *shown = Some(dialogue.secure(inspector, name, now()).await?);
+                    self.secure(dialogue, shown).await?;
                     session.tls_started();
                 }
                 Event::Broken(trouble) => return Err(trouble.into()),
@@ -262,6 +264,22 @@ impl Opening<'_> {
                     return Err(End::Broken("a reply that nobody asked for".to_owned()));
                 }
             }
+        }
+    }
+
+    async fn secure(
+        &self,
+        dialogue: &mut Dialogue<'_, '_>,
+        shown: &mut Option<Shown>,
+    ) -> Result<(), End> {
+        let seen = dialogue.secure(self.inspector, self.name, now()).await?;
+        let seen = shown.insert(seen);
+        match seen.flaws.first() {
+            Some(flaw) if self.needs_verified => Err(End::Refused(format!(
+                "the certificate is not verified, so nobody logs in: {flaw} (--insecure does it all \
+                 the same)"
+            ))),
+            _ => Ok(()),
         }
     }
 }
@@ -298,6 +316,7 @@ impl Look<'_> {
             tls,
             name,
             inspector: self.inspector,
+            needs_verified: false,
         };
         let opened = opening.through(&mut dialogue, &mut session, &mut shown);
         match opened.await {
@@ -312,10 +331,71 @@ impl Look<'_> {
     }
 }
 
+/// Whether it is this machine, where nobody listens on the way.
+fn is_here(place: &Place) -> bool {
+    place.address.ip().to_canonical().is_loopback()
+}
+
 fn positive(reply: Reply) -> Result<Reply, End> {
     if reply.is_positive() {
         Ok(reply)
     } else {
         Err(End::Refused(reply.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use relay_testkit::{Certificate, FakeMx};
+
+    #[tokio::test]
+    async fn no_password_goes_to_whoever_answers() {
+        let inspector = Inspector::new(None).expect("authorities");
+        let credentials = || Credentials {
+            user: "app".parse().expect("a name"),
+            proof: Proof::Password(Secret::new("secret").expect("a secret")),
+            in_clear: false,
+            nonce: Nonce::from_random([0; Nonce::RANDOM]),
+        };
+        for (tls, needs_verified, logs_in) in [
+            (TlsUse::Required, true, false),
+            (TlsUse::Active, true, false),
+            (TlsUse::Required, false, true),
+        ] {
+            let mx = FakeMx::start().await;
+            mx.offer(&["AUTH PLAIN"]);
+            let certificate = Certificate::for_names(&["mx.test"]);
+            if tls == TlsUse::Active {
+                mx.begin_with_tls(&certificate);
+            } else {
+                mx.offer_tls(&certificate);
+            }
+            let place = Place {
+                host: "mx.test".to_owned(),
+                address: mx.address(),
+            };
+            let mut script = Transcript::new(None);
+            let limit = relay_testkit::DEADLINE;
+            let mut dialogue = Dialogue::connect(&place, &mut script, limit)
+                .await
+                .expect("a connection");
+            let plan = Plan {
+                tls,
+                credentials: Some(credentials()),
+            };
+            let opening = Opening {
+                tls,
+                name: &place.host,
+                inspector: &inspector,
+                needs_verified,
+            };
+            let mut session = ClientSession::new("relay.test", plan);
+            let mut shown = None;
+            let opened = opening.through(&mut dialogue, &mut session, &mut shown);
+            assert_eq!(opened.await.is_ok(), logs_in);
+            let was_told = mx.commands().iter().any(|line| line.starts_with("AUTH"));
+            assert_eq!(was_told, logs_in, "{tls:?}");
+        }
     }
 }
