@@ -196,7 +196,7 @@ async fn an_open_relay_is_found_and_a_closed_one_is_not() {
     let json = probe("", &["--json", &at(&mx), "--open-relay"], "").await;
     let report: Value = serde_json::from_str(&json.out).expect("JSON");
     let tried = report["relaying"].as_array().expect("a list");
-    let taken: Vec<_> = tried.iter().filter(|t| t["taken"] == true).collect();
+    let taken: Vec<_> = tried.iter().filter(|t| t["answer"] == "taken").collect();
     assert_eq!((json.code, taken.len()), (1, 1), "{taken:?}");
     assert!(mx.messages().is_empty());
 }
@@ -204,11 +204,32 @@ async fn an_open_relay_is_found_and_a_closed_one_is_not() {
 #[tokio::test]
 async fn a_server_that_hangs_up_on_the_refused_is_dialled_again() {
     let mx = FakeMx::start().await;
-    mx.on(
-        "rcpt",
-        Step::SayAndDrop("421 4.7.0 too many errors".to_owned()),
-    );
+    let closing = || Step::SayAndDrop("421 4.7.0 too many errors".to_owned());
+    let refused = || Step::Say("550 5.7.1 no relay".to_owned());
+    mx.on_each("rcpt", [refused(), closing(), refused()]);
     let probed = probe("", &[&at(&mx), "--open-relay"], "").await;
     assert_eq!(probed.code, 0, "{}", probed.out);
-    assert_eq!(mx.connections(), 13);
+    let asked = |mx: &FakeMx| {
+        let commands = mx.commands();
+        commands.iter().filter(|c| c.starts_with("RCPT")).count()
+    };
+    assert_eq!((mx.connections(), asked(&mx)), (2, 14), "the same again");
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_nothing_for_good_is_not_said_to_be_closed() {
+    for (stage, step) in [
+        ("rcpt", Step::Say("450 4.2.0 greylisted".to_owned())),
+        ("mail", Step::Say("451 4.3.0 later".to_owned())),
+        ("rcpt", Step::Drop),
+        ("rset", Step::SayAndDrop("421 4.7.0 go away".to_owned())),
+    ] {
+        let mx = FakeMx::start().await;
+        mx.on("rcpt", "550 5.7.1 no relay");
+        mx.on(stage, step);
+        let probed = probe("", &[&at(&mx), "--open-relay"], "").await;
+        assert_eq!(probed.code, 1, "{stage}: {}", probed.out);
+        let told = "cannot be told whether this is an open relay";
+        assert!(probed.error.contains(told), "{stage}: {}", probed.error);
+    }
 }

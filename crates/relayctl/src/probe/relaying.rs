@@ -1,7 +1,7 @@
 //! The ways in which servers have been talked into relaying.
 
-use relay_smtp::ForwardPath;
 use relay_smtp::client::TlsUse;
+use relay_smtp::{ForwardPath, Reply};
 use serde::Serialize;
 
 use super::Outcome;
@@ -11,6 +11,9 @@ use super::visit::{Came, Visit, Visitor};
 
 /// RFC 5321 §3.8: the server closes the connection.
 const CLOSING: u16 = 421;
+/// Times that a variant is tried, each on a connection of its own: a server may hang up on who is refused
+/// too often, which says nothing about the one that it was at.
+const TRIES: usize = 2;
 
 /// One way to ask for a stranger's mail to be sent to a stranger.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,13 +24,25 @@ pub(super) struct Variant {
     pub(super) rcpt: String,
 }
 
-/// What the server said to it.
+/// What came of one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct Tried {
     pub(super) mail: String,
     pub(super) rcpt: String,
-    pub(super) taken: bool,
+    pub(super) answer: Answer,
+    /// The server's words, or why there were none.
     pub(super) reply: String,
+}
+
+/// Whether the server would relay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Answer {
+    Taken,
+    /// For good.
+    Refused,
+    /// Only for now, or there was no answer: the next time it may be taken.
+    Undecided,
 }
 
 /// The strangers, and the server as it is known.
@@ -103,32 +118,32 @@ impl Visitor<'_> {
         tls: TlsUse,
         visit: &mut Visit,
     ) -> Came {
-        let variants = self.variants(place);
         let mut is_open = true;
-        for variant in &variants {
-            if !is_open {
-                // A server may hang up on who is refused too often.
-                if let Err(why) = self.again(dialogue, place, tls, visit).await {
-                    let count = visit.relaying.len();
-                    let detail = format!("{why}, after {count} of {} variants", variants.len());
-                    return Came::new(Outcome::Refused, true, detail);
+        for variant in self.variants(place) {
+            let mut came = (Answer::Undecided, String::new());
+            for _ in 0..TRIES {
+                if !is_open && let Err(why) = self.again(dialogue, place, tls, visit).await {
+                    came.1 = why;
+                    continue;
+                }
+                match try_variant(dialogue, &variant).await {
+                    Ok(answer) => {
+                        is_open = true;
+                        came = answer;
+                        break;
+                    }
+                    Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
+                        is_open = false;
+                        came.1 = why;
+                    }
                 }
             }
-            let (taken, reply) = match try_variant(dialogue, variant).await {
-                Ok(answer) => {
-                    is_open = true;
-                    answer
-                }
-                Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
-                    is_open = false;
-                    (false, why)
-                }
-            };
-            let Variant { mail, rcpt } = variant.clone();
+            let (answer, reply) = came;
+            let Variant { mail, rcpt } = variant;
             visit.relaying.push(Tried {
                 mail,
                 rcpt,
-                taken,
+                answer,
                 reply: dialogue.without_secrets(&reply),
             });
         }
@@ -173,39 +188,59 @@ impl Visitor<'_> {
 async fn try_variant(
     dialogue: &mut Dialogue<'_, '_>,
     variant: &Variant,
-) -> Result<(bool, String), End> {
+) -> Result<(Answer, String), End> {
     let Variant { mail, rcpt } = variant;
-    dialogue.exchange("RSET").await?;
-    for (command, is_last) in [
-        (format!("MAIL FROM:<{mail}>"), false),
-        (format!("RCPT TO:<{rcpt}>"), true),
-    ] {
-        let reply = dialogue.exchange(&command).await?;
-        if reply.code() == CLOSING {
-            return Err(End::Refused(reply.to_string()));
-        }
-        if is_last || !reply.is_positive() {
-            return Ok((reply.is_positive(), reply.to_string()));
-        }
+    still_open(dialogue.exchange("RSET").await?)?;
+    let mail = format!("MAIL FROM:<{mail}>");
+    let reply = still_open(dialogue.exchange(&mail).await?)?;
+    if !reply.is_positive() {
+        return Ok((answer(&reply), reply.to_string()));
     }
-    Ok((false, String::new()))
+    let rcpt = format!("RCPT TO:<{rcpt}>");
+    let reply = still_open(dialogue.exchange(&rcpt).await?)?;
+    Ok((answer(&reply), reply.to_string()))
+}
+
+fn still_open(reply: Reply) -> Result<Reply, End> {
+    if reply.code() == CLOSING {
+        Err(End::Refused(reply.to_string()))
+    } else {
+        Ok(reply)
+    }
+}
+
+fn answer(reply: &Reply) -> Answer {
+    match reply.code() {
+        200..=299 => Answer::Taken,
+        500..=599 => Answer::Refused,
+        _ => Answer::Undecided,
+    }
 }
 
 fn judge(tried: &[Tried]) -> Came {
-    let mut taken = tried.iter().filter(|t| t.taken);
-    let Some(first) = taken.next() else {
-        let detail = format!("no open relay: all {} variants were refused", tried.len());
-        return Came::new(Outcome::Accepted, true, detail);
-    };
-    let detail = format!(
-        "an open relay, unless this machine may relay there: of {} variants {} were taken, the first \
-         MAIL FROM:<{}> RCPT TO:<{}>",
-        tried.len(),
-        1 + taken.count(),
-        first.mail,
-        first.rcpt
-    );
-    Came::new(Outcome::Refused, true, detail)
+    let of = |answer| tried.iter().filter(move |t| t.answer == answer);
+    let all = tried.len();
+    if let Some(first) = of(Answer::Taken).next() {
+        let detail = format!(
+            "an open relay, unless this machine may relay there: of {all} variants {} were taken, the \
+             first MAIL FROM:<{}> RCPT TO:<{}>",
+            of(Answer::Taken).count(),
+            first.mail,
+            first.rcpt
+        );
+        return Came::new(Outcome::Refused, true, detail);
+    }
+    if let Some(first) = of(Answer::Undecided).next() {
+        let detail = format!(
+            "it cannot be told whether this is an open relay: none of {all} variants was taken, but to \
+             {} there was no lasting answer, at first {}",
+            of(Answer::Undecided).count(),
+            first.reply
+        );
+        return Came::new(Outcome::Refused, true, detail);
+    }
+    let detail = format!("no open relay: all {all} variants were refused");
+    Came::new(Outcome::Accepted, true, detail)
 }
 
 #[cfg(test)]
