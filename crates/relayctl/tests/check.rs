@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use relay_testkit::{FakeDns, FakeMx, Trouble};
+use relay_testkit::{Certificate, FakeDns, FakeMx, Trouble};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
@@ -140,6 +140,30 @@ async fn the_ports_are_looked_at_unless_that_is_unwanted() {
     assert!(warned.iter().any(|l| l.contains("offers no TLS")), "{out}");
     check(&dns, &config, &OFFLINE).await;
     assert_eq!(mx.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_smarthost_is_spoken_with_as_its_route_says() {
+    let places = ["127.0.0.2", "127.0.0.3"].map(|a| a.parse().expect("an address"));
+    let [broken, good] = FakeMx::start_on(places).await;
+    broken.on("connect", "554 5.7.1 go away");
+    good.begin_with_tls(&Certificate::for_names(&["smtp.test"]));
+    let port = good.address().port();
+    let config = |tls: &str| {
+        format!(
+            "[[listener]]\naddress = \"unix:/run/nowhere\"\n[[route]]\ndomain = \"*\"\n\
+             host = [\"127.0.0.2\", \"127.0.0.3\"]\nport = {port}\ntls = \"{tls}\"\n"
+        )
+    };
+    let args = ["--timeout", "2s"];
+    let dns = crate::good().await;
+    let (code, out) = check(&dns, &config("implicit"), &args).await;
+    let told = format!("127.0.0.3:{port}) can be spoken with");
+    assert!(code == 0 && out.contains(&told), "{out}");
+    let (code, out) = check(&dns, &config("none"), &args).await;
+    let failed = lines(&out, "fail");
+    assert_eq!((code, failed.len()), (1, 1), "{out}");
+    assert!(failed[0].contains("smarthost") && failed[0].contains("[[route]]"));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use relay_remote::IpFamily;
 use relay_remote::dns::Dns;
+use relay_smtp::client::TlsUse;
 use serde::Deserialize;
 
 use super::finding::Finding;
@@ -32,6 +33,29 @@ pub(super) struct Route {
     host: Vec<String>,
     #[serde(default)]
     port: Option<u16>,
+    #[serde(default)]
+    tls: RouteTls,
+}
+
+/// `route.tls`
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RouteTls {
+    #[default]
+    Require,
+    Opportunistic,
+    Implicit,
+    None,
+}
+
+/// The hosts that take all mail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Smarthost {
+    /// The first of them.
+    name: String,
+    pub(super) targets: Vec<Target>,
+    /// How they are spoken with.
+    pub(super) tls: TlsUse,
 }
 
 /// Where mail goes out from.
@@ -52,7 +76,7 @@ pub(super) async fn sending(
     if !given.is_empty() {
         return judge(given.to_vec(), "as you say");
     }
-    if let Some((name, _)) = smarthost(routes) {
+    if let Some(Smarthost { name, .. }) = smarthost(routes) {
         let text =
             format!("all mail goes out through {name}, so what counts is that host's address");
         return Sending {
@@ -90,21 +114,28 @@ fn judge(addresses: Vec<IpAddr>, how: &str) -> Sending {
     Sending { addresses, finding }
 }
 
-/// The host that takes all mail, by its name and as somebody to connect to.
-pub(super) fn smarthost(routes: &[Route]) -> Option<(String, Option<Target>)> {
+/// The smarthost, if all mail goes to one.
+pub(super) fn smarthost(routes: &[Route]) -> Option<Smarthost> {
     let takes_all = |route: &&Route| {
         let everybody = |pattern: &Option<String>| pattern.as_deref().is_none_or(|p| p == "*");
         everybody(&route.domain) && everybody(&route.sender)
     };
     let route = routes.iter().find(takes_all)?;
-    let host = route.host.first()?;
+    let name = route.host.first()?.clone();
     let port = route.port.unwrap_or(SMTP);
-    let address = host.parse::<IpAddr>().ok();
-    let target = match address {
-        Some(address) => SocketAddr::new(address, port).to_string(),
-        None => format!("{host}:{port}"),
+    let target = |host: &String| match host.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, port).to_string().parse().ok(),
+        Err(_) => format!("{host}:{port}").parse().ok(),
     };
-    Some((host.clone(), target.parse().ok()))
+    Some(Smarthost {
+        name,
+        targets: route.host.iter().filter_map(target).collect(),
+        tls: match route.tls {
+            RouteTls::Implicit => TlsUse::Active,
+            RouteTls::Require => TlsUse::Required,
+            RouteTls::Opportunistic | RouteTls::None => TlsUse::Never,
+        },
+    })
 }
 
 /// The address that the system would go there from.
@@ -179,15 +210,18 @@ mod tests {
         let route = |domain: Option<&str>, sender: Option<&str>| Route {
             domain: domain.map(str::to_owned),
             sender: sender.map(str::to_owned),
-            host: vec!["smtp.test".to_owned()],
+            host: vec!["smtp.test".to_owned(), "192.0.2.9".to_owned()],
             port: Some(587),
+            tls: RouteTls::default(),
         };
         let all = [route(Some("a.test"), None), route(Some("*"), None)];
         let sending = sending(&[], &all, &dns, "mx.test").await;
         assert!(sending.addresses.is_empty() && sending.finding.level == Level::Info);
-        let (name, target) = smarthost(&all).expect("one");
-        assert_eq!(name, "smtp.test");
-        assert_eq!(target, "smtp.test:587".parse().ok());
+        let found = smarthost(&all).expect("one");
+        assert_eq!(found.name, "smtp.test");
+        let targets = ["smtp.test:587", "192.0.2.9:587"].map(|t| t.parse().expect("a target"));
+        assert_eq!(found.targets, targets);
+        assert_eq!(found.tls, TlsUse::Required);
         for some in [
             route(Some("a.test"), None),
             route(Some("*"), Some("a@b.test")),

@@ -261,15 +261,18 @@ impl Checks<'_> {
         if self.args.offline_ports {
             return Vec::new();
         }
-        let smarthost = address::smarthost(&self.keys.route);
-        let outbound = match &smarthost {
-            Some((_, target)) => target.as_ref().unwrap_or(&self.args.outbound),
-            None => &self.args.outbound,
+        let outbound = async {
+            match address::smarthost(&self.keys.route) {
+                Some(smarthost) => self.within("smarthost", ports.smarthost(&smarthost)).await,
+                None => {
+                    self.within("port 25", ports.outbound(&self.args.outbound))
+                        .await
+                }
+            }
         };
-        let (mut findings, listeners) = tokio::join!(
-            async { vec![self.within("port 25", ports.outbound(outbound)).await] },
-            ports.listeners(self.keys.listener.as_deref()),
-        );
+        let listeners = ports.listeners(self.keys.listener.as_deref());
+        let (outbound, listeners) = tokio::join!(outbound, listeners);
+        let mut findings = vec![outbound];
         findings.extend(listeners);
         findings
     }

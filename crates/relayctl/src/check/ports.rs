@@ -1,6 +1,7 @@
 //! The ports: whether mail gets out, and what our own listeners show.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,16 +10,18 @@ use relay_remote::{Config, Inspector};
 use relay_smtp::client::TlsUse;
 use serde::Deserialize;
 
+use super::address::Smarthost;
 use super::finding::Finding;
 use crate::now;
 use crate::probe::{Look, Shown, Target};
 use crate::show::date;
 
 const PORT: &str = "port 25";
+const SMARTHOST: &str = "smarthost";
 const LISTENER: &str = "listener";
 /// Seconds before its end in which a certificate should have been renewed.
 const RENEWAL: u64 = 14 * 24 * 60 * 60;
-/// Addresses that are tried on the way out.
+/// Addresses of a target that are tried on the way out.
 const MAX_PLACES: usize = 4;
 
 /// `[[listener]]`
@@ -38,6 +41,14 @@ enum Role {
     Submissions,
 }
 
+/// Why nobody was spoken with.
+enum Unreached {
+    /// No address to try.
+    Nowhere(String),
+    /// None of them talks to us.
+    Nobody(String),
+}
+
 /// What is needed to make connections.
 pub(super) struct Ports<'a> {
     pub(super) config: &'a Config,
@@ -49,27 +60,50 @@ pub(super) struct Ports<'a> {
 impl Ports<'_> {
     /// Whether any of the hosts that take mail for everybody can be spoken with.
     pub(super) async fn outbound(&self, target: &Target) -> Finding {
-        let places = match target.places(self.dns, self.config).await {
-            Ok(places) => places,
-            Err(reason) => return Finding::warn(PORT, format!("nowhere to try: {reason}")),
-        };
-        let mut problems = Vec::new();
+        match self.first(slice::from_ref(target), TlsUse::Never).await {
+            Ok(place) => Finding::ok(PORT, format!("{place} can be spoken with")),
+            Err(Unreached::Nowhere(why)) => Finding::warn(PORT, format!("nowhere to try: {why}")),
+            Err(Unreached::Nobody(why)) => {
+                let advice = "ask your provider to open port 25, or set a smarthost";
+                Finding::fail(PORT, format!("no mail gets out: {why}; {advice}"))
+            }
+        }
+    }
+
+    /// Whether any host of the smarthost can be spoken with, in the way that its route says.
+    pub(super) async fn smarthost(&self, smarthost: &Smarthost) -> Finding {
+        match self.first(&smarthost.targets, smarthost.tls).await {
+            Ok(place) => Finding::ok(SMARTHOST, format!("{place} can be spoken with")),
+            Err(Unreached::Nowhere(why) | Unreached::Nobody(why)) => {
+                let advice = "see that its [[route]] has the right host, port and tls, and that a \
+                              firewall lets this machine go there";
+                Finding::fail(SMARTHOST, format!("no mail gets out: {why}; {advice}"))
+            }
+        }
+    }
+
+    /// The first place of the targets that can be spoken with.
+    async fn first(&self, targets: &[Target], tls: TlsUse) -> Result<String, Unreached> {
+        let (mut places, mut problems) = (Vec::new(), Vec::new());
+        for target in targets {
+            match target.places(self.dns, self.config).await {
+                Ok(found) => places.extend(found.into_iter().take(MAX_PLACES)),
+                Err(reason) => problems.push(reason),
+            }
+        }
+        if places.is_empty() {
+            return Err(Unreached::Nowhere(problems.join("; ")));
+        }
         // All of them in the time for one.
-        let look = self.look(self.limit / u32::try_from(MAX_PLACES + 1).unwrap_or(1));
-        for place in places.iter().take(MAX_PLACES) {
+        let look = self.look(self.limit / u32::try_from(places.len() + 1).unwrap_or(u32::MAX));
+        for place in &places {
             let (host, address) = (&place.host, place.address);
-            match look.at(address, host, TlsUse::Never).await {
-                Ok(_) => {
-                    return Finding::ok(PORT, format!("{host} ({address}) can be spoken with"));
-                }
+            match look.at(address, host, tls).await {
+                Ok(_) => return Ok(format!("{host} ({address})")),
                 Err(why) => problems.push(why),
             }
         }
-        let text = format!(
-            "no mail gets out: {}; ask your provider to open port 25, or set a smarthost",
-            problems.join("; ")
-        );
-        Finding::fail(PORT, text)
+        Err(Unreached::Nobody(problems.join("; ")))
     }
 
     /// Each of our own, as somebody on this machine sees it.
