@@ -72,10 +72,12 @@ fn domains(field: &Field<'_>) -> Result<Vec<Domain>, AuthorError> {
     };
     let mut found = Vec::new();
     for address in addresses.iter() {
-        let (_, domain) = address
-            .address()
-            .and_then(|address| address.rsplit_once('@'))
-            .ok_or(AuthorError::NoDomain)?;
+        // In `Acme, Inc. <a@ours.test>`, which should have quotes, the comma makes an element that is a
+        // name alone; it is of no domain, so it makes no doubt of the others'.
+        let Some(address) = address.address() else {
+            continue;
+        };
+        let (_, domain) = address.rsplit_once('@').ok_or(AuthorError::NoDomain)?;
         let domain = domain.parse().map_err(|_| AuthorError::NoDomain)?;
         if !found.contains(&domain) {
             found.push(domain);
@@ -109,6 +111,9 @@ mod tests {
             ("a@ours.test, b@Ours.Test", "ours.test"),
             ("team: a@ours.test, b@ours.test;", "ours.test"),
             ("a@bücher.test", "xn--bcher-kva.test"),
+            ("Acme, Inc. <a@ours.test>", "ours.test"),
+            ("Acme Ltd, London, Inc. <a@ours.test>", "ours.test"),
+            ("a@ours.test, root", "ours.test"),
         ] {
             let header = format!("From: {value}\r\nTo: b@else.test\r\n");
             assert_eq!(author(header.as_bytes()), Ok(domain.into()), "{value}");
@@ -128,8 +133,9 @@ mod tests {
                 AuthorError::SeveralDomains,
             ),
             ("From: root\r\n", AuthorError::NoDomain),
-            ("From: a@ours.test, root\r\n", AuthorError::NoDomain),
             ("From: a@\r\n", AuthorError::NoDomain),
+            ("From: a@ours.test, root@\r\n", AuthorError::NoDomain),
+            ("From: Acme, Inc.\r\n", AuthorError::NoDomain),
             ("From: a@[192.0.2.1]\r\n", AuthorError::NoDomain),
             ("From: nobody:;\r\n", AuthorError::NoDomain),
             ("From:\r\n", AuthorError::NoDomain),
@@ -163,7 +169,7 @@ mod tests {
         assert_eq!(many, Ok(MAX_DOMAINS));
         assert_eq!(domains("To: a@a.test\r\n"), Err(AuthorError::Missing));
         assert_eq!(
-            domains("From: a@a.test, root\r\n"),
+            domains("From: a@a.test, root@\r\n"),
             Err(AuthorError::NoDomain)
         );
     }
