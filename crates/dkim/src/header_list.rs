@@ -28,9 +28,10 @@ const DEFAULT: &[&str] = &[
     "List-Archive",
 ];
 
-/// What nobody may add to a message that has none; others of the list may be added if there was none.
-/// A mailer on the way has reason to add a Date or a MIME-Version, but not one of these.
-const SEALED: &[&str] = &["From", "Reply-To", "To", "Cc", "Subject"];
+/// What nobody may add to a message that has none; others of the usual list may be added if there was
+/// none. A mailer on the way has reason to add a Date or a MIME-Version, and a mailing list a Sender, but
+/// not one of these; a Content-Type would make something else of the same body (RFC 6376 §8.2).
+const SEALED: &[&str] = &["From", "Reply-To", "To", "Cc", "Subject", "Content-Type"];
 
 /// What servers on the way add, change or remove (RFC 6376 §5.4), or what is no part of the message.
 const UNSIGNABLE: &[&str] = &[
@@ -48,7 +49,19 @@ const MAX_OF_A_NAME: usize = 20;
 
 /// The names of the fields to sign; From is always among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderList(Vec<String>);
+pub struct HeaderList {
+    names: Vec<String>,
+    /// Nobody may add these to a message that has none.
+    sealed: Sealed,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sealed {
+    /// Of the usual names, those that nobody on the way has reason to add.
+    Some,
+    /// The operator's own, all: who names a field wants it to be as it is.
+    All,
+}
 
 /// Why a list of names cannot be signed by.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,12 +86,16 @@ pub(crate) struct Selected {
 
 impl Default for HeaderList {
     fn default() -> Self {
-        Self(DEFAULT.iter().map(|&name| name.to_owned()).collect())
+        Self {
+            names: DEFAULT.iter().map(|&name| name.to_owned()).collect(),
+            sealed: Sealed::Some,
+        }
     }
 }
 
 impl HeaderList {
-    /// A list of the operator's own; From is put in front if it is missing (RFC 6376 §5.4).
+    /// A list of the operator's own; From is put in front if it is missing (RFC 6376 §5.4). What of it a
+    /// message does not have, nobody may add.
     pub fn new(
         names: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, HeaderListError> {
@@ -100,14 +117,17 @@ impl HeaderList {
                 list.push(name);
             }
         }
-        Ok(Self(list))
+        Ok(Self {
+            names: list,
+            sealed: Sealed::All,
+        })
     }
 
     /// Verifiers take the fields of one name from the last one up (RFC 6376 §5.4.2), so they are
     /// listed that way.
     pub(crate) fn select(&self, fields: &[Field<'_>]) -> Selected {
         let mut selected = Selected::default();
-        for name in &self.0 {
+        for name in &self.names {
             let mut listed = 0;
             let mut more = false;
             for field in fields.iter().rev().filter(|field| field.is(name)) {
@@ -119,7 +139,8 @@ impl HeaderList {
                 field.write_relaxed(&mut selected.canonical);
                 selected.canonical.extend_from_slice(b"\r\n");
             }
-            let is_oversigned = !more && (listed > 0 || is_among(SEALED, name));
+            let is_sealed = self.sealed == Sealed::All || is_among(SEALED, name);
+            let is_oversigned = !more && (listed > 0 || is_sealed);
             let times = listed + usize::from(is_oversigned);
             selected
                 .names
@@ -151,7 +172,7 @@ mod tests {
         assert_eq!(
             select(&list, header),
             (
-                "From:From:subject:subject:subject:X:X".into(),
+                "From:From:subject:subject:subject:Date:X:X".into(),
                 "from:a\r\nsubject:2\r\nsubject:1\r\nx:y\r\n".into()
             )
         );
@@ -160,7 +181,13 @@ mod tests {
     #[test]
     fn what_is_missing_is_sealed_only_where_nobody_has_reason_to_add_it() {
         let (names, _) = select(&HeaderList::default(), "From: a\r\n");
-        assert_eq!(names, "From:From:Reply-To:To:Cc:Subject");
+        assert_eq!(names, "From:From:Reply-To:To:Cc:Subject:Content-Type");
+    }
+
+    #[test]
+    fn nobody_adds_a_field_that_the_operator_has_signed() {
+        let list = HeaderList::new(["From", "Sender", "List-Id"]).unwrap();
+        assert_eq!(select(&list, "From: a\r\n").0, "From:From:Sender:List-Id");
     }
 
     #[test]
@@ -176,7 +203,7 @@ mod tests {
         let unsignable = |name: &str| Err(HeaderListError::Unsignable(name.into()));
         let not_a_name = |name: &str| Err(HeaderListError::NotAName(name.into()));
         for (name, list) in [
-            ("FROM", Ok(HeaderList(vec!["From".into()]))),
+            ("FROM", HeaderList::new(["From"])),
             ("received", unsignable("received")),
             ("DKIM-Signature", unsignable("DKIM-Signature")),
             ("a b", not_a_name("a b")),

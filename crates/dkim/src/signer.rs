@@ -242,7 +242,7 @@ mod tests {
         assert!(
             unfolded(first).starts_with(
                 "DKIM-Signature: v=1; a=ed25519-sha256; c=relaxed/relaxed; d=b.test; s=one; t=1700000000; \
-                 h=From:From:Reply-To:To:Cc:Subject:Subject; bh="
+                 h=From:From:Reply-To:To:Cc:Subject:Subject:Content-Type; bh="
             ),
             "{first}"
         );
