@@ -103,9 +103,12 @@ async fn a_new_key_is_private_and_its_record_ready_to_paste() {
     assert!(strings.len() == 2 && strings.iter().all(|s| s.len() <= 255));
     // What to do next does not get into the zone file.
     assert!(said.error.contains("dkim testkey --domain a.test") && !record.contains("testkey"));
-    let entry = "[[dkim]]\ndomain = \"a.test\"\nselector = \"mail\"\nkey = \"k.pem\"\n";
-    assert!(said.error.ends_with(entry), "{}", said.error);
     let file = operator.path("k.pem");
+    let entry = format!(
+        "[[dkim]]\ndomain = \"a.test\"\nselector = \"mail\"\nkey = \"{}\"\n",
+        file.display()
+    );
+    assert!(said.error.ends_with(&entry), "{}", said.error);
     let mode = fs::metadata(&file).expect("a file").permissions().mode();
     assert_eq!(mode & 0o7777, 0o600);
     let key = fs::read_to_string(&file).expect("a file");
@@ -278,6 +281,8 @@ async fn a_rotation_goes_on_where_it_stands_and_never_too_fast() {
     let said = operator.dkim(&args).await;
     assert_eq!(standings(&said), ["done", "done", "next", "later"]);
     assert!(said.out.contains("selector = \"n1\""), "{}", said.out);
+    let whole = said.out.lines().any(|line| line == "[[dkim]]");
+    assert!(!whole, "the other settings stay: {}", said.out);
 
     operator.configure(&[("old", "old.pem"), ("n1", "a.test.n1.pem")]);
     let said = operator.dkim(&args).await;

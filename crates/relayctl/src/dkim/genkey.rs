@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, chown};
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 
 use clap::Args;
 use relay_dkim::{Domain, GenerateError, GeneratedKey, Record, Selector};
@@ -135,14 +135,24 @@ pub(super) struct TableEntry<'a> {
     pub(super) key: &'a Path,
 }
 
+impl TableEntry<'_> {
+    /// The lines that tell the keys of one domain apart.
+    pub(super) fn of_key(&self) -> String {
+        // The daemon does not run in this directory.
+        let file = absolute(self.key).unwrap_or_else(|_| self.key.to_owned());
+        // A path has whatever octets it has; as a string of TOML it needs quotes and escapes.
+        let key = toml::Value::from(file.to_string_lossy().as_ref());
+        format!("selector = \"{}\"\nkey = {key}", self.selector)
+    }
+}
+
 impl fmt::Display for TableEntry<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // A path has whatever octets it has; as a string of TOML it needs quotes and escapes.
-        let key = toml::Value::from(self.key.to_string_lossy().as_ref());
         write!(
             f,
-            "[[dkim]]\ndomain = \"{}\"\nselector = \"{}\"\nkey = {key}",
-            self.domain, self.selector
+            "[[dkim]]\ndomain = \"{}\"\n{}",
+            self.domain,
+            self.of_key()
         )
     }
 }
@@ -162,5 +172,17 @@ mod tests {
         let entry = &table["dkim"][0];
         assert_eq!(entry["selector"].as_str(), Some("mail"));
         assert_eq!(entry["key"].as_str(), Some("/k/a \"b\" \\ 'c'.pem"));
+    }
+
+    #[test]
+    fn a_table_entry_names_its_file_wherever_it_is_read_from() {
+        let entry = TableEntry {
+            domain: &"a.test".parse().expect("a domain"),
+            selector: &"mail".parse().expect("a selector"),
+            key: Path::new("k.pem"),
+        };
+        let table: toml::Table = entry.of_key().parse().expect("TOML");
+        let key = Path::new(table["key"].as_str().expect("a string"));
+        assert!(key.is_absolute() && key.ends_with("k.pem"), "{key:?}");
     }
 }

@@ -219,9 +219,16 @@ impl Facts<'_> {
                 selector: new,
                 key: self.file,
             };
-            format!(
-                "in {config}, put this in the place of the [[dkim]] with the selector {old}:\n\n{entry}"
-            )
+            if self.old.is_some() {
+                // All else of the table, its `subdomains` say, is to stay.
+                let lines = entry.of_key();
+                format!(
+                    "in {config}, in the [[dkim]] of {domain} with the selector {old}, put these in the \
+                     place of selector and key, and leave the rest as it is:\n\n{lines}"
+                )
+            } else {
+                format!("in {config}, add:\n\n{entry}")
+            }
         };
         (is_done, what, Some(how))
     }
