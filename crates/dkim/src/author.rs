@@ -24,7 +24,7 @@ pub enum AuthorError {
 }
 
 /// Domains that one message is from, at most; those beyond are passed over.
-const MAX_DOMAINS: usize = 8;
+const MAX_DOMAINS: usize = 4;
 
 /// The domain of all the addresses in the one From field.
 pub(crate) fn author_domain(fields: &[Field<'_>]) -> Result<Domain, AuthorError> {
@@ -41,7 +41,7 @@ pub(crate) fn author_domain(fields: &[Field<'_>]) -> Result<Domain, AuthorError>
     }
 }
 
-/// The domains of all addresses in all From fields of a header section, each once, at the most eight:
+/// The domains of all addresses in all From fields of a header section, each once, at the most four:
 /// whichever of them a reader is shown, it is among the first.
 pub fn author_domains(header: &[u8]) -> Result<Vec<Domain>, AuthorError> {
     let fields: Vec<_> = fields(header).filter(|field| field.is("From")).collect();

@@ -1,6 +1,6 @@
 //! DMARC (RFC 9989): whether the author's domain stands behind a message, and what it asks for if not.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mail_auth::common::parse::TxtRecordParser as _;
@@ -17,6 +17,10 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::memory::Memory;
 use crate::spf::Spoken;
+
+/// Names whose records are fetched for one message, at most: those of its authors, four domains of eight
+/// names each, and some of others that may speak for them. The rest is looked up if it is needed.
+const MAX_NAMES: usize = 48;
 
 /// What DMARC came to for one domain of the From field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,7 +97,8 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Fetches the records of these domains and of all above them, side by side (RFC 9989 §4.10).
+    /// Fetches the records of these domains and of all above them, side by side (RFC 9989 §4.10), the
+    /// most important first.
     pub(crate) async fn fetch(
         &self,
         dns: &Arc<Dns>,
@@ -101,9 +106,11 @@ impl Records {
         domains: &[&str],
         end: Instant,
     ) {
-        let names: BTreeSet<String> = domains.iter().flat_map(|domain| walk(domain)).collect();
+        let mut known = HashSet::new();
+        let names = domains.iter().flat_map(|domain| walk(domain));
+        let names = names.filter(|name| known.insert(name.clone()));
         let mut answers = JoinSet::new();
-        for name in names {
+        for name in names.take(MAX_NAMES) {
             let dns = Arc::clone(dns);
             answers.spawn(async move {
                 let name = format!("_dmarc.{name}");

@@ -195,8 +195,26 @@ async fn what_is_done_is_what_the_domain_asks_for() {
 }
 
 #[tokio::test]
+async fn of_several_records_none_counts() {
+    let world = World::with_policy("v=DMARC1; p=reject").await;
+    let records = ["v=DMARC1; p=reject", "v=DMARC1; p=none"];
+    world.fake.set("_dmarc.a.test", "TXT", &records);
+    let findings = world.examine(OTHER, "u@a.test", MESSAGE).await;
+    assert!(findings.field.contains("dmarc=none "), "{}", findings.field);
+    assert_eq!(findings.refusal, None);
+}
+
+#[tokio::test]
 async fn of_several_authors_the_strictest_decides() {
     let world = World::with_policy("v=DMARC1; p=reject").await;
+    world
+        .fake
+        .set("_dmarc.c.test", "TXT", &["v=DMARC1; p=none"]);
+    for from in ["u@c.test, u@a.test", "u@a.test, u@c.test"] {
+        let message = format!("From: {from}\r\n\r\nhello\r\n");
+        let findings = world.examine(OTHER, "u@c.test", &message).await;
+        assert_eq!(findings.refusal, Some(refused("none", "none")), "{from}");
+    }
     for from in [
         "From: u@b.test, u@a.test\r\n",
         "From: u@b.test\r\nFROM : u@a.test\r\n",
@@ -303,4 +321,29 @@ async fn hostile_signatures_are_told_and_cost_little() {
     assert_eq!(findings.field.matches("dkim=").count(), 8);
     let asked = world.fake.asked().len() - before;
     assert!(asked <= 8 + 4, "{:?}", world.fake.asked());
+}
+
+#[tokio::test]
+async fn no_message_makes_more_lookups_than_there_are_bounds() {
+    let world = World::with_policy("v=DMARC1; p=reject").await;
+    let deep = |n: usize| format!("a.b.c.d.e.f.x{n}.a.test");
+    let signature = |n| {
+        format!(
+            "DKIM-Signature: v=1; a=rsa-sha256; d={}; s=s; h=from; bh=YQ==; b=YQ==\r\n",
+            deep(n)
+        )
+    };
+    let signatures: String = (0..20).map(signature).collect();
+    let authors: Vec<String> = (0..20).map(|n| format!("u@{}", deep(n + 50))).collect();
+    let message = format!("{signatures}From: {}\r\n\r\nhello\r\n", authors.join(", "));
+    let findings = world.examine(OTHER, "u@a.test", &message).await;
+    assert_eq!(
+        findings.field.matches("dmarc=").count(),
+        4,
+        "{}",
+        findings.field
+    );
+    // Four authors' domains are asked for an address, too, to know whether they exist at all.
+    let asked = world.fake.asked().len();
+    assert!(asked <= 1 + 8 + 48 + 4, "{asked}");
 }
