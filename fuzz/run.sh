@@ -70,6 +70,18 @@ record)
         # A backslash at the end of a line joins it to the next.
         seed "$(sed 's/\\\\x/\\x/g' <<<"${golden//\\\\/\\}")"
     done ;;
+authserv)
+    mapfile -t texts < <(literals authserv.rs inbound)
+    seed "${texts[@]//mx.our.test/our.test}" ;;
+signature)
+    # Header section, body and the record of a key.
+    mapfile -t texts < <(literals signature.rs dkim)
+    seed "${texts[@]/%/\\r\\nFrom: a@a.test\\r\\n\\x00body\\x00v=DKIM1; p=YQ==}"
+    for file in crates/dkim/tests/vectors/*.eml; do
+        key=$(cat crates/dkim/tests/vectors/rsa1024.public.txt)
+        message=$(sed 's/$/\\r/' "$file" | sed -z 's/\n/\\n/g; s/\\r\\n\\r\\n/\\r\\n\\x00/')
+        seed "$message\\x00v=DKIM1; k=rsa; p=$key" "$message\\x00v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo="
+    done ;;
 server_session) cp tests/transcripts/server/*.smtp "$seeds" ;;
 client_session) cp tests/transcripts/client/*.smtp "$seeds" ;;
 *) echo "no seeds for $target" >&2; exit 2 ;;
