@@ -89,6 +89,28 @@ async fn a_dry_run_stops_after_rcpt() {
     assert_eq!(probed.code, 0, "{}", probed.out);
     assert!(probed.has("CLIENT -> SERVER: MAIL FROM:<postmaster@relay.test>"));
     assert!(!mx.commands().iter().any(|c| c == "DATA"));
+    mx.on("rset", Step::Drop);
+    let probed = probe("", &[&at(&mx), "--to", "c@d.test", "--dry"], "").await;
+    assert_eq!(probed.code, 0, "RCPT was taken: {}", probed.error);
+}
+
+#[tokio::test]
+async fn addresses_beyond_ascii_go_to_no_server_that_does_not_take_them() {
+    let mx = FakeMx::start().await;
+    let args = [&at(&mx), "--to", "c@b\u{fc}cher.test", "--dry"];
+    let probed = probe("", &args, "").await;
+    assert_eq!(probed.code, 1, "{}", probed.out);
+    assert!(!mx.commands().iter().any(|c| c.starts_with("MAIL")));
+    mx.offer(&["SMTPUTF8"]);
+    assert_eq!(probe("", &args, "").await.code, 0);
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_is_no_refusal_of_the_servers() {
+    let mx = FakeMx::start().await;
+    let config = "[delivery]\nca_file = \"/nowhere/ca.pem\"\n";
+    let probed = probe(config, &[&at(&mx)], "").await;
+    assert_eq!((probed.code, mx.connections()), (2, 0), "{}", probed.error);
 }
 
 #[tokio::test]

@@ -141,7 +141,7 @@ pub(crate) async fn run(
     let mut config = delivery::settings(place, &args.dns)?;
     config.connect_timeout = args.timeout;
     let ca_file = config.ca_file.as_deref();
-    let inspector = Inspector::new(ca_file).map_err(|e| Failure::Refused(e.to_string()))?;
+    let inspector = Inspector::new(ca_file).map_err(|e| Failure::Usage(e.to_string()))?;
     let login = match &args.auth {
         Some(user) => Some(Login {
             user: user.clone(),

@@ -204,17 +204,22 @@ impl Visitor<'_> {
     ) -> Result<Came, End> {
         let from = self.sender();
         let beyond_ascii = !from.as_str().is_ascii() || !to.as_str().is_ascii();
-        let utf8 = if beyond_ascii && session.extensions().utf8 {
-            " SMTPUTF8"
-        } else {
-            ""
+        let utf8 = match (beyond_ascii, session.extensions().utf8) {
+            (true, true) => " SMTPUTF8",
+            (false, _) => "",
+            (true, false) => {
+                return Err(End::Refused(
+                    "the server does not take addresses beyond ASCII (no SMTPUTF8)".to_owned(),
+                ));
+            }
         };
         let mail = format!("MAIL FROM:<{}>{utf8}", from.as_str());
         positive(dialogue.exchange(&mail).await?)?;
         let rcpt = format!("RCPT TO:<{}>", to.as_str());
         let reply = positive(dialogue.exchange(&rcpt).await?)?;
         if self.args.dry {
-            dialogue.exchange("RSET").await?;
+            // The recipient was taken, whatever the server says to this.
+            let _ = dialogue.exchange("RSET").await;
             let detail = format!("{reply} (nothing was sent)");
             return Ok(Came::new(Outcome::Accepted, true, detail));
         }
