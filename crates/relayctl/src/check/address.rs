@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use relay_remote::IpFamily;
 use relay_remote::dns::Dns;
+use relay_remote::{Config, IpFamily};
 use relay_smtp::client::TlsUse;
 use serde::Deserialize;
 
@@ -71,7 +71,7 @@ pub(super) async fn sending(
     given: &[IpAddr],
     routes: &[Route],
     dns: &Dns,
-    hostname: &str,
+    config: &Config,
 ) -> Sending {
     if !given.is_empty() {
         return judge(given.to_vec(), "as you say");
@@ -84,23 +84,52 @@ pub(super) async fn sending(
             finding: Finding::info(ADDRESS, text),
         };
     }
-    let ours: Vec<_> = WORLD
-        .into_iter()
-        .filter_map(way_out)
-        .filter(is_public)
-        .collect();
-    if !ours.is_empty() {
-        return judge(ours, "what this machine goes out from");
-    }
-    let found = dns.addresses(hostname, IpFamily::Any).await;
-    let found = found.unwrap_or_default().into_iter().filter(is_public);
-    judge(
-        found.collect(),
-        "what the hostname leads to, for this machine's own is not public",
-    )
+    let ours: Vec<_> = WORLD.into_iter().filter_map(way_out).collect();
+    let of_hostname = if !ours.is_empty() && ours.iter().all(is_public) {
+        Vec::new()
+    } else {
+        let found = dns.addresses(&config.hostname, config.ip).await;
+        found.unwrap_or_default()
+    };
+    let (addresses, is_own) = of_families(&ours, &of_hostname, config.ip);
+    let how = if is_own {
+        "what this machine goes out from"
+    } else {
+        "what the hostname leads to where this machine's own is not public"
+    };
+    judge(addresses, how)
 }
 
-fn judge(addresses: Vec<IpAddr>, how: &str) -> Sending {
+/// Of each family that mail goes out by: the machine's own address, or behind a translation of addresses
+/// what the hostname leads to; and whether all are its own.
+fn of_families(ours: &[IpAddr], of_hostname: &[IpAddr], family: IpFamily) -> (Vec<IpAddr>, bool) {
+    let goes_out_by = |address: &&IpAddr| match family {
+        IpFamily::Any => true,
+        IpFamily::V4 => address.is_ipv4(),
+        IpFamily::V6 => address.is_ipv6(),
+    };
+    let mut addresses = Vec::new();
+    let mut is_own = true;
+    for own in ours.iter().filter(goes_out_by) {
+        if is_public(own) {
+            addresses.push(*own);
+            continue;
+        }
+        let outside = of_hostname
+            .iter()
+            .filter(|found| found.is_ipv4() == own.is_ipv4() && is_public(found));
+        let known = addresses.len();
+        addresses.extend(outside);
+        is_own &= addresses.len() == known;
+    }
+    if addresses.is_empty() {
+        let all = of_hostname.iter().filter(goes_out_by);
+        return (all.copied().filter(is_public).collect(), false);
+    }
+    (addresses, is_own)
+}
+
+fn judge(mut addresses: Vec<IpAddr>, how: &str) -> Sending {
     let names: Vec<_> = addresses.iter().map(ToString::to_string).collect();
     let private = addresses.iter().find(|address| is_private(address));
     let finding = match (private, addresses.is_empty()) {
@@ -111,6 +140,8 @@ fn judge(addresses: Vec<IpAddr>, how: &str) -> Sending {
         (Some(private), _) => Finding::fail(ADDRESS, format!("{private} is not a public address")),
         (None, false) => Finding::ok(ADDRESS, format!("{} ({how})", names.join(", "))),
     };
+    // Nobody's name server and no list knows anything of those.
+    addresses.retain(is_public);
     Sending { addresses, finding }
 }
 
@@ -199,9 +230,40 @@ mod tests {
         ] {
             assert_eq!(is_private(&ip(address)), private, "{address}");
             let level = if private { Level::Fail } else { Level::Ok };
-            assert_eq!(judge(vec![ip(address)], "x").finding.level, level);
+            let judged = judge(vec![ip(address)], "x");
+            assert_eq!(judged.finding.level, level);
+            assert_eq!(
+                judged.addresses.is_empty(),
+                private,
+                "{address} is not looked up"
+            );
         }
         assert_eq!(judge(Vec::new(), "x").finding.level, Level::Fail);
+    }
+
+    #[test]
+    fn each_family_that_mail_goes_out_by_is_looked_at() {
+        let (public4, public6) = ("192.0.2.7", "2001:db8::7");
+        let (private4, private6) = ("10.0.0.7", "fd00::7");
+        for (ours, hostname, family, expected) in [
+            (
+                &[private4, public6][..],
+                &[public4][..],
+                IpFamily::Any,
+                &[public4, public6][..],
+            ),
+            (&[private4, public6], &[public4], IpFamily::V4, &[public4]),
+            (&[public4, public6], &[], IpFamily::V4, &[public4]),
+            (&[public4], &["2001:db8::9"], IpFamily::Any, &[public4]),
+            (&[private4, private6], &[public4], IpFamily::Any, &[public4]),
+            (&[public4, private6], &[public4], IpFamily::Any, &[public4]),
+            (&[], &[public4, private6], IpFamily::Any, &[public4]),
+            (&[private4], &[], IpFamily::Any, &[]),
+        ] {
+            let ips = |texts: &[&str]| texts.iter().map(|text| ip(text)).collect::<Vec<_>>();
+            let (found, _) = of_families(&ips(ours), &ips(hostname), family);
+            assert_eq!(found, ips(expected), "{ours:?} {hostname:?} {family:?}");
+        }
     }
 
     #[tokio::test]
@@ -215,7 +277,7 @@ mod tests {
             tls: RouteTls::default(),
         };
         let all = [route(Some("a.test"), None), route(Some("*"), None)];
-        let sending = sending(&[], &all, &dns, "mx.test").await;
+        let sending = sending(&[], &all, &dns, &Config::default()).await;
         assert!(sending.addresses.is_empty() && sending.finding.level == Level::Info);
         let found = smarthost(&all).expect("one");
         assert_eq!(found.name, "smtp.test");

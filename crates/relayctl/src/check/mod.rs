@@ -173,7 +173,7 @@ impl Checks<'_> {
     async fn sending(&self) -> Sending {
         let given = &self.args.addresses;
         let (config, routes) = (self.config, &self.keys.route);
-        let found = address::sending(given, routes, self.dns, &config.hostname);
+        let found = address::sending(given, routes, self.dns, config);
         let late = Sending {
             addresses: Vec::new(),
             finding: self.late("address"),
