@@ -131,17 +131,30 @@ pub fn is_revoked(record: &[u8]) -> bool {
         .is_some_and(|published| published.trim_ascii().is_empty())
 }
 
-fn compare_record(key: &PublicKey, record: &[u8]) -> Result<Verdict, Mismatch> {
-    let tags = Tags::parse(record).ok_or(Mismatch::Malformed)?;
+/// Whether a record, its strings joined, is one that a key can be taken from, be it ours or not (RFC 6376
+/// §3.6.1).
+pub fn is_key_record(record: &[u8]) -> bool {
+    Tags::parse(record)
+        .as_ref()
+        .and_then(published)
+        .is_some_and(|key| !key.is_empty() && BASE64.decode(key).is_ok())
+}
+
+/// What `p=` has, without the spaces; `None` if it is no key record.
+fn published(tags: &Tags<'_>) -> Option<String> {
     // RFC 6376 §3.6.1: if there is a version, it comes first and is this one.
     if tags
         .value("v")
         .is_some_and(|version| version != "DKIM1" || !tags.starts_with("v"))
     {
-        return Err(Mismatch::Malformed);
+        return None;
     }
-    let published = tags.value("p").ok_or(Mismatch::Malformed)?;
-    let published: String = published.split_ascii_whitespace().collect();
+    Some(tags.value("p")?.split_ascii_whitespace().collect())
+}
+
+fn compare_record(key: &PublicKey, record: &[u8]) -> Result<Verdict, Mismatch> {
+    let tags = Tags::parse(record).ok_or(Mismatch::Malformed)?;
+    let published = published(&tags).ok_or(Mismatch::Malformed)?;
     if published.is_empty() {
         return Ok(Verdict::Revoked);
     }

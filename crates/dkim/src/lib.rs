@@ -52,7 +52,7 @@ mod verification;
 
 pub use author::{AuthorError, author_domains};
 pub use body::{BodyHash, Canonicalization};
-pub use compare::{Mismatch, Verdict, compare, is_revoked};
+pub use compare::{Mismatch, Verdict, compare, is_key_record, is_revoked};
 pub use flaw::Flaw;
 pub use header_list::{HeaderList, HeaderListError};
 pub use key::{Algorithm, KeyError, PemError, PrivateKey, PublicKey};
@@ -60,6 +60,6 @@ pub use keygen::{GenerateError, GeneratedKey};
 pub use name::{Domain, NameError, Selector};
 pub use record::Record;
 pub use signature::Signature;
-pub use signer::{Decision, Entry, Signer, TableError};
+pub use signer::{Decision, Entry, Signer, TableError, signing_entries};
 pub use signing::{SignError, Signing};
 pub use verification::{Bodies, BodyHashes, Claim, MAX_SIGNATURES, claims};

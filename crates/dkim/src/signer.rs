@@ -113,20 +113,31 @@ impl Signer {
         Decision::Sign(Signing::new(entries, &fields))
     }
 
-    /// All entries of the domain, or else of the nearest above it that signs for those below.
     fn entries_for(&self, domain: &Domain) -> Vec<Arc<Entry>> {
-        let matching = self.entries.iter().filter(|entry| {
-            entry.domain == *domain || (entry.subdomains && domain.is_at_or_below(&entry.domain))
-        });
-        let nearest = matching
-            .clone()
-            .map(|entry| entry.domain.as_str().len())
-            .max();
-        matching
-            .filter(|entry| Some(entry.domain.as_str().len()) == nearest)
-            .cloned()
-            .collect()
+        let entries = self.entries.iter();
+        let entries = signing_entries(entries, domain, |entry| (&entry.domain, entry.subdomains));
+        entries.into_iter().cloned().collect()
     }
+}
+
+/// The entries of a signing table that sign mail from a domain: all of its own, or else all of the nearest
+/// domain above it that signs for those below. `rule` gives the domain of an entry, and whether it does.
+pub fn signing_entries<T>(
+    entries: impl IntoIterator<Item = T>,
+    domain: &Domain,
+    rule: impl Fn(&T) -> (&Domain, bool),
+) -> Vec<T> {
+    let mut matching: Vec<T> = entries
+        .into_iter()
+        .filter(|entry| {
+            let (own, subdomains) = rule(entry);
+            own == domain || (subdomains && domain.is_at_or_below(own))
+        })
+        .collect();
+    let length = |entry: &T| rule(entry).0.as_str().len();
+    let nearest = matching.iter().map(length).max();
+    matching.retain(|entry| Some(length(entry)) == nearest);
+    matching
 }
 
 #[cfg(test)]

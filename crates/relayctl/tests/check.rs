@@ -42,7 +42,7 @@ async fn check(dns: &FakeDns, config: &str, args: &[&str]) -> (i32, String) {
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).expect("a mode");
     let text = format!(
         "hostname = \"relay.a.test\"\n[dns]\nservers = [\"{}\"]\n[[dkim]]\ndomain = \"a.test\"\n\
-         selector = \"mail\"\nkey = \"{}\"\n{config}",
+         selector = \"mail\"\nkey = \"{}\"\nsubdomains = true\n{config}",
         dns.address(),
         key.display()
     );

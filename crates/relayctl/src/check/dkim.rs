@@ -1,8 +1,12 @@
 //! DKIM: whether receivers find the keys that this relay signs with.
 
 use std::io;
+use std::path::Path;
 
-use relay_dkim::{KeyError, PrivateKey, Record, Verdict, compare};
+use relay_dkim::{
+    Domain, KeyError, PrivateKey, Record, Selector, Verdict, compare, is_key_record, is_revoked,
+    signing_entries,
+};
 use relay_remote::dns::Dns;
 
 use super::finding::{Finding, txt_record};
@@ -15,6 +19,16 @@ pub(super) struct Checked {
     pub(super) findings: Vec<Finding>,
     /// The domains in whose name a signature would verify.
     pub(super) verified: Vec<String>,
+    /// Those of which that cannot be told, for the key cannot be read.
+    pub(super) untold: Vec<String>,
+}
+
+/// Whether a signature would verify.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verified {
+    Yes,
+    No,
+    Untold,
 }
 
 /// The keys that sign mail from this domain.
@@ -22,12 +36,19 @@ pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked 
     let mut checked = Checked {
         findings: Vec::new(),
         verified: Vec::new(),
+        untold: Vec::new(),
     };
-    for entry in entries.iter().filter(|entry| signs(entry, domain)) {
-        let (finding, is_good) = key(dns, entry).await;
+    let wrong = entries.iter().filter_map(|entry| entry.names().err());
+    checked
+        .findings
+        .extend(wrong.map(|reason| Finding::fail(DKIM, reason)));
+    for (own, selector, file) in signing(domain, entries) {
+        let (finding, verified) = key(dns, &own, &selector, file).await;
         checked.findings.push(finding);
-        if is_good {
-            checked.verified.push(entry.domain.to_ascii_lowercase());
+        match verified {
+            Verified::Yes => checked.verified.push(own.to_string()),
+            Verified::Untold => checked.untold.push(own.to_string()),
+            Verified::No => {}
         }
     }
     if checked.findings.is_empty() {
@@ -40,52 +61,80 @@ pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked 
     checked
 }
 
-fn signs(entry: &Entry, domain: &str) -> bool {
-    let (own, domain) = (
-        entry.domain.to_ascii_lowercase(),
-        domain.to_ascii_lowercase(),
+/// Our own bounces are from the hostname; a warning if they go out unsigned though other mail does not.
+pub(super) fn bounces(hostname: &str, entries: &[Entry]) -> Option<Finding> {
+    if entries.is_empty() || !signing(hostname, entries).is_empty() {
+        return None;
+    }
+    let text = format!(
+        "bounces are from {hostname}, which no key signs for: make it a key of its own, or set \
+         subdomains = true in the [[dkim]] of the domain above it"
     );
-    domain == own || entry.subdomains && domain.ends_with(&format!(".{own}"))
+    Some(Finding::warn(DKIM, text))
 }
 
-async fn key(dns: &Dns, entry: &Entry) -> (Finding, bool) {
-    let (domain, selector) = match entry.names() {
-        Ok(names) => names,
-        Err(reason) => return (Finding::fail(DKIM, reason), false),
+/// The keys that sign mail from the domain, each with its own domain.
+fn signing<'a>(domain: &str, entries: &'a [Entry]) -> Vec<(Domain, Selector, &'a Path)> {
+    let Ok(domain) = domain.parse() else {
+        return Vec::new();
     };
-    let name = Record::name(&domain, &selector);
+    let named = entries.iter().filter_map(|entry| {
+        let (own, selector) = entry.names().ok()?;
+        Some((own, selector, entry))
+    });
+    signing_entries(named, &domain, |(own, _, entry)| (own, entry.subdomains))
+        .into_iter()
+        .map(|(own, selector, entry)| (own, selector, entry.key.as_path()))
+        .collect()
+}
+
+async fn key(dns: &Dns, domain: &Domain, selector: &Selector, file: &Path) -> (Finding, Verified) {
+    let name = Record::name(domain, selector);
     let found = match published(dns, &name).await {
         Ok(records) => records,
         Err(reason) => {
             let text = format!("{name}: cannot be looked up: {reason}");
-            return (Finding::fail(DKIM, text), false);
+            return (Finding::fail(DKIM, text), Verified::No);
         }
     };
-    match PrivateKey::load(&entry.key) {
+    match PrivateKey::load(file) {
         Ok(key) => {
-            let expected = Record::new(key.public(), &domain, &selector);
+            let expected = Record::new(key.public(), domain, selector);
             let verdict = compare(key.public(), &found);
-            (judge(&expected, &verdict), verdict.is_ok())
+            let verified = if verdict.is_ok() {
+                Verified::Yes
+            } else {
+                Verified::No
+            };
+            (judge(&expected, &verdict), verified)
         }
         Err(KeyError::Read { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
-            let text = format!(
-                "{name}: {}, but only the user that relayd runs as can compare it with the key: run \
-                 this as root",
-                match found.len() {
-                    0 => "no record".to_owned(),
-                    1 => "there is a record".to_owned(),
-                    several => format!("multiple records ({several})"),
-                }
-            );
-            let finding = if found.len() == 1 {
-                Finding::warn
-            } else {
-                Finding::fail
-            };
-            (finding(DKIM, text), found.len() == 1)
+            without_key(&name, &found)
         }
-        Err(reason) => (Finding::fail(DKIM, format!("{name}: {reason}")), false),
+        Err(reason) => {
+            let text = format!("{name}: {reason}");
+            (Finding::fail(DKIM, text), Verified::No)
+        }
     }
+}
+
+/// What can be said of the records at a name without the key that they should be of.
+fn without_key(name: &str, found: &[Vec<u8>]) -> (Finding, Verified) {
+    let wrong = match found {
+        [] => "no record".to_owned(),
+        [record] if is_revoked(record) => "revoked".to_owned(),
+        [record] if is_key_record(record) => {
+            let text = format!(
+                "{name}: there is a record, but only the user that relayd runs as can compare it with \
+                 the key: run this as root"
+            );
+            return (Finding::warn(DKIM, text), Verified::Untold);
+        }
+        [_] => "the record is no DKIM key record".to_owned(),
+        several => format!("multiple records ({})", several.len()),
+    };
+    let text = format!("{name}: {wrong}; run this as root to be told the right one");
+    (Finding::fail(DKIM, text), Verified::No)
 }
 
 fn judge(expected: &Record, verdict: &Verdict) -> Finding {
@@ -168,6 +217,59 @@ mod tests {
         let checked = checked("a.test", &[TEXT], 0o644).await;
         assert_eq!(checked.findings[0].level, Level::Fail);
         assert!(checked.findings[0].text.contains("chmod 600"));
+    }
+
+    #[test]
+    fn a_record_that_cannot_be_compared_is_none_that_verifies() {
+        for (texts, level, verified) in [
+            (&[TEXT][..], Level::Warn, Verified::Untold),
+            (&[], Level::Fail, Verified::No),
+            (&["v=DKIM1; k=ed25519; p="], Level::Fail, Verified::No),
+            (&["v=spf1 -all"], Level::Fail, Verified::No),
+            (&[TEXT, TEXT], Level::Fail, Verified::No),
+        ] {
+            let texts: Vec<_> = texts.iter().map(|text| text.as_bytes().to_vec()).collect();
+            let (finding, found) = without_key(NAME, &texts);
+            assert_eq!((finding.level, found), (level, verified), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn the_keys_are_those_that_the_relay_signs_with() {
+        let entry = |domain: &str, subdomains| Entry {
+            domain: domain.to_owned(),
+            selector: "mail".to_owned(),
+            key: "/k".into(),
+            subdomains,
+        };
+        let entries = [
+            entry("B\u{fc}cher.test", true),
+            entry("own.b\u{fc}cher.test", false),
+        ];
+        for (domain, own) in [
+            ("b\u{fc}cher.test", Some("xn--bcher-kva.test")),
+            ("x.xn--bcher-kva.test", Some("xn--bcher-kva.test")),
+            ("own.xn--bcher-kva.test", Some("own.xn--bcher-kva.test")),
+            ("x.test", None),
+        ] {
+            let found = signing(domain, &entries);
+            let domains: Vec<_> = found.iter().map(|(own, ..)| own.as_str()).collect();
+            assert_eq!(domains, own.into_iter().collect::<Vec<_>>(), "{domain}");
+        }
+    }
+
+    #[test]
+    fn bounces_that_go_out_unsigned_are_told() {
+        let entry = |subdomains| Entry {
+            domain: "a.test".to_owned(),
+            selector: "mail".to_owned(),
+            key: "/k".into(),
+            subdomains,
+        };
+        let told = bounces("mx.a.test", &[entry(false)]).expect("a warning");
+        assert!(told.level == Level::Warn && told.text.contains("subdomains = true"));
+        assert_eq!(bounces("mx.a.test", &[entry(true)]), None);
+        assert_eq!(bounces("mx.a.test", &[]), None);
     }
 
     #[tokio::test]

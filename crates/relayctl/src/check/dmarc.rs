@@ -16,6 +16,8 @@ pub(super) struct Passed<'a> {
     pub(super) spf: Option<bool>,
     /// The domains in whose name a signature would verify.
     pub(super) dkim: &'a [String],
+    /// Those of which that cannot be told.
+    pub(super) untold: &'a [String],
 }
 
 /// The DMARC records that count for a domain, and where they stand.
@@ -94,6 +96,15 @@ fn judge_passing(domain: &str, at: &str, record: &Dmarc, passed: &Passed<'_>) ->
         Alignment::Relaxed => is_same_or_below(domain, signer),
     };
     let dkim = passed.dkim.iter().any(aligned);
+    if !dkim && passed.untold.iter().any(aligned) {
+        let spf = match spf {
+            Some(true) => "SPF passes and is aligned",
+            Some(false) => "SPF does not pass",
+            None => "SPF is for your smarthost to know",
+        };
+        let text = format!("{policy}; {spf}; whether DKIM passes cannot be told without the key");
+        return Finding::warn(DMARC, text);
+    }
     let (level, by): (fn(_, _) -> _, _) = match (spf, dkim) {
         (Some(true), true) => (Finding::ok, "SPF and DKIM both pass and are aligned"),
         (None, true) => (Finding::ok, "DKIM passes and is aligned"),
@@ -138,7 +149,29 @@ mod tests {
         let found = look_up(&Dns::new(&[fake.address()]), domain).await;
         let dkim: Vec<_> = dkim.iter().map(ToString::to_string).collect();
         let spf = Some(spf);
-        judge(domain, found, &Passed { spf, dkim: &dkim })
+        let passed = Passed {
+            spf,
+            dkim: &dkim,
+            untold: &[],
+        };
+        judge(domain, found, &passed)
+    }
+
+    #[tokio::test]
+    async fn a_key_that_nobody_has_compared_does_not_pass() {
+        let fake = FakeDns::start().await;
+        fake.set("_dmarc.a.test", "TXT", &["v=DMARC1; p=reject"]);
+        let dns = Dns::new(&[fake.address()]);
+        for spf in [Some(true), Some(false), None] {
+            let passed = Passed {
+                spf,
+                dkim: &[],
+                untold: &["a.test".to_owned()],
+            };
+            let finding = judge("a.test", look_up(&dns, "a.test").await, &passed);
+            assert_eq!(finding.level, Level::Warn, "{finding:?}");
+            assert!(finding.text.contains("cannot be told"), "{finding:?}");
+        }
     }
 
     #[tokio::test]

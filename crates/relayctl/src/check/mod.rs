@@ -176,7 +176,7 @@ impl Checks<'_> {
         let found = address::sending(given, routes, self.dns, config);
         let late = Sending {
             addresses: Vec::new(),
-            finding: self.late("address"),
+            finding: self.late("address", Finding::fail),
         };
         timeout(self.args.timeout, found).await.unwrap_or(late)
     }
@@ -201,39 +201,56 @@ impl Checks<'_> {
         let hostname = &self.config.hostname;
         let (spf, bounces, dkim, dmarc) = tokio::join!(
             timeout(limit, spf::spf(dns, domain, hostname, addresses)),
-            timeout(limit, spf::bounces(dns, hostname, addresses)),
+            timeout(limit, self.bounces(addresses)),
             timeout(limit, dkim::dkim(dns, domain, &self.keys.dkim)),
             timeout(limit, dmarc::look_up(dns, domain)),
         );
         let spf = spf.unwrap_or_else(|_| spf::Checked {
-            findings: vec![self.late("SPF")],
+            findings: vec![self.late("SPF", Finding::fail)],
             passes: false,
         });
         let dkim = dkim.unwrap_or_else(|_| dkim::Checked {
-            findings: vec![self.late("DKIM")],
+            findings: vec![self.late("DKIM", Finding::fail)],
             verified: Vec::new(),
+            untold: Vec::new(),
         });
         let passed = Passed {
             spf: (!addresses.is_empty()).then_some(spf.passes),
             dkim: &dkim.verified,
+            untold: &dkim.untold,
         };
         let dmarc = match dmarc {
             Ok(found) => dmarc::judge(domain, found, &passed),
-            Err(_) => self.late("DMARC"),
+            Err(_) => self.late("DMARC", Finding::fail),
         };
         let mut findings = spf.findings;
-        let is_other = !domain.eq_ignore_ascii_case(hostname);
-        findings.extend(bounces.ok().flatten().filter(|_| is_other));
+        findings.extend(bounces.unwrap_or_else(|_| vec![self.late("SPF", Finding::warn)]));
         findings.extend(dkim.findings);
+        if self.has_other_name() {
+            findings.extend(dkim::bounces(hostname, &self.keys.dkim));
+        }
         findings.push(dmarc);
         findings
+    }
+
+    async fn bounces(&self, addresses: &[IpAddr]) -> Vec<Finding> {
+        if self.has_other_name() {
+            spf::bounces(self.dns, &self.config.hostname, addresses).await
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Whether bounces, which are from the hostname, are from another domain than the one that is checked.
+    fn has_other_name(&self) -> bool {
+        !self.args.domain.eq_ignore_ascii_case(&self.config.hostname)
     }
 
     async fn reports(&self) -> [Finding; 2] {
         let (dns, domain) = (self.dns, &self.args.domain);
         let (sts, rpt) = tokio::join!(
-            self.within("MTA-STS", reports::mta_sts(dns, domain)),
-            self.within("TLS-RPT", reports::tls_rpt(dns, domain)),
+            self.hint("MTA-STS", reports::mta_sts(dns, domain)),
+            self.hint("TLS-RPT", reports::tls_rpt(dns, domain)),
         );
         [sts, rpt]
     }
@@ -249,11 +266,11 @@ impl Checks<'_> {
         for address in addresses {
             for list in &lists {
                 let asked = blocklists::address(self.dns, *address, list);
-                findings.push(self.within("DNSBL", asked).await);
+                findings.push(self.hint("DNSBL", asked).await);
             }
         }
         let asked = blocklists::domain(self.dns, &self.args.domain);
-        findings.push(self.within("DNSBL", asked).await);
+        findings.push(self.hint("DNSBL", asked).await);
         findings
     }
 
@@ -279,11 +296,17 @@ impl Checks<'_> {
 
     async fn within(&self, about: &'static str, check: impl Future<Output = Finding>) -> Finding {
         let checked = timeout(self.args.timeout, check).await;
-        checked.unwrap_or_else(|_| self.late(about))
+        checked.unwrap_or_else(|_| self.late(about, Finding::fail))
     }
 
-    fn late(&self, about: &'static str) -> Finding {
+    /// A check that only warns where it cannot be made.
+    async fn hint(&self, about: &'static str, check: impl Future<Output = Finding>) -> Finding {
+        let checked = timeout(self.args.timeout, check).await;
+        checked.unwrap_or_else(|_| self.late(about, Finding::warn))
+    }
+
+    fn late(&self, about: &'static str, level: fn(&'static str, String) -> Finding) -> Finding {
         let limit = humantime::format_duration(self.args.timeout);
-        Finding::fail(about, format!("no answer in {limit}"))
+        level(about, format!("no answer in {limit}"))
     }
 }

@@ -6,7 +6,7 @@ use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{MessageAuthenticator, SpfResult};
 use relay_remote::dns::{Dns, LookupError};
 
-use super::finding::{Finding, txt_record};
+use super::finding::{Finding, Level, txt_record};
 
 const SPF: &str = "SPF";
 
@@ -20,7 +20,7 @@ pub(super) struct Checked {
 /// For mail from the domain that leaves by these addresses.
 pub(super) async fn spf(dns: &Dns, domain: &str, hostname: &str, addresses: &[IpAddr]) -> Checked {
     let found = dns.txt(domain).await;
-    let record = match only(domain, found, addresses) {
+    let record = match only(domain, found, ("v=spf1 mx -all", addresses)) {
         Ok(record) => record,
         Err(finding) => {
             return Checked {
@@ -43,11 +43,11 @@ pub(super) async fn spf(dns: &Dns, domain: &str, hostname: &str, addresses: &[Ip
     Checked { findings, passes }
 }
 
-/// The one SPF record of a domain.
+/// The one SPF record of a domain; if there is none, the one to add is made of a usual one and addresses.
 fn only(
     domain: &str,
     found: Result<Vec<Vec<u8>>, LookupError>,
-    addresses: &[IpAddr],
+    (usual, addresses): (&str, &[IpAddr]),
 ) -> Result<String, Finding> {
     let texts = match found {
         Ok(texts) => texts,
@@ -65,7 +65,7 @@ fn only(
     match (records.pop(), records.len()) {
         (None, _) => {
             let text = format!("missing: {domain} does not say who may send for it");
-            let value = covering("v=spf1 mx -all", addresses);
+            let value = covering(usual, addresses);
             Err(Finding::fail(SPF, text).with(txt_record(domain, &value)))
         }
         (Some(record), 0) => Ok(record),
@@ -146,24 +146,37 @@ fn lets_anybody(record: &str) -> bool {
     terms.any(|term| term.eq_ignore_ascii_case("all") || term.eq_ignore_ascii_case("+all"))
 }
 
-/// For bounces, which have no sender: receivers then ask for the name in EHLO (RFC 7208 §2.4).
-pub(super) async fn bounces(dns: &Dns, hostname: &str, addresses: &[IpAddr]) -> Option<Finding> {
+/// For bounces, which have no sender: receivers then ask for the name in EHLO (RFC 7208 §2.4). Only what
+/// is wrong, and none of it worse than a warning, for it is not the domain's mail.
+pub(super) async fn bounces(dns: &Dns, hostname: &str, addresses: &[IpAddr]) -> Vec<Finding> {
     if addresses.is_empty() {
-        return None;
+        return Vec::new();
     }
-    let texts = dns.txt(hostname).await.unwrap_or_default();
-    let is_there = texts.iter().any(|t| is_spf(&String::from_utf8_lossy(t)));
-    if is_there {
-        return None;
+    let mut findings = Vec::new();
+    match only(
+        hostname,
+        dns.txt(hostname).await,
+        ("v=spf1 -all", addresses),
+    ) {
+        Ok(record) => {
+            for address in addresses {
+                let result = evaluate(dns, hostname, hostname, *address).await;
+                findings.push(judge(hostname, &record, *address, result));
+            }
+        }
+        Err(finding) => findings.push(finding),
     }
-    let value = covering("v=spf1 -all", addresses);
-    let text = format!("{hostname} has no record of its own, which counts for bounces");
-    Some(Finding::warn(SPF, text).with(txt_record(hostname, &value)))
+    findings.retain(|finding| finding.level != Level::Ok);
+    let of_bounces = |finding: Finding| Finding {
+        level: Level::Warn,
+        text: format!("for bounces: {}", finding.text),
+        ..finding
+    };
+    findings.into_iter().map(of_bounces).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::finding::Level;
     use super::*;
     use relay_testkit::{FakeDns, Trouble};
 
@@ -232,8 +245,29 @@ mod tests {
         let dns = Dns::new(&[fake.address()]);
         let missing = bounces(&dns, "mx.test", &[ip("192.0.2.7")]).await;
         let record = "mx.test. IN TXT \"v=spf1 ip4:192.0.2.7 -all\"";
-        assert_eq!(missing.and_then(|f| f.record).as_deref(), Some(record));
+        assert_eq!(missing[0].record.as_deref(), Some(record));
+        fake.set("mx.test", "A", &["192.0.2.7"]);
         fake.set("mx.test", "TXT", &["v=spf1 a -all"]);
-        assert_eq!(bounces(&dns, "mx.test", &[ip("192.0.2.7")]).await, None);
+        assert_eq!(bounces(&dns, "mx.test", &[ip("192.0.2.7")]).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_record_that_refuses_our_bounces_is_not_taken_for_a_good_one() {
+        let fake = FakeDns::start().await;
+        let dns = Dns::new(&[fake.address()]);
+        fake.set("mx.test", "TXT", &["v=spf1 ip4:192.0.2.8 -all"]);
+        let refusing = bounces(&dns, "mx.test", &[ip("192.0.2.7")]).await;
+        let told = "mx.test does not let 192.0.2.7 send for it";
+        assert_eq!(refusing[0].level, Level::Warn);
+        assert!(refusing[0].text.contains(told), "{refusing:?}");
+        let fake = FakeDns::start().await;
+        fake.fail("mx.test", Trouble::ServFail);
+        let dns = Dns::new(&[fake.address()]);
+        let unknown = bounces(&dns, "mx.test", &[ip("192.0.2.7")]).await;
+        assert!(
+            unknown[0].text.contains("cannot be looked up"),
+            "{unknown:?}"
+        );
+        assert_eq!(unknown[0].record, None);
     }
 }
