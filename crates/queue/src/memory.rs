@@ -226,7 +226,7 @@ impl QueueStore for MemoryStore {
     async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
         let mut queue = self.queue()?;
         Ok(queue.entries.get_mut(&id).map(|entry| {
-            entry.message.held = held;
+            entry.message.hold(held);
             entry.message.clone()
         }))
     }

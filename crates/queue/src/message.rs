@@ -155,6 +155,10 @@ impl Recipient {
 }
 
 /// The record of a queued message: everything but its bytes.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "two are the client's words, two the operator's; none is a state of a machine"
+)]
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Message {
     /// Its name.
@@ -175,6 +179,9 @@ pub struct Message {
     pub size: u64,
     /// Set aside by the operator: not to be tried until released.
     pub held: bool,
+    /// Given free again by the operator, who is not to be asked twice: see
+    /// [`crate::QueueStore::set_held`].
+    pub released: bool,
     /// `RET` and `ENVID` (RFC 3461): what the sender asked for the message as a whole.
     pub dsn: DsnRequest,
 }
@@ -199,8 +206,15 @@ impl Message {
             utf8: envelope.utf8,
             size,
             held: false,
+            released: false,
             dsn: envelope.dsn,
         }
+    }
+
+    /// The operator sets it aside, or gives it free again.
+    pub(crate) fn hold(&mut self, held: bool) {
+        self.released = !held && (self.held || self.released);
+        self.held = held;
     }
 
     /// Whether no attempt has been made for any recipient.

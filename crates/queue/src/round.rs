@@ -187,7 +187,7 @@ impl Round {
             let _ = answer.send(Ok(None));
             return Ok(());
         };
-        record.message.held = held;
+        record.message.hold(held);
         let message = Box::new(record.message.clone());
         self.stay(record, stored);
         self.waiting.push(Waiting::Hold(message, answer));

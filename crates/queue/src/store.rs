@@ -106,7 +106,8 @@ pub trait QueueStore: Send + Sync + 'static {
         settlement: Settlement,
     ) -> impl Future<Output = Result<bool, StoreError>> + Send;
 
-    /// Sets the message aside for the operator, or gives it free again; `None` if it is gone. An
+    /// Sets the message aside for the operator, or gives it free again, which the record remembers, so
+    /// that no standing order sets it aside once more; `None` if it is gone. An
     /// attempt that is under way goes on and is recorded.
     fn set_held(
         &self,

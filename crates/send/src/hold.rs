@@ -18,7 +18,8 @@ pub struct HoldRule {
 }
 
 impl HoldRule {
-    /// Whether a message has come in under this rule and nothing has been done for it yet.
+    /// Whether a message has come in under this rule and nothing has been done for it yet, also not by
+    /// the operator.
     fn fits(&self, message: &Message) -> bool {
         let is_to = |domain: &String| {
             let mut recipients = message.recipients.iter();
@@ -27,6 +28,7 @@ impl HoldRule {
         let is_from = |sender: &String| message.sender.as_str().eq_ignore_ascii_case(sender);
         message.arrived >= self.since
             && message.is_fresh()
+            && !message.released
             && self.domain.as_ref().is_none_or(is_to)
             && self.sender.as_ref().is_none_or(is_from)
     }

@@ -48,6 +48,7 @@ fn example() -> Record {
         utf8: false,
         size: 30,
         held: false,
+        released: false,
         dsn: DsnRequest::default(),
     };
     let layout = Layout {
@@ -244,10 +245,10 @@ fn record() -> impl Strategy<Value = Record> {
         Just(Origin::Bounce),
         Just(Origin::DoubleBounce)
     ];
-    let bits = any::<[bool; 3]>();
+    let bits = any::<[bool; 4]>();
     let head = (stored_time(), origin, dsn());
     (head, recipients, bits, layout).prop_map(
-        |((arrived, origin, dsn), recipients, [eight_bit, utf8, held], layout)| {
+        |((arrived, origin, dsn), recipients, [eight_bit, utf8, held, released], layout)| {
             let (place, head, body, checksum) = layout;
             let layout = Layout {
                 place,
@@ -265,6 +266,7 @@ fn record() -> impl Strategy<Value = Record> {
                 utf8,
                 size: layout.size(),
                 held,
+                released: released && !held,
                 dsn,
             };
             Record { message, layout }

@@ -50,6 +50,7 @@ impl Stored {
             utf8: self.utf8,
             size: self.layout.size(),
             held: self.held,
+            released: false,
             dsn: DsnRequest::default(),
         };
         let layout = self.layout;

@@ -21,8 +21,16 @@ pub(super) struct Stored {
     recipients: Vec<StoredRecipient>,
     eight_bit: bool,
     utf8: bool,
-    held: bool,
+    hold: StoredHold,
     layout: Layout,
+}
+
+/// Its first two were a yes and a no once, and are written as these were.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum StoredHold {
+    Never,
+    Held,
+    Released,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -56,7 +64,11 @@ impl From<&Record> for Stored {
             recipients: recipients.map(StoredRecipient::from).collect(),
             eight_bit: message.eight_bit,
             utf8: message.utf8,
-            held: message.held,
+            hold: match (message.held, message.released) {
+                (true, _) => StoredHold::Held,
+                (false, true) => StoredHold::Released,
+                (false, false) => StoredHold::Never,
+            },
             layout: record.layout,
         }
     }
@@ -98,7 +110,8 @@ impl Stored {
             eight_bit: self.eight_bit,
             utf8: self.utf8,
             size: self.layout.size(),
-            held: self.held,
+            held: self.hold == StoredHold::Held,
+            released: self.hold == StoredHold::Released,
             dsn: self.dsn,
         };
         let layout = self.layout;

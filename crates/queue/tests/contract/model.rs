@@ -156,10 +156,11 @@ impl Model {
             }
             Step::Hold(n, held) => {
                 let Some(id) = self.nth(n) else { return };
-                let expected = self.messages.get_mut(&id).expect("the n-th");
-                expected.message.held = held;
+                let message = &mut self.messages.get_mut(&id).expect("the n-th").message;
+                message.released = !held && (message.held || message.released);
+                message.held = held;
                 let found = store.set_held(id, held).await.expect("recorded");
-                assert_eq!(found.as_ref(), Some(&expected.message));
+                assert_eq!(found.as_ref(), Some(&*message));
             }
             Step::Delete(n) => {
                 let Some(id) = self.nth(n) else { return };

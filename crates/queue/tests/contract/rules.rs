@@ -206,7 +206,7 @@ pub async fn a_claim_given_up_is_lost_and_the_message_stays<H: Harness>(harness:
 pub async fn a_held_message_says_so_until_it_is_released<H: Harness>(mut harness: H) {
     let mut message = enqueue_to(harness.store(), 2).await;
     for held in [true, true, false] {
-        message.held = held;
+        (message.held, message.released) = (held, !held);
         let answer = harness.store().set_held(message.id, held).await;
         assert_eq!(answer.expect("recorded"), Some(message.clone()));
         harness.reopen().await;

@@ -250,6 +250,26 @@ async fn a_rule_holds_our_own_reports_too_before_and_after_a_reload() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_released_under_a_standing_rule_stays_released() {
+    let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
+    let rules = vec![rule(Some("far.test"), None, Duration::ZERO, &world)];
+    world.sender.hold_incoming(rules.clone());
+    let id = world.submit("me@home.test", &to("a@far.test")).await;
+    pass(10).await;
+    let far = DestinationKey("far.test".into());
+    world.sender.suspend(far.clone()).await;
+    let released = world.sender.release(vec![id]).await.expect("it runs");
+    assert_eq!(released.changed, 1);
+    world.config.orders.hold_incoming = rules;
+    world.sender.reconfigure(config());
+    pass(10).await;
+    world.restart(Duration::from_secs(10)).await;
+    pass(10).await;
+    let message = world.store.get(id).await.expect("it works");
+    assert_eq!(message.map(|message| message.held), None, "it has left");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rule_holds_nothing_that_came_in_before_it() {
     let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
     world.sender.shutdown(Duration::ZERO).await;
