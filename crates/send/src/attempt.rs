@@ -17,7 +17,7 @@ use crate::events;
 use crate::flight::Docket;
 use crate::handle::ReportPolicy;
 use crate::news::{LastWord, News, Store};
-use crate::quota::Quota;
+use crate::quota::Quotas;
 use crate::recipients::{self, Stop, Todo, Wish};
 use crate::report::Report;
 use crate::retry::RetryPolicy;
@@ -37,7 +37,7 @@ pub(crate) struct Context<S, D, C> {
     pub(crate) reporter: Reporter,
     pub(crate) reports: ReportPolicy,
     pub(crate) signer: Option<Arc<dyn Sign>>,
-    pub(crate) quota: Arc<Quota>,
+    pub(crate) quotas: Arc<Quotas>,
     pub(crate) news: mpsc::UnboundedSender<News>,
 }
 

@@ -53,7 +53,8 @@ pub struct ReportPolicy {
     /// How long a message waits until a sender that asked for nothing is told of the delay; `None`
     /// if only those are told who asked.
     pub delay_notice: Option<Duration>,
-    /// Reports to one sender, or to the postmaster, within an hour; what goes beyond is discarded.
+    /// Reports of failures to one sender, or to the postmaster, within an hour, and as many of anything
+    /// else; what goes beyond is discarded.
     /// What the operator returns is reported to senders in any case.
     pub per_sender: u32,
 }

@@ -13,6 +13,21 @@ const HOUR: Duration = Duration::from_hours(1);
 /// many honest ones by counting each.
 const SENDERS: usize = 10_000;
 
+/// What is told of failures, and what of anything else: those who wish to hear of every delivery, and of
+/// every delay, must not miss a failure for it.
+#[derive(Debug, Default)]
+pub(crate) struct Quotas {
+    pub(crate) failures: Arc<Quota>,
+    pub(crate) notices: Arc<Quota>,
+}
+
+impl Quotas {
+    /// Reports that were not made, since the start.
+    pub(crate) fn suppressed(&self) -> u64 {
+        self.failures.suppressed() + self.notices.suppressed()
+    }
+}
+
 /// Counts reports by sender.
 #[derive(Debug, Default)]
 pub(crate) struct Quota {
@@ -67,8 +82,7 @@ impl Quota {
         Some(self.permit(Some(sender)))
     }
 
-    /// Reports that were not made, since the start.
-    pub(crate) fn suppressed(&self) -> u64 {
+    fn suppressed(&self) -> u64 {
         self.suppressed.load(Ordering::Relaxed)
     }
 

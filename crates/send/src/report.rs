@@ -225,11 +225,15 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             return Ok(Err(Silence::NotWanted));
         }
         let now = self.clock.now();
+        let quota = match event {
+            Event::Failed => &self.quotas.failures,
+            Event::Delayed { .. } | Event::Relayed => &self.quotas.notices,
+        };
         let permit = match self.reporter.addressee(message) {
             // Who orders it knows how many there are.
-            Addressee::Sender(_) if is_ordered => Some(self.quota.permit(None)),
+            Addressee::Sender(_) if is_ordered => Some(quota.permit(None)),
             Addressee::Sender(to) | Addressee::Postmaster(to) => {
-                self.quota.take(&to, self.reports.per_sender, now)
+                quota.take(&to, self.reports.per_sender, now)
             }
             Addressee::Nobody => return Ok(Err(Silence::NoSender)),
         };

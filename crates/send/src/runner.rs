@@ -91,7 +91,7 @@ where
             reporter: Reporter::new(&config),
             reports: config.reports,
             signer: config.signer.clone(),
-            quota: Arc::default(),
+            quotas: Arc::default(),
             news,
         }),
         config,
@@ -319,7 +319,7 @@ where
             is_complete: self.pages.is_none(),
             store_trouble: self.trouble.clone().filter(|_| self.is_store_failing()),
             destinations: self.schedule.status(self.now()),
-            reports_suppressed: self.context.quota.suppressed(),
+            reports_suppressed: self.context.quotas.suppressed(),
             suspended: self.schedule.suspended().cloned().collect(),
             deliveries: self.flights.iter().flat_map(of).collect(),
         }

@@ -90,7 +90,7 @@ where
             reporter: Reporter::new(&config),
             reports: config.reports,
             signer: config.signer.clone(),
-            quota: Arc::clone(&self.context.quota),
+            quotas: Arc::clone(&self.context.quotas),
             news: self.context.news.clone(),
         });
         self.config = config;

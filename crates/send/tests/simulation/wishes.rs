@@ -6,7 +6,8 @@ use relay_queue::QueueStore;
 use relay_smtp::dsn::{DsnRequest, Notify};
 
 use crate::world::{
-    DAY, DSN_PEER, Tried, World, deferred, delivered, failed, pass, to, unreachable, wishing,
+    DAY, DSN_PEER, Tried, World, config, deferred, delivered, failed, pass, to, unreachable,
+    wishing,
 };
 
 const QUICK: Duration = Duration::from_millis(50);
@@ -220,4 +221,22 @@ async fn a_sender_gets_a_bounded_number_of_reports_within_an_hour() {
     world.submit("me@home.test", &to("you@gone.test")).await;
     pass(10).await;
     assert_eq!(reports(&world).len(), 102);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_notices_of_deliveries_keep_no_failure_from_being_told() {
+    let world = world();
+    let mut config = config();
+    config.reports.per_sender = 5;
+    world.sender.reconfigure(config);
+    let relayed = (0..20).map(|n| wishing(&format!("u@ok{n}.test"), notify("SUCCESS")));
+    world
+        .submit_wishing("me@home.test", relayed.collect(), DsnRequest::default())
+        .await;
+    pass(10).await;
+    assert_eq!(reports(&world).len(), 5);
+    world.submit("me@home.test", &to("u@gone.test")).await;
+    pass(10).await;
+    let failures = reports(&world).split_off(5);
+    assert!(failures.len() == 1 && failures[0].text.contains("Action: failed"));
 }
