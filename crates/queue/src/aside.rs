@@ -126,7 +126,7 @@ fn close_case(shared: &Shared, case: &Path, reason: &str) -> Result<(), StoreErr
     let corrupt = shared.corrupt();
     write_durably(&with_ending(case, REASON), format!("{reason}\n").as_bytes())?;
     File::open(&corrupt)
-        .and_then(|dir| dir.sync_data())
+        .and_then(|dir| dir.sync_all())
         .map_err(|e| io_error("syncing", &corrupt, e))?;
     shared.damaged.fetch_add(1, Ordering::Relaxed);
     Ok(())

@@ -74,7 +74,7 @@ impl Database {
         sync_data(&file, &dir.join("db"))?;
         for name in ["conf", "blobs", "", ".."] {
             let path = dir.join(name);
-            sync_data(&open_for_sync(&path)?, &path)?;
+            sync_all(&open_for_sync(&path)?, &path)?;
         }
         let mess = open_for_sync(&state_dir.join("mess"))?;
         let synced = Arc::new(AtomicI64::new(db.context.pagecache.log.stable_offset()));
@@ -123,7 +123,7 @@ impl Database {
         if has_new_files {
             let mess = Path::new("mess");
             crash::call("directory-sync").map_err(|e| io_error("syncing", mess, e))?;
-            sync_data(&self.mess, mess)?;
+            sync_all(&self.mess, mess)?;
             crash::point("directory-synced");
         }
         // What sled reuses during the batch, it has moved before it: that must be durable by now.
@@ -389,6 +389,12 @@ fn open_for_sync(path: &Path) -> Result<File, StoreError> {
 
 fn sync_data(file: &File, path: &Path) -> Result<(), StoreError> {
     file.sync_data()
+        .map_err(|source| io_error("syncing", path, source))
+}
+
+/// For directories: it is fsync that is said to make the names in them durable.
+fn sync_all(file: &File, path: &Path) -> Result<(), StoreError> {
+    file.sync_all()
         .map_err(|source| io_error("syncing", path, source))
 }
 

@@ -60,7 +60,7 @@
 //! |---|---|---|
 //! | `db` | by every batch; all segments are in it | our `fdatasync`: before a batch what is not synced yet, after it all of it |
 //! | `conf` | once, when the database is made | our `fdatasync` at every start, before anything is accepted |
-//! | `snap.ID` | at a start, to make the next one fast | sled's `fsync` of the file; its name by our `fdatasync` of the directory. It only repeats what `db` says |
+//! | `snap.ID` | at a start, to make the next one fast | sled's `fsync` of the file; its name by our `fsync` of the directory. It only repeats what `db` says |
 //! | `blobs/` | never: no value is large enough | its name like `conf` |
 //!
 //! ## When a place in `db` is written over

@@ -395,7 +395,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     let made = DirBuilder::new().mode(0o700).create(dir);
     made.map_err(|source| io_error("making the directory", dir, source))?;
     File::open(above)
-        .and_then(|parent| parent.sync_data())
+        .and_then(|parent| parent.sync_all())
         .map_err(|source| io_error("syncing", above, source))
 }
 
