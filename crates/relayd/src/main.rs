@@ -99,21 +99,27 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     }
     if let Some(Command::Import { file }) = &cli.command {
         let mut out = io::stdout().lock();
-        let imported = in_runtime(relayd::import::run(&config, file, &mut out))?;
-        return Ok(exit_code(imported));
+        let log = start_log(&config)?;
+        let imported = in_runtime(relayd::import::run(&config, file, &mut out));
+        log.flush();
+        return imported.map(exit_code);
     }
     let usable = config.check_all_files();
     usable.map_err(|reason| reason.to_string())?;
     if cli.check {
         return say(format_args!("{}: ok", cli.config.display()));
     }
-    let log = Log::start(config.log_format, config.log_level, io::stderr())
-        .map(Arc::new)
-        .map_err(|reason| told("starting the log", reason))?;
+    let log = start_log(&config)?;
     Log::report_panics();
     let ended = in_runtime(serve(config, cli.config.clone(), Arc::clone(&log)));
     log.flush();
     ended
+}
+
+fn start_log(config: &Config) -> Result<Arc<Log>, String> {
+    Log::start(config.log_format, config.log_level, io::stderr())
+        .map(Arc::new)
+        .map_err(|reason| told("starting the log", reason))
 }
 
 fn check_queue(config: &Config, repair: bool) -> Result<ExitCode, String> {

@@ -13,9 +13,13 @@ pub(crate) fn forgetful(dir: &Path) -> Option<&'static str> {
     forgets(statfs::statfs(dir).ok()?.filesystem_type())
 }
 
+/// `RAMFS_MAGIC` of the kernel's `magic.h`.
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+
 fn forgets(kind: FsType) -> Option<&'static str> {
     match kind {
         statfs::TMPFS_MAGIC => Some("tmpfs"),
+        RAMFS_MAGIC => Some("ramfs"),
         statfs::OVERLAYFS_SUPER_MAGIC => Some("an overlay"),
         _ => None,
     }
@@ -51,6 +55,7 @@ mod tests {
     fn what_goes_with_the_machine_is_warned_of() {
         for (kind, expected) in [
             (statfs::TMPFS_MAGIC, Some("tmpfs")),
+            (RAMFS_MAGIC, Some("ramfs")),
             (statfs::OVERLAYFS_SUPER_MAGIC, Some("an overlay")),
             (statfs::EXT4_SUPER_MAGIC, None),
             (statfs::XFS_SUPER_MAGIC, None),
