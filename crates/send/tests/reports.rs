@@ -303,6 +303,28 @@ fn what_the_sender_named_comes_back_decoded() {
 }
 
 #[test]
+fn the_envelope_id_comes_back_with_all_its_blanks_on_one_line() {
+    let mut message = message("me@home.test", &["you@far.test"]);
+    let id = format!("{}  {}", "a".repeat(50), "b".repeat(40));
+    let xtext = id.replace(' ', "+20");
+    message.dsn.envid = Some(xtext.parse().expect("a good ENVID"));
+    fail(&mut message, &no_such_user());
+    let report = read(&failure(&message, Original::Start(HEADERS)));
+    let line = format!("Original-Envelope-Id: {id}\r\n");
+    assert!(report.parts[1].1.contains(&line), "{}", report.parts[1].1);
+}
+
+#[test]
+fn an_original_address_of_the_type_utf_8_is_escaped_although_it_is_ascii() {
+    let mut message = message("me@home.test", &["you@far.test"]);
+    let orcpt = "utf-8;a\\x{2B}b\\x{3D}c\\x{5C}@orig.test";
+    message.recipients[0].orcpt = Some(orcpt.parse().expect("good"));
+    fail(&mut message, &no_such_user());
+    let blocks = fields(&read(&failure(&message, Original::Start(HEADERS))).parts[1].1);
+    assert_eq!(value(&blocks[1], "Original-Recipient"), Some(orcpt));
+}
+
+#[test]
 fn a_delay_tells_until_when_and_that_nothing_has_failed() {
     let mut message = message("me@home.test", &["you@far.test", "she@far.test"]);
     let mut outcome = no_such_user();

@@ -29,7 +29,9 @@ pub(super) fn status_part(hostname: &str, notice: &Notice, charset: Charset) -> 
 fn message_fields(hostname: &str, message: &Message) -> String {
     let mut text = String::new();
     if let Some(envid) = &message.dsn.envid {
-        fold(&mut text, "Original-Envelope-Id: ", &envid.decoded());
+        // Not folded: every blank in it is the sender's own, and it has 100 octets at most.
+        let envid: String = envid.decoded().chars().map(words::printable).collect();
+        let _ = write!(text, "Original-Envelope-Id: {envid}\r\n");
     }
     let _ = write!(
         text,
@@ -62,7 +64,8 @@ fn recipient_fields(text: &mut String, recipient: &Recipient, notice: &Notice, c
 
 fn original_recipient(orcpt: &Orcpt, charset: Charset) -> String {
     let kind = orcpt.address_type();
-    format!("{kind};{}", words::address(&orcpt.address(), charset))
+    let address = words::typed_address(kind, &orcpt.address(), charset);
+    format!("{kind};{address}")
 }
 
 fn status(recipient: &Recipient, notice: &Notice) -> EnhancedStatus {

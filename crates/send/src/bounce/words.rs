@@ -45,9 +45,15 @@ pub(super) fn printable(c: char) -> char {
     }
 }
 
-/// An address. In ASCII, what is beyond becomes `\x{...}` (RFC 6533 §3, `utf-8-addr-xtext`).
+/// An address of our own kind, by what it holds.
 pub(super) fn address(address: &str, charset: Charset) -> String {
-    if address.is_ascii() {
+    typed_address(address_type(address), address, charset)
+}
+
+/// An address of this type. In ASCII, what is beyond becomes `\x{...}` (RFC 6533 §3,
+/// `utf-8-addr-xtext`); of the type utf-8, plus, equals sign and backslash do in any address.
+pub(super) fn typed_address(kind: &str, address: &str, charset: Charset) -> String {
+    if address.is_ascii() && !kind.eq_ignore_ascii_case("utf-8") {
         return address.chars().map(printable).collect();
     }
     address.chars().fold(String::new(), |mut text, c| {
