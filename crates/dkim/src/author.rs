@@ -18,46 +18,53 @@ pub enum AuthorError {
     /// Addresses at different domains.
     #[error("its From field names several domains")]
     SeveralDomains,
+    /// More domains than honest mail has.
+    #[error("its From fields name more than four domains")]
+    TooManyDomains,
     /// An address that is none, or has no domain.
     #[error("its From field has no address with a domain")]
     NoDomain,
 }
 
-/// Domains that one message is from, at most; those beyond are passed over.
+/// Domains that one message may be from for whoever judges it.
 const MAX_DOMAINS: usize = 4;
 
-/// The domain of all the addresses in the one From field.
+/// The domain of all the addresses in the one From field, for whoever speaks for it: the least doubt
+/// about it is an error.
 pub(crate) fn author_domain(fields: &[Field<'_>]) -> Result<Domain, AuthorError> {
     let mut from = fields.iter().filter(|field| field.is("From"));
     let field = from.next().ok_or(AuthorError::Missing)?;
     if from.next().is_some() {
         return Err(AuthorError::SeveralFields);
     }
-    let mut domains = domains(field)?;
-    match (domains.pop(), domains.is_empty()) {
-        (Some(domain), true) => Ok(domain),
-        (Some(_), false) => Err(AuthorError::SeveralDomains),
-        (None, _) => Err(AuthorError::NoDomain),
+    let mut domains = domains(field).into_iter();
+    let first = domains.next().ok_or(AuthorError::NoDomain)??;
+    for domain in domains {
+        if domain? != first {
+            return Err(AuthorError::SeveralDomains);
+        }
     }
+    Ok(first)
 }
 
-/// The domains of all addresses in all From fields of a header section, each once, at the most four:
-/// whichever of them a reader is shown, it is among the first.
+/// The domains of all addresses in all From fields of a header section, each once, for whoever judges the
+/// message: an address that has none hides nobody else's, whichever of them a reader is shown.
+///
+/// # Errors
+///
+/// There is none, or there are more than four.
 pub fn author_domains(header: &[u8]) -> Result<Vec<Domain>, AuthorError> {
-    let fields: Vec<_> = fields(header).filter(|field| field.is("From")).collect();
-    if fields.is_empty() {
-        return Err(AuthorError::Missing);
-    }
+    let mut from = fields(header).filter(|field| field.is("From")).peekable();
+    from.peek().ok_or(AuthorError::Missing)?;
     let mut all = Vec::new();
-    for domain in fields
-        .iter()
-        .map(domains)
-        .collect::<Result<Vec<_>, _>>()?
-        .concat()
-    {
-        if all.len() < MAX_DOMAINS && !all.contains(&domain) {
-            all.push(domain);
+    for domain in from.flat_map(|field| domains(&field)).flatten() {
+        if all.contains(&domain) {
+            continue;
         }
+        if all.len() == MAX_DOMAINS {
+            return Err(AuthorError::TooManyDomains);
+        }
+        all.push(domain);
     }
     if all.is_empty() {
         return Err(AuthorError::NoDomain);
@@ -65,25 +72,18 @@ pub fn author_domains(header: &[u8]) -> Result<Vec<Domain>, AuthorError> {
     Ok(all)
 }
 
-/// The domains of the addresses in a field, each once.
-fn domains(field: &Field<'_>) -> Result<Vec<Domain>, AuthorError> {
+/// The domain of each address in a field.
+fn domains(field: &Field<'_>) -> Vec<Result<Domain, AuthorError>> {
     let HeaderValue::Address(addresses) = MessageStream::new(field.value).parse_address() else {
-        return Err(AuthorError::NoDomain);
+        return vec![Err(AuthorError::NoDomain)];
     };
-    let mut found = Vec::new();
-    for address in addresses.iter() {
-        // In `Acme, Inc. <a@ours.test>`, which should have quotes, the comma makes an element that is a
-        // name alone; it is of no domain, so it makes no doubt of the others'.
-        let Some(address) = address.address() else {
-            continue;
-        };
-        let (_, domain) = address.rsplit_once('@').ok_or(AuthorError::NoDomain)?;
-        let domain = domain.parse().map_err(|_| AuthorError::NoDomain)?;
-        if !found.contains(&domain) {
-            found.push(domain);
-        }
-    }
-    Ok(found)
+    // In `Acme, Inc. <a@ours.test>`, which should have quotes, the comma makes an element that is a name
+    // alone; it is of no domain, so it makes no doubt of the others'.
+    let addresses = addresses.iter().filter_map(|address| address.address());
+    let domain = |address: &str| address.rsplit_once('@')?.1.parse().ok();
+    addresses
+        .map(|address| domain(address).ok_or(AuthorError::NoDomain))
+        .collect()
 }
 
 #[cfg(test)]
@@ -164,14 +164,28 @@ mod tests {
             all,
             Ok(vec!["a.test".into(), "b.test".into(), "c.test".into()])
         );
-        let many: Vec<String> = (0..20).map(|n| format!("a@d{n}.test")).collect();
-        let many = domains(&format!("From: {}\r\n", many.join(", "))).map(|all| all.len());
-        assert_eq!(many, Ok(MAX_DOMAINS));
+        let many = |count| {
+            let many: Vec<String> = (0..count).map(|n| format!("a@d{n}.test")).collect();
+            domains(&format!("From: {}\r\n", many.join(", "))).map(|all| all.len())
+        };
+        assert_eq!(many(MAX_DOMAINS), Ok(MAX_DOMAINS));
+        assert_eq!(many(MAX_DOMAINS + 1), Err(AuthorError::TooManyDomains));
         assert_eq!(domains("To: a@a.test\r\n"), Err(AuthorError::Missing));
-        assert_eq!(
-            domains("From: a@a.test, root@\r\n"),
-            Err(AuthorError::NoDomain)
-        );
+        assert_eq!(domains("From: root@\r\n"), Err(AuthorError::NoDomain));
+    }
+
+    #[test]
+    fn an_author_who_cannot_be_read_hides_no_other_from_whoever_judges() {
+        for header in [
+            "From: ceo@bank.test, junk@\r\n",
+            "From: a@[192.0.2.1], ceo@bank.test\r\n",
+            "From: <>\r\nFrom: ceo@bank.test\r\n",
+            "From: ceo@bank.test\r\nFrom:\r\n",
+        ] {
+            let found = author_domains(header.as_bytes()).expect("an author");
+            let found: Vec<_> = found.iter().map(Domain::as_str).collect();
+            assert_eq!(found, ["bank.test"], "{header:?}");
+        }
     }
 
     proptest! {

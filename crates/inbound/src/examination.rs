@@ -60,15 +60,20 @@ pub struct Findings {
     pub refusal: Option<Refusal>,
 }
 
-/// A message that its author's domain disowns.
+/// Why a message must not be taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    /// The domain, in ASCII.
-    pub domain: String,
-    /// What SPF came to, a word of RFC 8601 §2.7.2.
-    pub spf: &'static str,
-    /// What DKIM came to, a word of RFC 8601 §2.7.1.
-    pub dkim: &'static str,
+pub enum Refusal {
+    /// Its author's domain disowns it.
+    Disowned {
+        /// The domain, in ASCII.
+        domain: String,
+        /// What SPF came to, a word of RFC 8601 §2.7.2.
+        spf: &'static str,
+        /// What DKIM came to, a word of RFC 8601 §2.7.1.
+        dkim: &'static str,
+    },
+    /// It is from more domains than are judged, any of which a reader may be shown.
+    TooManyAuthors,
 }
 
 impl Examination {
@@ -177,9 +182,10 @@ impl Case {
             judged.push(in_time.unwrap_or_else(|_| Judged::unknown(author)));
         }
         let decisive = decisive(&judged);
-        let disposition = match self.policy {
-            Policy::Report => Asked::None,
-            Policy::Enforce => decisive.map_or(Asked::None, Judged::disposition),
+        let disposition = match (self.policy, &self.authors) {
+            (Policy::Report, _) => Asked::None,
+            (Policy::Enforce, Err(AuthorError::TooManyDomains)) => Asked::Reject,
+            (Policy::Enforce, _) => decisive.map_or(Asked::None, Judged::disposition),
         };
         let results = Results {
             hostname: &self.hostname,
@@ -195,13 +201,17 @@ impl Case {
         self.log(&results, decisive);
         Findings {
             field: results.field(),
-            refusal: decisive
-                .filter(|_| disposition == Asked::Reject)
-                .map(|judged| Refusal {
+            refusal: match (decisive, self.authors.as_ref().err()) {
+                (Some(judged), _) if disposition == Asked::Reject => Some(Refusal::Disowned {
                     domain: judged.author.to_string(),
                     spf: results::of_spf(spf.result),
                     dkim: results::of_signatures(signatures),
                 }),
+                (_, Some(AuthorError::TooManyDomains)) if disposition == Asked::Reject => {
+                    Some(Refusal::TooManyAuthors)
+                }
+                _ => None,
+            },
         }
     }
 

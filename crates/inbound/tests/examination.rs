@@ -93,7 +93,7 @@ const OTHER: &str = "198.51.100.1";
 
 fn refused(spf: &'static str, dkim: &'static str) -> Refusal {
     let domain = "a.test".to_owned();
-    Refusal { domain, spf, dkim }
+    Refusal::Disowned { domain, spf, dkim }
 }
 
 #[tokio::test]
@@ -232,6 +232,15 @@ async fn of_several_authors_the_strictest_decides() {
             "{}",
             findings.field
         );
+    }
+    let crowd: Vec<_> = (0..8).map(|n| format!("u@d{n}.test")).collect();
+    for from in [
+        format!("From: {}\r\nFrom: u@a.test\r\n", crowd.join(", ")),
+        format!("From: u@a.test, {}\r\n", crowd.join(", ")),
+    ] {
+        let message = format!("{from}\r\nhello\r\n");
+        let findings = world.examine(OTHER, "u@b.test", &message).await;
+        assert_eq!(findings.refusal, Some(Refusal::TooManyAuthors), "{from}");
     }
     let nobody = world
         .examine(OTHER, "u@a.test", "Subject: x\r\n\r\nhello\r\n")

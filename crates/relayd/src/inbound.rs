@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use relay_smtpd::inbound::{Answer, Disowned, Examination, Findings, Inbound, Listing, Stranger};
+use relay_smtpd::inbound::{Answer, Examination, Findings, Inbound, Listing, Refusal, Stranger};
 
 use crate::delivery::Delivery;
 
@@ -70,10 +70,11 @@ impl Examination for Examined {
             let relay_inbound::Findings { field, refusal } = self.0.finish().await;
             Findings {
                 field,
-                disowned: refusal.map(|refusal| Disowned {
-                    domain: refusal.domain,
-                    spf: refusal.spf,
-                    dkim: refusal.dkim,
+                refusal: refusal.map(|refusal| match refusal {
+                    relay_inbound::Refusal::Disowned { domain, spf, dkim } => {
+                        Refusal::Disowned { domain, spf, dkim }
+                    }
+                    relay_inbound::Refusal::TooManyAuthors => Refusal::TooManyAuthors,
                 }),
             }
         })

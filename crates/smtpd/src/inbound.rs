@@ -64,17 +64,22 @@ pub struct Stranger {
 pub struct Findings {
     /// A field of the header section that tells of it, with its line's end.
     pub field: String,
-    /// Set if the domain that the message is from asks for it to be refused.
-    pub disowned: Option<Disowned>,
+    /// Set if the message must not be taken.
+    pub refusal: Option<Refusal>,
 }
 
-/// What a domain disowns a message for.
+/// Why a message is refused for whom it is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Disowned {
-    /// The domain, in ASCII.
-    pub domain: String,
-    /// What SPF came to, in a word.
-    pub spf: &'static str,
-    /// What DKIM came to, in a word.
-    pub dkim: &'static str,
+pub enum Refusal {
+    /// The domain asks for it.
+    Disowned {
+        /// The domain, in ASCII.
+        domain: String,
+        /// What SPF came to, in a word.
+        spf: &'static str,
+        /// What DKIM came to, in a word.
+        dkim: &'static str,
+    },
+    /// It is from more domains than anybody could judge.
+    TooManyAuthors,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use relay_smtp::Reply;
 use relay_smtp::server::replies;
 
-use crate::inbound::{Examination, Findings, Inbound, Stranger};
+use crate::inbound::{Examination, Findings, Inbound, Refusal, Stranger};
 use crate::section;
 
 /// A message whose header section is still on its way.
@@ -45,10 +45,12 @@ impl Examined {
 
     /// All of the message has passed: what stands above it, or why it is refused.
     pub(crate) async fn finish(self) -> Result<String, Box<Reply>> {
-        let Findings { field, disowned } = self.0.finish().await;
-        match disowned {
-            None => Ok(field),
-            Some(why) => Err(Box::new(replies::disowned(&why.domain, why.spf, why.dkim))),
-        }
+        let Findings { field, refusal } = self.0.finish().await;
+        let reply = match refusal {
+            None => return Ok(field),
+            Some(Refusal::Disowned { domain, spf, dkim }) => replies::disowned(&domain, spf, dkim),
+            Some(Refusal::TooManyAuthors) => replies::too_many_authors(),
+        };
+        Err(Box::new(reply))
     }
 }

@@ -117,6 +117,8 @@ replies! {
     too_many_hops: 554 4 6 "too many hops, this message is looping (#5.4.6)";
     /// A bare CR or LF in the message.
     bare_newline: 554 6 0 "sorry, a line of the message ends in a bare CR or LF (#5.6.0)";
+    /// A stranger's message is from more domains than are judged by their policies.
+    too_many_authors: 550 7 1 "sorry, the message is from too many domains (#5.7.1)";
     /// A NUL in the message.
     nul: 554 6 0 "sorry, the message holds a NUL (#5.6.0)";
     /// A line of the message over `limits.line_length`.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use relay_queue::MemoryStore;
-use relay_smtpd::inbound::{Answer, Disowned, Examination, Findings, Inbound, Listing, Stranger};
+use relay_smtpd::inbound::{Answer, Examination, Findings, Inbound, Listing, Refusal, Stranger};
 use relay_smtpd::{Config, Role};
 
 use crate::log::Log;
@@ -17,7 +17,7 @@ const FIELD: &str = "Authentication-Results: relay.test; found=it\r\n";
 #[derive(Debug, Default)]
 struct Detective {
     listing: Option<Listing>,
-    disowned: Option<Disowned>,
+    refusal: Option<Refusal>,
     is_slow: bool,
     asked: Mutex<Vec<IpAddr>>,
     shown: Arc<Mutex<Vec<String>>>,
@@ -25,7 +25,7 @@ struct Detective {
 
 #[derive(Debug)]
 struct Case {
-    disowned: Option<Disowned>,
+    refusal: Option<Refusal>,
     message: String,
     shown: Arc<Mutex<Vec<String>>>,
 }
@@ -46,7 +46,7 @@ impl Inbound for Detective {
             .map_or(String::new(), |hello| hello.to_string());
         let header = String::from_utf8_lossy(header);
         Some(Box::new(Case {
-            disowned: self.disowned.clone(),
+            refusal: self.refusal.clone(),
             message: format!(
                 "{:?} {hello} {}|{header}|",
                 stranger.client, stranger.sender
@@ -69,7 +69,7 @@ impl Examination for Case {
         self.shown.lock().expect("no panic").push(self.message);
         Box::pin(ready(Findings {
             field: FIELD.to_owned(),
-            disowned: self.disowned,
+            refusal: self.refusal,
         }))
     }
 }
@@ -79,8 +79,8 @@ fn listed() -> Listing {
     Listing { list, text }
 }
 
-fn disowned() -> Disowned {
-    Disowned {
+fn disowned() -> Refusal {
+    Refusal::Disowned {
         domain: "sender.test".to_owned(),
         spf: "fail",
         dkim: "none",
@@ -161,7 +161,7 @@ async fn a_strangers_message_is_examined_as_it_came_and_told_on_top() {
 async fn nobody_else_is_looked_into() {
     let (world, detective) = world(Detective {
         listing: Some(listed()),
-        disowned: Some(disowned()),
+        refusal: Some(disowned()),
         ..Detective::default()
     });
     for role in [Role::Mx, Role::Submission] {
@@ -229,7 +229,7 @@ async fn a_list_is_waited_for_by_nobody_but_those_it_is_about() {
 async fn what_its_domain_disowns_is_refused_and_leaves_nothing() {
     let log = Log::kept();
     let (world, _) = world(Detective {
-        disowned: Some(disowned()),
+        refusal: Some(disowned()),
         ..Detective::default()
     });
     let mut client = world.greeted(STRANGER).await;
