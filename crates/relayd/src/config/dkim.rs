@@ -92,6 +92,14 @@ impl Checked<'_> {
         if expire.is_some_and(|expire| expire < Duration::from_secs(1)) {
             return error("expire", "signatures would expire at once".to_owned());
         }
+        let lifetime = self.file.queue.lifetime.0;
+        if expire.is_some_and(|expire| expire < lifetime) {
+            let reason = format!(
+                "signatures would expire while mail still waits: make it queue.lifetime ({}) at least",
+                humantime::format_duration(lifetime)
+            );
+            return error("expire", reason);
+        }
         Ok(SigningKey {
             domain: table.domain.0.clone(),
             selector: table.selector.0.clone(),
@@ -137,6 +145,10 @@ mod tests {
             (
                 "expire = \"1ms\"",
                 "relayd.toml:6: dkim.expire: signatures would expire at once",
+            ),
+            (
+                "expire = \"4d\"",
+                "relayd.toml:6: dkim.expire: signatures would expire while mail still waits: make it queue.lifetime (5days) at least",
             ),
             (
                 ENTRY,
