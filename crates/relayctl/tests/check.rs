@@ -143,6 +143,18 @@ async fn the_ports_are_looked_at_unless_that_is_unwanted() {
 }
 
 #[tokio::test]
+async fn a_listener_that_waits_for_a_proxys_word_is_let_be() {
+    let (dns, mx) = (good().await, FakeMx::start().await);
+    let address = mx.address().to_string();
+    for (proxies, connections) in [("127.0.0.0/8", 1), ("127.0.0.1", 2), ("192.0.2.1", 4)] {
+        let config = format!("[[listener]]\naddress = \"{address}\"\nproxies = [\"{proxies}\"]\n");
+        let args = ["--address", "192.0.2.7", "--outbound", &address];
+        let (code, out) = check(&dns, &config, &args).await;
+        assert_eq!((code, mx.connections()), (0, connections), "{out}");
+    }
+}
+
+#[tokio::test]
 async fn a_smarthost_is_spoken_with_as_its_route_says() {
     let places = ["127.0.0.2", "127.0.0.3"].map(|a| a.parse().expect("an address"));
     let [broken, good] = FakeMx::start_on(places).await;

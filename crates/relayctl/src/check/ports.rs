@@ -5,6 +5,7 @@ use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use ipnet::IpNet;
 use relay_remote::dns::Dns;
 use relay_remote::{Config, Inspector};
 use relay_smtp::client::TlsUse;
@@ -30,6 +31,21 @@ pub(super) struct Listener {
     address: String,
     #[serde(default)]
     role: Role,
+    /// Networks and lone addresses.
+    #[serde(default)]
+    proxies: Vec<String>,
+}
+
+impl Listener {
+    /// Whether it takes whoever comes from there for a proxy, and waits for a PROXY header.
+    fn has_proxy(&self, from: IpAddr) -> bool {
+        let from = from.to_canonical();
+        self.proxies.iter().any(|proxy| {
+            let lone = || proxy.parse::<IpAddr>().ok().map(IpNet::from);
+            let network = proxy.parse::<IpNet>().ok().or_else(lone);
+            network.is_some_and(|network| network.contains(&from))
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -111,13 +127,21 @@ impl Ports<'_> {
         let usual = [Listener {
             address: "[::]:25".to_owned(),
             role: Role::Mx,
+            proxies: Vec::new(),
         }];
         let mut findings = Vec::new();
         for listener in listeners.unwrap_or(&usual) {
             // A socket that is a file has no certificate.
-            if let Ok(address) = listener.address.parse() {
-                findings.push(self.listener(address, listener.role).await);
-            }
+            let Ok(bound) = listener.address.parse() else {
+                continue;
+            };
+            // Who dials an address of this machine comes from the same one.
+            findings.push(if listener.has_proxy(reachable(bound).ip()) {
+                let text = "not looked at: this machine is among its proxies";
+                Finding::info(LISTENER, format!("{bound}: {text}"))
+            } else {
+                self.listener(bound, listener.role).await
+            });
         }
         findings
     }
