@@ -58,33 +58,31 @@ impl Verdict {
     /// What to do about it, in a sentence; nothing if all is well.
     pub fn advice(&self, expected: &Record) -> Option<String> {
         let name = &expected.name;
+        let line = expected.line();
         Some(match self {
             Self::Ok { testing: false } => return None,
             Self::Ok { testing: true } => {
                 format!("take t=y out of the record at {name} when you have seen that mail arrives")
             }
-            Self::NoRecord => format!("publish a TXT record at {name}: {}", expected.value),
+            Self::NoRecord => format!("publish a TXT record at {name}: {line}"),
             Self::DoesNotMatch(Mismatch::Hash | Mismatch::Service) => {
                 format!("take the h= and s= tags out of the record at {name}")
             }
             Self::DoesNotMatch(_) => format!(
-                "put the key of this relay into the record at {name}: {}; or, if that record is in use \
-                 elsewhere, take another selector",
-                expected.value
+                "put the key of this relay into the record at {name}: {line}; or, if that record is \
+                 in use elsewhere, take another selector"
             ),
             Self::Multiple(_) => format!(
                 "leave one TXT record at {name} and remove the others; a long key is one record of \
-                 several strings: {}",
-                expected.value
+                 several strings: {line}"
             ),
             Self::Revoked => format!(
                 "make a new key with a new selector; do not bring {name} back, for it was revoked for a \
                  reason"
             ),
-            Self::WeakKey { .. } => format!(
-                "put the key of this relay into the record at {name}: {}",
-                expected.value
-            ),
+            Self::WeakKey { .. } => {
+                format!("put the key of this relay into the record at {name}: {line}")
+            }
         })
     }
 }

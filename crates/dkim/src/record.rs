@@ -47,6 +47,12 @@ impl Record {
         format!("{selector}._domainkey.{domain}")
     }
 
+    /// The record as one line of a zone file (RFC 1035 §5.1).
+    pub fn line(&self) -> String {
+        let strings = self.strings.iter().map(|string| format!(" \"{string}\""));
+        format!("{}. IN TXT{}", self.name, strings.collect::<String>())
+    }
+
     /// The record as a line, or a few, of a zone file (RFC 1035 §5.1).
     pub fn zone_file(&self) -> String {
         let mut text = format!("{}. IN TXT (", self.name);
@@ -109,5 +115,15 @@ mod tests {
         assert_eq!(record.strings[0].len(), 255);
         assert_eq!(record.strings.concat(), record.value);
         assert_eq!(record.zone_file().matches('"').count(), 4);
+    }
+
+    #[test]
+    fn the_line_of_a_long_key_can_be_pasted() {
+        let record = record(Algorithm::Rsa, &[7; 294]);
+        let line = record.line();
+        let strings: Vec<&str> = line.split('"').skip(1).step_by(2).collect();
+        assert_eq!(strings, record.strings);
+        assert!(strings.len() == 2 && !line.contains('\n'), "{line}");
+        assert!(line.starts_with("mail._domainkey.example.org. IN TXT \"v=DKIM1;"));
     }
 }

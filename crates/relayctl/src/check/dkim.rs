@@ -9,7 +9,7 @@ use relay_dkim::{
 };
 use relay_remote::dns::Dns;
 
-use super::finding::{Finding, txt_record};
+use super::finding::Finding;
 use crate::dkim::{Entry, published};
 
 const DKIM: &str = "DKIM";
@@ -139,7 +139,7 @@ fn without_key(name: &str, found: &[Vec<u8>]) -> (Finding, Verified) {
 
 fn judge(expected: &Record, verdict: &Verdict) -> Finding {
     let name = &expected.name;
-    let record = || txt_record(name, &expected.value);
+    let record = || expected.line();
     match verdict {
         Verdict::Ok { testing: false } => Finding::ok(DKIM, format!("{name} has the key")),
         Verdict::Ok { testing: true } => {
