@@ -106,7 +106,7 @@ enum Question {
     },
     /// All messages in the queue, with their recipients, as qmail-qread shows them
     Qread,
-    /// Whether every recipient that came in is accounted for
+    /// Whether every recipient that came in is accounted for; clients wait while it counts
     Audit,
     /// Look into the queue, and steer what is in it
     #[command(subcommand)]
