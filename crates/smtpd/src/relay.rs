@@ -58,10 +58,14 @@ pub(crate) fn is_our_postmaster(recipient: &ForwardPath, hostname: &str) -> bool
     match recipient {
         ForwardPath::Postmaster => true,
         ForwardPath::Mailbox(mailbox) => {
-            mailbox.local_part().eq_ignore_ascii_case("postmaster")
-                && mailbox.domain().eq_ignore_ascii_case(hostname)
+            is_postmaster(mailbox) && mailbox.domain().eq_ignore_ascii_case(hostname)
         }
     }
+}
+
+/// Whether this is the postmaster of its domain.
+pub(crate) fn is_postmaster(mailbox: &Mailbox) -> bool {
+    mailbox.local_part().eq_ignore_ascii_case("postmaster")
 }
 
 /// The text is no pattern of its kind.

@@ -10,7 +10,7 @@ use crate::auth::User;
 use crate::client::Peer;
 use crate::config::Config;
 use crate::events;
-use crate::relay::is_our_postmaster;
+use crate::relay::{is_our_postmaster, is_postmaster};
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     pub(super) fn judge_sender(&mut self, request: MailRequest) {
@@ -84,7 +84,14 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             }
             Some(mailbox) => relay
                 .judge_recipient(self.is_own_client(), mailbox)
-                .and_then(|()| self.judge_standing())
+                // RFC 5321 §4.5.1: whoever is on a list can ask why, at every domain.
+                .and_then(|()| {
+                    if is_postmaster(mailbox) {
+                        Ok(())
+                    } else {
+                        self.judge_standing()
+                    }
+                })
                 .map(|()| recipient.path.clone()),
             None => Err(replies::no_gateway()),
         };

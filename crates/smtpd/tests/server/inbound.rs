@@ -194,7 +194,11 @@ async fn who_stands_on_a_list_reaches_the_postmaster_and_nobody_else() {
     log.has(&["event=\"refused\"", "is listed by bl.test"])
         .await;
     client.expect("RCPT TO:<user@dest.test>", "553 5.7.1").await;
-    for postmaster in ["postmaster", "Postmaster@relay.test"] {
+    for postmaster in [
+        "postmaster",
+        "Postmaster@relay.test",
+        "postmaster@local.test",
+    ] {
         client
             .expect(&format!("RCPT TO:<{postmaster}>"), "250")
             .await;
