@@ -26,13 +26,13 @@ seed() {
 }
 
 # The string literals of a file, one a line.
-literals() { grep -oP '(?<=")([^"\\]|\\.)*(?=")' "crates/${2:-smtp}/src/$1"; }
+literals() { grep -oP '(?<=")([^"\\]|\\.)*(?=")' "crates/smtp/src/$1"; }
 # What the peer of a kind of session says, one a line.
 said() { sed -n "s/^$2[:.]\\? //p" "tests/transcripts/$1"/*.smtp; }
 
 case $target in
 addresses)
-    mapfile -t texts < <(literals rewrite/address_list.rs smtpd; literals rewrite/header.rs smtpd)
+    mapfile -t texts < <(literals address_list.rs)
     seed "${texts[@]//\\\"/\"}" ;;
 command)
     mapfile -t texts < <(literals command.rs; said server C)

@@ -1,48 +1,40 @@
-//! A header section under the rules for addresses: nothing but addresses changes, the limit holds, and
-//! doing it again changes nothing.
+//! Any field's value: its addresses stand in their order and inside of it, and once all of them are
+//! complete, they are found again where they stand, and not one is bare.
 
 #![no_main]
 
-use std::borrow::Cow;
-
 use libfuzzer_sys::fuzz_target;
-use relay_smtpd::{Replacement, Rewriting};
+use relay_smtp::address_list::{Address, addresses};
 
-const DOMAIN: &[u8] = b"@ours.test";
-const MOST: usize = 4096;
+const DOMAIN: &[u8] = b"@d.test";
 
 fuzz_target!(|value: &[u8]| {
-    let header = [b"To: ", value, b"\r\nFrom: ", value, b"\r\n"].concat();
-    let mut rules = Rewriting {
-        domain: Some("ours.test".into()),
-        from: Vec::new(),
-    };
-    if let Ok(Cow::Owned(once)) = rules.header(&header, MOST) {
-        assert!(once.len() <= MOST);
-        assert!(is_completed(&header, &once));
-        if let Ok(twice) = rules.header(&once, MOST) {
-            assert_eq!(*twice, *once);
+    let found: Vec<Address> = addresses(value).collect();
+    let mut completed = Vec::new();
+    let mut done = 0;
+    for address in &found {
+        assert!(done <= address.whole.start && address.whole.end <= value.len());
+        assert!(address.whole.start <= address.local_part.start);
+        let end = match &address.domain {
+            Some(domain) => {
+                assert!(address.local_part.end < domain.start && !domain.is_empty());
+                domain.end
+            }
+            None => address.local_part.end,
+        };
+        assert!(!address.local_part.is_empty() && end == address.whole.end);
+        completed.extend_from_slice(&value[done..end]);
+        if address.domain.is_none() {
+            completed.extend_from_slice(DOMAIN);
         }
+        done = end;
     }
-    rules.from.push(Replacement {
-        pattern: "*@*".parse().expect("a pattern"),
-        sender: "ops@else.test".parse().expect("an address"),
-    });
-    if let Ok(Cow::Owned(made)) = rules.header(&header, MOST) {
-        assert!(made.len() <= MOST);
+    completed.extend_from_slice(&value[done..]);
+    let again: Vec<Address> = addresses(&completed).collect();
+    assert_eq!(again.len(), found.len());
+    for (old, new) in found.iter().zip(&again) {
+        let (local, kept) = (&value[old.local_part.clone()], &completed[new.local_part.clone()]);
+        assert_eq!(local, kept);
+        assert!(new.domain.is_some());
     }
 });
-
-/// Whether `new` is `old` with nothing but domains added.
-fn is_completed(mut old: &[u8], mut new: &[u8]) -> bool {
-    while !new.is_empty() {
-        if old.first() == new.first() {
-            (old, new) = (&old[1..], &new[1..]);
-        } else if let Some(rest) = new.strip_prefix(DOMAIN) {
-            new = rest;
-        } else {
-            return false;
-        }
-    }
-    old.is_empty()
-}

@@ -5,6 +5,7 @@
 //! they are parsed once, at the edge.
 
 pub mod address;
+pub mod address_list;
 pub mod body;
 pub mod client;
 pub mod command;

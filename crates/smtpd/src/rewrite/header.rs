@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use relay_smtp::Mailbox;
+use relay_smtp::address_list::{Address, addresses};
 
-use super::address_list::{Address, addresses};
 use super::{Rewriting, TooLong};
 use crate::section::{self, Field};
 

@@ -4,7 +4,6 @@
 //! The rules are the operator's. What they say of a header section is done to its addresses alone, in
 //! place; every other octet stays as it came: names, comments, groups, folds.
 
-mod address_list;
 mod header;
 mod pattern;
 

@@ -5,19 +5,19 @@
 
 use std::ops::Range;
 
-/// An address without its name, its comments and its angle brackets.
+/// The place of an address, without its name, its comments and its angle brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Address {
+pub struct Address {
     /// All of it, with the route that may stand before it.
-    pub(super) whole: Range<usize>,
+    pub whole: Range<usize>,
     /// Before the `@`, quotes included.
-    pub(super) local_part: Range<usize>,
+    pub local_part: Range<usize>,
     /// Behind it; none of a bare address.
-    pub(super) domain: Option<Range<usize>>,
+    pub domain: Option<Range<usize>>,
 }
 
 /// The addresses of a field's value, from the first to the last. Each octet is looked at once.
-pub(super) fn addresses(value: &[u8]) -> impl Iterator<Item = Address> {
+pub fn addresses(value: &[u8]) -> impl Iterator<Item = Address> {
     let mut tokens = Tokens { value, place: 0 };
     std::iter::from_fn(move || {
         loop {
