@@ -22,11 +22,12 @@ fn told(output: &Output, code: i32) -> String {
     error
 }
 
-/// The names in the maildrop.
+/// The names in the maildrop, and of what the relay is about to take.
 fn left(relay: &Relay) -> Vec<String> {
-    let entries = fs::read_dir(relay.path("state/maildrop")).expect("a folder");
+    let folder = |name| fs::read_dir(relay.path(name)).expect("a folder");
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
-    entries
+    folder("state/maildrop")
+        .chain(folder("state/maildrop-held"))
         .map(|entry| name(entry).into_string().expect("text"))
         .collect()
 }

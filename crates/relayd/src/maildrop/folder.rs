@@ -13,7 +13,9 @@ use relay_control::maildrop::MODE;
 use super::leaf::{Fate, Found};
 use crate::clock;
 
-/// Where what cannot be taken goes, within the state directory.
+/// Where a message is while it is taken, within the state directory.
+const HELD: &str = "maildrop-held";
+/// Where what cannot be taken goes.
 const ASIDE: &str = "maildrop-refused";
 /// After so long nobody writes a file any more: its writer has died.
 const ABANDONED: Duration = Duration::from_hours(36);
@@ -22,21 +24,27 @@ const OTHERS: u32 = 0o077;
 /// Other users may pass through the state directory, not list it.
 const PASSAGE: u32 = 0o011;
 
-/// The folder, and the one for what cannot be taken.
+/// The folder, the one for what is being taken, and the one for what cannot be.
+///
+/// Whoever owns a file in the first may rename it, and put another in its place, at any time; so what
+/// is taken is moved first to where nobody but us gets at names.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
+    held: PathBuf,
     aside: PathBuf,
 }
 
 impl Folder {
-    /// Makes both, and the way to the first one free.
+    /// Makes all three, and the way to the first one free.
     pub(super) fn open(state_dir: &Path) -> io::Result<Self> {
         let folder = Self {
             path: super::path(state_dir),
+            held: state_dir.join(HELD),
             aside: state_dir.join(ASIDE),
         };
         make(&folder.path, 0o700)?;
+        make(&folder.held, 0o700)?;
         make(&folder.aside, 0o700)?;
         // Behind the umask, which may take some of it away where a folder is made.
         fs::set_permissions(&folder.path, Permissions::from_mode(MODE))?;
@@ -53,23 +61,33 @@ impl Folder {
         &self.path
     }
 
-    /// The names in it, as they are read: there may be very many.
+    /// The names of what is held already, perhaps since before a crash, and then of what is in the
+    /// folder, as they are read: there may be very many.
     pub(super) fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
-        let entries = fs::read_dir(&self.path)?;
+        let entries = fs::read_dir(&self.held)?.chain(fs::read_dir(&self.path)?);
         Ok(entries.map(|entry| entry.map(|entry| entry.file_name())))
     }
 
-    /// Looks at what has this name, trusting nothing about it: not that it is a file, nor that it is
-    /// the owner's who put it here.
-    pub(super) fn find(&self, name: &OsStr) -> io::Result<Found> {
+    /// Moves what has this name to where it stays what it is, unless it is there; and looks at it,
+    /// trusting nothing about it: not that it is a file, nor that it is the owner's who put it here.
+    pub(super) fn hold(&self, name: &OsStr) -> io::Result<Found> {
+        let held = self.held.join(name);
+        if fs::symlink_metadata(&held).is_err() {
+            match fs::rename(self.path.join(name), &held) {
+                Ok(()) => {}
+                // Its owner was quicker.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+                Err(error) if is_ours(&error) => return Err(error),
+                Err(error) => return Ok(Found::Wrong(format!("it cannot be moved: {error}"))),
+            }
+        }
         let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
         let opened = OpenOptions::new()
             .read(true)
             .custom_flags(flags.bits())
-            .open(self.path.join(name));
+            .open(held);
         let file = match opened {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
             // Out of file descriptors: that says nothing about the file.
             Err(error) if is_ours(&error) => return Err(error),
             Err(error) => return Ok(Found::Wrong(format!("it cannot be opened: {error}"))),
@@ -95,21 +113,26 @@ impl Folder {
         if found.is_dir() {
             return Ok(Fate::Refused("it is no file".to_owned()));
         }
-        self.remove(name).map(|()| Fate::Left)
+        match fs::remove_file(path) {
+            Err(error) if is_ours(&error) => Err(error),
+            // Else its owner was quicker, and may have put anything in its place.
+            _ => Ok(Fate::Left),
+        }
     }
 
-    /// Returns once the file is gone for good: what comes back would be taken in twice.
+    /// Returns once the file that is held is gone for good, from where it was before, too: what comes
+    /// back would be taken in twice.
     pub(super) fn remove(&self, name: &OsStr) -> io::Result<()> {
-        match fs::remove_file(self.path.join(name)) {
-            // Its owner was quicker.
+        match fs::remove_file(self.held.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
+        File::open(&self.held)?.sync_all()?;
         File::open(&self.path)?.sync_all()
     }
 
-    /// Moves it where its owner does not get at it; its new place. Another user's folder cannot be
-    /// moved, for that writes to it.
+    /// Moves it, held or not, where its owner does not get at it; its new place. Another user's folder
+    /// cannot be moved, for that writes to it.
     pub(super) fn set_aside(&self, name: &OsStr) -> io::Result<PathBuf> {
         let since_epoch = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut number = since_epoch.as_nanos();
@@ -118,7 +141,12 @@ impl Folder {
             number += 1;
             place.set_file_name(format!("{number:020}"));
         }
-        fs::rename(self.path.join(name), &place)?;
+        match fs::rename(self.held.join(name), &place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                fs::rename(self.path.join(name), &place)?;
+            }
+            moved => moved?,
+        }
         Ok(place)
     }
 }
@@ -129,7 +157,15 @@ fn is_ours(error: &io::Error) -> bool {
     let number = error.raw_os_error().map(Errno::from_raw);
     matches!(
         number,
-        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOMEM | Errno::EIO | Errno::EINTR)
+        Some(
+            Errno::EMFILE
+                | Errno::ENFILE
+                | Errno::ENOMEM
+                | Errno::EIO
+                | Errno::EINTR
+                | Errno::ENOSPC
+                | Errno::EROFS
+        )
     )
 }
 

@@ -1,7 +1,8 @@
 //! Mail that users of this machine have left while no relay took it: picked up at the start and from
 //! then on, each message in a session of its own, as the user whose file it is.
 //!
-//! A file goes once its message is in the queue for good. A crash between the two makes the message
+//! A file is moved to where its owner cannot exchange it, and goes once its message is in the queue
+//! for good. A crash between the two makes the message
 //! enter twice, with the same Message-ID, and never loses it.
 
 mod folder;
@@ -140,7 +141,7 @@ impl Maildrop {
         if !name.as_bytes().starts_with(WHOLE.as_bytes()) {
             return Ok(Fate::Refused("its name is none that is used here".into()));
         }
-        Ok(match self.folder.find(name)? {
+        Ok(match self.folder.hold(name)? {
             Found::Leaf(file, owner) => hand_in(file, owner, &self.door),
             Found::Wrong(reason) => Fate::Refused(reason),
             Found::Nothing => Fate::Left,

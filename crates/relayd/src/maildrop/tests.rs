@@ -30,7 +30,14 @@ struct World {
 
 /// A relay that looks into its folder when it is told to; `limits` is of its configuration.
 fn world(limits: &str) -> World {
+    world_where(limits, |_| ())
+}
+
+/// As before; `meanwhile` happens to the folder each time that a message is in the queue and the session
+/// goes on.
+fn world_where(limits: &str, meanwhile: impl Fn(&Path) + Send + Sync + 'static) -> World {
     let dir = tempfile::tempdir().expect("a directory");
+    let place = path(dir.path());
     let text = format!("hostname = \"relay.test\"\n[relay]\nnetworks = []\n[limits]\n{limits}");
     let config = Config::parse(Path::new("relayd.toml"), &text).expect("a configuration");
     let (_, config) = watch::channel(Arc::new(config.smtpd()));
@@ -41,7 +48,10 @@ fn world(limits: &str) -> World {
         CancellationToken::new(),
     );
     let (sender, accepted) = mpsc::unbounded_channel();
-    let tell = Arc::new(move |message| sender.send(message).expect("somebody who waits"));
+    let tell = Arc::new(move |message| {
+        meanwhile(&place);
+        sender.send(message).expect("somebody who waits");
+    });
     let run = server.run(Arc::clone(&store), config, tell, shutdown.clone());
     World {
         dir,
@@ -86,7 +96,7 @@ impl World {
     }
 
     fn left(&self) -> Vec<String> {
-        self.names("maildrop")
+        [self.names("maildrop-held"), self.names("maildrop")].concat()
     }
 
     fn aside(&self) -> usize {
@@ -206,12 +216,41 @@ async fn what_is_no_mail_and_cannot_be_moved_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_whose_message_is_in_the_queue_is_only_removed() {
     let world = world("");
-    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    let file = world.dir.path().join("maildrop-held/new-1");
+    fs::write(file, leaf(1).encode()).expect("a file");
     let memory = world.maildrop.memory.lock();
     memory.expect("no panic").queued = Some("new-1".into());
     world.look().await;
     assert!(world.left().is_empty());
     assert_eq!(world.store.count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_the_name_of_a_message_while_it_is_taken_holds_up_nobody() {
+    let mut world = world_where("", |place| {
+        // A user may do that to what is his.
+        let _ = fs::rename(place.join("new-1"), place.join("tmp-1"));
+        let _ = fs::create_dir(place.join("new-1"));
+    });
+    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    world.look().await;
+    world.put_leaf("new-2", &leaf(2), "Subject: t\r\n\r\n");
+    world.look().await;
+    let mut taken = || world.accepted.try_recv().expect("a message");
+    assert_eq!((taken().recipients.len(), taken().recipients.len()), (1, 2));
+    assert!(world.accepted.try_recv().is_err(), "none comes twice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_held_at_a_crash_is_taken_before_what_has_its_name_now() {
+    let mut world = world("");
+    let message = [leaf(2).encode().as_slice(), b"Subject: t\r\n\r\n"].concat();
+    fs::write(world.dir.path().join("maildrop-held/new-1"), message).expect("a file");
+    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    world.look().await;
+    let mut taken = || world.accepted.try_recv().expect("a message");
+    assert_eq!((taken().recipients.len(), taken().recipients.len()), (2, 1));
+    assert!(world.left().is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -232,7 +271,7 @@ async fn a_server_that_has_gone_loses_nothing() {
     let looked =
         tokio::task::spawn_blocking(move || maildrop.look_through(&CancellationToken::new()));
     looked.await.expect("no panic").expect("a folder");
-    assert!(path(dir.path()).join("new-1").exists());
+    assert!(dir.path().join("maildrop-held/new-1").exists());
 }
 
 #[tokio::test]
@@ -255,6 +294,7 @@ async fn the_folder_is_for_all_to_write_and_all_else_for_nobody() {
     for _ in 0..2 {
         Maildrop::open(&state, door.clone()).expect("a folder");
         assert_eq!(mode("maildrop"), 0o1733);
+        assert_eq!(mode("maildrop-held"), 0o700);
         assert_eq!(mode("maildrop-refused"), 0o700);
         assert_eq!((mode(""), mode("mess"), mode("acl")), (0o711, 0o700, 0o600));
     }
