@@ -2,7 +2,7 @@
 //! is the daemon's affair.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
@@ -30,21 +30,39 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    /// Reads the file that was named, or the usual one. That the usual one is missing, or not for
-    /// this user to read, is no error: there are usual places.
+    /// Reads the file that was named, or the usual one. Where the usual one cannot be used, there are
+    /// usual places: while somebody edits the file, the relay runs on, and so does the mail.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self, Failure> {
-        let path = file.unwrap_or(Path::new(DEFAULT_FILE));
-        let failure = |reason| Failure::Config {
-            file: path.to_owned(),
-            reason,
-        };
-        match fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text).map_err(failure),
-            Err(reason) if file.is_none() && is_nothing_of_ours(&reason) => {
-                Ok(Self::of(&toml::Table::new()))
+        let Some(file) = file else {
+            let (config, warning) = Self::usual(Path::new(DEFAULT_FILE));
+            if let Some(warning) = warning {
+                // Whether anybody reads that or not, the mail goes.
+                let _ = writeln!(io::stderr(), "sendmail: warning: {warning}");
             }
-            Err(reason) => Err(failure(format!("cannot be read: {reason}"))),
+            return Ok(config);
+        };
+        Self::read(file).map_err(|reason| Failure::Config {
+            file: file.to_owned(),
+            reason: reason.to_string(),
+        })
+    }
+
+    /// That the file is missing, or not for this user to read, is as it may be; all else is worth a
+    /// warning.
+    fn usual(file: &Path) -> (Self, Option<String>) {
+        match Self::read(file) {
+            Ok(config) => (config, None),
+            Err(reason) => {
+                let warning = (!reason.is_usual())
+                    .then(|| format!("{}: {reason}; so the usual places are used", file.display()));
+                (Self::of(&toml::Table::new()), warning)
+            }
         }
+    }
+
+    fn read(file: &Path) -> Result<Self, Unusable> {
+        let text = fs::read_to_string(file).map_err(Unusable::Unread)?;
+        Self::parse(&text).map_err(Unusable::Wrong)
     }
 
     fn parse(text: &str) -> Result<Self, String> {
@@ -75,11 +93,20 @@ impl Config {
     }
 }
 
-fn is_nothing_of_ours(reason: &io::Error) -> bool {
-    matches!(
-        reason.kind(),
-        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied
-    )
+/// Why a file says nothing.
+#[derive(Debug, thiserror::Error)]
+enum Unusable {
+    #[error("cannot be read: {0}")]
+    Unread(io::Error),
+    #[error("{0}")]
+    Wrong(String),
+}
+
+impl Unusable {
+    fn is_usual(&self) -> bool {
+        use io::ErrorKind::{NotFound, PermissionDenied};
+        matches!(self, Self::Unread(reason) if matches!(reason.kind(), NotFound | PermissionDenied))
+    }
 }
 
 #[cfg(test)]
@@ -122,5 +149,24 @@ mod tests {
         fs::write(&missing, "hostname = ").expect("a file");
         let refused = Config::load(Some(&missing)).expect_err("no TOML");
         assert!(!refused.to_string().contains('\n'), "{refused}");
+    }
+
+    #[test]
+    fn a_slip_in_the_usual_file_loses_no_mail() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let file = dir.path().join("relayd.toml");
+        let places = Config::parse("").expect("an empty file");
+        assert_eq!(
+            Config::usual(&file),
+            (Config::parse("").expect("an empty file"), None)
+        );
+        fs::write(&file, "hostname = ").expect("a file");
+        let (config, warning) = Config::usual(&file);
+        assert_eq!(config, places);
+        let warning = warning.expect("somebody should know");
+        assert!(warning.contains("relayd.toml"), "{warning}");
+        fs::write(&file, "hostname = \"a.test\"").expect("a file");
+        let (config, warning) = Config::usual(&file);
+        assert_eq!((config.domain.as_deref(), warning), (Some("a.test"), None));
     }
 }
