@@ -1,6 +1,6 @@
 //! The message as it was read, made ready to go.
 
-use std::io::{self, BufRead, Read, Seek as _, Write as _};
+use std::io::{self, BufRead, Read, Seek as _};
 use std::time::SystemTime;
 
 use relay_smtp::date::Date;
@@ -14,6 +14,7 @@ use crate::failure::Failure;
 use crate::header::{self, Header, Line};
 use crate::lines::Lines;
 use crate::recipients;
+use crate::wrap::Wrap;
 
 /// Octets of a header section that are read; the relay's own limit is usually lower.
 const MOST_HEADER: usize = 1024 * 1024;
@@ -25,6 +26,7 @@ const IN_MEMORY: usize = 1024 * 1024;
 pub(crate) struct Draft {
     header: Header,
     body: SpooledTempFile,
+    wrap: Wrap,
     size: u64,
     eight_bit: bool,
 }
@@ -48,10 +50,12 @@ pub(crate) fn read(input: &mut impl BufRead, options: &Options) -> Result<Draft,
     let mut draft = Draft {
         header: Header::default(),
         body: SpooledTempFile::new(IN_MEMORY),
+        wrap: Wrap::default(),
         size: 0,
         eight_bit: false,
     };
     let mut piece = draft.read_header(&mut lines)?;
+    lines.end_header();
     loop {
         draft.take_body(&piece).map_err(Failure::Input)?;
         piece.clear();
@@ -68,7 +72,7 @@ impl Draft {
         loop {
             while let Some(end) = memchr::memchr(b'\n', &text[searched..]) {
                 let next = searched + end + 1;
-                match self.header.take(&text[taken..next]) {
+                match self.header.take(&one_line(&text[taken..next])) {
                     Line::Field => (taken, searched) = (next, next),
                     Line::End => return Ok(self.behind(&text, next)),
                     Line::Text => return Ok(self.behind(&text, taken)),
@@ -90,13 +94,13 @@ impl Draft {
 
     fn behind(&mut self, text: &[u8], taken: usize) -> Vec<u8> {
         self.eight_bit |= !text[..taken].is_ascii();
-        text[taken..].to_vec()
+        lines_of_body(&text[taken..])
     }
 
     fn take_body(&mut self, piece: &[u8]) -> io::Result<()> {
         self.eight_bit |= !piece.is_ascii();
-        self.size += piece.len() as u64;
-        self.body.write_all(piece)
+        self.size += self.wrap.pass(piece, &mut self.body)?;
+        Ok(())
     }
 
     /// Adds what every message must have (RFC 5322 §3.6). It is done here and not by the relay, so that
@@ -126,8 +130,9 @@ impl Draft {
             for value in self.header.recipients() {
                 found.extend(recipients::of_field(value, &author.domain)?);
             }
-            self.header.remove_blind();
         }
+        // Old programs write it into the message and name the recipients.
+        self.header.remove_blind();
         let mut recipients: Vec<ForwardPath> = Vec::with_capacity(found.len());
         let mut known = std::collections::HashSet::new();
         recipients.extend(found.into_iter().filter(|path| known.insert(path.clone())));
@@ -147,6 +152,29 @@ impl Draft {
             body: self.body,
         })
     }
+}
+
+/// A line of a header section, where a CR that ends no line is white space.
+fn one_line(line: &[u8]) -> Vec<u8> {
+    let text = line.strip_suffix(b"\r\n").unwrap_or(line);
+    let octets = text.iter();
+    let mut one: Vec<u8> = octets
+        .map(|&octet| if octet == b'\r' { b' ' } else { octet })
+        .collect();
+    one.extend_from_slice(&line[text.len()..]);
+    one
+}
+
+/// What turned out to be no header section: there a lone CR ends a line.
+fn lines_of_body(text: &[u8]) -> Vec<u8> {
+    let mut lines = Vec::with_capacity(text.len());
+    for (at, &octet) in text.iter().enumerate() {
+        lines.push(octet);
+        if octet == b'\r' && text.get(at + 1) != Some(&b'\n') {
+            lines.push(b'\n');
+        }
+    }
+    lines
 }
 
 impl Mail {
@@ -237,8 +265,8 @@ mod tests {
             let mut mail = mail(arguments, text).expect(arguments);
             let found: Vec<_> = mail.recipients.iter().map(ForwardPath::as_str).collect();
             assert_eq!(found, recipients, "{arguments}");
-            let is_told = content(&mut mail).contains("c@d.test");
-            assert_eq!(is_told, !arguments.starts_with("-t"), "{arguments}");
+            let text = content(&mut mail);
+            assert!(!text.contains("c@d.test"), "{arguments}: {text}");
         }
         let nobody = mail("-t", b"Subject: t\n\nhello\n").expect_err("no recipients");
         assert!(matches!(nobody, Failure::Usage(_)), "{nobody}");
@@ -258,6 +286,37 @@ mod tests {
             mail("u@d.test", line.as_bytes()).is_ok(),
             "a text of one line"
         );
+    }
+
+    #[test]
+    fn a_lone_cr_begins_no_field_and_in_the_text_a_line() {
+        for (text, expected) in [
+            (
+                "Subject: a\rBcc: x@y.test\n\n1%\r2%\n",
+                format!("Subject: a Bcc: x@y.test\r\n{ADDED}\r\n1%\r\n2%\r\n"),
+            ),
+            (
+                "Subject: a\r\r\n\r\r\nb\n",
+                format!("Subject: a\r\n{ADDED}\r\nb\r\n"),
+            ),
+            (
+                "Subject: a\n\rBcc: x@y.test\n\n",
+                format!("Subject: a\r\n Bcc: x@y.test\r\n{ADDED}\r\n"),
+            ),
+            ("1%\r2%\r3", format!("{ADDED}\r\n1%\r\n2%\r\n3\r\n")),
+        ] {
+            let mut mail = mail("u@d.test", text.as_bytes()).expect(text);
+            assert_eq!(content(&mut mail), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn output_with_a_nul_and_an_endless_line_still_goes() {
+        let text = format!("Subject: t\n\na\0b\n{}\n", "x".repeat(100_000));
+        let mut mail = mail("u@d.test", text.as_bytes()).expect("a message");
+        let text = content(&mut mail);
+        assert!(text.contains("\r\na?b\r\nxxx"), "{text}");
+        assert!(text.lines().all(|line| line.len() <= 998));
     }
 
     #[test]

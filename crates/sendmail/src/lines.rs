@@ -2,12 +2,17 @@
 
 use std::io::{self, BufRead};
 
-/// Reads text whose lines end with LF, CR LF or a lone CR, as progress bars write it. The end is that
-/// of the input or, unless dots are to be ignored, a line with nothing but a dot.
+/// Reads text whose lines end with LF, CR LF or, in the body, a lone CR, as progress bars write it. The
+/// end is that of the input or, unless dots are to be ignored, a line with nothing but a dot. A NUL,
+/// which no message may have (RFC 5321 §4.5.2), becomes a question mark.
+///
+/// In a header section a lone CR is passed on: what a program writes into a field must not begin
+/// another.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     input: R,
     ignore_dots: bool,
+    in_header: bool,
     at: Position,
     /// A CR that the next octet decides about.
     has_cr: bool,
@@ -28,9 +33,15 @@ impl<R: BufRead> Lines<R> {
         Self {
             input,
             ignore_dots,
+            in_header: true,
             at: Position::LineStart,
             has_cr: false,
         }
+    }
+
+    /// From here on the text is a body.
+    pub(crate) fn end_header(&mut self) {
+        self.in_header = false;
     }
 
     /// Appends the next piece; false at the end.
@@ -62,18 +73,26 @@ impl<R: BufRead> Lines<R> {
         let had_cr = std::mem::take(&mut self.has_cr);
         match octet {
             b'\n' => self.line_feed(out),
+            b'\r' if had_cr && self.in_header => self.has_cr = true,
+            _ if had_cr && self.in_header => {
+                self.push(b'\r', out);
+                self.pass(octet, out);
+            }
             _ if had_cr => {
                 self.end_line(out);
                 self.pass(octet, out);
             }
             b'\r' => self.has_cr = true,
             b'.' if self.at == Position::LineStart && !self.ignore_dots => self.at = Position::Dot,
-            _ => {
-                self.release_dot(out);
-                out.push(octet);
-                self.at = Position::Line;
-            }
+            0 => self.push(b'?', out),
+            _ => self.push(octet, out),
         }
+    }
+
+    fn push(&mut self, octet: u8, out: &mut Vec<u8>) {
+        self.release_dot(out);
+        out.push(octet);
+        self.at = Position::Line;
     }
 
     fn line_feed(&mut self, out: &mut Vec<u8>) {
@@ -116,6 +135,7 @@ mod tests {
 
     fn read(text: &[u8], ignore_dots: bool, size: usize) -> Vec<u8> {
         let mut lines = Lines::new(BufReader::with_capacity(size, text), ignore_dots);
+        lines.end_header();
         let mut out = Vec::new();
         while lines.read(&mut out).expect("a slice") {}
         out
@@ -134,6 +154,7 @@ mod tests {
             (".a\n", ".a\r\n"),
             ("..\n", "..\r\n"),
             (".\rb\n", ".\r\nb\r\n"),
+            ("a\0\n\0\n", "a?\r\n?\r\n"),
         ] {
             for size in 1..=4 {
                 let got = read(text.as_bytes(), false, size);

@@ -10,7 +10,7 @@
 //! | `config` | where the relay is |
 //! | `author` | who sends, and at which domain |
 //! | `header`, `recipients` | what the message says of itself, and what it lacks |
-//! | `lines`, `draft` | the message read, in bounded memory |
+//! | `lines`, `wrap`, `draft` | the message read, in bounded memory |
 //! | `delivery`, `leave` | to the relay, or into the maildrop |
 //! | `dialogue`, `operator` | `-bs`; `mailq` and `-q` |
 //! | `failure` | exit codes |
@@ -27,6 +27,7 @@ mod leave;
 mod lines;
 mod operator;
 mod recipients;
+mod wrap;
 
 use std::env;
 use std::io::{self, Write as _};
