@@ -88,7 +88,8 @@ async fn a_crash_while_left_mail_is_taken_loses_none_and_doubles_one_at_most() {
         if relay.launch(&Launch::dying_at(point)).is_ok() {
             relay.wait_for_end().await;
         }
-        assert!(left(&relay).len() >= 4, "{point}: it died too late");
+        // Of two it may have had the time to remove the files.
+        assert!(left(&relay).len() >= 3, "{point}: it died too late");
         relay.restart();
         let is_taken = || left(&relay).is_empty();
         relay.wait_until("empty maildrop", is_taken).await;
