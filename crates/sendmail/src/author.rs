@@ -54,7 +54,9 @@ impl Author {
         full_name: String,
         domain: String,
     ) -> Result<Self, Failure> {
-        let own = recipients::complete(login, &domain)?.to_string();
+        let own = recipients::complete(login, &domain)
+            .or_else(|_| recipients::complete(&recipients::quoted(login), &domain))?
+            .to_string();
         let sender = match sender.map(str::trim) {
             None => mailbox(&own)?,
             Some("" | "<>") => ReversePath::Null,
@@ -169,6 +171,18 @@ mod tests {
         }
         let bad = Author::new(Some("a b@"), "ann", String::new(), "a.test".to_owned());
         assert!(matches!(bad, Err(Failure::Address(..))), "{bad:?}");
+    }
+
+    #[test]
+    fn a_login_that_is_no_atom_can_send_too() {
+        let of = |login| Author::new(None, login, String::new(), "a.test".to_owned());
+        for (login, sender) in [
+            ("ann", "<ann@a.test>"),
+            ("OFFICE\\ann b", "<\"OFFICE\\\\ann b\"@a.test>"),
+            ("ann.", "<\"ann.\"@a.test>"),
+        ] {
+            assert_eq!(of(login).expect(login).sender.to_string(), sender);
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Config {
     pub(crate) maildrop: PathBuf,
     /// Octets of the disk that are kept free.
     pub(crate) min_free: u64,
+    /// Octets that a message may have, if the operator says so.
+    pub(crate) message_size: Option<u64>,
     /// What completes bare addresses, if the operator says so.
     pub(crate) domain: Option<String>,
 }
@@ -82,12 +84,14 @@ impl Config {
             address.strip_prefix("unix:").map(PathBuf::from)
         });
         let state_dir = text(table, "state_dir").unwrap_or_else(|| DEFAULT_STATE_DIR.to_owned());
-        let min_free = of("queue", "min_free").and_then(|size| size.parse::<ByteSize>().ok());
+        let size = |name, key| of(name, key).and_then(|size| size.parse::<ByteSize>().ok());
+        let min_free = size("queue", "min_free");
         let domain = of("rewrite", "domain").or_else(|| text(table, "hostname"));
         Self {
             socket: socket.unwrap_or_else(|| DEFAULT_SUBMISSION.into()),
             maildrop: Path::new(&state_dir).join(FOLDER),
             min_free: min_free.unwrap_or(DEFAULT_MIN_FREE).as_u64(),
+            message_size: size("limits", "message_size").map(|size| size.as_u64()),
             domain: domain.filter(|domain| is_domain(domain)),
         }
     }

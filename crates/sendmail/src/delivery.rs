@@ -1,5 +1,6 @@
 //! A message's way: to the relay, or where the relay does not take it, into the maildrop.
 
+use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -15,6 +16,8 @@ use crate::leave::leave;
 
 /// For a reply (RFC 5321 §4.5.3.2.6): the relay may have to wait for its disk.
 const PATIENCE: Duration = Duration::from_mins(10);
+/// For the greeting, and the reply to EHLO: a relay that hangs must not hold up all that send.
+const FIRST_PATIENCE: Duration = Duration::from_secs(20);
 
 /// Recipients that the relay took no message for now, and why.
 struct Left {
@@ -26,6 +29,10 @@ struct Left {
 pub(crate) fn deliver(mut mail: Mail, config: &Config) -> Result<(), Failure> {
     let mut refusal = None;
     if let Some(left) = submit(&mut mail, config, &mut refusal)? {
+        // Whoever is still here can be told now what the relay would say later.
+        if let Some(most) = config.message_size.filter(|most| mail.size() > *most) {
+            return Err(Failure::TooLarge(most));
+        }
         let kept = leave(&mut mail, &left.recipients, config);
         kept.map_err(|reason| Failure::Temporary {
             relay: left.reason,
@@ -85,11 +92,17 @@ fn connect(config: &Config) -> Result<Submission<UnixStream>, String> {
     let socket = config.socket.display();
     let stream = UnixStream::connect(&config.socket)
         .map_err(|reason| format!("no relay answers at {socket}: {reason}"))?;
-    let set = stream
-        .set_read_timeout(Some(PATIENCE))
-        .and_then(|()| stream.set_write_timeout(Some(PATIENCE)));
-    set.map_err(|reason| reason.to_string())?;
-    Submission::open(stream, "localhost").map_err(|reason| reason.to_string())
+    let same = wait_for(&stream, FIRST_PATIENCE)
+        .and_then(|()| stream.try_clone())
+        .map_err(|reason| reason.to_string())?;
+    let submission = Submission::open(stream, "localhost").map_err(|reason| reason.to_string())?;
+    wait_for(&same, PATIENCE).map_err(|reason| reason.to_string())?;
+    Ok(submission)
+}
+
+fn wait_for(stream: &UnixStream, patience: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))
 }
 
 fn transact(

@@ -57,7 +57,7 @@ pub(crate) fn read(input: &mut impl BufRead, options: &Options) -> Result<Draft,
     let mut piece = draft.read_header(&mut lines)?;
     lines.end_header();
     loop {
-        draft.take_body(&piece).map_err(Failure::Input)?;
+        draft.take_body(&piece).map_err(Failure::Spool)?;
         piece.clear();
         if !lines.read(&mut piece).map_err(Failure::Input)? {
             return Ok(draft);

@@ -53,6 +53,9 @@ pub(crate) enum Failure {
     /// The message cannot be read (`EX_IOERR`).
     #[error("reading the message: {0}")]
     Input(io::Error),
+    /// The message cannot be kept while it is read, for want of room perhaps (`EX_TEMPFAIL`).
+    #[error("a file for the message in {dir}: {0}", dir = std::env::temp_dir().display())]
+    Spool(io::Error),
     /// Our own output (`EX_IOERR`).
     #[error("writing the answer: {0}")]
     Output(io::Error),
@@ -84,7 +87,7 @@ impl Failure {
             Self::Usage(_) => sysexits::USAGE,
             Self::Address(..) | Self::Header(_) | Self::TooLarge(_) => sysexits::DATAERR,
             Self::Refused { stage, reply, .. } => refusal(*stage, reply),
-            Self::Temporary { .. } | Self::NoRelay(_) => sysexits::TEMPFAIL,
+            Self::Temporary { .. } | Self::NoRelay(_) | Self::Spool(_) => sysexits::TEMPFAIL,
             Self::NoOperator(_) => sysexits::UNAVAILABLE,
             Self::System(..) => sysexits::OSERR,
             Self::Input(_) | Self::Output(_) => sysexits::IOERR,
@@ -110,6 +113,12 @@ fn refusal(stage: Stage, reply: &Reply) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_message_that_finds_no_room_for_now_is_to_be_sent_again() {
+        let full = Failure::Spool(io::ErrorKind::StorageFull.into());
+        assert_eq!(full.code(), 75);
+    }
 
     #[test]
     fn a_refusal_has_the_code_that_says_what_was_refused() {

@@ -66,7 +66,8 @@ fn path(mailbox: &Mailbox) -> ForwardPath {
     ForwardPath::Mailbox(mailbox.clone())
 }
 
-fn quoted(local: &str) -> String {
+/// A local part that is no atom (RFC 5321 §4.1.2).
+pub(crate) fn quoted(local: &str) -> String {
     format!("\"{}\"", local.replace('\\', "\\\\").replace('"', "\\\""))
 }
 

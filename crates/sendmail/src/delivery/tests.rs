@@ -31,6 +31,7 @@ fn world() -> World {
         socket: dir.path().join("submit.sock"),
         maildrop,
         min_free: 0,
+        message_size: None,
         domain: None,
     };
     World { dir, config }
@@ -208,4 +209,14 @@ fn where_nothing_can_be_left_the_message_is_to_be_tried_again() {
         assert!(matches!(failure, Failure::Temporary { .. }), "{told}");
         assert!(told.starts_with("no relay answers at "), "{told}");
     }
+}
+
+#[test]
+fn what_the_relay_would_find_too_large_later_is_refused_now() {
+    let mut world = world();
+    world.config.message_size = Some(10);
+    let refused = deliver(mail("u@dest.test"), &world.config).expect_err("too large");
+    assert!(matches!(refused, Failure::TooLarge(10)), "{refused}");
+    let left = fs::read_dir(&world.config.maildrop).expect("a folder");
+    assert_eq!(left.count(), 0);
 }
