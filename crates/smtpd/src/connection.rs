@@ -250,6 +250,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                     .sender()
                     .cloned()
                     .filter(|_| self.is_submitted()),
+                is_of_machine: matches!(self.visitor.peer, Peer::Uid(_)),
                 signatory: Arc::clone(&self.shared.signatory),
             }));
         }

@@ -26,6 +26,9 @@ pub(crate) struct Service {
     /// Its sender, if it begins its way here: then its addresses are completed, and what it lacks is
     /// added.
     pub(crate) submitted_by: Option<ReversePath>,
+    /// It is from a user of this machine, as cron is: bare addresses are at `hostname`, unless the
+    /// operator says otherwise.
+    pub(crate) is_of_machine: bool,
     pub(crate) signatory: Arc<Signatory>,
 }
 
@@ -79,7 +82,11 @@ impl Service {
     fn rewrite(&self, message: &mut Vec<u8>) -> Result<(), TooLong> {
         let length = section::length(message);
         let most = self.config.limits.session.header_size;
-        let rewritten = self.config.rewriting.header(&message[..length], most)?;
+        let mut rewriting = Cow::Borrowed(&self.config.rewriting);
+        if self.is_of_machine && rewriting.domain.is_none() {
+            rewriting.to_mut().domain = Some(Arc::clone(&self.config.hostname));
+        }
+        let rewritten = rewriting.header(&message[..length], most)?;
         if let Cow::Owned(fields) = rewritten {
             message.splice(..length, fields);
         }
