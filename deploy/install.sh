@@ -65,10 +65,20 @@ for name in /usr/sbin/sendmail /usr/lib/sendmail /usr/bin/mailq /usr/bin/newalia
     fi
 done
 install -D -m 0644 "$here/relayd.service" "$root/etc/systemd/system/relayd.service"
-# sendmail reads the configuration as whoever calls it. Secrets have files of their own.
+# sendmail reads the configuration as whoever calls it. Secrets have files of their own, and others must
+# not read those once they may pass through the folder.
+if [ -d "$root/etc/relayd" ] && [ -z "$(find "$root/etc/relayd" -prune -perm -0001)" ]; then
+    echo "install: $root/etc/relayd is opened to all users (0755). They can read these files in it from now on;"
+    echo "install: if one holds a secret: chmod o-r FILE"
+    find "$root/etc/relayd" -type f -perm -0004 -exec echo "install:   " {} \;
+fi
 install -d -m 0755 "$root/etc/relayd"
 if [ -e "$root/etc/relayd/relayd.toml" ]; then
     echo "install: kept $root/etc/relayd/relayd.toml as it is"
+    if [ -z "$(find "$root/etc/relayd/relayd.toml" -perm -0004)" ]; then
+        echo "install: users cannot read it, so their sendmail uses the usual places and the system's own name;"
+        echo "install: if it holds no secret: chmod 0644 $root/etc/relayd/relayd.toml"
+    fi
 else
     install -m 0644 "$here/../etc/relayd.toml" "$root/etc/relayd/relayd.toml"
 fi
