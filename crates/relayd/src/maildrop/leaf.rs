@@ -1,12 +1,14 @@
 //! One message that was left, handed in.
 
 use std::fs::File;
-use std::io::{BufReader, Read as _, Seek as _};
+use std::io;
+use std::io::{BufReader, Read, Seek as _};
 use std::time::Duration;
 
 use relay_control::maildrop::{Leaf, LeafError, RECIPIENTS};
 use relay_control::submit::{Submission, SubmitError};
 use relay_smtp::client::{Answer, Envelope, Lack};
+use relay_smtp::{ForwardPath, ReversePath};
 use relay_smtpd::Door;
 
 /// For a reply. Who gives up before the server does, hands in twice what is in the queue already; a
@@ -45,23 +47,56 @@ pub(super) fn hand_in(file: File, owner: u32, door: &Door) -> Fate {
         Err(LeafError::Io(_)) => return Fate::Later,
         Err(reason) => return Fate::Refused(format!("uid {owner}: {reason}")),
     };
-    match submit(&leaf, file, owner, door) {
-        Ok(answers) => fate_of(&leaf, owner, &answers),
-        // The server goes down, is busy, or the disk is bad: another time.
-        Err(_) => Fate::Later,
+    // The server goes down, is busy, or the disk is bad: another time.
+    let Ok(size) = rest_of(&mut file) else {
+        return Fate::Later;
+    };
+    // What grows while it is read has no end.
+    let Ok(answers) = submit(&leaf, size, &mut file.take(size), owner, door) else {
+        return Fate::Later;
+    };
+    let fate = fate_of(&leaf, owner, &answers);
+    if let Fate::Refused(reason) = &fate {
+        report(&leaf, reason, owner, door);
     }
+    fate
+}
+
+fn rest_of(file: &mut BufReader<File>) -> io::Result<u64> {
+    let start = file.stream_position()?;
+    Ok(file.get_ref().metadata()?.len().saturating_sub(start))
+}
+
+/// Tells the sender, who was told before that the message is safe. No report of a report; and where this
+/// one is not taken, either, the line in the log has to do.
+fn report(leaf: &Leaf, reason: &str, owner: u32, door: &Door) {
+    let ReversePath::Mailbox(sender) = &leaf.sender else {
+        return;
+    };
+    let text = format!(
+        "From: Mail Delivery System <MAILER-DAEMON>\r\nTo: <{sender}>\r\n\
+         Subject: Mail that you left was not sent\r\nAuto-Submitted: auto-replied\r\n\r\n\
+         A message that a program of this machine left for the relay as yours cannot\r\n\
+         be sent, to at least one of its recipients:\r\n\r\n    {reason}\r\n\r\n\
+         It is kept for the operator of this machine in maildrop-refused.\r\n"
+    );
+    let mut report = Leaf::new(
+        ReversePath::Null,
+        vec![ForwardPath::Mailbox(sender.clone())],
+    );
+    report.eight_bit = !text.is_ascii();
+    let size = text.len() as u64;
+    let _ = submit(&report, size, &mut text.as_bytes(), owner, door);
 }
 
 fn submit(
     leaf: &Leaf,
-    mut file: BufReader<File>,
+    size: u64,
+    content: &mut impl Read,
     owner: u32,
     door: &Door,
 ) -> Result<Vec<Answer>, SubmitError> {
     let message = SubmitError::Message;
-    let start = file.stream_position().map_err(message)?;
-    let length = file.get_ref().metadata().map_err(message)?.len();
-    let size = length.saturating_sub(start);
     let recipients: Vec<_> = leaf.recipients().collect();
     let recipients: Vec<_> = recipients.iter().collect();
     let envelope = Envelope {
@@ -77,8 +112,7 @@ fn submit(
     stream.set_read_timeout(patience).map_err(message)?;
     stream.set_write_timeout(patience).map_err(message)?;
     let mut submission = Submission::open(stream, "localhost")?;
-    // What grows while it is read has no end.
-    let answers = submission.send(&envelope, &mut file.take(size))?;
+    let answers = submission.send(&envelope, content)?;
     submission.close();
     Ok(answers)
 }

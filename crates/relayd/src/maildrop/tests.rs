@@ -85,6 +85,17 @@ impl World {
         looked.expect("no panic").expect("a folder");
     }
 
+    /// A message behind what the server puts before it.
+    async fn text(&self, message: &Message) -> String {
+        let claimed = self.store.claim(message.id).await.expect("a store");
+        let (claim, _) = claimed.expect("a message");
+        let content = self.store.open(claim).await.expect("its content");
+        let Body::Inline(body) = content.body else {
+            panic!("the memory store keeps bodies in memory");
+        };
+        String::from_utf8(body.to_vec()).expect("text")
+    }
+
     fn names(&self, folder: &str) -> Vec<String> {
         let entries = fs::read_dir(self.dir.path().join(folder)).expect("a folder");
         let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
@@ -152,8 +163,42 @@ async fn what_is_no_message_is_set_aside_and_never_tried_again() {
     fs::hard_link(&elsewhere, place.join("new-hard")).expect("a name");
     world.look().await;
     assert!(world.left().is_empty(), "{:?}", world.left());
-    // The client's side makes a bare CR whole on its way out, so that one is a message.
-    assert_eq!((world.aside(), world.store.count()), (7, 1));
+    // The client's side makes a bare CR whole on its way out, so that one is a message. The other is a
+    // report of what is too large.
+    assert_eq!((world.aside(), world.store.count()), (7, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_sender_of_a_message_that_is_set_aside_hears_of_it_and_nobody_of_a_report() {
+    let mut world = world("message_size = \"1000B\"");
+    let mut of_nobody = leaf(1);
+    of_nobody.sender = "".parse().expect("the null sender");
+    world.put_leaf("new-1", &leaf(1), &"x".repeat(2000));
+    world.put_leaf("new-2", &of_nobody, &"x".repeat(2000));
+    world.look().await;
+    let report = world.accepted.try_recv().expect("a report");
+    assert_eq!(report.sender.as_str(), "");
+    let to = report.recipients.first().expect("a recipient");
+    assert_eq!(to.address.as_str(), "ann@ours.test");
+    let body = world.text(&report).await;
+    assert!(body.contains("larger than limits.message_size"), "{body}");
+    assert!(body.contains("<MAILER-DAEMON@relay.test>"), "{body}");
+    assert!(world.accepted.try_recv().is_err());
+    assert_eq!(world.aside(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_bare_author_that_cron_writes_is_at_this_machine() {
+    let mut world = world("");
+    let message = "From: root (Cron Daemon)\r\nTo: ann\r\nSubject: t\r\n\r\n";
+    world.put_leaf("new-1", &leaf(1), message);
+    world.look().await;
+    let taken = world.accepted.try_recv().expect("a message");
+    let message = world.text(&taken).await;
+    assert!(
+        message.contains("From: root@relay.test (Cron Daemon)\r\nTo: ann@relay.test\r\n"),
+        "{message}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
