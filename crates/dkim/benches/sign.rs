@@ -8,8 +8,8 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, SystemTime};
 
 use relay_dkim::{
-    Algorithm, BodyHash, Canonicalization, Decision, Entry, GeneratedKey, HeaderList, PrivateKey,
-    Signer,
+    Algorithm, BodyHash, Canonicalization, Decision, GeneratedKey, HeaderList, PrivateKey, Signer,
+    SigningEntry,
 };
 
 const HEADER: &str = "From: App <app@sender.test>\r\nTo: user@dest.test\r\nSubject: A report\r\n\
@@ -47,7 +47,7 @@ fn main() -> ExitCode {
 
 fn sign_time(algorithm: Algorithm, body: &[u8]) -> Duration {
     let generated = GeneratedKey::generate(algorithm).expect("a key");
-    let signer = Signer::new([Entry {
+    let signer = Signer::new([SigningEntry {
         domain: "sender.test".parse().expect("a domain"),
         selector: "mail".parse().expect("a selector"),
         key: PrivateKey::from_pem(generated.pem().as_bytes()).expect("our own key"),

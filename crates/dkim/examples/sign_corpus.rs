@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use relay_dkim::{
-    Algorithm, Canonicalization, Decision, Domain, Entry, GeneratedKey, HeaderList, PrivateKey,
-    Record, Signer,
+    Algorithm, Canonicalization, Decision, Domain, GeneratedKey, HeaderList, PrivateKey, Record,
+    Signer, SigningEntry,
 };
 
 /// Bodies are written in pieces of this size, as they would come from a socket.
@@ -60,7 +60,7 @@ fn signer(
     let entries = keys
         .iter()
         .map(|key| {
-            Ok(Entry {
+            Ok(SigningEntry {
                 domain: domain.clone(),
                 selector: selector(key)?,
                 key: PrivateKey::from_pem(key.pem().as_bytes())?,

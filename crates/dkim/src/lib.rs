@@ -28,38 +28,41 @@
 //! | `author` | the domain that a message is from |
 //! | `body` | the body's hash |
 //! | `signature_field` | the text of a signature |
-//! | `signer` | the table, and which of its keys sign a message |
+//! | `table` | the entries of the signing table, and which of them sign for a domain |
+//! | `signer` | whether a message is signed, and with which entries |
 //! | `signing` | the signing of one message |
 //! | `tags` | the lists of tags that records and signatures are |
-//! | `signature`, `verification`, `flaw` | others' signatures, and what is wrong with them |
+//! | `signature`, `verification`, `signature_error` | others' signatures, and what is wrong with them |
 
 mod author;
 mod body;
 mod compare;
 mod field;
-mod flaw;
 mod header_list;
 mod key;
 mod keygen;
 mod name;
 mod record;
 mod signature;
+mod signature_error;
 mod signature_field;
 mod signer;
 mod signing;
+mod table;
 mod tags;
 mod verification;
 
 pub use author::{AuthorError, author_domains};
 pub use body::{BodyHash, Canonicalization};
 pub use compare::{Mismatch, Verdict, compare, is_key_record, is_revoked};
-pub use flaw::Flaw;
 pub use header_list::{HeaderList, HeaderListError};
 pub use key::{Algorithm, KeyError, PemError, PrivateKey, PublicKey};
 pub use keygen::{GenerateError, GeneratedKey};
 pub use name::{Domain, NameError, Selector};
 pub use record::Record;
 pub use signature::Signature;
-pub use signer::{Decision, Entry, Signer, TableError, signing_entries};
+pub use signature_error::SignatureError;
+pub use signer::{Decision, Signer, TableError};
 pub use signing::{SignError, Signing};
+pub use table::{SigningEntry, signing_entries};
 pub use verification::{Bodies, BodyHashes, Claim, MAX_SIGNATURES, claims};

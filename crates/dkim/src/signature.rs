@@ -11,8 +11,8 @@ use mail_auth::common::verify::DomainKey;
 
 use crate::body::Canonicalization;
 use crate::field::{Field, fields};
-use crate::flaw::Flaw;
 use crate::key::Algorithm;
+use crate::signature_error::SignatureError;
 use crate::tags::{BASE64, Tags};
 
 /// Names of fields that a signature lists, at most.
@@ -44,10 +44,14 @@ pub struct Signature {
 
 impl Signature {
     /// The signature in the field at this place.
-    pub(crate) fn parse(header: &Arc<[u8]>, place: usize, tags: &Tags<'_>) -> Result<Self, Flaw> {
-        let needed = |name| tags.value(name).ok_or(Flaw::Syntax);
+    pub(crate) fn parse(
+        header: &Arc<[u8]>,
+        place: usize,
+        tags: &Tags<'_>,
+    ) -> Result<Self, SignatureError> {
+        let needed = |name| tags.value(name).ok_or(SignatureError::Syntax);
         if needed("v")? != "1" {
-            return Err(Flaw::Unsupported);
+            return Err(SignatureError::Unsupported);
         }
         let domain = name(needed("d")?)?;
         let selector = name(needed("s")?)?;
@@ -69,13 +73,13 @@ impl Signature {
             names,
         };
         if signature.names.len() > MAX_SIGNED || !asks_the_dns(tags) {
-            return Err(Flaw::Unsupported);
+            return Err(SignatureError::Unsupported);
         }
         if !signature.names.iter().any(|name| name == "from") {
-            return Err(Flaw::AuthorUnsigned);
+            return Err(SignatureError::AuthorUnsigned);
         }
         if !is_at_or_below(&signature.identity, &signature.domain) {
-            return Err(Flaw::Identity);
+            return Err(SignatureError::Identity);
         }
         Ok(signature)
     }
@@ -98,51 +102,51 @@ impl Signature {
     /// Whether this is the hash of the body that was signed.
     ///
     /// `l=` is taken only where it covers all of the body, for what stands behind it is anybody's.
-    pub(crate) fn check_body(&self, hash: &[u8]) -> Result<(), Flaw> {
+    pub(crate) fn check_body(&self, hash: &[u8]) -> Result<(), SignatureError> {
         match (self.body_hash == hash, self.is_for_all) {
             (true, _) => Ok(()),
-            (false, true) => Err(Flaw::BodyChanged),
-            (false, false) => Err(Flaw::PartOfBody),
+            (false, true) => Err(SignatureError::BodyChanged),
+            (false, false) => Err(SignatureError::PartOfBody),
         }
     }
 
     /// Whether the header section, with the body's hash in it, is signed by the key in one of these TXT
     /// records, at this time. It computes for as long as an RSA signature takes to verify.
-    pub fn check_header(&self, records: &[Vec<u8>], now: SystemTime) -> Result<(), Flaw> {
+    pub fn check_header(&self, records: &[Vec<u8>], now: SystemTime) -> Result<(), SignatureError> {
         if self.expires.is_some_and(|expires| expires < now) {
-            return Err(Flaw::Expired);
+            return Err(SignatureError::Expired);
         }
         let mut keys = records.iter().filter_map(|record| key_tags(record));
-        let (record, tags) = keys.next().ok_or(Flaw::NoKey)?;
+        let (record, tags) = keys.next().ok_or(SignatureError::NoKey)?;
         self.check_key(&tags)?;
-        let key = DomainKey::parse(record).map_err(|_| Flaw::NoKey)?;
+        let key = DomainKey::parse(record).map_err(|_| SignatureError::NoKey)?;
         let algorithm = match self.algorithm {
             Algorithm::Rsa if key.p.public_key_bits() < LEAST_RSA_BITS => {
-                return Err(Flaw::WeakKey);
+                return Err(SignatureError::WeakKey);
             }
             Algorithm::Rsa => crypto::Algorithm::RsaSha256,
             Algorithm::Ed25519 => crypto::Algorithm::Ed25519Sha256,
         };
         let verified = key.p.verify_bytes(&self.input(), &self.signed, algorithm);
-        verified.map_err(|_| Flaw::Forged)
+        verified.map_err(|_| SignatureError::Forged)
     }
 
     /// RFC 6376 §6.1.2
-    fn check_key(&self, key: &Tags<'_>) -> Result<(), Flaw> {
+    fn check_key(&self, key: &Tags<'_>) -> Result<(), SignatureError> {
         let is_revoked = key.value("p").is_none_or(str::is_empty);
         if is_revoked {
-            return Err(Flaw::Revoked);
+            return Err(SignatureError::Revoked);
         }
         let kind = key.value("k").unwrap_or("rsa");
         if kind != self.algorithm.as_str()
             || !key.allows("h", &["sha256"])
             || !key.allows("s", &["*", "email"])
         {
-            return Err(Flaw::WrongKey);
+            return Err(SignatureError::WrongKey);
         }
         let is_strict = key.list("t").any(|flag| flag == "s");
         if is_strict && self.identity != self.domain {
-            return Err(Flaw::Identity);
+            return Err(SignatureError::Identity);
         }
         Ok(())
     }
@@ -215,7 +219,7 @@ fn without_signature(field: &[u8]) -> Vec<u8> {
 }
 
 /// A domain or a selector: what can stand in the DNS, underscores too, for there are such selectors.
-fn name(text: &str) -> Result<String, Flaw> {
+fn name(text: &str) -> Result<String, SignatureError> {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
             && label
@@ -223,18 +227,18 @@ fn name(text: &str) -> Result<String, Flaw> {
                 .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
     };
     if text.len() > 253 || !text.split('.').all(is_label) {
-        return Err(Flaw::Syntax);
+        return Err(SignatureError::Syntax);
     }
     Ok(text.to_ascii_lowercase())
 }
 
 /// The domain of `i=`, which is that of `d=` where nothing else is said.
-fn identity(tag: Option<&str>, domain: &str) -> Result<String, Flaw> {
+fn identity(tag: Option<&str>, domain: &str) -> Result<String, SignatureError> {
     match tag {
         None => Ok(domain.to_owned()),
         Some(tag) => match tag.rsplit_once('@') {
             Some((_, domain)) => name(domain.trim_ascii()),
-            None => Err(Flaw::Syntax),
+            None => Err(SignatureError::Syntax),
         },
     }
 }
@@ -245,38 +249,39 @@ fn is_at_or_below(domain: &str, parent: &str) -> bool {
         .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
-fn algorithm(text: &str) -> Result<Algorithm, Flaw> {
+fn algorithm(text: &str) -> Result<Algorithm, SignatureError> {
     match text.to_ascii_lowercase().as_str() {
         "rsa-sha256" => Ok(Algorithm::Rsa),
         "ed25519-sha256" => Ok(Algorithm::Ed25519),
-        "rsa-sha1" => Err(Flaw::Sha1),
-        _ => Err(Flaw::Unsupported),
+        "rsa-sha1" => Err(SignatureError::Sha1),
+        _ => Err(SignatureError::Unsupported),
     }
 }
 
 /// The forms of header section and body; that of the body is simple if it is not named.
-fn forms(text: &str) -> Result<(Canonicalization, Canonicalization), Flaw> {
+fn forms(text: &str) -> Result<(Canonicalization, Canonicalization), SignatureError> {
     let form = |text: &str| match text.trim_ascii().to_ascii_lowercase().as_str() {
         "relaxed" => Ok(Canonicalization::Relaxed),
         "simple" => Ok(Canonicalization::Simple),
-        _ => Err(Flaw::Unsupported),
+        _ => Err(SignatureError::Unsupported),
     };
     let (header, body) = text.split_once('/').unwrap_or((text, "simple"));
     Ok((form(header)?, form(body)?))
 }
 
 /// `x=`, which must be later than `t=`.
-fn expiry(tags: &Tags<'_>) -> Result<Option<SystemTime>, Flaw> {
+fn expiry(tags: &Tags<'_>) -> Result<Option<SystemTime>, SignatureError> {
     let seconds = |name| match tags.value(name) {
         None => Ok(None),
-        Some(text) if text.bytes().all(|c| c.is_ascii_digit()) => {
-            text.parse::<u64>().map(Some).map_err(|_| Flaw::Syntax)
-        }
-        Some(_) => Err(Flaw::Syntax),
+        Some(text) if text.bytes().all(|c| c.is_ascii_digit()) => text
+            .parse::<u64>()
+            .map(Some)
+            .map_err(|_| SignatureError::Syntax),
+        Some(_) => Err(SignatureError::Syntax),
     };
     let (signed, expires) = (seconds("t")?, seconds("x")?);
     match (signed, expires) {
-        (Some(signed), Some(expires)) if expires < signed => Err(Flaw::Syntax),
+        (Some(signed), Some(expires)) if expires < signed => Err(SignatureError::Syntax),
         // A time that the system does not know never comes.
         (_, Some(expires)) => Ok(UNIX_EPOCH.checked_add(Duration::from_secs(expires))),
         (_, None) => Ok(None),
@@ -288,11 +293,11 @@ fn asks_the_dns(tags: &Tags<'_>) -> bool {
     tags.allows("q", &["dns/txt", "dns"])
 }
 
-fn base64(text: &str) -> Result<Vec<u8>, Flaw> {
+fn base64(text: &str) -> Result<Vec<u8>, SignatureError> {
     let text: String = text.split_ascii_whitespace().collect();
     match BASE64.decode(text) {
         Ok(octets) if !octets.is_empty() => Ok(octets),
-        _ => Err(Flaw::Syntax),
+        _ => Err(SignatureError::Syntax),
     }
 }
 
@@ -314,8 +319,8 @@ mod tests {
         }
     }
 
-    fn parse(tags: &str) -> Result<Signature, Flaw> {
-        let tags = Tags::parse(tags.as_bytes()).ok_or(Flaw::Syntax)?;
+    fn parse(tags: &str) -> Result<Signature, SignatureError> {
+        let tags = Tags::parse(tags.as_bytes()).ok_or(SignatureError::Syntax)?;
         Signature::parse(&Arc::from(&b""[..]), 0, &tags)
     }
 
@@ -326,27 +331,27 @@ mod tests {
         assert_eq!(good.key_name(), "s_1._domainkey.a.test");
         assert_eq!(good.names, ["to", "from"]);
         for (from, to, flaw) in [
-            ("v=1; ", "", Flaw::Syntax),
-            ("v=1", "v=2", Flaw::Unsupported),
-            ("a=rsa-sha256; ", "", Flaw::Syntax),
-            ("rsa-sha256", "rsa-sha1", Flaw::Sha1),
-            ("rsa-sha256", "dsa", Flaw::Unsupported),
-            ("d=A.test", "d=a test", Flaw::Syntax),
-            ("d=A.test", "d=", Flaw::Syntax),
-            ("s=s_1", "s=a..b", Flaw::Syntax),
-            ("h=To : FROM; ", "", Flaw::AuthorUnsigned),
-            ("FROM", "Date", Flaw::AuthorUnsigned),
-            ("bh=YQ==; ", "", Flaw::Syntax),
-            ("bh=YQ==", "bh=?", Flaw::Syntax),
-            ("v=1", "v=1; v=1", Flaw::Syntax),
-            ("v=1", "v=1; c=nowsp", Flaw::Unsupported),
-            ("v=1", "v=1; q=carrier/pigeon", Flaw::Unsupported),
-            ("v=1", "v=1; i=@b.test", Flaw::Identity),
-            ("v=1", "v=1; i=@ba.test", Flaw::Identity),
-            ("v=1", "v=1; i=none", Flaw::Syntax),
-            ("v=1", "v=1; x=-1", Flaw::Syntax),
-            ("v=1", "v=1; t=2; x=1", Flaw::Syntax),
-            ("v=1", "v=1; x=99999999999999999999", Flaw::Syntax),
+            ("v=1; ", "", SignatureError::Syntax),
+            ("v=1", "v=2", SignatureError::Unsupported),
+            ("a=rsa-sha256; ", "", SignatureError::Syntax),
+            ("rsa-sha256", "rsa-sha1", SignatureError::Sha1),
+            ("rsa-sha256", "dsa", SignatureError::Unsupported),
+            ("d=A.test", "d=a test", SignatureError::Syntax),
+            ("d=A.test", "d=", SignatureError::Syntax),
+            ("s=s_1", "s=a..b", SignatureError::Syntax),
+            ("h=To : FROM; ", "", SignatureError::AuthorUnsigned),
+            ("FROM", "Date", SignatureError::AuthorUnsigned),
+            ("bh=YQ==; ", "", SignatureError::Syntax),
+            ("bh=YQ==", "bh=?", SignatureError::Syntax),
+            ("v=1", "v=1; v=1", SignatureError::Syntax),
+            ("v=1", "v=1; c=nowsp", SignatureError::Unsupported),
+            ("v=1", "v=1; q=carrier/pigeon", SignatureError::Unsupported),
+            ("v=1", "v=1; i=@b.test", SignatureError::Identity),
+            ("v=1", "v=1; i=@ba.test", SignatureError::Identity),
+            ("v=1", "v=1; i=none", SignatureError::Syntax),
+            ("v=1", "v=1; x=-1", SignatureError::Syntax),
+            ("v=1", "v=1; t=2; x=1", SignatureError::Syntax),
+            ("v=1", "v=1; x=99999999999999999999", SignatureError::Syntax),
         ] {
             let tags = GOOD.replace(from, to);
             assert_eq!(parse(&tags).err(), Some(flaw), "{tags}");
@@ -361,6 +366,6 @@ mod tests {
             assert!(parse(&format!("{GOOD}; {extra};")).is_ok(), "{extra}");
         }
         let long = GOOD.replace("To", &"To:".repeat(MAX_SIGNED));
-        assert_eq!(parse(&long).err(), Some(Flaw::Unsupported));
+        assert_eq!(parse(&long).err(), Some(SignatureError::Unsupported));
     }
 }

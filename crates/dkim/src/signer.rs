@@ -2,35 +2,12 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::author::{AuthorError, author_domain};
-use crate::body::Canonicalization;
 use crate::field::{Field, fields};
-use crate::header_list::HeaderList;
-use crate::key::PrivateKey;
 use crate::name::{Domain, Selector};
 use crate::signing::Signing;
-
-/// One line of the signing table.
-#[derive(Debug)]
-pub struct Entry {
-    /// Mail from this domain is signed.
-    pub domain: Domain,
-    /// Under which name in the domain receivers find the key.
-    pub selector: Selector,
-    /// What to sign with.
-    pub key: PrivateKey,
-    /// Whether mail from domains below this one is signed as well, unless they have entries of their
-    /// own.
-    pub subdomains: bool,
-    /// Which fields are signed.
-    pub headers: HeaderList,
-    /// How the body is hashed; fields are always signed in the relaxed form.
-    pub body: Canonicalization,
-    /// How long a signature is good; for ever if `None`. Longer than mail may be in queues on its way.
-    pub expire: Option<Duration>,
-}
+use crate::table::{SigningEntry, signing_entries};
 
 /// Why there can be no such table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +33,7 @@ pub enum TableError {
 /// The signing table. Any number of messages may be signed by it at a time.
 #[derive(Debug, Default)]
 pub struct Signer {
-    entries: Vec<Arc<Entry>>,
+    entries: Vec<Arc<SigningEntry>>,
 }
 
 /// Whether a message is to be signed.
@@ -72,8 +49,8 @@ pub enum Decision {
 
 impl Signer {
     /// A table of these entries. Signatures stand in their order.
-    pub fn new(entries: impl IntoIterator<Item = Entry>) -> Result<Self, TableError> {
-        let entries: Vec<Arc<Entry>> = entries.into_iter().map(Arc::new).collect();
+    pub fn new(entries: impl IntoIterator<Item = SigningEntry>) -> Result<Self, TableError> {
+        let entries: Vec<Arc<SigningEntry>> = entries.into_iter().map(Arc::new).collect();
         let mut names = HashSet::new();
         for entry in &entries {
             if !names.insert((&entry.domain, &entry.selector)) {
@@ -113,49 +90,32 @@ impl Signer {
         Decision::Sign(Signing::new(entries, &fields))
     }
 
-    fn entries_for(&self, domain: &Domain) -> Vec<Arc<Entry>> {
+    fn entries_for(&self, domain: &Domain) -> Vec<Arc<SigningEntry>> {
         let entries = self.entries.iter();
         let entries = signing_entries(entries, domain, |entry| (&entry.domain, entry.subdomains));
         entries.into_iter().cloned().collect()
     }
 }
 
-/// The entries of a signing table that sign mail from a domain: all of its own, or else all of the nearest
-/// domain above it that signs for those below. `rule` gives the domain of an entry, and whether it does.
-pub fn signing_entries<T>(
-    entries: impl IntoIterator<Item = T>,
-    domain: &Domain,
-    rule: impl Fn(&T) -> (&Domain, bool),
-) -> Vec<T> {
-    let mut matching: Vec<T> = entries
-        .into_iter()
-        .filter(|entry| {
-            let (own, subdomains) = rule(entry);
-            own == domain || (subdomains && domain.is_at_or_below(own))
-        })
-        .collect();
-    let length = |entry: &T| rule(entry).0.as_str().len();
-    let nearest = matching.iter().map(length).max();
-    matching.retain(|entry| Some(length(entry)) == nearest);
-    matching
-}
-
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
+    use std::time::{Duration, UNIX_EPOCH};
 
     use base64::Engine as _;
     use base64::engine::general_purpose::STANDARD;
 
     use super::*;
+    use crate::body::Canonicalization;
+    use crate::header_list::HeaderList;
+    use crate::key::PrivateKey;
     use crate::keygen::GeneratedKey;
     use crate::{Algorithm, body};
 
     const NOW: Duration = Duration::from_secs(1_700_000_000);
 
-    fn entry(domain: &str, selector: &str) -> Entry {
+    fn entry(domain: &str, selector: &str) -> SigningEntry {
         let generated = GeneratedKey::generate(Algorithm::Ed25519).unwrap();
-        Entry {
+        SigningEntry {
             domain: domain.parse().unwrap(),
             selector: selector.parse().unwrap(),
             key: PrivateKey::from_pem(generated.pem().as_bytes()).unwrap(),
@@ -176,7 +136,7 @@ mod tests {
         }
     }
 
-    fn sign(entries: Vec<Entry>, body: &[u8]) -> String {
+    fn sign(entries: Vec<SigningEntry>, body: &[u8]) -> String {
         let signer = Signer::new(entries).unwrap();
         let header = b"From: a@b.test\r\nSubject: x\r\n\r\n";
         let Decision::Sign(mut signing) = signer.decide(header) else {
@@ -188,7 +148,7 @@ mod tests {
 
     #[test]
     fn the_nearest_domain_of_the_table_signs_with_all_its_keys() {
-        let below = |entry| Entry {
+        let below = |entry| SigningEntry {
             subdomains: true,
             ..entry
         };
@@ -230,7 +190,7 @@ mod tests {
     fn a_table_names_each_key_once_and_signatures_that_last() {
         let twice = Signer::new([entry("b.test", "one"), entry("B.test", "ONE")]);
         assert!(matches!(twice, Err(TableError::Duplicate { .. })));
-        let expired = Entry {
+        let expired = SigningEntry {
             expire: Some(Duration::from_millis(999)),
             ..entry("b.test", "one")
         };
@@ -242,7 +202,7 @@ mod tests {
 
     #[test]
     fn a_signature_says_what_it_covers_and_until_when() {
-        let lasting = Entry {
+        let lasting = SigningEntry {
             expire: Some(Duration::from_mins(1)),
             body: Canonicalization::Simple,
             ..entry("b.test", "two")

@@ -10,7 +10,7 @@ use crate::field::{Field, fields};
 use crate::header_list::Selected;
 use crate::name::{Domain, Selector};
 use crate::signature_field::{SignatureField, signed};
-use crate::signer::Entry;
+use crate::table::SigningEntry;
 
 /// A message that is being signed.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Signing {
 /// What is known of a signature before the body has come.
 #[derive(Debug)]
 struct Pending {
-    entry: Arc<Entry>,
+    entry: Arc<SigningEntry>,
     selected: Selected,
 }
 
@@ -38,7 +38,7 @@ pub struct SignError {
 
 impl Signing {
     /// By these entries, for a message with these fields.
-    pub(crate) fn new(entries: Vec<Arc<Entry>>, fields: &[Field<'_>]) -> Self {
+    pub(crate) fn new(entries: Vec<Arc<SigningEntry>>, fields: &[Field<'_>]) -> Self {
         let mut bodies: Vec<(Canonicalization, BodyHash)> = Vec::new();
         for entry in &entries {
             if !bodies.iter().any(|(form, _)| *form == entry.body) {
@@ -97,7 +97,7 @@ impl Signing {
 }
 
 fn sign(
-    entry: &Entry,
+    entry: &SigningEntry,
     selected: Selected,
     body_hash: &[u8],
     now: SystemTime,

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::body::{BodyHash, Canonicalization};
 use crate::field::fields;
-use crate::flaw::Flaw;
 use crate::signature::Signature;
+use crate::signature_error::SignatureError;
 use crate::tags::Tags;
 
 /// Signatures of one message that are looked at, the topmost first; RFC 6376 §8.4 wants a bound.
@@ -19,7 +19,7 @@ pub struct Claim {
     /// The `s=`, likewise.
     pub selector: Option<String>,
     /// The signature, or why it is none.
-    pub signature: Result<Arc<Signature>, Flaw>,
+    pub signature: Result<Arc<Signature>, SignatureError>,
 }
 
 /// The hashes of a body, one for each form that a signature of the message needs.
@@ -59,7 +59,7 @@ fn claim(header: &Arc<[u8]>, place: usize) -> Claim {
         selector: text("s"),
         signature: match &tags {
             Some(tags) => Signature::parse(header, place, tags).map(Arc::new),
-            None => Err(Flaw::Syntax),
+            None => Err(SignatureError::Syntax),
         },
     }
 }
@@ -95,11 +95,11 @@ impl Bodies {
 
 impl BodyHashes {
     /// Whether the body is the one that was signed.
-    pub fn check(&self, signature: &Signature) -> Result<(), Flaw> {
+    pub fn check(&self, signature: &Signature) -> Result<(), SignatureError> {
         let mut hashes = self.0.iter();
         match hashes.find(|(form, _)| *form == signature.body_form()) {
             Some((_, hash)) => signature.check_body(hash),
-            None => Err(Flaw::BodyChanged),
+            None => Err(SignatureError::BodyChanged),
         }
     }
 }

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use proptest::prelude::*;
 use relay_dkim::{
-    Algorithm, BodyHash, Canonicalization, Decision, Entry, GeneratedKey, HeaderList, PrivateKey,
-    Record, Signer,
+    Algorithm, BodyHash, Canonicalization, Decision, GeneratedKey, HeaderList, PrivateKey, Record,
+    Signer, SigningEntry,
 };
 use relay_testkit::DkimVerifier;
 
@@ -26,7 +26,7 @@ struct Fixture {
 
 static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     let mut verifier = DkimVerifier::default();
-    let entries: Vec<Entry> = [
+    let entries: Vec<SigningEntry> = [
         (Algorithm::Rsa, Canonicalization::Relaxed, "one"),
         (Algorithm::Ed25519, Canonicalization::Simple, "two"),
     ]
@@ -37,7 +37,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
         let selector = selector.parse().expect("a selector");
         let record = Record::new(generated.public(), &domain, &selector);
         verifier.publish(&record.name, &record.value);
-        Entry {
+        SigningEntry {
             domain,
             selector,
             key: PrivateKey::from_pem(generated.pem().as_bytes()).expect("our own key"),

@@ -9,14 +9,14 @@ use mail_auth::common::headers::HeaderWriter as _;
 use mail_auth::dkim::{Canonicalization as Form, DkimSigner};
 use proptest::prelude::*;
 use relay_dkim::{
-    Algorithm, Canonicalization, Decision, Entry, Flaw, GeneratedKey, HeaderList, MAX_SIGNATURES,
-    PrivateKey, Record, Signer, claims,
+    Algorithm, Canonicalization, Decision, GeneratedKey, HeaderList, MAX_SIGNATURES, PrivateKey,
+    Record, SignatureError, Signer, SigningEntry, claims,
 };
 
 type Zone = HashMap<String, String>;
 
 /// How the signatures do, from the topmost down, by the keys of the zone.
-fn verify_at(message: &[u8], zone: &Zone, now: SystemTime) -> Vec<Result<(), Flaw>> {
+fn verify_at(message: &[u8], zone: &Zone, now: SystemTime) -> Vec<Result<(), SignatureError>> {
     let end = memchr::memmem::find(message, b"\r\n\r\n").expect("a body") + 4;
     let (claims, mut bodies) = claims(&message[..end]);
     for piece in message[end..].chunks(7) {
@@ -35,7 +35,7 @@ fn verify_at(message: &[u8], zone: &Zone, now: SystemTime) -> Vec<Result<(), Fla
         .collect()
 }
 
-fn verify(message: &[u8], zone: &Zone) -> Vec<Result<(), Flaw>> {
+fn verify(message: &[u8], zone: &Zone) -> Vec<Result<(), SignatureError>> {
     verify_at(
         message,
         zone,
@@ -46,7 +46,7 @@ fn verify(message: &[u8], zone: &Zone) -> Vec<Result<(), Flaw>> {
 /// A table with both kinds of keys and both forms of body, and what the DNS has of it.
 static OURS: LazyLock<(Signer, Zone)> = LazyLock::new(|| {
     let mut zone = Zone::new();
-    let entries: Vec<Entry> = [
+    let entries: Vec<SigningEntry> = [
         (Algorithm::Rsa, Canonicalization::Relaxed, "one"),
         (Algorithm::Ed25519, Canonicalization::Simple, "two"),
     ]
@@ -57,7 +57,7 @@ static OURS: LazyLock<(Signer, Zone)> = LazyLock::new(|| {
         let selector = selector.parse().expect("a selector");
         let record = Record::new(generated.public(), &domain, &selector);
         zone.insert(record.name, record.value);
-        Entry {
+        SigningEntry {
             domain,
             selector,
             key: PrivateKey::from_pem(generated.pem().as_bytes()).expect("our own key"),
@@ -97,26 +97,44 @@ fn what_we_sign_verifies() {
 fn a_change_is_told_from_a_change_of_the_body() {
     let signed = sign(MESSAGE);
     for (changed, flaw) in [
-        (signed.replace("hello", "hallo"), Flaw::BodyChanged),
-        (format!("{signed}more\r\n"), Flaw::BodyChanged),
-        (signed.replace("Subject: A", "Subject: B"), Flaw::Forged),
-        (format!("From: evil@else.test\r\n{signed}"), Flaw::Forged),
-        (signed.replace("Date : Fri", "Date : Sat"), Flaw::Forged),
-        (signed.replace("t=1699999990", "t=1699999991"), Flaw::Forged),
+        (
+            signed.replace("hello", "hallo"),
+            SignatureError::BodyChanged,
+        ),
+        (format!("{signed}more\r\n"), SignatureError::BodyChanged),
+        (
+            signed.replace("Subject: A", "Subject: B"),
+            SignatureError::Forged,
+        ),
+        (
+            format!("From: evil@else.test\r\n{signed}"),
+            SignatureError::Forged,
+        ),
+        (
+            signed.replace("Date : Fri", "Date : Sat"),
+            SignatureError::Forged,
+        ),
+        (
+            signed.replace("t=1699999990", "t=1699999991"),
+            SignatureError::Forged,
+        ),
         (
             signed.replace("x=1700000050", "x=1699999991"),
-            Flaw::Expired,
+            SignatureError::Expired,
         ),
-        (signed.replace("d=sender.test", "d=else.test"), Flaw::NoKey),
+        (
+            signed.replace("d=sender.test", "d=else.test"),
+            SignatureError::NoKey,
+        ),
         (
             signed
                 .replace("rsa-sha256", "rsa-sha1")
                 .replace("ed25519-sha256", "rsa-sha1"),
-            Flaw::Sha1,
+            SignatureError::Sha1,
         ),
         (
             signed.replace("DKIM-Signature: v=1;", "DKIM-Signature: "),
-            Flaw::Syntax,
+            SignatureError::Syntax,
         ),
     ] {
         assert_eq!(
@@ -131,12 +149,12 @@ fn a_change_is_told_from_a_change_of_the_body() {
 fn a_record_says_what_its_key_is_for() {
     let signed = sign(MESSAGE);
     for (from, to, flaw) in [
-        ("v=DKIM1; ", "v=DKIM1; h=sha1; ", Flaw::WrongKey),
-        ("v=DKIM1; ", "v=DKIM1; s=tlsrpt; ", Flaw::WrongKey),
-        ("v=DKIM1; ", "v=DKIM2; ", Flaw::NoKey),
-        ("p=", "p=; n=", Flaw::Revoked),
-        ("p=", "p=?; n=", Flaw::NoKey),
-        ("k=", "k=other; n=", Flaw::WrongKey),
+        ("v=DKIM1; ", "v=DKIM1; h=sha1; ", SignatureError::WrongKey),
+        ("v=DKIM1; ", "v=DKIM1; s=tlsrpt; ", SignatureError::WrongKey),
+        ("v=DKIM1; ", "v=DKIM2; ", SignatureError::NoKey),
+        ("p=", "p=; n=", SignatureError::Revoked),
+        ("p=", "p=?; n=", SignatureError::NoKey),
+        ("k=", "k=other; n=", SignatureError::WrongKey),
     ] {
         let zone = OURS
             .1
@@ -178,7 +196,7 @@ fn the_examples_of_the_rfcs_verify() {
     )];
     assert_eq!(
         verify(rfc_6376.as_bytes(), &strict.into()),
-        [Err(Flaw::Identity)]
+        [Err(SignatureError::Identity)]
     );
 
     let rfc_8463 = include_str!("vectors/rfc8463.eml").replace('\n', "\r\n");
@@ -237,13 +255,13 @@ fn a_length_is_taken_only_if_it_is_that_of_the_whole_body() {
         let longer = format!("{signed}buy this\r\n");
         assert_eq!(
             verify_at(longer.as_bytes(), &zone, now),
-            [Err(Flaw::PartOfBody)]
+            [Err(SignatureError::PartOfBody)]
         );
         let respelt = signed.replace("Subject:  A", "subject: A");
         let verdict = if header == Form::Relaxed {
             Ok(())
         } else {
-            Err(Flaw::Forged)
+            Err(SignatureError::Forged)
         };
         assert_eq!(verify_at(respelt.as_bytes(), &zone, now), [verdict]);
     }
@@ -253,7 +271,7 @@ fn a_length_is_taken_only_if_it_is_that_of_the_whole_body() {
 fn no_more_signatures_than_the_bound_are_looked_at() {
     let many = "DKIM-Signature: v=1\r\n".repeat(MAX_SIGNATURES + 1) + MESSAGE;
     let verdicts = verify(many.as_bytes(), &OURS.1);
-    assert_eq!(verdicts, [Err(Flaw::Syntax); MAX_SIGNATURES]);
+    assert_eq!(verdicts, [Err(SignatureError::Syntax); MAX_SIGNATURES]);
 }
 
 proptest! {

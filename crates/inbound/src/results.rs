@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use mail_auth::SpfResult;
-use relay_dkim::{AuthorError, Flaw};
+use relay_dkim::{AuthorError, SignatureError};
 
 use crate::dmarc::{Alignment, Asked, Judged};
 use crate::signatures::{Outcome, Verified};
@@ -110,14 +110,16 @@ fn of_signature(outcome: Outcome) -> &'static str {
         Outcome::Pass => "pass",
         Outcome::Unknown => "temperror",
         Outcome::Flawed(flaw) => match flaw {
-            Flaw::Syntax | Flaw::Unsupported => "neutral",
-            Flaw::Sha1 | Flaw::PartOfBody | Flaw::WeakKey => "policy",
-            Flaw::AuthorUnsigned
-            | Flaw::Identity
-            | Flaw::NoKey
-            | Flaw::Revoked
-            | Flaw::WrongKey => "permerror",
-            Flaw::Expired | Flaw::BodyChanged | Flaw::Forged => "fail",
+            SignatureError::Syntax | SignatureError::Unsupported => "neutral",
+            SignatureError::Sha1 | SignatureError::PartOfBody | SignatureError::WeakKey => "policy",
+            SignatureError::AuthorUnsigned
+            | SignatureError::Identity
+            | SignatureError::NoKey
+            | SignatureError::Revoked
+            | SignatureError::WrongKey => "permerror",
+            SignatureError::Expired | SignatureError::BodyChanged | SignatureError::Forged => {
+                "fail"
+            }
         },
     }
 }

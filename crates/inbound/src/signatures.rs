@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use mail_auth::dkim::{DkimError, Signature};
 use mail_auth::{DkimOutput, DnsError, Error};
-use relay_dkim::{BodyHashes, Claim, Flaw};
+use relay_dkim::{BodyHashes, Claim, SignatureError};
 use relay_remote::dns::{Dns, LookupError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
@@ -21,7 +21,7 @@ pub(crate) struct Verified {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Pass,
-    Flawed(Flaw),
+    Flawed(SignatureError),
     /// Its key could not be looked up now.
     Unknown,
 }
@@ -63,7 +63,7 @@ pub(crate) async fn check(
                 let outcome = match records {
                     Err(_) | Ok(Err(LookupError::Unavailable(_))) => Outcome::Unknown,
                     Ok(Err(LookupError::NoSuchName | LookupError::NoRecords)) => {
-                        Outcome::Flawed(Flaw::NoKey)
+                        Outcome::Flawed(SignatureError::NoKey)
                     }
                     Ok(Ok(records)) => match signature.check_header(&records, now) {
                         Ok(()) => Outcome::Pass,

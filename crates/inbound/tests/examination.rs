@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay_dkim::{
-    Algorithm, Canonicalization, Decision, Entry, GeneratedKey, HeaderList, PrivateKey, Record,
-    Signer,
+    Algorithm, Canonicalization, Decision, GeneratedKey, HeaderList, PrivateKey, Record, Signer,
+    SigningEntry,
 };
 use relay_inbound::{Findings, Inbound, Policy, Refusal, Settings, Stranger};
 use relay_remote::dns::Dns;
@@ -32,7 +32,7 @@ impl World {
         let selector = "s".parse().expect("a selector");
         let record = Record::new(generated.public(), &domain, &selector);
         fake.set(&record.name, "TXT", &[&record.value]);
-        let entry = Entry {
+        let entry = SigningEntry {
             domain,
             selector,
             key: PrivateKey::from_pem(generated.pem().as_bytes()).expect("our own key"),

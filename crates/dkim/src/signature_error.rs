@@ -2,7 +2,7 @@
 
 /// Why a signature that somebody made does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Flaw {
+pub enum SignatureError {
     /// The field is no signature (RFC 6376 §3.5).
     #[error("the signature cannot be read")]
     Syntax,
