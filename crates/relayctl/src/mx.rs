@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use relay_remote::dns::Dns;
-use relay_remote::{Config, PlannedHost, plan_by_mx};
+use relay_remote::{Config, PreviewedHost, preview_by_mx};
 use relay_smtp::address::is_domain;
 use serde::Serialize;
 
@@ -91,7 +91,7 @@ pub(crate) async fn run(
 }
 
 async fn look_up(config: &Config, dns: &Arc<Dns>, domain: &str) -> Exchangers {
-    let plan = plan_by_mx(config, dns, domain).await;
+    let plan = preview_by_mx(config, dns, domain).await;
     // The resolver remembers what the plan was made of.
     let records = dns.mx(domain).await.unwrap_or_default();
     let mut hosts = Vec::new();
@@ -107,7 +107,7 @@ async fn look_up(config: &Config, dns: &Arc<Dns>, domain: &str) -> Exchangers {
     }
 }
 
-async fn exchanger(config: &Config, dns: &Dns, host: PlannedHost, ttl: Option<u32>) -> Exchanger {
+async fn exchanger(config: &Config, dns: &Dns, host: PreviewedHost, ttl: Option<u32>) -> Exchanger {
     let records = if host.addresses.is_empty() {
         Vec::new()
     } else {

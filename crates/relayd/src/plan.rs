@@ -31,17 +31,17 @@ impl Question {
 
     /// The answer by this configuration and the DNS, without a daemon.
     pub async fn ask(&self, config: &Config) -> Plan {
-        let plan = relay_remote::plan(&config.remote(&[]), &self.from, &self.to).await;
+        let plan = relay_remote::preview(&config.remote(&[]), &self.from, &self.to).await;
         described(plan)
     }
 
     /// The answer of a running daemon.
     pub(crate) async fn ask_running(&self, remote: &relay_remote::Remote) -> Plan {
-        described(remote.plan(&self.from, &self.to).await)
+        described(remote.preview(&self.from, &self.to).await)
     }
 }
 
-fn described(plan: relay_remote::Plan) -> Plan {
+fn described(plan: relay_remote::Preview) -> Plan {
     let by = match &plan.by {
         DecidedBy::Route(route) => format!("[[route]] {route}"),
         DecidedBy::Literal(_) => "the recipient's domain, which is an address".to_owned(),
@@ -60,7 +60,7 @@ fn described(plan: relay_remote::Plan) -> Plan {
     }
 }
 
-fn host(host: relay_remote::PlannedHost) -> PlannedHost {
+fn host(host: relay_remote::PreviewedHost) -> PlannedHost {
     let addresses = host.addresses.iter();
     PlannedHost {
         name: host.name,

@@ -24,13 +24,13 @@ pub struct Alarm {
 /// The alarms that stand, one for each route at most.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
-    standing: Mutex<HashMap<Arc<str>, Standing>>,
+    active: Mutex<HashMap<Arc<str>, ActiveAlarm>>,
     /// Whether there is any; asked at every delivery.
     any: AtomicBool,
 }
 
 #[derive(Debug)]
-struct Standing {
+struct ActiveAlarm {
     since: Instant,
     text: String,
 }
@@ -39,10 +39,10 @@ impl Alarms {
     /// Raises it, or says what keeps it standing.
     pub(crate) fn raise(&self, destination: &Arc<str>, outcome: &Outcome) {
         events::smarthost_trouble(destination, outcome);
-        let mut standing = self.standing();
-        let alarm = standing
+        let mut active = self.active();
+        let alarm = active
             .entry(Arc::clone(destination))
-            .or_insert_with(|| Standing {
+            .or_insert_with(|| ActiveAlarm {
                 since: Instant::now(),
                 text: String::new(),
             });
@@ -53,23 +53,23 @@ impl Alarms {
     /// Mail goes that way again.
     pub(crate) fn clear(&self, destination: &Arc<str>) {
         if self.any.load(Ordering::Acquire) {
-            let mut standing = self.standing();
-            standing.remove(destination);
-            self.any.store(!standing.is_empty(), Ordering::Release);
+            let mut active = self.active();
+            active.remove(destination);
+            self.any.store(!active.is_empty(), Ordering::Release);
         }
     }
 
     /// Forgets those of routes that are no more.
     pub(crate) fn retain(&self, is_route: impl Fn(&str) -> bool) {
-        let mut standing = self.standing();
-        standing.retain(|destination, _| is_route(destination));
-        self.any.store(!standing.is_empty(), Ordering::Release);
+        let mut active = self.active();
+        active.retain(|destination, _| is_route(destination));
+        self.any.store(!active.is_empty(), Ordering::Release);
     }
 
     /// Those that stand, the oldest first.
     pub(crate) fn list(&self) -> Vec<Alarm> {
         let mut alarms: Vec<_> = self
-            .standing()
+            .active()
             .iter()
             .map(|(destination, alarm)| Alarm {
                 destination: Arc::clone(destination),
@@ -81,7 +81,7 @@ impl Alarms {
         alarms
     }
 
-    fn standing(&self) -> MutexGuard<'_, HashMap<Arc<str>, Standing>> {
-        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
+    fn active(&self) -> MutexGuard<'_, HashMap<Arc<str>, ActiveAlarm>> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

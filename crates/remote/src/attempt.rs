@@ -9,19 +9,19 @@ use tokio::time::Instant;
 use crate::Job;
 use crate::alarms::Alarms;
 use crate::broken_tls::BrokenTls;
-use crate::classify::{Finding, Hop, judge, worse_hope};
+use crate::classify::{Cause, Hop, classify, more_hopeful};
 use crate::config::Config;
-use crate::connection::{Broken, Connection, Dial, NoConnection, Reports};
+use crate::connection::{ConnectError, Connection, Connector, Reports, TransactionError};
+use crate::deadline::after;
 use crate::dns::Dns;
 use crate::events;
-use crate::limits::after;
 use crate::login::Login;
 use crate::mx::{self, Exchangers, Target};
 use crate::policy::{Destination, TlsPolicy, TlsRule};
 use crate::pool::Pool;
+use crate::pool_key::PoolKey;
 use crate::route::{NextHop, Route};
-use crate::secrets::{NoSecret, Secrets};
-use crate::terms::Terms;
+use crate::secrets::{SecretUnavailable, Secrets};
 use crate::tls::Trust;
 
 /// Connections that one attempt may open.
@@ -29,17 +29,17 @@ const MAX_CONNECTIONS: usize = 12;
 
 /// What an attempt works with.
 #[derive(Debug, Clone)]
-pub(crate) struct Means {
+pub(crate) struct AttemptContext {
     pub(crate) config: Arc<Config>,
     pub(crate) dns: Arc<Dns>,
     pub(crate) trust: Arc<Trust>,
     pub(crate) policy: Arc<dyn TlsPolicy>,
-    pub(crate) kept: Arc<Kept>,
+    pub(crate) state: Arc<RemoteState>,
 }
 
 /// What lasts from attempt to attempt.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct RemoteState {
     pub(crate) pool: Arc<Pool>,
     pub(crate) broken_tls: BrokenTls,
     pub(crate) secrets: Secrets,
@@ -47,7 +47,7 @@ pub(crate) struct Kept {
 }
 
 pub(crate) struct Attempt<'a> {
-    means: &'a Means,
+    context: &'a AttemptContext,
     job: &'a Job,
     next: &'a NextHop<'a>,
     hop: Hop,
@@ -65,13 +65,13 @@ pub(crate) struct Attempt<'a> {
 
 /// Makes one attempt for the recipients at these indices: an outcome for each.
 pub(crate) async fn attempt(
-    means: &Means,
+    context: &AttemptContext,
     job: &Job,
     recipients: Vec<usize>,
     next: &NextHop<'_>,
 ) -> Vec<(usize, Outcome)> {
     let mut attempt = Attempt {
-        means,
+        context,
         job,
         next,
         hop: match next {
@@ -83,13 +83,13 @@ pub(crate) async fn attempt(
         pending: recipients,
         trouble: None,
         connections_left: MAX_CONNECTIONS,
-        until: after(means.config.command_timeout.saturating_mul(2)),
+        until: after(context.config.command_timeout.saturating_mul(2)),
         alarmed: false,
     };
     match next {
         NextHop::Smarthost(route) => attempt.by_route(route).await,
         NextHop::Literal(address) => {
-            let target = mx::literal(*address, &means.config);
+            let target = mx::literal(*address, &context.config);
             attempt.try_found(target).await;
         }
         NextHop::Mx(domain) => attempt.by_mx(domain).await,
@@ -100,7 +100,7 @@ pub(crate) async fn attempt(
 impl Attempt<'_> {
     async fn by_route(&mut self, route: &Route) {
         for host in route.hosts() {
-            let (dns, config) = (&self.means.dns, &self.means.config);
+            let (dns, config) = (&self.context.dns, &self.context.config);
             let target = mx::smarthost(dns, host, route.port(), config).await;
             self.try_found(target).await;
             if self.is_over() {
@@ -110,11 +110,14 @@ impl Attempt<'_> {
     }
 
     async fn by_mx(&mut self, domain: &str) {
-        let mut exchangers = match Exchangers::of(&self.means.dns, domain).await {
+        let mut exchangers = match Exchangers::of(&self.context.dns, domain).await {
             Ok(exchangers) => exchangers,
-            Err(finding) => return self.note(finding, None),
+            Err(cause) => return self.note(cause, None),
         };
-        while let Some(group) = exchangers.next(&self.means.dns, &self.means.config).await {
+        while let Some(group) = exchangers
+            .next(&self.context.dns, &self.context.config)
+            .await
+        {
             for (_, target) in group.hosts {
                 self.try_found(target).await;
                 if self.is_over() {
@@ -124,26 +127,26 @@ impl Attempt<'_> {
         }
     }
 
-    async fn try_found(&mut self, found: Result<Target, Finding>) {
+    async fn try_found(&mut self, found: Result<Target, Cause>) {
         match found {
             Ok(target) => self.try_target(target).await,
             // After hosts that could not be reached, to be next ourselves is no news.
-            Err(Finding::Loop(_)) if self.trouble.is_some() => {}
-            Err(finding) => self.note(finding, None),
+            Err(Cause::Loop(_)) if self.trouble.is_some() => {}
+            Err(cause) => self.note(cause, None),
         }
     }
 
     /// All addresses of a host, each over a connection that is open already if there is one.
     async fn try_target(&mut self, target: Target) {
         let Target { host, addresses } = target;
-        let terms = self.terms(&host).await;
+        let pool_key = self.pool_key(&host).await;
         for address in addresses {
             if self.is_over() {
                 return;
             }
-            if let Some(mut connection) = self.means.kept.pool.take(address, &terms) {
+            if let Some(mut connection) = self.context.state.pool.take(address, &pool_key) {
                 connection.now_for(&host);
-                if self.transact(connection).await == Line::Used {
+                if self.transact(connection).await == ConnectionUse::Used {
                     continue;
                 }
             }
@@ -152,70 +155,78 @@ impl Attempt<'_> {
                 address,
                 tls: None,
             };
-            self.try_address(peer, &terms).await;
+            self.try_address(peer, &pool_key).await;
         }
     }
 
-    async fn terms(&self, host: &str) -> Terms {
+    async fn pool_key(&self, host: &str) -> PoolKey {
         let destination = match self.next {
             NextHop::Smarthost(route) => Destination::Smarthost { route, host },
             NextHop::Literal(_) => Destination::Exchanger { domain: host, host },
             NextHop::Mx(domain) => Destination::Exchanger { domain, host },
         };
-        let rule = self.means.policy.rule(destination).await;
-        Terms::new(destination, rule)
+        let rule = self.context.policy.rule(destination).await;
+        PoolKey::new(destination, rule)
     }
 
     /// A new connection. TLS that breaks where clear text will do, and a kept token that is refused,
     /// are each worth another.
-    async fn try_address(&mut self, peer: Peer, terms: &Terms) {
+    async fn try_address(&mut self, peer: Peer, pool_key: &PoolKey) {
         loop {
             self.connections_left -= 1;
-            let login = match self.login(terms, &peer).await {
+            let login = match self.login(pool_key, &peer).await {
                 Ok(login) => login,
-                Err(no_secret) => return self.note(Finding::NoSecret(no_secret), None),
+                Err(unavailable) => return self.note(Cause::NoSecret(unavailable), None),
             };
-            match self.dial(peer.clone(), terms, login.as_ref()).await {
+            match self.connect(peer.clone(), pool_key, login.as_ref()).await {
                 Ok(connection) => {
                     self.transact(connection).await;
                     return;
                 }
                 Err(none) => {
-                    let goes_on = self.learn(&none, terms, login.as_ref()).await;
+                    let goes_on = self.learn(&none, pool_key, login.as_ref()).await;
                     if !goes_on || self.connections_left == 0 {
-                        return self.note(none.finding, Some(none.peer));
+                        return self.note(none.cause, Some(none.peer));
                     }
                 }
             }
         }
     }
 
-    async fn login(&self, terms: &Terms, peer: &Peer) -> Result<Option<Login>, NoSecret> {
-        match terms.credentials() {
-            Some(of) => Login::new(&self.means.kept.secrets, of, peer)
+    async fn login(
+        &self,
+        pool_key: &PoolKey,
+        peer: &Peer,
+    ) -> Result<Option<Login>, SecretUnavailable> {
+        match pool_key.credentials() {
+            Some(of) => Login::new(&self.context.state.secrets, of, peer)
                 .await
                 .map(Some),
             None => Ok(None),
         }
     }
 
-    async fn dial(
+    async fn connect(
         &self,
         peer: Peer,
-        terms: &Terms,
+        pool_key: &PoolKey,
         login: Option<&Login>,
-    ) -> Result<Connection, NoConnection> {
-        let in_clear =
-            terms.rule == TlsRule::Opportunistic && self.means.kept.broken_tls.knows(&peer.host);
-        let dial = Dial {
-            config: &self.means.config,
-            trust: &self.means.trust,
-            rule: if in_clear { TlsRule::Clear } else { terms.rule },
-            terms: terms.clone(),
+    ) -> Result<Connection, ConnectError> {
+        let in_clear = pool_key.rule == TlsRule::Opportunistic
+            && self.context.state.broken_tls.knows(&peer.host);
+        let connector = Connector {
+            config: &self.context.config,
+            trust: &self.context.trust,
+            rule: if in_clear {
+                TlsRule::Clear
+            } else {
+                pool_key.rule
+            },
+            pool_key: pool_key.clone(),
             credentials: login.map(|login| login.credentials.clone()),
             peer,
         };
-        let connection = dial.open().await?;
+        let connection = connector.open().await?;
         if let Some(login) = login {
             let user = &login.credentials.user;
             events::auth(connection.peer(), user, connection.mechanism());
@@ -224,29 +235,29 @@ impl Attempt<'_> {
     }
 
     /// Draws from a failure what the next connection needs; whether there should be one at once.
-    async fn learn(&self, none: &NoConnection, terms: &Terms, login: Option<&Login>) -> bool {
-        let kept = &self.means.kept;
-        if none.may_do_in_clear || matches!(none.finding, Finding::Tls(_)) {
-            events::tls_failed(&none.peer, &none.finding.text(), none.may_do_in_clear);
+    async fn learn(&self, none: &ConnectError, pool_key: &PoolKey, login: Option<&Login>) -> bool {
+        let state = &self.context.state;
+        if none.may_do_in_clear || matches!(none.cause, Cause::Tls(_)) {
+            events::tls_failed(&none.peer, &none.cause.text(), none.may_do_in_clear);
         }
         if none.may_do_in_clear {
-            kept.broken_tls.remember(&none.peer.host);
+            state.broken_tls.remember(&none.peer.host);
             return true;
         }
-        match (&none.finding, terms.credentials(), login) {
-            (Finding::Session(Trouble::AuthRefused(reply)), Some(of), Some(login)) => {
+        match (&none.cause, pool_key.credentials(), login) {
+            (Cause::Session(Trouble::AuthRefused(reply)), Some(of), Some(login)) => {
                 let user = &login.credentials.user;
                 let reason = reply.to_string();
                 events::auth_failed(&none.peer, user, none.mechanism, &reason);
-                kept.secrets.refused(of, login.secret()).await;
-                login.was_kept && reply.is_permanent()
+                state.secrets.refused(of, login.secret()).await;
+                login.was_cached && reply.is_permanent()
             }
             _ => false,
         }
     }
 
     /// One transaction for all that are pending. Those who are left must go to another host.
-    async fn transact(&mut self, mut connection: Connection) -> Line {
+    async fn transact(&mut self, mut connection: Connection) -> ConnectionUse {
         let job = self.job;
         job.observer.connected();
         let recipients: Vec<&Recipient> =
@@ -263,21 +274,17 @@ impl Attempt<'_> {
         let (peer, reports) = (connection.peer().clone(), connection.reports());
         match result {
             Ok(answers) => {
-                self.means.kept.pool.put(connection, self.hop);
+                self.context.state.pool.put(connection, self.hop);
                 self.settle(answers.into_iter().map(Some), &peer, reports);
-                Line::Used
+                ConnectionUse::Used
             }
-            Err(Broken {
-                stale: true,
-                finding,
-                ..
-            }) if finding.is_worth_another_host() => Line::WasDead,
-            Err(Broken {
-                finding, answers, ..
-            }) => {
+            Err(TransactionError {
+                stale: true, cause, ..
+            }) if cause.tries_next_host() => ConnectionUse::Stale,
+            Err(TransactionError { cause, answers, .. }) => {
                 self.settle(answers, &peer, reports);
-                self.note(finding, Some(peer));
-                Line::Used
+                self.note(cause, Some(peer));
+                ConnectionUse::Used
             }
         }
     }
@@ -296,7 +303,7 @@ impl Attempt<'_> {
                     if matches!((&answer, reports), (Answer::Taken(_), Reports::ByPeer)) {
                         self.job.observer.passed_on(recipient);
                     }
-                    let outcome = self.judge(Finding::Answered(answer), Some(peer.clone()));
+                    let outcome = self.classify(Cause::Answered(answer), Some(peer.clone()));
                     self.outcomes.push((recipient, outcome));
                 }
                 None => self.pending.push(recipient),
@@ -305,27 +312,27 @@ impl Attempt<'_> {
     }
 
     /// Keeps in mind what stood in the way of those who are pending, or makes it their outcome.
-    fn note(&mut self, finding: Finding, peer: Option<Peer>) {
-        let goes_on = finding.is_worth_another_host();
-        let outcome = self.judge(finding, peer);
+    fn note(&mut self, cause: Cause, peer: Option<Peer>) {
+        let goes_on = cause.tries_next_host();
+        let outcome = self.classify(cause, peer);
         if goes_on {
-            self.trouble = Some(worse_hope(self.trouble.take(), outcome));
+            self.trouble = Some(more_hopeful(self.trouble.take(), outcome));
         } else {
             let settled = std::mem::take(&mut self.pending).into_iter();
             self.outcomes.extend(settled.map(|i| (i, outcome.clone())));
         }
     }
 
-    fn judge(&mut self, finding: Finding, peer: Option<Peer>) -> Outcome {
-        let judgement = judge(finding, self.hop, peer);
-        let alarms = &self.means.kept.alarms;
-        if judgement.alarm && !self.alarmed {
+    fn classify(&mut self, cause: Cause, peer: Option<Peer>) -> Outcome {
+        let classified = classify(cause, self.hop, peer);
+        let alarms = &self.context.state.alarms;
+        if classified.alarm && !self.alarmed {
             self.alarmed = true;
-            alarms.raise(&self.destination, &judgement.outcome);
-        } else if judgement.outcome.verdict == Verdict::Delivered {
+            alarms.raise(&self.destination, &classified.outcome);
+        } else if classified.outcome.verdict == Verdict::Delivered {
             alarms.clear(&self.destination);
         }
-        judgement.outcome
+        classified.outcome
     }
 
     fn is_over(&self) -> bool {
@@ -335,7 +342,7 @@ impl Attempt<'_> {
     fn finish(mut self) -> Vec<(usize, Outcome)> {
         let left = match self.trouble.take() {
             Some(trouble) => trouble,
-            None => judge(Finding::Untried, self.hop, None).outcome,
+            None => classify(Cause::Untried, self.hop, None).outcome,
         };
         let pending = std::mem::take(&mut self.pending).into_iter();
         self.outcomes.extend(pending.map(|i| (i, left.clone())));
@@ -345,8 +352,8 @@ impl Attempt<'_> {
 
 /// What an attempt to use a connection came to, for the connection's own sake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Line {
+enum ConnectionUse {
     /// The peer had hung up before we came: as if we had never tried.
-    WasDead,
+    Stale,
     Used,
 }

@@ -6,13 +6,13 @@
 //! the operator's own choice, nothing that concerns the host instead of the message ever fails a
 //! message: it defers and raises an alarm.
 
-mod finding;
+mod cause;
 
 use relay_smtp::client::{Answer, Lack, Trouble};
 use relay_smtp::status::Class;
 use relay_smtp::{EnhancedStatus, Outcome, Peer, Reply, Stage, Verdict};
 
-pub(crate) use self::finding::{Doubt, Finding};
+pub(crate) use self::cause::{Cause, DuplicateRisk};
 
 /// RFC 4954 §6: the host wants credentials, better ones, or others, whatever the command.
 const ABOUT_CREDENTIALS: [u16; 4] = [530, 534, 535, 538];
@@ -28,13 +28,13 @@ pub(crate) enum Hop {
 
 /// An outcome, and whether the operator must look after the smarthost.
 #[derive(Debug)]
-pub(crate) struct Judgement {
+pub(crate) struct Classified {
     pub(crate) outcome: Outcome,
     pub(crate) alarm: bool,
 }
 
 /// What follows from a finding, before it is asked whose host it was.
-struct Ruling {
+struct Classification {
     stage: Stage,
     status: EnhancedStatus,
     about: About,
@@ -57,14 +57,14 @@ enum Then {
     Stop,
 }
 
-impl Finding {
+impl Cause {
     /// Whether another host may do better. After a possible delivery nothing else is tried: that
     /// would turn a possible duplicate into a sure one.
-    pub(crate) fn is_worth_another_host(&self) -> bool {
-        self.ruling().then == Then::NextHost
+    pub(crate) fn tries_next_host(&self) -> bool {
+        self.classification().then == Then::NextHost
     }
 
-    fn ruling(&self) -> Ruling {
+    fn classification(&self) -> Classification {
         use About::{Host, Mail};
         use Then::{NextHost, Stop};
         let (permanent, transient) = (EnhancedStatus::permanent, EnhancedStatus::transient);
@@ -78,8 +78,8 @@ impl Finding {
             Self::DnsUnavailable(..) => (Stage::Route, transient(4, 3), Host, NextHost),
             Self::Untried => (Stage::Route, transient(3, 0), Mail, Stop),
             Self::Unreachable(_) => (Stage::Connect, transient(4, 1), Mail, NextHost),
-            Self::Lost(stage, doubt) | Self::TimedOut(stage, doubt) => {
-                (*stage, transient(4, 2), Mail, doubt.then())
+            Self::Lost(stage, risk) | Self::TimedOut(stage, risk) => {
+                (*stage, transient(4, 2), Mail, risk.then())
             }
             // No other host would be shown anything else.
             Self::NoSecret(_) => (Stage::Auth, transient(3, 5), Host, Stop),
@@ -118,7 +118,7 @@ impl Finding {
             }
             Self::Unreadable(_) => (Stage::Message, transient(3, 0), Mail, Stop),
         };
-        Ruling {
+        Classification {
             stage,
             status,
             about,
@@ -127,23 +127,23 @@ impl Finding {
     }
 }
 
-impl Doubt {
+impl DuplicateRisk {
     fn then(self) -> Then {
         match self {
-            Doubt::None => Then::NextHost,
-            Doubt::MayBeTaken => Then::Stop,
+            DuplicateRisk::None => Then::NextHost,
+            DuplicateRisk::MayBeDelivered => Then::Stop,
         }
     }
 }
 
 /// What a finding means for a recipient.
-pub(crate) fn judge(finding: Finding, hop: Hop, peer: Option<Peer>) -> Judgement {
-    let Ruling {
+pub(crate) fn classify(cause: Cause, hop: Hop, peer: Option<Peer>) -> Classified {
+    let Classification {
         stage,
         status,
         about,
         ..
-    } = finding.ruling();
+    } = cause.classification();
     let alarm = hop == Hop::Smarthost && about == About::Host;
     let status = if alarm {
         status.with_class(Class::Transient)
@@ -155,15 +155,15 @@ pub(crate) fn judge(finding: Finding, hop: Hop, peer: Option<Peer>) -> Judgement
         status,
         stage,
         peer,
-        detail: finding.detail(),
-        reply: finding.into_reply(),
+        detail: cause.detail(),
+        reply: cause.into_reply(),
     };
-    Judgement { outcome, alarm }
+    Classified { outcome, alarm }
 }
 
 /// Of the outcomes of two hosts, the one that stands for both: only if no host leaves hope does the
 /// message fail.
-pub(crate) fn worse_hope(before: Option<Outcome>, now: Outcome) -> Outcome {
+pub(crate) fn more_hopeful(before: Option<Outcome>, now: Outcome) -> Outcome {
     match before {
         Some(before) if before.verdict == Verdict::Deferred && now.verdict == Verdict::Failed => {
             before
@@ -203,7 +203,7 @@ mod tests {
     use relay_smtp::sasl::ChallengeError;
 
     use super::*;
-    use crate::secrets::NoSecret;
+    use crate::secrets::SecretUnavailable;
     use crate::tls::TlsFailure;
 
     fn reply(code: u16, status: Option<&str>) -> Reply {
@@ -211,36 +211,36 @@ mod tests {
         Reply::received(code, status, vec!["words".to_owned()])
     }
 
-    fn said(stage: Stage, code: u16, status: Option<&str>) -> Finding {
-        Finding::Answered(Answer::Refused(stage, reply(code, status)))
+    fn said(stage: Stage, code: u16, status: Option<&str>) -> Cause {
+        Cause::Answered(Answer::Refused(stage, reply(code, status)))
     }
 
-    fn refused(stage: Stage, code: u16) -> Finding {
-        Finding::Session(Trouble::Refused(stage, reply(code, None)))
+    fn refused(stage: Stage, code: u16) -> Cause {
+        Cause::Session(Trouble::Refused(stage, reply(code, None)))
     }
 
-    fn unexpected() -> Finding {
-        Finding::Session(Trouble::Unexpected(Stage::Data, reply(250, None)))
+    fn unexpected() -> Cause {
+        Cause::Session(Trouble::Unexpected(Stage::Data, reply(250, None)))
     }
 
-    fn lacks(lack: Lack) -> Finding {
-        Finding::Answered(Answer::Unsupported(lack))
+    fn lacks(lack: Lack) -> Cause {
+        Cause::Answered(Answer::Unsupported(lack))
     }
 
     /// A finding, its status by way of MX, and by way of a smarthost with or without alarm.
-    type Row = (fn() -> Finding, &'static str, &'static str, bool);
+    type Row = (fn() -> Cause, &'static str, &'static str, bool);
 
     #[rustfmt::skip]
     const TABLE: &[Row] = &[
-        (|| Finding::NoSuchName("d".into()), "5.1.2", "4.1.2", true),
-        (|| Finding::NullMx("d".into()), "5.1.10", "4.1.10", true),
-        (|| Finding::NoAddress("d".into()), "5.4.4", "4.4.4", true),
-        (|| Finding::AddressRefused("d".into()), "5.4.4", "4.4.4", true),
-        (|| Finding::Loop("d".into()), "5.4.6", "4.4.6", true),
-        (|| Finding::DnsUnavailable("d".into(), "w".into()), "4.4.3", "4.4.3", true),
-        (|| Finding::Unreachable(io::ErrorKind::TimedOut), "4.4.1", "4.4.1", false),
-        (|| Finding::Lost(Stage::Mail, Doubt::None), "4.4.2", "4.4.2", false),
-        (|| Finding::TimedOut(Stage::Greeting, Doubt::None), "4.4.2", "4.4.2", false),
+        (|| Cause::NoSuchName("d".into()), "5.1.2", "4.1.2", true),
+        (|| Cause::NullMx("d".into()), "5.1.10", "4.1.10", true),
+        (|| Cause::NoAddress("d".into()), "5.4.4", "4.4.4", true),
+        (|| Cause::AddressRefused("d".into()), "5.4.4", "4.4.4", true),
+        (|| Cause::Loop("d".into()), "5.4.6", "4.4.6", true),
+        (|| Cause::DnsUnavailable("d".into(), "w".into()), "4.4.3", "4.4.3", true),
+        (|| Cause::Unreachable(io::ErrorKind::TimedOut), "4.4.1", "4.4.1", false),
+        (|| Cause::Lost(Stage::Mail, DuplicateRisk::None), "4.4.2", "4.4.2", false),
+        (|| Cause::TimedOut(Stage::Greeting, DuplicateRisk::None), "4.4.2", "4.4.2", false),
         (|| refused(Stage::Greeting, 554), "5.0.0", "4.0.0", true),
         (|| refused(Stage::Greeting, 421), "4.0.0", "4.0.0", false),
         (|| refused(Stage::Hello, 550), "5.0.0", "4.0.0", true),
@@ -250,44 +250,44 @@ mod tests {
         (|| said(Stage::Rcpt, 450, Some("4.2.0")), "4.2.0", "4.2.0", false),
         (|| said(Stage::Message, 552, None), "5.0.0", "5.0.0", false),
         (|| said(Stage::Mail, 530, Some("5.7.0")), "5.7.0", "4.7.0", true),
-        (|| Finding::Answered(Answer::Taken(reply(250, None))), "2.0.0", "2.0.0", false),
+        (|| Cause::Answered(Answer::Taken(reply(250, None))), "2.0.0", "2.0.0", false),
         (|| lacks(Lack::Utf8), "5.6.7", "5.6.7", false),
         (|| lacks(Lack::Room { limit: 9 }), "5.3.4", "5.3.4", false),
-        (|| Finding::Unreadable(io::ErrorKind::NotFound), "4.3.0", "4.3.0", false),
+        (|| Cause::Unreadable(io::ErrorKind::NotFound), "4.3.0", "4.3.0", false),
         (|| said(Stage::Rcpt, 535, Some("5.7.8")), "5.7.8", "4.7.8", true),
-        (|| Finding::Session(Trouble::NoTls), "4.7.4", "4.7.4", true),
-        (|| Finding::Session(Trouble::TlsRefused(reply(554, None))), "4.0.0", "4.0.0", true),
-        (|| Finding::Session(Trouble::TlsRefused(reply(454, Some("4.7.0")))), "4.7.0", "4.7.0", true),
-        (|| Finding::Session(Trouble::NoMechanism { offered: "X".into() }), "4.7.4", "4.7.4", true),
-        (|| Finding::Session(Trouble::AuthInClear), "4.7.4", "4.7.4", true),
-        (|| Finding::Session(Trouble::AuthRefused(reply(535, Some("5.7.8")))), "4.7.8", "4.7.8", true),
-        (|| Finding::Session(Trouble::AuthRefused(reply(454, None))), "4.0.0", "4.0.0", true),
-        (|| Finding::Session(Trouble::Challenge(ChallengeError::ServerUnproven)), "4.7.0", "4.7.0", true),
-        (|| Finding::Tls(TlsFailure::TimedOut), "4.7.5", "4.7.5", true),
-        (|| Finding::NoSecret(NoSecret::NoRandomness), "4.3.5", "4.3.5", true),
-        (|| Finding::Untried, "4.3.0", "4.3.0", false),
+        (|| Cause::Session(Trouble::NoTls), "4.7.4", "4.7.4", true),
+        (|| Cause::Session(Trouble::TlsRefused(reply(554, None))), "4.0.0", "4.0.0", true),
+        (|| Cause::Session(Trouble::TlsRefused(reply(454, Some("4.7.0")))), "4.7.0", "4.7.0", true),
+        (|| Cause::Session(Trouble::NoMechanism { offered: "X".into() }), "4.7.4", "4.7.4", true),
+        (|| Cause::Session(Trouble::AuthInClear), "4.7.4", "4.7.4", true),
+        (|| Cause::Session(Trouble::AuthRefused(reply(535, Some("5.7.8")))), "4.7.8", "4.7.8", true),
+        (|| Cause::Session(Trouble::AuthRefused(reply(454, None))), "4.0.0", "4.0.0", true),
+        (|| Cause::Session(Trouble::Challenge(ChallengeError::ServerUnproven)), "4.7.0", "4.7.0", true),
+        (|| Cause::Tls(TlsFailure::TimedOut), "4.7.5", "4.7.5", true),
+        (|| Cause::NoSecret(SecretUnavailable::NoRandomness), "4.3.5", "4.3.5", true),
+        (|| Cause::Untried, "4.3.0", "4.3.0", false),
     ];
 
     #[test]
     fn every_finding_has_its_verdict() {
-        for (finding, mx, smarthost, alarm) in TABLE {
-            let direct = judge(finding(), Hop::Recipient, None);
-            let through = judge(finding(), Hop::Smarthost, None);
+        for (cause, mx, smarthost, alarm) in TABLE {
+            let direct = classify(cause(), Hop::Recipient, None);
+            let through = classify(cause(), Hop::Smarthost, None);
             let got = (
                 direct.outcome.status.to_string(),
                 through.outcome.status.to_string(),
             );
-            let what = format!("{:?}", finding());
+            let what = format!("{:?}", cause());
             assert_eq!(got, ((*mx).to_owned(), (*smarthost).to_owned()), "{what}");
             assert_eq!((direct.alarm, through.alarm), (false, *alarm), "{what}");
             assert_eq!(direct.outcome.verdict, verdict_of(direct.outcome.status));
             assert_eq!(
                 direct.outcome.detail.is_empty(),
                 matches!(
-                    finding(),
-                    Finding::Session(
+                    cause(),
+                    Cause::Session(
                         Trouble::Refused(..) | Trouble::TlsRefused(_) | Trouble::AuthRefused(_)
-                    ) | Finding::Answered(Answer::Taken(_) | Answer::Refused(..))
+                    ) | Cause::Answered(Answer::Taken(_) | Answer::Refused(..))
                 )
             );
         }
@@ -295,11 +295,11 @@ mod tests {
 
     #[test]
     fn after_a_possible_delivery_no_other_host_is_tried() {
-        for finding in [Finding::Lost, Finding::TimedOut] {
-            assert!(finding(Stage::Message, Doubt::None).is_worth_another_host());
-            let doubtful = finding(Stage::Message, Doubt::MayBeTaken);
-            assert!(!doubtful.is_worth_another_host());
-            let outcome = judge(doubtful, Hop::Recipient, None).outcome;
+        for cause in [Cause::Lost, Cause::TimedOut] {
+            assert!(cause(Stage::Message, DuplicateRisk::None).tries_next_host());
+            let doubtful = cause(Stage::Message, DuplicateRisk::MayBeDelivered);
+            assert!(!doubtful.tries_next_host());
+            let outcome = classify(doubtful, Hop::Recipient, None).outcome;
             assert_eq!(outcome.verdict, Verdict::Deferred);
             assert!(outcome.detail.contains("duplicate"), "{}", outcome.detail);
         }
@@ -307,12 +307,12 @@ mod tests {
 
     #[test]
     fn a_message_fails_only_if_no_host_leaves_hope() {
-        let outcome = |finding| judge(finding, Hop::Recipient, None).outcome;
+        let outcome = |cause| classify(cause, Hop::Recipient, None).outcome;
         let no = || outcome(refused(Stage::Greeting, 554));
-        let later = || outcome(Finding::Unreachable(io::ErrorKind::TimedOut));
-        assert_eq!(worse_hope(Some(later()), no()), later());
-        assert_eq!(worse_hope(Some(no()), later()), later());
-        assert_eq!(worse_hope(Some(no()), no()), no());
-        assert_eq!(worse_hope(None, no()), no());
+        let later = || outcome(Cause::Unreachable(io::ErrorKind::TimedOut));
+        assert_eq!(more_hopeful(Some(later()), no()), later());
+        assert_eq!(more_hopeful(Some(no()), later()), later());
+        assert_eq!(more_hopeful(Some(no()), no()), no());
+        assert_eq!(more_hopeful(None, no()), no());
     }
 }

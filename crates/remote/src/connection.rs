@@ -12,13 +12,13 @@ use relay_smtp::sasl::Mechanism;
 use relay_smtp::{Peer, Stage};
 use tokio::time::{Instant, timeout, timeout_at};
 
-pub(crate) use self::open::{Dial, NoConnection};
+pub(crate) use self::open::{ConnectError, Connector};
 
-use crate::classify::{Doubt, Finding};
-use crate::content::{Content, Pieces};
-use crate::limits::after;
-use crate::stream::{First, Stream};
-use crate::terms::Terms;
+use crate::classify::{Cause, DuplicateRisk};
+use crate::content::{Content, ContentChunks};
+use crate::deadline::after;
+use crate::pool_key::PoolKey;
+use crate::stream::{Stream, WriteOrRead};
 
 /// Replies come in pieces of at most this.
 const INPUT: usize = 2048;
@@ -33,7 +33,7 @@ pub(crate) struct Connection {
     stream: Stream,
     session: ClientSession,
     peer: Peer,
-    terms: Terms,
+    pool_key: PoolKey,
     input: Box<[u8; INPUT]>,
     /// The part of `input` that the session has not been given.
     unread: std::ops::Range<usize>,
@@ -44,8 +44,8 @@ pub(crate) struct Connection {
 
 /// A transaction that ended with the connection.
 #[derive(Debug)]
-pub(crate) struct Broken {
-    pub(crate) finding: Finding,
+pub(crate) struct TransactionError {
+    pub(crate) cause: Cause,
     /// What had been decided before; `None` is open. Empty if nothing had been.
     pub(crate) answers: Vec<Option<Answer>>,
     /// The peer had left before this transaction began, as it may on an idle connection.
@@ -88,8 +88,8 @@ impl Connection {
     }
 
     /// What it was made for.
-    pub(crate) fn terms(&self) -> &Terms {
-        &self.terms
+    pub(crate) fn pool_key(&self) -> &PoolKey {
+        &self.pool_key
     }
 
     /// Transactions begun on it.
@@ -116,13 +116,13 @@ impl Connection {
         &mut self,
         envelope: &Envelope<'_>,
         content: &Content,
-    ) -> Result<Vec<Answer>, Broken> {
+    ) -> Result<Vec<Answer>, TransactionError> {
         let reused = self.transactions > 0;
         self.transactions += 1;
         match self.run(envelope, content).await {
             Ok(answers) => Ok(answers),
-            Err(finding) => Err(Broken {
-                finding,
+            Err(cause) => Err(TransactionError {
+                cause,
                 stale: reused && self.session.is_unanswered(),
                 answers: self.session.abandon(),
             }),
@@ -146,7 +146,7 @@ impl Connection {
         &mut self,
         envelope: &Envelope<'_>,
         content: &Content,
-    ) -> Result<Vec<Answer>, Finding> {
+    ) -> Result<Vec<Answer>, Cause> {
         let mut event = match self.session.begin(envelope) {
             Some(event) => event,
             None => self.event().await?,
@@ -154,7 +154,7 @@ impl Connection {
         loop {
             event = match event {
                 Event::Finished(answers) => return Ok(answers),
-                Event::Broken(trouble) => return Err(Finding::Session(trouble)),
+                Event::Broken(trouble) => return Err(Cause::Session(trouble)),
                 Event::Content => self.send(content).await?,
                 Event::Ready => self.event().await?,
                 // A session asks for that before it is ready, and at no other time.
@@ -164,13 +164,13 @@ impl Connection {
     }
 
     /// The message, and what the peer said to it.
-    async fn send(&mut self, content: &Content) -> Result<Event, Finding> {
-        let (mut pieces, mut piece) = (Pieces::new(content), Vec::new());
+    async fn send(&mut self, content: &Content) -> Result<Event, Cause> {
+        let (mut pieces, mut piece) = (ContentChunks::new(content), Vec::new());
         loop {
             match pieces.next(&mut piece).await {
                 Ok(true) => {}
                 Ok(false) => break,
-                Err(error) => return Err(Finding::Unreadable(error.kind())),
+                Err(error) => return Err(Cause::Unreadable(error.kind())),
             }
             for block in piece.chunks(BLOCK) {
                 if let Some(event) = self.send_block(block).await? {
@@ -184,17 +184,17 @@ impl Connection {
 
     /// Some octets of a message, unless the peer ends it meanwhile: it may refuse what it has heard
     /// so far, and never read the rest.
-    async fn send_block(&mut self, mut block: &[u8]) -> Result<Option<Event>, Finding> {
+    async fn send_block(&mut self, mut block: &[u8]) -> Result<Option<Event>, Cause> {
         let deadline = after(self.command_timeout);
         loop {
             if let Some(event) = self.hear() {
                 return Ok(Some(event));
             }
-            let sending = self.stream.write_or_hear(&mut block, &mut self.input[..]);
+            let sending = self.stream.write_or_read(&mut block, &mut self.input[..]);
             let length = match timeout_at(deadline, sending).await {
-                Ok(Ok(First::Sent)) => return Ok(None),
-                Ok(Ok(First::Heard(0))) => return Err(self.lost()),
-                Ok(Ok(First::Heard(length))) => length,
+                Ok(Ok(WriteOrRead::Written)) => return Ok(None),
+                Ok(Ok(WriteOrRead::Read(0))) => return Err(self.lost()),
+                Ok(Ok(WriteOrRead::Read(length))) => length,
                 // A peer that hangs up in the middle may have said why.
                 Ok(Err(_)) => return self.event().await.map(Some),
                 Err(_) => return Err(self.timed_out()),
@@ -204,7 +204,7 @@ impl Connection {
     }
 
     /// Sends what is to be sent, and reads until something has come of it.
-    async fn event(&mut self) -> Result<Event, Finding> {
+    async fn event(&mut self) -> Result<Event, Cause> {
         let mut deadline = self.reply_deadline();
         loop {
             if !self.session.output().is_empty() {
@@ -232,7 +232,7 @@ impl Connection {
         event
     }
 
-    async fn flush(&mut self) -> Result<(), Finding> {
+    async fn flush(&mut self) -> Result<(), Cause> {
         let output = self.session.output();
         let sent = timeout(self.command_timeout, self.stream.write_all(output)).await;
         output.clear();
@@ -252,7 +252,7 @@ impl Connection {
         })
     }
 
-    async fn read(&mut self, deadline: Instant) -> Result<(), Finding> {
+    async fn read(&mut self, deadline: Instant) -> Result<(), Cause> {
         let input = &mut self.input[..];
         match timeout_at(deadline, self.stream.read(input)).await {
             Ok(Ok(0) | Err(_)) => Err(self.lost()),
@@ -264,19 +264,19 @@ impl Connection {
         }
     }
 
-    fn lost(&self) -> Finding {
-        Finding::Lost(self.session.stage(), self.doubt())
+    fn lost(&self) -> Cause {
+        Cause::Lost(self.session.stage(), self.risk())
     }
 
-    fn timed_out(&self) -> Finding {
-        Finding::TimedOut(self.session.stage(), self.doubt())
+    fn timed_out(&self) -> Cause {
+        Cause::TimedOut(self.session.stage(), self.risk())
     }
 
-    fn doubt(&self) -> Doubt {
+    fn risk(&self) -> DuplicateRisk {
         if self.session.may_have_been_taken() {
-            Doubt::MayBeTaken
+            DuplicateRisk::MayBeDelivered
         } else {
-            Doubt::None
+            DuplicateRisk::None
         }
     }
 }

@@ -37,7 +37,7 @@ pub enum Body {
 
 /// Hands out a message piece by piece, encoded for the wire; the last piece ends with the dot.
 #[derive(Debug)]
-pub(crate) struct Pieces<'a> {
+pub(crate) struct ContentChunks<'a> {
     content: &'a Content,
     encoder: Option<ContentEncoder>,
     /// Octets of the body handed out so far.
@@ -45,7 +45,7 @@ pub(crate) struct Pieces<'a> {
     raw: Vec<u8>,
 }
 
-impl<'a> Pieces<'a> {
+impl<'a> ContentChunks<'a> {
     pub(crate) fn new(content: &'a Content) -> Self {
         Self {
             content,
@@ -104,7 +104,7 @@ mod tests {
 
     async fn wire(content: &Content) -> io::Result<(Vec<u8>, usize)> {
         let (mut pieces, mut out, mut all, mut largest) =
-            (Pieces::new(content), Vec::new(), Vec::new(), 0);
+            (ContentChunks::new(content), Vec::new(), Vec::new(), 0);
         while pieces.next(&mut out).await? {
             largest = largest.max(out.len());
             all.extend_from_slice(&out);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use relay_smtp::sasl::UserName;
 
-use crate::route::RouteError;
+use crate::route::error::RouteError;
 
 /// A user of a smarthost. What proves it is fetched when a connection needs it, never kept here.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

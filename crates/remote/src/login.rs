@@ -9,14 +9,14 @@ use relay_smtp::sasl::Secret;
 use relay_smtp::sasl::scram::Nonce;
 
 use crate::credentials::{RouteCredentials, SecretSource};
-use crate::secrets::{Fetched, NoSecret, Secrets};
+use crate::secrets::{FetchedSecret, SecretUnavailable, Secrets};
 
 /// Credentials for one session.
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) credentials: Credentials,
     /// Whether the secret was here already: if it is refused, a new one may do better.
-    pub(crate) was_kept: bool,
+    pub(crate) was_cached: bool,
 }
 
 impl Login {
@@ -25,10 +25,10 @@ impl Login {
         secrets: &Secrets,
         of: &Arc<RouteCredentials>,
         peer: &Peer,
-    ) -> Result<Self, NoSecret> {
-        let Fetched { secret, was_kept } = secrets.get(of).await?;
+    ) -> Result<Self, SecretUnavailable> {
+        let FetchedSecret { secret, was_cached } = secrets.get(of).await?;
         let mut random = [0; Nonce::RANDOM];
-        rand::fill(&mut random).map_err(|_| NoSecret::NoRandomness)?;
+        rand::fill(&mut random).map_err(|_| SecretUnavailable::NoRandomness)?;
         let credentials = Credentials {
             user: of.username().clone(),
             proof: match of.source() {
@@ -42,7 +42,7 @@ impl Login {
         };
         Ok(Self {
             credentials,
-            was_kept,
+            was_cached,
         })
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::task::JoinSet;
 
-use crate::classify::Finding;
+use crate::classify::Cause;
 use crate::config::{Config, IpFamily};
 use crate::dns::{Dns, LookupError, MxRecord};
 use crate::route::RouteHost;
@@ -37,12 +37,12 @@ pub(crate) struct Group {
     /// `None` for a domain without MX.
     pub(crate) preference: Option<u16>,
     /// Each by its name, with where it is or why it cannot be used.
-    pub(crate) hosts: Vec<(String, Result<Target, Finding>)>,
+    pub(crate) hosts: Vec<(String, Result<Target, Cause>)>,
 }
 
 impl Exchangers {
     /// Looks them up. Equal preferences are shuffled, so that they share the load.
-    pub(crate) async fn of(dns: &Dns, domain: &str) -> Result<Self, Finding> {
+    pub(crate) async fn of(dns: &Dns, domain: &str) -> Result<Self, Cause> {
         let (implicit, records) = match dns.mx(domain).await {
             Ok(records) => (false, records),
             // RFC 5321 §5.1: without MX the domain is its own exchanger.
@@ -57,11 +57,11 @@ impl Exchangers {
                     }],
                 )
             }
-            Err(error) => return Err(error.into_finding(domain)),
+            Err(error) => return Err(error.into_cause(domain)),
         };
         let usable: Vec<_> = records.into_iter().filter(|r| !r.host.is_empty()).collect();
         if usable.is_empty() {
-            return Err(Finding::NullMx(domain.to_owned()));
+            return Err(Cause::NullMx(domain.to_owned()));
         }
         Ok(Self {
             domain: domain.to_owned(),
@@ -99,15 +99,15 @@ impl Exchangers {
         self.groups.clear();
         Group {
             preference,
-            hosts: vec![(host, Err(Finding::Loop(self.domain.clone())))],
+            hosts: vec![(host, Err(Cause::Loop(self.domain.clone())))],
         }
     }
 }
 
 /// An address literal in place of a domain.
-pub(crate) fn literal(address: IpAddr, config: &Config) -> Result<Target, Finding> {
+pub(crate) fn literal(address: IpAddr, config: &Config) -> Result<Target, Cause> {
     if config.is_own_address(SocketAddr::new(address, config.port)) {
-        return Err(Finding::Loop(format!("[{address}]")));
+        return Err(Cause::Loop(format!("[{address}]")));
     }
     target(address.to_string(), Ok(vec![address]), config)
 }
@@ -119,16 +119,16 @@ pub(crate) async fn smarthost(
     host: &RouteHost,
     port: u16,
     config: &Config,
-) -> Result<Target, Finding> {
+) -> Result<Target, Cause> {
     let found = match host {
         RouteHost::Address(address) => Ok(vec![*address]),
         RouteHost::Name(name) => dns.addresses_here(name, config.ip).await,
     };
     let host = host.name().into_owned();
-    let mut addresses = found.map_err(|error| error.into_finding(&host))?;
+    let mut addresses = found.map_err(|error| error.into_cause(&host))?;
     addresses.retain(|ip| !config.is_own_address(SocketAddr::new(*ip, port)));
     if addresses.is_empty() {
-        return Err(Finding::Loop(host));
+        return Err(Cause::Loop(host));
     }
     Ok(Target {
         host,
@@ -137,12 +137,12 @@ pub(crate) async fn smarthost(
 }
 
 impl LookupError {
-    fn into_finding(self, name: &str) -> Finding {
+    fn into_cause(self, name: &str) -> Cause {
         let name = name.to_owned();
         match self {
-            Self::NoSuchName => Finding::NoSuchName(name),
-            Self::NoRecords => Finding::NoAddress(name),
-            Self::Unavailable(why) => Finding::DnsUnavailable(name, why),
+            Self::NoSuchName => Cause::NoSuchName(name),
+            Self::NoRecords => Cause::NoAddress(name),
+            Self::Unavailable(why) => Cause::DnsUnavailable(name, why),
         }
     }
 }
@@ -193,21 +193,21 @@ fn target(
     host: String,
     found: Result<Vec<IpAddr>, LookupError>,
     config: &Config,
-) -> Result<Target, Finding> {
+) -> Result<Target, Cause> {
     let addresses = match found {
         Ok(addresses) => addresses,
         // An MX that does not exist says nothing of the domain: it has no address (RFC 5321 §5.1).
         Err(LookupError::NoSuchName | LookupError::NoRecords) => {
-            return Err(Finding::NoAddress(host));
+            return Err(Cause::NoAddress(host));
         }
-        Err(error) => return Err(error.into_finding(&host)),
+        Err(error) => return Err(error.into_cause(&host)),
     };
     let allowed: Vec<_> = addresses
         .into_iter()
         .filter(|a| !config.refuses(*a))
         .collect();
     if allowed.is_empty() {
-        return Err(Finding::AddressRefused(host));
+        return Err(Cause::AddressRefused(host));
     }
     Ok(Target {
         host,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::classify::Hop;
 use crate::connection::Connection;
-use crate::terms::Terms;
+use crate::pool_key::PoolKey;
 
 /// How long a connection waits for work; many servers hang up after little more.
 const IDLE_TIME: Duration = Duration::from_secs(10);
@@ -30,19 +30,19 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// The idle connections, by the address and port that they lead to.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    idle: Mutex<Idle>,
+    idle: Mutex<IdleConnections>,
 }
 
 #[derive(Debug, Default)]
-struct Idle {
-    connections: HashMap<SocketAddr, Vec<Waiting>>,
+struct IdleConnections {
+    connections: HashMap<SocketAddr, Vec<IdleConnection>>,
     count: usize,
     is_swept: bool,
     is_closed: bool,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct IdleConnection {
     connection: Connection,
     since: Instant,
 }
@@ -50,10 +50,10 @@ struct Waiting {
 impl Pool {
     /// A connection to this address on these terms, the one used last, so that the others grow old.
     /// Those whose peer has hung up meanwhile are dropped.
-    pub(crate) fn take(&self, address: SocketAddr, terms: &Terms) -> Option<Connection> {
+    pub(crate) fn take(&self, address: SocketAddr, pool_key: &PoolKey) -> Option<Connection> {
         let mut idle = self.idle();
         loop {
-            let waiting = idle.pop(address, terms)?;
+            let waiting = idle.pop(address, pool_key)?;
             if waiting.since.elapsed() < IDLE_TIME && waiting.connection.is_quiet() {
                 return Some(waiting.connection);
             }
@@ -118,17 +118,17 @@ impl Pool {
         }
     }
 
-    fn idle(&self) -> MutexGuard<'_, Idle> {
+    fn idle(&self) -> MutexGuard<'_, IdleConnections> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Idle {
-    fn pop(&mut self, address: SocketAddr, terms: &Terms) -> Option<Waiting> {
+impl IdleConnections {
+    fn pop(&mut self, address: SocketAddr, pool_key: &PoolKey) -> Option<IdleConnection> {
         let connections = self.connections.get_mut(&address)?;
         let found = connections
             .iter()
-            .rposition(|w| w.connection.terms() == terms)?;
+            .rposition(|w| w.connection.pool_key() == pool_key)?;
         let waiting = connections.remove(found);
         if connections.is_empty() {
             self.connections.remove(&address);
@@ -147,7 +147,7 @@ impl Idle {
         if full || connections.len() >= PER_ADDRESS {
             return Some(connection);
         }
-        connections.push(Waiting {
+        connections.push(IdleConnection {
             connection,
             since: Instant::now(),
         });

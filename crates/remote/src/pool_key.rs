@@ -8,7 +8,7 @@ use crate::policy::{Destination, TlsRule};
 /// The terms of a connection. Another message may use it only on the same terms: it must not go out
 /// in clear over what was opened for mail that may, nor as a user whose mail it is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Terms {
+pub(crate) struct PoolKey {
     pub(crate) rule: TlsRule,
     /// The name in the certificate, where it is checked.
     name: Option<Arc<str>>,
@@ -17,7 +17,7 @@ pub(crate) struct Terms {
     credentials: Option<Arc<RouteCredentials>>,
 }
 
-impl Terms {
+impl PoolKey {
     pub(crate) fn new(destination: Destination<'_>, rule: TlsRule) -> Self {
         let (host, route) = match destination {
             Destination::Exchanger { host, .. } => (host, None),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use relay_smtp::{ForwardPath, ReversePath};
 
-use crate::classify::{Finding, Hop, judge};
+use crate::classify::{Cause, Hop, classify};
 use crate::config::Config;
 use crate::credentials::RouteCredentials;
 use crate::dns::Dns;
@@ -15,7 +15,7 @@ use crate::route::{NextHop, Route, next_hop};
 
 /// The decision for one sender and one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
+pub struct Preview {
     /// What the mail would wait in line for.
     pub destination: Arc<str>,
     /// What decides.
@@ -23,7 +23,7 @@ pub struct Plan {
     /// Who we would be for the hosts.
     pub credentials: Option<Arc<RouteCredentials>>,
     /// The hosts in the order they would be tried; equal preferences are shuffled each time.
-    pub hosts: Vec<PlannedHost>,
+    pub hosts: Vec<PreviewedHost>,
     /// Why there are no hosts.
     pub problem: Option<String>,
 }
@@ -41,7 +41,7 @@ pub enum DecidedBy {
 
 /// A host that would be tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlannedHost {
+pub struct PreviewedHost {
     /// Its name, or its address.
     pub name: String,
     /// Of its MX record.
@@ -57,30 +57,30 @@ pub struct PlannedHost {
 }
 
 /// Where mail would go by this configuration, without a daemon.
-pub async fn plan(config: &Config, sender: &ReversePath, recipient: &ForwardPath) -> Plan {
+pub async fn preview(config: &Config, sender: &ReversePath, recipient: &ForwardPath) -> Preview {
     let dns = Dns::new(&config.dns_servers);
-    Plan::make(config, &dns, &AsConfigured, sender, recipient).await
+    Preview::make(config, &dns, &AsConfigured, sender, recipient).await
 }
 
 /// Where a domain's mail would go by its MX, whatever the routes say, without a daemon.
-pub async fn plan_by_mx(config: &Config, dns: &Arc<Dns>, domain: &str) -> Plan {
-    let planner = Planner {
+pub async fn preview_by_mx(config: &Config, dns: &Arc<Dns>, domain: &str) -> Preview {
+    let previewer = Previewer {
         config,
         dns,
         policy: &AsConfigured,
     };
-    let mut plan = Plan {
+    let mut preview = Preview {
         destination: domain.into(),
         by: DecidedBy::Mx(domain.to_owned()),
         credentials: None,
         hosts: Vec::new(),
         problem: None,
     };
-    planner.by_mx(domain, &mut plan).await;
-    plan
+    previewer.by_mx(domain, &mut preview).await;
+    preview
 }
 
-impl Plan {
+impl Preview {
     pub(crate) async fn make(
         config: &Config,
         dns: &Arc<Dns>,
@@ -88,13 +88,13 @@ impl Plan {
         sender: &ReversePath,
         recipient: &ForwardPath,
     ) -> Self {
-        let next = next_hop(config, sender, recipient);
-        let planner = Planner {
+        let next = next_hop(&config.routes, &config.hostname, sender, recipient);
+        let previewer = Previewer {
             config,
             dns,
             policy,
         };
-        let mut plan = Self {
+        let mut preview = Self {
             destination: next.destination(),
             by: match &next {
                 NextHop::Smarthost(route) => DecidedBy::Route((*route).clone()),
@@ -107,8 +107,8 @@ impl Plan {
         };
         match next {
             NextHop::Smarthost(route) => {
-                plan.credentials = route.credentials().cloned();
-                plan.hosts = planner.by_route(route).await;
+                preview.credentials = route.credentials().cloned();
+                preview.hosts = previewer.by_route(route).await;
             }
             NextHop::Literal(address) => {
                 let (host, found) = (address.to_string(), mx::literal(address, config));
@@ -116,22 +116,22 @@ impl Plan {
                     domain: &host,
                     host: &host,
                 };
-                plan.hosts = vec![planner.host(asked, None, found).await];
+                preview.hosts = vec![previewer.host(asked, None, found).await];
             }
-            NextHop::Mx(domain) => planner.by_mx(&domain, &mut plan).await,
+            NextHop::Mx(domain) => previewer.by_mx(&domain, &mut preview).await,
         }
-        plan
+        preview
     }
 }
 
-struct Planner<'a> {
+struct Previewer<'a> {
     config: &'a Config,
     dns: &'a Arc<Dns>,
     policy: &'a dyn TlsPolicy,
 }
 
-impl Planner<'_> {
-    async fn by_route(&self, route: &Route) -> Vec<PlannedHost> {
+impl Previewer<'_> {
+    async fn by_route(&self, route: &Route) -> Vec<PreviewedHost> {
         let mut hosts = Vec::new();
         for host in route.hosts() {
             let name = host.name();
@@ -142,16 +142,17 @@ impl Planner<'_> {
         hosts
     }
 
-    async fn by_mx(&self, domain: &str, plan: &mut Plan) {
+    async fn by_mx(&self, domain: &str, preview: &mut Preview) {
         let mut exchangers = match Exchangers::of(self.dns, domain).await {
             Ok(exchangers) => exchangers,
-            Err(finding) => return plan.problem = Some(text(finding)),
+            Err(cause) => return preview.problem = Some(text(cause)),
         };
         while let Some(group) = exchangers.next(self.dns, self.config).await {
             for (host, found) in group.hosts {
                 let host = host.as_str();
                 let asked = Destination::Exchanger { domain, host };
-                plan.hosts
+                preview
+                    .hosts
                     .push(self.host(asked, group.preference, found).await);
             }
         }
@@ -161,17 +162,17 @@ impl Planner<'_> {
         &self,
         asked: Destination<'_>,
         preference: Option<u16>,
-        found: Result<Target, Finding>,
-    ) -> PlannedHost {
+        found: Result<Target, Cause>,
+    ) -> PreviewedHost {
         let (name, port) = match asked {
             Destination::Exchanger { host, .. } => (host, self.config.port),
             Destination::Smarthost { route, host } => (host, route.port()),
         };
         let (addresses, problem) = match found {
             Ok(target) => (target.addresses, None),
-            Err(finding) => (Vec::new(), Some(text(finding))),
+            Err(cause) => (Vec::new(), Some(text(cause))),
         };
-        PlannedHost {
+        PreviewedHost {
             name: name.to_owned(),
             preference,
             port,
@@ -182,6 +183,6 @@ impl Planner<'_> {
     }
 }
 
-fn text(finding: Finding) -> String {
-    judge(finding, Hop::Recipient, None).outcome.text()
+fn text(cause: Cause) -> String {
+    classify(cause, Hop::Recipient, None).outcome.text()
 }

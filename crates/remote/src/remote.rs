@@ -7,13 +7,13 @@ use relay_smtp::{ForwardPath, Outcome, Recipient, ReversePath};
 use tokio::sync::watch;
 
 use crate::alarms::Alarm;
-use crate::attempt::{Kept, Means, attempt};
+use crate::attempt::{AttemptContext, RemoteState, attempt};
 use crate::config::Config;
 use crate::content::Content;
 use crate::dns::Dns;
 use crate::observer::Observer;
-use crate::plan::Plan;
 use crate::policy::{AsConfigured, TlsPolicy};
+use crate::preview::Preview;
 use crate::route::{NextHop, next_hop};
 use crate::tls::Trust;
 
@@ -44,7 +44,7 @@ pub struct Remote {
     config: watch::Receiver<Arc<Config>>,
     policy: Arc<dyn TlsPolicy>,
     current: Mutex<Current>,
-    kept: Arc<Kept>,
+    state: Arc<RemoteState>,
 }
 
 /// What was made for a configuration.
@@ -68,27 +68,35 @@ impl Remote {
             config,
             policy,
             current: Mutex::new(current),
-            kept: Arc::default(),
+            state: Arc::default(),
         }
     }
 
     /// What this recipient's mail waits in line for, by the configuration of the moment.
     pub fn destination(&self, sender: &ReversePath, recipient: &ForwardPath) -> Arc<str> {
-        next_hop(&self.config.borrow(), sender, recipient).destination()
+        let config = self.config.borrow();
+        next_hop(&config.routes, &config.hostname, sender, recipient).destination()
     }
 
     /// Where mail would go, by the configuration and the DNS of the moment.
-    pub async fn plan(&self, sender: &ReversePath, recipient: &ForwardPath) -> Plan {
-        let means = self.means();
-        Plan::make(&means.config, &means.dns, &*means.policy, sender, recipient).await
+    pub async fn preview(&self, sender: &ReversePath, recipient: &ForwardPath) -> Preview {
+        let context = self.context();
+        Preview::make(
+            &context.config,
+            &context.dns,
+            &*context.policy,
+            sender,
+            recipient,
+        )
+        .await
     }
 
     /// The smarthosts that the operator must look after, the oldest trouble first.
     pub fn alarms(&self) -> Vec<Alarm> {
         let config = self.config.borrow();
         let is_route = |name: &str| config.routes.iter().any(|r| **r.name() == *name);
-        self.kept.alarms.retain(is_route);
-        self.kept.alarms.list()
+        self.state.alarms.retain(is_route);
+        self.state.alarms.list()
     }
 
     /// One attempt: one outcome for each recipient, in order.
@@ -96,10 +104,15 @@ impl Remote {
     /// If the configuration has come between recipients that shared a destination, each goes its own
     /// way, one way after the other.
     pub async fn deliver(&self, job: Job) -> Vec<Outcome> {
-        let means = self.means();
+        let context = self.context();
         let mut ways: Vec<(NextHop<'_>, Vec<usize>)> = Vec::new();
         for (i, recipient) in job.recipients.iter().enumerate() {
-            let way = next_hop(&means.config, &job.sender, &recipient.path);
+            let way = next_hop(
+                &context.config.routes,
+                &context.config.hostname,
+                &job.sender,
+                &recipient.path,
+            );
             match ways.iter_mut().find(|(w, _)| *w == way) {
                 Some((_, recipients)) => recipients.push(i),
                 None => ways.push((way, vec![i])),
@@ -107,7 +120,7 @@ impl Remote {
         }
         let mut outcomes = Vec::with_capacity(job.recipients.len());
         for (way, recipients) in ways {
-            outcomes.extend(attempt(&means, &job, recipients, &way).await);
+            outcomes.extend(attempt(&context, &job, recipients, &way).await);
         }
         outcomes.sort_unstable_by_key(|(i, _)| *i);
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
@@ -116,32 +129,32 @@ impl Remote {
     /// The resolver that deliveries use, by the configuration of the moment, for whoever else has
     /// questions.
     pub fn dns(&self) -> Arc<Dns> {
-        self.means().dns
+        self.context().dns
     }
 
     /// Says QUIT over every idle connection, and keeps none from now on: for the end of the program,
     /// when no delivery is under way any more. Returns within some seconds, whatever the peers do.
     pub async fn close(&self) {
-        self.kept.pool.close().await;
+        self.state.pool.close().await;
     }
 
-    fn means(&self) -> Means {
+    fn context(&self) -> AttemptContext {
         let config = Arc::clone(&self.config.borrow());
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if !Arc::ptr_eq(&current.config, &config) {
             current.become_new(config);
             let routes = &current.config.routes;
-            self.kept.secrets.retain(|credentials| {
+            self.state.secrets.retain(|credentials| {
                 let known = routes.iter().filter_map(|r| r.credentials());
                 known.into_iter().any(|c| **c == *credentials)
             });
         }
-        Means {
+        AttemptContext {
             config: Arc::clone(&current.config),
             dns: Arc::clone(&current.dns),
             trust: Arc::clone(&current.trust),
             policy: Arc::clone(&self.policy),
-            kept: Arc::clone(&self.kept),
+            state: Arc::clone(&self.state),
         }
     }
 }

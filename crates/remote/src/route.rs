@@ -1,5 +1,6 @@
 //! Where a recipient's mail goes by the configuration: a smarthost, an address literal, or MX.
 
+pub(crate) mod error;
 mod host;
 mod pattern;
 
@@ -8,43 +9,15 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use relay_smtp::address::parse_literal;
-use relay_smtp::sasl::{UserName, UserNameError};
+use relay_smtp::sasl::UserName;
 use relay_smtp::{ForwardPath, ReversePath};
 
+pub use self::error::RouteError;
 pub use self::host::RouteHost;
 pub use self::pattern::SenderPattern;
 
 use self::pattern::DomainPattern;
-use crate::config::Config;
 use crate::credentials::RouteCredentials;
-
-/// Why a route cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum RouteError {
-    /// The domain is no domain, `.suffix` or `*`.
-    #[error("bad domain {0:?}: write \"example.org\", \".example.org\" or \"*\"")]
-    Domain(String),
-    /// The sender is no address, `*@domain` or `<>`.
-    #[error("bad sender {0:?}: write \"user@example.org\", \"*@example.org\" or \"<>\"")]
-    Sender(String),
-    /// A host is no name and no address.
-    #[error("bad host {0:?}: write a name, an address or [address]")]
-    Host(String),
-    /// No host at all.
-    #[error("a route needs a host")]
-    NoHost,
-    /// Credentials would go out in clear text to another machine.
-    #[error(
-        "credentials need tls = \"require\" or \"implicit\": only a loopback address gets them in clear"
-    )]
-    CredentialsInClear,
-    /// A command without a program.
-    #[error("a command needs a program: [\"/path/to/program\", \"argument\"]")]
-    NoProgram,
-    /// No name to log in with.
-    #[error(transparent)]
-    Username(UserNameError),
-}
 
 /// A smarthost for some domains or senders (qmail's `smtproutes`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -226,17 +199,18 @@ impl NextHop<'_> {
 
 /// The one decision where mail goes, for deliveries and for whoever asks in advance.
 ///
-/// `<postmaster>` without a domain is at our own name.
+/// `<postmaster>` without a domain is at `hostname`.
 pub fn next_hop<'a>(
-    config: &'a Config,
+    routes: &'a [Route],
+    hostname: &str,
     sender: &ReversePath,
     recipient: &ForwardPath,
 ) -> NextHop<'a> {
     let domain = match recipient {
-        ForwardPath::Postmaster => config.hostname.to_lowercase(),
+        ForwardPath::Postmaster => hostname.to_lowercase(),
         ForwardPath::Mailbox(mailbox) => mailbox.domain().to_lowercase(),
     };
-    if let Some(route) = config.routes.iter().find(|r| r.is_for(sender, &domain)) {
+    if let Some(route) = routes.iter().find(|r| r.is_for(sender, &domain)) {
         return NextHop::Smarthost(route);
     }
     match parse_literal(&domain) {
@@ -250,29 +224,27 @@ mod tests {
     use super::*;
     use crate::credentials::SecretSource;
 
-    fn config() -> Config {
+    const HOSTNAME: &str = "relay.test";
+
+    fn routes() -> Vec<Route> {
         let route = |domain, host| Route::new(domain, [host], 25).expect("a route");
-        Config {
-            hostname: "relay.test".to_owned(),
-            routes: vec![
-                route("exact.test", "one"),
-                route(".below.test", "two"),
-                route("[192.0.2.9]", "three"),
-            ],
-            ..Config::default()
-        }
+        vec![
+            route("exact.test", "one"),
+            route(".below.test", "two"),
+            route("[192.0.2.9]", "three"),
+        ]
     }
 
-    fn destination(config: &Config, recipient: &str) -> String {
+    fn destination(routes: &[Route], recipient: &str) -> String {
         let recipient = recipient.parse().expect("a recipient");
-        next_hop(config, &ReversePath::Null, &recipient)
+        next_hop(routes, HOSTNAME, &ReversePath::Null, &recipient)
             .destination()
             .to_string()
     }
 
     #[test]
     fn the_first_route_that_matches_wins_else_mx() {
-        let mut config = config();
+        let mut routes = routes();
         for (recipient, expected) in [
             ("u@exact.test", "one:25"),
             ("u@EXACT.Test", "one:25"),
@@ -287,27 +259,27 @@ mod tests {
             ("u@Other.Test", "other.test"),
             ("postmaster", "relay.test"),
         ] {
-            assert_eq!(destination(&config, recipient), expected, "{recipient}");
+            assert_eq!(destination(&routes, recipient), expected, "{recipient}");
         }
         let all = Route::new("*", ["smart.test", "[192.0.2.1]"], 587).expect("a route");
-        config.routes.push(all);
+        routes.push(all);
         assert_eq!(
-            destination(&config, "u@any.test"),
+            destination(&routes, "u@any.test"),
             "smart.test,192.0.2.1:587"
         );
-        assert_eq!(destination(&config, "u@exact.test"), "one:25");
+        assert_eq!(destination(&routes, "u@exact.test"), "one:25");
     }
 
     #[test]
     fn a_route_by_sender_passes_over_other_senders_mail() {
         let by_sender = Route::new("*", ["shop"], 587).expect("a route");
         let by_sender = by_sender.with_sender("*@shop.test".parse().expect("a pattern"));
-        let mut config = config();
-        config.routes.insert(0, by_sender);
+        let mut routes = routes();
+        routes.insert(0, by_sender);
         let recipient = "u@exact.test".parse().expect("a recipient");
         let to = |sender: &str| {
             let sender = sender.parse().expect("a sender");
-            next_hop(&config, &sender, &recipient).destination()
+            next_hop(&routes, HOSTNAME, &sender, &recipient).destination()
         };
         assert_eq!(&*to("news@shop.test"), "shop:587");
         assert_eq!(&*to("a@other.test"), "one:25");

@@ -22,7 +22,7 @@ const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Why there is no secret. Nothing of a file's or program's content is told: it may be the secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum NoSecret {
+pub(crate) enum SecretUnavailable {
     /// The file cannot be read.
     #[error("cannot read password_file {file}: {kind}")]
     File {
@@ -46,12 +46,15 @@ pub(crate) enum NoSecret {
     NoRandomness,
     /// What was read is no secret.
     #[error("{origin} gave no usable secret: {reason}")]
-    Unusable { origin: String, reason: Reason },
+    Unusable {
+        origin: String,
+        reason: UnusableSecret,
+    },
 }
 
 /// Why a text is no secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Reason {
+pub(crate) enum UnusableSecret {
     #[error("its first line is empty")]
     Empty,
     #[error("it is not UTF-8")]
@@ -64,45 +67,48 @@ pub(crate) enum Reason {
 
 /// A secret, and how it was come by.
 #[derive(Debug, Clone)]
-pub(crate) struct Fetched {
+pub(crate) struct FetchedSecret {
     pub(crate) secret: Secret,
     /// Whether it was here before it was asked for: if it is refused, a new one may do better.
-    pub(crate) was_kept: bool,
+    pub(crate) was_cached: bool,
 }
 
 /// What is kept, for each user of each smarthost.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets {
-    cells: Mutex<HashMap<Arc<RouteCredentials>, Arc<Cell>>>,
+    cells: Mutex<HashMap<Arc<RouteCredentials>, Arc<SecretCell>>>,
 }
 
 /// One user's secret. Whoever holds the lock may fetch it, so that no program runs twice at a time.
-type Cell = tokio::sync::Mutex<Option<Kept>>;
+type SecretCell = tokio::sync::Mutex<Option<CachedSecret>>;
 
 #[derive(Debug)]
-struct Kept {
-    result: Result<Secret, NoSecret>,
+struct CachedSecret {
+    result: Result<Secret, SecretUnavailable>,
     fetched: Instant,
     lifetime: Option<Duration>,
 }
 
 impl Secrets {
     /// The secret of these credentials: the one that is kept, or a new one.
-    pub(crate) async fn get(&self, of: &Arc<RouteCredentials>) -> Result<Fetched, NoSecret> {
+    pub(crate) async fn get(
+        &self,
+        of: &Arc<RouteCredentials>,
+    ) -> Result<FetchedSecret, SecretUnavailable> {
         let asked = Instant::now();
         let cell = self.cell(of);
-        let mut kept = cell.lock().await;
-        if let Some(kept) = kept.as_ref() {
+        let mut cached = cell.lock().await;
+        if let Some(cached) = cached.as_ref() {
             // Who waited while it was fetched takes what came of it, good or bad.
-            if kept.fetched >= asked {
-                return kept.fetched(false);
+            if cached.fetched >= asked {
+                return cached.fetched(false);
             }
-            if kept.is_good() {
-                return kept.fetched(true);
+            if cached.is_good() {
+                return cached.fetched(true);
             }
         }
         let result = fetch(of.source()).await;
-        let new = kept.insert(Kept {
+        let new = cached.insert(CachedSecret {
             result,
             fetched: Instant::now(),
             lifetime: lifetime(of.source()),
@@ -113,12 +119,12 @@ impl Secrets {
     /// Forgets a secret that was refused, unless there is another already.
     pub(crate) async fn refused(&self, of: &Arc<RouteCredentials>, secret: &Secret) {
         let cell = self.cell(of);
-        let mut kept = cell.lock().await;
-        if kept
+        let mut cached = cell.lock().await;
+        if cached
             .as_ref()
             .is_some_and(|k| k.result.as_ref() == Ok(secret))
         {
-            *kept = None;
+            *cached = None;
         }
     }
 
@@ -128,16 +134,16 @@ impl Secrets {
         cells.retain(|credentials, _| is_wanted(credentials));
     }
 
-    fn cell(&self, of: &Arc<RouteCredentials>) -> Arc<Cell> {
+    fn cell(&self, of: &Arc<RouteCredentials>) -> Arc<SecretCell> {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(cells.entry(Arc::clone(of)).or_default())
     }
 }
 
-impl Kept {
-    fn fetched(&self, was_kept: bool) -> Result<Fetched, NoSecret> {
+impl CachedSecret {
+    fn fetched(&self, was_cached: bool) -> Result<FetchedSecret, SecretUnavailable> {
         let secret = self.result.clone()?;
-        Ok(Fetched { secret, was_kept })
+        Ok(FetchedSecret { secret, was_cached })
     }
 
     fn is_good(&self) -> bool {
@@ -156,7 +162,7 @@ fn lifetime(source: &SecretSource) -> Option<Duration> {
     }
 }
 
-async fn fetch(source: &SecretSource) -> Result<Secret, NoSecret> {
+async fn fetch(source: &SecretSource) -> Result<Secret, SecretUnavailable> {
     let (output, origin) = match source {
         SecretSource::PasswordFile(file) => (read_file(file).await?, file.display().to_string()),
         SecretSource::PasswordCommand(argv) | SecretSource::TokenCommand { argv, .. } => {
@@ -164,10 +170,10 @@ async fn fetch(source: &SecretSource) -> Result<Secret, NoSecret> {
             (command::run(argv, COMMAND_TIMEOUT).await?, program)
         }
     };
-    first_line(&output).map_err(|reason| NoSecret::Unusable { origin, reason })
+    first_line(&output).map_err(|reason| SecretUnavailable::Unusable { origin, reason })
 }
 
-async fn read_file(file: &Path) -> Result<Zeroizing<Vec<u8>>, NoSecret> {
+async fn read_file(file: &Path) -> Result<Zeroizing<Vec<u8>>, SecretUnavailable> {
     let mut text = Zeroizing::new(Vec::new());
     let read = async {
         let opened = tokio::fs::File::open(file).await?;
@@ -175,24 +181,24 @@ async fn read_file(file: &Path) -> Result<Zeroizing<Vec<u8>>, NoSecret> {
     };
     match read.await {
         Ok(_) => Ok(text),
-        Err(e) => Err(NoSecret::File {
+        Err(e) => Err(SecretUnavailable::File {
             file: file.display().to_string(),
             kind: e.kind(),
         }),
     }
 }
 
-fn first_line(output: &[u8]) -> Result<Secret, Reason> {
+fn first_line(output: &[u8]) -> Result<Secret, UnusableSecret> {
     if output.len() as u64 > MAX_OUTPUT {
-        return Err(Reason::Endless);
+        return Err(UnusableSecret::Endless);
     }
     let end = memchr::memchr(b'\n', output).unwrap_or(output.len());
     let line = &output[..end];
     let line = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line));
     match line {
-        Ok("") => Err(Reason::Empty),
-        Ok(line) => Secret::new(line).map_err(Reason::Secret),
-        Err(_) => Err(Reason::Encoding),
+        Ok("") => Err(UnusableSecret::Empty),
+        Ok(line) => Secret::new(line).map_err(UnusableSecret::Secret),
+        Err(_) => Err(UnusableSecret::Encoding),
     }
 }
 
@@ -217,8 +223,8 @@ mod tests {
         ["sh", "-c", script, file].map(String::from).into()
     }
 
-    fn text(fetched: &Fetched) -> (&str, bool) {
-        (fetched.secret.expose(), fetched.was_kept)
+    fn text(fetched: &FetchedSecret) -> (&str, bool) {
+        (fetched.secret.expose(), fetched.was_cached)
     }
 
     #[test]
@@ -233,10 +239,10 @@ mod tests {
             assert_eq!(line.expose(), secret);
         }
         for (output, reason) in [
-            (&b""[..], Reason::Empty),
-            (b"\nhunter2", Reason::Empty),
-            (b"\xff\n", Reason::Encoding),
-            (b"a\x01b", Reason::Secret(SecretError::Control)),
+            (&b""[..], UnusableSecret::Empty),
+            (b"\nhunter2", UnusableSecret::Empty),
+            (b"\xff\n", UnusableSecret::Encoding),
+            (b"a\x01b", UnusableSecret::Secret(SecretError::Control)),
         ] {
             assert_eq!(first_line(output), Err(reason));
         }
@@ -278,9 +284,9 @@ mod tests {
             ("2", false)
         );
         secrets.refused(&of, &first.secret).await;
-        let kept = secrets.get(&of).await.expect("a password");
+        let cached = secrets.get(&of).await.expect("a password");
         assert_eq!(
-            text(&kept),
+            text(&cached),
             ("2", true),
             "the old one's refusal says nothing of the new one"
         );
@@ -325,6 +331,6 @@ mod tests {
         assert_eq!(runs.lines().count(), 1);
         assert!(secrets.get(&of).await.is_err());
         let runs = std::fs::read_to_string(&argv[3]).expect("the count");
-        assert_eq!(runs.lines().count(), 2, "a failure is not kept");
+        assert_eq!(runs.lines().count(), 2, "a failure is not cached");
     }
 }

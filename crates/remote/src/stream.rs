@@ -22,11 +22,11 @@ pub(crate) enum Stream {
 
 /// What came first of two that were waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum First {
+pub(crate) enum WriteOrRead {
     /// All octets have been handed to the system.
-    Sent,
+    Written,
     /// The peer has sent this many; 0 if it has hung up.
-    Heard(usize),
+    Read(usize),
 }
 
 /// Both directions of a stream.
@@ -49,11 +49,11 @@ impl Stream {
 
     /// Hands all of it to the system, or as much as goes until the peer says something. `octets` is
     /// left with what is still to be sent.
-    pub(crate) async fn write_or_hear(
+    pub(crate) async fn write_or_read(
         &mut self,
         octets: &mut &[u8],
         heard: &mut [u8],
-    ) -> io::Result<First> {
+    ) -> io::Result<WriteOrRead> {
         let stream = self.duplex();
         poll_fn(|context| poll_both(stream, context, octets, heard)).await
     }
@@ -103,10 +103,10 @@ fn poll_both(
     context: &mut Context<'_>,
     octets: &mut &[u8],
     heard: &mut [u8],
-) -> Poll<io::Result<First>> {
+) -> Poll<io::Result<WriteOrRead>> {
     let (mut stream, mut heard) = (Pin::new(stream), ReadBuf::new(heard));
     if stream.as_mut().poll_read(context, &mut heard)?.is_ready() {
-        return Poll::Ready(Ok(First::Heard(heard.filled().len())));
+        return Poll::Ready(Ok(WriteOrRead::Read(heard.filled().len())));
     }
     while !octets.is_empty() {
         let taken = ready!(stream.as_mut().poll_write(context, octets))?;
@@ -116,5 +116,5 @@ fn poll_both(
         *octets = octets.get(taken..).unwrap_or_default();
     }
     ready!(stream.as_mut().poll_flush(context))?;
-    Poll::Ready(Ok(First::Sent))
+    Poll::Ready(Ok(WriteOrRead::Written))
 }

@@ -2,13 +2,13 @@
 
 mod world;
 
-use relay_remote::{DecidedBy, Plan, Route, RouteTls, SecretSource, TlsRule};
+use relay_remote::{DecidedBy, Preview, Route, RouteTls, SecretSource, TlsRule};
 use relay_testkit::FakeMx;
 use world::{USER, World, route};
 
 /// Each host with its preference, its addresses and what is wrong.
-fn hosts(plan: &Plan) -> Vec<String> {
-    let described = plan.hosts.iter().map(|host| {
+fn hosts(preview: &Preview) -> Vec<String> {
+    let described = preview.hosts.iter().map(|host| {
         let preference = host.preference.map(|p| format!("{p} "));
         let addresses: Vec<_> = host.addresses.iter().map(ToString::to_string).collect();
         let problem = host.problem.as_deref().unwrap_or_default();
@@ -28,21 +28,29 @@ async fn a_domain_goes_to_its_exchangers_by_preference() {
     );
     world.dns.set("a.test", "A", &["192.0.2.1"]);
     world.dns.set("b.test", "AAAA", &["2001:db8::2"]);
-    let plan = world.plan("a@sender.test", "u@Dest.test").await;
-    assert_eq!(plan.by, DecidedBy::Mx("dest.test".to_owned()));
-    assert_eq!((&*plan.destination, &plan.problem), ("dest.test", &None));
+    let preview = world.preview("a@sender.test", "u@Dest.test").await;
+    assert_eq!(preview.by, DecidedBy::Mx("dest.test".to_owned()));
     assert_eq!(
-        hosts(&plan),
+        (&*preview.destination, &preview.problem),
+        ("dest.test", &None)
+    );
+    assert_eq!(
+        hosts(&preview),
         [
             "10 a.test: 192.0.2.1:2525",
             "20 b.test: [2001:db8::2]:2525",
             "30 gone.test: gone.test has no address to send mail to"
         ]
     );
-    assert!(plan.hosts.iter().all(|h| h.tls == TlsRule::Opportunistic));
+    assert!(
+        preview
+            .hosts
+            .iter()
+            .all(|h| h.tls == TlsRule::Opportunistic)
+    );
     world.reconfigure(|c| c.refuse_addresses = vec!["192.0.2.0/24".parse().expect("a net")]);
-    let plan = world.plan("a@sender.test", "u@dest.test").await;
-    assert!(hosts(&plan)[0].contains("delivery.refuse_addresses"));
+    let preview = world.preview("a@sender.test", "u@dest.test").await;
+    assert!(hosts(&preview)[0].contains("delivery.refuse_addresses"));
 }
 
 #[tokio::test]
@@ -54,13 +62,13 @@ async fn what_stands_in_the_way_is_told() {
         ("u@null.test", "null.test takes no mail (null MX)"),
         ("u@gone.test", "there is no domain gone.test in the DNS"),
     ] {
-        let plan = world.plan("", recipient).await;
-        assert_eq!(plan.problem.as_deref(), Some(expected));
-        assert!(plan.hosts.is_empty());
+        let preview = world.preview("", recipient).await;
+        assert_eq!(preview.problem.as_deref(), Some(expected));
+        assert!(preview.hosts.is_empty());
     }
-    let plan = world.plan("", "u@us.test").await;
+    let preview = world.preview("", "u@us.test").await;
     assert_eq!(
-        hosts(&plan),
+        hosts(&preview),
         ["10 relay.test: mail for us.test would come back to this host"]
     );
 }
@@ -68,9 +76,9 @@ async fn what_stands_in_the_way_is_told() {
 #[tokio::test]
 async fn an_address_literal_goes_there() {
     let world = World::new(25).await;
-    let plan = world.plan("", "u@[192.0.2.7]").await;
-    assert_eq!(plan.by, DecidedBy::Literal(world::ip("192.0.2.7")));
-    assert_eq!(hosts(&plan), ["192.0.2.7: 192.0.2.7:25"]);
+    let preview = world.preview("", "u@[192.0.2.7]").await;
+    assert_eq!(preview.by, DecidedBy::Literal(world::ip("192.0.2.7")));
+    assert_eq!(hosts(&preview), ["192.0.2.7: 192.0.2.7:25"]);
     assert!(world.dns.asked().is_empty());
 }
 
@@ -89,26 +97,26 @@ async fn a_senders_route_is_told_with_its_hosts_and_its_user_and_runs_nothing() 
         lifetime: None,
     });
     world.reconfigure(|c| c.routes.push(route("*", "last.test", 25)));
-    let plan = world.plan("news@shop.test", "u@dest.test").await;
-    assert_eq!(plan.by, DecidedBy::Route(world.config.routes[0].clone()));
+    let preview = world.preview("news@shop.test", "u@dest.test").await;
+    assert_eq!(preview.by, DecidedBy::Route(world.config.routes[0].clone()));
     assert_eq!(
-        *plan.destination,
+        *preview.destination,
         format!("{USER}@smart.test,192.0.2.2:465")
     );
     assert_eq!(
-        hosts(&plan),
+        hosts(&preview),
         ["smart.test: 192.0.2.1:465", "192.0.2.2: 192.0.2.2:465"]
     );
-    let tls: Vec<_> = plan.hosts.iter().map(|h| h.tls).collect();
+    let tls: Vec<_> = preview.hosts.iter().map(|h| h.tls).collect();
     assert_eq!(tls, [TlsRule::VerifiedFromTheStart; 2]);
-    let credentials = plan.credentials.expect("credentials");
+    let credentials = preview.credentials.expect("credentials");
     assert_eq!(credentials.username().as_str(), USER);
     assert_eq!(credentials.source().kind(), "token");
-    assert!(marker.exists(), "a plan asks for no token");
-    let plan = world.plan("a@other.test", "u@dest.test").await;
-    assert_eq!(*plan.destination, *"last.test:25");
-    assert!(hosts(&plan)[0].starts_with("last.test: there is no domain"));
-    assert!(plan.credentials.is_none());
+    assert!(marker.exists(), "a preview asks for no token");
+    let preview = world.preview("a@other.test", "u@dest.test").await;
+    assert_eq!(*preview.destination, *"last.test:25");
+    assert!(hosts(&preview)[0].starts_with("last.test: there is no domain"));
+    assert!(preview.credentials.is_none());
 }
 
 #[tokio::test]
@@ -118,7 +126,7 @@ async fn without_a_daemon_the_same_is_told() {
     let (from, to) = ("a@sender.test", "u@dest.test");
     let sender = from.parse().expect("a sender");
     let recipient = to.parse().expect("a recipient");
-    let alone = relay_remote::plan(&world.config, &sender, &recipient).await;
-    assert_eq!(alone, world.plan(from, to).await);
+    let alone = relay_remote::preview(&world.config, &sender, &recipient).await;
+    assert_eq!(alone, world.preview(from, to).await);
     assert_eq!((alone.hosts.len(), mx.connections()), (1, 0));
 }

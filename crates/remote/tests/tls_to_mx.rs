@@ -187,8 +187,8 @@ async fn a_policy_may_demand_more_of_an_exchanger_than_what_it_offers() {
     assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.5"]);
     mx.on("handshake", Step::Drop);
     assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.5"]);
-    let plan = world.plan("a@sender.test", "u@dest.test").await;
-    assert_eq!(plan.hosts[0].tls, TlsRule::Verified);
+    let preview = world.preview("a@sender.test", "u@dest.test").await;
+    assert_eq!(preview.hosts[0].tls, TlsRule::Verified);
     assert!(world.alarms().is_empty(), "it is not the operator's host");
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use relay_remote::dns::{Dns, LookupError};
-use relay_remote::{Config, plan_by_mx};
+use relay_remote::{Config, preview_by_mx};
 use relay_smtp::address::{is_domain, parse_literal};
 
 const SMTP: u16 = 25;
@@ -107,7 +107,7 @@ async fn of_host(name: &str, port: u16, dns: &Dns, config: &Config) -> Result<Ve
 }
 
 async fn of_domain(name: &str, dns: &Arc<Dns>, config: &Config) -> Result<Vec<Place>, String> {
-    let plan = plan_by_mx(config, dns, name).await;
+    let plan = preview_by_mx(config, dns, name).await;
     let mut problems: Vec<_> = plan.problem.into_iter().collect();
     let mut places = Vec::new();
     for host in plan.hosts {

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
-use relay_dkim::{Canonicalization, Domain, Entry, HeaderList, PrivateKey, Selector, Signer};
+use relay_dkim::{
+    Canonicalization, Domain, HeaderList, PrivateKey, Selector, Signer, SigningEntry,
+};
 
 use super::error::Step;
 use super::files::NamedFile;
@@ -36,7 +38,7 @@ impl Dkim {
 
     /// Reads the keys. One that others than its owner can read is refused.
     pub fn load(&self) -> Result<Signer, ConfigError> {
-        let entries: Result<Vec<Entry>, ConfigError> =
+        let entries: Result<Vec<SigningEntry>, ConfigError> =
             self.entries.iter().map(SigningKey::load).collect();
         // Whatever a table is refused for has been found with its line already.
         Signer::new(entries?)
@@ -45,9 +47,9 @@ impl Dkim {
 }
 
 impl SigningKey {
-    fn load(&self) -> Result<Entry, ConfigError> {
+    fn load(&self) -> Result<SigningEntry, ConfigError> {
         let key = PrivateKey::load(self.key.path());
-        Ok(Entry {
+        Ok(SigningEntry {
             domain: self.domain.clone(),
             selector: self.selector.clone(),
             key: key.map_err(|reason| self.key.error(reason))?,

@@ -5,12 +5,12 @@ use std::io;
 use relay_smtp::client::{Answer, Lack, Trouble};
 use relay_smtp::{Reply, Stage};
 
-use crate::secrets::NoSecret;
+use crate::secrets::SecretUnavailable;
 use crate::tls::TlsFailure;
 
 /// Everything that can decide a recipient's fate.
 #[derive(Debug)]
-pub(crate) enum Finding {
+pub(crate) enum Cause {
     /// The recipient's domain, or the smarthost's name, does not exist.
     NoSuchName(String),
     /// The domain says that it takes no mail (RFC 7505).
@@ -27,11 +27,11 @@ pub(crate) enum Finding {
     /// No connection.
     Unreachable(io::ErrorKind),
     /// The connection broke at this stage; whether the message may have been taken.
-    Lost(Stage, Doubt),
+    Lost(Stage, DuplicateRisk),
     /// The host did not answer in time at this stage.
-    TimedOut(Stage, Doubt),
+    TimedOut(Stage, DuplicateRisk),
     /// There is no secret to log in with.
-    NoSecret(NoSecret),
+    NoSecret(SecretUnavailable),
     /// There is no TLS with the host, or not with the right one.
     Tls(TlsFailure),
     /// The session ended on the peer's words.
@@ -46,14 +46,14 @@ pub(crate) enum Finding {
 
 /// Whether the peer may have taken the message without our knowing (RFC 1047).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Doubt {
+pub(crate) enum DuplicateRisk {
     /// It cannot have.
     None,
     /// The final dot had been sent.
-    MayBeTaken,
+    MayBeDelivered,
 }
 
-impl Finding {
+impl Cause {
     /// On one line, for the log.
     pub(crate) fn text(&self) -> String {
         match self {
@@ -74,8 +74,8 @@ impl Finding {
             Self::Loop(domain) => format!("mail for {domain} would come back to this host"),
             Self::DnsUnavailable(name, why) => format!("DNS lookup of {name} failed: {why}"),
             Self::Unreachable(kind) => format!("no SMTP connection: {kind}"),
-            Self::Lost(_, doubt) => format!("lost connection{}", doubt.text()),
-            Self::TimedOut(_, doubt) => format!("no reply in time{}", doubt.text()),
+            Self::Lost(_, risk) => format!("lost connection{}", risk.text()),
+            Self::TimedOut(_, risk) => format!("no reply in time{}", risk.text()),
             Self::NoSecret(reason) => reason.to_string(),
             Self::Tls(failure) => failure.to_string(),
             Self::Session(Trouble::NoTls) => "the host does not offer STARTTLS".to_owned(),
@@ -139,11 +139,11 @@ impl Finding {
     }
 }
 
-impl Doubt {
+impl DuplicateRisk {
     fn text(self) -> &'static str {
         match self {
-            Doubt::None => "",
-            Doubt::MayBeTaken => {
+            DuplicateRisk::None => "",
+            DuplicateRisk::MayBeDelivered => {
                 " after the whole message was sent: it may have been delivered, so a duplicate is possible"
             }
         }

@@ -9,17 +9,17 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 
 use super::{Connection, INPUT};
-use crate::classify::Finding;
+use crate::classify::Cause;
 use crate::config::Config;
 use crate::events;
 use crate::policy::TlsRule;
+use crate::pool_key::PoolKey;
 use crate::stream::Stream;
-use crate::terms::Terms;
 use crate::tls::{self, TlsFailure, Trust};
 
 /// A connection to be made.
 #[derive(Debug)]
-pub(crate) struct Dial<'a> {
+pub(crate) struct Connector<'a> {
     /// Where to.
     pub(crate) peer: Peer,
     pub(crate) config: &'a Config,
@@ -27,15 +27,15 @@ pub(crate) struct Dial<'a> {
     /// How: what the terms say, or clear text for a host whose TLS has broken.
     pub(crate) rule: TlsRule,
     /// What for.
-    pub(crate) terms: Terms,
+    pub(crate) pool_key: PoolKey,
     /// As whom.
     pub(crate) credentials: Option<Credentials>,
 }
 
 /// Why there is no connection.
 #[derive(Debug)]
-pub(crate) struct NoConnection {
-    pub(crate) finding: Finding,
+pub(crate) struct ConnectError {
+    pub(crate) cause: Cause,
     /// Whom we spoke with, and under what protection.
     pub(crate) peer: Peer,
     /// By which mechanism we tried to log in.
@@ -44,25 +44,25 @@ pub(crate) struct NoConnection {
     pub(crate) may_do_in_clear: bool,
 }
 
-impl Dial<'_> {
+impl Connector<'_> {
     /// Connects, and talks until a transaction can begin.
-    pub(crate) async fn open(self) -> Result<Connection, NoConnection> {
+    pub(crate) async fn open(self) -> Result<Connection, ConnectError> {
         let mut peer = self.peer.clone();
         let mut connection = match self.connect().await {
             Ok(connection) => connection,
-            Err(finding) => return Err(self.none(finding, peer)),
+            Err(cause) => return Err(self.none(cause, peer)),
         };
         if self.rule == TlsRule::VerifiedFromTheStart {
             connection = match self.secure(connection).await {
                 Ok(connection) => connection,
-                Err(failure) => return Err(self.none(Finding::Tls(failure), peer)),
+                Err(failure) => return Err(self.none(Cause::Tls(failure), peer)),
             };
         }
         loop {
             peer.tls.clone_from(&connection.peer.tls);
             let event = connection.event().await;
             let mechanism = connection.mechanism();
-            let finding = match event {
+            let cause = match event {
                 Ok(Event::Ready) => return Ok(connection),
                 Ok(Event::StartTls) => match self.secure(connection).await {
                     Ok(secured) => {
@@ -70,25 +70,25 @@ impl Dial<'_> {
                         connection.session.tls_started();
                         continue;
                     }
-                    Err(failure) => Finding::Tls(failure),
+                    Err(failure) => Cause::Tls(failure),
                 },
-                Ok(Event::Broken(trouble)) => Finding::Session(trouble),
+                Ok(Event::Broken(trouble)) => Cause::Session(trouble),
                 Ok(Event::Content | Event::Finished(_)) => connection.lost(),
-                Err(finding) => finding,
+                Err(cause) => cause,
             };
-            return Err(NoConnection {
+            return Err(ConnectError {
                 mechanism,
-                ..self.none(finding, peer)
+                ..self.none(cause, peer)
             });
         }
     }
 
-    async fn connect(&self) -> Result<Connection, Finding> {
+    async fn connect(&self) -> Result<Connection, Cause> {
         let connecting = TcpStream::connect(self.peer.address);
         let stream = match timeout(self.config.connect_timeout, connecting).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(Finding::Unreachable(error.kind())),
-            Err(_) => return Err(Finding::Unreachable(io::ErrorKind::TimedOut)),
+            Ok(Err(error)) => return Err(Cause::Unreachable(error.kind())),
+            Err(_) => return Err(Cause::Unreachable(io::ErrorKind::TimedOut)),
         };
         // Every write is a whole group of commands, to be sent at once.
         let _ = stream.set_nodelay(true);
@@ -105,7 +105,7 @@ impl Dial<'_> {
             stream: Stream::Clear(stream),
             session: ClientSession::new(&self.config.hostname, plan),
             peer: self.peer.clone(),
-            terms: self.terms.clone(),
+            pool_key: self.pool_key.clone(),
             input: Box::new([0; INPUT]),
             unread: 0..0,
             command_timeout: self.config.command_timeout,
@@ -145,20 +145,20 @@ impl Dial<'_> {
         })
     }
 
-    fn none(&self, finding: Finding, peer: Peer) -> NoConnection {
-        let tls_broke = match &finding {
-            Finding::Tls(_) | Finding::Session(Trouble::Refused(Stage::Tls, _)) => true,
+    fn none(&self, cause: Cause, peer: Peer) -> ConnectError {
+        let tls_broke = match &cause {
+            Cause::Tls(_) | Cause::Session(Trouble::Refused(Stage::Tls, _)) => true,
             // The peer may find only after the handshake that it cannot go on.
-            Finding::Lost(stage, _)
-            | Finding::TimedOut(stage, _)
-            | Finding::Session(Trouble::Garbled(stage, _) | Trouble::Unexpected(stage, _)) => {
+            Cause::Lost(stage, _)
+            | Cause::TimedOut(stage, _)
+            | Cause::Session(Trouble::Garbled(stage, _) | Trouble::Unexpected(stage, _)) => {
                 *stage == Stage::Tls || peer.tls.is_some()
             }
             _ => false,
         };
-        NoConnection {
+        ConnectError {
             may_do_in_clear: tls_broke && self.rule == TlsRule::Opportunistic,
-            finding,
+            cause,
             peer,
             mechanism: None,
         }

@@ -9,12 +9,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
-use super::{Broken, Connection, Dial};
-use crate::classify::{Doubt, Finding};
+use super::{Connection, Connector, TransactionError};
+use crate::classify::{Cause, DuplicateRisk};
 use crate::config::Config;
 use crate::content::{Body, Content};
 use crate::policy::{Destination, TlsRule};
-use crate::terms::Terms;
+use crate::pool_key::PoolKey;
 use crate::tls::Trust;
 
 /// More than all windows on the way take.
@@ -39,20 +39,20 @@ async fn connected() -> (Connection, TcpStream) {
         domain: "dest.test",
         host: "mx.test",
     };
-    let dial = Dial {
+    let connector = Connector {
         peer,
         config: &config,
         trust: &trust,
         rule: TlsRule::Opportunistic,
-        terms: Terms::new(destination, TlsRule::Opportunistic),
+        pool_key: PoolKey::new(destination, TlsRule::Opportunistic),
         credentials: None,
     };
-    let (connection, stream) = tokio::join!(dial.open(), accept);
+    let (connection, stream) = tokio::join!(connector.open(), accept);
     (connection.expect("past EHLO"), stream)
 }
 
 /// Sends a large message to `u@dest.test`.
-async fn send_large(connection: &mut Connection) -> Result<Vec<Answer>, Broken> {
+async fn send_large(connection: &mut Connection) -> Result<Vec<Answer>, TransactionError> {
     let recipient: ForwardPath = "u@dest.test".parse().expect("a path");
     let recipient = Recipient::from(recipient);
     let envelope = Envelope {
@@ -103,10 +103,10 @@ async fn a_peer_that_takes_no_more_and_says_nothing_has_its_time() {
     connection.command_timeout = Duration::from_millis(300);
     let peer = ask_for_the_message(&mut stream);
     let (sent, ()) = tokio::join!(send_large(&mut connection), peer);
-    let finding = sent.expect_err("no answer").finding;
+    let cause = sent.expect_err("no answer").cause;
     assert!(
-        matches!(finding, Finding::TimedOut(Stage::Message, Doubt::None)),
-        "{finding:?}"
+        matches!(cause, Cause::TimedOut(Stage::Message, DuplicateRisk::None)),
+        "{cause:?}"
     );
 }
 

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use relay_smtp::address::{is_domain, parse_literal};
 
-use super::RouteError;
+use super::error::RouteError;
 
 /// A host of a route; used without MX lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]

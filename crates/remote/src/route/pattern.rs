@@ -6,7 +6,7 @@ use std::str::FromStr;
 use relay_smtp::address::{is_domain, parse_literal};
 use relay_smtp::{Mailbox, ReversePath};
 
-use super::RouteError;
+use super::error::RouteError;
 
 /// Recipient domains: `example.org`, `.example.org` for all below it, `*`.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,11 +10,14 @@ use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use zeroize::Zeroizing;
 
-use super::{MAX_OUTPUT, NoSecret};
+use super::{MAX_OUTPUT, SecretUnavailable};
 
 /// Runs a program without a shell and takes what it prints, if it ends well and in time. What it
 /// complains about goes nowhere: a program may well name the secret in its complaint.
-pub(super) async fn run(argv: &[String], limit: Duration) -> Result<Zeroizing<Vec<u8>>, NoSecret> {
+pub(super) async fn run(
+    argv: &[String],
+    limit: Duration,
+) -> Result<Zeroizing<Vec<u8>>, SecretUnavailable> {
     let Some((program, arguments)) = argv.split_first() else {
         return Ok(Zeroizing::default());
     };
@@ -29,20 +32,20 @@ pub(super) async fn run(argv: &[String], limit: Duration) -> Result<Zeroizing<Ve
     let group = Group(child.map_err(|e| start_failed(program, &e))?);
     match timeout(limit, group.output()).await {
         Ok(Ok((status, output))) if status.success() => Ok(output),
-        Ok(Ok((status, _))) => Err(NoSecret::Failed {
+        Ok(Ok((status, _))) => Err(SecretUnavailable::Failed {
             program: program.clone(),
             status: status.to_string(),
         }),
         Ok(Err(e)) => Err(start_failed(program, &e)),
-        Err(_) => Err(NoSecret::TooSlow {
+        Err(_) => Err(SecretUnavailable::TooSlow {
             program: program.clone(),
             after: limit,
         }),
     }
 }
 
-fn start_failed(program: &str, error: &io::Error) -> NoSecret {
-    NoSecret::Start {
+fn start_failed(program: &str, error: &io::Error) -> SecretUnavailable {
+    SecretUnavailable::Start {
         program: program.to_owned(),
         kind: error.kind(),
     }
@@ -108,7 +111,7 @@ mod tests {
         let output = tokio::time::timeout(LONG, run(&argv(&["yes"]), LONG)).await;
         // `yes` ends by the closed pipe, which is no success; another program may ignore that.
         assert!(
-            matches!(output, Ok(Err(NoSecret::Failed { .. }))),
+            matches!(output, Ok(Err(SecretUnavailable::Failed { .. }))),
             "{output:?}"
         );
         let words = argv(&[
@@ -145,7 +148,10 @@ mod tests {
             read.map(|_| text)
         };
         let (ended, text) = tokio::join!(running, timeout(LONG, reader));
-        assert!(matches!(ended, Err(NoSecret::TooSlow { .. })), "{ended:?}");
+        assert!(
+            matches!(ended, Err(SecretUnavailable::TooSlow { .. })),
+            "{ended:?}"
+        );
         assert_eq!(text.expect("no process in time").expect("read"), b"up\n");
         assert!(begun.elapsed() < LONG);
     }

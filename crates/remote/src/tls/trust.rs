@@ -68,7 +68,7 @@ impl Trust {
             unverified: Arc::new(
                 versions()
                     .dangerous()
-                    .with_custom_certificate_verifier(Arc::new(Anybody))
+                    .with_custom_certificate_verifier(Arc::new(AcceptAnyCertificate))
                     .with_no_client_auth(),
             ),
         }
@@ -150,9 +150,9 @@ pub(super) fn versions() -> ConfigBuilder<ClientConfig, WantsVerifier> {
 /// Not even the handshake's signature is checked: who can put himself in between can bring a
 /// certificate of his own, and a certificate too odd to be read would cost us the encryption.
 #[derive(Debug)]
-struct Anybody;
+struct AcceptAnyCertificate;
 
-impl ServerCertVerifier for Anybody {
+impl ServerCertVerifier for AcceptAnyCertificate {
     fn verify_server_cert(
         &self,
         _: &CertificateDer<'_>,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use relay_remote::{
-    Alarm, AsConfigured, Body, Config, Content, Job, Plan, Remote, Route, RouteCredentials,
+    Alarm, AsConfigured, Body, Config, Content, Job, Preview, Remote, Route, RouteCredentials,
     RouteTls, SecretSource, TlsPolicy,
 };
 use relay_smtp::dsn::DsnRequest;
@@ -149,10 +149,10 @@ impl World {
         self.remote.alarms()
     }
 
-    pub async fn plan(&self, sender: &str, recipient: &str) -> Plan {
+    pub async fn preview(&self, sender: &str, recipient: &str) -> Preview {
         let sender = sender.parse().expect("a sender");
         let recipient = recipient.parse().expect("a recipient");
-        self.remote.plan(&sender, &recipient).await
+        self.remote.preview(&sender, &recipient).await
     }
 
     pub fn reconfigure(&mut self, change: impl FnOnce(&mut Config)) {

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use relay_dkim::{
-    Algorithm, Canonicalization, Decision, Entry, GeneratedKey, HeaderList, PrivateKey, Signer,
+    Algorithm, Canonicalization, Decision, GeneratedKey, HeaderList, PrivateKey, Signer,
+    SigningEntry,
 };
 use relay_queue::MemoryStore;
 use relay_smtpd::{Config, Role};
@@ -17,7 +18,7 @@ const OURS: &str = "From: a@sender.test\r\nSubject: t\r\n\r\nhello\r\n";
 fn signer(algorithms: &[Algorithm]) -> Arc<Signer> {
     let entries = algorithms.iter().map(|&algorithm| {
         let key = GeneratedKey::generate(algorithm).expect("a key");
-        Entry {
+        SigningEntry {
             domain: "sender.test".parse().expect("a domain"),
             selector: algorithm.as_str().parse().expect("a selector"),
             key: PrivateKey::from_pem(key.pem().as_bytes()).expect("a key"),

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use relay_dkim::{
-    Algorithm, Canonicalization, Entry, GeneratedKey, HeaderList, PrivateKey, Signer,
+    Algorithm, Canonicalization, GeneratedKey, HeaderList, PrivateKey, Signer, SigningEntry,
 };
 use relay_queue::MemoryStore;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, ReadBuf, duplex};
@@ -284,7 +284,7 @@ async fn a_client_that_vanishes_within_its_message_leaves_nothing() {
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_signed_is_not_taken() {
     let key = GeneratedKey::generate(Algorithm::Ed25519).expect("a key");
-    let entry = Entry {
+    let entry = SigningEntry {
         domain: "b.test".parse().expect("a domain"),
         selector: "s".parse().expect("a selector"),
         key: PrivateKey::from_pem(key.pem().as_bytes()).expect("a key"),
