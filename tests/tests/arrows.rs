@@ -11,7 +11,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-smtp", &[]),
     ("relay-queue", &["relay-smtp"]),
     ("relay-remote", &["relay-smtp"]),
-    ("relay-control", &["relay-smtp"]),
+    ("relay-control", &[]),
+    ("relay-atomic-file", &[]),
+    ("relay-users", &["relay-atomic-file", "relay-smtp"]),
+    ("relay-maildrop", &["relay-smtp"]),
     ("relay-dkim", &[]),
     (
         "relay-inbound",
@@ -21,7 +24,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-send", &["relay-smtp", "relay-queue"]),
     (
         "relayctl",
-        &["relay-control", "relay-remote", "relay-dkim", "relay-smtp"],
+        &[
+            "relay-control",
+            "relay-users",
+            "relay-atomic-file",
+            "relay-remote",
+            "relay-dkim",
+            "relay-smtp",
+        ],
     ),
     (
         "relayd",
@@ -32,11 +42,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-send",
             "relay-remote",
             "relay-control",
+            "relay-users",
+            "relay-maildrop",
+            "relay-atomic-file",
             "relay-dkim",
             "relay-inbound",
         ],
     ),
-    ("relay-sendmail", &["relay-control", "relay-smtp"]),
+    ("relay-sendmail", &["relay-maildrop", "relay-smtp"]),
     ("relay-testkit", &["relay-smtp"]),
     ("relay-tests", &["relay-testkit"]),
 ];
@@ -46,6 +59,9 @@ const ALLOWED: &[(&str, &[&str])] = &[
 const WITHOUT: &[(&str, &[&str])] = &[
     ("relay-smtp", &["tokio", "mio", "socket2", "tracing"]),
     ("relay-control", &["tokio", "mio", "socket2", "sled"]),
+    ("relay-users", &["tokio", "mio", "socket2", "sled"]),
+    ("relay-maildrop", &["tokio", "mio", "socket2", "sled"]),
+    ("relay-atomic-file", &["tokio", "mio", "socket2", "sled"]),
     ("relayctl", &["sled", "axum"]),
     (
         "relay-sendmail",

@@ -1,5 +1,5 @@
-//! What the daemon and its commands share: what they say to each other, HTTP and JSON over a Unix
-//! socket, and the file of [`users`], which `relayctl` writes and the daemon reads.
+//! The requests that `relayctl` makes and the answers that the daemon gives: HTTP and JSON over a Unix
+//! socket. This crate has the types only; it opens no socket and no file.
 //!
 //! | request | answer |
 //! |---|---|
@@ -30,15 +30,11 @@
 mod acl;
 pub mod books;
 mod filter;
-pub mod maildrop;
 mod orders;
 pub mod queue;
-mod replace;
 mod route;
 pub mod status;
-pub mod submit;
 pub mod summary;
-pub mod users;
 mod verb;
 
 use serde::{Deserialize, Serialize};
@@ -48,14 +44,10 @@ pub use books::{Audit, Books};
 pub use filter::{Condition, Filter, FilterError, Scope};
 pub use orders::{HoldRule, Ordered, Orders};
 pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State, WaitsFor};
-pub use replace::{Owner, replace};
 pub use route::{Plan, PlannedHost};
 pub use status::{Alarm, Certificate, Destination, Listener, Messages, Status};
 pub use summary::Summary;
 pub use verb::{Count, Steered, Verb, VerbError};
-
-/// Where the daemon listens for the `sendmail` command, where the operator has not said it.
-pub const DEFAULT_SUBMISSION: &str = "/run/relayd/submit.sock";
 
 /// Where the daemon listens for `relayctl`, unless the operator says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";

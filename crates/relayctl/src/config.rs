@@ -5,7 +5,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use relay_control::{DEFAULT_SOCKET, users};
+use relay_control::DEFAULT_SOCKET;
+use relay_users as users;
 use serde::de::DeserializeOwned;
 
 use crate::Place;

@@ -5,7 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use relay_control::users::{HashError, RecordError, UsersError};
+use relay_users::{HashError, RecordError, UsersError};
 
 /// Why a command was not done.
 #[derive(Debug, thiserror::Error)]

@@ -6,8 +6,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use clap::{Args, Subcommand};
-use relay_control::Owner;
-use relay_control::users::{Editing, Secret, Senders, User, UserName, Users};
+use relay_atomic_file::Owner;
+use relay_users::{Editing, Secret, Senders, User, UserName, Users};
 use serde::Serialize;
 
 use crate::config::Config;

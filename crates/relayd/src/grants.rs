@@ -12,7 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relay_control::{Grant, replace};
+use relay_atomic_file::replace;
+use relay_control::Grant;
 
 use crate::clock::now;
 

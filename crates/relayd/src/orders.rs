@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relay_control::replace;
+use relay_atomic_file::replace;
 use relay_send::{DestinationKey, HoldRule};
 use serde::{Deserialize, Serialize};
 

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
-use relay_control::users::{self, Senders};
 use relay_smtpd::{PasswordHashError, SenderPattern, User};
+use relay_users::{self as users, Senders};
 
 use crate::events;
 use crate::watch::Stamps;
@@ -155,8 +155,8 @@ fn pattern(senders: &Senders) -> SenderPattern {
 mod tests {
     use std::fs;
 
-    use relay_control::users::{Editing, Secret};
     use relay_smtpd::Users as _;
+    use relay_users::{Editing, Secret};
 
     use super::*;
 

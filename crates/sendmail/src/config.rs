@@ -6,8 +6,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use bytesize::ByteSize;
-use relay_control::DEFAULT_SUBMISSION;
-use relay_control::maildrop::FOLDER;
+use relay_maildrop::DEFAULT_SUBMISSION;
+use relay_maildrop::FOLDER;
 use relay_smtp::address::is_domain;
 
 use crate::failure::Failure;

@@ -4,8 +4,8 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use relay_control::maildrop::RECIPIENTS;
-use relay_control::submit::{Submission, SubmitError};
+use relay_maildrop::RECIPIENTS;
+use relay_maildrop::submit::{Submission, SubmitError};
 use relay_smtp::client::{Answer, Envelope, Lack};
 use relay_smtp::{ForwardPath, Recipient};
 

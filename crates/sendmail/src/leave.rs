@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statvfs::statvfs;
 use nix::unistd::syncfs;
-use relay_control::maildrop::{FILE_MODE, Leaf, PARTIAL, RECIPIENTS, WHOLE};
+use relay_maildrop::{EnvelopeLine, FILE_MODE, PARTIAL, RECIPIENTS, WHOLE};
 use relay_smtp::ForwardPath;
 
 use crate::author::unique;
@@ -71,7 +71,7 @@ impl Written {
         };
         // Whatever the umask: the relay is to read it.
         file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-        let mut leaf = Leaf::new(mail.sender.clone(), recipients.to_vec());
+        let mut leaf = EnvelopeLine::new(mail.sender.clone(), recipients.to_vec());
         leaf.eight_bit = mail.eight_bit;
         leaf.notify = mail.notify;
         leaf.dsn = mail.dsn.clone();

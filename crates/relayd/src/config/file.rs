@@ -182,7 +182,7 @@ pub(super) struct Auth {
 impl Default for Auth {
     fn default() -> Self {
         Self {
-            users: relay_control::users::DEFAULT_FILE.into(),
+            users: relay_users::DEFAULT_FILE.into(),
             lockout: Text(Duration::from_mins(10)),
         }
     }

@@ -6,8 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 use rcgen::CertifiedKey;
-use relay_control::users::{Editing, Secret, User};
 use relay_dkim::{Algorithm, GeneratedKey};
+use relay_users::{Editing, Secret, User};
 
 use crate::config::Config;
 

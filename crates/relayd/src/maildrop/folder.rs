@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use nix::fcntl::OFlag;
-use relay_control::maildrop::MODE;
+use relay_maildrop::MODE;
 
 use super::leaf::{Fate, Found};
 use crate::clock;

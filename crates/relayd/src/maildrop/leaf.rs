@@ -5,8 +5,8 @@ use std::io;
 use std::io::{BufReader, Read, Seek as _};
 use std::time::Duration;
 
-use relay_control::maildrop::{Leaf, LeafError, RECIPIENTS};
-use relay_control::submit::{Submission, SubmitError};
+use relay_maildrop::submit::{Submission, SubmitError};
+use relay_maildrop::{EnvelopeError, EnvelopeLine, RECIPIENTS};
 use relay_smtp::client::{Answer, Envelope, Lack};
 use relay_smtp::{ForwardPath, ReversePath};
 use relay_smtpd::Door;
@@ -42,9 +42,9 @@ pub(super) enum Fate {
 /// Hands a message in as its owner.
 pub(super) fn hand_in(file: File, owner: u32, door: &Door) -> Fate {
     let mut file = BufReader::new(file);
-    let leaf = match Leaf::read(&mut file) {
+    let leaf = match EnvelopeLine::read(&mut file) {
         Ok(leaf) => leaf,
-        Err(LeafError::Io(_)) => return Fate::Later,
+        Err(EnvelopeError::Io(_)) => return Fate::Later,
         Err(reason) => return Fate::Refused(format!("uid {owner}: {reason}")),
     };
     // The server goes down, is busy, or the disk is bad: another time.
@@ -69,7 +69,7 @@ fn rest_of(file: &mut BufReader<File>) -> io::Result<u64> {
 
 /// Tells the sender, who was told before that the message is safe. No report of a report; and where this
 /// one is not taken, either, the line in the log has to do.
-fn report(leaf: &Leaf, reason: &str, owner: u32, door: &Door) {
+fn report(leaf: &EnvelopeLine, reason: &str, owner: u32, door: &Door) {
     let ReversePath::Mailbox(sender) = &leaf.sender else {
         return;
     };
@@ -80,7 +80,7 @@ fn report(leaf: &Leaf, reason: &str, owner: u32, door: &Door) {
          be sent, to at least one of its recipients:\r\n\r\n    {reason}\r\n\r\n\
          It is kept for the operator of this machine in maildrop-refused.\r\n"
     );
-    let mut report = Leaf::new(
+    let mut report = EnvelopeLine::new(
         ReversePath::Null,
         vec![ForwardPath::Mailbox(sender.clone())],
     );
@@ -90,7 +90,7 @@ fn report(leaf: &Leaf, reason: &str, owner: u32, door: &Door) {
 }
 
 fn submit(
-    leaf: &Leaf,
+    leaf: &EnvelopeLine,
     size: u64,
     content: &mut impl Read,
     owner: u32,
@@ -118,7 +118,7 @@ fn submit(
 }
 
 /// One answer that is no for good makes the whole message one for the operator.
-fn fate_of(leaf: &Leaf, owner: u32, answers: &[Answer]) -> Fate {
+fn fate_of(leaf: &EnvelopeLine, owner: u32, answers: &[Answer]) -> Fate {
     if answers.iter().all(|a| matches!(a, Answer::Taken(_))) {
         return Fate::Queued;
     }

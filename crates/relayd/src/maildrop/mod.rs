@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use relay_control::maildrop::{PARTIAL, WHOLE};
+use relay_maildrop::{PARTIAL, WHOLE};
 use relay_smtpd::Door;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -186,7 +186,7 @@ impl Memory {
 
 /// Where the folder would be.
 pub(crate) fn path(state_dir: &Path) -> PathBuf {
-    state_dir.join(relay_control::maildrop::FOLDER)
+    state_dir.join(relay_maildrop::FOLDER)
 }
 
 #[cfg(test)]

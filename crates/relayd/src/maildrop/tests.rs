@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
-use relay_control::maildrop::Leaf;
+use relay_maildrop::EnvelopeLine;
 use relay_queue::{Body, FaultyStore, MemoryStore, Message, QueueStore as _};
 use relay_smtpd::Server;
 use tempfile::TempDir;
@@ -63,10 +63,10 @@ fn world_where(limits: &str, meanwhile: impl Fn(&Path) + Send + Sync + 'static) 
     }
 }
 
-fn leaf(recipients: usize) -> Leaf {
+fn leaf(recipients: usize) -> EnvelopeLine {
     let recipient = |n| format!("u{n}@dest.test").parse().expect("a recipient");
     let sender = "ann@ours.test".parse().expect("a sender");
-    Leaf::new(sender, (0..recipients).map(recipient).collect())
+    EnvelopeLine::new(sender, (0..recipients).map(recipient).collect())
 }
 
 impl World {
@@ -74,7 +74,7 @@ impl World {
         fs::write(path(self.dir.path()).join(name), content).expect("a file");
     }
 
-    fn put_leaf(&self, name: &str, leaf: &Leaf, message: &str) {
+    fn put_leaf(&self, name: &str, leaf: &EnvelopeLine, message: &str) {
         self.put(name, &[&leaf.encode(), message.as_bytes()].concat());
     }
 

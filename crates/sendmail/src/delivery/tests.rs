@@ -8,7 +8,7 @@ use std::os::unix::net::UnixListener;
 use std::thread::{self, JoinHandle};
 use std::time::UNIX_EPOCH;
 
-use relay_control::maildrop::Leaf;
+use relay_maildrop::EnvelopeLine;
 use tempfile::TempDir;
 
 use super::*;
@@ -83,7 +83,7 @@ impl World {
     }
 
     /// Envelopes and messages of what was left.
-    fn left(&self) -> Vec<(Leaf, String)> {
+    fn left(&self) -> Vec<(EnvelopeLine, String)> {
         let entries = fs::read_dir(&self.config.maildrop).expect("a folder");
         let read = |entry: io::Result<fs::DirEntry>| {
             let path = entry.expect("an entry").path();
@@ -93,7 +93,7 @@ impl World {
             assert_eq!(mode & 0o7777, 0o644);
             let text = fs::read(path).expect("a file");
             let mut rest = text.as_slice();
-            let leaf = Leaf::read(&mut rest).expect("an envelope");
+            let leaf = EnvelopeLine::read(&mut rest).expect("an envelope");
             (leaf, String::from_utf8(rest.to_vec()).expect("text"))
         };
         entries.map(read).collect()

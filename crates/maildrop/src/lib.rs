@@ -1,14 +1,17 @@
-//! Mail that was left for a relay that did not run: a folder that every user of the machine may write
-//! to, and a file for each message.
+//! Mail that was left while the relay was not running: a directory that every user of the machine may
+//! write to, and a file for each message. [`submit`] is the SMTP client that hands a message to the relay
+//! on the same machine.
 //!
-//! The folder is `state_dir/maildrop`, mode 1733: anybody may put a file there, nobody but the relay's
-//! user may see which are there or take another's away. The relay does not run as root, so it must
-//! be able to read what others write: files are mode 0644 and named by 128 random bits, which in a
-//! folder that nobody can list are as good as a key.
+//! The directory is `state_dir/maildrop`, mode 1733: everybody may create a file there, but only the
+//! relay's user may list the files or remove those of others. The relay does not run as root, so it must
+//! be able to read what others write: files have mode 0644 and are named by 128 random bits. In a
+//! directory that nobody else can list, such a name is as good as a key.
 //!
-//! A file is written as `tmp-…`, synced, and renamed to `new-…`; whatever has that name is whole.
-//! Whose it is, says its owner: nothing in it is believed about that. A first line of JSON is the
-//! [`Leaf`], the rest the message with its lines ended by CR LF.
+//! A file is written as `tmp-…`, synced, and renamed to `new-…`; a file with that name is complete. A
+//! message belongs to the owner of its file; nothing in the file can change that. The first line is the
+//! [`EnvelopeLine`] in JSON; the rest is the message, with lines that end in CR LF.
+
+pub mod submit;
 
 use std::io::{self, BufRead, Read};
 
@@ -16,27 +19,30 @@ use relay_smtp::dsn::{DsnRequest, Notify};
 use relay_smtp::{ForwardPath, Recipient, ReversePath};
 use serde::{Deserialize, Serialize};
 
-/// The folder's name, within the state directory.
+/// The socket where the daemon accepts mail from the `sendmail` command, unless it is configured.
+pub const DEFAULT_SUBMISSION: &str = "/run/relayd/submit.sock";
+
+/// The directory's name, within the state directory.
 pub const FOLDER: &str = "maildrop";
-/// The folder's permissions.
+/// The directory's permissions.
 pub const MODE: u32 = 0o1733;
 /// A file's permissions.
 pub const FILE_MODE: u32 = 0o644;
-/// What the name of a whole file begins with.
+/// The prefix of a complete file's name.
 pub const WHOLE: &str = "new-";
-/// What the name of a file begins with that is being written.
+/// The prefix of a file's name while it is being written.
 pub const PARTIAL: &str = "tmp-";
-/// Recipients of one file at the most: as many as every server takes in one transaction
+/// The most recipients of one file: every server accepts that many in one transaction
 /// (RFC 5321 §4.5.3.1.8).
 pub const RECIPIENTS: usize = 100;
-/// Octets of the first line: each recipient may have 511, each of them six in JSON.
+/// The longest first line in octets: a recipient may have 511 octets, and JSON may need six for each.
 const LONGEST: u64 = 512 * 1024;
 const VERSION: u32 = 1;
 
 /// The envelope, on the first line of a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Leaf {
+pub struct EnvelopeLine {
     version: u32,
     /// MAIL FROM.
     pub sender: ReversePath,
@@ -50,28 +56,28 @@ pub struct Leaf {
     pub dsn: DsnRequest,
 }
 
-/// A file is not what it should be.
+/// Why the first line of a file is not a valid envelope.
 #[derive(Debug, thiserror::Error)]
-pub enum LeafError {
-    /// It cannot be read.
+pub enum EnvelopeError {
+    /// The file cannot be read.
     #[error("reading it: {0}")]
     Io(#[from] io::Error),
-    /// Its first line has no end, or comes too late to an end.
+    /// The first line is not terminated, or is too long.
     #[error("its first line has no end")]
     Endless,
-    /// Its first line is no envelope.
+    /// The first line is not an envelope.
     #[error("its first line is no envelope: {0}")]
     Envelope(#[from] serde_json::Error),
-    /// It was written by another version of the relay.
+    /// Another version of the relay has written the file.
     #[error("its version is {0}, not {VERSION}")]
     Version(u32),
-    /// No recipient, or more than [`RECIPIENTS`].
+    /// There is no recipient, or there are more than [`RECIPIENTS`].
     #[error("it has {0} recipients")]
     Recipients(usize),
 }
 
-impl Leaf {
-    /// For these recipients of at most [`RECIPIENTS`].
+impl EnvelopeLine {
+    /// Creates the envelope for at most [`RECIPIENTS`] recipients.
     pub fn new(sender: ReversePath, recipients: Vec<ForwardPath>) -> Self {
         Self {
             version: VERSION,
@@ -83,7 +89,7 @@ impl Leaf {
         }
     }
 
-    /// The recipients, each with what is asked for it.
+    /// Returns the recipients, each with its DSN options.
     pub fn recipients(&self) -> impl Iterator<Item = Recipient> {
         self.recipients.iter().cloned().map(|path| Recipient {
             path,
@@ -92,7 +98,7 @@ impl Leaf {
         })
     }
 
-    /// The first line, its end included.
+    /// Returns the first line, including its line end.
     pub fn encode(&self) -> Vec<u8> {
         let mut line =
             serde_json::to_vec(self).expect("text and flags are JSON, whatever they say");
@@ -100,16 +106,16 @@ impl Leaf {
         line
     }
 
-    /// Reads the first line; what follows is the message.
-    pub fn read(file: &mut impl BufRead) -> Result<Self, LeafError> {
+    /// Reads the first line; the message follows it.
+    pub fn read(file: &mut impl BufRead) -> Result<Self, EnvelopeError> {
         let mut line = Vec::new();
         file.take(LONGEST).read_until(b'\n', &mut line)?;
-        let line = line.strip_suffix(b"\n").ok_or(LeafError::Endless)?;
-        let leaf: Self = serde_json::from_slice(line)?;
-        match leaf.recipients.len() {
-            _ if leaf.version != VERSION => Err(LeafError::Version(leaf.version)),
-            1..=RECIPIENTS => Ok(leaf),
-            other => Err(LeafError::Recipients(other)),
+        let line = line.strip_suffix(b"\n").ok_or(EnvelopeError::Endless)?;
+        let envelope: Self = serde_json::from_slice(line)?;
+        match envelope.recipients.len() {
+            _ if envelope.version != VERSION => Err(EnvelopeError::Version(envelope.version)),
+            1..=RECIPIENTS => Ok(envelope),
+            other => Err(EnvelopeError::Recipients(other)),
         }
     }
 }
@@ -120,11 +126,11 @@ mod tests {
 
     use super::*;
 
-    fn leaf() -> Leaf {
-        Leaf {
+    fn envelope() -> EnvelopeLine {
+        EnvelopeLine {
             eight_bit: true,
             notify: Notify::Never,
-            ..Leaf::new(
+            ..EnvelopeLine::new(
                 "ann@a.test".parse().expect("a sender"),
                 vec!["\"b\\\"ob\"@b.test".parse().expect("a recipient")],
             )
@@ -133,18 +139,21 @@ mod tests {
 
     #[test]
     fn what_is_written_is_what_is_read_and_the_message_is_left() {
-        let mut file = leaf().encode();
+        let mut file = envelope().encode();
         file.extend_from_slice(b"Subject: t\r\n\r\nhello\r\n");
         let mut rest = file.as_slice();
-        assert_eq!(Leaf::read(&mut rest).expect("a leaf"), leaf());
+        assert_eq!(
+            EnvelopeLine::read(&mut rest).expect("an envelope"),
+            envelope()
+        );
         assert_eq!(rest, b"Subject: t\r\n\r\nhello\r\n");
     }
 
     #[test]
     fn what_is_no_envelope_is_refused_with_the_reason() {
-        let good = String::from_utf8(leaf().encode()).expect("JSON");
+        let good = String::from_utf8(envelope().encode()).expect("JSON");
         let many = vec!["b@b.test".parse().expect("a recipient"); RECIPIENTS + 1];
-        let many = Leaf::new(ReversePath::Null, many).encode();
+        let many = EnvelopeLine::new(ReversePath::Null, many).encode();
         for (text, reason) in [
             (b"".to_vec(), "no end"),
             (good.trim_end().into(), "no end"),
@@ -157,12 +166,12 @@ mod tests {
                 "version is 2",
             ),
             (
-                Leaf::new(ReversePath::Null, Vec::new()).encode(),
+                EnvelopeLine::new(ReversePath::Null, Vec::new()).encode(),
                 "0 recipients",
             ),
             (many, "101 recipients"),
         ] {
-            let refused = Leaf::read(&mut text.as_slice())
+            let refused = EnvelopeLine::read(&mut text.as_slice())
                 .expect_err(reason)
                 .to_string();
             assert!(refused.contains(reason), "{refused}");
@@ -177,17 +186,17 @@ mod tests {
             vec!["a".repeat(63); 3].join(".")
         );
         let recipients = vec![longest.parse().expect("a recipient"); RECIPIENTS];
-        let line = Leaf::new(ReversePath::Null, recipients).encode();
-        assert!(Leaf::read(&mut line.as_slice()).is_ok());
+        let line = EnvelopeLine::new(ReversePath::Null, recipients).encode();
+        assert!(EnvelopeLine::read(&mut line.as_slice()).is_ok());
     }
 
     proptest! {
         #[test]
         fn no_file_breaks_the_reader(mut text in proptest::collection::vec(any::<u8>(), 0..200), at in 0..200usize) {
-            let mut good = leaf().encode();
+            let mut good = envelope().encode();
             let at = at.min(good.len());
             good.splice(at..at, text.drain(..));
-            let _ = Leaf::read(&mut good.as_slice());
+            let _ = EnvelopeLine::read(&mut good.as_slice());
         }
     }
 }

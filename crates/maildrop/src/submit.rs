@@ -1,35 +1,36 @@
-//! Mail handed to the relay on the same machine: one SMTP client for the `sendmail` command, and for
-//! the daemon's own way in of what was left in the [`crate::maildrop`].
+//! The SMTP client that hands mail to the relay on the same machine. The `sendmail` command uses it, and
+//! the daemon itself for mail from the maildrop.
 //!
-//! It blocks; time limits are those of the stream.
+//! It blocks; the stream's own timeouts apply.
 
 use std::io::{self, Read, Write};
 
 use relay_smtp::client::{Answer, ClientSession, ContentEncoder, Envelope, Event, Plan, Trouble};
 use relay_smtp::{Reply, Stage};
 
-/// Octets that are read at a time: of a message, and of replies.
+/// How many octets of the message are read at a time.
 const PIECE: usize = 64 * 1024;
+/// How many octets of the replies are read at a time.
 const REPLY: usize = 2 * 1024;
 
-/// Why a session came to nothing.
+/// Why a session failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// The relay wants no session.
+    /// The relay refuses the session.
     #[error("at the {0} the relay said: {1}")]
     Refused(Stage, Reply),
-    /// What the other side says is not SMTP.
+    /// The reply is not valid SMTP.
     #[error("at the {0} what answered made no sense")]
     Nonsense(Stage),
-    /// The connection broke, or nothing came in time.
+    /// The connection was lost, or timed out.
     #[error("the connection broke at the {stage}: {source}")]
     Lost {
-        /// What was waited for.
+        /// The stage of the dialogue.
         stage: Stage,
-        /// The system's own reason.
+        /// The system's error.
         source: io::Error,
     },
-    /// The message itself cannot be read.
+    /// The message cannot be read.
     #[error("reading the message: {0}")]
     Message(io::Error),
 }
@@ -43,7 +44,7 @@ pub struct Submission<S> {
 }
 
 impl<S: Read + Write> Submission<S> {
-    /// Hears the greeting and says EHLO with this name.
+    /// Opens a session: waits for the greeting and sends EHLO with `name`.
     pub fn open(stream: S, name: &str) -> Result<Self, SubmitError> {
         let mut submission = Self {
             stream,
@@ -58,7 +59,7 @@ impl<S: Read + Write> Submission<S> {
         }
     }
 
-    /// One transaction: an answer for each recipient, in their order.
+    /// Sends one message and returns an answer for each recipient, in their order.
     pub fn send(
         &mut self,
         envelope: &Envelope<'_>,
@@ -78,10 +79,10 @@ impl<S: Read + Write> Submission<S> {
         }
     }
 
-    /// Says goodbye, without insisting.
+    /// Sends QUIT without waiting for the reply.
     pub fn close(mut self) {
         self.session.quit();
-        // The relay has what it was given; nothing depends on its farewell.
+        // The relay has taken the message; nothing depends on its reply to QUIT.
         let _ = self.flush();
     }
 
@@ -89,7 +90,7 @@ impl<S: Read + Write> Submission<S> {
         event.map_or_else(|| self.event(), Ok)
     }
 
-    /// What ends a session wherever it comes; nothing else comes unasked.
+    /// Handles an event that ends the session at any point.
     fn refuse(&mut self, event: Event) -> Result<(), SubmitError> {
         let stage = self.session.stage();
         match event {
@@ -106,7 +107,8 @@ impl<S: Read + Write> Submission<S> {
         }
     }
 
-    /// The message, dots doubled, and its end; what the relay said before that, if anything.
+    /// Sends the message with its dots doubled, and the end of data. Returns an event if the relay has
+    /// answered before that.
     fn content(&mut self, message: &mut dyn Read) -> Result<Option<Event>, SubmitError> {
         let (mut encoder, mut wire) = (ContentEncoder::default(), Vec::new());
         let mut piece = vec![0; PIECE];
@@ -121,7 +123,7 @@ impl<S: Read + Write> Submission<S> {
             }
             encoder.encode(&piece[..length], &mut wire);
             if self.write(&wire).is_err() {
-                // Whoever hangs up in the middle may have said why.
+                // A relay that closes the connection may have sent a reason first.
                 return self.event().map(Some);
             }
             wire.clear();
@@ -132,7 +134,7 @@ impl<S: Read + Write> Submission<S> {
         sent.map(|()| None).or_else(|_| self.event().map(Some))
     }
 
-    /// Sends what is to be sent, and reads until something has come of it.
+    /// Sends the pending output, and reads until there is an event.
     fn event(&mut self) -> Result<Event, SubmitError> {
         loop {
             let sent = self.flush();

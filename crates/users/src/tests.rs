@@ -160,12 +160,12 @@ fn the_file_is_private_and_a_missing_one_has_no_users() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("users");
     assert!(Users::load(&file).expect("none yet").is_empty());
-    let mut editing = Editing::open(&file).expect("a folder");
+    let mut editing = Editing::open(&file).expect("a directory");
     editing.users.set(name("app"), user(&[])).expect("a name");
     editing.save(None).expect("a disk");
     let mode = fs::metadata(&file).expect("a file").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
-    let mut editing = Editing::open(&file).expect("a folder");
+    let mut editing = Editing::open(&file).expect("a directory");
     assert!(editing.users.remove(&name("app")).is_some());
     assert!(
         !Users::load(&file).expect("users").is_empty(),
@@ -185,7 +185,7 @@ fn writers_wait_for_each_other_and_none_is_forgotten() {
             let (file, start) = (&file, &start);
             scope.spawn(move || {
                 start.wait();
-                let mut editing = Editing::open(file).expect("a folder");
+                let mut editing = Editing::open(file).expect("a directory");
                 editing
                     .users
                     .set(name(&format!("u{n}")), user(&[]))
@@ -195,7 +195,7 @@ fn writers_wait_for_each_other_and_none_is_forgotten() {
         }
     });
     assert_eq!(Users::load(&file).expect("users").iter().count(), 8);
-    assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 1);
+    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 1);
 }
 
 proptest! {

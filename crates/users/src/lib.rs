@@ -1,10 +1,10 @@
 //! The users file: who may log in, and as which senders.
 //!
-//! One user on a line, fields parted by a tab: the name; the password's argon2id hash as a PHC
-//! string, for PLAIN and LOGIN; the verifier for SCRAM-SHA-256 as RFC 5803 writes it; then the
-//! senders that the user is bound to, each a field, none for any sender. `#` begins a comment.
+//! Each line is one user, with a tab between the fields: the name; the password's argon2id hash as a PHC
+//! string, for PLAIN and LOGIN; the verifier for SCRAM-SHA-256 as in RFC 5803; then the senders that the
+//! user is restricted to, one field each. Without any, the user may use every sender. `#` begins a comment.
 //!
-//! `relayctl user` writes it, with or without a daemon; the daemon only reads it.
+//! `relayctl user` writes the file, whether the daemon runs or not; the daemon only reads it.
 
 mod password;
 mod record;
@@ -22,7 +22,7 @@ pub use relay_smtp::sasl::{Secret, SecretError, UserName};
 pub use self::password::HashError;
 pub use self::record::{RecordError, User};
 pub use self::senders::{Senders, SendersError};
-use crate::replace::{Owner, folder, replace, target};
+use relay_atomic_file::{Owner, directory_of, replace, resolve};
 
 /// Where the file is, unless the operator says otherwise.
 pub const DEFAULT_FILE: &str = "/etc/relayd/users";
@@ -164,8 +164,8 @@ impl Editing {
             doing: "locking its folder",
             source,
         };
-        let file = target(file).map_err(error)?;
-        let lock = File::open(folder(&file)).map_err(error)?;
+        let file = resolve(file).map_err(error)?;
+        let lock = File::open(directory_of(&file)).map_err(error)?;
         lock.lock().map_err(error)?;
         Ok(Self {
             users: Users::load(&file)?,

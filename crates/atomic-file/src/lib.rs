@@ -1,28 +1,28 @@
-//! A small file replaced whole: whoever reads it, and whenever the power goes, there is the old
-//! content or the new one.
+//! Replaces a small file atomically and durably: a reader, or a restart after a power cut, finds either
+//! the old content or the new content, never a part of it.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::fchown;
 use std::path::{Path, PathBuf};
 
-/// A user and a group of the system, by number.
+/// The numeric user and group that own a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner {
-    /// The user.
+    /// The user id.
     pub user: u32,
-    /// The group.
+    /// The group id.
     pub group: u32,
 }
 
-/// Puts `content` into `file`, for its owner's eyes only (mode 0600), and returns once it would
-/// survive a power cut. Where `file` is a link, what it leads to is replaced.
+/// Replaces the content of `file`, which gets mode 0600, and returns once the content would survive a
+/// power cut. If `file` is a symbolic link, the file it points to is replaced.
 ///
-/// `owner`: whose it becomes, if that is not the user who calls.
+/// `owner`: the new owner, unless the calling user is to own the file.
 pub fn replace(file: &Path, content: &[u8], owner: Option<Owner>) -> io::Result<()> {
-    let file = target(file)?;
-    let dir = folder(&file);
-    // Made with mode 0600, so nobody reads it even before it has its name.
+    let file = resolve(file)?;
+    let dir = directory_of(&file);
+    // It is created with mode 0600, so nobody else can read it before it is renamed.
     let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
     temporary.write_all(content)?;
     if let Some(owner) = owner {
@@ -30,20 +30,20 @@ pub fn replace(file: &Path, content: &[u8], owner: Option<Owner>) -> io::Result<
     }
     temporary.as_file().sync_all()?;
     temporary.persist(&file)?;
-    // The new name is in the folder, which has to reach the disk as well.
+    // The rename is durable only when the directory has been synced as well.
     File::open(dir)?.sync_all()
 }
 
-/// The file behind links; one that is not there yet is what it is called.
-pub(crate) fn target(file: &Path) -> io::Result<PathBuf> {
+/// Follows symbolic links to the file itself. A file that does not exist yet keeps its own name.
+pub fn resolve(file: &Path) -> io::Result<PathBuf> {
     match fs::canonicalize(file) {
         Err(reason) if reason.kind() == io::ErrorKind::NotFound => Ok(file.to_owned()),
         found => found,
     }
 }
 
-/// The folder that the file's name is in.
-pub(crate) fn folder(file: &Path) -> &Path {
+/// Returns the directory that contains the file.
+pub fn directory_of(file: &Path) -> &Path {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(fs::read(&file).expect("a file"), b"new");
         assert_eq!(found.permissions().mode() & 0o777, 0o600);
         assert_ne!(found.ino(), before, "written beside it, then renamed");
-        assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 1);
+        assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 1);
     }
 
     #[test]
@@ -85,7 +85,7 @@ mod tests {
     fn where_nothing_can_be_written_the_old_content_stays() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("nowhere/users");
-        replace(&file, b"new", None).expect_err("no such folder");
-        assert_eq!(fs::read_dir(dir.path()).expect("a folder").count(), 0);
+        replace(&file, b"new", None).expect_err("no such directory");
+        assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0);
     }
 }
