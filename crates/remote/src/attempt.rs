@@ -6,7 +6,6 @@ use relay_smtp::client::{Answer, Envelope, Trouble};
 use relay_smtp::{Outcome, Peer, Recipient, Verdict};
 use tokio::time::Instant;
 
-use crate::Job;
 use crate::alarms::Alarms;
 use crate::broken_tls::BrokenTls;
 use crate::classify::{Cause, Hop, classify, more_hopeful};
@@ -15,6 +14,7 @@ use crate::connection::{ConnectError, Connection, Connector, Reports, Transactio
 use crate::deadline::after;
 use crate::dns::Dns;
 use crate::events;
+use crate::job::Job;
 use crate::login::Login;
 use crate::mx::{self, Exchangers, Target};
 use crate::policy::{Destination, TlsPolicy, TlsRule};

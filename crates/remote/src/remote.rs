@@ -2,41 +2,18 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use relay_smtp::dsn::DsnRequest;
-use relay_smtp::{ForwardPath, Outcome, Recipient, ReversePath};
+use relay_smtp::{ForwardPath, Outcome, ReversePath};
 use tokio::sync::watch;
 
 use crate::alarms::Alarm;
 use crate::attempt::{AttemptContext, RemoteState, attempt};
 use crate::config::Config;
-use crate::content::Content;
 use crate::dns::Dns;
-use crate::observer::Observer;
+use crate::job::Job;
 use crate::policy::{AsConfigured, TlsPolicy};
 use crate::preview::Preview;
 use crate::route::{NextHop, next_hop};
 use crate::tls::Trust;
-
-/// One message for some recipients, who should share a destination.
-#[derive(Debug)]
-pub struct Job {
-    /// MAIL FROM.
-    pub sender: ReversePath,
-    /// RCPT TO, and what is asked for each.
-    pub recipients: Vec<Recipient>,
-    /// `BODY=8BITMIME`.
-    pub eight_bit: bool,
-    /// `SMTPUTF8`.
-    pub utf8: bool,
-    /// `RET` and `ENVID`.
-    pub dsn: DsnRequest,
-    /// Octets of head and body.
-    pub size: u64,
-    /// The bytes.
-    pub content: Content,
-    /// Who is told how far it has come.
-    pub observer: Arc<dyn Observer>,
-}
 
 /// Delivers messages; one for the whole process.
 #[derive(Debug)]

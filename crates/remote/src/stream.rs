@@ -5,12 +5,11 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use relay_smtp::outcome::Tls;
+use relay_smtp::outcome::{Tls, TlsName};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
-
-use crate::tls;
+use tokio_rustls::rustls::ClientConnection;
 
 /// A connection's stream.
 #[derive(Debug)]
@@ -85,7 +84,7 @@ impl Stream {
     pub(crate) fn tls(&self, verified: bool) -> Option<Tls> {
         match self {
             Self::Clear(_) => None,
-            Self::Secure(stream) => Some(tls::settled(stream.get_ref().1, verified)),
+            Self::Secure(stream) => Some(negotiated(stream.get_ref().1, verified)),
         }
     }
 
@@ -117,4 +116,21 @@ fn poll_both(
     }
     ready!(stream.as_mut().poll_flush(context))?;
     Poll::Ready(Ok(WriteOrRead::Written))
+}
+
+/// The version and cipher suite that a handshake has negotiated.
+pub(crate) fn negotiated(connection: &ClientConnection, verified: bool) -> Tls {
+    let version = connection.protocol_version().and_then(|v| v.as_str());
+    let cipher = connection
+        .negotiated_cipher_suite()
+        .and_then(|suite| suite.suite().as_str());
+    Tls {
+        version: TlsName::known(match version {
+            Some("TLSv1_2") => "TLSv1.2",
+            Some("TLSv1_3") => "TLSv1.3",
+            other => other.unwrap_or("unknown"),
+        }),
+        cipher: TlsName::known(cipher.unwrap_or("unknown")),
+        verified,
+    }
 }

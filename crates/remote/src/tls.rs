@@ -7,12 +7,11 @@ use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use relay_smtp::outcome::{Tls, TlsName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{self, CertificateError, ClientConfig, ClientConnection};
+use tokio_rustls::rustls::{self, CertificateError, ClientConfig};
 
 pub use self::inspection::{Inspector, Presented};
 pub(crate) use self::trust::Trust;
@@ -55,23 +54,6 @@ pub(crate) async fn handshake(
     let connector = TlsConnector::from(config);
     let shaken = connector.connect(name, stream).await;
     shaken.map_err(|e| TlsFailure::new(host, &e))
-}
-
-/// What a handshake has settled.
-pub(crate) fn settled(connection: &ClientConnection, verified: bool) -> Tls {
-    let version = connection.protocol_version().and_then(|v| v.as_str());
-    let cipher = connection
-        .negotiated_cipher_suite()
-        .and_then(|suite| suite.suite().as_str());
-    Tls {
-        version: TlsName::known(match version {
-            Some("TLSv1_2") => "TLSv1.2",
-            Some("TLSv1_3") => "TLSv1.3",
-            other => other.unwrap_or("unknown"),
-        }),
-        cipher: TlsName::known(cipher.unwrap_or("unknown")),
-        verified,
-    }
 }
 
 /// A server's first octet of TLS answers our first, so all that is here before it came in clear,

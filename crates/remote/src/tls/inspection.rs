@@ -19,8 +19,8 @@ use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{self, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::trust::{TrustError, authorities, versions};
-use super::{TlsFailure, flaw, handshake, settled};
-use crate::stream::Duplex;
+use super::{TlsFailure, flaw, handshake};
+use crate::stream::{Duplex, negotiated};
 
 /// Knows whose word about a host's name is taken, as deliveries do, but insists on nothing.
 #[derive(Debug)]
@@ -68,7 +68,7 @@ impl Inspector {
         let connection = stream.get_ref().1;
         let flaws = witness.flaws();
         let presented = Presented {
-            tls: settled(connection, flaws.is_empty()),
+            tls: negotiated(connection, flaws.is_empty()),
             chain: connection
                 .peer_certificates()
                 .map(|chain| chain.iter().map(|c| c.to_vec()).collect())
