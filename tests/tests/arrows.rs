@@ -15,6 +15,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-atomic-file", &[]),
     ("relay-users", &["relay-atomic-file", "relay-smtp"]),
     ("relay-maildrop", &["relay-smtp"]),
+    ("relay-terminal", &["relay-smtp"]),
+    (
+        "relay-diagnose",
+        &[
+            "relay-control",
+            "relay-users",
+            "relay-terminal",
+            "relay-remote",
+            "relay-dkim",
+            "relay-smtp",
+        ],
+    ),
     ("relay-dkim", &[]),
     (
         "relay-inbound",
@@ -28,8 +40,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-control",
             "relay-users",
             "relay-atomic-file",
-            "relay-remote",
-            "relay-dkim",
+            "relay-terminal",
+            "relay-diagnose",
             "relay-smtp",
         ],
     ),
@@ -62,6 +74,8 @@ const WITHOUT: &[(&str, &[&str])] = &[
     ("relay-users", &["tokio", "mio", "socket2", "sled"]),
     ("relay-maildrop", &["tokio", "mio", "socket2", "sled"]),
     ("relay-atomic-file", &["tokio", "mio", "socket2", "sled"]),
+    ("relay-terminal", &["tokio", "mio", "socket2", "sled"]),
+    ("relay-diagnose", &["sled", "axum"]),
     ("relayctl", &["sled", "axum"]),
     (
         "relay-sendmail",

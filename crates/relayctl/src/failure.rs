@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use relay_terminal::password::PasswordError;
 use relay_users::{HashError, RecordError, UsersError};
 
 /// Why a command was not done.
@@ -31,14 +32,12 @@ pub(crate) enum Failure {
         /// The socket.
         socket: PathBuf,
     },
-    /// The configuration that should name the socket does not.
-    #[error("{}: {reason}", file.display())]
-    Config {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// A tool that does not need the daemon has failed, or the configuration cannot be read.
+    #[error(transparent)]
+    Diagnose(#[from] relay_diagnose::Error),
+    /// There is no password.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     /// The users file cannot be read or written.
     #[error("{source}{}", hint(source))]
     Users {
@@ -52,15 +51,15 @@ pub(crate) enum Failure {
     /// The daemon said no, or this program did.
     #[error("{0}")]
     Refused(String),
-    /// The server that was asked for did not answer.
-    #[error("{0}")]
-    NotReached(String),
     /// The daemon cannot do it now: it is going down, or its queue does not answer.
     #[error("{0}")]
     Unavailable(String),
     /// No answer, or none that could be what the daemon meant to say.
     #[error("the daemon's answer broke off or makes no sense: {0}")]
     Answer(String),
+    /// The daemon has ended while it was being watched.
+    #[error("the relay has gone away: {0}")]
+    Gone(String),
     /// Our own output.
     #[error("writing the answer: {0}")]
     Output(io::Error),
@@ -72,18 +71,38 @@ impl Failure {
         Self::Answer(reason.to_string())
     }
 
+    /// Whether the reader of the output has closed the pipe.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        match self {
+            Self::Output(reason) | Self::Diagnose(relay_diagnose::Error::Output(reason)) => {
+                reason.kind() == io::ErrorKind::BrokenPipe
+            }
+            _ => false,
+        }
+    }
+
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Users { .. } | Self::Refused(_) | Self::Output(_) => ExitCode::from(1),
+            Self::Users { .. } | Self::Password(_) | Self::Refused(_) | Self::Output(_) => {
+                ExitCode::from(1)
+            }
             // What was asked is not known to be so or not: books that do not balance are another matter.
             Self::Unavailable(_)
             | Self::Answer(_)
+            | Self::Gone(_)
             | Self::Usage(_)
-            | Self::NotReached(_)
             | Self::NoDaemon { .. }
-            | Self::NotAllowed { .. }
-            | Self::Config { .. } => ExitCode::from(2),
+            | Self::NotAllowed { .. } => ExitCode::from(2),
+            Self::Diagnose(error) => ExitCode::from(diagnose_code(error)),
         }
+    }
+}
+
+fn diagnose_code(error: &relay_diagnose::Error) -> u8 {
+    use relay_diagnose::Error;
+    match error {
+        Error::Refused(_) | Error::Password(_) | Error::Output(_) => 1,
+        Error::Usage(_) | Error::NotReached(_) | Error::Config { .. } => 2,
     }
 }
 

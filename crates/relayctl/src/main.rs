@@ -4,18 +4,13 @@
 //! Exit codes: 0 done, 1 nothing matched or refused, 2 usage or no daemon.
 
 mod acl;
+mod args;
 mod audit;
-mod check;
 mod client;
-mod config;
-mod delivery;
-mod dkim;
+mod clock;
 mod failure;
 mod form;
-mod mx;
 mod orders;
-mod password;
-mod probe;
 mod queue;
 mod route;
 mod show;
@@ -23,23 +18,23 @@ mod top;
 mod trace;
 mod user;
 
+use relay_terminal::escape;
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::SystemTime;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 use relay_control::{Filter, Reload, Status, path};
+use relay_diagnose::check::{self, CheckArgs};
+use relay_diagnose::dkim::{self, DkimVerb};
+use relay_diagnose::mx::{self, MxArgs};
+use relay_diagnose::probe::{self, ProbeArgs};
 
 use crate::acl::AclVerb;
-use crate::check::CheckArgs;
+use crate::args::DaemonArgs;
 use crate::client::Client;
-use crate::config::Config;
-use crate::dkim::DkimVerb;
+use crate::clock::now;
 use crate::failure::Failure;
-use crate::mx::MxArgs;
 use crate::orders::Order;
-use crate::probe::ProbeArgs;
 use crate::queue::QueueVerb;
 use crate::route::RouteArgs;
 use crate::top::TopArgs;
@@ -50,7 +45,7 @@ use crate::user::UserVerb;
 #[command(name = "relayctl", version, arg_required_else_help = true)]
 struct Cli {
     #[command(flatten)]
-    place: Place,
+    daemon: DaemonArgs,
 
     /// Print the daemon's answer as JSON
     #[arg(long, global = true)]
@@ -58,18 +53,6 @@ struct Cli {
 
     #[command(subcommand)]
     verb: Verb,
-}
-
-/// Which daemon is asked.
-#[derive(Debug, Args)]
-pub(crate) struct Place {
-    /// The relay's configuration, which names its control socket [default: /etc/relayd/relayd.toml]
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-
-    /// The relay's control socket
-    #[arg(long, global = true, value_name = "PATH", conflicts_with = "config")]
-    socket: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -148,13 +131,11 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads has seen enough.
-        Err(Failure::Output(reason)) if reason.kind() == io::ErrorKind::BrokenPipe => {
-            ExitCode::SUCCESS
-        }
+        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
             // Where standard error is gone too, the exit code has to do.
             // Part of the words may be the daemon's, and in them whatever a client has said.
-            let words = show::safe(&failure.to_string());
+            let words = escape(&failure.to_string());
             let _ = writeln!(io::stderr(), "relayctl: {words}");
             failure.exit_code()
         }
@@ -164,19 +145,23 @@ fn main() -> ExitCode {
 async fn run(cli: &Cli) -> Result<(), Failure> {
     let mut out = BufWriter::new(io::stdout().lock());
     match &cli.verb {
-        Verb::User(verb) => user::run(verb, &Config::load(&cli.place)?, cli.json, &mut out)?,
-        Verb::Route(args) => route::run(args, &cli.place, cli.json, &mut out).await?,
-        Verb::Mx(args) => mx::run(args, &cli.place, cli.json, &mut out).await?,
-        Verb::Probe(args) => probe::run(args, &cli.place, cli.json, &mut out).await?,
-        Verb::Check(args) => check::run(args, &cli.place, cli.json, &mut out).await?,
-        Verb::Dkim(verb) => dkim::run(verb, &cli.place, cli.json, &mut out).await?,
+        Verb::User(verb) => user::run(verb, &cli.daemon.config_file().load()?, cli.json, &mut out)?,
+        Verb::Route(args) => route::run(args, &cli.daemon, cli.json, &mut out).await?,
+        Verb::Mx(args) => mx::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?,
+        Verb::Probe(args) => {
+            probe::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?;
+        }
+        Verb::Check(args) => {
+            check::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?;
+        }
+        Verb::Dkim(verb) => dkim::run(verb, &cli.daemon.config_file(), cli.json, &mut out).await?,
         Verb::Ask(question) => ask(question, cli, &mut out).await?,
     }
     out.flush().map_err(Failure::Output)
 }
 
 async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
-    let client = Client::new(config::socket(&cli.place)?);
+    let client = Client::new(cli.daemon.socket()?);
     match question {
         Question::Qstat { limit } => {
             let status: Status = client.get(path::STATUS).await?;
@@ -204,11 +189,6 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
         Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
         Question::Reload => reload(&client, cli.json, out).await,
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the clock of this command")]
-fn now() -> SystemTime {
-    SystemTime::now()
 }
 
 async fn reload(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {

@@ -1,5 +1,6 @@
 //! Where mail would go, from the daemon, or without one from the program of the daemon.
 
+use relay_terminal::escape;
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -8,11 +9,11 @@ use std::process::Command;
 use clap::Args;
 use relay_control::{Plan, path};
 
+use crate::args::DaemonArgs;
 use crate::client::Client;
-use crate::config;
 use crate::failure::Failure;
 use crate::form;
-use crate::{Place, show};
+use crate::show;
 
 #[derive(Debug, Args)]
 pub(crate) struct RouteArgs {
@@ -25,15 +26,15 @@ pub(crate) struct RouteArgs {
 
 pub(crate) async fn run(
     args: &RouteArgs,
-    place: &Place,
+    daemon: &DaemonArgs,
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let client = Client::new(config::socket(place)?);
+    let client = Client::new(daemon.socket()?);
     let query = form::encode([("from", args.from.clone()), ("to", args.to.clone())]);
     let plan = match client.get(&format!("{}?{query}", path::ROUTE)).await {
         // Whoever names a socket asks about that daemon.
-        Err(Failure::NoDaemon { .. }) if place.socket.is_none() => without_daemon(args, place)?,
+        Err(Failure::NoDaemon { .. }) if !daemon.names_socket() => without_daemon(args, daemon)?,
         answer => answer?,
     };
     if json {
@@ -44,11 +45,11 @@ pub(crate) async fn run(
 }
 
 /// `relayd --config FILE route FROM TO`, which decides as the daemon would.
-fn without_daemon(args: &RouteArgs, place: &Place) -> Result<Plan, Failure> {
+fn without_daemon(args: &RouteArgs, daemon: &DaemonArgs) -> Result<Plan, Failure> {
     let program = relayd();
     let ended = Command::new(&program)
         .arg("--config")
-        .arg(config::file(place))
+        .arg(daemon.config_file().path())
         .args(["route", "--", &args.from, &args.to])
         .output()
         .map_err(|reason| Failure::Refused(format!("{}: {reason}", program.display())))?;
@@ -57,7 +58,7 @@ fn without_daemon(args: &RouteArgs, place: &Place) -> Result<Plan, Failure> {
     }
     let said = String::from_utf8_lossy(&ended.stderr);
     let said = said.trim().trim_start_matches("relayd: ");
-    Err(Failure::Refused(show::safe(said)))
+    Err(Failure::Refused(escape(said)))
 }
 
 /// The one that was installed with this program, or the one in the path.

@@ -1,5 +1,6 @@
 //! The events of messages as they happen.
 
+use relay_terminal::{escape, escape_json};
 use std::io::Write;
 
 use clap::Args;
@@ -8,7 +9,7 @@ use serde_json::Value;
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::{form, show};
+use crate::form;
 
 /// What is followed.
 #[derive(Debug, Args)]
@@ -42,7 +43,7 @@ pub(crate) async fn run(
         }
         let event: Value = serde_json::from_slice(line).map_err(Failure::answer)?;
         let written = if json {
-            writeln!(out, "{}", show::tame(&event.to_string()))
+            writeln!(out, "{}", escape_json(&event.to_string()))
         } else {
             writeln!(out, "{}", shown(&event))
         };
@@ -64,7 +65,7 @@ fn shown(event: &Value) -> String {
             shown = format!("{shown} {name}={value}");
         }
     }
-    show::safe(shown.trim_start())
+    escape(shown.trim_start())
 }
 
 #[cfg(test)]

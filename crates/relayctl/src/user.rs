@@ -7,12 +7,12 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use relay_atomic_file::Owner;
+use relay_diagnose::Config;
+use relay_terminal::password;
 use relay_users::{Editing, Secret, Senders, User, UserName, Users};
 use serde::Serialize;
 
-use crate::config::Config;
 use crate::failure::Failure;
-use crate::password;
 use crate::show;
 
 #[derive(Debug, Subcommand)]
@@ -120,9 +120,9 @@ fn unknown(name: &UserName, file: &Path) -> Failure {
 
 fn read(login: &Login) -> Result<Secret, Failure> {
     if login.password_stdin {
-        password::from_line(&mut io::stdin().lock())
+        Ok(password::from_line(&mut io::stdin().lock())?)
     } else {
-        password::ask(login.name.as_str())
+        Ok(password::ask(login.name.as_str())?)
     }
 }
 

@@ -1,8 +1,7 @@
 //! The octets of a message: parted into headers and body, and printed such that they do no harm.
 
+use relay_terminal::{escape, escape_json};
 use std::io::{self, Write};
-
-use crate::show;
 
 /// Finds the empty line between headers and body, in any chunks.
 #[derive(Debug, Default)]
@@ -115,7 +114,7 @@ impl Printer {
             Form::Octets => out.write_all(text.as_bytes()),
             Form::Json => {
                 let quoted = serde_json::to_string(text)?;
-                let quoted = show::tame(&quoted);
+                let quoted = escape_json(&quoted);
                 out.write_all(&quoted.as_bytes()[1..quoted.len() - 1])
             }
             Form::Screen => write_shown(text, out),
@@ -130,7 +129,7 @@ fn write_shown(text: &str, out: &mut impl Write) -> io::Result<()> {
             out.write_all(b"\n")?;
         }
         let line = line.strip_suffix('\r').unwrap_or(line);
-        let parts: Vec<_> = line.split('\t').map(show::safe).collect();
+        let parts: Vec<_> = line.split('\t').map(escape).collect();
         out.write_all(parts.join("\t").as_bytes())?;
     }
     Ok(())

@@ -1,5 +1,6 @@
 //! One message: what is known of it, or what is in it.
 
+use relay_terminal::escape_json;
 use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
@@ -99,7 +100,7 @@ async fn print_json(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let known = serde_json::to_string(detail).map_err(Failure::answer)?;
-    let known = show::tame(known.strip_suffix('}').unwrap_or(&known)).into_owned();
+    let known = escape_json(known.strip_suffix('}').unwrap_or(&known)).into_owned();
     write!(out, "{known}").map_err(Failure::Output)?;
     let mut splitter = Splitter::default();
     let mut fields = Fields::new(out);

@@ -1,5 +1,6 @@
 //! Has the daemon do something to messages, and says what came of it.
 
+use relay_terminal::escape;
 use std::io::Write;
 
 use relay_control::{Scope, Steered, Verb, path};
@@ -42,7 +43,7 @@ fn refusal(verb: Verb, steered: &Steered) -> Option<String> {
             1 => String::new(),
             all => format!("; {} more problems", all - 1),
         };
-        return Some(format!("{}{others}", show::safe(first)));
+        return Some(format!("{}{others}", escape(first)));
     }
     if !steered.unknown.is_empty() {
         return Some(format!("not in the queue: {}", named(&steered.unknown)));
@@ -68,7 +69,7 @@ fn refusal(verb: Verb, steered: &Steered) -> Option<String> {
 
 /// The first of these ids, and how many more there are.
 fn named(ids: &[String]) -> String {
-    let first: Vec<_> = ids.iter().take(SHOWN).map(|id| show::safe(id)).collect();
+    let first: Vec<_> = ids.iter().take(SHOWN).map(|id| escape(id)).collect();
     let first = first.join(", ");
     match ids.len().saturating_sub(SHOWN) {
         0 => first,

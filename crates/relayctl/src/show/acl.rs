@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use relay_control::Grant;
 
-use super::{date, until};
 use crate::failure::Failure;
+use relay_terminal::{date, until};
 
 /// A line for each address that may relay for a while.
 pub(crate) fn grants(

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use relay_control::{HoldRule, Orders};
 
-use super::{date, safe};
 use crate::failure::Failure;
+use relay_terminal::{date, escape};
 
 /// A line for each order.
 pub(crate) fn orders(out: &mut impl Write, orders: &Orders) -> Result<(), Failure> {
@@ -14,7 +14,7 @@ pub(crate) fn orders(out: &mut impl Write, orders: &Orders) -> Result<(), Failur
 
 pub(super) fn write_orders(out: &mut impl Write, orders: &Orders) -> io::Result<()> {
     for destination in &orders.suspended {
-        writeln!(out, "suspended: {}", safe(destination))?;
+        writeln!(out, "suspended: {}", escape(destination))?;
     }
     for rule in &orders.hold_incoming {
         let (what, since) = (described(rule), date(rule.since));
@@ -28,12 +28,12 @@ fn described(rule: &HoldRule) -> String {
     words.extend(
         rule.domain
             .iter()
-            .map(|domain| format!("to {}", safe(domain))),
+            .map(|domain| format!("to {}", escape(domain))),
     );
     words.extend(
         rule.sender
             .iter()
-            .map(|sender| format!("from <{}>", safe(sender))),
+            .map(|sender| format!("from <{}>", escape(sender))),
     );
     words.join(" ")
 }

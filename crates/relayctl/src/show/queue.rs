@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use relay_control::{Attempt, Detail, Entry, Recipient, Steered, Verb, WaitsFor};
 
-use super::{date, safe};
 use crate::failure::Failure;
+use relay_terminal::{date, escape};
 
 /// As qmail-qread: one line for the message, one for each recipient.
 pub(crate) fn qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
@@ -13,9 +13,9 @@ pub(crate) fn qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
         out,
         "{}  #{}  {}  <{}>",
         date(entry.arrived),
-        safe(&entry.id),
+        escape(&entry.id),
         entry.size,
-        safe(&entry.sender)
+        escape(&entry.sender)
     )?;
     for recipient in &entry.recipients {
         let done = if recipient.state.is_settled() {
@@ -23,7 +23,7 @@ pub(crate) fn qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
         } else {
             ""
         };
-        writeln!(out, "{done}\tremote\t{}", safe(&recipient.address))?;
+        writeln!(out, "{done}\tremote\t{}", escape(&recipient.address))?;
     }
     Ok(())
 }
@@ -34,17 +34,17 @@ pub(crate) fn entry(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     writeln!(
         out,
         "{}  {}  {} bytes  from <{}>{held}",
-        safe(&entry.id),
+        escape(&entry.id),
         date(entry.arrived),
         entry.size,
-        safe(&entry.sender)
+        escape(&entry.sender)
     )?;
     entry.recipients.iter().try_for_each(|r| recipient(out, r))
 }
 
 fn recipient(out: &mut dyn Write, recipient: &Recipient) -> io::Result<()> {
     let state = recipient.state.name();
-    write!(out, "    {state:<9}  <{}>", safe(&recipient.address))?;
+    write!(out, "    {state:<9}  <{}>", escape(&recipient.address))?;
     match recipient.attempts {
         0 => {}
         1 => write!(out, "  1 attempt")?,
@@ -59,9 +59,9 @@ fn recipient(out: &mut dyn Write, recipient: &Recipient) -> io::Result<()> {
     writeln!(out)?;
     match (&recipient.host, &recipient.last_reply) {
         (Some(host), Some(reply)) => {
-            writeln!(out, "               {}: {}", safe(host), safe(reply))
+            writeln!(out, "               {}: {}", escape(host), escape(reply))
         }
-        (None, Some(reply)) => writeln!(out, "               {}", safe(reply)),
+        (None, Some(reply)) => writeln!(out, "               {}", escape(reply)),
         (_, None) => Ok(()),
     }
 }
@@ -107,8 +107,8 @@ fn write_detail(out: &mut impl Write, detail: &Detail) -> io::Result<()> {
     ] {
         notes.extend(holds.then_some(note));
     }
-    writeln!(out, "message   {}", safe(&detail.id))?;
-    writeln!(out, "sender    <{}>", safe(&detail.sender))?;
+    writeln!(out, "message   {}", escape(&detail.id))?;
+    writeln!(out, "sender    <{}>", escape(&detail.sender))?;
     writeln!(out, "arrived   {}", date(detail.arrived))?;
     writeln!(out, "size      {} bytes", detail.size)?;
     if !notes.is_empty() {
@@ -117,9 +117,9 @@ fn write_detail(out: &mut impl Write, detail: &Detail) -> io::Result<()> {
     for recipient in &detail.recipients {
         let listed = &recipient.recipient;
         writeln!(out)?;
-        writeln!(out, "recipient <{}>", safe(&listed.address))?;
+        writeln!(out, "recipient <{}>", escape(&listed.address))?;
         writeln!(out, "  state        {}", listed.state.name())?;
-        writeln!(out, "  destination  {}", safe(&recipient.destination))?;
+        writeln!(out, "  destination  {}", escape(&recipient.destination))?;
         writeln!(out, "  attempts     {}", listed.attempts)?;
         if let Some(next) = listed.next_attempt {
             writeln!(out, "  next         {}", date(next))?;
@@ -151,24 +151,24 @@ fn attempt(out: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
     writeln!(
         out,
         "    result     {} {}",
-        safe(&attempt.verdict),
-        safe(&attempt.status)
+        escape(&attempt.verdict),
+        escape(&attempt.status)
     )?;
     match (&attempt.host, &attempt.address) {
         (Some(host), Some(address)) => {
-            writeln!(out, "    host       {} ({})", safe(host), safe(address))?;
+            writeln!(out, "    host       {} ({})", escape(host), escape(address))?;
             let tls = attempt.tls.as_deref().unwrap_or("none");
-            writeln!(out, "    tls        {}", safe(tls))?;
+            writeln!(out, "    tls        {}", escape(tls))?;
         }
-        (Some(host), None) => writeln!(out, "    host       {}", safe(host))?,
+        (Some(host), None) => writeln!(out, "    host       {}", escape(host))?,
         _ => {}
     }
-    writeln!(out, "    command    {}", safe(&attempt.stage))?;
+    writeln!(out, "    command    {}", escape(&attempt.stage))?;
     if let Some(reply) = &attempt.reply {
-        writeln!(out, "    reply      {}", safe(reply))?;
+        writeln!(out, "    reply      {}", escape(reply))?;
     }
     match &attempt.detail {
-        Some(detail) => writeln!(out, "    reason     {}", safe(detail)),
+        Some(detail) => writeln!(out, "    reason     {}", escape(detail)),
         None => Ok(()),
     }
 }

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use relay_control::{Plan, PlannedHost};
 
-use super::safe;
 use crate::failure::Failure;
+use relay_terminal::escape;
 
 /// What decides, then the hosts in the order they would be tried.
 pub(crate) fn plan(out: &mut impl Write, plan: &Plan) -> Result<(), Failure> {
@@ -13,30 +13,30 @@ pub(crate) fn plan(out: &mut impl Write, plan: &Plan) -> Result<(), Failure> {
 }
 
 fn write_plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
-    writeln!(out, "decided by   {}", safe(&plan.by))?;
-    writeln!(out, "destination  {}", safe(&plan.destination))?;
+    writeln!(out, "decided by   {}", escape(&plan.by))?;
+    writeln!(out, "destination  {}", escape(&plan.destination))?;
     if let Some(login) = &plan.login {
-        writeln!(out, "login        {}", safe(login))?;
+        writeln!(out, "login        {}", escape(login))?;
     }
     plan.hosts.iter().try_for_each(|h| host(out, h))?;
     if let Some(problem) = &plan.problem {
-        writeln!(out, "problem      {}", safe(problem))?;
+        writeln!(out, "problem      {}", escape(problem))?;
     }
     Ok(())
 }
 
 fn host(out: &mut impl Write, host: &PlannedHost) -> io::Result<()> {
-    let (name, tls) = (safe(&host.name), safe(&host.tls));
+    let (name, tls) = (escape(&host.name), escape(&host.tls));
     write!(out, "host         {name}:{}", host.port)?;
     if let Some(preference) = host.preference {
         write!(out, "  preference {preference}")?;
     }
     writeln!(out, "  tls {tls}")?;
     for address in &host.addresses {
-        writeln!(out, "             {}", safe(address))?;
+        writeln!(out, "             {}", escape(address))?;
     }
     match &host.problem {
-        Some(problem) => writeln!(out, "             passed over: {}", safe(problem)),
+        Some(problem) => writeln!(out, "             passed over: {}", escape(problem)),
         None => Ok(()),
     }
 }

@@ -7,8 +7,8 @@ use std::time::SystemTime;
 use relay_control::{Destination, Status};
 
 use super::orders::write_orders;
-use super::{date, safe, until};
 use crate::failure::Failure;
+use relay_terminal::{date, escape, until};
 
 /// qmail-qstat's two lines, then the counts by state and by destination, of these no more than `limit`.
 pub(crate) fn qstat(
@@ -37,7 +37,7 @@ fn write_status(
             out,
             "damaged messages set aside: {} (in {}/corrupt)",
             status.damaged,
-            safe(&status.state_dir)
+            escape(&status.state_dir)
         )?;
     }
     write_warnings(out, status)?;
@@ -54,7 +54,7 @@ fn write_status(
 /// What needs the operator, a line for each.
 fn write_warnings(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
     for alarm in &status.alarms {
-        let (about, reason) = (safe(&alarm.about), safe(&alarm.reason));
+        let (about, reason) = (escape(&alarm.about), escape(&alarm.reason));
         writeln!(out, "alarm: {about} since {}: {reason}", date(alarm.since))?;
     }
     if status.reading {
@@ -71,7 +71,7 @@ fn write_warnings(out: &mut impl Write, status: &Status) -> std::io::Result<()> 
         )?;
     }
     for certificate in status.certificates.iter().filter(|c| c.needs_renewal()) {
-        let (file, end) = (safe(&certificate.file), date(certificate.expires));
+        let (file, end) = (escape(&certificate.file), date(certificate.expires));
         match certificate.days_left {
             ..0 => writeln!(out, "warning: the certificate in {file} has expired: {end}")?,
             days => writeln!(
@@ -99,7 +99,7 @@ fn write_destinations(
     destinations.sort_by_cached_key(|d| (is_well(d), Reverse(d.waiting), &d.name));
     let more = destinations.len().saturating_sub(limit);
     destinations.truncate(limit);
-    let names: Vec<String> = destinations.iter().map(|d| safe(&d.name)).collect();
+    let names: Vec<String> = destinations.iter().map(|d| escape(&d.name)).collect();
     let longest = names.iter().map(|name| name.chars().count()).max();
     let width = longest.unwrap_or_default().clamp("destination".len(), 60);
     writeln!(out)?;
@@ -119,7 +119,7 @@ fn write_destinations(
             destination.waiting,
             destination.in_flight,
             destination.slots,
-            safe(destination.last_trouble.as_deref().unwrap_or_default()),
+            escape(destination.last_trouble.as_deref().unwrap_or_default()),
         );
         writeln!(out, "{}", line.trim_end())?;
     }

@@ -5,8 +5,8 @@ use std::io::{self, Write};
 use relay_control::Summary;
 use relay_control::summary::Waiting;
 
-use super::safe;
 use crate::failure::Failure;
+use relay_terminal::escape;
 
 /// As Postfix's qshape: a row for each destination, a column for each age in minutes. `limit`: rows
 /// beside the total.
@@ -20,7 +20,7 @@ pub(crate) fn summary(
 
 fn write_summary(out: &mut impl Write, summary: &Summary, limit: usize) -> io::Result<()> {
     let rows = || summary.destinations.iter().take(limit);
-    let longest = rows().map(|row| safe(&row.name).chars().count()).max();
+    let longest = rows().map(|row| escape(&row.name).chars().count()).max();
     let width = longest.unwrap_or_default().clamp("TOTAL".len(), 60);
     write!(out, "{:<width$} {:>8}", "", "T")?;
     for below in &summary.ages_below {
@@ -37,7 +37,7 @@ fn write_summary(out: &mut impl Write, summary: &Summary, limit: usize) -> io::R
 }
 
 fn row(out: &mut impl Write, waiting: &Waiting, width: usize) -> io::Result<()> {
-    let name = safe(&waiting.name);
+    let name = escape(&waiting.name);
     write!(out, "{name:<width$} {:>8}", waiting.recipients)?;
     for count in &waiting.ages {
         write!(out, " {count:>7}")?;

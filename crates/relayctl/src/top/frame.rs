@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use relay_control::{Books, Destination, Status};
 
-use crate::show::{safe, until};
+use relay_terminal::{escape, until};
 
 /// How much of the terminal there is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) fn lines(
 fn head(status: &Status, earlier: Option<Earlier>) -> Vec<String> {
     let title = format!(
         "relayd {}  up {}  messages {}  not tried yet {}",
-        safe(&status.version),
+        escape(&status.version),
         humantime::format_duration(Duration::from_secs(status.uptime)),
         status.messages,
         status.fresh
@@ -131,12 +131,12 @@ fn destination(destination: &Destination, status: &Status, now: SystemTime) -> S
         None => String::new(),
     };
     row([
-        &safe(&destination.name),
+        &escape(&destination.name),
         &destination.waiting.to_string(),
         &destination.in_flight.to_string(),
         &destination.slots.to_string(),
         &next,
-        &safe(destination.last_trouble.as_deref().unwrap_or_default()),
+        &escape(destination.last_trouble.as_deref().unwrap_or_default()),
     ])
 }
 

@@ -1,0 +1,314 @@
+//! Whether mail from a domain will arrive: what receivers look at, seen from here.
+
+mod address;
+mod blocklists;
+mod dkim;
+mod dmarc;
+mod finding;
+mod host;
+mod mx;
+mod ports;
+mod reports;
+mod show;
+mod spf;
+
+use std::future::Future;
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Args;
+use relay_remote::dns::Dns;
+use relay_remote::{Config, Inspector};
+use relay_terminal::print_json;
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+
+use self::address::Sending;
+use self::dmarc::Passed;
+use self::ports::{Listener, Ports};
+use crate::config::ConfigFile;
+use crate::dkim::Entry;
+use crate::error::Error;
+use crate::mx as mx_verb;
+use crate::probe::Target;
+use crate::settings::{self, DnsArgs};
+
+use self::finding::{Finding, Level};
+
+/// The arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArgs {
+    /// The domain that mail is from
+    #[arg(value_parser = mx_verb::domain)]
+    domain: String,
+
+    /// A public address that this relay sends from; may be repeated [default: what the system goes out
+    /// from, or what the hostname leads to]
+    #[arg(long = "address", value_name = "ADDRESS")]
+    addresses: Vec<IpAddr>,
+
+    /// Make no connections: neither to port 25 of others nor to our own listeners
+    #[arg(long)]
+    offline_ports: bool,
+
+    /// Where to see whether port 25 is open on the way out
+    #[arg(long, value_name = "HOST", default_value = "gmail.com")]
+    outbound: Target,
+
+    /// A block list of addresses; may be repeated [default: zen.spamhaus.org, bl.spamcop.net, and those
+    /// of the configuration]
+    #[arg(long = "dnsbl", value_name = "ZONE", value_parser = mx_verb::domain)]
+    lists: Vec<String>,
+
+    /// How long each check may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+
+    #[command(flatten)]
+    dns: DnsArgs,
+}
+
+/// What was found.
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) domain: String,
+    /// What receivers see this relay at.
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) findings: Vec<Finding>,
+}
+
+/// The keys of the configuration that are looked at here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Keys {
+    dkim: Vec<Entry>,
+    listener: Option<Vec<Listener>>,
+    route: Vec<address::Route>,
+    inbound: Inbound,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Inbound {
+    dnsbl: Vec<String>,
+}
+
+/// Checks a domain and prints what was found. Returns [`Error::Refused`] if a check fails.
+pub async fn run(
+    args: &CheckArgs,
+    config: &ConfigFile,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let keys: Keys = config.load()?.keys()?;
+    let config = settings::settings(config, &args.dns)?;
+    let dns = Dns::new(&config.dns_servers);
+    let ca_file = config.ca_file.as_deref();
+    let inspector = Inspector::new(ca_file).map_err(|e| Error::Refused(e.to_string()))?;
+    let checks = Checks {
+        args,
+        config: &config,
+        keys: &keys,
+        dns: &dns,
+        inspector: &inspector,
+    };
+    let report = Box::pin(checks.report()).await;
+    if json {
+        print_json(out, &report).map_err(Error::Output)?;
+    } else {
+        show::report(out, &report).map_err(Error::Output)?;
+    }
+    out.flush().map_err(Error::Output)?;
+    let failed = report.findings.iter().filter(|f| f.level == Level::Fail);
+    match failed.count() {
+        0 => Ok(()),
+        failed => Err(Error::Refused(format!(
+            "{failed} of {} checks failed",
+            report.findings.len()
+        ))),
+    }
+}
+
+struct Checks<'a> {
+    args: &'a CheckArgs,
+    config: &'a Config,
+    keys: &'a Keys,
+    dns: &'a Arc<Dns>,
+    inspector: &'a Inspector,
+}
+
+impl Checks<'_> {
+    /// Everything at the same time, each within its limit.
+    async fn report(&self) -> Report {
+        let domain = &self.args.domain;
+        let Sending { addresses, finding } = self.sending().await;
+        let ports = Ports {
+            config: self.config,
+            dns: self.dns,
+            inspector: self.inspector,
+            limit: self.args.timeout,
+        };
+        let (host, mx, authentication, reports, lists, ports) = tokio::join!(
+            self.host(&addresses),
+            self.within("MX", mx::mx(self.dns, domain, &self.config.hostname)),
+            self.authentication(&addresses),
+            self.reports(),
+            self.lists(&addresses),
+            self.ports(&ports),
+        );
+        let mut findings = vec![finding];
+        findings.extend(host);
+        findings.push(mx);
+        findings.extend(authentication);
+        findings.extend(reports);
+        findings.extend(lists);
+        findings.extend(ports);
+        Report {
+            domain: domain.clone(),
+            addresses,
+            findings,
+        }
+    }
+
+    async fn sending(&self) -> Sending {
+        let given = &self.args.addresses;
+        let (config, routes) = (self.config, &self.keys.route);
+        let found = address::sending(given, routes, self.dns, config);
+        let late = Sending {
+            addresses: Vec::new(),
+            finding: self.late("address", Finding::fail),
+        };
+        timeout(self.args.timeout, found).await.unwrap_or(late)
+    }
+
+    async fn host(&self, addresses: &[IpAddr]) -> Vec<Finding> {
+        let (dns, hostname) = (self.dns, &self.config.hostname);
+        if addresses.is_empty() {
+            return Vec::new();
+        }
+        let mut findings = Vec::new();
+        for address in addresses {
+            findings.push(self.within("PTR", host::ptr(dns, *address, hostname)).await);
+        }
+        let helo = host::helo(dns, hostname, addresses);
+        findings.push(self.within("HELO", helo).await);
+        findings
+    }
+
+    /// SPF, DKIM and what DMARC makes of them.
+    async fn authentication(&self, addresses: &[IpAddr]) -> Vec<Finding> {
+        let (dns, domain, limit) = (self.dns, &self.args.domain, self.args.timeout);
+        let hostname = &self.config.hostname;
+        let (spf, bounces, dkim, dmarc) = tokio::join!(
+            timeout(limit, spf::spf(dns, domain, hostname, addresses)),
+            timeout(limit, self.bounces(addresses)),
+            timeout(limit, dkim::dkim(dns, domain, &self.keys.dkim)),
+            timeout(limit, dmarc::look_up(dns, domain)),
+        );
+        let spf = spf.unwrap_or_else(|_| spf::Checked {
+            findings: vec![self.late("SPF", Finding::fail)],
+            passes: false,
+        });
+        let dkim = dkim.unwrap_or_else(|_| dkim::Checked {
+            findings: vec![self.late("DKIM", Finding::fail)],
+            verified: Vec::new(),
+            untold: Vec::new(),
+        });
+        let passed = Passed {
+            spf: (!addresses.is_empty()).then_some(spf.passes),
+            dkim: &dkim.verified,
+            untold: &dkim.untold,
+        };
+        let dmarc = match dmarc {
+            Ok(found) => dmarc::judge(domain, found, &passed),
+            Err(_) => self.late("DMARC", Finding::fail),
+        };
+        let mut findings = spf.findings;
+        findings.extend(bounces.unwrap_or_else(|_| vec![self.late("SPF", Finding::warn)]));
+        findings.extend(dkim.findings);
+        if self.has_other_name() {
+            findings.extend(dkim::bounces(hostname, &self.keys.dkim));
+        }
+        findings.push(dmarc);
+        findings
+    }
+
+    async fn bounces(&self, addresses: &[IpAddr]) -> Vec<Finding> {
+        if self.has_other_name() {
+            spf::bounces(self.dns, &self.config.hostname, addresses).await
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Whether bounces, which are from the hostname, are from another domain than the one that is checked.
+    fn has_other_name(&self) -> bool {
+        !self.args.domain.eq_ignore_ascii_case(&self.config.hostname)
+    }
+
+    async fn reports(&self) -> [Finding; 2] {
+        let (dns, domain) = (self.dns, &self.args.domain);
+        let (sts, rpt) = tokio::join!(
+            self.hint("MTA-STS", reports::mta_sts(dns, domain)),
+            self.hint("TLS-RPT", reports::tls_rpt(dns, domain)),
+        );
+        [sts, rpt]
+    }
+
+    async fn lists(&self, addresses: &[IpAddr]) -> Vec<Finding> {
+        let mut lists: Vec<&str> = self.args.lists.iter().map(String::as_str).collect();
+        if lists.is_empty() {
+            lists.extend(blocklists::ADDRESS_LISTS);
+            let own = self.keys.inbound.dnsbl.iter().map(String::as_str);
+            lists.extend(own.filter(|own| !blocklists::ADDRESS_LISTS.contains(own)));
+        }
+        let mut findings = Vec::new();
+        for address in addresses {
+            for list in &lists {
+                let asked = blocklists::address(self.dns, *address, list);
+                findings.push(self.hint("DNSBL", asked).await);
+            }
+        }
+        let asked = blocklists::domain(self.dns, &self.args.domain);
+        findings.push(self.hint("DNSBL", asked).await);
+        findings
+    }
+
+    async fn ports(&self, ports: &Ports<'_>) -> Vec<Finding> {
+        if self.args.offline_ports {
+            return Vec::new();
+        }
+        let outbound = async {
+            match address::smarthost(&self.keys.route) {
+                Some(smarthost) => self.within("smarthost", ports.smarthost(&smarthost)).await,
+                None => {
+                    self.within("port 25", ports.outbound(&self.args.outbound))
+                        .await
+                }
+            }
+        };
+        let listeners = ports.listeners(self.keys.listener.as_deref());
+        let (outbound, listeners) = tokio::join!(outbound, listeners);
+        let mut findings = vec![outbound];
+        findings.extend(listeners);
+        findings
+    }
+
+    async fn within(&self, about: &'static str, check: impl Future<Output = Finding>) -> Finding {
+        let checked = timeout(self.args.timeout, check).await;
+        checked.unwrap_or_else(|_| self.late(about, Finding::fail))
+    }
+
+    /// A check that only warns where it cannot be made.
+    async fn hint(&self, about: &'static str, check: impl Future<Output = Finding>) -> Finding {
+        let checked = timeout(self.args.timeout, check).await;
+        checked.unwrap_or_else(|_| self.late(about, Finding::warn))
+    }
+
+    fn late(&self, about: &'static str, level: fn(&'static str, String) -> Finding) -> Finding {
+        let limit = humantime::format_duration(self.args.timeout);
+        level(about, format!("no answer in {limit}"))
+    }
+}

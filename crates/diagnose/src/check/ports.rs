@@ -1,0 +1,300 @@
+//! The ports: whether mail gets out, and what our own listeners show.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::slice;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use ipnet::IpNet;
+use relay_remote::dns::Dns;
+use relay_remote::{Config, Inspector};
+use relay_smtp::client::TlsUse;
+use serde::Deserialize;
+
+use super::address::Smarthost;
+use super::finding::Finding;
+use crate::clock::now;
+use crate::probe::{Handshake, Target, TlsInspection};
+use relay_terminal::date;
+
+const PORT: &str = "port 25";
+const SMARTHOST: &str = "smarthost";
+const LISTENER: &str = "listener";
+/// Seconds before its end in which a certificate should have been renewed.
+const RENEWAL: u64 = 14 * 24 * 60 * 60;
+/// Addresses of a target that are tried on the way out.
+const MAX_ENDPOINTS: usize = 4;
+
+/// `[[listener]]`
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Listener {
+    address: String,
+    #[serde(default)]
+    role: Role,
+    /// Networks and lone addresses.
+    #[serde(default)]
+    proxies: Vec<String>,
+}
+
+impl Listener {
+    /// Whether it takes whoever comes from there for a proxy, and waits for a PROXY header.
+    fn has_proxy(&self, from: IpAddr) -> bool {
+        let from = from.to_canonical();
+        self.proxies.iter().any(|proxy| {
+            let lone = || proxy.parse::<IpAddr>().ok().map(IpNet::from);
+            let network = proxy.parse::<IpNet>().ok().or_else(lone);
+            network.is_some_and(|network| network.contains(&from))
+        })
+    }
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Role {
+    #[default]
+    Mx,
+    Submission,
+    Submissions,
+}
+
+/// Why nobody was spoken with.
+enum Unreached {
+    /// No address to try.
+    Nowhere(String),
+    /// None of them talks to us.
+    Nobody(String),
+}
+
+/// What is needed to make connections.
+pub(super) struct Ports<'a> {
+    pub(super) config: &'a Config,
+    pub(super) dns: &'a Arc<Dns>,
+    pub(super) inspector: &'a Inspector,
+    pub(super) limit: Duration,
+}
+
+impl Ports<'_> {
+    /// Whether any of the hosts that take mail for everybody can be spoken with.
+    pub(super) async fn outbound(&self, target: &Target) -> Finding {
+        match self.first(slice::from_ref(target), TlsUse::Never).await {
+            Ok(endpoint) => Finding::ok(PORT, format!("{endpoint} can be spoken with")),
+            Err(Unreached::Nowhere(why)) => Finding::warn(PORT, format!("nowhere to try: {why}")),
+            Err(Unreached::Nobody(why)) => {
+                let advice = "ask your provider to open port 25, or set a smarthost";
+                Finding::fail(PORT, format!("no mail gets out: {why}; {advice}"))
+            }
+        }
+    }
+
+    /// Whether any host of the smarthost can be spoken with, in the way that its route says.
+    pub(super) async fn smarthost(&self, smarthost: &Smarthost) -> Finding {
+        match self.first(&smarthost.targets, smarthost.tls).await {
+            Ok(endpoint) => Finding::ok(SMARTHOST, format!("{endpoint} can be spoken with")),
+            Err(Unreached::Nowhere(why) | Unreached::Nobody(why)) => {
+                let advice = "see that its [[route]] has the right host, port and tls, and that a \
+                              firewall lets this machine go there";
+                Finding::fail(SMARTHOST, format!("no mail gets out: {why}; {advice}"))
+            }
+        }
+    }
+
+    /// The first endpoint of the targets that can be spoken with.
+    async fn first(&self, targets: &[Target], tls: TlsUse) -> Result<String, Unreached> {
+        let (mut endpoints, mut problems) = (Vec::new(), Vec::new());
+        for target in targets {
+            match target.endpoints(self.dns, self.config).await {
+                Ok(found) => endpoints.extend(found.into_iter().take(MAX_ENDPOINTS)),
+                Err(reason) => problems.push(reason),
+            }
+        }
+        if endpoints.is_empty() {
+            return Err(Unreached::Nowhere(problems.join("; ")));
+        }
+        // All of them in the time for one.
+        let look = self.look(self.limit / u32::try_from(endpoints.len() + 1).unwrap_or(u32::MAX));
+        for endpoint in &endpoints {
+            let (host, address) = (&endpoint.host, endpoint.address);
+            match look.at(address, host, tls).await {
+                Ok(_) => return Ok(format!("{host} ({address})")),
+                Err(why) => problems.push(why),
+            }
+        }
+        Err(Unreached::Nobody(problems.join("; ")))
+    }
+
+    /// Each of our own, as somebody on this machine sees it.
+    pub(super) async fn listeners(&self, listeners: Option<&[Listener]>) -> Vec<Finding> {
+        let usual = [Listener {
+            address: "[::]:25".to_owned(),
+            role: Role::Mx,
+            proxies: Vec::new(),
+        }];
+        let mut findings = Vec::new();
+        for listener in listeners.unwrap_or(&usual) {
+            // A socket that is a file has no certificate.
+            let Ok(bound) = listener.address.parse() else {
+                continue;
+            };
+            // Who dials an address of this machine comes from the same one.
+            findings.push(if listener.has_proxy(reachable(bound).ip()) {
+                let text = "not looked at: this machine is among its proxies";
+                Finding::info(LISTENER, format!("{bound}: {text}"))
+            } else {
+                self.listener(bound, listener.role).await
+            });
+        }
+        findings
+    }
+
+    async fn listener(&self, bound: SocketAddr, role: Role) -> Finding {
+        let tls = match role {
+            Role::Mx | Role::Submission => TlsUse::IfOffered,
+            Role::Submissions => TlsUse::Active,
+        };
+        let look = self.look(self.limit);
+        let handshake = look.at(reachable(bound), &self.config.hostname, tls).await;
+        judge(bound, role, handshake, now())
+    }
+
+    fn look(&self, limit: Duration) -> TlsInspection<'_> {
+        TlsInspection {
+            inspector: self.inspector,
+            hostname: &self.config.hostname,
+            limit,
+        }
+    }
+}
+
+/// Where a listener on every address can be reached from here.
+fn reachable(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
+}
+
+fn judge(
+    bound: SocketAddr,
+    role: Role,
+    handshake: Result<Option<Handshake>, String>,
+    now: SystemTime,
+) -> Finding {
+    // Other servers take any certificate; people's mail programs do not.
+    let bad = match role {
+        Role::Mx => Finding::warn,
+        Role::Submission | Role::Submissions => Finding::fail,
+    };
+    let handshake = match handshake {
+        Ok(Some(handshake)) => handshake,
+        Ok(None) => {
+            return bad(
+                LISTENER,
+                format!("{bound} offers no TLS: set tls.certificate"),
+            );
+        }
+        Err(why) => return Finding::fail(LISTENER, format!("{bound}: {why}; does relayd run?")),
+    };
+    if let Some(flaw) = handshake.flaws.first() {
+        return bad(
+            LISTENER,
+            format!("{bound}: its certificate is not verified: {flaw}"),
+        );
+    }
+    let Some(own) = handshake.chain.first() else {
+        return bad(LISTENER, format!("{bound}: its certificate cannot be read"));
+    };
+    let until = date(own.not_after);
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    if own.not_after < since.as_secs().saturating_add(RENEWAL) {
+        return Finding::warn(
+            LISTENER,
+            format!("{bound}: its certificate ends at {until}"),
+        );
+    }
+    let names = own.names.join(" ");
+    Finding::ok(
+        LISTENER,
+        format!("{bound}: a certificate for {names} until {until}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+    use relay_testkit::{Certificate, FakeMx};
+    use std::io::Write;
+
+    #[tokio::test]
+    async fn mail_gets_out_if_a_server_answers() {
+        let mx = FakeMx::start().await;
+        let (config, dns) = (Config::default(), Dns::new(&[]));
+        let inspector = Inspector::new(None).expect("authorities");
+        let ports = Ports {
+            config: &config,
+            dns: &dns,
+            inspector: &inspector,
+            limit: relay_testkit::DEADLINE,
+        };
+        let target = mx.address().to_string().parse().expect("a target");
+        assert_eq!(ports.outbound(&target).await.level, Level::Ok);
+        mx.on("connect", "554 5.7.1 go away");
+        let refused = ports.outbound(&target).await;
+        assert!(refused.level == Level::Fail && refused.text.contains("go away"));
+        drop(mx);
+        assert_eq!(ports.outbound(&target).await.level, Level::Fail);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_must_be_the_hosts_and_last() {
+        let names = ["mx.test"];
+        let (good, old) = (Certificate::for_names(&names), Certificate::expired(&names));
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        let authorities = good.pem() + &old.pem();
+        file.write_all(authorities.as_bytes()).expect("written");
+        let inspector = Inspector::new(Some(file.path())).expect("authorities");
+        let dns = Dns::new(&[]);
+        let mx = FakeMx::start().await;
+        for (certificate, hostname, role, level) in [
+            (Some(&good), "mx.test", Role::Submission, Level::Ok),
+            (Some(&good), "other.test", Role::Submission, Level::Fail),
+            (Some(&good), "other.test", Role::Mx, Level::Warn),
+            (Some(&old), "mx.test", Role::Submission, Level::Fail),
+            (Some(&good), "mx.test", Role::Submissions, Level::Ok),
+        ] {
+            match certificate {
+                Some(certificate) if role == Role::Submissions => mx.begin_with_tls(certificate),
+                Some(certificate) => mx.offer_tls(certificate),
+                None => {}
+            }
+            let config = Config {
+                hostname: hostname.to_owned(),
+                ..Config::default()
+            };
+            let ports = Ports {
+                config: &config,
+                dns: &dns,
+                inspector: &inspector,
+                limit: relay_testkit::DEADLINE,
+            };
+            let finding = ports.listener(mx.address(), role).await;
+            assert_eq!(finding.level, level, "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_without_tls_or_without_an_answer_is_told() {
+        let bound = "[::]:25".parse().expect("an address");
+        for (role, handshake, level) in [
+            (Role::Mx, Ok(None), Level::Warn),
+            (Role::Submission, Ok(None), Level::Fail),
+            (Role::Mx, Err("refused".to_owned()), Level::Fail),
+        ] {
+            let finding = judge(bound, role, handshake, UNIX_EPOCH);
+            assert_eq!(finding.level, level, "{finding:?}");
+        }
+        assert_eq!(reachable(bound).to_string(), "[::1]:25");
+    }
+}

@@ -1,0 +1,62 @@
+//! Keys to sign with, and their records in the DNS.
+
+mod entry;
+mod genkey;
+mod rotate;
+mod show;
+mod testkey;
+
+use std::io::Write;
+
+use clap::{Subcommand, ValueEnum};
+
+use crate::config::ConfigFile;
+use crate::error::Error;
+
+pub(crate) use self::entry::{Entry, published};
+pub use self::genkey::GenkeyArgs;
+pub use self::rotate::RotateArgs;
+pub use self::testkey::TestkeyArgs;
+
+/// The verbs of `dkim`.
+#[derive(Debug, Subcommand)]
+pub enum DkimVerb {
+    /// Make a private key, and print the DNS record to publish for it
+    Genkey(GenkeyArgs),
+    /// Compare the records in the DNS with our keys; exit code 1 unless all are ok
+    Testkey(TestkeyArgs),
+    /// Replace a key by a new one, step by step: say it again after each
+    Rotate(RotateArgs),
+}
+
+/// How a new key signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Algorithm {
+    /// RSA with 2048 bits, which every receiver knows
+    Rsa,
+    /// Short and fast, but not known to all receivers: beside an RSA key, not in its place
+    Ed25519,
+}
+
+impl From<Algorithm> for relay_dkim::Algorithm {
+    fn from(algorithm: Algorithm) -> Self {
+        match algorithm {
+            Algorithm::Rsa => Self::Rsa,
+            Algorithm::Ed25519 => Self::Ed25519,
+        }
+    }
+}
+
+/// Runs one of the verbs and prints the result.
+pub async fn run(
+    verb: &DkimVerb,
+    config: &ConfigFile,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    match verb {
+        DkimVerb::Genkey(args) => genkey::run(args, config, json, out),
+        DkimVerb::Testkey(args) => testkey::run(args, config, json, out).await,
+        DkimVerb::Rotate(args) => rotate::run(args, config, json, out).await,
+    }
+}

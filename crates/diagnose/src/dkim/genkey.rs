@@ -1,0 +1,188 @@
+//! `dkim genkey`: a new key and the record that it needs.
+
+use std::fmt;
+use std::fs;
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::{Path, PathBuf, absolute};
+
+use clap::Args;
+use relay_dkim::{Domain, GenerateError, GeneratedKey, Record, Selector};
+use relay_terminal::print_json;
+use serde::Serialize;
+
+use super::Algorithm;
+use crate::config::ConfigFile;
+use crate::error::Error;
+
+/// The arguments of `dkim genkey`.
+#[derive(Debug, Args)]
+pub struct GenkeyArgs {
+    /// The domain that mail is from
+    #[arg(long)]
+    domain: Domain,
+
+    /// What receivers find the key by; any name that the domain has not used for a key yet
+    #[arg(long)]
+    selector: Selector,
+
+    /// How it signs
+    #[arg(long, value_enum, default_value_t = Algorithm::Rsa)]
+    algorithm: Algorithm,
+
+    /// Where to write the private key; a file that is there already is left as it is
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+#[derive(Debug, Serialize)]
+struct Made<'a> {
+    key: &'a Path,
+    algorithm: &'static str,
+    record: &'a Record,
+}
+
+pub(super) fn run(
+    args: &GenkeyArgs,
+    config: &ConfigFile,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let record = make(
+        &args.domain,
+        &args.selector,
+        args.algorithm.into(),
+        &args.out,
+        config,
+    )?;
+    if json {
+        let made = Made {
+            key: &args.out,
+            algorithm: relay_dkim::Algorithm::from(args.algorithm).as_str(),
+            record: &record,
+        };
+        return print_json(out, &made).map_err(Error::Output);
+    }
+    write!(out, "{}", record.zone_file()).map_err(Error::Output)?;
+    out.flush().map_err(Error::Output)?;
+    // Beside the record, not in it: that is for the zone file.
+    let entry = TableEntry {
+        domain: &args.domain,
+        selector: &args.selector,
+        key: &args.out,
+    };
+    let _ = writeln!(
+        io::stderr(),
+        "\nThis is the record to publish. When `relayctl dkim testkey --domain {} --selector {} --key {}` \
+         says ok, have mail signed, in {}:\n\n{entry}",
+        args.domain,
+        args.selector,
+        args.out.display(),
+        config.path().display(),
+    );
+    Ok(())
+}
+
+/// Makes a key, writes it, and gives it to the user that relayd runs as; the record to publish.
+pub(super) fn make(
+    domain: &Domain,
+    selector: &Selector,
+    algorithm: relay_dkim::Algorithm,
+    file: &Path,
+    config: &ConfigFile,
+) -> Result<Record, Error> {
+    let owner = fs::metadata(config.load()?.state_dir()).ok();
+    let key = GeneratedKey::generate(algorithm).map_err(|reason| refused(&reason))?;
+    key.write_new(file).map_err(|reason| refused(&reason))?;
+    if let Some(owner) = owner {
+        give(file, owner.uid(), owner.gid());
+    }
+    Ok(Record::new(key.public(), domain, selector))
+}
+
+/// The daemon has to read the key, and nobody else may. Only root can give a file away.
+fn give(file: &Path, user: u32, group: u32) {
+    let is_theirs = fs::metadata(file).is_ok_and(|found| found.uid() == user);
+    if is_theirs {
+        return;
+    }
+    if let Err(reason) = chown(file, Some(user), Some(group)) {
+        let file = file.display();
+        let _ = writeln!(
+            io::stderr(),
+            "relayctl: {file} is not the daemon's to read: {reason}; as root, chown {user}:{group} {file}"
+        );
+    }
+}
+
+fn refused(reason: &GenerateError) -> Error {
+    let hint = match reason {
+        GenerateError::Write { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            "; make its folder first"
+        }
+        GenerateError::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+            "; run this as root"
+        }
+        _ => "",
+    };
+    Error::Refused(format!("{reason}{hint}"))
+}
+
+/// A `[[dkim]]` as it stands in the configuration.
+pub(super) struct TableEntry<'a> {
+    pub(super) domain: &'a Domain,
+    pub(super) selector: &'a Selector,
+    pub(super) key: &'a Path,
+}
+
+impl TableEntry<'_> {
+    /// The lines that tell the keys of one domain apart.
+    pub(super) fn of_key(&self) -> String {
+        // The daemon does not run in this directory.
+        let file = absolute(self.key).unwrap_or_else(|_| self.key.to_owned());
+        // A path has whatever octets it has; as a string of TOML it needs quotes and escapes.
+        let key = toml::Value::from(file.to_string_lossy().as_ref());
+        format!("selector = \"{}\"\nkey = {key}", self.selector)
+    }
+}
+
+impl fmt::Display for TableEntry<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "[[dkim]]\ndomain = \"{}\"\n{}",
+            self.domain,
+            self.of_key()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_entry_is_toml_whatever_the_file_is_called() {
+        let entry = TableEntry {
+            domain: &"a.test".parse().expect("a domain"),
+            selector: &"mail".parse().expect("a selector"),
+            key: Path::new("/k/a \"b\" \\ 'c'.pem"),
+        };
+        let table: toml::Table = entry.to_string().parse().expect("TOML");
+        let entry = &table["dkim"][0];
+        assert_eq!(entry["selector"].as_str(), Some("mail"));
+        assert_eq!(entry["key"].as_str(), Some("/k/a \"b\" \\ 'c'.pem"));
+    }
+
+    #[test]
+    fn a_table_entry_names_its_file_wherever_it_is_read_from() {
+        let entry = TableEntry {
+            domain: &"a.test".parse().expect("a domain"),
+            selector: &"mail".parse().expect("a selector"),
+            key: Path::new("k.pem"),
+        };
+        let table: toml::Table = entry.of_key().parse().expect("TOML");
+        let key = Path::new(table["key"].as_str().expect("a string"));
+        assert!(key.is_absolute() && key.ends_with("k.pem"), "{key:?}");
+    }
+}

@@ -1,0 +1,248 @@
+//! `dkim rotate`: a new key in the place of an old one, such that no mail on its way is left without the
+//! record that it needs.
+//!
+//! Nothing is remembered between one run and the next: the configuration and the DNS say how far it is.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use relay_dkim::{Domain, PrivateKey, Record, Selector};
+use relay_remote::dns::Dns;
+use relay_terminal::print_json;
+use serde::Serialize;
+
+use super::Algorithm;
+use super::entry::{Entry, published, table};
+use super::genkey::{TableEntry, make};
+use super::show;
+use super::testkey::{self, Tested};
+use crate::config::ConfigFile;
+use crate::error::Error;
+use crate::settings::{self, DnsArgs};
+
+/// The arguments of `dkim rotate`.
+#[derive(Debug, Args)]
+pub struct RotateArgs {
+    /// The domain that mail is from
+    #[arg(long)]
+    domain: Domain,
+
+    /// The selector of the key to replace
+    #[arg(long, value_name = "SELECTOR")]
+    old: Selector,
+
+    /// The selector of the new key, one that was never used; the year and the month make a good one
+    #[arg(long, value_name = "SELECTOR")]
+    new: Selector,
+
+    /// How the new key signs [default: as the old one does]
+    #[arg(long, value_enum)]
+    algorithm: Option<Algorithm>,
+
+    /// Where the new private key is, or is to be [default: DOMAIN.SELECTOR.pem beside the old one]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    #[command(flatten)]
+    dns: DnsArgs,
+}
+
+/// How far it is.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Rotation {
+    pub(crate) steps: Vec<Step>,
+}
+
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Step {
+    pub(crate) standing: Standing,
+    pub(crate) what: String,
+    /// What to put where; of the step that is next.
+    pub(crate) how: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Standing {
+    Done,
+    Next,
+    Later,
+}
+
+pub(super) async fn run(
+    args: &RotateArgs,
+    config: &ConfigFile,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    if args.old == args.new {
+        return Err(Error::Usage(
+            "the new key needs a selector of its own: receivers may remember the old record"
+                .to_owned(),
+        ));
+    }
+    let table = table(config)?;
+    let find = |selector| {
+        let mut entries = table.iter();
+        entries.find(|entry| entry.is_named(&args.domain, Some(selector)))
+    };
+    let (old, new) = (find(&args.old), find(&args.new));
+    let file = match (&args.out, old, new) {
+        (_, _, Some(new)) => new.key.clone(),
+        (Some(file), _, None) => file.clone(),
+        (None, Some(old), None) => beside(&old.key, args),
+        (None, None, None) => {
+            return Err(Error::Refused(format!(
+                "{} has neither the key {} of {} nor {}: name the new one's file with --out",
+                config.path().display(),
+                args.old,
+                args.domain,
+                args.new
+            )));
+        }
+    };
+    if !file.try_exists().unwrap_or(true) {
+        make(&args.domain, &args.new, algorithm(args, old), &file, config)?;
+    }
+    let dns = Dns::new(&settings::settings(config, &args.dns)?.dns_servers);
+    let facts = Facts {
+        args,
+        config: config.path(),
+        new: testkey::test(&dns, &as_entry(args, &file)).await,
+        file: &file,
+        signs_with_new: new.is_some(),
+        old,
+        old_is_published: is_published(&dns, args).await?,
+    };
+    let rotation = facts.rotation();
+    if json {
+        print_json(out, &rotation).map_err(Error::Output)
+    } else {
+        show::rotation(out, &rotation).map_err(Error::Output)
+    }
+}
+
+fn beside(old: &Path, args: &RotateArgs) -> PathBuf {
+    old.with_file_name(format!("{}.{}.pem", args.domain, args.new))
+}
+
+/// As the operator says, or as the old key does if that can be seen.
+fn algorithm(args: &RotateArgs, old: Option<&Entry>) -> relay_dkim::Algorithm {
+    let of_old = || {
+        PrivateKey::load(&old?.key)
+            .ok()
+            .map(|key| key.public().algorithm())
+    };
+    let said = args.algorithm.map(relay_dkim::Algorithm::from);
+    said.or_else(of_old).unwrap_or(relay_dkim::Algorithm::Rsa)
+}
+
+fn as_entry(args: &RotateArgs, file: &Path) -> Entry {
+    Entry {
+        domain: args.domain.to_string(),
+        selector: args.new.to_string(),
+        key: file.to_owned(),
+        subdomains: false,
+    }
+}
+
+/// Whether the old key's record lets anybody verify anything still.
+async fn is_published(dns: &Dns, args: &RotateArgs) -> Result<bool, Error> {
+    let name = Record::name(&args.domain, &args.old);
+    let found = published(dns, &name).await;
+    let found = found
+        .map_err(|reason| Error::NotReached(format!("{name}: cannot be looked up: {reason}")))?;
+    Ok(found.iter().any(|record| !relay_dkim::is_revoked(record)))
+}
+
+/// What the files and the DNS say.
+struct Facts<'a> {
+    args: &'a RotateArgs,
+    config: &'a Path,
+    new: Tested,
+    file: &'a Path,
+    signs_with_new: bool,
+    /// If the relay signs with it.
+    old: Option<&'a Entry>,
+    old_is_published: bool,
+}
+
+impl Facts<'_> {
+    fn rotation(&self) -> Rotation {
+        let mut is_next = true;
+        let steps = [
+            (true, format!("have a key: {}", self.file.display()), None),
+            self.publish(),
+            self.sign(),
+            self.revoke(),
+        ];
+        let steps = steps.into_iter().map(|(is_done, what, how)| {
+            let standing = match (is_done, is_next) {
+                (true, _) => Standing::Done,
+                (false, true) => Standing::Next,
+                (false, false) => Standing::Later,
+            };
+            is_next &= is_done;
+            let how = how.filter(|_| standing == Standing::Next);
+            Step {
+                standing,
+                what,
+                how,
+            }
+        });
+        Rotation {
+            steps: steps.collect(),
+        }
+    }
+
+    fn publish(&self) -> (bool, String, Option<String>) {
+        let Tested { name, result, .. } = &self.new;
+        let what = format!("publish its record at {name}: {result}");
+        let how = match &self.new.record {
+            Some(record) => record.zone_file(),
+            None => self.new.advice.clone().unwrap_or_default(),
+        };
+        (self.new.ok, what, Some(how))
+    }
+
+    fn sign(&self) -> (bool, String, Option<String>) {
+        let RotateArgs {
+            domain, old, new, ..
+        } = self.args;
+        let config = self.config.display();
+        let what = format!("sign with {new}, and no longer with {old}");
+        let is_done = self.signs_with_new && self.old.is_none();
+        let how = if self.signs_with_new {
+            format!("in {config}, take out the [[dkim]] of {domain} with the selector {old}")
+        } else {
+            let entry = TableEntry {
+                domain,
+                selector: new,
+                key: self.file,
+            };
+            if self.old.is_some() {
+                // All else of the table, its `subdomains` say, is to stay.
+                let lines = entry.of_key();
+                format!(
+                    "in {config}, in the [[dkim]] of {domain} with the selector {old}, put these in the \
+                     place of selector and key, and leave the rest as it is:\n\n{lines}"
+                )
+            } else {
+                format!("in {config}, add:\n\n{entry}")
+            }
+        };
+        (is_done, what, Some(how))
+    }
+
+    fn revoke(&self) -> (bool, String, Option<String>) {
+        let RotateArgs { domain, old, .. } = self.args;
+        let what = format!("a week later, revoke {old}");
+        let name = Record::name(domain, old);
+        let how = format!(
+            "mail that was signed with it may be in queues until then; after that, publish\n\
+             {name}. IN TXT \"v=DKIM1; p=\"\nand delete its private key"
+        );
+        (!self.old_is_published, what, Some(how))
+    }
+}

@@ -1,0 +1,144 @@
+//! `dkim testkey`: would receivers find our keys?
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use clap::Args;
+use relay_dkim::{Domain, KeyError, PrivateKey, Record, Selector, compare};
+use relay_remote::dns::Dns;
+use relay_terminal::print_json;
+use serde::Serialize;
+
+use super::entry::{Entry, published, table};
+use super::show;
+use crate::config::ConfigFile;
+use crate::error::Error;
+use crate::settings::{self, DnsArgs};
+
+/// The arguments of `dkim testkey`.
+#[derive(Debug, Args)]
+pub struct TestkeyArgs {
+    /// The keys of this domain alone [default: all keys of the configuration]
+    #[arg(long)]
+    domain: Option<Domain>,
+
+    /// The key with this selector alone
+    #[arg(long, requires = "domain")]
+    selector: Option<Selector>,
+
+    /// The private key, if the configuration does not name it
+    #[arg(long, value_name = "FILE", requires_all = ["domain", "selector"])]
+    key: Option<PathBuf>,
+
+    #[command(flatten)]
+    dns: DnsArgs,
+}
+
+/// What became of one key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Tested {
+    /// Where its record stands.
+    pub(crate) name: String,
+    pub(crate) ok: bool,
+    /// `ok`, `no record`, `does not match: …`, `multiple records (2)`, `revoked`, `weak key: …`, or why
+    /// that cannot be told.
+    pub(crate) result: String,
+    /// What to do, if anything.
+    pub(crate) advice: Option<String>,
+    /// What should be there, where the key can be read.
+    pub(crate) record: Option<Record>,
+}
+
+pub(super) async fn run(
+    args: &TestkeyArgs,
+    config: &ConfigFile,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let entries = selected(args, config)?;
+    let dns = Dns::new(&settings::settings(config, &args.dns)?.dns_servers);
+    let mut tested = Vec::new();
+    for entry in &entries {
+        tested.push(test(&dns, entry).await);
+    }
+    if json {
+        print_json(out, &tested).map_err(Error::Output)?;
+    } else {
+        show::tested_keys(out, &tested).map_err(Error::Output)?;
+    }
+    out.flush().map_err(Error::Output)?;
+    match tested.iter().filter(|tested| !tested.ok).count() {
+        0 => Ok(()),
+        bad => Err(Error::Refused(format!(
+            "{bad} of {} keys would not be found",
+            tested.len()
+        ))),
+    }
+}
+
+fn selected(args: &TestkeyArgs, config: &ConfigFile) -> Result<Vec<Entry>, Error> {
+    if let (Some(domain), Some(selector), Some(key)) = (&args.domain, &args.selector, &args.key) {
+        return Ok(vec![Entry {
+            domain: domain.to_string(),
+            selector: selector.to_string(),
+            key: key.clone(),
+            subdomains: false,
+        }]);
+    }
+    let mut entries = table(config)?;
+    if let Some(domain) = &args.domain {
+        entries.retain(|entry| entry.is_named(domain, args.selector.as_ref()));
+    }
+    if entries.is_empty() {
+        return Err(Error::Refused(format!(
+            "no such key in {}: name one with --domain, --selector and --key",
+            config.path().display()
+        )));
+    }
+    Ok(entries)
+}
+
+/// Compares one key with what the DNS has of it.
+pub(super) async fn test(dns: &Dns, entry: &Entry) -> Tested {
+    match compared(dns, entry).await {
+        Ok(tested) => tested,
+        Err((name, result, advice)) => Tested {
+            name,
+            ok: false,
+            result,
+            advice: advice.map(str::to_owned),
+            record: None,
+        },
+    }
+}
+
+/// Whose name it is, why it cannot be told, and what to do.
+type Untold = (String, String, Option<&'static str>);
+
+async fn compared(dns: &Dns, entry: &Entry) -> Result<Tested, Untold> {
+    let (domain, selector) = entry
+        .names()
+        .map_err(|reason| (entry.domain.clone(), reason, None))?;
+    let name = Record::name(&domain, &selector);
+    let key = PrivateKey::load(&entry.key).map_err(|reason| {
+        let advice = is_secret(&reason).then_some("run this as root");
+        (name.clone(), reason.to_string(), advice)
+    })?;
+    let expected = Record::new(key.public(), &domain, &selector);
+    let found = published(dns, &name).await.map_err(|reason| {
+        let result = format!("cannot be looked up: {reason}");
+        (name.clone(), result, Some("try again later"))
+    })?;
+    let verdict = compare(key.public(), &found);
+    Ok(Tested {
+        name,
+        ok: verdict.is_ok(),
+        result: verdict.to_string(),
+        advice: verdict.advice(&expected),
+        record: Some(expected),
+    })
+}
+
+fn is_secret(reason: &KeyError) -> bool {
+    matches!(reason, KeyError::Read { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+}

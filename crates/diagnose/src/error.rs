@@ -1,0 +1,34 @@
+//! Why a tool has failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use relay_terminal::password::PasswordError;
+
+/// Why a tool has failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The configuration cannot be used.
+    #[error("{}: {reason}", file.display())]
+    Config {
+        /// The configuration file.
+        file: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The arguments are wrong or incomplete.
+    #[error("{0}")]
+    Usage(String),
+    /// There is no password to log in with.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The result is negative: a server refuses, a check fails, a key is not published.
+    #[error("{0}")]
+    Refused(String),
+    /// A server or the DNS did not answer.
+    #[error("{0}")]
+    NotReached(String),
+    /// The result cannot be written.
+    #[error("writing the result: {0}")]
+    Output(#[source] io::Error),
+}

@@ -1,0 +1,210 @@
+//! A dialogue with another server, as a sender would have it, for the operator to watch.
+//!
+//! Exit codes: 0 accepted, 1 refused, 2 not reached.
+
+mod certificate;
+mod dialogue;
+mod message;
+mod relaying;
+mod result;
+mod session;
+mod target;
+mod transcript;
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use relay_remote::Inspector;
+use relay_remote::dns::Dns;
+use relay_smtp::sasl::{Secret, UserName};
+use relay_smtp::{ForwardPath, ReversePath};
+use relay_terminal::{escape, password, print_json};
+use serde::Serialize;
+
+use self::result::{Observed, Outcome};
+use self::session::{Login, Prober};
+use self::target::Endpoint;
+use self::transcript::{Entry, Transcript};
+use crate::config::ConfigFile;
+use crate::error::Error;
+use crate::settings::{self, DnsArgs};
+
+pub(crate) use self::certificate::Handshake;
+pub(crate) use self::session::TlsInspection;
+pub(crate) use self::target::Target;
+
+/// The arguments of `probe`.
+#[derive(Debug, Args)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of the command line"
+)]
+pub struct ProbeArgs {
+    /// A host, HOST:PORT, or a domain, whose MX hosts are tried in order
+    target: Target,
+
+    /// The sender of a test message; "<>" for the null sender [default: postmaster at our hostname]
+    #[arg(long, value_name = "ADDRESS", value_parser = reverse_path)]
+    from: Option<ReversePath>,
+
+    /// Send a test message to this recipient
+    #[arg(long, value_name = "ADDRESS", value_parser = forward_path)]
+    to: Option<ForwardPath>,
+
+    /// Stop after RCPT: nothing is sent
+    #[arg(long, requires = "to")]
+    dry: bool,
+
+    /// Whether to speak TLS
+    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    tls: Tls,
+
+    /// Log in as this user; the password is asked for, and never shown
+    #[arg(long, value_name = "USER")]
+    auth: Option<UserName>,
+
+    /// Read the password from standard input
+    #[arg(long, requires = "auth")]
+    password_stdin: bool,
+
+    /// The password is an OAuth 2 access token
+    #[arg(long, requires = "auth")]
+    token: bool,
+
+    /// Log in though the certificate is not verified: the password goes to whoever answers
+    #[arg(long, requires = "auth")]
+    insecure: bool,
+
+    /// Try in the usual ways to have mail relayed to a stranger, without sending any: exit code 0 if
+    /// all are refused. Run it from outside the networks that may relay, and name with --to a recipient
+    /// elsewhere whose domain takes mail: some servers refuse the usual one, at example.com, for its domain
+    #[arg(long, conflicts_with = "dry")]
+    open_relay: bool,
+
+    /// How long a connection, a handshake or a reply may take
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
+    timeout: Duration,
+
+    #[command(flatten)]
+    dns: DnsArgs,
+}
+
+/// Whether TLS is spoken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub enum Tls {
+    /// If it is offered, as mail to an MX goes; from the first byte on port 465
+    #[default]
+    Auto,
+    /// Or nothing more is said
+    Require,
+    /// From the first byte
+    Implicit,
+    /// Not even if it is offered
+    None,
+}
+
+fn reverse_path(text: &str) -> Result<ReversePath, String> {
+    unbracketed(text).parse().map_err(|e| format!("{e}"))
+}
+
+fn forward_path(text: &str) -> Result<ForwardPath, String> {
+    unbracketed(text).parse().map_err(|e| format!("{e}"))
+}
+
+fn unbracketed(text: &str) -> &str {
+    let inner = text.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
+    inner.unwrap_or(text)
+}
+
+/// All that is known at the end.
+#[derive(Debug, Serialize)]
+struct Report<'a> {
+    outcome: Outcome,
+    detail: &'a str,
+    dialogue: &'a [Entry],
+    #[serde(flatten)]
+    observed: &'a Observed,
+}
+
+/// Runs the dialogue and shows it. Returns [`Error::Refused`] or [`Error::NotReached`] unless the server
+/// accepts.
+pub async fn run(
+    args: &ProbeArgs,
+    config: &ConfigFile,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Error> {
+    let mut config = settings::settings(config, &args.dns)?;
+    config.connect_timeout = args.timeout;
+    let ca_file = config.ca_file.as_deref();
+    let inspector = Inspector::new(ca_file).map_err(|e| Error::Usage(e.to_string()))?;
+    let login = match &args.auth {
+        Some(user) => Some(Login {
+            user: user.clone(),
+            secret: secret(args, user)?,
+            is_token: args.token,
+        }),
+        None => None,
+    };
+    let prober = Prober {
+        args,
+        login,
+        hostname: &config.hostname,
+        inspector: &inspector,
+    };
+    let dns = Dns::new(&config.dns_servers);
+    let live: Option<&mut dyn Write> = if json { None } else { Some(out) };
+    let mut script = Transcript::new(live);
+    let mut observed = Observed::default();
+    let (outcome, detail) = match args.target.endpoints(&dns, &config).await {
+        Ok(endpoints) => walk(&prober, &endpoints, &mut observed, &mut script).await,
+        Err(problem) => (Outcome::NotReached, problem),
+    };
+    let detail = escape(&script.without_secrets(&detail));
+    let entries = script.end().map_err(Error::Output)?;
+    if json {
+        let report = Report {
+            outcome,
+            detail: &detail,
+            dialogue: &entries,
+            observed: &observed,
+        };
+        print_json(out, &report).map_err(Error::Output)?;
+    }
+    out.flush().map_err(Error::Output)?;
+    match outcome {
+        Outcome::Accepted if json => Ok(()),
+        Outcome::Accepted => writeln!(out, "accepted: {detail}").map_err(Error::Output),
+        Outcome::Refused => Err(Error::Refused(format!("refused: {detail}"))),
+        Outcome::NotReached => Err(Error::NotReached(format!("not reached: {detail}"))),
+    }
+}
+
+fn secret(args: &ProbeArgs, user: &UserName) -> Result<Secret, Error> {
+    if args.password_stdin {
+        Ok(password::from_line(&mut io::stdin().lock())?)
+    } else {
+        Ok(password::ask_once(user.as_str())?)
+    }
+}
+
+/// From host to host, as a sender goes on where one does not answer or does not want to talk.
+async fn walk(
+    prober: &Prober<'_>,
+    endpoints: &[Endpoint],
+    observed: &mut Observed,
+    script: &mut Transcript<'_>,
+) -> (Outcome, String) {
+    let mut worst = (Outcome::NotReached, "there is no address to try".to_owned());
+    for endpoint in endpoints {
+        let result = prober.call(endpoint, observed, script).await;
+        if result.is_final {
+            return (result.outcome, result.detail);
+        }
+        if result.outcome == Outcome::Refused || worst.0 == Outcome::NotReached {
+            worst = (result.outcome, result.detail);
+        }
+    }
+    worst
+}

@@ -1,0 +1,270 @@
+//! One connection, every word of which is shown.
+
+use std::io;
+use std::time::{Duration, SystemTime};
+
+use relay_remote::{Duplex, Inspector, Presented};
+use relay_smtp::client::{ClientSession, Event, Trouble};
+use relay_smtp::reply_parser::ReplyParser;
+use relay_smtp::{Reply, Stage};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use zeroize::Zeroizing;
+
+use super::certificate::{Certificate, Handshake};
+use super::target::Endpoint;
+use super::transcript::Transcript;
+
+/// Octets that are read at a time.
+const INPUT: usize = 4096;
+
+/// Why a dialogue ended before its time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// By the server's words, or by what we insist on.
+    Refused(String),
+    /// The connection broke, or the server said nothing that makes sense.
+    Broken(String),
+    /// TLS did.
+    Tls(String),
+}
+
+/// A connection to one server.
+pub(super) struct Dialogue<'s, 'o> {
+    wire: Wire,
+    /// What has been read and not been understood yet.
+    unread: Vec<u8>,
+    parser: ReplyParser,
+    script: &'s mut Transcript<'o>,
+    limit: Duration,
+}
+
+enum Wire {
+    Clear(TcpStream),
+    Secure(Box<dyn Duplex>),
+    /// A handshake has failed.
+    Gone,
+}
+
+impl Wire {
+    fn duplex(&mut self) -> io::Result<&mut dyn Duplex> {
+        match self {
+            Self::Clear(stream) => Ok(stream),
+            Self::Secure(stream) => Ok(stream.as_mut()),
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+}
+
+impl<'s, 'o> Dialogue<'s, 'o> {
+    /// Waits no longer than `limit` for whatever the server does.
+    pub(super) async fn connect(
+        endpoint: &Endpoint,
+        script: &'s mut Transcript<'o>,
+        limit: Duration,
+    ) -> Result<Self, String> {
+        let mut dialogue = Self {
+            wire: Wire::Gone,
+            unread: Vec::new(),
+            parser: ReplyParser::default(),
+            script,
+            limit,
+        };
+        dialogue.connect_again(endpoint).await?;
+        Ok(dialogue)
+    }
+
+    /// Leaves the connection, and makes another.
+    pub(super) async fn connect_again(&mut self, endpoint: &Endpoint) -> Result<(), String> {
+        let Endpoint { host, address } = endpoint;
+        self.wire = Wire::Gone;
+        self.unread.clear();
+        self.parser = ReplyParser::default();
+        self.script
+            .note(&format!("connecting to {host} ({address})"));
+        let connected = timeout(self.limit, TcpStream::connect(address)).await;
+        let reason = match connected {
+            Ok(Ok(stream)) => {
+                self.wire = Wire::Clear(stream);
+                return Ok(());
+            }
+            Ok(Err(error)) => error.kind().to_string(),
+            Err(_) => "no answer in time".to_owned(),
+        };
+        self.script.note(&reason);
+        Err(format!("{host} ({address}): {reason}"))
+    }
+
+    /// Words of the server's, to be shown elsewhere.
+    pub(super) fn without_secrets(&self, words: &str) -> String {
+        self.script.without_secrets(words)
+    }
+
+    /// Puts the connection under TLS. What was said before and not understood yet is dropped, for it
+    /// may be anybody's (RFC 3207 §4.2).
+    pub(super) async fn secure(
+        &mut self,
+        inspector: &Inspector,
+        host: &str,
+        now: SystemTime,
+    ) -> Result<Handshake, End> {
+        self.unread.clear();
+        self.script.forget_rest();
+        let Wire::Clear(stream) = std::mem::replace(&mut self.wire, Wire::Gone) else {
+            return Err(End::Tls("TLS within TLS".to_owned()));
+        };
+        let shaking = inspector.handshake(stream, host, now);
+        let shaken = match timeout(self.limit, shaking).await {
+            Ok(shaken) => shaken.map_err(|e| e.to_string()),
+            Err(_) => Err("TLS handshake failed: no answer in time".to_owned()),
+        };
+        let (stream, presented) = shaken.map_err(|why| {
+            self.script.note(&why);
+            End::Tls(why)
+        })?;
+        self.wire = Wire::Secure(stream);
+        Ok(self.present(presented))
+    }
+
+    fn present(&mut self, presented: Presented) -> Handshake {
+        let Presented { tls, chain, flaws } = presented;
+        let (version, cipher) = (tls.version.as_str(), tls.cipher.as_str());
+        self.script.note(&format!("{version} with {cipher}"));
+        let read = chain.iter().map(|octets| Certificate::read(octets));
+        let chain: Vec<_> = read.flatten().collect();
+        for (i, certificate) in chain.iter().enumerate() {
+            let line = format!("certificate {}: {}", i + 1, certificate.text());
+            self.script.note(&line);
+        }
+        if flaws.is_empty() {
+            self.script
+                .note("the certificate is verified: its name and who issued it");
+        }
+        for flaw in &flaws {
+            self.script
+                .note(&format!("the certificate is not verified: {flaw}"));
+        }
+        Handshake { tls, flaws, chain }
+    }
+
+    /// Sends what the session has to say, and reads until something has come of it.
+    pub(super) async fn event(&mut self, session: &mut ClientSession) -> Result<Event, End> {
+        loop {
+            let stage = session.stage();
+            // It may be a password.
+            let said = Zeroizing::new(std::mem::take(session.output()));
+            if !said.is_empty() {
+                self.show(&said, stage);
+                self.write(&said).await?;
+            }
+            let mut heard = &self.unread[..];
+            let event = session.receive(&mut heard);
+            self.unread = heard.to_vec();
+            if let Some(event) = event {
+                return Ok(event);
+            }
+            if session.output().is_empty() {
+                self.read().await?;
+            }
+        }
+    }
+
+    fn show(&mut self, said: &[u8], stage: Stage) {
+        let text = String::from_utf8_lossy(said);
+        for line in text.trim_end_matches("\r\n").split("\r\n") {
+            if stage == Stage::Auth {
+                self.script.client_in_auth(line);
+            } else {
+                self.script.client(line);
+            }
+        }
+    }
+
+    /// One command, and the reply to it.
+    pub(super) async fn exchange(&mut self, command: &str) -> Result<Reply, End> {
+        self.script.client(command);
+        self.write(format!("{command}\r\n").as_bytes()).await?;
+        self.reply().await
+    }
+
+    /// The lines of a message, encoded, and the reply to it.
+    pub(super) async fn content(&mut self, octets: &[u8]) -> Result<Reply, End> {
+        self.show(octets, Stage::Message);
+        self.write(octets).await?;
+        self.reply().await
+    }
+
+    /// Says goodbye, if anybody still listens.
+    pub(super) async fn quit(mut self) {
+        // The connection is over, whatever becomes of this.
+        let _ = self.exchange("QUIT").await;
+    }
+
+    async fn reply(&mut self) -> Result<Reply, End> {
+        loop {
+            let mut heard = &self.unread[..];
+            let parsed = self.parser.parse(&mut heard);
+            self.unread = heard.to_vec();
+            match parsed {
+                Ok(Some(reply)) => return Ok(reply),
+                Ok(None) => self.read().await?,
+                Err(error) => return Err(End::Broken(error.to_string())),
+            }
+        }
+    }
+
+    async fn write(&mut self, octets: &[u8]) -> Result<(), End> {
+        let writing = async {
+            let stream = self.wire.duplex()?;
+            stream.write_all(octets).await?;
+            stream.flush().await
+        };
+        match timeout(self.limit, writing).await {
+            // What a server says before it hangs up counts: the read that follows finds it.
+            Ok(_) => Ok(()),
+            Err(_) => Err(End::Broken("the server takes nothing more".to_owned())),
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), End> {
+        let mut input = [0; INPUT];
+        let reading = async { self.wire.duplex()?.read(&mut input).await };
+        let lost = match timeout(self.limit, reading).await {
+            Ok(Ok(length)) if length > 0 => {
+                let heard = input.get(..length).unwrap_or_default();
+                self.script.server(heard);
+                self.unread.extend_from_slice(heard);
+                return Ok(());
+            }
+            Ok(Ok(_)) => "the server has hung up".to_owned(),
+            Ok(Err(error)) => format!("the connection broke: {}", error.kind()),
+            Err(_) => "no reply in time".to_owned(),
+        };
+        self.script.server_is_gone();
+        Err(End::Broken(lost))
+    }
+}
+
+impl From<Trouble> for End {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Refused(_, reply)
+            | Trouble::TlsRefused(reply)
+            | Trouble::AuthRefused(reply) => Self::Refused(reply.to_string()),
+            Trouble::Unexpected(_, reply) => {
+                Self::Broken(format!("a reply that makes no sense here: {reply}"))
+            }
+            Trouble::Garbled(_, error) => Self::Broken(error.to_string()),
+            Trouble::NoTls => Self::Refused("the server does not offer STARTTLS".to_owned()),
+            Trouble::NoMechanism { offered } => Self::Refused(format!(
+                "the server offers no way to log in that fits: {offered:?}"
+            )),
+            Trouble::AuthInClear => Self::Refused(
+                "there is no TLS, so nobody logs in: the password would be sent in clear"
+                    .to_owned(),
+            ),
+            Trouble::Challenge(error) => Self::Broken(error.to_string()),
+        }
+    }
+}

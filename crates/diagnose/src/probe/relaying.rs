@@ -1,0 +1,245 @@
+//! The ways in which servers have been talked into relaying.
+
+use relay_smtp::client::TlsUse;
+use relay_smtp::{ForwardPath, Reply};
+
+use super::dialogue::{Dialogue, End};
+use super::result::{Observed, Outcome, RelayAnswer, StepResult, Tried};
+use super::session::Prober;
+use super::target::Endpoint;
+
+/// RFC 5321 §3.8: the server closes the connection.
+const CLOSING: u16 = 421;
+/// Times that a variant is tried, each on a connection of its own: a server may hang up on who is refused
+/// too often, which says nothing about the one that it was at.
+const TRIES: usize = 2;
+
+/// One way to ask for a stranger's mail to be sent to a stranger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Variant {
+    /// What is between the angle brackets of MAIL FROM.
+    pub(super) mail: String,
+    /// What is between those of RCPT TO.
+    pub(super) rcpt: String,
+}
+
+/// The strangers, and the server as it is known.
+#[derive(Debug)]
+pub(super) struct Strangers<'a> {
+    /// A sender that the server does not know.
+    pub(super) sender: &'a str,
+    /// The parts of a recipient's address that is not the server's.
+    pub(super) local: &'a str,
+    pub(super) domain: &'a str,
+    /// The server's name.
+    pub(super) host: &'a str,
+    /// Its address, as a literal.
+    pub(super) literal: &'a str,
+}
+
+/// The plain way, senders that a careless server trusts, and recipients that look like its own or hide
+/// where they lead: by quotes, the percent hack, UUCP's bangs, two @, and source routes (RFC 5321 §3.6.1
+/// and appendix C).
+pub(super) fn variants(strangers: &Strangers<'_>) -> Vec<Variant> {
+    let Strangers {
+        sender,
+        local,
+        domain,
+        host,
+        literal,
+    } = strangers;
+    let plain = format!("{local}@{domain}");
+    let senders = [
+        (*sender).to_owned(),
+        String::new(),
+        format!("postmaster@{host}"),
+        format!("postmaster@{literal}"),
+        "postmaster".to_owned(),
+    ];
+    let hidden = [
+        format!("\"{plain}\""),
+        format!("{local}%{domain}"),
+        format!("{local}%{domain}@{host}"),
+        format!("{local}%{domain}@{literal}"),
+        format!("\"{plain}\"@{host}"),
+        format!("\"{local}%{domain}\"@{host}"),
+        format!("{plain}@{host}"),
+        format!("{plain}@{literal}"),
+        format!("@{host}:{plain}"),
+        format!("{domain}!{local}"),
+        format!("{domain}!{local}@{host}"),
+    ];
+    let by_sender = senders.map(|mail| Variant {
+        mail,
+        rcpt: plain.clone(),
+    });
+    let by_recipient = hidden.map(|rcpt| Variant {
+        mail: (*sender).to_owned(),
+        rcpt,
+    });
+    let mut all: Vec<Variant> = Vec::new();
+    for variant in by_sender.into_iter().chain(by_recipient) {
+        // A server that is known by its address alone has no name to try beside it.
+        if !all.contains(&variant) {
+            all.push(variant);
+        }
+    }
+    all
+}
+
+impl Prober<'_> {
+    /// Each variant up to RCPT.
+    pub(super) async fn try_relaying(
+        &self,
+        dialogue: &mut Dialogue<'_, '_>,
+        endpoint: &Endpoint,
+        tls: TlsUse,
+        observed: &mut Observed,
+    ) -> StepResult {
+        let mut is_open = true;
+        for variant in self.variants(endpoint) {
+            let mut result = (RelayAnswer::Undecided, String::new());
+            for _ in 0..TRIES {
+                if !is_open && let Err(why) = self.again(dialogue, endpoint, tls, observed).await {
+                    result.1 = why;
+                    continue;
+                }
+                match try_variant(dialogue, &variant).await {
+                    Ok(answer) => {
+                        is_open = true;
+                        result = answer;
+                        break;
+                    }
+                    Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
+                        is_open = false;
+                        result.1 = why;
+                    }
+                }
+            }
+            let (answer, reply) = result;
+            let Variant { mail, rcpt } = variant;
+            observed.relaying.push(Tried {
+                mail,
+                rcpt,
+                answer,
+                reply: dialogue.without_secrets(&reply),
+            });
+        }
+        judge(&observed.relaying)
+    }
+
+    async fn again(
+        &self,
+        dialogue: &mut Dialogue<'_, '_>,
+        endpoint: &Endpoint,
+        tls: TlsUse,
+        observed: &mut Observed,
+    ) -> Result<(), String> {
+        dialogue.connect_again(endpoint).await?;
+        match self.open(dialogue, endpoint, tls, observed).await {
+            Ok(_) => Ok(()),
+            Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => Err(why),
+        }
+    }
+
+    fn variants(&self, endpoint: &Endpoint) -> Vec<Variant> {
+        let sender = self.sender();
+        let mailbox = self.args.to.as_ref().and_then(ForwardPath::mailbox);
+        let ip = endpoint.address.ip();
+        let literal = if ip.is_ipv4() {
+            format!("[{ip}]")
+        } else {
+            format!("[IPv6:{ip}]")
+        };
+        let is_address = endpoint.host == ip.to_string();
+        variants(&Strangers {
+            sender: sender.as_str(),
+            local: mailbox.map_or("relay-test", |m| m.local_part()),
+            domain: mailbox.map_or("example.com", |m| m.domain()),
+            host: if is_address { &literal } else { &endpoint.host },
+            literal: &literal,
+        })
+    }
+}
+
+/// Whether the server takes the recipient, and its words.
+async fn try_variant(
+    dialogue: &mut Dialogue<'_, '_>,
+    variant: &Variant,
+) -> Result<(RelayAnswer, String), End> {
+    let Variant { mail, rcpt } = variant;
+    still_open(dialogue.exchange("RSET").await?)?;
+    let mail = format!("MAIL FROM:<{mail}>");
+    let reply = still_open(dialogue.exchange(&mail).await?)?;
+    if !reply.is_positive() {
+        return Ok((answer(&reply), reply.to_string()));
+    }
+    let rcpt = format!("RCPT TO:<{rcpt}>");
+    let reply = still_open(dialogue.exchange(&rcpt).await?)?;
+    Ok((answer(&reply), reply.to_string()))
+}
+
+fn still_open(reply: Reply) -> Result<Reply, End> {
+    if reply.code() == CLOSING {
+        Err(End::Refused(reply.to_string()))
+    } else {
+        Ok(reply)
+    }
+}
+
+fn answer(reply: &Reply) -> RelayAnswer {
+    match reply.code() {
+        200..=299 => RelayAnswer::Taken,
+        500..=599 => RelayAnswer::Refused,
+        _ => RelayAnswer::Undecided,
+    }
+}
+
+fn judge(tried: &[Tried]) -> StepResult {
+    let of = |answer| tried.iter().filter(move |t| t.answer == answer);
+    let all = tried.len();
+    if let Some(first) = of(RelayAnswer::Taken).next() {
+        let detail = format!(
+            "an open relay, unless this machine may relay there: of {all} variants {} were taken, the \
+             first MAIL FROM:<{}> RCPT TO:<{}>",
+            of(RelayAnswer::Taken).count(),
+            first.mail,
+            first.rcpt
+        );
+        return StepResult::new(Outcome::Refused, true, detail);
+    }
+    if let Some(first) = of(RelayAnswer::Undecided).next() {
+        let detail = format!(
+            "it cannot be told whether this is an open relay: none of {all} variants was taken, but to \
+             {} there was no lasting answer, at first {}",
+            of(RelayAnswer::Undecided).count(),
+            first.reply
+        );
+        return StepResult::new(Outcome::Refused, true, detail);
+    }
+    let detail = format!("no open relay: all {all} variants were refused");
+    StepResult::new(Outcome::Accepted, true, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn no_variant_is_tried_twice_and_each_leads_to_the_stranger() {
+        for (host, count) in [("mx.test", 16), ("[192.0.2.1]", 13)] {
+            let variants = variants(&Strangers {
+                sender: "s@a.test",
+                local: "r",
+                domain: "b.test",
+                host,
+                literal: "[192.0.2.1]",
+            });
+            let different: HashSet<_> = variants.iter().map(|v| (&v.mail, &v.rcpt)).collect();
+            assert_eq!((different.len(), variants.len()), (count, count), "{host}");
+            assert!(variants.iter().all(|v| v.rcpt.contains("b.test")));
+            assert_eq!(variants[0].rcpt, "r@b.test");
+        }
+    }
+}

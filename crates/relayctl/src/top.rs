@@ -1,0 +1,163 @@
+//! `top`: a live view of destinations, rates and slots.
+
+mod frame;
+mod screen;
+mod signals;
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use clap::Args;
+use relay_control::{Books, Status, path};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
+
+use self::frame::{Earlier, Size, lines};
+use self::screen::Screen;
+use self::signals::{Said, Signals};
+use crate::client::Client;
+use crate::clock::now;
+use crate::failure::Failure;
+use crate::show;
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Rates are those since so many looks ago: a few deliveries a minute are seen, and so is a change.
+const LOOKS: usize = 10;
+/// One picture that goes to a file is cut nowhere.
+const BOUNDLESS: Size = Size {
+    columns: usize::MAX,
+    rows: usize::MAX,
+};
+
+#[derive(Debug, Args)]
+pub(crate) struct TopArgs {
+    /// Print one picture and end
+    #[arg(long)]
+    once: bool,
+}
+
+pub(crate) async fn run(
+    args: &TopArgs,
+    client: &Client,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), Failure> {
+    match (args.once, json) {
+        (true, _) => once(client, json, out).await,
+        (false, true) => stream(client, out).await,
+        (false, false) => live(client).await,
+    }
+}
+
+async fn once(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+    let status: Status = client.get(path::STATUS).await?;
+    if json {
+        return show::json(out, &status);
+    }
+    let lines = lines(&status, None, BOUNDLESS, now());
+    lines
+        .iter()
+        .try_for_each(|line| writeln!(out, "{line}"))
+        .map_err(Failure::Output)
+}
+
+/// What qstat answers, a line for each look, until this is interrupted.
+async fn stream(client: &Client, out: &mut impl Write) -> Result<(), Failure> {
+    let mut looks = looks();
+    once(client, true, out).await?;
+    loop {
+        out.flush().map_err(Failure::Output)?;
+        looks.tick().await;
+        once(client, true, out).await.map_err(gone)?;
+    }
+}
+
+/// Until q, or a signal; the terminal is then as it was.
+async fn live(client: &Client) -> Result<(), Failure> {
+    if !io::stdout().is_terminal() {
+        let reason = "the live view needs a terminal; a single picture is --once";
+        return Err(Failure::Usage(reason.to_owned()));
+    }
+    // If there is no relay, the screen stays as it is.
+    let mut view = View::new(client.get(path::STATUS).await?);
+    let mut signals = Signals::listen().map_err(Failure::Output)?;
+    let screen = Screen::enter().map_err(Failure::Output)?;
+    let mut keys = screen.keys().map_err(Failure::Output)?;
+    let mut looks = looks();
+    loop {
+        let picture = view.lines(screen.size());
+        screen.draw(&picture).map_err(Failure::Output)?;
+        tokio::select! {
+            status = look(client, &mut looks) => view.take(status.map_err(gone)?),
+            () = quit(&mut keys) => return Ok(()),
+            said = signals.next() => match said {
+                Said::End => return Ok(()),
+                Said::Resized => {}
+                Said::Suspend => screen.suspend().map_err(Failure::Output)?,
+            },
+        }
+    }
+}
+
+fn looks() -> Interval {
+    let mut looks = interval_at(Instant::now() + PAUSE, PAUSE);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    looks
+}
+
+async fn look(client: &Client, looks: &mut Interval) -> Result<Status, Failure> {
+    looks.tick().await;
+    client.get(path::STATUS).await
+}
+
+/// A relay that ends breaks off what it was about to say.
+fn gone(reason: Failure) -> Failure {
+    match reason {
+        Failure::Answer(_) | Failure::Refused(_) | Failure::Unavailable(_) => {
+            Failure::Gone(reason.to_string())
+        }
+        other => other,
+    }
+}
+
+/// q, or the end of the terminal.
+async fn quit(keys: &mut Option<mpsc::Receiver<u8>>) {
+    match keys {
+        Some(keys) => while !matches!(keys.recv().await, None | Some(b'q' | b'Q')) {},
+        None => std::future::pending().await,
+    }
+}
+
+/// The latest look, and what the ones before it said.
+struct View {
+    status: Status,
+    at: Instant,
+    before: VecDeque<(Books, Instant)>,
+}
+
+impl View {
+    fn new(status: Status) -> Self {
+        Self {
+            status,
+            at: Instant::now(),
+            before: VecDeque::with_capacity(LOOKS),
+        }
+    }
+
+    fn take(&mut self, status: Status) {
+        self.before.truncate(LOOKS - 1);
+        self.before.push_front((self.status.books, self.at));
+        self.status = status;
+        self.at = Instant::now();
+    }
+
+    fn lines(&self, size: Size) -> Vec<String> {
+        let earlier = self.before.back().map(|&(books, at)| Earlier {
+            books,
+            passed: self.at - at,
+        });
+        lines(&self.status, earlier, size, now())
+    }
+}
