@@ -16,7 +16,7 @@ pub use launch::Launch;
 pub use ledger::{Ledger, Verdict};
 pub use load::Load;
 pub use receivers::Receivers;
-pub use relay::{Relay, check};
+pub use relay::{Relay, check, help};
 pub use trial::Trial;
 pub use volume::Volume;
 

@@ -346,6 +346,13 @@ pub fn check(file: &Path) -> Output {
     relayd(file, &["--check"])
 }
 
+/// What a program prints with `--help` behind this verb.
+pub fn help(program: &str, verb: &[&str]) -> Output {
+    let mut command = Command::new(binaries().join(program));
+    command.args(verb).arg("--help").stdin(Stdio::null());
+    command.output().expect("it runs")
+}
+
 fn relayd(file: &Path, arguments: &[&str]) -> Output {
     let mut relayd = Command::new(binaries().join("relayd"));
     relayd.args(arguments).arg("--config").arg(file);

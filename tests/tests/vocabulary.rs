@@ -1,10 +1,10 @@
-//! The events of the log: those of the code and those that the README documents are the same.
+//! The events of the log: those in the code and those in `docs/log.md` are the same.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Said by the log itself, which cannot log.
+/// Written by the log itself, without `tracing`.
 const OF_THE_LOG: (&str, &str) = ("log", "warn");
 
 fn root() -> &'static Path {
@@ -35,10 +35,10 @@ fn events_of(text: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// The rows of the README's table of events: names and levels.
+/// The rows of the table of events in `docs/log.md`: names and levels.
 fn documented() -> Vec<(BTreeSet<String>, BTreeSet<String>)> {
-    let readme = fs::read_to_string(root().join("README.md")).expect("a README");
-    let (_, table) = readme.split_once("| event | level |").expect("the table");
+    let text = fs::read_to_string(root().join("docs/log.md")).expect("the page");
+    let (_, table) = text.split_once("| event | level |").expect("the table");
     let rows = table.lines().skip(2).take_while(|l| l.starts_with('|'));
     let row = |line: &str| {
         let mut cells = line.split('|').skip(1);
@@ -57,19 +57,25 @@ fn every_event_of_the_log_is_documented_with_its_level_and_no_other() {
         sources(&entry.expect("a crate").path().join("src"), &mut files);
     }
     let (name, level) = OF_THE_LOG;
-    let mut said = BTreeSet::from([(name.to_owned(), level.to_owned())]);
+    let mut logged = BTreeSet::from([(name.to_owned(), level.to_owned())]);
     for file in files {
-        said.extend(events_of(&fs::read_to_string(file).expect("text")));
+        logged.extend(events_of(&fs::read_to_string(file).expect("text")));
     }
-    assert!(said.len() > 20, "{said:?}");
+    assert!(logged.len() > 20, "{logged:?}");
     let table = documented();
-    for (name, level) in &said {
-        let is_told = |(names, levels): &(BTreeSet<_>, BTreeSet<_>)| {
+    for (name, level) in &logged {
+        let is_documented = |(names, levels): &(BTreeSet<_>, BTreeSet<_>)| {
             names.contains(name) && levels.contains(level)
         };
-        assert!(table.iter().any(is_told), "{name} ({level}) is missing");
+        assert!(
+            table.iter().any(is_documented),
+            "{name} ({level}) is missing"
+        );
     }
     for name in table.iter().flat_map(|(names, _)| names) {
-        assert!(said.iter().any(|(n, _)| n == name), "{name} is never said");
+        assert!(
+            logged.iter().any(|(n, _)| n == name),
+            "{name} is never logged"
+        );
     }
 }
