@@ -15,6 +15,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-atomic-file", &[]),
     ("relay-users", &["relay-atomic-file", "relay-smtp"]),
     ("relay-maildrop", &["relay-smtp"]),
+    ("relay-cli", &[]),
     ("relay-terminal", &["relay-smtp"]),
     (
         "relay-diagnose",
@@ -37,6 +38,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "relayctl",
         &[
+            "relay-cli",
             "relay-control",
             "relay-users",
             "relay-atomic-file",
@@ -53,6 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-queue",
             "relay-send",
             "relay-remote",
+            "relay-cli",
             "relay-control",
             "relay-users",
             "relay-maildrop",
@@ -61,7 +64,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-inbound",
         ],
     ),
-    ("relay-sendmail", &["relay-maildrop", "relay-smtp"]),
+    (
+        "relay-sendmail",
+        &["relay-cli", "relay-maildrop", "relay-smtp"],
+    ),
     ("relay-testkit", &["relay-smtp"]),
     ("relay-tests", &["relay-testkit"]),
 ];
@@ -74,6 +80,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
     ("relay-users", &["tokio", "mio", "socket2", "sled"]),
     ("relay-maildrop", &["tokio", "mio", "socket2", "sled"]),
     ("relay-atomic-file", &["tokio", "mio", "socket2", "sled"]),
+    ("relay-cli", &["tokio", "mio", "socket2", "sled"]),
     ("relay-terminal", &["tokio", "mio", "socket2", "sled"]),
     ("relay-diagnose", &["sled", "axum"]),
     ("relayctl", &["sled", "axum"]),

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::{Parser, Subcommand};
+use clap::Parser as _;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::stat::{Mode, umask};
-use relayd::config::{Config, DEFAULT_FILE};
+use relay_cli::relayd::{Cli, Command};
+use relayd::config::Config;
 use relayd::daemon::Daemon;
 use relayd::fsck;
 use relayd::log::Log;
@@ -17,51 +18,6 @@ use relayd::plan::Question;
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// A mail relay: takes mail over SMTP, keeps it in a durable queue, delivers it by MX or through a
-/// smarthost.
-#[derive(Debug, Parser)]
-#[command(name = "relayd", version)]
-struct Cli {
-    /// The configuration file
-    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
-    config: PathBuf,
-
-    /// Say what is wrong with the configuration file, or "ok", and end
-    #[arg(long)]
-    check: bool,
-
-    #[command(subcommand)]
-    command: Option<Command>,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// Show one message accepted, queued and delivered, all on loopback, then stay up for yours
-    Demo,
-    /// Check the queue of a relay that does not run: exit 0 if it is sound, 1 if not, 2 if it cannot be read
-    Fsck {
-        /// Set aside what is damaged, in `state_dir/corrupt`
-        #[arg(long)]
-        repair: bool,
-    },
-    /// Write the whole queue to standard output as a stream, while the relay does not run: exit 1 if
-    /// some of it is damaged, 2 if it is not whole
-    Export,
-    /// Take in the stream that `export` has made, while the relay does not run
-    Import {
-        /// The stream's file; "-" for standard input
-        file: PathBuf,
-    },
-    /// Print as JSON where mail from one address to another would go, by the configuration alone
-    Route {
-        /// The envelope sender; "<>" for the null sender
-        from: String,
-
-        /// The recipient
-        to: String,
-    },
-}
 
 /// All of it; the crash tests have a program of their own around this.
 pub fn main() -> ExitCode {

@@ -9,32 +9,6 @@ use relay_smtp::dsn::{DsnRequest, EnvelopeId, Notify};
 
 use crate::failure::Failure;
 
-pub(crate) const HELP: &str = "\
-Reads a message from standard input and hands it to the relay.
-
-usage: sendmail [OPTIONS] [RECIPIENT...]
-       mailq            shows the queue, as sendmail -bp
-       newaliases       does nothing: the relay has no aliases
-
-  -t                    also send to those in To, Cc and Bcc; Bcc is removed
-  -i, -oi               a line with a dot alone does not end the message
-  -f, -r SENDER         the envelope's sender; '<>' for none
-  -F NAME               the sender's full name, where the message has no From
-  -N WHEN               notices: never, or a list of success, failure, delay
-  -R full|hdrs          how much of the message a notice of failure has
-  -V ID                 the envelope's id in notices
-  -bs                   speak SMTP on standard input and output
-  -bp                   show the queue
-  -q                    try all that waits now
-  -C, --config FILE     the relay's configuration
-                        [default: /etc/relayd/relayd.toml]
-      --version, --help
-
-Other options of sendmail are taken and change nothing. Where the relay does not
-run, mail is left for it on the disk. Exit codes are those of sysexits.h: 0 only
-if the message is safe, 75 if it is to be tried again.
-";
-
 /// What is to be done.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Mode {

@@ -53,7 +53,7 @@ fn main() -> ExitCode {
 fn run() -> Result<ExitCode, Failure> {
     let options = Options::parse(env::args_os())?;
     match options.mode {
-        Mode::Help => say(arguments::HELP),
+        Mode::Help => say(&relay_cli::sendmail::help()),
         Mode::Version => say(&format!(
             "sendmail of relayd {}\n",
             env!("CARGO_PKG_VERSION")

@@ -1,0 +1,8 @@
+//! The command lines of `relayd` and `sendmail`. The programs use them, and `relayctl` makes the man pages
+//! and the shell completions from them without linking the daemon.
+
+pub mod relayd;
+pub mod sendmail;
+
+/// The configuration file of the relay, unless the operator names another one.
+pub const DEFAULT_CONFIG: &str = "/etc/relayd/relayd.toml";
