@@ -1,16 +1,16 @@
 #!/bin/sh
-# Installs the relay on a server with systemd: binaries, user, configuration, unit.
-# An existing configuration is left as it is. Run again to upgrade.
+# Installs relayd on a server with systemd: programs, user, configuration, unit.
+# An existing configuration is kept. Run it again to upgrade.
 set -eu
 
 usage() {
     cat <<'TXT'
 usage: deploy/install.sh [--target DIR]
 
-  --target DIR   where the built binaries are (default: target/release)
+  --target DIR   the directory of the built programs (default: target/release)
 
-Needs root. With DESTDIR set, files go below that folder, and neither the user
-is made nor systemd told.
+Needs root. With DESTDIR set, files are installed below that directory, no user
+is created and systemd is not notified.
 TXT
 }
 
@@ -24,7 +24,7 @@ target=$here/../target/release
 while [ $# -gt 0 ]; do
     case $1 in
     --target)
-        target=${2:?--target needs a folder}
+        target=${2:?--target needs a directory}
         shift 2
         ;;
     -h | --help)
@@ -41,10 +41,10 @@ root=${DESTDIR:-}
 
 for program in relayd relayctl sendmail; do
     [ -x "$target/$program" ] ||
-        fail "no $program in $target; build it first: cargo build --release --workspace"
+        fail "$target/$program does not exist; build it first: cargo build --release --workspace"
 done
 if [ -z "$root" ]; then
-    [ "$(id -u)" -eq 0 ] || fail "needs root"
+    [ "$(id -u)" -eq 0 ] || fail "must be run as root"
     getent group relayd >/dev/null || groupadd --system relayd
     getent passwd relayd >/dev/null ||
         useradd --system --gid relayd --home-dir /var/lib/relayd --no-create-home \
@@ -65,34 +65,34 @@ for name in /usr/sbin/sendmail /usr/lib/sendmail /usr/bin/mailq /usr/bin/newalia
     fi
 done
 install -D -m 0644 "$here/relayd.service" "$root/etc/systemd/system/relayd.service"
-# sendmail reads the configuration as whoever calls it. Secrets have files of their own, and others must
-# not read those once they may pass through the folder.
+# sendmail reads the configuration with the rights of its caller, so the directory is open to all users.
+# Files in it that were protected by the directory alone are listed.
 if [ -d "$root/etc/relayd" ] && [ -z "$(find "$root/etc/relayd" -prune -perm -0001)" ]; then
-    echo "install: $root/etc/relayd is opened to all users (0755). They can read these files in it from now on;"
-    echo "install: if one holds a secret: chmod o-r FILE"
+    echo "install: $root/etc/relayd becomes readable for all users (0755), and so do these files in it;"
+    echo "install: if one contains a secret: chmod o-r FILE"
     find "$root/etc/relayd" -type f -perm -0004 -exec echo "install:   " {} \;
 fi
 install -d -m 0755 "$root/etc/relayd"
 if [ -e "$root/etc/relayd/relayd.toml" ]; then
-    echo "install: kept $root/etc/relayd/relayd.toml as it is"
+    echo "install: kept $root/etc/relayd/relayd.toml"
     if [ -z "$(find "$root/etc/relayd/relayd.toml" -perm -0004)" ]; then
-        echo "install: users cannot read it, so their sendmail uses the usual places and the system's own name;"
-        echo "install: if it holds no secret: chmod 0644 $root/etc/relayd/relayd.toml"
+        echo "install: users cannot read it, so their sendmail uses the default paths and the system's host name;"
+        echo "install: if it contains no secret: chmod 0644 $root/etc/relayd/relayd.toml"
     fi
 else
     install -m 0644 "$here/../etc/relayd.toml" "$root/etc/relayd/relayd.toml"
 fi
 
 if [ -z "$root" ]; then
-    # What else the operator keeps there has the owner he gave it.
+    # Other files there keep the owner that the operator gave them.
     chgrp relayd /etc/relayd /etc/relayd/relayd.toml
     if [ ! -d /run/systemd/system ]; then
-        echo "install: done. systemd does not run here: start /usr/local/sbin/relayd as the user relayd"
+        echo "install: done. systemd is not running: start /usr/local/sbin/relayd as the user relayd"
         exit 0
     fi
     systemctl daemon-reload
     if systemctl --quiet is-active relayd; then
-        echo "install: done. The old version still runs, until: systemctl restart relayd"
+        echo "install: done. The old version keeps running until: systemctl restart relayd"
     else
         echo "install: done. Edit /etc/relayd/relayd.toml, then: systemctl enable --now relayd"
     fi
