@@ -1,4 +1,4 @@
-//! Smarthosts that the operator must look after.
+//! Smarthosts that have a problem only the operator can solve.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,22 +10,22 @@ use tokio::time::Instant;
 
 use crate::events;
 
-/// A smarthost that cannot be used until somebody mends it.
+/// A smarthost that cannot be used until the operator fixes a problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alarm {
-    /// What its mail waits in line for.
+    /// The destination of the mail that waits for it.
     pub destination: Arc<str>,
-    /// Since the first time.
+    /// The time since the alarm was raised.
     pub age: Duration,
-    /// What happened last, on one line.
+    /// The last failure, on one line.
     pub text: String,
 }
 
-/// The alarms that stand, one for each route at most.
+/// The active alarms, at most one for each route.
 #[derive(Debug, Default)]
 pub(crate) struct Alarms {
     active: Mutex<HashMap<Arc<str>, ActiveAlarm>>,
-    /// Whether there is any; asked at every delivery.
+    /// Whether any alarm is active. Every delivery checks it, so it needs no lock.
     any: AtomicBool,
 }
 
@@ -36,7 +36,7 @@ struct ActiveAlarm {
 }
 
 impl Alarms {
-    /// Raises it, or says what keeps it standing.
+    /// Raises an alarm, or updates the text of an active one.
     pub(crate) fn raise(&self, destination: &Arc<str>, outcome: &Outcome) {
         events::smarthost_trouble(destination, outcome);
         let mut active = self.active();
@@ -50,7 +50,7 @@ impl Alarms {
         self.any.store(true, Ordering::Release);
     }
 
-    /// Mail goes that way again.
+    /// Ends the alarm after a successful delivery.
     pub(crate) fn clear(&self, destination: &Arc<str>) {
         if self.any.load(Ordering::Acquire) {
             let mut active = self.active();
@@ -59,14 +59,14 @@ impl Alarms {
         }
     }
 
-    /// Forgets those of routes that are no more.
+    /// Removes the alarms of routes that no longer exist.
     pub(crate) fn retain(&self, is_route: impl Fn(&str) -> bool) {
         let mut active = self.active();
         active.retain(|destination, _| is_route(destination));
         self.any.store(!active.is_empty(), Ordering::Release);
     }
 
-    /// Those that stand, the oldest first.
+    /// The active alarms, the oldest first.
     pub(crate) fn list(&self) -> Vec<Alarm> {
         let mut alarms: Vec<_> = self
             .active()

@@ -1,4 +1,5 @@
-//! One attempt for recipients that go the same way: host after host, until each has an outcome.
+//! One attempt for recipients with the same next hop: tries hosts until each recipient has an
+//! outcome.
 
 use std::sync::Arc;
 
@@ -24,10 +25,10 @@ use crate::route::{NextHop, Route};
 use crate::secrets::{SecretUnavailable, Secrets};
 use crate::tls::Trust;
 
-/// Connections that one attempt may open.
+/// The most connections that one attempt opens.
 const MAX_CONNECTIONS: usize = 12;
 
-/// What an attempt works with.
+/// The configuration and the shared parts that one attempt uses.
 #[derive(Debug, Clone)]
 pub(crate) struct AttemptContext {
     pub(crate) config: Arc<Config>,
@@ -37,7 +38,7 @@ pub(crate) struct AttemptContext {
     pub(crate) state: Arc<RemoteState>,
 }
 
-/// What lasts from attempt to attempt.
+/// The state that lives longer than one attempt.
 #[derive(Debug, Default)]
 pub(crate) struct RemoteState {
     pub(crate) pool: Arc<Pool>,
@@ -52,18 +53,18 @@ pub(crate) struct Attempt<'a> {
     next: &'a NextHop<'a>,
     hop: Hop,
     destination: Arc<str>,
-    /// Recipients without outcome, as indices into the job's.
+    /// The indices of the job's recipients that have no outcome yet.
     pending: Vec<usize>,
     outcomes: Vec<(usize, Outcome)>,
-    /// What stood in the way so far.
+    /// The most hopeful failure so far, for recipients that no host answers for.
     trouble: Option<Outcome>,
     connections_left: usize,
-    /// No new host is tried after this.
+    /// No new host is tried after this instant.
     until: Instant,
     alarmed: bool,
 }
 
-/// Makes one attempt for the recipients at these indices: an outcome for each.
+/// Makes one attempt for the recipients at these indices and returns an outcome for each.
 pub(crate) async fn attempt(
     context: &AttemptContext,
     job: &Job,
@@ -130,13 +131,13 @@ impl Attempt<'_> {
     async fn try_found(&mut self, found: Result<Target, Cause>) {
         match found {
             Ok(target) => self.try_target(target).await,
-            // After hosts that could not be reached, to be next ourselves is no news.
+            // A loop that shows up only after unreachable hosts adds nothing to their failures.
             Err(Cause::Loop(_)) if self.trouble.is_some() => {}
             Err(cause) => self.note(cause, None),
         }
     }
 
-    /// All addresses of a host, each over a connection that is open already if there is one.
+    /// Tries all addresses of a host. An idle connection to an address is used first.
     async fn try_target(&mut self, target: Target) {
         let Target { host, addresses } = target;
         let pool_key = self.pool_key(&host).await;
@@ -169,8 +170,8 @@ impl Attempt<'_> {
         PoolKey::new(destination, rule)
     }
 
-    /// A new connection. TLS that breaks where clear text will do, and a kept token that is refused,
-    /// are each worth another.
+    /// Opens a new connection. It tries once more in clear text if TLS broke and the policy allows
+    /// that, and once more with a new secret if the host rejected a cached one.
     async fn try_address(&mut self, peer: Peer, pool_key: &PoolKey) {
         loop {
             self.connections_left -= 1;
@@ -234,7 +235,8 @@ impl Attempt<'_> {
         Ok(connection)
     }
 
-    /// Draws from a failure what the next connection needs; whether there should be one at once.
+    /// Records what a failure teaches for later connections. Returns whether to connect again at
+    /// once.
     async fn learn(&self, none: &ConnectError, pool_key: &PoolKey, login: Option<&Login>) -> bool {
         let state = &self.context.state;
         if none.may_do_in_clear || matches!(none.cause, Cause::Tls(_)) {
@@ -256,7 +258,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// One transaction for all that are pending. Those who are left must go to another host.
+    /// Makes one transaction for all pending recipients. Those still pending afterwards need
+    /// another host.
     async fn transact(&mut self, mut connection: Connection) -> ConnectionUse {
         let job = self.job;
         job.observer.connected();
@@ -289,7 +292,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Gives each pending recipient the outcome of its answer, in order; those without stay.
+    /// Gives each pending recipient the outcome of its answer, in order. Recipients without an
+    /// answer stay pending.
     fn settle(
         &mut self,
         answers: impl IntoIterator<Item = Option<Answer>>,
@@ -311,7 +315,8 @@ impl Attempt<'_> {
         }
     }
 
-    /// Keeps in mind what stood in the way of those who are pending, or makes it their outcome.
+    /// Remembers the failure for the pending recipients, or makes it their outcome if no host can
+    /// help.
     fn note(&mut self, cause: Cause, peer: Option<Peer>) {
         let goes_on = cause.tries_next_host();
         let outcome = self.classify(cause, peer);
@@ -350,10 +355,11 @@ impl Attempt<'_> {
     }
 }
 
-/// What an attempt to use a connection came to, for the connection's own sake.
+/// The result of using a connection, as far as the connection is concerned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ConnectionUse {
-    /// The peer had hung up before we came: as if we had never tried.
+    /// The peer had closed the connection before the transaction began. This does not count as a
+    /// try.
     Stale,
     Used,
 }

@@ -1,4 +1,4 @@
-//! Hosts whose TLS has broken, and that are spoken with in clear for a while.
+//! Hosts with broken TLS. They get mail in clear text for a while.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How long a host gets no second chance.
+/// How long a host is not offered TLS again.
 const MEMORY: Duration = Duration::from_hours(1);
-/// The most hosts that are remembered; who could make us look up more names must not fill memory.
+/// The most hosts that are remembered. A sender who picks many domains must not fill the memory.
 const HOSTS: usize = 4096;
 
-/// The hosts, by their name in lower case.
+/// The hosts by their names in lower case, with the time when each is forgotten.
 #[derive(Debug, Default)]
 pub(crate) struct BrokenTls {
     until: Mutex<HashMap<String, Instant>>,
 }
 
 impl BrokenTls {
-    /// Remembers that TLS with `host` has just broken.
+    /// Remembers that TLS with `host` has just failed.
     pub(crate) fn remember(&self, host: &str) {
         let now = Instant::now();
         let mut hosts = self.hosts();
@@ -34,7 +34,7 @@ impl BrokenTls {
         hosts.insert(host.to_lowercase(), now + MEMORY);
     }
 
-    /// Whether TLS with `host` broke within the last hour.
+    /// Whether TLS with `host` failed within the last hour.
     pub(crate) fn knows(&self, host: &str) -> bool {
         let mut hosts = self.hosts();
         if hosts.is_empty() {
@@ -69,11 +69,11 @@ mod tests {
         assert!(broken.knows("mx.TEST") && !broken.knows("mx2.test"));
         tokio::time::advance(Duration::from_secs(1)).await;
         assert!(!broken.knows("mx.test"));
-        assert!(broken.hosts().is_empty(), "what is over is forgotten");
+        assert!(broken.hosts().is_empty(), "expired entries are removed");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_oldest_makes_room() {
+    async fn the_oldest_host_is_forgotten_when_there_are_too_many() {
         let broken = BrokenTls::default();
         broken.remember("first.test");
         tokio::time::advance(Duration::from_secs(1)).await;

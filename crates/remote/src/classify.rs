@@ -1,10 +1,10 @@
-//! The only place where what happened becomes a verdict.
+//! The only place that turns an event into a verdict.
 //!
-//! The policy, in short. What the DNS or a host says for certain, and says of the message, fails it.
-//! What may be otherwise tomorrow defers it: no answer, no connection, a connection lost, words that
-//! are not SMTP, every 4xx, TLS or AUTH that is wanted and cannot be had. Over a smarthost, which is
-//! the operator's own choice, nothing that concerns the host instead of the message ever fails a
-//! message: it defers and raises an alarm.
+//! A definite answer of the DNS or of a host about the message fails the message. A condition that
+//! can change later defers it: no answer, no connection, a lost connection, a reply that is not
+//! SMTP, any 4xx reply, and required TLS or AUTH that does not work. A smarthost is the operator's
+//! own choice, so a problem with a smarthost itself never fails a message. It defers the mail and
+//! raises an alarm.
 
 mod cause;
 
@@ -14,26 +14,26 @@ use relay_smtp::{EnhancedStatus, Outcome, Peer, Reply, Stage, Verdict};
 
 pub(crate) use self::cause::{Cause, DuplicateRisk};
 
-/// RFC 4954 §6: the host wants credentials, better ones, or others, whatever the command.
+/// Replies that ask for credentials, or for other ones, after any command (RFC 4954 §6).
 const ABOUT_CREDENTIALS: [u16; 4] = [530, 534, 535, 538];
 
-/// Whose choice the host was.
+/// Who chose the host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hop {
-    /// The recipient's domain's.
+    /// The recipient's domain, by its MX records.
     Recipient,
-    /// The operator's.
+    /// The operator, by a route.
     Smarthost,
 }
 
-/// An outcome, and whether the operator must look after the smarthost.
+/// An outcome, and whether it raises an alarm.
 #[derive(Debug)]
 pub(crate) struct Classified {
     pub(crate) outcome: Outcome,
     pub(crate) alarm: bool,
 }
 
-/// What follows from a finding, before it is asked whose host it was.
+/// The meaning of a cause, regardless of who chose the host.
 struct Classification {
     stage: Stage,
     status: EnhancedStatus,
@@ -41,16 +41,16 @@ struct Classification {
     then: Then,
 }
 
-/// What a finding speaks of.
+/// The subject of a cause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum About {
-    /// The host as such: over a smarthost the operator must look after it.
+    /// The host itself. If it is a smarthost, the operator gets an alarm.
     Host,
-    /// The message, the recipient, or the weather.
+    /// The message, a recipient, or a temporary network condition.
     Mail,
 }
 
-/// Whether another host may do better.
+/// Whether to try the next host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Then {
     NextHost,
@@ -58,8 +58,8 @@ enum Then {
 }
 
 impl Cause {
-    /// Whether another host may do better. After a possible delivery nothing else is tried: that
-    /// would turn a possible duplicate into a sure one.
+    /// Whether to try the next host. After a possible delivery no other host is tried: that would
+    /// turn a possible duplicate into a certain one.
     pub(crate) fn tries_next_host(&self) -> bool {
         self.classification().then == Then::NextHost
     }
@@ -81,7 +81,7 @@ impl Cause {
             Self::Lost(stage, risk) | Self::TimedOut(stage, risk) => {
                 (*stage, transient(4, 2), Mail, risk.then())
             }
-            // No other host would be shown anything else.
+            // The secret would be missing for every other host as well.
             Self::NoSecret(_) => (Stage::Auth, transient(3, 5), Host, Stop),
             Self::Tls(_) => (Stage::Tls, transient(7, 5), Host, NextHost),
             Self::Session(Trouble::NoTls) => (Stage::Tls, transient(7, 4), Host, NextHost),
@@ -92,7 +92,7 @@ impl Cause {
                 (Stage::Auth, transient(7, 4), Host, NextHost)
             }
             Self::Session(Trouble::Challenge(_)) => (Stage::Auth, transient(7, 0), Host, NextHost),
-            // To be refused by every host in turn locks an account sooner.
+            // If every host rejected the same login, the account could be locked.
             Self::Session(Trouble::AuthRefused(reply)) => {
                 let then = if reply.is_permanent() { Stop } else { NextHost };
                 (Stage::Auth, deferring(reply), Host, then)
@@ -136,7 +136,7 @@ impl DuplicateRisk {
     }
 }
 
-/// What a finding means for a recipient.
+/// Returns the outcome that a cause has for a recipient.
 pub(crate) fn classify(cause: Cause, hop: Hop, peer: Option<Peer>) -> Classified {
     let Classification {
         stage,
@@ -161,8 +161,8 @@ pub(crate) fn classify(cause: Cause, hop: Hop, peer: Option<Peer>) -> Classified
     Classified { outcome, alarm }
 }
 
-/// Of the outcomes of two hosts, the one that stands for both: only if no host leaves hope does the
-/// message fail.
+/// Of the outcomes of two hosts, returns the one that counts. A message fails only if every host
+/// rejects it for good.
 pub(crate) fn more_hopeful(before: Option<Outcome>, now: Outcome) -> Outcome {
     match before {
         Some(before) if before.verdict == Verdict::Deferred && now.verdict == Verdict::Failed => {
@@ -180,8 +180,8 @@ fn verdict_of(status: EnhancedStatus) -> Verdict {
     }
 }
 
-/// The peer's own status, else the one that says no more than its code. A session never hands on
-/// another code as an answer; if it did, the message would be tried again.
+/// The peer's own enhanced status, or a general one for the class of the reply code. A session only
+/// passes on replies of these classes; any other one would defer the message.
 fn status_of(reply: &Reply) -> EnhancedStatus {
     let own = reply.status();
     own.unwrap_or_else(|| match reply.code() / 100 {
@@ -191,7 +191,7 @@ fn status_of(reply: &Reply) -> EnhancedStatus {
     })
 }
 
-/// A reply about us that must not cost anybody's mail.
+/// The status of a reply about the relay itself, which must not fail anybody's mail.
 fn deferring(reply: &Reply) -> EnhancedStatus {
     status_of(reply).with_class(Class::Transient)
 }
@@ -227,7 +227,8 @@ mod tests {
         Cause::Answered(Answer::Unsupported(lack))
     }
 
-    /// A finding, its status by way of MX, and by way of a smarthost with or without alarm.
+    /// A cause, its status for MX delivery, its status for a smarthost, and whether that raises an
+    /// alarm.
     type Row = (fn() -> Cause, &'static str, &'static str, bool);
 
     #[rustfmt::skip]
@@ -269,7 +270,7 @@ mod tests {
     ];
 
     #[test]
-    fn every_finding_has_its_verdict() {
+    fn every_cause_has_its_verdict() {
         for (cause, mx, smarthost, alarm) in TABLE {
             let direct = classify(cause(), Hop::Recipient, None);
             let through = classify(cause(), Hop::Smarthost, None);
@@ -306,7 +307,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_fails_only_if_no_host_leaves_hope() {
+    fn a_message_fails_only_if_every_host_rejects_it_for_good() {
         let outcome = |cause| classify(cause, Hop::Recipient, None).outcome;
         let no = || outcome(refused(Stage::Greeting, 554));
         let later = || outcome(Cause::Unreachable(io::ErrorKind::TimedOut));

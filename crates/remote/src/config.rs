@@ -1,4 +1,4 @@
-//! What the operator decides about deliveries.
+//! The settings of deliveries.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
@@ -8,31 +8,32 @@ use ipnet::IpNet;
 
 use crate::route::Route;
 
-/// The settings of deliveries, as `[delivery]`, `[[route]]` and `[dns]` name them.
+/// The settings of deliveries, from `[delivery]`, `[[route]]` and `[dns]`.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Our name in EHLO; an MX of this name is ourselves.
+    /// The relay's name in EHLO. An MX with this name is the relay itself.
     pub hostname: String,
     /// The port of MX hosts.
     pub port: u16,
-    /// For one address to accept the connection.
+    /// How long one address may take to accept a connection.
     pub connect_timeout: Duration,
-    /// For one reply, or for one piece of a message to be taken; twice this for the reply to the
-    /// final dot (RFC 5321 §4.5.3.2).
+    /// How long the peer may take for a reply, or to accept a block of the message. The reply to
+    /// the final dot may take twice as long (RFC 5321 §4.5.3.2).
     pub command_timeout: Duration,
-    /// The addresses that are used.
+    /// The address families in use.
     pub ip: IpFamily,
-    /// Where an MX or an address literal must never lead; beside the unspecified addresses.
+    /// Networks that an MX or an address literal must not lead to. Unspecified addresses are always
+    /// refused.
     pub refuse_addresses: Vec<IpNet>,
-    /// Smarthosts; the first that matches wins, none means MX.
+    /// Routes to smarthosts. The first match wins; without a match, mail goes to the MX.
     pub routes: Vec<Route>,
-    /// Certificate authorities (PEM) that are trusted beside the system's where TLS is verified; read
+    /// A file of certificate authorities (PEM) that are trusted beside the system's. It is read
     /// again with every new configuration.
     pub ca_file: Option<PathBuf>,
-    /// DNS servers; none means those of the system.
+    /// DNS servers. If there are none, those of the system are used.
     pub dns_servers: Vec<SocketAddr>,
-    /// What our own listeners are bound to, to see mail that would come back to us. The unspecified
-    /// address stands for every address of this machine.
+    /// The addresses of the relay's own listeners, to detect mail loops. The unspecified address
+    /// means every address of this machine.
     pub own_addresses: Vec<SocketAddr>,
 }
 
@@ -42,9 +43,9 @@ pub enum IpFamily {
     /// IPv6 and IPv4 in turn, IPv6 first.
     #[default]
     Any,
-    /// IPv4 alone.
+    /// Only IPv4.
     V4,
-    /// IPv6 alone.
+    /// Only IPv6.
     V6,
 }
 
@@ -60,9 +61,9 @@ impl IpFamily {
 
 impl Config {
     pub(crate) fn refuses(&self, address: IpAddr) -> bool {
-        // `::ffff:127.0.0.1` leads where 127.0.0.1 does.
+        // `::ffff:127.0.0.1` is the same host as 127.0.0.1.
         let address = address.to_canonical();
-        // To connect to the unspecified address is to connect to loopback.
+        // A connection to the unspecified address goes to loopback.
         let leads_to_us = address.is_unspecified();
         let mut refused = self.refuse_addresses.iter();
         leads_to_us || refused.any(|net| net.contains(&address))
@@ -76,7 +77,7 @@ impl Config {
         let (ip, port) = (address.ip().to_canonical(), address.port());
         let mut own = self.own_addresses.iter().filter(|own| own.port() == port);
         own.any(|own| match own.ip() {
-            // Bound to `[::]`, a listener is reached by IPv4 as well.
+            // A listener on `[::]` also accepts IPv4.
             IpAddr::V6(any) if any.is_unspecified() => is_here(ip),
             IpAddr::V4(any) if any.is_unspecified() => ip.is_ipv4() && is_here(ip),
             bound => bound.to_canonical() == ip,
@@ -84,8 +85,8 @@ impl Config {
     }
 }
 
-/// Whether an address is one of this machine: the system would go there from itself. Nothing is
-/// sent to find out.
+/// Whether an address belongs to this machine: the system would connect to it from the same
+/// address. No packet is sent.
 fn is_here(ip: IpAddr) -> bool {
     let any = match ip {
         IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
@@ -93,14 +94,14 @@ fn is_here(ip: IpAddr) -> bool {
     };
     let source = || {
         let socket = UdpSocket::bind((any, 0))?;
-        // To any port; 0 is none.
+        // Any port will do except 0.
         socket.connect((ip, 9))?;
         socket.local_addr()
     };
     ip.is_loopback() || source().is_ok_and(|source| source.ip() == ip)
 }
 
-/// The defaults of the configuration file, with `localhost` for a name.
+/// The defaults of the configuration file, with `localhost` as the host name.
 impl Default for Config {
     fn default() -> Self {
         let nets = ["127.0.0.0/8", "::1/128", "0.0.0.0/8"];
@@ -124,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn loopback_is_refused_in_any_spelling() {
+    fn loopback_is_refused_in_every_notation() {
         let config = Config::default();
         for address in [
             "127.0.0.1",
@@ -145,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn the_unspecified_address_is_refused_though_no_network_is() {
+    fn the_unspecified_address_is_refused_without_any_refused_networks() {
         let config = Config {
             refuse_addresses: Vec::new(),
             ..Config::default()
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_address_counts_with_its_port() {
+    fn an_own_address_must_match_with_its_port() {
         let config = Config {
             own_addresses: vec!["192.0.2.1:25".parse().expect("an address")],
             ..Config::default()
@@ -169,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_on_every_address_is_met_at_every_address_of_this_machine() {
+    fn a_listener_on_every_address_matches_every_address_of_this_machine() {
         let listening = |bound: &str| Config {
             own_addresses: vec![bound.parse().expect("an address")],
             ..Config::default()
@@ -183,7 +184,7 @@ mod tests {
         for address in ["127.0.0.1:2525", "192.0.2.1:25", "[2001:db8::1]:25"] {
             assert!(!own(&four, address) && !own(&any, address), "{address}");
         }
-        // What this machine goes out from is its own, if it has a way out.
+        // The address that this machine sends from is its own, if it has a route at all.
         let out = UdpSocket::bind("0.0.0.0:0").and_then(|s| {
             s.connect("192.0.2.1:9")?;
             s.local_addr()

@@ -1,4 +1,4 @@
-//! One connection to one host: bytes, time limits, and the session that gives them meaning.
+//! One connection to one host: it reads and writes for a session and applies the time limits.
 
 mod open;
 #[cfg(test)]
@@ -20,14 +20,14 @@ use crate::deadline::after;
 use crate::pool_key::PoolKey;
 use crate::stream::{Stream, WriteOrRead};
 
-/// Replies come in pieces of at most this.
+/// The most octets that one read takes.
 const INPUT: usize = 2048;
 /// Octets of a message that are sent under one time limit (RFC 5321 §4.5.3.2.5).
 const BLOCK: usize = 64 * 1024;
-/// For a peer to answer QUIT; nothing depends on it.
+/// How long the peer may take to answer QUIT. Nothing depends on the answer.
 const GOODBYE: Duration = Duration::from_secs(5);
 
-/// An open connection whose session has got past EHLO, STARTTLS and AUTH.
+/// An open connection whose session is ready for a transaction: EHLO, STARTTLS and AUTH are done.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: Stream,
@@ -35,29 +35,30 @@ pub(crate) struct Connection {
     peer: Peer,
     pool_key: PoolKey,
     input: Box<[u8; INPUT]>,
-    /// The part of `input` that the session has not been given.
+    /// The part of `input` that the session has not read yet.
     unread: std::ops::Range<usize>,
     command_timeout: Duration,
     opened: Instant,
     transactions: u32,
 }
 
-/// A transaction that ended with the connection.
+/// A transaction that ended because the connection broke.
 #[derive(Debug)]
 pub(crate) struct TransactionError {
     pub(crate) cause: Cause,
-    /// What had been decided before; `None` is open. Empty if nothing had been.
+    /// The answers before the failure, `None` for a recipient without one. Empty if there were none
+    /// at all.
     pub(crate) answers: Vec<Option<Answer>>,
-    /// The peer had left before this transaction began, as it may on an idle connection.
+    /// The peer had closed the idle connection before this transaction began.
     pub(crate) stale: bool,
 }
 
-/// Who tells the sender, if that is asked for, that a message has been taken (RFC 3461 §5.2).
+/// Who sends the success report that the sender may have asked for (RFC 3461 §5.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reports {
-    /// The peer offers DSN and has been told what is asked for.
+    /// The peer offers DSN and got the sender's request.
     ByPeer,
-    /// It does not.
+    /// The relay, because the peer does not offer DSN.
     ByUs,
 }
 
@@ -66,14 +67,14 @@ impl Connection {
         &self.peer
     }
 
-    /// The same address may be several hosts' by name; outcomes tell of the one that was meant.
+    /// Sets the host name that outcomes show. Several hosts may have the same address.
     pub(crate) fn now_for(&mut self, host: &str) {
         if self.peer.host != host {
             host.clone_into(&mut self.peer.host);
         }
     }
 
-    /// Who makes the reports on what the peer takes.
+    /// Who sends the success reports for messages that the peer accepts.
     pub(crate) fn reports(&self) -> Reports {
         if self.session.extensions().dsn {
             Reports::ByPeer
@@ -82,17 +83,17 @@ impl Connection {
         }
     }
 
-    /// By which mechanism we have logged in.
+    /// The AUTH mechanism of this session, if it has logged in.
     pub(crate) fn mechanism(&self) -> Option<Mechanism> {
         self.session.mechanism()
     }
 
-    /// What it was made for.
+    /// The key under which the pool keeps this connection.
     pub(crate) fn pool_key(&self) -> &PoolKey {
         &self.pool_key
     }
 
-    /// Transactions begun on it.
+    /// The number of transactions so far.
     pub(crate) fn transactions(&self) -> u32 {
         self.transactions
     }
@@ -101,17 +102,17 @@ impl Connection {
         self.opened
     }
 
-    /// Whether another transaction can begin, as far as the session knows.
+    /// Whether the session is ready for another transaction.
     pub(crate) fn is_idle(&self) -> bool {
         self.session.is_idle() && self.unread.is_empty()
     }
 
-    /// Whether the peer of an idle connection has neither hung up nor said anything unasked.
+    /// Whether the peer of an idle connection has neither closed it nor sent an unexpected reply.
     pub(crate) fn is_quiet(&self) -> bool {
         self.stream.is_quiet()
     }
 
-    /// One transaction: an answer for each of the envelope's recipients.
+    /// Makes one transaction and returns an answer for each recipient of the envelope.
     pub(crate) async fn transact(
         &mut self,
         envelope: &Envelope<'_>,
@@ -129,7 +130,7 @@ impl Connection {
         }
     }
 
-    /// Says goodbye as RFC 5321 §4.1.1.10 wants it, without insisting.
+    /// Closes the connection with QUIT (RFC 5321 §4.1.1.10).
     pub(crate) async fn close(mut self) {
         self.session.quit();
         let goodbye = async {
@@ -138,7 +139,7 @@ impl Connection {
             while self.stream.read(&mut [0; 512]).await? > 0 {}
             io::Result::Ok(())
         };
-        // Whether the peer says 221 or not, the connection is over.
+        // The connection is over whether or not the peer answers 221.
         let _ = timeout(GOODBYE, goodbye).await;
     }
 
@@ -157,13 +158,13 @@ impl Connection {
                 Event::Broken(trouble) => return Err(Cause::Session(trouble)),
                 Event::Content => self.send(content).await?,
                 Event::Ready => self.event().await?,
-                // A session asks for that before it is ready, and at no other time.
+                // A session asks for TLS only before it is ready.
                 Event::StartTls => return Err(self.lost()),
             };
         }
     }
 
-    /// The message, and what the peer said to it.
+    /// Sends the message and returns what the peer answered.
     async fn send(&mut self, content: &Content) -> Result<Event, Cause> {
         let (mut pieces, mut piece) = (ContentChunks::new(content), Vec::new());
         loop {
@@ -182,8 +183,8 @@ impl Connection {
         self.event().await
     }
 
-    /// Some octets of a message, unless the peer ends it meanwhile: it may refuse what it has heard
-    /// so far, and never read the rest.
+    /// Sends some octets of a message. It stops if the peer answers early: a peer may refuse a
+    /// message and never read the rest of it.
     async fn send_block(&mut self, mut block: &[u8]) -> Result<Option<Event>, Cause> {
         let deadline = after(self.command_timeout);
         loop {
@@ -195,7 +196,7 @@ impl Connection {
                 Ok(Ok(WriteOrRead::Written)) => return Ok(None),
                 Ok(Ok(WriteOrRead::Read(0))) => return Err(self.lost()),
                 Ok(Ok(WriteOrRead::Read(length))) => length,
-                // A peer that hangs up in the middle may have said why.
+                // A peer that closes the connection early may have given its reason before.
                 Ok(Err(_)) => return self.event().await.map(Some),
                 Err(_) => return Err(self.timed_out()),
             };
@@ -203,7 +204,7 @@ impl Connection {
         }
     }
 
-    /// Sends what is to be sent, and reads until something has come of it.
+    /// Sends what the session has to send, and reads until the session has an event.
     async fn event(&mut self) -> Result<Event, Cause> {
         let mut deadline = self.reply_deadline();
         loop {
@@ -224,7 +225,7 @@ impl Connection {
         }
     }
 
-    /// Gives the session what has been read.
+    /// Passes the octets that were read to the session.
     fn hear(&mut self) -> Option<Event> {
         let mut heard = &self.input[self.unread.clone()];
         let event = self.session.receive(&mut heard);
@@ -237,14 +238,14 @@ impl Connection {
         let sent = timeout(self.command_timeout, self.stream.write_all(output)).await;
         output.clear();
         match sent {
-            // What a peer says before it hangs up counts: the read that follows finds it, or the end.
+            // A last reply before the peer closed the connection counts. The next read finds it.
             Ok(_) => Ok(()),
             Err(_) => Err(self.timed_out()),
         }
     }
 
-    /// By when a reply must be whole that is waited for from now on, however many octets at a time
-    /// it comes in.
+    /// The instant by which a complete reply must arrive. More octets of an incomplete reply do not
+    /// extend it.
     fn reply_deadline(&self) -> Instant {
         after(match self.session.stage() {
             Stage::Message => self.command_timeout.saturating_mul(2),

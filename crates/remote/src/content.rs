@@ -35,12 +35,12 @@ pub enum Body {
     },
 }
 
-/// Hands out a message piece by piece, encoded for the wire; the last piece ends with the dot.
+/// Hands out a message in chunks, encoded for the wire. The last chunk ends with the final dot.
 #[derive(Debug)]
 pub(crate) struct ContentChunks<'a> {
     content: &'a Content,
     encoder: Option<ContentEncoder>,
-    /// Octets of the body handed out so far.
+    /// Octets of the body that were handed out so far.
     at: u64,
     raw: Vec<u8>,
 }
@@ -55,7 +55,7 @@ impl<'a> ContentChunks<'a> {
         }
     }
 
-    /// Puts the next piece into `out`; whether there was one.
+    /// Puts the next chunk into `out`. Returns false if there was none.
     pub(crate) async fn next(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         out.clear();
         let Some(mut encoder) = self.encoder.take() else {
@@ -88,7 +88,7 @@ impl<'a> ContentChunks<'a> {
     }
 }
 
-/// Fills `buffer` from the file, away from the threads that must not wait for a disk.
+/// Fills `buffer` from the file. It runs on a thread that may block on the disk.
 async fn read_at(file: Arc<File>, mut buffer: Vec<u8>, offset: u64) -> io::Result<Vec<u8>> {
     let read = tokio::task::spawn_blocking(move || {
         file.read_exact_at(&mut buffer, offset)?;
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_is_too_short_is_an_error_before_the_dot() {
+    async fn a_file_that_is_too_short_is_an_error_before_the_final_dot() {
         let content = Content {
             head: Bytes::new(),
             body: Body::File {

@@ -1,4 +1,4 @@
-//! Who we are for a smarthost, and where the proof of it comes from.
+//! The user name for a smarthost, and where its password or token comes from.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,32 +7,33 @@ use relay_smtp::sasl::UserName;
 
 use crate::route::error::RouteError;
 
-/// A user of a smarthost. What proves it is fetched when a connection needs it, never kept here.
+/// A user name and the source of its secret. The secret is read when a connection needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RouteCredentials {
     username: UserName,
     source: SecretSource,
 }
 
-/// Where a password or a token is to be had. The first line counts, without its line end.
+/// Where a password or token comes from. Only the first line counts, without its line end.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum SecretSource {
-    /// A file with a password, read for every new connection.
+    /// A file with a password. It is read for every new connection.
     PasswordFile(PathBuf),
-    /// A program, run without a shell, that prints a password; kept until it is refused.
+    /// A program that prints a password. It runs without a shell. The password is cached until it
+    /// is rejected.
     PasswordCommand(Vec<String>),
-    /// A program, run without a shell, that prints an access token (RFC 6750); kept until it is
-    /// refused or its lifetime ends.
+    /// A program that prints an access token (RFC 6750). It runs without a shell. The token is
+    /// cached until it is rejected or its lifetime ends.
     TokenCommand {
         /// The program and its arguments.
         argv: Vec<String>,
-        /// How long a token is good for, if that is known.
+        /// How long a token is valid, if known.
         lifetime: Option<Duration>,
     },
 }
 
 impl RouteCredentials {
-    /// `username` with what `source` gives.
+    /// Checks the user name, and that a command names a program.
     pub fn new(username: &str, source: SecretSource) -> Result<Self, RouteError> {
         let username = username.parse().map_err(RouteError::Username)?;
         match &source {
@@ -50,14 +51,14 @@ impl RouteCredentials {
         &self.username
     }
 
-    /// Where its proof comes from.
+    /// Where the secret comes from.
     pub fn source(&self) -> &SecretSource {
         &self.source
     }
 }
 
 impl SecretSource {
-    /// `password` or `token`: never one in place of the other.
+    /// `password` or `token`.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::PasswordFile(_) | Self::PasswordCommand(_) => "password",

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// No limit is longer: far enough for any delivery, and near enough for every clock.
+/// The longest limit: longer than any delivery, and short enough that adding it to an instant
+/// cannot overflow.
 const LONGEST: Duration = Duration::from_hours(7 * 24);
 
-/// When a limit that begins now has passed.
+/// Returns the instant at which a limit that starts now ends.
 pub(crate) fn after(limit: Duration) -> Instant {
     Instant::now() + limit.min(LONGEST)
 }

@@ -13,8 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Linux's).
 const CANONICAL_NAME: i32 = 0x0002;
 
-/// The name, for the greeting and EHLO of a relay that is not told another; or why there is none, in
-/// words for the operator.
+/// The name, for the greeting and EHLO of a relay that is not told another; or why there is none,
+/// in words for the operator.
 pub fn of_system() -> Result<String, String> {
     let name =
         nix::unistd::gethostname().map_err(|reason| format!("hostname: {reason}: set it"))?;

@@ -1,22 +1,24 @@
-//! One delivery attempt (qmail-remote): route, MX, connect, client session, verdict.
+//! One delivery attempt, as `qmail-remote` makes it: route, MX lookup, connection, session,
+//! outcome.
 //!
-//! [`Remote::deliver`] never fails: it returns one outcome for each recipient, whatever the DNS, the
-//! network and the peer do. It resolves the route from the current configuration at every attempt,
-//! and keeps nothing between attempts but open connections and the resolver's cache.
+//! [`Remote::deliver`] never fails. It returns one outcome for each recipient, no matter what the
+//! DNS, the network and the peer do. Each attempt uses the current configuration. Between attempts
+//! the crate keeps only idle connections, the resolver's cache and a few facts about hosts that had
+//! trouble.
 //!
-//! - [`hostname`]: what we are called where nobody says otherwise
-//! - [`config`], [`route`]: what the operator decides, and where a recipient's mail goes by it
-//! - `plan`: the same decision told in advance
-//! - [`dns`], `mx`: which hosts take mail for a domain
-//! - [`policy`], `broken_tls`: what TLS is demanded of a host, and what is remembered of it
-//! - `credentials`, `secrets`, `login`: who we are for a smarthost, and what proves it
-//! - `attempt`: the walk over hosts and addresses
-//! - `connection`, `stream`, `tls`, `content`: one connection, and what goes over it
-//! - `pool`, `terms`: connections that wait, and what for
-//! - `classify`: the only place where what happened becomes a verdict
-//! - `alarms`, `events`: what the operator must look after, and what is logged from here
-//! - `observer`: who is told of a delivery under way
-//! - `limits`: how long things may take
+//! - [`hostname`]: the default for the relay's own name
+//! - [`config`], [`route`]: the operator's settings, and which way a recipient's mail takes
+//! - `preview`: the same decision without a delivery
+//! - [`dns`], `mx`: which hosts accept mail for a domain
+//! - [`policy`], `broken_tls`: which TLS a host must offer, and which hosts had broken TLS
+//! - `credentials`, `secrets`, `login`: the user name and password for a smarthost
+//! - `job`, `attempt`: a message to deliver, and the loop over hosts and addresses
+//! - `connection`, `stream`, `tls`, `content`: one connection and the data that it carries
+//! - `pool`, `pool_key`: idle connections, and which deliveries may reuse them
+//! - `classify`: the only place that turns an event into a verdict
+//! - `alarms`, `events`: problems that the operator must solve, and the log
+//! - `observer`: progress reports of a delivery
+//! - `deadline`: time limits as instants
 
 mod alarms;
 mod attempt;

@@ -11,8 +11,8 @@ use crate::route::{Route, RouteTls};
 pub enum TlsRule {
     /// Clear text, whatever is offered.
     Clear,
-    /// STARTTLS if it is offered, with any certificate. If that breaks, clear text; the host is then
-    /// spoken with in clear for an hour.
+    /// STARTTLS if it is offered, with any certificate. If that breaks, clear text; the host is
+    /// then spoken with in clear for an hour.
     Opportunistic,
     /// STARTTLS, and the certificate is the host's.
     Verified,

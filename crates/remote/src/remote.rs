@@ -78,8 +78,8 @@ impl Remote {
 
     /// One attempt: one outcome for each recipient, in order.
     ///
-    /// If the configuration has come between recipients that shared a destination, each goes its own
-    /// way, one way after the other.
+    /// If the configuration has come between recipients that shared a destination, each goes its
+    /// own way, one way after the other.
     pub async fn deliver(&self, job: Job) -> Vec<Outcome> {
         let context = self.context();
         let mut ways: Vec<(NextHop<'_>, Vec<usize>)> = Vec::new();
@@ -109,8 +109,9 @@ impl Remote {
         self.context().dns
     }
 
-    /// Says QUIT over every idle connection, and keeps none from now on: for the end of the program,
-    /// when no delivery is under way any more. Returns within some seconds, whatever the peers do.
+    /// Says QUIT over every idle connection, and keeps none from now on: for the end of the
+    /// program, when no delivery is under way any more. Returns within some seconds, whatever the
+    /// peers do.
     pub async fn close(&self) {
         self.state.pool.close().await;
     }
@@ -145,8 +146,8 @@ impl Current {
         }
     }
 
-    /// The cache of answers by configured servers outlives a new configuration; the authorities are read again, for their
-    /// file may have changed under the same name.
+    /// The cache of answers by configured servers outlives a new configuration; the authorities are
+    /// read again, for their file may have changed under the same name.
     fn become_new(&mut self, config: Arc<Config>) {
         if !self.dns.is_good_for(&config.dns_servers) {
             self.dns = Dns::new(&config.dns_servers);

@@ -46,8 +46,8 @@ pub enum RouteTls {
 }
 
 impl Route {
-    /// A route for `domain` (`example.org`, `.example.org` for all below it, `*`) over `hosts`, tried
-    /// in this order; for all senders, with opportunistic TLS and without credentials.
+    /// A route for `domain` (`example.org`, `.example.org` for all below it, `*`) over `hosts`,
+    /// tried in this order; for all senders, with opportunistic TLS and without credentials.
     pub fn new<H: AsRef<str>>(
         domain: &str,
         hosts: impl IntoIterator<Item = H>,

@@ -39,7 +39,7 @@ async fn a_domain_goes_to_its_exchangers_by_preference() {
         [
             "10 a.test: 192.0.2.1:2525",
             "20 b.test: [2001:db8::2]:2525",
-            "30 gone.test: gone.test has no address to send mail to"
+            "30 gone.test: gone.test has no usable address"
         ]
     );
     assert!(
@@ -59,8 +59,8 @@ async fn what_stands_in_the_way_is_told() {
     world.dns.set("null.test", "MX", &["0 ."]);
     world.dns.set("us.test", "MX", &["10 relay.test"]);
     for (recipient, expected) in [
-        ("u@null.test", "null.test takes no mail (null MX)"),
-        ("u@gone.test", "there is no domain gone.test in the DNS"),
+        ("u@null.test", "null.test accepts no mail (null MX)"),
+        ("u@gone.test", "the domain gone.test does not exist"),
     ] {
         let preview = world.preview("", recipient).await;
         assert_eq!(preview.problem.as_deref(), Some(expected));
@@ -69,7 +69,7 @@ async fn what_stands_in_the_way_is_told() {
     let preview = world.preview("", "u@us.test").await;
     assert_eq!(
         hosts(&preview),
-        ["10 relay.test: mail for us.test would come back to this host"]
+        ["10 relay.test: mail for us.test would come back to this relay"]
     );
 }
 
@@ -115,7 +115,7 @@ async fn a_senders_route_is_told_with_its_hosts_and_its_user_and_runs_nothing() 
     assert!(marker.exists(), "a preview asks for no token");
     let preview = world.preview("a@other.test", "u@dest.test").await;
     assert_eq!(*preview.destination, *"last.test:25");
-    assert!(hosts(&preview)[0].starts_with("last.test: there is no domain"));
+    assert!(hosts(&preview)[0].starts_with("last.test: the domain"));
     assert!(preview.credentials.is_none());
 }
 

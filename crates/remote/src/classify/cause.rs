@@ -1,4 +1,4 @@
-//! What can happen to a delivery, in our words and the peer's.
+//! The causes that can decide a delivery, with a text for each.
 
 use std::io;
 
@@ -8,53 +8,53 @@ use relay_smtp::{Reply, Stage};
 use crate::secrets::SecretUnavailable;
 use crate::tls::TlsFailure;
 
-/// Everything that can decide a recipient's fate.
+/// An event that can decide the outcome for a recipient.
 #[derive(Debug)]
 pub(crate) enum Cause {
     /// The recipient's domain, or the smarthost's name, does not exist.
     NoSuchName(String),
-    /// The domain says that it takes no mail (RFC 7505).
+    /// The domain accepts no mail (null MX, RFC 7505).
     NullMx(String),
-    /// The host has no address that we use. For a domain without MX this is RFC 3463's own example
-    /// of X.4.4; for an MX RFC 5321 §5.1 asks for an error.
+    /// The host has no address of a family that the relay uses. For a domain without MX this is the
+    /// example of X.4.4 in RFC 3463; for an MX, RFC 5321 §5.1 asks for an error.
     NoAddress(String),
-    /// Every address of the host is one that an MX must not lead to.
+    /// `refuse_addresses` forbids every address of the host.
     AddressRefused(String),
-    /// The best exchanger that is left is ourselves.
+    /// The best remaining exchanger is this relay.
     Loop(String),
-    /// The DNS did not answer the question for this name.
+    /// The lookup of this name failed, for this reason.
     DnsUnavailable(String, String),
-    /// No connection.
+    /// No connection could be made.
     Unreachable(io::ErrorKind),
-    /// The connection broke at this stage; whether the message may have been taken.
+    /// The connection was lost at this stage.
     Lost(Stage, DuplicateRisk),
     /// The host did not answer in time at this stage.
     TimedOut(Stage, DuplicateRisk),
-    /// There is no secret to log in with.
+    /// The password or token for the smarthost is not available.
     NoSecret(SecretUnavailable),
-    /// There is no TLS with the host, or not with the right one.
+    /// The TLS handshake failed, or the certificate was not accepted.
     Tls(TlsFailure),
-    /// The session ended on the peer's words.
+    /// The session ended because of a reply.
     Session(Trouble),
-    /// The recipient was answered.
+    /// The host answered for the recipient.
     Answered(Answer),
     /// The message could not be read from the queue.
     Unreadable(io::ErrorKind),
-    /// There was nothing left to try.
+    /// No host was left to try.
     Untried,
 }
 
-/// Whether the peer may have taken the message without our knowing (RFC 1047).
+/// Whether the peer may have accepted the message without the relay knowing (RFC 1047).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum DuplicateRisk {
-    /// It cannot have.
+    /// The peer cannot have accepted it.
     None,
-    /// The final dot had been sent.
+    /// The final dot had been sent, so the peer may have delivered it.
     MayBeDelivered,
 }
 
 impl Cause {
-    /// On one line, for the log.
+    /// The cause on one line, for the log.
     pub(crate) fn text(&self) -> String {
         match self {
             Self::Session(Trouble::Refused(_, reply)) => reply.to_string(),
@@ -62,16 +62,16 @@ impl Cause {
         }
     }
 
-    /// Our own words, where no reply says it all.
+    /// The relay's own explanation. Empty if the reply explains it.
     pub(super) fn detail(&self) -> String {
         match self {
-            Self::NoSuchName(name) => format!("there is no domain {name} in the DNS"),
-            Self::NullMx(domain) => format!("{domain} takes no mail (null MX)"),
-            Self::NoAddress(host) => format!("{host} has no address to send mail to"),
+            Self::NoSuchName(name) => format!("the domain {name} does not exist"),
+            Self::NullMx(domain) => format!("{domain} accepts no mail (null MX)"),
+            Self::NoAddress(host) => format!("{host} has no usable address"),
             Self::AddressRefused(host) => {
-                format!("every address of {host} is unspecified or in delivery.refuse_addresses")
+                format!("delivery.refuse_addresses forbids every address of {host}")
             }
-            Self::Loop(domain) => format!("mail for {domain} would come back to this host"),
+            Self::Loop(domain) => format!("mail for {domain} would come back to this relay"),
             Self::DnsUnavailable(name, why) => format!("DNS lookup of {name} failed: {why}"),
             Self::Unreachable(kind) => format!("no SMTP connection: {kind}"),
             Self::Lost(_, risk) => format!("lost connection{}", risk.text()),
@@ -80,7 +80,9 @@ impl Cause {
             Self::Tls(failure) => failure.to_string(),
             Self::Session(Trouble::NoTls) => "the host does not offer STARTTLS".to_owned(),
             Self::Session(Trouble::NoMechanism { offered }) => {
-                format!("the host offers no AUTH mechanism for these credentials, only {offered:?}")
+                format!(
+                    "the host offers no AUTH mechanism that fits these credentials, only {offered:?}"
+                )
             }
             Self::Session(Trouble::AuthInClear) => {
                 "credentials are not sent without TLS".to_owned()
@@ -89,12 +91,12 @@ impl Cause {
                 format!("AUTH ended: {error}")
             }
             Self::Session(Trouble::Garbled(_, error)) => error.to_string(),
-            Self::Session(Trouble::Unexpected(..)) => "a reply that makes no sense here".to_owned(),
+            Self::Session(Trouble::Unexpected(..)) => "unexpected reply".to_owned(),
             Self::Answered(Answer::Unsupported(Lack::Utf8)) => {
                 "the host does not offer SMTPUTF8".to_owned()
             }
             Self::Answered(Answer::Unsupported(Lack::Room { limit })) => {
-                format!("the host takes no message of more than {limit} octets")
+                format!("the host accepts no message of more than {limit} octets")
             }
             Self::Session(
                 Trouble::Refused(..) | Trouble::TlsRefused(_) | Trouble::AuthRefused(_),

@@ -1,4 +1,4 @@
-//! From an address to a connection that a transaction can begin on.
+//! Opens a connection up to the point where a transaction can begin.
 
 use std::io;
 
@@ -17,35 +17,35 @@ use crate::pool_key::PoolKey;
 use crate::stream::Stream;
 use crate::tls::{self, TlsFailure, Trust};
 
-/// A connection to be made.
+/// A connection to open.
 #[derive(Debug)]
 pub(crate) struct Connector<'a> {
-    /// Where to.
+    /// The peer to connect to.
     pub(crate) peer: Peer,
     pub(crate) config: &'a Config,
     pub(crate) trust: &'a Trust,
-    /// How: what the terms say, or clear text for a host whose TLS has broken.
+    /// The TLS rule: that of the pool key, or clear text for a host with broken TLS.
     pub(crate) rule: TlsRule,
-    /// What for.
+    /// Which deliveries may reuse the connection.
     pub(crate) pool_key: PoolKey,
-    /// As whom.
+    /// The credentials to log in with.
     pub(crate) credentials: Option<Credentials>,
 }
 
-/// Why there is no connection.
+/// Why a connection could not be opened.
 #[derive(Debug)]
 pub(crate) struct ConnectError {
     pub(crate) cause: Cause,
-    /// Whom we spoke with, and under what protection.
+    /// The peer, with the TLS parameters if the handshake was done.
     pub(crate) peer: Peer,
-    /// By which mechanism we tried to log in.
+    /// The AUTH mechanism that was tried.
     pub(crate) mechanism: Option<Mechanism>,
-    /// It is TLS that broke, and mail may go out without.
+    /// TLS failed, and the rule allows clear text.
     pub(crate) may_do_in_clear: bool,
 }
 
 impl Connector<'_> {
-    /// Connects, and talks until a transaction can begin.
+    /// Connects and runs the session until a transaction can begin.
     pub(crate) async fn open(self) -> Result<Connection, ConnectError> {
         let mut peer = self.peer.clone();
         let mut connection = match self.connect().await {
@@ -90,7 +90,7 @@ impl Connector<'_> {
             Ok(Err(error)) => return Err(Cause::Unreachable(error.kind())),
             Err(_) => return Err(Cause::Unreachable(io::ErrorKind::TimedOut)),
         };
-        // Every write is a whole group of commands, to be sent at once.
+        // Each write is a whole group of commands and must leave at once.
         let _ = stream.set_nodelay(true);
         let plan = Plan {
             tls: match self.rule {
@@ -114,8 +114,8 @@ impl Connector<'_> {
         })
     }
 
-    /// The same connection under TLS. What came before the handshake and was not handled yet is
-    /// dropped, for it may be anybody's (RFC 3207 §4.2).
+    /// Starts TLS on the connection. Octets that came before the handshake and were not handled yet
+    /// are dropped, because an attacker may have inserted them (RFC 3207 §4.2).
     async fn secure(&self, connection: Connection) -> Result<Connection, TlsFailure> {
         let Stream::Clear(stream) = connection.stream else {
             return Err(TlsFailure::Handshake("TLS within TLS".to_owned()));
@@ -148,7 +148,7 @@ impl Connector<'_> {
     fn none(&self, cause: Cause, peer: Peer) -> ConnectError {
         let tls_broke = match &cause {
             Cause::Tls(_) | Cause::Session(Trouble::Refused(Stage::Tls, _)) => true,
-            // The peer may find only after the handshake that it cannot go on.
+            // A peer may fail only after the handshake, with its first reply under TLS.
             Cause::Lost(stage, _)
             | Cause::TimedOut(stage, _)
             | Cause::Session(Trouble::Garbled(stage, _) | Trouble::Unexpected(stage, _)) => {

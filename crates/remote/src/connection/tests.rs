@@ -17,10 +17,10 @@ use crate::policy::{Destination, TlsRule};
 use crate::pool_key::PoolKey;
 use crate::tls::Trust;
 
-/// More than all windows on the way take.
+/// More octets than all buffers between the two ends can hold.
 const LARGE: usize = 32_000_000;
 
-/// A connection past EHLO, and the peer's end of it.
+/// Returns a connection that is ready for a transaction, and the peer's end of it.
 async fn connected() -> (Connection, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let peer = Peer {
@@ -68,10 +68,10 @@ async fn send_large(connection: &mut Connection) -> Result<Vec<Answer>, Transact
         body: Body::Inline(vec![b'x'; LARGE].into()),
     };
     let sent = timeout(DEADLINE, connection.transact(&envelope, &content)).await;
-    sent.expect("an end in time")
+    sent.expect("a result in time")
 }
 
-/// Answers until the message begins, and hears the first octet of it.
+/// Answers the commands up to DATA and reads the first octet of the message.
 async fn ask_for_the_message(stream: &mut TcpStream) {
     let said = stream.write_all(b"250 ok\r\n250 ok\r\n354 go\r\n").await;
     said.expect("written");
@@ -79,7 +79,7 @@ async fn ask_for_the_message(stream: &mut TcpStream) {
 }
 
 #[tokio::test]
-async fn what_a_peer_says_that_takes_no_more_of_a_message_counts() {
+async fn a_reply_during_the_message_counts_if_the_peer_reads_no_more() {
     for said in ["552 5.3.4 too much", "452 4.3.1 no room"] {
         let (mut connection, mut stream) = connected().await;
         let peer = async {
@@ -98,7 +98,7 @@ async fn what_a_peer_says_that_takes_no_more_of_a_message_counts() {
 }
 
 #[tokio::test]
-async fn a_peer_that_takes_no_more_and_says_nothing_has_its_time() {
+async fn a_silent_peer_that_reads_no_more_runs_into_the_time_limit() {
     let (mut connection, mut stream) = connected().await;
     connection.command_timeout = Duration::from_millis(300);
     let peer = ask_for_the_message(&mut stream);
@@ -111,7 +111,7 @@ async fn a_peer_that_takes_no_more_and_says_nothing_has_its_time() {
 }
 
 #[tokio::test]
-async fn a_large_message_may_take_longer_than_a_command_while_it_goes_on() {
+async fn a_large_message_may_take_longer_than_a_command_while_it_makes_progress() {
     let (mut connection, mut stream) = connected().await;
     connection.command_timeout = Duration::from_secs(1);
     let peer = async {
@@ -137,7 +137,7 @@ async fn until_not_quiet(connection: &Connection) {
 }
 
 #[tokio::test]
-async fn a_peer_that_spoke_unasked_or_hung_up_is_not_quiet() {
+async fn a_peer_that_sent_something_or_closed_the_connection_is_not_quiet() {
     let (connection, mut stream) = connected().await;
     assert!(connection.is_quiet() && connection.is_idle());
     stream

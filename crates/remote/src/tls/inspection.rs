@@ -1,5 +1,5 @@
-//! A handshake that takes any certificate and says what is to be thought of it: for whoever looks at
-//! a host and sends it nothing that matters.
+//! A handshake that takes any certificate and says what is to be thought of it: for whoever looks
+//! at a host and sends it nothing that matters.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
