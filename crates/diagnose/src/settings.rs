@@ -86,7 +86,7 @@ impl Keys {
         Ok(relay_remote::Config {
             hostname: match self.hostname {
                 Some(name) => name,
-                None => hostname::of_system()?,
+                None => hostname::of_system().map_err(|e| e.to_string())?,
             },
             port: delivery.port.unwrap_or(default.port),
             connect_timeout: duration(

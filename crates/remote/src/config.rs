@@ -92,13 +92,14 @@ fn is_here(ip: IpAddr) -> bool {
         IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let source = || {
-        let socket = UdpSocket::bind((any, 0))?;
-        // Any port will do except 0.
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    };
-    ip.is_loopback() || source().is_ok_and(|source| source.ip() == ip)
+    ip.is_loopback()
+        || UdpSocket::bind((any, 0))
+            .and_then(|socket| {
+                // Any port will do except 0.
+                socket.connect((ip, 9))?;
+                socket.local_addr()
+            })
+            .is_ok_and(|source| source.ip() == ip)
 }
 
 /// The defaults of the configuration file, with `localhost` as the host name.

@@ -1,4 +1,4 @@
-//! Questions to the DNS, and the three ways in which it can have no answer.
+//! DNS lookups, and the three ways in which one can fail.
 
 mod resolver;
 
@@ -15,19 +15,19 @@ use hickory_resolver::proto::rr::{Name, RData, RecordType};
 use self::resolver::Servers;
 use crate::config::IpFamily;
 
-/// For one question in all, whatever the system's configuration says.
+/// How long one lookup may take in all, regardless of the system's configuration.
 const TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why there is no answer.
+/// Why a lookup has no result.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LookupError {
-    /// There is no such name (NXDOMAIN).
+    /// The name does not exist (NXDOMAIN).
     #[error("no such name")]
     NoSuchName,
-    /// The name exists, without records of this type.
+    /// The name exists but has no records of this type.
     #[error("no such records")]
     NoRecords,
-    /// Nobody knows: SERVFAIL, a timeout, no server.
+    /// The DNS gave no answer: SERVFAIL, a timeout, or no server.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -35,44 +35,44 @@ pub enum LookupError {
 /// An MX record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MxRecord {
-    /// The lowest is tried first.
+    /// The preference. The lowest is tried first.
     pub preference: u16,
-    /// Without trailing dot; empty for the root, which stands for "no mail here" (RFC 7505 §3).
+    /// The host without a trailing dot. It is empty for a null MX (RFC 7505 §3).
     pub host: String,
-    /// Seconds for which the answer holds.
+    /// Seconds for which the answer is valid.
     pub ttl: u32,
 }
 
 /// An address record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AddressRecord {
-    /// Where the host is.
+    /// The address.
     pub address: IpAddr,
-    /// Seconds for which the answer holds.
+    /// Seconds for which the answer is valid.
     pub ttl: u32,
 }
 
-/// A resolver with its cache, for one choice of servers.
+/// A resolver and its cache, for a fixed choice of servers.
 #[derive(Debug)]
 pub struct Dns {
     servers: Servers,
 }
 
 impl Dns {
-    /// Over these servers, or those of the system if there are none.
+    /// Uses these servers, or those of the system if there are none.
     pub fn new(servers: &[SocketAddr]) -> Arc<Self> {
         Arc::new(Self {
             servers: Servers::new(servers),
         })
     }
 
-    /// Whether it is as good as a new one over these servers. It is not if they are the system's,
-    /// which may have changed, as the names of hosts may that the system knows by itself.
+    /// Whether this resolver can stay in use with these servers. One that uses the system's servers
+    /// cannot: they may have changed, and so may the names in the system's hosts file.
     pub(crate) fn is_good_for(&self, servers: &[SocketAddr]) -> bool {
         self.servers.are(servers)
     }
 
-    /// The MX records of a domain, in no order.
+    /// The MX records of a domain, in no particular order.
     pub async fn mx(&self, domain: &str) -> Result<Vec<MxRecord>, LookupError> {
         let lookup = self.lookup(absolute(domain)?, RecordType::MX).await?;
         let records = lookup
@@ -98,7 +98,7 @@ impl Dns {
         self.addresses_by(absolute(host)?, family).await
     }
 
-    /// The same with what the answer says of its own life.
+    /// Like [`Dns::addresses`], with the lifetime of each record.
     pub async fn address_records(
         &self,
         host: &str,
@@ -107,7 +107,7 @@ impl Dns {
         self.records_by(absolute(host)?, family).await
     }
 
-    /// The TXT records of a name, each with its strings joined, in no order.
+    /// The TXT records of a name, each with its strings joined, in no particular order.
     pub async fn txt(&self, name: &str) -> Result<Vec<Vec<u8>>, LookupError> {
         let lookup = self.lookup(absolute(name)?, RecordType::TXT).await?;
         let records = lookup
@@ -120,7 +120,7 @@ impl Dns {
         some(records.collect())
     }
 
-    /// The names that the address itself is given (PTR), without trailing dot, in no order.
+    /// The names of an address (PTR) without trailing dots, in no particular order.
     pub async fn names(&self, address: IpAddr) -> Result<Vec<String>, LookupError> {
         let lookup = self.lookup(address.into(), RecordType::PTR).await?;
         let records = lookup
@@ -133,14 +133,13 @@ impl Dns {
         some(records.collect())
     }
 
-    /// What asks, with its cache, for whoever has questions of other kinds; or why nobody can be
-    /// asked.
-    pub fn resolver(&self) -> Result<TokioResolver, String> {
+    /// The resolver and its cache, for other kinds of lookups. Fails if no server is known.
+    pub fn resolver(&self) -> Result<TokioResolver, LookupError> {
         self.servers.resolver()
     }
 
-    /// The same of a host that the operator has named. A name without a dot is looked up by the
-    /// system's search list, as `smtp` in a container network.
+    /// Like [`Dns::addresses`] for a host that the operator has named. A name without a dot is also
+    /// looked up in the system's search list, as `smtp` in a container network.
     pub async fn addresses_here(
         &self,
         host: &str,
@@ -183,7 +182,7 @@ impl Dns {
                     Err(_) => Err(LookupError::Unavailable("no answer in time".to_owned())),
                 }
             }
-            Err(why) => Err(LookupError::Unavailable(why)),
+            Err(error) => Err(error),
         };
         if let Err(LookupError::Unavailable(_)) = answer {
             self.servers.look_again().await;
@@ -192,14 +191,14 @@ impl Dns {
     }
 }
 
-/// A name that no search list is applied to. What cannot be a name in the DNS does not exist there.
+/// A name that the search list does not apply to. A text that cannot be a name does not exist.
 fn absolute(name: &str) -> Result<Name, LookupError> {
     let mut name = Name::from_str_relaxed(name).map_err(|_| LookupError::NoSuchName)?;
     name.set_fqdn(true);
     Ok(name)
 }
 
-/// A host name, without the dot at its end.
+/// A host name without its trailing dot.
 fn text(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_owned()
 }
@@ -218,7 +217,7 @@ fn addresses_of(lookup: Result<Lookup, LookupError>) -> Result<Vec<AddressRecord
     some(records.collect())
 }
 
-/// The addresses of both families, if any; else the less certain of the two reasons.
+/// The addresses of both families. If there are none, the less certain of the two failures.
 fn both<T>(
     first: Result<Vec<T>, LookupError>,
     second: Result<Vec<T>, LookupError>,
@@ -243,7 +242,7 @@ fn some<T>(records: Vec<T>) -> Result<Vec<T>, LookupError> {
     Ok(records)
 }
 
-/// Only an answer that says so makes a name missing; all else may pass.
+/// Only a definite answer makes a name missing. Every other failure is temporary.
 fn reason(error: &NetError) -> LookupError {
     match error {
         NetError::Dns(DnsError::NoRecordsFound(no)) => match no.response_code {
@@ -273,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_name_missing_records_and_no_answer_are_three_things() {
+    async fn a_missing_name_missing_records_and_no_answer_are_different_failures() {
         let (fake, dns) = fake().await;
         fake.set("here.test", "A", &["192.0.2.1"]);
         fake.fail("broken.test", Trouble::ServFail);
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_no_with_a_minimum_of_zero_is_not_remembered() {
+    async fn a_negative_answer_with_a_minimum_of_zero_is_not_cached() {
         let (fake, dns) = fake().await;
         assert_eq!(dns.mx("new.test").await, Err(LookupError::NoSuchName));
         fake.set("new.test", "MX", &["10 mx.new.test"]);
@@ -292,12 +291,12 @@ mod tests {
         fake.fail("new.test", Trouble::ServFail);
         assert!(
             unavailable(&dns.mx("new.test").await),
-            "a ttl of 0 is not remembered either"
+            "an answer with a ttl of 0 is not cached either"
         );
     }
 
     #[tokio::test]
-    async fn answers_are_remembered_for_their_ttl() {
+    async fn answers_are_cached_for_their_ttl() {
         let (fake, dns) = fake().await;
         fake.set_ttl(300);
         fake.set("dest.test", "MX", &["10 mx.dest.test", "0 ."]);
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_family_is_enough_and_the_other_is_not_asked_for() {
+    async fn one_family_is_enough_and_an_unused_family_is_not_looked_up() {
         let (fake, dns) = fake().await;
         fake.set("both.test", "A", &["192.0.2.1"]);
         fake.set("both.test", "AAAA", &["2001:db8::1"]);
@@ -352,7 +351,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn aliases_are_followed_and_a_cut_answer_comes_over_tcp() {
+    async fn aliases_are_followed_and_a_truncated_answer_is_repeated_over_tcp() {
         let (fake, dns) = fake().await;
         fake.set("alias.test", "CNAME", &["dest.test"]);
         fake.set("dest.test", "MX", &["10 mx.dest.test"]);
@@ -365,7 +364,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn answers_tell_how_long_they_hold() {
+    async fn answers_carry_their_ttl() {
         let (fake, dns) = fake().await;
         fake.set_ttl(300);
         fake.set("dest.test", "MX", &["10 mx.dest.test"]);
@@ -378,7 +377,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn texts_and_the_names_of_an_address_are_found() {
+    async fn txt_records_and_the_names_of_an_address_are_found() {
         let (fake, dns) = fake().await;
         fake.set("dest.test", "TXT", &["v=spf1 -all"]);
         fake.set("1.2.0.192.in-addr.arpa", "PTR", &["mx.dest.test"]);
@@ -392,14 +391,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_beyond_ascii_is_asked_for_in_its_ascii_form() {
+    async fn an_international_name_is_looked_up_in_its_ascii_form() {
         let (fake, dns) = fake().await;
         fake.set("xn--bcher-kva.test", "MX", &["10 mx.test"]);
         assert_eq!(dns.mx("bücher.test").await.map(|r| r.len()), Ok(1));
     }
 
     #[tokio::test]
-    async fn only_what_the_operator_names_is_searched_for() {
+    async fn the_search_list_applies_only_to_names_of_the_operator() {
         let fake = FakeDns::start().await;
         fake.set("smtp.our.test", "A", &["192.0.2.1"]);
         let search = vec![Name::from_ascii("our.test.").expect("a name")];

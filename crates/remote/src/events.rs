@@ -1,18 +1,18 @@
-//! What this crate says in the log by itself: everything else is in the outcomes.
+//! The log events of this crate. Outcomes are logged elsewhere.
 
 use relay_smtp::outcome::Tls;
 use relay_smtp::sasl::{Mechanism, UserName};
 use relay_smtp::{Outcome, Peer};
 use tracing::{error, info, warn};
 
-/// The operator's smarthost cannot be used: mail waits until somebody mends it.
+/// A smarthost cannot be used. Its mail waits until the operator fixes the problem.
 pub(crate) fn smarthost_trouble(route: &str, outcome: &Outcome) {
     error!(target: "relayd", event = "smarthost", route, status = %outcome.status,
         stage = %outcome.stage,
-        "smarthost {route} cannot be used, its mail waits: {}", outcome.text());
+        "smarthost {route} cannot be used, its mail is deferred: {}", outcome.text());
 }
 
-/// A handshake is done.
+/// A TLS handshake succeeded.
 pub(crate) fn tls(peer: &Peer, tls: &Tls) {
     let Tls {
         version,
@@ -23,25 +23,25 @@ pub(crate) fn tls(peer: &Peer, tls: &Tls) {
         "tls with {peer}: {tls}");
 }
 
-/// TLS was wanted, and there is none.
+/// TLS was required or offered, and the handshake failed.
 pub(crate) fn tls_failed(peer: &Peer, reason: &str, goes_on_in_clear: bool) {
     let then = if goes_on_in_clear {
-        "going on in clear"
+        "continuing in clear text"
     } else {
-        "nothing is sent"
+        "nothing was sent"
     };
     warn!(target: "relayd", event = "tls", side = "client", relay = %peer, reason,
         clear = goes_on_in_clear, "tls with {peer} failed, {then}: {reason}");
 }
 
-/// A smarthost has taken our credentials.
+/// A smarthost accepted the login.
 pub(crate) fn auth(peer: &Peer, user: &UserName, mechanism: Option<Mechanism>) {
     let mechanism = name(mechanism);
     info!(target: "relayd", event = "auth", side = "client", relay = %peer, %user, mechanism,
         result = "ok", "auth as {user} with {peer} by {mechanism}: ok");
 }
 
-/// A smarthost has not taken our credentials.
+/// A smarthost rejected the login.
 pub(crate) fn auth_failed(
     peer: &Peer,
     user: &UserName,

@@ -1,4 +1,4 @@
-//! The system's own name, in full, as `hostname -f` has it.
+//! The full name of this machine, as `hostname -f` prints it.
 
 use std::sync::mpsc;
 use std::thread;
@@ -7,47 +7,52 @@ use std::time::Duration;
 use dns_lookup::{AddrInfoHints, getaddrinfo};
 use relay_smtp::address::is_domain;
 
-/// How long the system's resolver is waited for: a relay starts without DNS, too.
+/// How long to wait for the system's resolver. The relay must start without DNS as well.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Asks for the canonical name beside the addresses (RFC 3493 §6.1, `AI_CANONNAME`; the value is
-/// Linux's).
+/// Requests the canonical name beside the addresses (`AI_CANONNAME`, RFC 3493 §6.1; the value on
+/// Linux).
 const CANONICAL_NAME: i32 = 0x0002;
 
-/// The name, for the greeting and EHLO of a relay that is not told another; or why there is none,
-/// in words for the operator.
-pub fn of_system() -> Result<String, String> {
-    let name =
-        nix::unistd::gethostname().map_err(|reason| format!("hostname: {reason}: set it"))?;
-    let name = full_name(name.to_string_lossy().into_owned(), canonical_name);
+/// Why the name of this machine cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HostnameError {
+    /// The name is not valid in SMTP.
+    #[error("hostname: the system's name, {0:?}, is not a valid host name: set hostname")]
+    Invalid(String),
+}
+
+/// The default of `hostname`, for the greeting and EHLO.
+pub fn of_system() -> Result<String, HostnameError> {
+    let system = rustix::system::uname();
+    let name = full_name(
+        system.nodename().to_string_lossy().into_owned(),
+        canonical_name,
+    );
     if is_domain(&name) {
         Ok(name)
     } else {
-        Err(format!(
-            "hostname: the system's own name, {name:?}, is no host name: set it"
-        ))
+        Err(HostnameError::Invalid(name))
     }
 }
 
-/// `name` itself if it is a full one, else what `look_up` knows about it. Every machine is
-/// localhost, so that is nobody's name.
+/// Returns `name` if it is a full name, otherwise the full name that `look_up` finds. Names of
+/// localhost do not count, because every machine has them.
 fn full_name(name: String, look_up: impl FnOnce(&str) -> Option<String>) -> String {
     if name.contains('.') {
         return name;
     }
-    let is_full = |found: &String| {
-        found.contains('.') && found.split('.').next() != Some("localhost") && is_domain(found)
-    };
     look_up(&name)
         .map(|found| found.trim_end_matches('.').to_owned())
-        .filter(is_full)
+        .filter(|found| found.contains('.') && is_domain(found))
+        .filter(|found| found.split('.').next() != Some("localhost"))
         .unwrap_or(name)
 }
 
-/// From /etc/hosts or DNS, as the system is set up to look.
+/// The canonical name from /etc/hosts or DNS, by the system's resolver.
 fn canonical_name(name: &str) -> Option<String> {
     let (sender, found) = mpsc::channel();
     let name = name.to_owned();
-    // The call cannot be interrupted: if it hangs, its thread is left to it.
+    // The call cannot be interrupted. If it hangs, its thread is abandoned.
     let asked = thread::Builder::new().spawn(move || {
         let hints = AddrInfoHints {
             flags: CANONICAL_NAME,
@@ -55,7 +60,7 @@ fn canonical_name(name: &str) -> Option<String> {
         };
         let addresses = getaddrinfo(Some(&name), None, Some(hints)).ok();
         let first = addresses.and_then(|mut addresses| addresses.next());
-        // Who asked may have lost patience.
+        // The caller may have stopped waiting.
         let _ = sender.send(first.and_then(Result::ok).and_then(|a| a.canonname));
     });
     asked.ok()?;
@@ -82,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_name_needs_no_looking_up() {
+    fn a_full_name_needs_no_lookup() {
         let name = full_name("mail.example.org".to_owned(), |_| {
             panic!("it was looked up")
         });
@@ -90,8 +95,8 @@ mod tests {
     }
 
     #[test]
-    fn the_resolver_of_the_system_is_asked_for_the_canonical_name() {
-        // An address is its own canonical name, without any name server.
+    fn the_systems_resolver_returns_the_canonical_name() {
+        // The canonical name of an address is the address; that needs no name server.
         assert_eq!(canonical_name("127.0.0.1").as_deref(), Some("127.0.0.1"));
     }
 }

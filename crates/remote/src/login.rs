@@ -1,4 +1,4 @@
-//! What a session logs in with.
+//! The credentials that a session logs in with.
 
 use std::sync::Arc;
 
@@ -15,12 +15,12 @@ use crate::secrets::{FetchedSecret, SecretUnavailable, Secrets};
 #[derive(Debug)]
 pub(crate) struct Login {
     pub(crate) credentials: Credentials,
-    /// Whether the secret was here already: if it is refused, a new one may do better.
+    /// Whether the secret came from the cache. If it is rejected, a new one may work.
     pub(crate) was_cached: bool,
 }
 
 impl Login {
-    /// With the secret that is kept, or a new one.
+    /// Combines the user name with a cached secret or a new one.
     pub(crate) async fn new(
         secrets: &Secrets,
         of: &Arc<RouteCredentials>,

@@ -1,4 +1,4 @@
-//! Which hosts take mail for a domain, in the order to try them (RFC 5321 §5.1).
+//! Which hosts accept mail for a domain, in the order of attempts (RFC 5321 §5.1).
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -10,19 +10,19 @@ use crate::config::{Config, IpFamily};
 use crate::dns::{Dns, LookupError, MxRecord};
 use crate::route::RouteHost;
 
-/// The most exchangers of one domain that are looked at.
+/// The most exchangers of one domain that are considered.
 const MAX_EXCHANGERS: usize = 20;
 /// The most addresses of one host that are tried.
 const MAX_ADDRESSES: usize = 10;
 
-/// A host and where it can be reached.
+/// A host and its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
     pub(crate) host: String,
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
-/// The exchangers of a domain that are left to try: best preference last.
+/// The exchangers of a domain that are still untried, the best preference last.
 #[derive(Debug)]
 pub(crate) struct Exchangers {
     domain: String,
@@ -36,16 +36,16 @@ pub(crate) struct Exchangers {
 pub(crate) struct Group {
     /// `None` for a domain without MX.
     pub(crate) preference: Option<u16>,
-    /// Each by its name, with where it is or why it cannot be used.
+    /// Each host's name, with its addresses or the reason why it cannot be used.
     pub(crate) hosts: Vec<(String, Result<Target, Cause>)>,
 }
 
 impl Exchangers {
-    /// Looks them up. Equal preferences are shuffled, so that they share the load.
+    /// Looks up the exchangers. Those of equal preference are shuffled to share the load.
     pub(crate) async fn of(dns: &Dns, domain: &str) -> Result<Self, Cause> {
         let (implicit, records) = match dns.mx(domain).await {
             Ok(records) => (false, records),
-            // RFC 5321 §5.1: without MX the domain is its own exchanger.
+            // RFC 5321 §5.1: a domain without MX is its own exchanger.
             Err(LookupError::NoRecords) => {
                 let host = domain.to_owned();
                 (
@@ -70,10 +70,10 @@ impl Exchangers {
         })
     }
 
-    /// The hosts of the next preference. `None` when all have been had.
+    /// The hosts of the next preference; `None` if none is left.
     ///
-    /// A host that is ourselves ends the list, its equals included: what is behind it would only
-    /// send the mail back to us (RFC 5321 §5.1).
+    /// If one of them is this relay, the list ends, and its equals are dropped as well: hosts of a
+    /// worse preference would only send the mail back (RFC 5321 §5.1).
     pub(crate) async fn next(&mut self, dns: &Arc<Dns>, config: &Config) -> Option<Group> {
         let (preference, hosts) = self.groups.pop()?;
         let preference = Some(preference).filter(|_| !self.implicit);
@@ -82,8 +82,10 @@ impl Exchangers {
             return Some(self.ourselves(preference, own.clone()));
         }
         let found = resolve_all(dns, &hosts, config.ip).await;
-        let is_own = |ip: &IpAddr| config.is_own_address(SocketAddr::new(*ip, config.port));
-        let leads_here = found.iter().position(|f| f.iter().flatten().any(is_own));
+        let leads_here = found.iter().position(|found| {
+            let mut addresses = found.iter().flatten();
+            addresses.any(|ip| config.is_own_address(SocketAddr::new(*ip, config.port)))
+        });
         if let Some(own) = leads_here {
             return Some(self.ourselves(preference, hosts[own].clone()));
         }
@@ -104,7 +106,7 @@ impl Exchangers {
     }
 }
 
-/// An address literal in place of a domain.
+/// The target for an address literal.
 pub(crate) fn literal(address: IpAddr, config: &Config) -> Result<Target, Cause> {
     if config.is_own_address(SocketAddr::new(address, config.port)) {
         return Err(Cause::Loop(format!("[{address}]")));
@@ -112,8 +114,8 @@ pub(crate) fn literal(address: IpAddr, config: &Config) -> Result<Target, Cause>
     target(address.to_string(), Ok(vec![address]), config)
 }
 
-/// A smarthost: found by its address records alone, and whatever they say is the operator's will,
-/// as long as it does not lead back here.
+/// The target for a smarthost. Only its address records count. Every address is allowed, because
+/// the operator chose the host, except those that lead back to this relay.
 pub(crate) async fn smarthost(
     dns: &Dns,
     host: &RouteHost,
@@ -147,21 +149,24 @@ impl LookupError {
     }
 }
 
-/// Groups of equal preference, the lowest last; each group in random order.
+/// Groups of equal preference, the lowest preference last. Each group is in random order.
 fn by_preference(mut records: Vec<MxRecord>) -> Vec<(u16, Vec<String>)> {
     fastrand::shuffle(&mut records);
     records.sort_by_key(|r| r.preference);
     records.truncate(MAX_EXCHANGERS);
-    let groups = records.chunk_by(|a, b| a.preference == b.preference);
-    let named = |group: &[MxRecord]| group.iter().map(|r| r.host.clone()).collect();
-    let mut groups: Vec<(u16, Vec<String>)> = groups
-        .map(|group| (group.first().map_or(0, |r| r.preference), named(group)))
+    let mut groups: Vec<(u16, Vec<String>)> = records
+        .chunk_by(|a, b| a.preference == b.preference)
+        .map(|group| {
+            let preference = group.first().map_or(0, |record| record.preference);
+            let hosts = group.iter().map(|record| record.host.clone());
+            (preference, hosts.collect())
+        })
         .collect();
     groups.reverse();
     groups
 }
 
-/// The addresses of each host, asked for at the same time.
+/// Looks up the addresses of all hosts at the same time.
 async fn resolve_all(
     dns: &Arc<Dns>,
     hosts: &[String],
@@ -175,12 +180,8 @@ async fn resolve_all(
         let dns = Arc::clone(dns);
         lookups.spawn(async move { (i, dns.addresses(&host, family).await) });
     }
-    let lost = || {
-        Err(LookupError::Unavailable(
-            "the lookup was dropped".to_owned(),
-        ))
-    };
-    let mut found: Vec<_> = hosts.iter().map(|_| lost()).collect();
+    let lost = LookupError::Unavailable("the lookup was dropped".to_owned());
+    let mut found = vec![Err(lost); hosts.len()];
     while let Some(done) = lookups.join_next().await {
         if let Ok((i, addresses)) = done {
             found[i] = addresses;
@@ -196,7 +197,7 @@ fn target(
 ) -> Result<Target, Cause> {
     let addresses = match found {
         Ok(addresses) => addresses,
-        // An MX that does not exist says nothing of the domain: it has no address (RFC 5321 §5.1).
+        // A missing MX host does not make the domain missing: it has no address (RFC 5321 §5.1).
         Err(LookupError::NoSuchName | LookupError::NoRecords) => {
             return Err(Cause::NoAddress(host));
         }
@@ -215,8 +216,8 @@ fn target(
     })
 }
 
-/// Shuffled within each family; IPv6 and IPv4 in turn, so that a family that leads nowhere costs no
-/// more than every other try.
+/// Shuffles the addresses of each family, and alternates IPv6 and IPv4. If one family does not
+/// work, that costs at most every other try.
 fn in_turn(mut addresses: Vec<IpAddr>, port: u16) -> Vec<SocketAddr> {
     fastrand::shuffle(&mut addresses);
     let (v6, v4): (Vec<_>, Vec<_>) = addresses.into_iter().partition(IpAddr::is_ipv6);
@@ -242,7 +243,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lowest_preference_first_and_equals_in_any_order() {
+    fn the_lowest_preference_comes_first_and_equals_are_shuffled() {
         let record = |preference, host: &str| MxRecord {
             preference,
             host: host.to_owned(),

@@ -1,4 +1,4 @@
-//! How strictly each host is spoken with: the one place that decides about TLS.
+//! How strictly TLS is used with each host. This is the only place that decides about TLS.
 
 use std::fmt;
 use std::future::{Future, ready};
@@ -6,22 +6,22 @@ use std::pin::Pin;
 
 use crate::route::{Route, RouteTls};
 
-/// What is demanded of a host before it gets mail.
+/// What a host must offer before it gets mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsRule {
-    /// Clear text, whatever is offered.
+    /// Clear text, even if the host offers STARTTLS.
     Clear,
-    /// STARTTLS if it is offered, with any certificate. If that breaks, clear text; the host is
-    /// then spoken with in clear for an hour.
+    /// STARTTLS if it is offered, with any certificate. If TLS fails, the host gets mail in clear
+    /// text for an hour.
     Opportunistic,
-    /// STARTTLS, and the certificate is the host's.
+    /// STARTTLS with a certificate that is valid for the host's name.
     Verified,
-    /// TLS from the first octet (RFC 8314), and the certificate is the host's.
+    /// TLS from the first octet (RFC 8314) with a certificate that is valid for the host's name.
     VerifiedFromTheStart,
 }
 
 impl TlsRule {
-    /// Whether the host's certificate must be its own.
+    /// Whether the certificate must be valid for the host's name.
     pub fn is_verified(self) -> bool {
         match self {
             Self::Verified | Self::VerifiedFromTheStart => true,
@@ -41,12 +41,12 @@ impl From<RouteTls> for TlsRule {
     }
 }
 
-/// A host that mail is about to go to, and why to this one.
+/// A host that is about to get mail, and how it was found.
 #[derive(Debug, Clone, Copy)]
 pub enum Destination<'a> {
-    /// A mail exchanger, or a domain or address literal that is its own.
+    /// A mail exchanger, or a domain or address literal that is its own exchanger.
     Exchanger {
-        /// Of this domain, in lower case.
+        /// The domain whose mail it accepts, in lower case.
         domain: &'a str,
         /// The host's name.
         host: &'a str,
@@ -55,21 +55,22 @@ pub enum Destination<'a> {
     Smarthost {
         /// The route.
         route: &'a Route,
-        /// The host's name, or its address.
+        /// The host's name or address.
         host: &'a str,
     },
 }
 
-/// Asked for each host before it is connected to. DANE and MTA-STS are policies that look up more.
+/// Decides for each host before a connection is made. DANE and MTA-STS can be added as further
+/// policies.
 pub trait TlsPolicy: fmt::Debug + Send + Sync {
-    /// What is demanded of this host.
+    /// The TLS rule for this host.
     fn rule<'a>(
         &'a self,
         destination: Destination<'a>,
     ) -> Pin<Box<dyn Future<Output = TlsRule> + Send + 'a>>;
 }
 
-/// Exchangers get TLS if they can, hosts of a route as the route says.
+/// Uses opportunistic TLS for exchangers, and the route's setting for smarthosts.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct AsConfigured;
 

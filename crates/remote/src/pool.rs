@@ -1,4 +1,4 @@
-//! Connections that have nothing to do for the moment, kept for the next message to the same host.
+//! Idle connections that are kept for the next message to the same host.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,22 +12,22 @@ use crate::classify::Hop;
 use crate::connection::Connection;
 use crate::pool_key::PoolKey;
 
-/// How long a connection waits for work; many servers hang up after little more.
+/// How long a connection may be idle. Many servers close it a little later.
 const IDLE_TIME: Duration = Duration::from_secs(10);
-/// How long a connection is used at all.
+/// How long a connection may be used in all.
 const LIFETIME: Duration = Duration::from_mins(5);
-/// Messages over one connection to somebody else's host: many set a limit near this.
+/// Messages over one connection to a host of others. Many servers set a limit near this.
 const MESSAGES: u32 = 100;
 /// Messages over one connection to the operator's smarthost.
 const MESSAGES_TO_SMARTHOST: u32 = 1000;
-/// Idle connections to one address.
+/// The most idle connections to one address.
 const PER_ADDRESS: usize = 64;
-/// Idle connections in all.
+/// The most idle connections in all.
 const IN_ALL: usize = 512;
-/// How often those that waited too long are looked for.
+/// How often the pool looks for connections that were idle too long.
 const SWEEP: Duration = Duration::from_secs(1);
 
-/// The idle connections, by the address and port that they lead to.
+/// The idle connections by the address and port of the peer.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     idle: Mutex<IdleConnections>,
@@ -48,8 +48,8 @@ struct IdleConnection {
 }
 
 impl Pool {
-    /// A connection to this address on these terms, the one used last, so that the others grow old.
-    /// Those whose peer has hung up meanwhile are dropped.
+    /// Takes an idle connection to this address with this key. It prefers the one used last, so
+    /// that the others can expire. Connections that the peer has closed are dropped.
     pub(crate) fn take(&self, address: SocketAddr, pool_key: &PoolKey) -> Option<Connection> {
         let mut idle = self.idle();
         loop {
@@ -60,7 +60,7 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection for later, if it is worth it and there is room.
+    /// Keeps a connection for later, unless it is used up or the pool is full.
     pub(crate) fn put(self: &Arc<Self>, connection: Connection, hop: Hop) {
         let messages = match hop {
             Hop::Recipient => MESSAGES,
@@ -85,7 +85,7 @@ impl Pool {
         }
     }
 
-    /// Closes all, and keeps none any more.
+    /// Closes all connections and keeps none from now on.
     pub(crate) async fn close(&self) {
         let mut goodbyes = JoinSet::new();
         {
@@ -99,7 +99,7 @@ impl Pool {
         while goodbyes.join_next().await.is_some() {}
     }
 
-    /// Closes what has waited too long, until nothing waits.
+    /// Closes connections that were idle too long, until none is left.
     async fn sweep(self: Arc<Self>) {
         loop {
             tokio::time::sleep(SWEEP).await;
@@ -137,7 +137,7 @@ impl IdleConnections {
         Some(waiting)
     }
 
-    /// Gives the connection back if there is no room.
+    /// Adds a connection, or returns it if there is no room.
     fn push(&mut self, connection: Connection) -> Option<Connection> {
         let full = self.count >= IN_ALL;
         let connections = self
@@ -158,7 +158,7 @@ impl IdleConnections {
     fn remove_old(&mut self) -> Vec<Connection> {
         let mut old = Vec::new();
         self.connections.retain(|_, connections| {
-            // The longest waiting come first.
+            // The connections that have been idle longest come first.
             let fresh = connections.partition_point(|w| w.since.elapsed() >= IDLE_TIME);
             old.extend(connections.drain(..fresh).map(|w| w.connection));
             !connections.is_empty()

@@ -1,18 +1,19 @@
-//! What a connection was made for.
+//! Which deliveries may reuse a connection.
 
 use std::sync::Arc;
 
 use crate::credentials::RouteCredentials;
 use crate::policy::{Destination, TlsRule};
 
-/// The terms of a connection. Another message may use it only on the same terms: it must not go out
-/// in clear over what was opened for mail that may, nor as a user whose mail it is not.
+/// The properties of a connection that must match before another message may use it. A message that
+/// requires TLS must not use a connection in clear text, and no message may use another user's
+/// login.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct PoolKey {
     pub(crate) rule: TlsRule,
-    /// The name in the certificate, where it is checked.
+    /// The name in the certificate, if it is verified.
     name: Option<Arc<str>>,
-    /// What the mail waits in line for, if that is a route.
+    /// The name of the route, if the host is a smarthost.
     route: Option<Arc<str>>,
     credentials: Option<Arc<RouteCredentials>>,
 }
@@ -31,7 +32,7 @@ impl PoolKey {
         }
     }
 
-    /// Who we are for the host, if it is to know.
+    /// The credentials for the host, if it needs any.
     pub(crate) fn credentials(&self) -> Option<&Arc<RouteCredentials>> {
         self.credentials.as_ref()
     }

@@ -1,4 +1,4 @@
-//! Where mail would go, told without sending any: for `relayctl route`.
+//! Shows where mail would go without sending any, for `relayctl route`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -13,56 +13,57 @@ use crate::mx::{self, Exchangers, Target};
 use crate::policy::{AsConfigured, Destination, TlsPolicy, TlsRule};
 use crate::route::{NextHop, Route, next_hop};
 
-/// The decision for one sender and one recipient.
+/// The next hop and the hosts for one sender and one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Preview {
-    /// What the mail would wait in line for.
+    /// The destination in the queue.
     pub destination: Arc<str>,
-    /// What decides.
+    /// The reason for this next hop.
     pub by: DecidedBy,
-    /// Who we would be for the hosts.
+    /// The credentials that the relay would use with the hosts.
     pub credentials: Option<Arc<RouteCredentials>>,
-    /// The hosts in the order they would be tried; equal preferences are shuffled each time.
+    /// The hosts in the order of attempts. Hosts of equal preference are shuffled each time.
     pub hosts: Vec<PreviewedHost>,
-    /// Why there are no hosts.
+    /// The reason why there are no hosts.
     pub problem: Option<String>,
 }
 
-/// What decides where mail goes.
+/// What decides the next hop.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DecidedBy {
     /// A route of the configuration.
     Route(Route),
-    /// The recipient's domain is an address.
+    /// An address literal as the recipient's domain.
     Literal(IpAddr),
-    /// The mail exchangers of this domain.
+    /// The MX records of this domain.
     Mx(String),
 }
 
-/// A host that would be tried.
+/// A host that an attempt would try.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PreviewedHost {
-    /// Its name, or its address.
+    /// The host's name or address.
     pub name: String,
-    /// Of its MX record.
+    /// The preference of its MX record.
     pub preference: Option<u16>,
     /// The port.
     pub port: u16,
-    /// Its addresses in an order in which they would be tried; empty if there is a problem.
+    /// Its addresses in the order of attempts; empty if there is a problem.
     pub addresses: Vec<SocketAddr>,
-    /// How it would be spoken with.
+    /// How strictly TLS would be used with it.
     pub tls: TlsRule,
-    /// Why it would be passed over.
+    /// The reason why an attempt would skip it.
     pub problem: Option<String>,
 }
 
-/// Where mail would go by this configuration, without a daemon.
+/// Shows where mail would go with this configuration. It needs no running daemon.
 pub async fn preview(config: &Config, sender: &ReversePath, recipient: &ForwardPath) -> Preview {
     let dns = Dns::new(&config.dns_servers);
     Preview::make(config, &dns, &AsConfigured, sender, recipient).await
 }
 
-/// Where a domain's mail would go by its MX, whatever the routes say, without a daemon.
+/// Shows where a domain's mail would go by its MX records alone. It ignores the routes and needs no
+/// running daemon.
 pub async fn preview_by_mx(config: &Config, dns: &Arc<Dns>, domain: &str) -> Preview {
     let previewer = Previewer {
         config,

@@ -1,4 +1,4 @@
-//! The entry to the crate: jobs in, outcomes out.
+//! The entry point of the crate: it takes jobs and returns outcomes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +15,7 @@ use crate::preview::Preview;
 use crate::route::{NextHop, next_hop};
 use crate::tls::Trust;
 
-/// Delivers messages; one for the whole process.
+/// Delivers messages. A process needs only one.
 #[derive(Debug)]
 pub struct Remote {
     config: watch::Receiver<Arc<Config>>,
@@ -24,7 +24,7 @@ pub struct Remote {
     state: Arc<RemoteState>,
 }
 
-/// What was made for a configuration.
+/// The parts that depend on the configuration.
 #[derive(Debug)]
 struct Current {
     config: Arc<Config>,
@@ -33,12 +33,12 @@ struct Current {
 }
 
 impl Remote {
-    /// Over the configuration of the moment, whatever it will be; TLS as it says.
+    /// Creates it with a configuration that may change at any time, and with TLS as configured.
     pub fn new(config: watch::Receiver<Arc<Config>>) -> Self {
         Self::with_policy(config, Arc::new(AsConfigured))
     }
 
-    /// The same with another policy about TLS.
+    /// Creates it with another TLS policy.
     pub fn with_policy(config: watch::Receiver<Arc<Config>>, policy: Arc<dyn TlsPolicy>) -> Self {
         let current = Current::new(Arc::clone(&config.borrow()));
         Self {
@@ -49,13 +49,13 @@ impl Remote {
         }
     }
 
-    /// What this recipient's mail waits in line for, by the configuration of the moment.
+    /// The destination of this recipient's mail with the current configuration.
     pub fn destination(&self, sender: &ReversePath, recipient: &ForwardPath) -> Arc<str> {
         let config = self.config.borrow();
         next_hop(&config.routes, &config.hostname, sender, recipient).destination()
     }
 
-    /// Where mail would go, by the configuration and the DNS of the moment.
+    /// Shows where mail would go with the current configuration and DNS.
     pub async fn preview(&self, sender: &ReversePath, recipient: &ForwardPath) -> Preview {
         let context = self.context();
         Preview::make(
@@ -68,18 +68,19 @@ impl Remote {
         .await
     }
 
-    /// The smarthosts that the operator must look after, the oldest trouble first.
+    /// The smarthosts that need the operator, those with the oldest problem first.
     pub fn alarms(&self) -> Vec<Alarm> {
         let config = self.config.borrow();
-        let is_route = |name: &str| config.routes.iter().any(|r| **r.name() == *name);
-        self.state.alarms.retain(is_route);
+        self.state
+            .alarms
+            .retain(|name| config.routes.iter().any(|r| **r.name() == *name));
         self.state.alarms.list()
     }
 
-    /// One attempt: one outcome for each recipient, in order.
+    /// Makes one attempt and returns one outcome for each recipient, in order.
     ///
-    /// If the configuration has come between recipients that shared a destination, each goes its
-    /// own way, one way after the other.
+    /// The recipients of a job normally have the same next hop. If a new configuration has
+    /// separated them, the attempt tries one next hop after the other.
     pub async fn deliver(&self, job: Job) -> Vec<Outcome> {
         let context = self.context();
         let mut ways: Vec<(NextHop<'_>, Vec<usize>)> = Vec::new();
@@ -103,14 +104,13 @@ impl Remote {
         outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
-    /// The resolver that deliveries use, by the configuration of the moment, for whoever else has
-    /// questions.
+    /// The resolver of the current configuration, for other lookups.
     pub fn dns(&self) -> Arc<Dns> {
         self.context().dns
     }
 
-    /// Says QUIT over every idle connection, and keeps none from now on: for the end of the
-    /// program, when no delivery is under way any more. Returns within some seconds, whatever the
+    /// Closes all idle connections with QUIT and keeps none from now on. Call it at the end of the
+    /// program, when no delivery is running. It returns within a few seconds, no matter what the
     /// peers do.
     pub async fn close(&self) {
         self.state.pool.close().await;
@@ -146,8 +146,8 @@ impl Current {
         }
     }
 
-    /// The cache of answers by configured servers outlives a new configuration; the authorities are
-    /// read again, for their file may have changed under the same name.
+    /// Keeps the DNS cache if the servers are configured and have not changed. The authorities are
+    /// read again, because their file may have changed under the same name.
     fn become_new(&mut self, config: Arc<Config>) {
         if !self.dns.is_good_for(&config.dns_servers) {
             self.dns = Dns::new(&config.dns_servers);

@@ -1,4 +1,4 @@
-//! Where a recipient's mail goes by the configuration: a smarthost, an address literal, or MX.
+//! The next hop of a recipient's mail: a smarthost, an address literal, or the MX.
 
 pub(crate) mod error;
 mod host;
@@ -31,23 +31,24 @@ pub struct Route {
     name: Arc<str>,
 }
 
-/// What `tls` of a route asks for.
+/// The `tls` setting of a route.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub enum RouteTls {
-    /// STARTTLS with a verified certificate, or nothing is sent.
+    /// STARTTLS with a verified certificate. Without it, nothing is sent.
     Require,
-    /// STARTTLS if it is offered, with any certificate; else clear text.
+    /// STARTTLS with any certificate if the host offers it, otherwise clear text.
     #[default]
     Opportunistic,
-    /// TLS from the first octet (port 465, RFC 8314), with a verified certificate.
+    /// TLS from the first octet (port 465, RFC 8314) with a verified certificate.
     Implicit,
     /// Clear text.
     None,
 }
 
 impl Route {
-    /// A route for `domain` (`example.org`, `.example.org` for all below it, `*`) over `hosts`,
-    /// tried in this order; for all senders, with opportunistic TLS and without credentials.
+    /// Creates a route for `domain`: `example.org`, `.example.org` for all domains below it, or
+    /// `*`. The `hosts` are tried in this order. The route is for all senders and uses
+    /// opportunistic TLS and no credentials.
     pub fn new<H: AsRef<str>>(
         domain: &str,
         hosts: impl IntoIterator<Item = H>,
@@ -71,7 +72,7 @@ impl Route {
         })
     }
 
-    /// The same for mail of these senders alone.
+    /// Limits the route to mail from these senders.
     #[must_use]
     pub fn with_sender(self, sender: SenderPattern) -> Self {
         Self {
@@ -80,9 +81,10 @@ impl Route {
         }
     }
 
-    /// The same with this choice of TLS, and credentials if the hosts ask for them.
+    /// Sets the use of TLS, and the credentials if the hosts require them.
     ///
-    /// Its mail waits in a line of its own, so that refused credentials hold up nothing else.
+    /// A route with credentials is a destination of its own, so that a rejected login delays no
+    /// other mail.
     pub fn with_tls(
         self,
         tls: RouteTls,
@@ -102,7 +104,8 @@ impl Route {
         Ok(Self {
             name: name(Some(credentials.username()), &self.hosts, self.port),
             credentials: Some(Arc::new(credentials)),
-            // Any certificate would do for somebody in between, who wants the password.
+            // Opportunistic TLS accepts an attacker's certificate, and the attacker would get the
+            // password.
             tls: match tls {
                 RouteTls::Opportunistic => RouteTls::Require,
                 _ => tls,
@@ -111,33 +114,33 @@ impl Route {
         })
     }
 
-    /// Whether this mail goes by it; `domain` in lower case.
+    /// Whether this mail uses the route. `domain` is in lower case.
     fn is_for(&self, sender: &ReversePath, domain: &str) -> bool {
         self.domain.matches(domain) && self.sender.as_ref().is_none_or(|s| s.matches(sender))
     }
 
-    /// The hosts, in the order to try them.
+    /// The hosts in the order of attempts.
     pub fn hosts(&self) -> &[RouteHost] {
         &self.hosts
     }
 
-    /// The port of all its hosts.
+    /// The port of all hosts.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How its hosts are spoken with. With credentials never [`RouteTls::Opportunistic`]: that is
-    /// then [`RouteTls::Require`].
+    /// How strictly TLS is used with the hosts. A route with credentials never returns
+    /// [`RouteTls::Opportunistic`] but [`RouteTls::Require`] instead.
     pub fn tls(&self) -> RouteTls {
         self.tls
     }
 
-    /// Who we are for its hosts.
+    /// The credentials for the hosts.
     pub fn credentials(&self) -> Option<&Arc<RouteCredentials>> {
         self.credentials.as_ref()
     }
 
-    /// What its mail waits in line for: `smtp.example.com:587`, `user@smtp.example.com:587`.
+    /// The name of the destination: `smtp.example.com:587`, `user@smtp.example.com:587`.
     pub fn name(&self) -> &Arc<str> {
         &self.name
     }
@@ -152,7 +155,7 @@ fn name(user: Option<&UserName>, hosts: &[RouteHost], port: u16) -> Arc<str> {
     }
 }
 
-/// As it is written: `domain = "*", sender = "*@shop.example"`.
+/// Writes the conditions as in the configuration: `domain = "*", sender = "*@shop.example"`.
 impl fmt::Display for Route {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "domain = \"{}\"", self.domain)?;
@@ -164,7 +167,7 @@ impl fmt::Display for Route {
 }
 
 impl RouteTls {
-    /// As the configuration has it.
+    /// The name of the setting in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Require => "require",
@@ -175,19 +178,19 @@ impl RouteTls {
     }
 }
 
-/// Where a recipient's mail goes next.
+/// The next hop of a recipient's mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NextHop<'a> {
-    /// Through the operator's smarthost.
+    /// The smarthost of a route.
     Smarthost(&'a Route),
-    /// To the address that the recipient's domain is.
+    /// The address in the recipient's address literal.
     Literal(IpAddr),
-    /// To the mail exchangers of this domain, in lower case.
+    /// The mail exchangers of this domain, in lower case.
     Mx(String),
 }
 
 impl NextHop<'_> {
-    /// What mail that goes this way waits in line for.
+    /// The name of the destination in the queue.
     pub fn destination(&self) -> Arc<str> {
         match self {
             Self::Smarthost(route) => Arc::clone(route.name()),
@@ -197,9 +200,9 @@ impl NextHop<'_> {
     }
 }
 
-/// The one decision where mail goes, for deliveries and for whoever asks in advance.
+/// Decides the next hop, for deliveries and for previews.
 ///
-/// `<postmaster>` without a domain is at `hostname`.
+/// `<postmaster>` without a domain belongs to `hostname`.
 pub fn next_hop<'a>(
     routes: &'a [Route],
     hostname: &str,
@@ -243,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_route_that_matches_wins_else_mx() {
+    fn the_first_matching_route_wins_otherwise_the_mx() {
         let mut routes = routes();
         for (recipient, expected) in [
             ("u@exact.test", "one:25"),
@@ -271,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_by_sender_passes_over_other_senders_mail() {
+    fn a_route_by_sender_does_not_match_other_senders() {
         let by_sender = Route::new("*", ["shop"], 587).expect("a route");
         let by_sender = by_sender.with_sender("*@shop.test".parse().expect("a pattern"));
         let mut routes = routes();

@@ -1,5 +1,5 @@
-//! Passwords and tokens of routes: fetched when a connection needs them, and kept as long as they
-//! may be.
+//! Passwords and tokens of routes. They are read when a connection needs them, and cached where
+//! that is allowed.
 
 mod command;
 
@@ -15,12 +15,13 @@ use zeroize::Zeroizing;
 
 use crate::credentials::{RouteCredentials, SecretSource};
 
-/// Octets that are read of a file or of a program's output.
+/// The most octets that are read from a file or a program.
 const MAX_OUTPUT: u64 = 64 * 1024;
-/// How long a program may take.
+/// How long a program may run.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Why there is no secret. Nothing of a file's or program's content is told: it may be the secret.
+/// Why a secret is not available. No text contains output of a file or program: it may be the
+/// secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SecretUnavailable {
     /// The file cannot be read.
@@ -35,16 +36,16 @@ pub(crate) enum SecretUnavailable {
         program: String,
         kind: std::io::ErrorKind,
     },
-    /// The program says that it failed.
+    /// The program reported a failure.
     #[error("{program} ended with {status}")]
     Failed { program: String, status: String },
-    /// The program was stopped.
+    /// The program ran too long and was killed.
     #[error("{program} did not end within {}", humantime(*.after))]
     TooSlow { program: String, after: Duration },
-    /// The system gives no random octets, which an exchange needs.
+    /// The system provided no random octets for the AUTH exchange.
     #[error("no random octets for an exchange")]
     NoRandomness,
-    /// What was read is no secret.
+    /// The output is not a usable secret.
     #[error("{origin} gave no usable secret: {reason}")]
     Unusable {
         origin: String,
@@ -52,7 +53,7 @@ pub(crate) enum SecretUnavailable {
     },
 }
 
-/// Why a text is no secret.
+/// Why a text cannot be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum UnusableSecret {
     #[error("its first line is empty")]
@@ -65,21 +66,22 @@ pub(crate) enum UnusableSecret {
     Secret(SecretError),
 }
 
-/// A secret, and how it was come by.
+/// A secret, and whether it came from the cache.
 #[derive(Debug, Clone)]
 pub(crate) struct FetchedSecret {
     pub(crate) secret: Secret,
-    /// Whether it was here before it was asked for: if it is refused, a new one may do better.
+    /// Whether the secret came from the cache. If it is rejected, a new one may work.
     pub(crate) was_cached: bool,
 }
 
-/// What is kept, for each user of each smarthost.
+/// The cached secrets by user and source.
 #[derive(Debug, Default)]
 pub(crate) struct Secrets {
     cells: Mutex<HashMap<Arc<RouteCredentials>, Arc<SecretCell>>>,
 }
 
-/// One user's secret. Whoever holds the lock may fetch it, so that no program runs twice at a time.
+/// One user's secret. The lock is held while it is read, so that a program never runs twice at a
+/// time.
 type SecretCell = tokio::sync::Mutex<Option<CachedSecret>>;
 
 #[derive(Debug)]
@@ -90,7 +92,7 @@ struct CachedSecret {
 }
 
 impl Secrets {
-    /// The secret of these credentials: the one that is kept, or a new one.
+    /// Returns the cached secret of these credentials, or reads a new one.
     pub(crate) async fn get(
         &self,
         of: &Arc<RouteCredentials>,
@@ -99,7 +101,7 @@ impl Secrets {
         let cell = self.cell(of);
         let mut cached = cell.lock().await;
         if let Some(cached) = cached.as_ref() {
-            // Who waited while it was fetched takes what came of it, good or bad.
+            // A caller that waited for another one's read uses its result, even a failure.
             if cached.fetched >= asked {
                 return cached.fetched(false);
             }
@@ -116,7 +118,7 @@ impl Secrets {
         new.fetched(false)
     }
 
-    /// Forgets a secret that was refused, unless there is another already.
+    /// Removes a rejected secret from the cache, unless it was already replaced.
     pub(crate) async fn refused(&self, of: &Arc<RouteCredentials>, secret: &Secret) {
         let cell = self.cell(of);
         let mut cached = cell.lock().await;
@@ -128,7 +130,7 @@ impl Secrets {
         }
     }
 
-    /// Forgets those that no route has any more.
+    /// Removes the secrets of routes that no longer exist.
     pub(crate) fn retain(&self, is_wanted: impl Fn(&RouteCredentials) -> bool) {
         let mut cells = self.cells.lock().unwrap_or_else(PoisonError::into_inner);
         cells.retain(|credentials, _| is_wanted(credentials));
@@ -152,10 +154,10 @@ impl CachedSecret {
     }
 }
 
-/// How long what comes from here is kept at most.
+/// How long a secret from this source is cached. `None` means without a limit.
 fn lifetime(source: &SecretSource) -> Option<Duration> {
     match source {
-        // Reading a file costs nothing, and a new password counts at once.
+        // Reading a file is cheap, and a new password must be used at once.
         SecretSource::PasswordFile(_) => Some(Duration::ZERO),
         SecretSource::PasswordCommand(_) => None,
         SecretSource::TokenCommand { lifetime, .. } => *lifetime,
@@ -215,7 +217,7 @@ mod tests {
         Arc::new(RouteCredentials::new("user", source).expect("credentials"))
     }
 
-    /// A program that prints how often it has run.
+    /// A command that prints how often it has run.
     fn counting(directory: &Path) -> Vec<String> {
         let script = r#"echo x >> "$0"; wc -l < "$0" | tr -d ' '"#;
         let file: PathBuf = directory.join("runs");
@@ -249,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_read_anew_each_time() {
+    async fn a_password_file_is_read_for_every_connection() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("password");
         let of = credentials(SecretSource::PasswordFile(file.clone()));
@@ -270,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_a_program_printed_is_kept_until_it_is_refused() {
+    async fn a_programs_output_is_cached_until_it_is_rejected() {
         let directory = tempfile::tempdir().expect("a directory");
         let of = credentials(SecretSource::PasswordCommand(counting(directory.path())));
         let secrets = Secrets::default();
@@ -288,7 +290,7 @@ mod tests {
         assert_eq!(
             text(&cached),
             ("2", true),
-            "the old one's refusal says nothing of the new one"
+            "a rejected old secret does not remove the new one"
         );
         secrets.retain(|_| false);
         assert_eq!(
@@ -298,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_token_is_kept_no_longer_than_its_lifetime() {
+    async fn a_token_is_cached_no_longer_than_its_lifetime() {
         let directory = tempfile::tempdir().expect("a directory");
         let (argv, lifetime) = (counting(directory.path()), Some(Duration::from_mins(50)));
         let of = credentials(SecretSource::TokenCommand { argv, lifetime });
@@ -319,7 +321,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_waits_for_a_run_takes_its_result_even_a_failure() {
+    async fn callers_that_wait_for_a_run_share_its_result_even_a_failure() {
         let directory = tempfile::tempdir().expect("a directory");
         let mut argv = counting(directory.path());
         argv[2].push_str("; sleep 0.2; exit 1");

@@ -1,4 +1,4 @@
-//! The bytes of a connection, in clear or under TLS.
+//! The byte stream of a connection, in clear text or under TLS.
 
 use std::future::poll_fn;
 use std::io;
@@ -11,24 +11,24 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::ClientConnection;
 
-/// A connection's stream.
+/// The stream of a connection.
 #[derive(Debug)]
 pub(crate) enum Stream {
     Clear(TcpStream),
-    /// Boxed: most of a TLS stream is its state, and a pool holds streams by the hundred.
+    /// Boxed, because a TLS stream is large and a pool holds hundreds of streams.
     Secure(Box<TlsStream<TcpStream>>),
 }
 
-/// What came first of two that were waited for.
+/// Which of two things happened first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WriteOrRead {
-    /// All octets have been handed to the system.
+    /// All octets were handed to the system.
     Written,
-    /// The peer has sent this many; 0 if it has hung up.
+    /// The peer sent this many octets; 0 means that it closed the connection.
     Read(usize),
 }
 
-/// Both directions of a stream.
+/// A stream in both directions.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
@@ -38,16 +38,16 @@ impl Stream {
         self.duplex().read(into).await
     }
 
-    /// Hands all of it to the system.
+    /// Hands all octets to the system.
     pub(crate) async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
         let stream = self.duplex();
         stream.write_all(octets).await?;
-        // The last records may still be on this side of the socket.
+        // The last TLS records may still be in the buffer.
         stream.flush().await
     }
 
-    /// Hands all of it to the system, or as much as goes until the peer says something. `octets` is
-    /// left with what is still to be sent.
+    /// Hands the octets to the system until the peer sends something. Afterwards `octets` holds
+    /// those that are still unsent.
     pub(crate) async fn write_or_read(
         &mut self,
         octets: &mut &[u8],
@@ -57,19 +57,19 @@ impl Stream {
         poll_fn(|context| poll_both(stream, context, octets, heard)).await
     }
 
-    /// Tells the peer that nothing more comes.
+    /// Ends the sending direction.
     pub(crate) async fn shutdown(&mut self) -> io::Result<()> {
         self.duplex().shutdown().await
     }
 
-    /// Whether the peer has neither hung up nor sent anything that nobody has read. A stream that
-    /// was not quiet is of no more use: an octet may have been lost in asking.
+    /// Whether the peer has neither closed the connection nor sent anything unread. A stream that
+    /// is not quiet must not be used again: this check may have dropped an octet.
     pub(crate) fn is_quiet(&self) -> bool {
         let socket = match self {
             Self::Clear(socket) => socket,
             Self::Secure(stream) => {
                 let (socket, session) = stream.get_ref();
-                // What was decrypted and not read would not show at the socket.
+                // Decrypted octets that were not read yet do not show at the socket.
                 if !session.wants_read() {
                     return false;
                 }
@@ -80,7 +80,7 @@ impl Stream {
         matches!(read, Err(e) if e.kind() == io::ErrorKind::WouldBlock)
     }
 
-    /// What protects it, and whether its peer was asked for a certificate of its name.
+    /// The TLS parameters. `verified` says whether the certificate was checked.
     pub(crate) fn tls(&self, verified: bool) -> Option<Tls> {
         match self {
             Self::Clear(_) => None,
@@ -96,7 +96,7 @@ impl Stream {
     }
 }
 
-/// Looks at what is heard first: who refuses the rest of a message should not be sent it.
+/// Reads before it writes: a peer that refuses the message must not be sent the rest of it.
 fn poll_both(
     stream: &mut dyn Duplex,
     context: &mut Context<'_>,

@@ -1,4 +1,4 @@
-//! The client's side of TLS: what is trusted, and the handshake.
+//! TLS as a client: trusted authorities and the handshake.
 
 mod inspection;
 mod trust;
@@ -17,33 +17,33 @@ pub use self::inspection::{Inspector, Presented};
 pub(crate) use self::trust::Trust;
 pub use self::trust::{TrustError, check_ca_file};
 
-/// Plain text that may come before a handshake; who sends more gets none.
+/// The most octets of clear text before a handshake. A peer that sends more is not trusted.
 const MAX_CHATTER: usize = 64 * 1024;
 
-/// Why there is no TLS.
+/// Why TLS could not be started.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TlsFailure {
-    /// Nothing to check a certificate with.
+    /// The trusted authorities could not be loaded.
     #[error("{0}")]
     Trust(String),
-    /// The certificate is not the host's, or nobody we trust says that it is.
+    /// The certificate is not valid for the host, or no trusted authority issued it.
     #[error("the certificate of {host} is not accepted: {reason}")]
     Certificate {
-        /// Whose it should be.
+        /// The name that the certificate should have.
         host: String,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
-    /// Any other end of the handshake.
+    /// The handshake failed for another reason.
     #[error("TLS handshake failed: {0}")]
     Handshake(String),
-    /// No end of the handshake.
+    /// The handshake did not finish in time.
     #[error("TLS handshake failed: no answer in time")]
     TimedOut,
 }
 
-/// Shakes hands with the host at the other end, which is called `host`: the name for SNI and, if
-/// `config` checks it, in the certificate.
+/// Starts TLS with a host. Its name is sent as SNI and, if `config` verifies, must be in the
+/// certificate.
 pub(crate) async fn handshake(
     stream: TcpStream,
     config: Arc<ClientConfig>,
@@ -56,23 +56,29 @@ pub(crate) async fn handshake(
     shaken.map_err(|e| TlsFailure::new(host, &e))
 }
 
-/// A server's first octet of TLS answers our first, so all that is here before it came in clear,
-/// perhaps from somebody in between who wants it taken for words of the server's.
+/// Drops all octets that came before the handshake. A server sends TLS only after the client's
+/// first octets, so those were in clear text, and an attacker may have inserted them.
 fn drop_plain_text(stream: &TcpStream) -> Result<(), TlsFailure> {
     let (mut dropped, mut chatter) = (0, [0; 1024]);
     while dropped < MAX_CHATTER {
         match stream.try_read(&mut chatter) {
-            Ok(0) => return Err(TlsFailure::Handshake("the host hung up".to_owned())),
+            Ok(0) => {
+                return Err(TlsFailure::Handshake(
+                    "the host closed the connection".to_owned(),
+                ));
+            }
             Ok(length) => dropped += length,
             Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
             Err(e) => return Err(TlsFailure::Handshake(e.kind().to_string())),
         }
     }
-    Err(TlsFailure::Handshake("the host talks in clear".to_owned()))
+    Err(TlsFailure::Handshake(
+        "the host keeps sending clear text".to_owned(),
+    ))
 }
 
-/// A name that no certificate can have stands for its address: enough where none is checked, and a
-/// failure where one is.
+/// The name for SNI. A host name that no certificate can have is replaced by the address: without
+/// verification that is enough, and with verification the handshake fails.
 fn server_name(host: &str, stream: &TcpStream) -> Result<ServerName<'static>, TlsFailure> {
     if let Ok(name) = ServerName::try_from(host.to_owned()) {
         return Ok(name);
@@ -88,19 +94,19 @@ impl TlsFailure {
         match tls {
             Some(rustls::Error::InvalidCertificate(reason)) => Self::Certificate {
                 host: host.to_owned(),
-                reason: flaw(reason),
+                reason: certificate_problem(reason),
             },
             Some(tls) => Self::Handshake(tls.to_string()),
             None if error.kind() == io::ErrorKind::UnexpectedEof => {
-                Self::Handshake("the host hung up".to_owned())
+                Self::Handshake("the host closed the connection".to_owned())
             }
             None => Self::Handshake(error.kind().to_string()),
         }
     }
 }
 
-/// What is wrong with a certificate, and what can be done about it.
-fn flaw(error: &CertificateError) -> String {
+/// The problem with a certificate, and what can be done about it.
+fn certificate_problem(error: &CertificateError) -> String {
     use CertificateError as E;
     match error {
         E::Expired | E::ExpiredContext { .. } => {
@@ -112,7 +118,7 @@ fn flaw(error: &CertificateError) -> String {
         E::NotValidForName | E::NotValidForNameContext { .. } => {
             "it is for other names; the host must be called by a name that its certificate has"
         }
-        // A signature is bad if another authority of the same name is trusted.
+        // The signature is also bad if a trusted authority has the same name but another key.
         E::UnknownIssuer | E::BadSignature => {
             "no authority that is trusted here has issued it; if it is the right one, put its \
              authority's certificate into delivery.ca_file"
@@ -142,9 +148,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn all_that_came_before_a_handshake_is_thrown_away() {
+    async fn everything_that_came_before_a_handshake_is_dropped() {
         let (ours, mut theirs) = pair().await;
-        assert_eq!(drop_plain_text(&ours), Ok(()), "nothing is fine");
+        assert_eq!(drop_plain_text(&ours), Ok(()), "nothing to drop");
         theirs.write_all(&[b'x'; 5000]).await.expect("written");
         readable(&ours).await;
         assert_eq!(drop_plain_text(&ours), Ok(()));
@@ -152,11 +158,11 @@ mod tests {
         assert_eq!(left.kind(), io::ErrorKind::WouldBlock);
         drop(theirs);
         readable(&ours).await;
-        assert!(drop_plain_text(&ours).is_err(), "nobody is there");
+        assert!(drop_plain_text(&ours).is_err(), "the peer is gone");
     }
 
     #[tokio::test]
-    async fn who_never_stops_talking_gets_no_handshake() {
+    async fn a_peer_that_never_stops_sending_clear_text_gets_no_handshake() {
         let (ours, mut theirs) = pair().await;
         let talking =
             tokio::spawn(async move { while theirs.write_all(&[b'x'; 8192]).await.is_ok() {} });
@@ -171,7 +177,7 @@ mod tests {
         let refused = tokio::time::timeout(DEADLINE, refused)
             .await
             .expect("an end");
-        assert!(refused.to_string().contains("talks in clear"), "{refused}");
+        assert!(refused.to_string().contains("keeps sending"), "{refused}");
         talking.abort();
     }
 }

@@ -130,7 +130,7 @@ async fn a_route_that_leads_to_ourselves_is_not_followed() {
     world.reconfigure(|c| c.own_addresses = vec![mx.address()]);
     let outcome = world.outcome().await;
     assert_eq!(verdict(&outcome), "deferred 4.4.6");
-    assert!(outcome.text().contains("come back to this host"));
+    assert!(outcome.text().contains("come back to this relay"));
     assert_eq!((mx.connections(), world.alarms().len()), (0, 1));
     let [other] = FakeMx::start_on([ip("127.0.0.2")]).await;
     let port = other.address().port();

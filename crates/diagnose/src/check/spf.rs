@@ -102,7 +102,7 @@ async fn evaluate(
     hostname: &str,
     address: IpAddr,
 ) -> Result<SpfResult, String> {
-    let resolver = MessageAuthenticator(dns.resolver()?);
+    let resolver = MessageAuthenticator(dns.resolver().map_err(|e| e.to_string())?);
     let sender = format!("postmaster@{domain}");
     let asked = SpfParameters::verify_mail_from(address, hostname, hostname, &sender);
     Ok(resolver.verify_spf(asked).await.result())

@@ -186,7 +186,7 @@ impl Checked<'_> {
         } = self.file;
         let hostname = match hostname {
             Some(name) => name.0.0,
-            None => relay_remote::hostname::of_system().map_err(file_error)?,
+            None => relay_remote::hostname::of_system().map_err(|e| file_error(e.to_string()))?,
         };
         let postmaster = match postmaster {
             Some(mailbox) => mailbox.0,

@@ -1,4 +1,4 @@
-//! Which servers are asked, and when that is looked up again.
+//! Which DNS servers are used, and when the system's configuration is read again.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,31 +15,33 @@ use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::system_conf::parse_resolv_conf;
 use tokio::time::Instant;
 
-/// For one try of one question.
+use super::LookupError;
+
+/// How long one try of one query may take.
 const TRY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Tries after the first.
 const RETRIES: usize = 1;
-/// The longest that a "no" is remembered, whatever its SOA allows: it can make mail bounce.
+/// The longest time that a negative answer is cached, whatever its SOA allows: it can bounce mail.
 const LONGEST_NO: Duration = Duration::from_mins(5);
-/// Questions under way at one time over one TCP connection.
+/// Concurrent queries over one TCP connection.
 const ACTIVE_REQUESTS: usize = 1024;
-/// The system's choice of servers (resolv.conf(5)).
+/// The system's DNS servers (resolv.conf(5)).
 const SYSTEM: &str = "/etc/resolv.conf";
-/// How often that file is looked at, at most.
+/// The shortest time between two checks of that file.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A resolver with its cache. Without it every question is in vain, and this says why.
-pub(super) type Resolver = Result<TokioResolver, String>;
+/// A resolver with its cache, or the reason why every lookup fails.
+pub(super) type Resolver = Result<TokioResolver, LookupError>;
 
-/// The resolver over the servers of the configuration, or of the system.
+/// The resolver for the configured servers or for those of the system.
 #[derive(Debug)]
 pub(super) enum Servers {
     Configured(Vec<SocketAddr>, Resolver),
     System(System),
 }
 
-/// The resolver over the system's servers. They may change at any time: a machine gets an address,
-/// a tunnel comes up, a container is started before its network.
+/// The resolver for the system's servers. They can change at any time: a machine gets an address, a
+/// tunnel comes up, a container starts before its network.
 #[derive(Debug)]
 pub(super) struct System {
     file: PathBuf,
@@ -48,7 +50,7 @@ pub(super) struct System {
 
 #[derive(Debug)]
 struct Current {
-    /// The file's text that the resolver was made of; `None` if it could not be read.
+    /// The text of the file that the resolver was made from; `None` if it could not be read.
     text: Option<Vec<u8>>,
     looked: Instant,
     resolver: Resolver,
@@ -63,11 +65,11 @@ impl Servers {
         let mut options = ResolverOpts::default();
         options.use_hosts_file = ResolveHosts::Never;
         let resolver = build(ResolverConfig::from_name_servers(config), options);
-        let resolver = resolver.map_err(|e| e.to_string());
+        let resolver = resolver.map_err(|e| LookupError::Unavailable(e.to_string()));
         Self::Configured(servers.to_vec(), resolver)
     }
 
-    /// Whether these are the configured servers, and none of the system's.
+    /// Whether these are exactly the configured servers.
     pub(super) fn are(&self, servers: &[SocketAddr]) -> bool {
         match self {
             Self::Configured(own, _) => own == servers,
@@ -82,8 +84,8 @@ impl Servers {
         }
     }
 
-    /// A question had no answer: if it was put to servers that are no longer the system's, the next
-    /// is put to those that are.
+    /// Call this after a lookup without an answer. If the system's servers have changed, the next
+    /// lookup uses the new ones.
     pub(super) async fn look_again(&self) {
         if let Self::System(system) = self {
             system.look_again().await;
@@ -128,7 +130,9 @@ impl Current {
             Err(e) => Err(e.to_string()),
         };
         Self {
-            resolver: resolver.map_err(|e| format!("the system's DNS servers are unknown: {e}")),
+            resolver: resolver.map_err(|e| {
+                LookupError::Unavailable(format!("the system's DNS servers are unknown: {e}"))
+            }),
             text: text.ok(),
             looked: Instant::now(),
         }
@@ -162,11 +166,16 @@ mod tests {
     use super::*;
 
     fn problem(system: &System) -> Option<String> {
-        system.current().resolver.clone().err()
+        system
+            .current()
+            .resolver
+            .clone()
+            .err()
+            .map(|e| e.to_string())
     }
 
     #[tokio::test(start_paused = true)]
-    async fn the_systems_servers_are_looked_up_again_after_a_question_without_an_answer() {
+    async fn the_systems_servers_are_read_again_after_a_lookup_without_an_answer() {
         let directory = tempfile::tempdir().expect("a directory");
         let file = directory.path().join("resolv.conf");
         let system = System::new(&file);
@@ -184,7 +193,7 @@ mod tests {
                 None => std::fs::remove_file(&file).expect("removed"),
             }
             system.look_again().await;
-            assert_eq!(problem(&system), before, "not at every question");
+            assert_eq!(problem(&system), before, "not after every lookup");
             tokio::time::advance(LOOK).await;
             system.look_again().await;
             assert_eq!(problem(&system).is_none(), is_good, "{text:?}");

@@ -1,31 +1,31 @@
-//! Why a route of the configuration cannot be used.
+//! Errors in a route of the configuration.
 
 use relay_smtp::sasl::UserNameError;
 
 /// Why a route cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    /// The domain is no domain, `.suffix` or `*`.
+    /// The domain is not a domain, `.suffix` or `*`.
     #[error("bad domain {0:?}: write \"example.org\", \".example.org\" or \"*\"")]
     Domain(String),
-    /// The sender is no address, `*@domain` or `<>`.
+    /// The sender is not an address, `*@domain` or `<>`.
     #[error("bad sender {0:?}: write \"user@example.org\", \"*@example.org\" or \"<>\"")]
     Sender(String),
-    /// A host is no name and no address.
+    /// A host is neither a name nor an address.
     #[error("bad host {0:?}: write a name, an address or [address]")]
     Host(String),
-    /// No host at all.
+    /// The list of hosts is empty.
     #[error("a route needs a host")]
     NoHost,
-    /// Credentials would go out in clear text to another machine.
+    /// Credentials would be sent in clear text to another machine.
     #[error(
         "credentials need tls = \"require\" or \"implicit\": only a loopback address gets them in clear"
     )]
     CredentialsInClear,
-    /// A command without a program.
+    /// The command names no program.
     #[error("a command needs a program: [\"/path/to/program\", \"argument\"]")]
     NoProgram,
-    /// No name to log in with.
+    /// The user name is not valid.
     #[error(transparent)]
     Username(UserNameError),
 }

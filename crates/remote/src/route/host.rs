@@ -7,12 +7,12 @@ use relay_smtp::address::{is_domain, parse_literal};
 
 use super::error::RouteError;
 
-/// A host of a route; used without MX lookup.
+/// A host of a route. There is no MX lookup for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RouteHost {
-    /// Looked up at every attempt.
+    /// A name that is looked up at every attempt.
     Name(String),
-    /// Used as it is.
+    /// An address.
     Address(IpAddr),
 }
 
@@ -34,7 +34,7 @@ impl RouteHost {
         }
     }
 
-    /// The host as the operator wrote it, without brackets.
+    /// The host as in the configuration, without brackets.
     pub fn name(&self) -> Cow<'_, str> {
         match self {
             Self::Name(name) => Cow::Borrowed(name),

@@ -1,4 +1,4 @@
-//! A program that prints a secret.
+//! Programs that print a secret.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use super::{MAX_OUTPUT, SecretUnavailable};
 
-/// Runs a program without a shell and takes what it prints, if it ends well and in time. What it
-/// complains about goes nowhere: a program may well name the secret in its complaint.
+/// Runs a program without a shell and returns its output if it succeeds in time. Its standard error
+/// is discarded, because an error message may contain the secret.
 pub(super) async fn run(
     argv: &[String],
     limit: Duration,
@@ -51,7 +51,7 @@ fn start_failed(program: &str, error: &io::Error) -> SecretUnavailable {
     }
 }
 
-/// The program with all that it has started, which goes with it.
+/// The program and all processes that it started. They are killed together.
 struct Group(Child);
 
 impl Group {
@@ -60,14 +60,14 @@ impl Group {
         if let Some(stdout) = self.0.stdout.take() {
             stdout.take(MAX_OUTPUT + 1).read_to_end(&mut output).await?;
         }
-        // The pipe is closed by now: who prints more than that is ended by it.
+        // The pipe is closed by now, which ends a program that prints more.
         Ok((self.0.wait().await?, output))
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // Without an id it has ended and been waited for, and its number may be another's.
+        // A program without an id has ended, and its process id may belong to another process.
         let id = self.0.id().and_then(|id| i32::try_from(id).ok());
         if let Some(id) = id.and_then(Pid::from_raw) {
             let _ = kill_process_group(id, Signal::KILL);
@@ -87,13 +87,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn arguments_are_passed_as_they_are() {
+    async fn arguments_are_passed_unchanged() {
         let output = run(&argv(&["printf", "%s|", "a b", "$HOME;'"]), LONG).await;
         assert_eq!(**output.expect("output"), *b"a b|$HOME;'|");
     }
 
     #[tokio::test]
-    async fn a_program_that_fails_is_told_by_its_status_alone() {
+    async fn the_error_for_a_failed_program_shows_only_its_status() {
         let failed = run(
             &argv(&["sh", "-c", "echo s3cret; echo s3cret >&2; exit 3"]),
             LONG,
@@ -107,9 +107,9 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn endless_output_is_cut_and_refused() {
+    async fn endless_output_is_cut_off_and_rejected() {
         let output = tokio::time::timeout(LONG, run(&argv(&["yes"]), LONG)).await;
-        // `yes` ends by the closed pipe, which is no success; another program may ignore that.
+        // `yes` fails when the pipe is closed; other programs may ignore that.
         assert!(
             matches!(output, Ok(Err(SecretUnavailable::Failed { .. }))),
             "{output:?}"
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_takes_too_long_is_ended_with_all_it_has_started() {
+    async fn a_program_that_takes_too_long_is_killed_with_all_its_children() {
         let directory = tempfile::tempdir().expect("a directory");
         let fifo = directory.path().join("fifo");
         let script = format!(
@@ -143,7 +143,7 @@ mod tests {
                     Err(_) => tokio::task::yield_now().await,
                 }
             };
-            // It ends when no process is left that could write.
+            // The read ends when no process has the pipe open.
             let read = tokio::io::BufReader::new(file).read_to_end(&mut text).await;
             read.map(|_| text)
         };

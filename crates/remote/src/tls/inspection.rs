@@ -1,5 +1,5 @@
-//! A handshake that takes any certificate and says what is to be thought of it: for whoever looks
-//! at a host and sends it nothing that matters.
+//! A handshake that accepts any certificate and reports its problems. It is for diagnosis only,
+//! never for mail.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,34 +19,34 @@ use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{self, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::trust::{TrustError, authorities, versions};
-use super::{TlsFailure, flaw, handshake};
+use super::{TlsFailure, certificate_problem, handshake};
 use crate::stream::{Duplex, negotiated};
 
-/// Knows whose word about a host's name is taken, as deliveries do, but insists on nothing.
+/// Checks certificates like a delivery, but does not stop at a problem.
 #[derive(Debug)]
 pub struct Inspector {
     roots: Arc<RootCertStore>,
 }
 
-/// What a host has shown.
+/// The result of a handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presented {
-    /// What the handshake has settled; verified if there is no flaw.
+    /// The TLS parameters. They are verified if there are no flaws.
     pub tls: Tls,
-    /// The certificates as they came (DER), the host's own first.
+    /// The certificates in DER, the host's own first.
     pub chain: Vec<Vec<u8>>,
-    /// Why a host that must be verified would not be believed.
+    /// The reasons why a delivery that verifies the host would fail.
     pub flaws: Vec<String>,
 }
 
 impl Inspector {
-    /// With the system's authorities and those of `delivery.ca_file`. Reads files.
+    /// Uses the system's authorities and those of `delivery.ca_file`. It reads files.
     pub fn new(ca_file: Option<&Path>) -> Result<Self, TrustError> {
         let roots = Arc::new(authorities(ca_file)?);
         Ok(Self { roots })
     }
 
-    /// Shakes hands with the host at the other end, which is called `host`.
+    /// Starts TLS with a host of this name.
     pub async fn handshake(
         &self,
         stream: TcpStream,
@@ -79,7 +79,7 @@ impl Inspector {
     }
 }
 
-/// Looks at everything that a handshake proves, and lets it pass.
+/// Checks everything in a handshake and records problems instead of failing.
 #[derive(Debug)]
 struct Witness {
     roots: Arc<RootCertStore>,
@@ -97,7 +97,7 @@ impl Witness {
     fn note<T>(&self, result: Result<T, rustls::Error>) {
         let text = match result {
             Ok(_) => return,
-            Err(rustls::Error::InvalidCertificate(reason)) => flaw(&reason),
+            Err(rustls::Error::InvalidCertificate(reason)) => certificate_problem(&reason),
             Err(other) => other.to_string(),
         };
         let flaws = self.flaws.lock();
@@ -182,14 +182,14 @@ mod tests {
         file.write_all(authority.pem().as_bytes()).expect("written");
         let inspector = Inspector::new(Some(file.path())).expect("authorities");
         let stream = TcpStream::connect(mx.address()).await.expect("connected");
-        // A day of 2026.
+        // Some day in 2026.
         let now = SystemTime::UNIX_EPOCH + Duration::from_hours(56 * 8766);
         let shaken = inspector.handshake(stream, host, now).await;
         shaken.expect("a handshake").1
     }
 
     #[tokio::test]
-    async fn every_flaw_of_a_certificate_is_told_and_none_stops_the_handshake() {
+    async fn every_flaw_of_a_certificate_is_reported_and_none_stops_the_handshake() {
         let names = ["mx.test"];
         let (good, old) = (Certificate::for_names(&names), Certificate::expired(&names));
         for (certificate, trusted, host, expected) in [

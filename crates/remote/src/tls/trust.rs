@@ -1,4 +1,4 @@
-//! Whose word about a host's name is taken.
+//! The certificate authorities that are trusted.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,42 +16,42 @@ use tokio_rustls::rustls::{
     WantsVerifier,
 };
 
-/// Why no certificate can be checked.
+/// Why certificates cannot be checked.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The file cannot be read.
     #[error("cannot read {file}: {source}")]
     Read {
-        /// `delivery.ca_file`
+        /// The path in `delivery.ca_file`.
         file: PathBuf,
-        /// What the system says.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file holds something else than certificates.
+    /// The file contains a broken certificate.
     #[error("{file}: certificate {number}: {reason}")]
     Certificate {
-        /// `delivery.ca_file`
+        /// The path in `delivery.ca_file`.
         file: PathBuf,
-        /// Which of its certificates, counted from 1.
+        /// The number of the certificate in the file, counted from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The problem with it.
         reason: String,
     },
-    /// The file holds no certificate.
+    /// The file contains no certificate.
     #[error("{0} holds no certificate (PEM)")]
     Empty(PathBuf),
-    /// Neither the system nor the configuration knows an authority.
+    /// Neither the system nor the configuration has an authority.
     #[error(
         "no certificate authority is trusted: install the system's (ca-certificates), or set \
          delivery.ca_file"
     )]
     NoAuthority,
-    /// Reading them was cut short.
+    /// The task that reads the authorities did not finish.
     #[error("the certificate authorities could not be read: {0}")]
     Interrupted(String),
 }
 
-/// The two ways to shake hands, each made once: they remember their sessions.
+/// The two TLS configurations. Each is made once, because it holds the sessions for resumption.
 #[derive(Debug)]
 pub(crate) struct Trust {
     ca_file: Option<PathBuf>,
@@ -60,7 +60,7 @@ pub(crate) struct Trust {
 }
 
 impl Trust {
-    /// In the system's authorities and those of a file, read when they are first needed.
+    /// Trusts the system's authorities and those of a file. They are read at the first use.
     pub(crate) fn new(ca_file: Option<PathBuf>) -> Self {
         Self {
             ca_file,
@@ -74,12 +74,12 @@ impl Trust {
         }
     }
 
-    /// Takes any certificate.
+    /// The configuration that accepts any certificate.
     pub(crate) fn unverified(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.unverified)
     }
 
-    /// Takes the host's own certificate alone.
+    /// The configuration that accepts only a valid certificate for the host's name.
     pub(crate) async fn verified(&self) -> Result<Arc<ClientConfig>, TrustError> {
         let read = self.verified.get_or_try_init(async || {
             let ca_file = self.ca_file.clone();
@@ -91,15 +91,15 @@ impl Trust {
     }
 }
 
-/// Whether `delivery.ca_file` is what it should be.
+/// Checks that a file for `delivery.ca_file` contains valid certificates.
 pub fn check_ca_file(file: &Path) -> Result<(), TrustError> {
     add_file(&mut RootCertStore::empty(), file)
 }
 
-/// Those of the system and of a file; there may be none.
+/// The authorities of the system and of a file. The result may be empty.
 pub(super) fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, TrustError> {
     let mut roots = RootCertStore::empty();
-    // One bad certificate among the system's must not cost all others.
+    // One broken certificate in the system's store must not disable the others.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if let Some(file) = ca_file {
         add_file(&mut roots, file)?;
@@ -145,10 +145,11 @@ pub(super) fn versions() -> ConfigBuilder<ClientConfig, WantsVerifier> {
         .expect("the provider has suites for TLS 1.2 and 1.3")
 }
 
-/// Takes any certificate for anybody's.
+/// Accepts any certificate for any host.
 ///
-/// Not even the handshake's signature is checked: who can put himself in between can bring a
-/// certificate of his own, and a certificate too odd to be read would cost us the encryption.
+/// It does not even check the signature of the handshake. An attacker in between can use a
+/// certificate of their own anyway, and failing on an unusual certificate would only mean no
+/// encryption at all.
 #[derive(Debug)]
 struct AcceptAnyCertificate;
 
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_authorities_holds_certificates_and_nothing_broken() {
+    fn a_ca_file_holds_certificates_and_nothing_broken() {
         let good = Certificate::for_names(&["mx.test"]).pem();
         assert!(check_ca_file(file(&good).path()).is_ok());
         assert!(check_ca_file(file(&good.repeat(2)).path()).is_ok());
