@@ -9,15 +9,15 @@
 //! | `GET /v1/queue/ID` | [`Detail`], or `404` with [`Problem`] |
 //! | `GET /v1/queue/ID/content` | the octets of the message as they go out, as a stream |
 //! | `POST /v1/count`, a form that is a SCOPE | [`Count`] |
-//! | `POST /v1/queue/VERB`, a form that is a SCOPE | [`Steered`] |
+//! | `POST /v1/queue/VERB`, a form that is a SCOPE | [`VerbResult`] |
 //! | `GET /v1/summary?FILTER` | [`Summary`] |
 //! | `GET /v1/export?FILTER` | the messages as a stream of octets, for `relayd import` |
-//! | `GET /v1/orders` | [`Orders`] |
-//! | `POST /v1/orders/suspend`, `resume`, a form with `destination` | [`Ordered`] |
-//! | `POST /v1/orders/hold`, `release`, a form that is a SCOPE of `domain` and `sender` | [`Ordered`] |
+//! | `GET /v1/orders` | [`StandingRules`] |
+//! | `POST /v1/orders/suspend`, `resume`, a form with `destination` | [`RuleChange`] |
+//! | `POST /v1/orders/hold`, `release`, a form that is a SCOPE of `domain` and `sender` | [`RuleChange`] |
 //! | `GET /v1/events?id=ID` or `?domain=DOMAIN` | the events of the log as they happen, an object of JSON on each line; empty lines mean nothing |
-//! | `GET /v1/acl` | an array of [`Grant`] |
-//! | `PUT /v1/acl/ADDRESS?seconds=N` | [`Grant`] |
+//! | `GET /v1/acl` | an array of [`TemporaryRelay`] |
+//! | `PUT /v1/acl/ADDRESS?seconds=N` | [`TemporaryRelay`] |
 //! | `DELETE /v1/acl/ADDRESS` | `{}`, or `404` with [`Problem`] |
 //! | `GET /v1/route?from=…&to=…` | [`Plan`] |
 //! | `POST /v1/reload` | [`Reload`] |
@@ -27,27 +27,27 @@
 //! Any other answer than `200` carries a [`Problem`]. Times are seconds since 1970, sizes octets.
 //! A reader must take fields and states that it does not know.
 
-mod acl;
-pub mod books;
+pub mod accounting;
 mod filter;
-mod orders;
 pub mod queue;
 mod route;
+mod standing_rules;
 pub mod status;
 pub mod summary;
+mod temporary_relay;
 mod verb;
 
 use serde::{Deserialize, Serialize};
 
-pub use acl::Grant;
-pub use books::{Audit, Books};
+pub use accounting::{Accounting, Audit};
 pub use filter::{Condition, Filter, FilterError, Scope};
-pub use orders::{HoldRule, Ordered, Orders};
 pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State, WaitsFor};
 pub use route::{Plan, PlannedHost};
+pub use standing_rules::{HoldRule, RuleChange, StandingRules};
 pub use status::{Alarm, Certificate, Destination, Listener, Messages, Status};
 pub use summary::Summary;
-pub use verb::{Count, Steered, Verb, VerbError};
+pub use temporary_relay::TemporaryRelay;
+pub use verb::{Count, Verb, VerbError, VerbResult};
 
 /// Where the daemon listens for `relayctl`, unless the operator says otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";

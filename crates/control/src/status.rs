@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::books::Books;
-use crate::orders::Orders;
+use crate::accounting::Accounting;
+use crate::standing_rules::StandingRules;
 
 /// The answer to `qstat`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,8 +17,8 @@ pub struct Status {
     /// The messages in the queue, by state.
     pub states: Messages,
     /// What became of all recipients since the queue was made.
-    #[serde(default)]
-    pub books: Books,
+    #[serde(default, rename = "books")]
+    pub accounting: Accounting,
     /// Deliveries that may run at the same time.
     pub concurrency: u64,
     /// What mail waits for, in the order of the names.
@@ -45,8 +45,8 @@ pub struct Status {
     #[serde(default)]
     pub reports_suppressed: u64,
     /// What the operator has ordered and not taken back.
-    #[serde(default)]
-    pub orders: Orders,
+    #[serde(default, rename = "orders")]
+    pub rules: StandingRules,
 }
 
 /// One of our certificates.

@@ -63,7 +63,7 @@ impl FromStr for Verb {
 
 /// What a verb has come to.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Steered {
+pub struct VerbResult {
     /// Messages that were meant.
     pub matched: u64,
     /// Messages of them that it changed something for.

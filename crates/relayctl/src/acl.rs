@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use clap::Subcommand;
-use relay_control::{Grant, path};
+use relay_control::{TemporaryRelay, path};
+use relay_terminal::{date, until};
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::show;
+use crate::output::print_answer;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AclVerb {
@@ -38,7 +39,7 @@ pub(crate) async fn run(
     now: SystemTime,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let grants: Vec<Grant> = match verb {
+    let grants: Vec<TemporaryRelay> = match verb {
         AclVerb::List => client.get(path::ACL).await?,
         AclVerb::Allow { address, time } => {
             let seconds = time.as_secs();
@@ -51,8 +52,41 @@ pub(crate) async fn run(
         }
     };
     match (verb, json) {
-        (AclVerb::List, true) => show::json(out, &grants),
-        (_, true) => grants.iter().try_for_each(|grant| show::json(out, grant)),
-        (_, false) => show::grants(out, &grants, now),
+        (AclVerb::List, true) => print_answer(out, &grants),
+        (_, true) => grants.iter().try_for_each(|grant| print_answer(out, grant)),
+        (_, false) => print_grants(out, &grants, now),
+    }
+}
+
+/// A line for each address that may relay for a while.
+pub(crate) fn print_grants(
+    out: &mut impl Write,
+    grants: &[TemporaryRelay],
+    now: SystemTime,
+) -> Result<(), Failure> {
+    let mut lines = grants.iter().map(|grant| {
+        let (end, left) = (date(grant.until), until(grant.until, now));
+        writeln!(out, "{}  until {end} ({left})", grant.address)
+    });
+    lines.try_for_each(|line| line).map_err(Failure::Output)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_permission_is_shown_with_its_end() {
+        let grant = TemporaryRelay {
+            address: "2001:db8::1".parse().expect("an address"),
+            until: 1_795_230_601,
+        };
+        let now = UNIX_EPOCH + Duration::from_secs(1_795_227_001);
+        let mut out = Vec::new();
+        print_grants(&mut out, &[grant], now).expect("memory");
+        let expected = "2001:db8::1  until 21 Nov 2026 03:10:01 GMT (in 1h)\n";
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
     }
 }

@@ -1,29 +1,53 @@
 //! Whether every recipient that came in is accounted for.
 
-use std::io::Write;
+use std::io::{self, Write};
 
 use relay_control::{Audit, path};
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::show;
+use crate::output::print_answer;
 
 pub(crate) async fn run(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
     let audit: Audit = client.get(path::AUDIT).await?;
     if json {
-        show::json(out, &audit)?;
+        print_answer(out, &audit)?;
     } else {
-        show::audit(out, &audit)?;
+        print_audit(out, &audit)?;
     }
     if audit.balanced {
         return Ok(());
     }
     // What was counted comes before what follows from it.
     out.flush().map_err(Failure::Output)?;
-    let (came_in, settled) = (audit.books.came_in(), audit.books.settled());
+    let (came_in, settled) = (audit.accounting.came_in(), audit.accounting.settled());
     Err(Failure::Refused(format!(
         "the books do not balance: {came_in} recipients came in, {} are accounted for; \
          stop relayd, then look with: relayd fsck",
         settled.saturating_add(audit.queued)
     )))
+}
+
+/// What came in, what it became, and what is still there.
+pub(crate) fn print_audit(out: &mut impl Write, audit: &Audit) -> Result<(), Failure> {
+    write_audit(out, audit).map_err(Failure::Output)
+}
+
+fn write_audit(out: &mut impl Write, audit: &Audit) -> io::Result<()> {
+    let books = &audit.accounting;
+    for (name, recipients) in [
+        ("accepted from clients", books.accepted),
+        ("reports of our own", books.reports),
+        ("delivered", books.delivered),
+        ("bounced", books.bounced),
+        ("deleted by the operator", books.discarded),
+        ("set aside as damaged", books.set_aside),
+        ("in the queue", audit.queued),
+    ] {
+        writeln!(out, "{name:<24}{recipients:>12}")?;
+    }
+    if audit.balanced {
+        writeln!(out, "the books balance")?;
+    }
+    Ok(())
 }

@@ -9,13 +9,14 @@ mod audit;
 mod client;
 mod clock;
 mod failure;
-mod form;
-mod orders;
+mod output;
+mod qstat;
 mod queue;
 mod route;
-mod show;
+mod standing_rules;
 mod top;
 mod trace;
+mod urlencode;
 mod user;
 
 use relay_terminal::escape;
@@ -34,9 +35,10 @@ use crate::args::DaemonArgs;
 use crate::client::Client;
 use crate::clock::now;
 use crate::failure::Failure;
-use crate::orders::Order;
+use crate::output::print_answer;
 use crate::queue::QueueVerb;
 use crate::route::RouteArgs;
+use crate::standing_rules::RuleVerb;
 use crate::top::TopArgs;
 use crate::user::UserVerb;
 
@@ -107,7 +109,7 @@ enum Question {
         destination: String,
     },
     /// What is suspended, and what is held as it comes in
-    Orders,
+    StandingRules,
     /// A live view of destinations, rates and slots; q ends it
     Top(TopArgs),
     /// Follow the events of a message, or of all mail to a domain, as they happen
@@ -166,24 +168,24 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
         Question::Qstat { limit } => {
             let status: Status = client.get(path::STATUS).await?;
             if cli.json {
-                show::json(out, &status)
+                print_answer(out, &status)
             } else {
-                show::qstat(out, &status, *limit, now())
+                qstat::print_status(out, &status, *limit, now())
             }
         }
         Question::Qread => {
             let everything = Filter::default();
-            queue::list(&client, &everything, cli.json, out, show::qread).await
+            queue::list(&client, &everything, cli.json, out, queue::print_qread).await
         }
         Question::Queue(verb) => queue::run(verb, &client, cli.json, out).await,
         Question::Audit => audit::run(&client, cli.json, out).await,
         Question::Suspend { destination } => {
-            orders::run(&Order::Suspend(destination), &client, cli.json, out).await
+            standing_rules::run(&RuleVerb::Suspend(destination), &client, cli.json, out).await
         }
         Question::Resume { destination } => {
-            orders::run(&Order::Resume(destination), &client, cli.json, out).await
+            standing_rules::run(&RuleVerb::Resume(destination), &client, cli.json, out).await
         }
-        Question::Orders => orders::list(&client, cli.json, out).await,
+        Question::StandingRules => standing_rules::list(&client, cli.json, out).await,
         Question::Top(args) => top::run(args, &client, cli.json, out).await,
         Question::Trace(subject) => trace::run(subject, &client, cli.json, out).await,
         Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
@@ -194,7 +196,7 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
 async fn reload(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
     let reload: Reload = client.post(path::RELOAD).await?;
     if json {
-        show::json(out, &reload)?;
+        print_answer(out, &reload)?;
         out.flush().map_err(Failure::Output)?;
     }
     match reload.problems.is_empty() {

@@ -1,26 +1,28 @@
 //! `queue`: looks into the queue, and does what the operator wants of its messages.
 
-mod choice;
+mod apply;
 mod confirm;
 mod content;
 mod export;
+mod print;
+mod selection;
 mod show;
-mod steer;
 mod summary;
 
 use std::io::{self, Write};
 
 use clap::Subcommand;
 use relay_control::{Entry, Filter, Verb, path};
+use relay_terminal::escape_json;
 
-use self::choice::Choice;
+use self::print::print_entry;
+pub(crate) use self::print::print_qread;
+use self::selection::Selection;
 use self::show::ShowArgs;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::form;
-use crate::orders::{self, Order};
-use crate::show::entry;
-use relay_terminal::escape_json;
+use crate::standing_rules::{self, RuleVerb};
+use crate::urlencode;
 
 /// The longest query that is sent: the daemon takes 64 KiB for the address of a request.
 const LONGEST_QUERY: usize = 60_000;
@@ -28,13 +30,13 @@ const LONGEST_QUERY: usize = 60_000;
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueVerb {
     /// The messages in the queue, with the state of each recipient
-    List(Choice),
+    List(Selection),
     /// All that is known of one message
     Show(ShowArgs),
     /// How many recipients wait for which destination, and for how long, in minutes
     Summary {
         #[command(flatten)]
-        choice: Choice,
+        selection: Selection,
 
         /// Destinations to show, those with the most recipients
         #[arg(long, value_name = "N", default_value_t = 20)]
@@ -42,13 +44,13 @@ pub(crate) enum QueueVerb {
     },
     /// Write messages to standard output as a stream for `relayd import`, as a backup: this relay goes
     /// on working meanwhile and afterwards. To move a queue, stop relayd and use `relayd export`
-    Export(Choice),
+    Export(Selection),
     /// Try messages now, whatever they wait for
-    Retry(Choice),
+    Retry(Selection),
     /// Set messages aside: nothing is tried until they are released
     Hold {
         #[command(flatten)]
-        choice: Choice,
+        selection: Selection,
 
         /// Not what is in the queue, but what comes in from now on, by --domain, --sender or --all
         #[arg(long)]
@@ -57,7 +59,7 @@ pub(crate) enum QueueVerb {
     /// End what hold began, and try now
     Release {
         #[command(flatten)]
-        choice: Choice,
+        selection: Selection,
 
         /// End the rule that was made in these words, or --all rules; what they have held stays held
         #[arg(long)]
@@ -66,7 +68,7 @@ pub(crate) enum QueueVerb {
     /// Remove messages, whole and for good; nobody is told
     Delete {
         #[command(flatten)]
-        choice: Choice,
+        selection: Selection,
 
         /// Do not ask, however many they are
         #[arg(long)]
@@ -75,7 +77,7 @@ pub(crate) enum QueueVerb {
     /// Give messages up, whole and for good, and report that to their senders
     Bounce {
         #[command(flatten)]
-        choice: Choice,
+        selection: Selection,
 
         /// Do not ask, however many they are
         #[arg(long)]
@@ -89,38 +91,46 @@ pub(crate) async fn run(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
-    let (verb, choice, is_sure) = match verb {
-        QueueVerb::List(choice) => {
-            return list(client, &choice.for_list()?, json, out, entry).await;
+    let (verb, selection, is_sure) = match verb {
+        QueueVerb::List(selection) => {
+            return list(client, &selection.for_list()?, json, out, print_entry).await;
         }
         QueueVerb::Show(args) => return show::run(args, client, json, out).await,
-        QueueVerb::Summary { choice, limit } => {
-            return summary::run(&choice.for_list()?, *limit, client, json, out).await;
+        QueueVerb::Summary { selection, limit } => {
+            return summary::run(&selection.for_list()?, *limit, client, json, out).await;
         }
-        QueueVerb::Export(choice) => return export::run(&choice.for_list()?, client, out).await,
-        QueueVerb::Retry(choice) => (Verb::Retry, choice, true),
-        QueueVerb::Hold { choice, incoming } => {
+        QueueVerb::Export(selection) => {
+            return export::run(&selection.for_list()?, client, out).await;
+        }
+        QueueVerb::Retry(selection) => (Verb::Retry, selection, true),
+        QueueVerb::Hold {
+            selection,
+            incoming,
+        } => {
             if *incoming {
-                let order = Order::Hold(orders::rule(choice.scope()?)?);
-                return orders::run(&order, client, json, out).await;
+                let order = RuleVerb::Hold(standing_rules::rule(selection.scope()?)?);
+                return standing_rules::run(&order, client, json, out).await;
             }
-            (Verb::Hold, choice, true)
+            (Verb::Hold, selection, true)
         }
-        QueueVerb::Release { choice, incoming } => {
+        QueueVerb::Release {
+            selection,
+            incoming,
+        } => {
             if *incoming {
-                let order = Order::Release(orders::rule(choice.scope()?)?);
-                return orders::run(&order, client, json, out).await;
+                let order = RuleVerb::Release(standing_rules::rule(selection.scope()?)?);
+                return standing_rules::run(&order, client, json, out).await;
             }
-            (Verb::Release, choice, true)
+            (Verb::Release, selection, true)
         }
-        QueueVerb::Delete { choice, yes } => (Verb::Delete, choice, *yes),
-        QueueVerb::Bounce { choice, yes } => (Verb::Bounce, choice, *yes),
+        QueueVerb::Delete { selection, yes } => (Verb::Delete, selection, *yes),
+        QueueVerb::Bounce { selection, yes } => (Verb::Bounce, selection, *yes),
     };
-    let scope = choice.scope()?;
+    let scope = selection.scope()?;
     if !is_sure {
         confirm::confirm(verb, &scope, client).await?;
     }
-    steer::run(verb, &scope, client, json, out).await
+    apply::run(verb, &scope, client, json, out).await
 }
 
 /// Prints the queue's entries as they come: a long queue is never held in memory.
@@ -166,7 +176,7 @@ fn found(filter: &Filter, is_any: bool, out: &mut impl Write) -> Result<(), Fail
 }
 
 fn with_query(path: &str, pairs: Vec<(&str, String)>) -> Result<String, Failure> {
-    let query = form::encode(pairs);
+    let query = urlencode::encode(pairs);
     match query.len() {
         0 => Ok(path.to_owned()),
         length if length > LONGEST_QUERY => Err(Failure::Usage(

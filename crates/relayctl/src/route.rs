@@ -1,19 +1,19 @@
 //! Where mail would go, from the daemon, or without one from the program of the daemon.
 
-use relay_terminal::escape;
 use std::env;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::Command;
 
 use clap::Args;
-use relay_control::{Plan, path};
+use relay_control::{Plan, PlannedHost, path};
+use relay_terminal::escape;
 
 use crate::args::DaemonArgs;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::form;
-use crate::show;
+use crate::output::print_answer;
+use crate::urlencode;
 
 #[derive(Debug, Args)]
 pub(crate) struct RouteArgs {
@@ -31,16 +31,16 @@ pub(crate) async fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let client = Client::new(daemon.socket()?);
-    let query = form::encode([("from", args.from.clone()), ("to", args.to.clone())]);
+    let query = urlencode::encode([("from", args.from.clone()), ("to", args.to.clone())]);
     let plan = match client.get(&format!("{}?{query}", path::ROUTE)).await {
         // Whoever names a socket asks about that daemon.
         Err(Failure::NoDaemon { .. }) if !daemon.names_socket() => without_daemon(args, daemon)?,
         answer => answer?,
     };
     if json {
-        show::json(out, &plan)
+        print_answer(out, &plan)
     } else {
-        show::plan(out, &plan)
+        print_plan(out, &plan)
     }
 }
 
@@ -66,4 +66,85 @@ fn relayd() -> PathBuf {
     let beside = |this: io::Result<PathBuf>| Some(this.ok()?.parent()?.join("relayd"));
     let found = beside(env::current_exe()).filter(|program| program.exists());
     found.unwrap_or_else(|| "relayd".into())
+}
+
+/// What decides, then the hosts in the order they would be tried.
+pub(crate) fn print_plan(out: &mut impl Write, plan: &Plan) -> Result<(), Failure> {
+    write_plan(out, plan).map_err(Failure::Output)
+}
+
+fn write_plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {
+    writeln!(out, "decided by   {}", escape(&plan.by))?;
+    writeln!(out, "destination  {}", escape(&plan.destination))?;
+    if let Some(login) = &plan.login {
+        writeln!(out, "login        {}", escape(login))?;
+    }
+    plan.hosts.iter().try_for_each(|h| host(out, h))?;
+    if let Some(problem) = &plan.problem {
+        writeln!(out, "problem      {}", escape(problem))?;
+    }
+    Ok(())
+}
+
+fn host(out: &mut impl Write, host: &PlannedHost) -> io::Result<()> {
+    let (name, tls) = (escape(&host.name), escape(&host.tls));
+    write!(out, "host         {name}:{}", host.port)?;
+    if let Some(preference) = host.preference {
+        write!(out, "  preference {preference}")?;
+    }
+    writeln!(out, "  tls {tls}")?;
+    for address in &host.addresses {
+        writeln!(out, "             {}", escape(address))?;
+    }
+    match &host.problem {
+        Some(problem) => writeln!(out, "             passed over: {}", escape(problem)),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_decision_comes_before_the_hosts() {
+        let host =
+            |name: &str, preference, addresses: &[&str], problem: Option<&str>| PlannedHost {
+                name: name.to_owned(),
+                port: 25,
+                preference,
+                tls: "opportunistic".to_owned(),
+                addresses: addresses.iter().map(|&a| a.to_owned()).collect(),
+                problem: problem.map(str::to_owned),
+            };
+        let shown = Plan {
+            by: "MX of dest.test".to_owned(),
+            destination: "dest.test".to_owned(),
+            login: Some("apikey, by a password".to_owned()),
+            hosts: vec![
+                host(
+                    "mx1.dest.test",
+                    Some(10),
+                    &["192.0.2.1:25", "[2001:db8::1]:25"],
+                    None,
+                ),
+                host("192.0.2.2", None, &[], Some("no such host")),
+            ],
+            problem: Some("a\u{1b}b".to_owned()),
+        };
+        let mut out = Vec::new();
+        print_plan(&mut out, &shown).expect("memory");
+        let expected = "\
+decided by   MX of dest.test
+destination  dest.test
+login        apikey, by a password
+host         mx1.dest.test:25  preference 10  tls opportunistic
+             192.0.2.1:25
+             [2001:db8::1]:25
+host         192.0.2.2:25  tls opportunistic
+             passed over: no such host
+problem      a\\u{1b}b
+";
+        assert_eq!(String::from_utf8(out).expect("text"), expected);
+    }
 }

@@ -9,7 +9,7 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use clap::Args;
-use relay_control::{Books, Status, path};
+use relay_control::{Accounting, Status, path};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
@@ -19,7 +19,7 @@ use self::signals::{Said, Signals};
 use crate::client::Client;
 use crate::clock::now;
 use crate::failure::Failure;
-use crate::show;
+use crate::output::print_answer;
 
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -54,7 +54,7 @@ pub(crate) async fn run(
 async fn once(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
     let status: Status = client.get(path::STATUS).await?;
     if json {
-        return show::json(out, &status);
+        return print_answer(out, &status);
     }
     let lines = lines(&status, None, BOUNDLESS, now());
     lines
@@ -134,7 +134,7 @@ async fn quit(keys: &mut Option<mpsc::Receiver<u8>>) {
 struct View {
     status: Status,
     at: Instant,
-    before: VecDeque<(Books, Instant)>,
+    before: VecDeque<(Accounting, Instant)>,
 }
 
 impl View {
@@ -148,14 +148,14 @@ impl View {
 
     fn take(&mut self, status: Status) {
         self.before.truncate(LOOKS - 1);
-        self.before.push_front((self.status.books, self.at));
+        self.before.push_front((self.status.accounting, self.at));
         self.status = status;
         self.at = Instant::now();
     }
 
     fn lines(&self, size: Size) -> Vec<String> {
-        let earlier = self.before.back().map(|&(books, at)| Earlier {
-            books,
+        let earlier = self.before.back().map(|&(accounting, at)| Earlier {
+            accounting,
             passed: self.at - at,
         });
         lines(&self.status, earlier, size, now())

@@ -1,15 +1,15 @@
 //! The events of messages as they happen.
 
-use relay_terminal::{escape, escape_json};
 use std::io::Write;
 
 use clap::Args;
 use relay_control::path;
+use relay_terminal::{escape, escape_json};
 use serde_json::Value;
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::form;
+use crate::urlencode;
 
 /// What is followed.
 #[derive(Debug, Args)]
@@ -34,7 +34,7 @@ pub(crate) async fn run(
     let pairs = pairs
         .into_iter()
         .filter_map(|(name, value)| Some((name, value.clone()?)));
-    let query = form::encode(pairs);
+    let query = urlencode::encode(pairs);
     let mut lines = client.lines(&format!("{}?{query}", path::EVENTS)).await?;
     while let Some(line) = lines.next().await? {
         // The daemon says that it is still there.

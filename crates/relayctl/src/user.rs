@@ -13,7 +13,7 @@ use relay_users::{Editing, Secret, Senders, User, UserName, Users};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::show;
+use crate::output::print_answer;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum UserVerb {
@@ -148,7 +148,7 @@ fn list(users: &Users, json: bool, out: &mut impl Write) -> Result<(), Failure> 
         senders: user.senders.iter().map(Senders::as_str).collect(),
     });
     if json {
-        return show::json(out, &listed.collect::<Vec<_>>());
+        return print_answer(out, &listed.collect::<Vec<_>>());
     }
     for user in listed {
         let senders = match user.senders.as_slice() {

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay_atomic_file::replace;
-use relay_control::Grant;
+use relay_control::TemporaryRelay;
 
 use crate::clock::now;
 
@@ -93,7 +93,7 @@ impl Grants {
         client: IpAddr,
         time: Duration,
         now: SystemTime,
-    ) -> Result<Grant, GrantError> {
+    ) -> Result<TemporaryRelay, GrantError> {
         if time < Duration::from_secs(1) || time > LONGEST {
             return Err(GrantError::Time);
         }
@@ -106,7 +106,7 @@ impl Grants {
             until.insert(address, end);
             Ok(())
         })?;
-        Ok(Grant {
+        Ok(TemporaryRelay {
             address,
             until: end,
         })
@@ -123,9 +123,9 @@ impl Grants {
     }
 
     /// All permissions of this moment, by address.
-    pub(crate) fn list(&self, now: SystemTime) -> Vec<Grant> {
+    pub(crate) fn list(&self, now: SystemTime) -> Vec<TemporaryRelay> {
         let until = self.until.read().unwrap_or_else(PoisonError::into_inner);
-        let grants = until.iter().map(|(address, until)| Grant {
+        let grants = until.iter().map(|(address, until)| TemporaryRelay {
             address: *address,
             until: *until,
         });

@@ -116,14 +116,14 @@ impl Orders {
     }
 
     /// As they are told.
-    pub(crate) fn described(&self) -> relay_control::Orders {
+    pub(crate) fn described(&self) -> relay_control::StandingRules {
         let rules = self.stored.hold_incoming.iter();
         let rules = rules.map(|rule| relay_control::HoldRule {
             domain: rule.domain.clone(),
             sender: rule.sender.clone(),
             since: rule.since / 1_000_000,
         });
-        relay_control::Orders {
+        relay_control::StandingRules {
             suspended: self.stored.suspended.clone(),
             hold_incoming: rules.collect(),
         }

@@ -20,7 +20,7 @@ pub(super) async fn confirm(verb: Verb, scope: &Scope, client: &Client) -> Resul
     }
     // The ids of a long list do not fit into an address.
     let count: Count = client
-        .order(path::COUNT, crate::form::encode(scope.pairs()))
+        .order(path::COUNT, crate::urlencode::encode(scope.pairs()))
         .await?;
     if count.matched <= FEW {
         return Ok(());

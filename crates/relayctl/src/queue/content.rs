@@ -1,7 +1,8 @@
 //! The octets of a message: parted into headers and body, and printed such that they do no harm.
 
-use relay_terminal::{escape, escape_json};
 use std::io::{self, Write};
+
+use relay_terminal::{escape, escape_json};
 
 /// Finds the empty line between headers and body, in any chunks.
 #[derive(Debug, Default)]

@@ -1,15 +1,16 @@
 //! One message: what is known of it, or what is in it.
 
-use relay_terminal::escape_json;
 use std::io::{self, IsTerminal, Write};
 
 use clap::Args;
 use relay_control::{Detail, path};
+use relay_terminal::escape_json;
 
 use super::content::{Form, Printer, Splitter};
+use super::print::print_detail;
 use crate::client::{Client, Octets};
 use crate::failure::Failure;
-use crate::show;
+use crate::output::print_answer;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
@@ -35,9 +36,9 @@ pub(super) async fn run(
     if !args.headers && !args.body {
         let detail: Detail = client.get(&path).await?;
         return if json {
-            show::json(out, &detail)
+            print_answer(out, &detail)
         } else {
-            show::detail(out, &detail)
+            print_detail(out, &detail)
         };
     }
     if json {

@@ -1,13 +1,15 @@
 //! What waits, by destination and age.
 
-use std::io::Write;
+use std::io::{self, Write};
 
+use relay_control::summary::Waiting;
 use relay_control::{Filter, Summary, path};
+use relay_terminal::escape;
 
 use super::{found, with_query};
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::show;
+use crate::output::print_answer;
 
 pub(super) async fn run(
     filter: &Filter,
@@ -20,9 +22,77 @@ pub(super) async fn run(
     // A large queue takes as long to count as it takes.
     let summary: Summary = client.get_slowly(&path).await?;
     if json {
-        show::json(out, &summary)?;
+        print_answer(out, &summary)?;
     } else {
-        show::summary(out, &summary, limit)?;
+        print_summary(out, &summary, limit)?;
     }
     found(filter, summary.total.recipients > 0, out)
+}
+
+/// As Postfix's qshape: a row for each destination, a column for each age in minutes. `limit`: rows
+/// beside the total.
+pub(crate) fn print_summary(
+    out: &mut impl Write,
+    summary: &Summary,
+    limit: usize,
+) -> Result<(), Failure> {
+    write_summary(out, summary, limit).map_err(Failure::Output)
+}
+
+fn write_summary(out: &mut impl Write, summary: &Summary, limit: usize) -> io::Result<()> {
+    let rows = || summary.destinations.iter().take(limit);
+    let longest = rows().map(|row| escape(&row.name).chars().count()).max();
+    let width = longest.unwrap_or_default().clamp("TOTAL".len(), 60);
+    write!(out, "{:<width$} {:>8}", "", "T")?;
+    for below in &summary.ages_below {
+        write!(out, " {:>7}", below / 60)?;
+    }
+    let last = summary.ages_below.last().map_or(0, |below| below / 60);
+    writeln!(out, " {:>7}", format!("{last}+"))?;
+    row(out, &summary.total, width)?;
+    rows().try_for_each(|waiting| row(out, waiting, width))?;
+    match summary.destinations.len().saturating_sub(limit) {
+        0 => Ok(()),
+        more => writeln!(out, "and {more} more; --limit shows them"),
+    }
+}
+
+fn row(out: &mut impl Write, waiting: &Waiting, width: usize) -> io::Result<()> {
+    let name = escape(&waiting.name);
+    write!(out, "{name:<width$} {:>8}", waiting.recipients)?;
+    for count in &waiting.ages {
+        write!(out, " {count:>7}")?;
+    }
+    writeln!(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn destinations_are_rows_and_ages_columns() {
+        let mut slow = Waiting::new("slow.test");
+        let mut other = Waiting::new("other\u{1b}.test");
+        for minutes in [0, 7, 7, 5000] {
+            slow.count(Duration::from_secs(minutes * 60));
+        }
+        other.count(Duration::ZERO);
+        let shown = |limit| {
+            let mut out = Vec::new();
+            let of_both = Summary::of(vec![other.clone(), slow.clone()]);
+            print_summary(&mut out, &of_both, limit).expect("memory");
+            String::from_utf8(out).expect("text")
+        };
+        let expected = [
+            "                 T       5      10      20      40      80     160     320     640    1280   1280+",
+            "TOTAL            5       2       2       0       0       0       0       0       0       0       1",
+            "slow.test        4       1       2       0       0       0       0       0       0       0       1",
+            "and 1 more; --limit shows them\n",
+        ];
+        assert_eq!(shown(1), expected.join("\n"));
+        assert!(shown(2).contains("other\\u{1b}.test        1"));
+    }
 }

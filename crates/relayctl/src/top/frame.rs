@@ -2,8 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use relay_control::{Books, Destination, Status};
-
+use relay_control::{Accounting, Destination, Status};
 use relay_terminal::{escape, until};
 
 /// How much of the terminal there is.
@@ -13,10 +12,10 @@ pub(super) struct Size {
     pub(super) rows: usize,
 }
 
-/// What the books said some time before.
+/// What the accounting said some time before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Earlier {
-    pub(super) books: Books,
+    pub(super) accounting: Accounting,
     pub(super) passed: Duration,
 }
 
@@ -94,22 +93,22 @@ fn running(status: &Status) -> String {
     line
 }
 
-/// Recipients, by the books.
+/// Recipients, by the accounting.
 fn rates(status: &Status, earlier: Option<Earlier>) -> String {
-    let counts = |books: Books| {
+    let counts = |accounting: Accounting| {
         [
-            ("accepted", books.accepted),
-            ("delivered", books.delivered),
-            ("bounced", books.bounced),
-            ("discarded", books.discarded),
+            ("accepted", accounting.accepted),
+            ("delivered", accounting.delivered),
+            ("bounced", accounting.bounced),
+            ("discarded", accounting.discarded),
         ]
     };
-    let totals = counts(status.books);
+    let totals = counts(status.accounting);
     let Some(earlier) = earlier else {
         let totals = totals.map(|(name, count)| format!("{name} {count}"));
         return totals.join("  ");
     };
-    let rates = totals.into_iter().zip(counts(earlier.books));
+    let rates = totals.into_iter().zip(counts(earlier.accounting));
     let rates = rates.map(|((name, count), (_, before))| {
         let rate = per_second(count.saturating_sub(before), earlier.passed);
         format!("{name} {count} ({rate}/s)")
@@ -126,7 +125,7 @@ fn per_second(count: u64, passed: Duration) -> String {
 
 fn destination(destination: &Destination, status: &Status, now: SystemTime) -> String {
     let next = match destination.next_attempt {
-        _ if status.orders.suspended.contains(&destination.name) => "suspended".to_owned(),
+        _ if status.rules.suspended.contains(&destination.name) => "suspended".to_owned(),
         Some(next) => until(next, now),
         None => String::new(),
     };
@@ -178,7 +177,7 @@ mod tests {
 
     fn shown(size: Size) -> Vec<String> {
         let earlier = Earlier {
-            books: status(3).books,
+            accounting: status(3).accounting,
             passed: Duration::from_secs(4),
         };
         let now = UNIX_EPOCH + Duration::from_secs(1000);

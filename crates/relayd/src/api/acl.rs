@@ -9,7 +9,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use relay_control::Grant;
+use relay_control::TemporaryRelay;
 use serde::Deserialize;
 
 use super::{problem, stopping};
@@ -24,7 +24,7 @@ pub(super) struct Time {
     seconds: u64,
 }
 
-pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Json<Vec<Grant>> {
+pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Json<Vec<TemporaryRelay>> {
     Json(shared.grants.list(clock::now()))
 }
 

@@ -9,7 +9,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Form, Json};
-use relay_control::{Filter, Ordered, Scope};
+use relay_control::{Filter, RuleChange, Scope};
 use relay_send::Deliver;
 use relay_smtp::address::parse_literal;
 use relay_smtp::{ForwardPath, ReversePath};
@@ -58,7 +58,11 @@ pub(super) async fn order(
                 tell(&shared, &orders, &order).await;
             }
             let orders = orders.described();
-            Json(Ordered { changed, orders }).into_response()
+            Json(RuleChange {
+                changed,
+                rules: orders,
+            })
+            .into_response()
         }
         Ok(Err(reason)) => {
             let code = match reason {

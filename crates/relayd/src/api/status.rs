@@ -12,7 +12,7 @@ use relay_queue::{QueueId, QueueStore};
 use relay_smtp::Outcome;
 use relay_smtpd::{Address, Role};
 
-use super::books::counted;
+use super::accounting::accounting;
 use super::{seconds, stopping};
 use crate::clock;
 use crate::daemon::role_name;
@@ -37,7 +37,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         fresh,
         damaged: shared.store.count_damaged(),
         states: states(&shared, messages, fresh, &running).await,
-        books: counted(shared.store.books()),
+        accounting: accounting(shared.store.books()),
         concurrency: shared.concurrency().into(),
         destinations,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -48,7 +48,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         alarms: of_queue.into_iter().chain(alarms).collect(),
         reading: !sending.is_complete,
         reports_suppressed: sending.reports_suppressed,
-        orders: shared.orders.lock().await.described(),
+        rules: shared.orders.lock().await.described(),
     })
     .into_response()
 }

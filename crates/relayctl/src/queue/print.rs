@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use relay_control::{Attempt, Detail, Entry, Recipient, Steered, Verb, WaitsFor};
-
-use crate::failure::Failure;
+use relay_control::{Attempt, Detail, Entry, Recipient, Verb, VerbResult, WaitsFor};
 use relay_terminal::{date, escape};
 
+use crate::failure::Failure;
+
 /// As qmail-qread: one line for the message, one for each recipient.
-pub(crate) fn qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
+pub(crate) fn print_qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     writeln!(
         out,
         "{}  #{}  {}  <{}>",
@@ -29,7 +29,7 @@ pub(crate) fn qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
 }
 
 /// One line for the message, one for the state of each recipient, one for what was wrong with it.
-pub(crate) fn entry(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
+pub(crate) fn print_entry(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     let held = if entry.held { "  held" } else { "" };
     writeln!(
         out,
@@ -67,7 +67,11 @@ fn recipient(out: &mut dyn Write, recipient: &Recipient) -> io::Result<()> {
 }
 
 /// How many messages a verb has changed something for, of how many.
-pub(crate) fn steered(out: &mut impl Write, verb: Verb, steered: &Steered) -> Result<(), Failure> {
+pub(crate) fn print_result(
+    out: &mut impl Write,
+    verb: Verb,
+    result: &VerbResult,
+) -> Result<(), Failure> {
     let done = match verb {
         Verb::Retry => "tried now",
         Verb::Hold => "held",
@@ -75,13 +79,13 @@ pub(crate) fn steered(out: &mut impl Write, verb: Verb, steered: &Steered) -> Re
         Verb::Delete => "deleted",
         Verb::Bounce => "returned to their senders",
     };
-    let Steered {
+    let VerbResult {
         matched,
         changed,
         pending,
         untold,
         ..
-    } = steered;
+    } = result;
     let at_once = changed.saturating_sub(pending.saturating_add(*untold));
     let mut said = format!("messages {done}: {at_once} of {matched}");
     if *untold > 0 {
@@ -94,7 +98,7 @@ pub(crate) fn steered(out: &mut impl Write, verb: Verb, steered: &Steered) -> Re
 }
 
 /// Everything about one message.
-pub(crate) fn detail(out: &mut impl Write, detail: &Detail) -> Result<(), Failure> {
+pub(crate) fn print_detail(out: &mut impl Write, detail: &Detail) -> Result<(), Failure> {
     write_detail(out, detail).map_err(Failure::Output)
 }
 
@@ -215,7 +219,7 @@ mod tests {
     #[test]
     fn qread_is_qmail_qreads() {
         let mut out = Vec::new();
-        qread(&mut out, &message()).expect("memory");
+        print_qread(&mut out, &message()).expect("memory");
         let expected = "21 Nov 2026 03:10:00 GMT  #06Q3ZV9WQ0K4D  1234  <s@a.test>\n  \
             done\tremote\tdone@a.test\n\tremote\tlate@b.test\n";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
@@ -224,7 +228,7 @@ mod tests {
     #[test]
     fn the_list_says_where_each_recipient_stands_and_why() {
         let mut out = Vec::new();
-        entry(&mut out, &message()).expect("memory");
+        print_entry(&mut out, &message()).expect("memory");
         let expected = "\
 06Q3ZV9WQ0K4D  21 Nov 2026 03:10:00 GMT  1234 bytes  from <s@a.test>  held
     done       <done@a.test>  1 attempt
@@ -236,12 +240,12 @@ mod tests {
 
     #[test]
     fn a_return_that_nobody_is_told_of_is_not_called_one() {
-        let answer = |pending, untold| Steered {
+        let answer = |pending, untold| VerbResult {
             matched: 9,
             changed: 8,
             pending,
             untold,
-            ..Steered::default()
+            ..VerbResult::default()
         };
         for (answer, expected) in [
             (answer(0, 0), "8 of 9\n"),
@@ -253,7 +257,7 @@ mod tests {
             ),
         ] {
             let mut out = Vec::new();
-            steered(&mut out, Verb::Bounce, &answer).expect("memory");
+            print_result(&mut out, Verb::Bounce, &answer).expect("memory");
             let shown = String::from_utf8(out).expect("text");
             assert_eq!(
                 shown,
@@ -300,7 +304,7 @@ mod tests {
             }],
         };
         let mut out = Vec::new();
-        detail(&mut out, &whole).expect("memory");
+        print_detail(&mut out, &whole).expect("memory");
         let expected = "\
 message   06Q3ZV9WQ0K4D
 sender    <>

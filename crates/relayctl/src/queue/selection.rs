@@ -9,7 +9,7 @@ use crate::failure::Failure;
 
 /// All that is asked for must hold.
 #[derive(Debug, Args)]
-pub(crate) struct Choice {
+pub(crate) struct Selection {
     /// These messages, by the id that the 250, the Received header and the log have
     #[arg(value_name = "ID")]
     ids: Vec<String>,
@@ -39,7 +39,7 @@ pub(crate) struct Choice {
     all: bool,
 }
 
-impl Choice {
+impl Selection {
     /// For a verb, which must be told what it is about.
     pub(crate) fn scope(&self) -> Result<Scope, Failure> {
         let scope = Scope::new(self.all, self.filter());

@@ -1,11 +1,11 @@
-//! The books, and whether they balance.
+//! What became of all recipients, and whether every one is accounted for.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use relay_control::{Audit, Books};
+use relay_control::{Accounting, Audit};
 use relay_queue::QueueStore;
 
 use super::store_problem;
@@ -14,7 +14,7 @@ use crate::shared::Shared;
 pub(super) async fn audit(State(shared): State<Arc<Shared>>) -> Response {
     match shared.store.audit().await {
         Ok(audit) => Json(Audit {
-            books: counted(audit.books),
+            accounting: accounting(audit.books),
             queued: audit.queued,
             balanced: audit.is_balanced(),
         })
@@ -23,8 +23,8 @@ pub(super) async fn audit(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-/// As the control API has them.
-pub(super) fn counted(books: relay_queue::Books) -> Books {
+/// Converts the counters of the store.
+pub(super) fn accounting(books: relay_queue::Books) -> Accounting {
     let relay_queue::Books {
         accepted,
         reports,
@@ -33,7 +33,7 @@ pub(super) fn counted(books: relay_queue::Books) -> Books {
         discarded,
         set_aside,
     } = books;
-    Books {
+    Accounting {
         accepted,
         reports,
         delivered,

@@ -1,8 +1,8 @@
 //! The control API: HTTP and JSON over the Unix socket, for `relayctl`. [`relay_control`] says what
 //! is asked and answered.
 
+mod accounting;
 mod acl;
-mod books;
 mod events;
 mod orders;
 mod queue;
@@ -35,11 +35,11 @@ pub(crate) async fn serve(
 ) {
     let router = Router::new()
         .route(path::STATUS, get(status::status))
-        .route(path::AUDIT, get(books::audit))
+        .route(path::AUDIT, get(accounting::audit))
         .route(path::QUEUE, get(queue::list))
         .route(
             &format!("{}/{{id}}", path::QUEUE),
-            get(queue::show).post(queue::steer),
+            get(queue::show).post(queue::apply),
         )
         .route(
             &format!("{}/{{id}}/{}", path::QUEUE, path::CONTENT),

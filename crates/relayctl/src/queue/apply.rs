@@ -1,13 +1,15 @@
 //! Has the daemon do something to messages, and says what came of it.
 
-use relay_terminal::escape;
 use std::io::Write;
 
-use relay_control::{Scope, Steered, Verb, path};
+use relay_control::{Scope, Verb, VerbResult, path};
+use relay_terminal::escape;
 
+use super::print::print_result;
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::{form, show};
+use crate::output::print_answer;
+use crate::urlencode;
 
 /// Ids that are told of by name.
 const SHOWN: usize = 10;
@@ -20,13 +22,15 @@ pub(super) async fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let path = format!("{}/{verb}", path::QUEUE);
-    let steered: Steered = client.order(&path, form::encode(scope.pairs())).await?;
+    let result: VerbResult = client
+        .order(&path, urlencode::encode(scope.pairs()))
+        .await?;
     if json {
-        show::json(out, &steered)?;
+        print_answer(out, &result)?;
     } else {
-        show::steered(out, verb, &steered)?;
+        print_result(out, verb, &result)?;
     }
-    match refusal(verb, &steered) {
+    match refusal(verb, &result) {
         None => Ok(()),
         Some(reason) => {
             // What was done comes before what was not.
@@ -37,21 +41,21 @@ pub(super) async fn run(
 }
 
 /// Why it is no success, if it is none.
-fn refusal(verb: Verb, steered: &Steered) -> Option<String> {
-    if let Some(first) = steered.problems.first() {
-        let others = match steered.problems.len() {
+fn refusal(verb: Verb, result: &VerbResult) -> Option<String> {
+    if let Some(first) = result.problems.first() {
+        let others = match result.problems.len() {
             1 => String::new(),
             all => format!("; {} more problems", all - 1),
         };
         return Some(format!("{}{others}", escape(first)));
     }
-    if !steered.unknown.is_empty() {
-        return Some(format!("not in the queue: {}", named(&steered.unknown)));
+    if !result.unknown.is_empty() {
+        return Some(format!("not in the queue: {}", named(&result.unknown)));
     }
-    let reason = match (steered.matched, steered.changed, verb) {
+    let reason = match (result.matched, result.changed, verb) {
         (_, 1.., _) => return None,
         (0, 0, _) => "no message in the queue is meant by this",
-        (matched, 0, Verb::Retry) if steered.held == matched => {
+        (matched, 0, Verb::Retry) if result.held == matched => {
             "nothing was changed: held mail is not tried; release it"
         }
         (_, 0, Verb::Retry) => {
@@ -83,50 +87,50 @@ mod tests {
 
     #[test]
     fn only_what_changed_something_without_a_problem_is_a_success() {
-        let steered = |matched, changed, held, problems: &[&str]| Steered {
+        let result = |matched, changed, held, problems: &[&str]| VerbResult {
             matched,
             changed,
             held,
             unknown: Vec::new(),
             problems: problems.iter().map(|&problem| problem.to_owned()).collect(),
-            ..Steered::default()
+            ..VerbResult::default()
         };
-        for (verb, steered, said) in [
-            (Verb::Retry, steered(2, 1, 1, &[]), None),
-            (Verb::Delete, steered(0, 0, 0, &[]), Some("no message")),
-            (Verb::Retry, steered(2, 0, 2, &[]), Some("release it")),
-            (Verb::Retry, steered(2, 0, 1, &[]), Some("suspended")),
-            (Verb::Hold, steered(1, 0, 1, &[]), Some("held already")),
-            (Verb::Release, steered(1, 0, 0, &[]), Some("not held")),
-            (Verb::Bounce, steered(1, 0, 0, &[]), Some("on its way")),
+        for (verb, result, said) in [
+            (Verb::Retry, result(2, 1, 1, &[]), None),
+            (Verb::Delete, result(0, 0, 0, &[]), Some("no message")),
+            (Verb::Retry, result(2, 0, 2, &[]), Some("release it")),
+            (Verb::Retry, result(2, 0, 1, &[]), Some("suspended")),
+            (Verb::Hold, result(1, 0, 1, &[]), Some("held already")),
+            (Verb::Release, result(1, 0, 0, &[]), Some("not held")),
+            (Verb::Bounce, result(1, 0, 0, &[]), Some("on its way")),
             (
                 Verb::Hold,
-                steered(3, 1, 0, &["a\x1b", "b"]),
+                result(3, 1, 0, &["a\x1b", "b"]),
                 Some("a\\u{1b}; 1 more"),
             ),
         ] {
-            let reason = refusal(verb, &steered);
+            let reason = refusal(verb, &result);
             match (&reason, said) {
                 (None, None) => {}
                 (Some(reason), Some(said)) => assert!(reason.contains(said), "{reason}"),
-                _ => panic!("{steered:?}: {reason:?}"),
+                _ => panic!("{result:?}: {reason:?}"),
             }
         }
     }
 
     #[test]
     fn ids_that_are_not_there_are_named_whatever_else_was_done() {
-        let steered = |unknown: usize| Steered {
+        let result = |unknown: usize| VerbResult {
             matched: 1,
             changed: 1,
             unknown: (0..unknown).map(|n| format!("NO{n}\x1b")).collect(),
-            ..Steered::default()
+            ..VerbResult::default()
         };
         for (unknown, said) in [
             (1, "not in the queue: NO0\\u{1b}"),
             (12, ", NO9\\u{1b} and 2 more"),
         ] {
-            let reason = refusal(Verb::Delete, &steered(unknown)).expect("a reason");
+            let reason = refusal(Verb::Delete, &result(unknown)).expect("a reason");
             assert!(reason.ends_with(said), "{reason}");
         }
     }

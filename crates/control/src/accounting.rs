@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Recipients counted since the queue was made: what came in, and what it became.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Books {
+pub struct Accounting {
     /// Of messages taken in from clients.
     pub accepted: u64,
     /// Of the relay's own reports.
@@ -19,7 +19,7 @@ pub struct Books {
     pub set_aside: u64,
 }
 
-impl Books {
+impl Accounting {
     /// What came in.
     pub fn came_in(&self) -> u64 {
         self.accepted.saturating_add(self.reports)
@@ -37,7 +37,7 @@ impl Books {
 pub struct Audit {
     /// What the books say.
     #[serde(flatten)]
-    pub books: Books,
+    pub accounting: Accounting,
     /// Recipients in the queue that something is left to do for, as they were counted.
     pub queued: u64,
     /// Whether what came in is what became of it and what is still there.
@@ -50,7 +50,7 @@ mod tests {
 
     #[test]
     fn the_audit_is_one_flat_object() {
-        let books = Books {
+        let books = Accounting {
             accepted: 7,
             reports: 1,
             delivered: 3,
@@ -59,7 +59,7 @@ mod tests {
             set_aside: 0,
         };
         let audit = Audit {
-            books,
+            accounting: books,
             queued: 2,
             balanced: true,
         };

@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Form, Json};
-use relay_control::{Count, Filter, Scope, Steered, Verb};
+use relay_control::{Count, Filter, Scope, Verb, VerbResult};
 use relay_queue::{Origin, QueueId, StoreError};
 
 use super::describe::Sending;
@@ -44,7 +44,7 @@ pub(in crate::api) async fn count(State(shared): State<Arc<Shared>>, pairs: Pair
     }
 }
 
-pub(in crate::api) async fn steer(
+pub(in crate::api) async fn apply(
     State(shared): State<Arc<Shared>>,
     Path(verb): Path<String>,
     pairs: Pairs,
@@ -57,15 +57,15 @@ pub(in crate::api) async fn steer(
     let Some(sending) = Sending::of(&shared).await else {
         return stopping();
     };
-    let mut steered = Steered::default();
+    let mut result = VerbResult::default();
     let selection = Selection::new(filter, &shared, &sending);
-    match steer_all(&shared, verb, selection, &mut steered).await {
+    match apply_to_all(&shared, verb, selection, &mut result).await {
         Ok(()) => {}
-        Err(Stop::Ending) => return broken_off(&steered),
+        Err(Stop::Ending) => return broken_off(&result),
         // What has been done until then is to be told.
-        Err(Stop::Failed(reason)) => steered.problems.push(reason.to_string()),
+        Err(Stop::Failed(reason)) => result.problems.push(reason.to_string()),
     }
-    Json(steered).into_response()
+    Json(result).into_response()
 }
 
 /// Why a verb does not come to its end.
@@ -82,10 +82,10 @@ impl From<StoreError> for Stop {
 }
 
 /// The relay is going down; what was done first stays done.
-fn broken_off(steered: &Steered) -> Response {
-    let Steered {
+fn broken_off(result: &VerbResult) -> Response {
+    let VerbResult {
         matched, changed, ..
-    } = steered;
+    } = result;
     let reason =
         format!("relayd is going down; done for {changed} of the {matched} messages it came to");
     problem(StatusCode::SERVICE_UNAVAILABLE, reason)
@@ -99,31 +99,31 @@ fn filter(pairs: Pairs) -> Result<Filter, String> {
 }
 
 /// One page after the other, so that a million messages are never in memory at once.
-async fn steer_all(
+async fn apply_to_all(
     shared: &Shared,
     verb: Verb,
     mut selection: Selection<'_>,
-    steered: &mut Steered,
+    result: &mut VerbResult,
 ) -> Result<(), Stop> {
     while let Some(page) = selection.page().await? {
-        steered.matched += page.len() as u64;
-        steered.held += page.iter().filter(|message| message.held).count() as u64;
+        result.matched += page.len() as u64;
+        result.held += page.iter().filter(|message| message.held).count() as u64;
         let ids = page.iter().map(|message| message.id).collect();
         let done = act(shared, verb, ids).await.ok_or(Stop::Ending)?;
-        steered.changed += done.changed as u64;
-        steered.pending += done.pending as u64;
-        steered.untold += done.untold as u64;
+        result.changed += done.changed as u64;
+        result.pending += done.pending as u64;
+        result.untold += done.untold as u64;
         let problem = |(id, reason): &(QueueId, String)| format!("{id}: {reason}");
-        steered.problems.extend(done.problems.iter().map(problem));
-        if steered.problems.len() >= PROBLEMS {
-            steered.problems.truncate(PROBLEMS);
-            steered
+        result.problems.extend(done.problems.iter().map(problem));
+        if result.problems.len() >= PROBLEMS {
+            result.problems.truncate(PROBLEMS);
+            result
                 .problems
                 .push("broken off: too much went wrong".to_owned());
             break;
         }
     }
-    steered.unknown = selection.into_unknown();
+    result.unknown = selection.into_unknown();
     Ok(())
 }
 

@@ -5,13 +5,13 @@ use std::io::Write;
 use std::time::SystemTime;
 
 use relay_control::{Destination, Status};
-
-use super::orders::write_orders;
-use crate::failure::Failure;
 use relay_terminal::{date, escape, until};
 
+use crate::failure::Failure;
+use crate::standing_rules::write_rules;
+
 /// qmail-qstat's two lines, then the counts by state and by destination, of these no more than `limit`.
-pub(crate) fn qstat(
+pub(crate) fn print_status(
     out: &mut impl Write,
     status: &Status,
     limit: usize,
@@ -41,7 +41,7 @@ fn write_status(
         )?;
     }
     write_warnings(out, status)?;
-    write_orders(out, &status.orders)?;
+    write_rules(out, &status.rules)?;
     let counts = status.states;
     writeln!(out)?;
     writeln!(out, "{:<12}{:>10}", "state", "messages")?;
@@ -93,7 +93,7 @@ fn write_destinations(
     if status.destinations.is_empty() {
         return Ok(());
     }
-    let is_suspended = |d: &Destination| status.orders.suspended.contains(&d.name);
+    let is_suspended = |d: &Destination| status.rules.suspended.contains(&d.name);
     let is_well = |d: &Destination| d.last_trouble.is_none() && !is_suspended(d);
     let mut destinations: Vec<_> = status.destinations.iter().collect();
     destinations.sort_by_cached_key(|d| (is_well(d), Reverse(d.waiting), &d.name));
@@ -133,7 +133,7 @@ fn write_destinations(
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use relay_control::{Alarm, Books, Certificate, Messages, Orders};
+    use relay_control::{Accounting, Alarm, Certificate, Messages, StandingRules};
 
     use super::*;
 
@@ -143,7 +143,7 @@ mod tests {
             fresh: 0,
             damaged: 0,
             states: Messages::default(),
-            books: Books::default(),
+            accounting: Accounting::default(),
             concurrency: 120,
             destinations: Vec::new(),
             version: "0.1.0".to_owned(),
@@ -154,7 +154,7 @@ mod tests {
             alarms: Vec::new(),
             reading: false,
             reports_suppressed: 0,
-            orders: Orders::default(),
+            rules: StandingRules::default(),
         }
     }
 
@@ -164,7 +164,7 @@ mod tests {
 
     fn shown_with(status: &Status, limit: usize) -> String {
         let (mut out, now) = (Vec::new(), UNIX_EPOCH + Duration::from_secs(1000));
-        qstat(&mut out, status, limit, now).expect("memory");
+        print_status(&mut out, status, limit, now).expect("memory");
         String::from_utf8(out).expect("text")
     }
 
@@ -187,7 +187,7 @@ mod tests {
             ],
             ..status()
         };
-        status.orders.suspended = vec!["left.test".to_owned()];
+        status.rules.suspended = vec!["left.test".to_owned()];
         let shown = |limit| {
             let text = shown_with(&status, limit);
             let (_, rows) = text.split_once("last trouble\n").expect("a table");
@@ -244,9 +244,9 @@ mod tests {
                 in_flight: 1,
             },
             destinations: vec![fast, slow],
-            orders: Orders {
+            rules: StandingRules {
                 suspended: vec!["a".to_owned()],
-                ..Orders::default()
+                ..StandingRules::default()
             },
             ..status()
         };

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// One address that may relay until a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
+pub struct TemporaryRelay {
     /// The client.
     pub address: IpAddr,
     /// When it ends, in seconds since 1970.

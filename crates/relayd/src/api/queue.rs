@@ -4,8 +4,8 @@ mod content;
 mod describe;
 mod export;
 mod list;
+mod operator;
 mod select;
-mod steer;
 mod summary;
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ pub(super) use self::content::content;
 use self::describe::Sending;
 pub(super) use self::export::export;
 pub(super) use self::list::list;
-pub(super) use self::steer::{count, steer};
+pub(super) use self::operator::{apply, count};
 pub(super) use self::summary::summary;
 use super::{problem, stopping, store_problem};
 use crate::shared::Shared;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// All that stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Orders {
+pub struct StandingRules {
     /// Destinations that nothing is sent to, in the order of their names.
     pub suspended: Vec<String>,
     /// What is held as it comes in.
@@ -24,9 +24,10 @@ pub struct HoldRule {
 
 /// What an order has come to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ordered {
+pub struct RuleChange {
     /// How many of the orders that stand came or went; none if all was so before.
     pub changed: u64,
     /// What stands now.
-    pub orders: Orders,
+    #[serde(rename = "orders")]
+    pub rules: StandingRules,
 }
