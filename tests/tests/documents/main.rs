@@ -5,6 +5,7 @@ mod commands;
 mod configurations;
 mod keys;
 mod links;
+mod paths;
 mod text;
 
 /// The README is an overview; everything else is a page under `docs/`.
