@@ -28,7 +28,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-smtp",
         ],
     ),
-    ("relay-dkim", &[]),
+    ("relay-dkim", &["relay-smtp"]),
     (
         "relay-inbound",
         &["relay-smtp", "relay-dkim", "relay-remote"],

@@ -1,10 +1,9 @@
 //! The domain that a message is from.
 
-use mail_parser::HeaderValue;
-use mail_parser::parsers::MessageStream;
+use relay_smtp::address_list::{Element, elements};
 
-use crate::field::{Field, fields};
 use crate::name::Domain;
+use relay_smtp::header::{Field, fields};
 
 /// Why no domain can be told; such a message is not signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -72,18 +71,20 @@ pub fn author_domains(header: &[u8]) -> Result<Vec<Domain>, AuthorError> {
     Ok(all)
 }
 
-/// The domain of each address in a field.
+/// The domain of each address in a field, and an error for each element that cannot be read.
 fn domains(field: &Field<'_>) -> Vec<Result<Domain, AuthorError>> {
-    let HeaderValue::Address(addresses) = MessageStream::new(field.value).parse_address() else {
-        return vec![Err(AuthorError::NoDomain)];
+    let domain = |element| match element {
+        Element::Address(address) if address.domain.is_some() => {
+            let domain = address.domain_text(field.value);
+            let domain = domain.and_then(|domain| domain.parse().ok());
+            Some(domain.ok_or(AuthorError::NoDomain))
+        }
+        // In `Acme, Inc. <a@ours.test>`, which lacks its quotes, the comma makes elements that are names
+        // alone. They have no domain, so they leave no doubt about the others'.
+        Element::Address(_) | Element::Name(_) | Element::Null(_) => None,
+        Element::Unreadable(_) => Some(Err(AuthorError::NoDomain)),
     };
-    // In `Acme, Inc. <a@ours.test>`, which should have quotes, the comma makes an element that is a name
-    // alone; it is of no domain, so it makes no doubt of the others'.
-    let addresses = addresses.iter().filter_map(|address| address.address());
-    let domain = |address: &str| address.rsplit_once('@')?.1.parse().ok();
-    addresses
-        .map(|address| domain(address).ok_or(AuthorError::NoDomain))
-        .collect()
+    elements(field.value).filter_map(domain).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Which fields of a header section are signed.
 
-use crate::field::Field;
+use crate::relaxed::write_relaxed;
+use relay_smtp::header::Field;
 
 /// What is signed unless the operator says otherwise: what a reader sees or a program acts on (RFC 6376
 /// §5.4.1). Resent fields are not among them, for whoever resends a message puts more of them on top.
@@ -136,7 +137,7 @@ impl HeaderList {
                     break;
                 }
                 listed += 1;
-                field.write_relaxed(&mut selected.canonical);
+                write_relaxed(field, &mut selected.canonical);
                 selected.canonical.extend_from_slice(b"\r\n");
             }
             let is_sealed = self.sealed == Sealed::All || is_among(SEALED, name);
@@ -157,7 +158,7 @@ fn is_among(names: &[&str], name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::field::fields;
+    use relay_smtp::header::fields;
 
     fn select(list: &HeaderList, header: &str) -> (String, String) {
         let fields: Vec<_> = fields(header.as_bytes()).collect();

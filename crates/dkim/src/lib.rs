@@ -37,12 +37,12 @@
 mod author;
 mod body;
 mod compare;
-mod field;
 mod header_list;
 mod key;
 mod keygen;
 mod name;
 mod record;
+mod relaxed;
 mod signature;
 mod signature_error;
 mod signature_field;

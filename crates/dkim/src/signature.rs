@@ -10,10 +10,11 @@ use mail_auth::common::parse::TxtRecordParser as _;
 use mail_auth::common::verify::DomainKey;
 
 use crate::body::Canonicalization;
-use crate::field::{Field, fields};
 use crate::key::Algorithm;
+use crate::relaxed::write_relaxed;
 use crate::signature_error::SignatureError;
 use crate::tags::{BASE64, Tags};
+use relay_smtp::header::{Field, fields};
 
 /// Names of fields that a signature lists, at most.
 const MAX_SIGNED: usize = 500;
@@ -181,7 +182,7 @@ impl Signature {
     /// A field in the form that was signed, without its line's end.
     fn write(&self, field: &Field<'_>, input: &mut Vec<u8>) {
         match self.header_form {
-            Canonicalization::Relaxed => field.write_relaxed(input),
+            Canonicalization::Relaxed => write_relaxed(field, input),
             Canonicalization::Simple => {
                 let octets = field.octets;
                 input.extend_from_slice(octets.strip_suffix(b"\r\n").unwrap_or(octets));

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::author::{AuthorError, author_domain};
-use crate::field::{Field, fields};
 use crate::name::{Domain, Selector};
 use crate::signing::Signing;
 use crate::table::{SigningEntry, signing_entries};
+use relay_smtp::header::{Field, fields};
 
 /// Why there can be no such table.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

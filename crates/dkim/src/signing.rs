@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use mail_auth::common::crypto::SigningKey as _;
 
 use crate::body::{BodyHash, Canonicalization};
-use crate::field::{Field, fields};
 use crate::header_list::Selected;
 use crate::name::{Domain, Selector};
+use crate::relaxed::write_relaxed;
 use crate::signature_field::{SignatureField, signed};
 use crate::table::SigningEntry;
+use relay_smtp::header::{Field, fields};
 
 /// A message that is being signed.
 #[derive(Debug)]
@@ -128,7 +129,7 @@ fn sign(
 /// stand in the message but without its line's end (RFC 6376 §3.7).
 fn signing_input(mut canonical: Vec<u8>, unsigned: &[u8]) -> Vec<u8> {
     for field in fields(unsigned) {
-        field.write_relaxed(&mut canonical);
+        write_relaxed(&field, &mut canonical);
     }
     canonical
 }
@@ -165,7 +166,7 @@ mod tests {
         let mut canonical = Vec::new();
         for name in list {
             let field = all.iter().rev().find(|field| field.is(name)).unwrap();
-            field.write_relaxed(&mut canonical);
+            write_relaxed(field, &mut canonical);
             canonical.extend_from_slice(b"\r\n");
         }
         let (unsigned, printed) = header

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::body::{BodyHash, Canonicalization};
-use crate::field::fields;
 use crate::signature::Signature;
 use crate::signature_error::SignatureError;
 use crate::tags::Tags;
+use relay_smtp::header::fields;
 
 /// Signatures of one message that are looked at, the topmost first; RFC 6376 §8.4 wants a bound.
 pub const MAX_SIGNATURES: usize = 8;

@@ -55,7 +55,7 @@ impl Author {
         domain: String,
     ) -> Result<Self, Failure> {
         let own = recipients::complete(login, &domain)
-            .or_else(|_| recipients::complete(&recipients::quoted(login), &domain))?
+            .or_else(|_| recipients::complete(&relay_smtp::address_list::quoted(login), &domain))?
             .to_string();
         let sender = match sender.map(str::trim) {
             None => mailbox(&own)?,

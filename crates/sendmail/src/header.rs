@@ -1,5 +1,7 @@
 //! The header section of a message.
 
+use relay_smtp::header::Field;
+
 /// The fields, each with its continuation lines and its end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
@@ -79,22 +81,17 @@ impl Header {
     }
 }
 
-/// The name of the field that begins in this line, if one does (RFC 5322 §2.2, and §4.5 for white
-/// space before the colon).
+/// The name of the field that begins in this line, if one does.
 pub(crate) fn name(line: &[u8]) -> Option<&[u8]> {
-    let colon = line.iter().position(|&octet| octet == b':')?;
-    let name = line[..colon].trim_ascii_end();
-    let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
-    is_name.then_some(name)
+    Field::parse(line).map(|field| field.name)
 }
 
 fn is(field: &[u8], wanted: &str) -> bool {
-    name(field).is_some_and(|name| name.eq_ignore_ascii_case(wanted.as_bytes()))
+    Field::parse(field).is_some_and(|field| field.is(wanted))
 }
 
 fn value(field: &[u8]) -> &[u8] {
-    let colon = field.iter().position(|&octet| octet == b':');
-    colon.map_or(&[], |colon| &field[colon + 1..])
+    Field::parse(field).map_or(&[], |field| field.value)
 }
 
 #[cfg(test)]

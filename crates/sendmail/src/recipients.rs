@@ -1,33 +1,39 @@
 //! Addresses as people write them: with names, comments and groups, and often without a domain.
 
-use mail_parser::HeaderValue;
-use mail_parser::parsers::MessageStream;
 use relay_smtp::address::AddressError;
+use relay_smtp::address_list::{Address, Element, elements};
 use relay_smtp::{ForwardPath, Mailbox};
 
 use crate::failure::Failure;
 
-/// The addresses of a field's value, complete; bare ones are at `domain`.
+/// The addresses of a field's value, complete: bare ones get `domain`.
 pub(crate) fn of_field(value: &[u8], domain: &str) -> Result<Vec<ForwardPath>, Failure> {
-    // Without its end the last address of a field is not seen.
-    let value = [value, b"\n"].concat();
-    let HeaderValue::Address(addresses) = MessageStream::new(&value).parse_address() else {
-        return Ok(Vec::new());
-    };
-    let written = addresses.iter().filter_map(|found| {
-        match (found.name(), found.address()) {
-            // `"john doe"@example.org` comes apart: what was quoted is part of the address.
-            (Some(name), Some(address)) if address.starts_with('@') => {
-                Some(format!("{}{address}", quoted(name)))
+    let mut found = Vec::new();
+    for element in elements(value) {
+        let written = match element {
+            Element::Null(_) => continue,
+            Element::Address(address) => written(value, &address),
+            Element::Name(place) | Element::Unreadable(place) => {
+                let text = String::from_utf8_lossy(&value[place]);
+                return Err(Failure::Address(
+                    text.trim().to_owned(),
+                    AddressError::Incomplete,
+                ));
             }
-            (_, Some(address)) => Some(address.to_owned()),
-            (Some(bare), None) => Some(bare.to_owned()),
-            (None, None) => None,
-        }
-    });
-    written
-        .map(|address| Ok(path(&complete(&address, domain)?)))
-        .collect()
+        };
+        found.push(path(&complete(&written, domain)?));
+    }
+    Ok(found)
+}
+
+/// An address without comments, as far as it is UTF-8.
+fn written(value: &[u8], address: &Address) -> String {
+    let lossy = || String::from_utf8_lossy(&value[address.whole.clone()]).into_owned();
+    let local_part = address.local_part_text(value).unwrap_or_else(lossy);
+    match address.domain_text(value) {
+        Some(domain) => format!("{local_part}@{domain}"),
+        None => local_part,
+    }
 }
 
 /// The one address that a word of the command line is, or the several.
@@ -64,11 +70,6 @@ pub(crate) fn complete(written: &str, domain: &str) -> Result<Mailbox, Failure> 
 
 fn path(mailbox: &Mailbox) -> ForwardPath {
     ForwardPath::Mailbox(mailbox.clone())
-}
-
-/// A local part that is no atom (RFC 5321 §4.1.2).
-pub(crate) fn quoted(local: &str) -> String {
-    format!("\"{}\"", local.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 #[cfg(test)]

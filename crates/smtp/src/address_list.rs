@@ -1,42 +1,98 @@
-//! The addresses of a field, and where in it they stand (RFC 5322 §3.4, and what of §4.4 is seen).
+//! The addresses of a header field's value, and where in it they are (RFC 5322 §3.4, §4.4).
 //!
-//! What is not understood is passed over up to the next comma: an address is found where it cannot be
-//! anything else, or not at all.
+//! This is the one reader of addresses in header fields. It follows comments, folding white space,
+//! quoted strings, groups, source routes and the obsolete forms, and it never guesses: an element that
+//! is not a valid address is reported as what it is, so a caller can refuse it instead of missing it.
 
 use std::ops::Range;
 
-/// The place of an address, without its name, its comments and its angle brackets.
+/// An address and its place in the field's value, without the display name and angle brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
-    /// All of it, with the route that may stand before it.
+    /// The whole address, with the source route that may precede it.
     pub whole: Range<usize>,
-    /// Before the `@`, quotes included.
+    /// The part before the `@`, with its quotes and with comments inside it.
     pub local_part: Range<usize>,
-    /// Behind it; none of a bare address.
+    /// The part behind the `@`; `None` for a bare address.
     pub domain: Option<Range<usize>>,
 }
 
-/// The addresses of a field's value, from the first to the last. Each octet is looked at once.
-pub fn addresses(value: &[u8]) -> impl Iterator<Item = Address> {
-    let mut tokens = Tokens { value, place: 0 };
+impl Address {
+    /// The local part without comments and blanks, quoted only where it must be (RFC 5321 §4.1.2).
+    ///
+    /// `None` if it is not UTF-8. `value` is the value that the address was found in.
+    pub fn local_part_text(&self, value: &[u8]) -> Option<String> {
+        let written = &value[self.local_part.clone()];
+        let plain = String::from_utf8(words(written)).ok()?;
+        let is_dot_string = !plain.is_empty()
+            && plain.bytes().all(is_of_word)
+            && plain.split('.').all(|atom| !atom.is_empty());
+        // What needs quotes and has none, such as `a..b`, stays the invalid local part that it is.
+        let keeps_quotes = !is_dot_string && written.contains(&b'"');
+        Some(if keeps_quotes { quoted(&plain) } else { plain })
+    }
+
+    /// The domain without comments and blanks; `None` if there is none or it is not UTF-8.
+    pub fn domain_text(&self, value: &[u8]) -> Option<String> {
+        let domain = &value[self.domain.clone()?];
+        if domain.starts_with(b"[") {
+            return Some(str::from_utf8(domain).ok()?.to_owned());
+        }
+        String::from_utf8(words(domain)).ok()
+    }
+}
+
+impl Address {
+    /// Whether a bare address is rather the rest of a name with a comma in it, such as `Inc.`.
+    fn is_cut_name(&self, value: &[u8]) -> bool {
+        let local_part = &value[self.local_part.clone()];
+        self.domain.is_none() && (local_part.starts_with(b".") || local_part.ends_with(b"."))
+    }
+}
+
+/// A local part as a quoted string (RFC 5321 §4.1.2).
+pub fn quoted(local_part: &str) -> String {
+    let escaped = local_part.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{escaped}\"")
+}
+
+/// One element of an address list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Element {
+    /// An address, complete or bare.
+    Address(Address),
+    /// A name without an address: `Acme Ltd`, or what an unquoted comma cuts off from a name.
+    Name(Range<usize>),
+    /// The empty address `<>`, with or without a name.
+    Null(Range<usize>),
+    /// Anything that is not an address, such as `a@`, `a@b@c` or a quoted string without its end.
+    Unreadable(Range<usize>),
+}
+
+/// The elements of an address list, in order. Empty ones (RFC 5322 §4.4) are left out.
+pub fn elements(value: &[u8]) -> impl Iterator<Item = Element> {
+    let mut tokens = Tokens {
+        value,
+        position: 0,
+        in_group: false,
+    };
     std::iter::from_fn(move || {
         loop {
-            match tokens.entry() {
-                Entry::Address(address) => return Some(address),
-                Entry::Nothing => {}
-                Entry::End => return None,
+            match tokens.element() {
+                Next::Element(element) => return Some(element),
+                Next::Empty => {}
+                Next::End => return None,
             }
         }
     })
 }
 
-/// What stands between two commas.
-enum Entry {
-    Address(Address),
-    /// Nothing at all, or nothing that is understood.
-    Nothing,
-    /// There is no more.
-    End,
+/// The addresses among the [`elements`] of a field's value.
+pub fn addresses(value: &[u8]) -> impl Iterator<Item = Address> {
+    elements(value).filter_map(|element| match element {
+        Element::Address(address) => Some(address),
+        Element::Name(_) | Element::Null(_) | Element::Unreadable(_) => None,
+    })
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,173 +108,309 @@ enum Kind {
     Quoted,
     /// `[192.0.2.1]`
     Literal,
-    /// One of the octets that mean something, or one that should not be there.
+    /// A special octet (RFC 5322 §3.2.3), or one that must not occur.
     Mark(u8),
-    /// A quoted string or a literal without its end.
-    Broken,
+    /// A quoted string, literal or comment without its end.
+    Unclosed,
 }
 
 struct Tokens<'a> {
     value: &'a [u8],
-    place: usize,
+    position: usize,
+    in_group: bool,
 }
 
-/// What may be an address: its first tokens, of which an address has three at most.
-#[derive(Debug, Default)]
-struct Candidate {
-    tokens: [Option<Token>; 3],
-    count: usize,
+/// What the tokens of an element make so far.
+#[derive(Debug, Clone, Default)]
+enum Candidate {
+    #[default]
+    Empty,
+    /// Words joined by dots (`local-part`, `obs-local-part`).
+    Local {
+        place: Range<usize>,
+        ends_in_dot: bool,
+    },
+    /// Words that are not joined: a phrase.
+    Phrase,
+    /// A local part and the `@` behind it.
+    At { local: Range<usize> },
+    Domain {
+        local: Range<usize>,
+        place: Range<usize>,
+        /// `None` for a literal, which nothing can continue.
+        ends_in_dot: Option<bool>,
+    },
+    /// Nothing that RFC 5322 allows.
+    Broken,
 }
 
 impl Candidate {
-    fn push(&mut self, token: Token) {
-        if let Some(slot) = self.tokens.get_mut(self.count) {
-            *slot = Some(token);
+    fn push(self, token: &Token, value: &[u8]) -> Self {
+        let octets = &value[token.place.clone()];
+        let is_word = matches!(token.kind, Kind::Word | Kind::Quoted);
+        let starts_with_dot = token.kind == Kind::Word && octets.starts_with(b".");
+        let ends_with_dot = token.kind == Kind::Word && octets.ends_with(b".");
+        match self {
+            Self::Empty if is_word => Self::Local {
+                place: token.place.clone(),
+                ends_in_dot: ends_with_dot,
+            },
+            Self::Local { place, ends_in_dot } if is_word && ends_in_dot != starts_with_dot => {
+                Self::Local {
+                    place: place.start..token.place.end,
+                    ends_in_dot: ends_with_dot,
+                }
+            }
+            Self::Local { .. } | Self::Phrase if is_word => Self::Phrase,
+            Self::Local { place, .. } if token.kind == Kind::Mark(b'@') => {
+                Self::At { local: place }
+            }
+            Self::At { local } if token.kind == Kind::Word => Self::Domain {
+                local,
+                place: token.place.clone(),
+                ends_in_dot: Some(ends_with_dot),
+            },
+            Self::At { local } if token.kind == Kind::Literal => Self::Domain {
+                local,
+                place: token.place.clone(),
+                ends_in_dot: None,
+            },
+            Self::Domain {
+                local,
+                place,
+                ends_in_dot: Some(ends_in_dot),
+            } if token.kind == Kind::Word && ends_in_dot != starts_with_dot => Self::Domain {
+                local,
+                place: place.start..token.place.end,
+                ends_in_dot: Some(ends_with_dot),
+            },
+            _ => Self::Broken,
         }
-        self.count = self.count.saturating_add(1);
+    }
+
+    fn is_phrase(&self) -> bool {
+        matches!(self, Self::Local { .. } | Self::Phrase)
     }
 
     fn address(self) -> Option<Address> {
-        let is_local = |token: &Token| matches!(token.kind, Kind::Word | Kind::Quoted);
-        let is_domain = |token: &Token| matches!(token.kind, Kind::Word | Kind::Literal);
-        match (self.count, self.tokens) {
-            (1, [Some(local), ..]) if is_local(&local) => Some(Address {
-                whole: local.place.clone(),
-                local_part: local.place,
+        match self {
+            Self::Local { place, .. } => Some(Address {
+                whole: place.clone(),
+                local_part: place,
                 domain: None,
             }),
-            (3, [Some(local), Some(at), Some(domain)])
-                if is_local(&local) && at.kind == Kind::Mark(b'@') && is_domain(&domain) =>
-            {
-                Some(Address {
-                    whole: local.place.start..domain.place.end,
-                    local_part: local.place,
-                    domain: Some(domain.place),
-                })
-            }
-            _ => None,
+            Self::Domain { local, place, .. } => Some(Address {
+                whole: local.start..place.end,
+                local_part: local,
+                domain: Some(place),
+            }),
+            Self::Empty | Self::Phrase | Self::At { .. } | Self::Broken => None,
+        }
+    }
+
+    /// The element that these tokens are without angle brackets.
+    fn element(self, whole: Range<usize>, value: &[u8]) -> Element {
+        if let Self::Phrase = self {
+            return Element::Name(whole);
+        }
+        match self.address() {
+            Some(address) if address.is_cut_name(value) => Element::Name(whole),
+            Some(address) => Element::Address(address),
+            None => Element::Unreadable(whole),
         }
     }
 }
 
+/// What comes next in an address list.
+enum Next {
+    Element(Element),
+    /// Nothing between two commas.
+    Empty,
+    End,
+}
+
+/// What angle brackets hold.
+enum Angle {
+    Address(Address),
+    Null,
+    Broken,
+}
+
 impl Tokens<'_> {
-    /// All up to the next comma, or to the end of a group.
-    fn entry(&mut self) -> Entry {
+    /// Reads the next element, up to its comma or the end of a group.
+    fn element(&mut self) -> Next {
         let mut plain = Candidate::default();
-        // What is in angle brackets, if there are any: all else is a name then.
-        let mut angle: Option<Option<Address>> = None;
-        let mut is_empty = true;
+        let mut angle: Option<Angle> = None;
+        let mut whole: Option<Range<usize>> = None;
+        let mut is_end = true;
         while let Some(token) = self.token() {
-            is_empty = false;
+            is_end = false;
             match token.kind {
-                Kind::Mark(b',' | b';') => break,
-                // What stood before it is the name of a group.
-                Kind::Mark(b':') if angle.is_none() => plain = Candidate::default(),
+                Kind::Mark(b',') => break,
+                Kind::Mark(b';') => {
+                    self.in_group = false;
+                    break;
+                }
+                Kind::Mark(b':') if angle.is_none() && plain.is_phrase() && !self.in_group => {
+                    self.in_group = true;
+                    (plain, whole) = (Candidate::default(), None);
+                    continue;
+                }
                 Kind::Mark(b'<') if angle.is_none() => angle = Some(self.angle()),
-                // Two addresses, and nobody knows which one is meant.
-                Kind::Mark(b'<') => angle = Some(None),
-                _ => plain.push(token),
+                // Text behind the angle brackets: which of the two is meant cannot be known.
+                _ if angle.is_some() => angle = Some(Angle::Broken),
+                _ => plain = plain.push(&token, self.value),
             }
+            let start = whole.map_or(token.place.start, |whole| whole.start);
+            whole = Some(start..self.position.min(self.value.len()));
         }
-        match angle.unwrap_or_else(|| plain.address()) {
-            Some(address) => Entry::Address(address),
-            None if is_empty => Entry::End,
-            None => Entry::Nothing,
-        }
+        let Some(whole) = whole else {
+            return if is_end { Next::End } else { Next::Empty };
+        };
+        Next::Element(match angle {
+            None => plain.element(whole, self.value),
+            Some(Angle::Address(address)) => Element::Address(address),
+            Some(Angle::Null) => Element::Null(whole),
+            Some(Angle::Broken) => Element::Unreadable(whole),
+        })
     }
 
-    /// Behind `<`, up to and including `>`.
-    fn angle(&mut self) -> Option<Address> {
+    /// Reads from behind `<` up to and including `>`.
+    fn angle(&mut self) -> Angle {
         let mut inside = Candidate::default();
         let mut route = None;
         while let Some(token) = self.token() {
-            match token.kind {
-                Kind::Mark(b'>') => {
-                    let address = inside.address()?;
+            match (token.kind, &inside) {
+                (Kind::Mark(b'>'), Candidate::Empty) if route.is_none() => return Angle::Null,
+                (Kind::Mark(b'>'), _) => {
+                    let Some(address) = inside.address() else {
+                        return Angle::Broken;
+                    };
                     let start = route.unwrap_or(address.whole.start);
-                    return Some(Address {
+                    return Angle::Address(Address {
                         whole: start..address.whole.end,
                         ..address
                     });
                 }
-                Kind::Mark(b'@') if inside.count == 0 && route.is_none() => {
+                (Kind::Mark(b'@'), Candidate::Empty) if route.is_none() => {
                     route = Some(token.place.start);
-                    self.pass_route()?;
+                    if self.skip_route().is_none() {
+                        inside = Candidate::Broken;
+                    }
                 }
-                _ => inside.push(token),
+                _ => inside = inside.push(&token, self.value),
             }
         }
-        None
+        Angle::Broken
     }
 
-    /// Behind the first `@` of `@a.example,@b.example:`, up to and including the colon.
-    fn pass_route(&mut self) -> Option<()> {
+    /// Skips from behind the first `@` of `@a.example,@b.example:` up to and including the colon.
+    fn skip_route(&mut self) -> Option<()> {
         loop {
             match self.token()?.kind {
                 Kind::Mark(b':') => return Some(()),
                 Kind::Mark(b'@' | b',') | Kind::Word | Kind::Literal => {}
-                Kind::Mark(_) | Kind::Quoted | Kind::Broken => return None,
+                Kind::Mark(_) | Kind::Quoted | Kind::Unclosed => return None,
             }
         }
     }
 
-    /// The next token; blanks, folds and comments are passed over.
+    /// The next token; blanks, folds and comments are skipped.
     fn token(&mut self) -> Option<Token> {
-        self.pass_blanks();
-        let start = self.place;
+        let start = self.position;
+        if !self.skip_blanks() {
+            return Some(Token {
+                kind: Kind::Unclosed,
+                place: start..self.value.len(),
+            });
+        }
+        let start = self.position;
         let kind = match *self.value.get(start)? {
             b'"' => self.enclosed(b'"', Kind::Quoted),
             b'[' => self.enclosed(b']', Kind::Literal),
             octet if is_of_word(octet) => {
                 let rest = &self.value[start..];
                 let length = rest.iter().position(|&octet| !is_of_word(octet));
-                self.place += length.unwrap_or(rest.len());
+                self.position += length.unwrap_or(rest.len());
                 Kind::Word
             }
             octet => {
-                self.place += 1;
+                self.position += 1;
                 Kind::Mark(octet)
             }
         };
         Some(Token {
             kind,
-            place: start..self.place,
+            place: start..self.position,
         })
     }
 
-    /// From an opening octet to the closing one; what a backslash stands before is neither.
+    /// Reads from an opening octet to the closing one. A backslash escapes the octet behind it.
     fn enclosed(&mut self, close: u8, kind: Kind) -> Kind {
-        self.place += 1;
-        while let Some(&octet) = self.value.get(self.place) {
-            self.place += 1;
+        self.position += 1;
+        while let Some(&octet) = self.value.get(self.position) {
+            self.position += 1;
             match octet {
-                b'\\' => self.place += 1,
+                b'\\' => self.position += 1,
                 octet if octet == close => return kind,
                 _ => {}
             }
         }
-        self.place = self.value.len();
-        Kind::Broken
+        self.position = self.value.len();
+        Kind::Unclosed
     }
 
-    /// Comments may stand in comments (RFC 5322 §3.2.2); one without an end takes all that is left.
-    fn pass_blanks(&mut self) {
+    /// Skips blanks and comments, which nest (RFC 5322 §3.2.2). Returns false for a comment without
+    /// its end, which takes all that is left.
+    fn skip_blanks(&mut self) -> bool {
         let mut depth = 0_usize;
-        while let Some(&octet) = self.value.get(self.place) {
+        while let Some(&octet) = self.value.get(self.position) {
             match octet {
                 b'(' => depth += 1,
                 b')' if depth > 0 => depth -= 1,
-                b'\\' if depth > 0 => self.place += 1,
+                b'\\' if depth > 0 => self.position += 1,
                 b' ' | b'\t' | b'\r' | b'\n' => {}
                 _ if depth > 0 => {}
-                _ => return,
+                _ => return true,
             }
-            self.place += 1;
+            self.position += 1;
+        }
+        self.position = self.value.len();
+        depth == 0
+    }
+}
+
+/// The words of a local part or domain, joined, without quotes, blanks and comments.
+fn words(octets: &[u8]) -> Vec<u8> {
+    let mut tokens = Tokens {
+        value: octets,
+        position: 0,
+        in_group: false,
+    };
+    let mut joined = Vec::with_capacity(octets.len());
+    while let Some(token) = tokens.token() {
+        let text = &octets[token.place];
+        match token.kind {
+            Kind::Quoted => unquote(&text[1..text.len() - 1], &mut joined),
+            _ => joined.extend_from_slice(text),
+        }
+    }
+    joined
+}
+
+/// Appends what a quoted string means (RFC 5322 §3.2.4): without its backslashes and line ends.
+fn unquote(content: &[u8], out: &mut Vec<u8>) {
+    let mut octets = content.iter();
+    while let Some(&octet) = octets.next() {
+        match octet {
+            b'\\' => out.extend(octets.next()),
+            b'\r' | b'\n' => {}
+            octet => out.push(octet),
         }
     }
 }
 
-/// RFC 5322 §3.2.3 `atext` and the dot; RFC 6532 §3.2 for what is beyond ASCII.
+/// RFC 5322 §3.2.3 `atext` and the dot; RFC 6532 §3.2 for octets beyond ASCII.
 fn is_of_word(octet: u8) -> bool {
     octet.is_ascii_alphanumeric() || !octet.is_ascii() || b"!#$%&'*+-/=?^_`{|}~.".contains(&octet)
 }
@@ -239,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_found_where_it_stands_and_nothing_else_is() {
+    fn an_address_is_found_in_its_place_and_nothing_else_is() {
         let full = |whole, local, domain| (whole, local, Some(domain));
         let bare = |local| (local, local, None);
         let ab = full("a@b.test", "a", "b.test");
@@ -259,6 +451,12 @@ mod tests {
                 "a (x) @ (y) b.test",
                 &[full("a (x) @ (y) b.test", "a", "b.test")],
             ),
+            // RFC 5322 §4.4: obsolete local parts and domains.
+            (
+                "a . \"b\" (x) @ b . test",
+                &[full("a . \"b\" (x) @ b . test", "a . \"b\"", "b . test")],
+            ),
+            ("Acme, Inc. <a@b.test>", &[bare("Acme"), ab]),
             ("a@b.test,, root", &[ab, bare("root")]),
             (
                 "root, A <toor>, a@b.test",
@@ -317,7 +515,6 @@ mod tests {
             "<@\"x\":a@b.test>",
             "a\\b",
             "a\u{7f}b",
-            "\"a\".b@c.test",
             "(((((",
             ")a",
         ] {
@@ -339,6 +536,71 @@ mod tests {
         // In angle brackets and in quotes a comma is none.
         for value in ["<a, root", "\"a, root"] {
             assert_eq!(found(value), [], "{value}");
+        }
+    }
+
+    #[test]
+    fn every_element_is_reported_as_what_it_is() {
+        fn kinds(value: &str) -> String {
+            let kind = |element| match element {
+                Element::Address(address) if address.domain.is_some() => 'a',
+                Element::Address(_) => 'b',
+                Element::Name(_) => 'n',
+                Element::Null(_) => '0',
+                Element::Unreadable(_) => '!',
+            };
+            elements(value.as_bytes()).map(kind).collect()
+        }
+        for (value, expected) in [
+            ("a@b.test, c@d.test", "aa"),
+            ("root, Ann <ann>", "bb"),
+            ("Acme Ltd, London, Inc. <a@b.test>", "nba"),
+            ("Acme Ltd, Inc., a@b.test", "nna"),
+            ("Ann <>", "0"),
+            ("<>, a@b.test", "0a"),
+            ("a@b@c.test, a@b.test", "!a"),
+            ("a@, a@b.test", "!a"),
+            ("a@b.test (open, c@d.test", "!"),
+            ("(open", "!"),
+            ("<a@b.test> c@d.test", "!"),
+            ("<a@b.test> (c)", "a"),
+            ("a@b.test: c@d.test", "!"),
+            ("team: a@b.test, root;, c@d.test", "aba"),
+            ("one: two: a@b.test;", "!"),
+            ("nobody:;", ""),
+            (",, ,", ""),
+            ("(only a comment)", ""),
+            ("", ""),
+        ] {
+            assert_eq!(kinds(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_text_of_an_address_has_no_comments_and_only_needed_quotes() {
+        for (value, local_part, domain) in [
+            ("a@b.test", "a", Some("b.test")),
+            ("a (x) . b @ (y) c . (z) test", "a.b", Some("c.test")),
+            ("\"a\"@b.test", "a", Some("b.test")),
+            ("\"a\".\"b c\"@d.test", "\"a.b c\"", Some("d.test")),
+            ("\"a\\\"b\"@c.test", "\"a\\\"b\"", Some("c.test")),
+            ("\"\"@c.test", "\"\"", Some("c.test")),
+            ("\"a\r\n b\"@c.test", "\"a b\"", Some("c.test")),
+            ("a..b@c.test", "a..b", Some("c.test")),
+            ("a@[192.0.2.1]", "a", Some("[192.0.2.1]")),
+            ("<@x.test:a@b.test>", "a", Some("b.test")),
+            ("root", "root", None),
+        ] {
+            let address = addresses(value.as_bytes()).next().expect(value);
+            let text = (
+                address.local_part_text(value.as_bytes()),
+                address.domain_text(value.as_bytes()),
+            );
+            assert_eq!(
+                text,
+                (Some(local_part.into()), domain.map(str::to_owned)),
+                "{value}"
+            );
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod client;
 pub mod command;
 pub mod date;
 pub mod dsn;
+pub mod header;
 pub mod outcome;
 mod recipient;
 pub mod reply;

@@ -43,7 +43,6 @@ mod preface;
 mod proxy;
 pub mod relay;
 pub mod rewrite;
-mod section;
 mod server;
 mod signatory;
 mod slots;

@@ -12,9 +12,9 @@ use relay_smtp::ReversePath;
 use crate::config::Config;
 use crate::events;
 use crate::rewrite::TooLong;
-use crate::section;
 use crate::signatory::{Signatory, SignatoryError};
 use crate::submitted::{Addition, Missing};
+use relay_smtp::header;
 
 /// A message whose header section is still on its way, and what is to be done for it.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Service {
             signatory: self.signatory,
         };
         if served.signing.is_some() {
-            let body = section::part(message);
+            let body = header::separate_body(message);
             served.pass(&message[body..]);
         }
         Ok(served)
@@ -80,7 +80,7 @@ impl Service {
 
     /// Completes and replaces addresses of the header section.
     fn rewrite(&self, message: &mut Vec<u8>) -> Result<(), TooLong> {
-        let length = section::length(message);
+        let length = header::length(message);
         let most = self.config.limits.session.header_size;
         let mut rewriting = Cow::Borrowed(&self.config.rewriting);
         if self.is_of_machine && rewriting.domain.is_none() {
@@ -98,7 +98,7 @@ impl Service {
         if signer.is_empty() {
             return None;
         }
-        let fields = &message[..section::length(message)];
+        let fields = &message[..header::length(message)];
         match signer.decide(&[added.as_bytes(), fields].concat()) {
             Decision::Sign(signing) => Some(signing),
             Decision::NotOurs(domain) => {

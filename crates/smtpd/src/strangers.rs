@@ -6,7 +6,7 @@ use relay_smtp::Reply;
 use relay_smtp::server::replies;
 
 use crate::inbound::{Examination, Findings, Inbound, Refusal, Stranger};
-use crate::section;
+use relay_smtp::header;
 
 /// A message whose header section is still on its way.
 #[derive(Debug)]
@@ -26,12 +26,12 @@ impl Foreign {
     /// What is examined is the message as it came. It goes on with an empty line between header section
     /// and body, for a reader that finds none might go on to believe what the body says.
     pub(crate) fn begin(self, message: &mut Vec<u8>) -> Option<Examined> {
-        let fields = section::length(message);
+        let fields = header::length(message);
         let mut examination = self.inbound.examine(self.stranger, &message[..fields])?;
-        let body = section::part(message);
+        let body = header::separate_body(message);
         examination.pass(&message[body..]);
-        section::remove(message, |field| {
-            self.inbound.is_forged(field.name, field.value())
+        header::remove(message, |field| {
+            self.inbound.is_forged(field.name, field.value)
         });
         Some(Examined(examination))
     }

@@ -7,7 +7,7 @@ use relay_queue::QueueId;
 use relay_smtp::ReversePath;
 use relay_smtp::date::Date;
 
-use crate::section::fields;
+use relay_smtp::header::fields;
 
 /// Fields that a message ought to have (RFC 5322 §3.6) and has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,6 @@ mod auth;
 mod commands;
 mod event;
 mod exchange;
-mod header;
 mod line;
 mod receiving;
 pub mod replies;

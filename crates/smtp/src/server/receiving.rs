@@ -5,9 +5,9 @@ use crate::body::{BodyDecoder, Violation};
 use crate::reply::Reply;
 
 use super::event::Transaction;
-use super::header::{HeaderFault, HeaderScan};
 use super::replies;
 use super::settings::Limits;
+use crate::header::{HeaderFault, HeaderScan};
 
 /// A message on its way in. Once something is wrong with it, the rest is swallowed up to its true
 /// end, for only there may the reply be given (RFC 5321 §3.3).

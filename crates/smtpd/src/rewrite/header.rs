@@ -7,7 +7,7 @@ use relay_smtp::Mailbox;
 use relay_smtp::address_list::{Address, addresses};
 
 use super::{Rewriting, TooLong};
-use crate::section::{self, Field};
+use relay_smtp::header::{Field, fields};
 
 /// Whose addresses are completed.
 const COMPLETED: [&str; 5] = ["From", "Sender", "Reply-To", "To", "Cc"];
@@ -26,7 +26,7 @@ pub(super) fn rewrite<'a>(
         most,
     };
     let mut start = 0;
-    for field in section::fields(section) {
+    for field in fields(section) {
         if COMPLETED.iter().any(|name| field.is(name)) {
             edited.field(rules, &field, start)?;
         }
@@ -42,17 +42,17 @@ fn rewritten(
     value: &[u8],
     address: &Address,
 ) -> Option<(Range<usize>, String)> {
-    let local_part = str::from_utf8(&value[address.local_part.clone()]).ok()?;
+    let local_part = address.local_part_text(value)?;
     let is_author = field.is(AUTHOR);
     let mailbox: Mailbox = match &address.domain {
-        Some(domain) if is_author => {
-            let domain = str::from_utf8(&value[domain.clone()]).ok()?;
+        Some(_) if is_author => {
+            let domain = address.domain_text(value)?;
             format!("{local_part}@{domain}").parse().ok()?
         }
         Some(_) => return None,
         // A name in an encoded word that lacks its address (RFC 2047 §5) looks like one.
         None if local_part.starts_with("=?") && local_part.ends_with("?=") => return None,
-        None => rules.completed(local_part)?,
+        None => rules.completed(&local_part)?,
     };
     let other = rules.stand_in(&mailbox).filter(|_| is_author);
     let end = address.local_part.end;
@@ -75,10 +75,8 @@ struct Edited<'a> {
 impl<'a> Edited<'a> {
     /// Rewrites the addresses of a field, which is at `start`.
     fn field(&mut self, rules: &Rewriting, field: &Field<'_>, start: usize) -> Result<(), TooLong> {
-        let colon = memchr::memchr(b':', field.octets);
-        let value_start = colon.map_or(field.octets.len(), |colon| colon + 1);
-        let value = &field.octets[value_start..];
-        let offset = start + value_start;
+        let value = field.value;
+        let offset = start + field.prefix_length();
         for address in addresses(value) {
             if let Some((place, text)) = rewritten(rules, field, value, &address) {
                 self.put(offset + place.start..offset + place.end, &text)?;
@@ -148,6 +146,7 @@ mod tests {
                 "Reply-To: u@ours.test (x, y),v@ours.test",
             ),
             ("Sender: root", "Sender: root@ours.test"),
+            ("To: \"a\r\n b\"", "To: \"a\r\n b\"@ours.test"),
             (
                 "To: t: u, v;, w",
                 "To: t: u@ours.test, v@ours.test;, w@ours.test",
@@ -177,7 +176,6 @@ mod tests {
             "To: =?utf-8?q?J=C3=B6rg?=",
             "To: a..b",
             "To: u@",
-            "To: \"a\r\n b\"",
             "To: u@v.test",
             "Resent-To: u",
             "X-To: u",

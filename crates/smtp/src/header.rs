@@ -1,54 +1,83 @@
-//! The header section of a message, as octets.
+//! The header section of a message (RFC 5322 §2.2), as octets.
+//!
+//! Everything that reads a header section reads it here, so no two parts of the relay disagree on where
+//! the section ends or what a field is. [`fields`] reads a section that is whole in memory;
+//! [`HeaderScan`] follows one that streams past.
+
+mod scan;
 
 use memchr::memchr;
 
-/// A field, as it came.
+pub use scan::{HeaderFault, HeaderScan};
+
+/// A header field, as it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Field<'a> {
-    /// Without the blanks that may stand before the colon.
-    pub(crate) name: &'a [u8],
-    /// All of it, with the lines that it is folded over and the end of the last one.
-    pub(crate) octets: &'a [u8],
+pub struct Field<'a> {
+    /// The name, without the blanks that may precede the colon (RFC 5322 §4.5).
+    pub name: &'a [u8],
+    /// Everything behind the colon, folded as it came, with the end of its last line.
+    pub value: &'a [u8],
+    /// The whole field, with its continuation lines and the end of the last one.
+    pub octets: &'a [u8],
 }
 
 impl<'a> Field<'a> {
-    /// What stands behind the colon.
-    pub(crate) fn value(&self) -> &'a [u8] {
-        memchr(b':', self.octets).map_or(&[], |colon| &self.octets[colon + 1..])
+    /// Reads a field from octets that hold one field, with or without continuation lines.
+    ///
+    /// `None` if they do not begin with a field name and a colon.
+    pub fn parse(octets: &'a [u8]) -> Option<Self> {
+        let colon = memchr(b':', &octets[..line_length(octets)])?;
+        let mut name = &octets[..colon];
+        while let [before @ .., b' ' | b'\t'] = name {
+            name = before;
+        }
+        let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
+        is_name.then_some(Self {
+            name,
+            value: &octets[colon + 1..],
+            octets,
+        })
     }
 
-    pub(crate) fn is(&self, name: &str) -> bool {
+    /// Whether the field has this name, in any case.
+    pub fn is(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name.as_bytes())
+    }
+
+    /// The octets up to and including the colon.
+    pub fn prefix_length(&self) -> usize {
+        self.octets.len() - self.value.len()
     }
 }
 
-/// The fields from the first octet up to an empty line, or to the first line that is no field
-/// (RFC 5322 §2.2), which is where the session ends a header section too.
-pub(crate) fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
+/// The fields from the first octet up to an empty line, or to the first line that is no field.
+///
+/// A line ends with LF, which in a message from the wire always has a CR before it.
+pub fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
     let mut rest = message;
     std::iter::from_fn(move || {
-        let first_line = &rest[..line_len(rest)];
-        let name = field_name(first_line)?;
-        let mut length = first_line.len();
+        let first_line = line_length(rest);
+        Field::parse(&rest[..first_line])?;
+        let mut length = first_line;
         while matches!(rest.get(length), Some(b' ' | b'\t')) {
-            length += line_len(&rest[length..]);
+            length += line_length(&rest[length..]);
         }
         let (octets, tail) = rest.split_at(length);
         rest = tail;
-        Some(Field { name, octets })
+        Field::parse(octets)
     })
 }
 
-/// How many octets of the message are fields.
-pub(crate) fn length(message: &[u8]) -> usize {
+/// The number of octets that [`fields`] covers.
+pub fn length(message: &[u8]) -> usize {
     fields(message).map(|field| field.octets.len()).sum()
 }
 
-/// Parts the header section of a message from its body, whose place is returned.
+/// Separates the header section from the body, and returns where the body begins.
 ///
-/// Where a line that is no field ends the section, verifiers would not agree on which is which: the
-/// empty line that is missing is put there. Before a message that is all body it stands in the head.
-pub(crate) fn part(message: &mut Vec<u8>) -> usize {
+/// Where a line that is no field ends the section, verifiers would disagree on where the body begins,
+/// so the missing empty line is inserted. A message that is all body is left as it is.
+pub fn separate_body(message: &mut Vec<u8>) -> usize {
     const EMPTY_LINE: &[u8] = b"\r\n";
     let fields = length(message);
     let rest = &message[fields..];
@@ -62,8 +91,8 @@ pub(crate) fn part(message: &mut Vec<u8>) -> usize {
     fields + EMPTY_LINE.len()
 }
 
-/// Takes fields out of a header section.
-pub(crate) fn remove(message: &mut Vec<u8>, is_unwanted: impl Fn(&Field<'_>) -> bool) {
+/// Removes fields from a header section.
+pub fn remove(message: &mut Vec<u8>, is_unwanted: impl Fn(&Field<'_>) -> bool) {
     if !fields(message).any(|field| is_unwanted(&field)) {
         return;
     }
@@ -73,19 +102,8 @@ pub(crate) fn remove(message: &mut Vec<u8>, is_unwanted: impl Fn(&Field<'_>) -> 
     *message = cleaned;
 }
 
-fn line_len(octets: &[u8]) -> usize {
+fn line_length(octets: &[u8]) -> usize {
     memchr(b'\n', octets).map_or(octets.len(), |end| end + 1)
-}
-
-/// The name of the field that begins in this line, if one does (RFC 5322 §4.5 for white space before
-/// the colon).
-fn field_name(line: &[u8]) -> Option<&[u8]> {
-    let mut name = &line[..memchr(b':', line)?];
-    while let [before @ .., b' ' | b'\t'] = name {
-        name = before;
-    }
-    let is_name = !name.is_empty() && name.iter().all(u8::is_ascii_graphic);
-    is_name.then_some(name)
 }
 
 #[cfg(test)]
@@ -126,15 +144,15 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_compared_without_its_case_and_the_blanks_behind_it() {
+    fn a_name_is_compared_in_any_case_and_without_trailing_blanks() {
         let message = b"SUBJECT \t: x\r\n";
         let names: Vec<bool> = fields(message).map(|field| field.is("Subject")).collect();
         assert_eq!(names, [true]);
     }
 
     #[test]
-    fn header_section_and_body_are_parted_by_an_empty_line() {
-        for (message, parted, body) in [
+    fn header_section_and_body_are_separated_by_an_empty_line() {
+        for (message, separated, body) in [
             ("A: 1\r\n\r\nbody\r\n", "A: 1\r\n\r\nbody\r\n", "body\r\n"),
             ("A: 1\r\nbody\r\n", "A: 1\r\n\r\nbody\r\n", "body\r\n"),
             ("A: 1\r\nbo", "A: 1\r\n\r\nbo", "bo"),
@@ -146,14 +164,14 @@ mod tests {
             ("", "", ""),
         ] {
             let mut octets = message.as_bytes().to_vec();
-            let place = part(&mut octets);
-            assert_eq!(octets, parted.as_bytes(), "{message:?}");
+            let place = separate_body(&mut octets);
+            assert_eq!(octets, separated.as_bytes(), "{message:?}");
             assert_eq!(&octets[place..], body.as_bytes(), "{message:?}");
         }
     }
 
     #[test]
-    fn what_is_removed_leaves_the_rest_as_it_was() {
+    fn removing_a_field_leaves_the_rest_as_it_was() {
         for (message, left) in [
             ("X: 1\r\nA: 2\r\n\r\nX: b\r\n", "A: 2\r\n\r\nX: b\r\n"),
             ("A: 1\r\nx : 2\r\n\t3\r\nB: 4\r\n", "A: 1\r\nB: 4\r\n"),
@@ -166,7 +184,7 @@ mod tests {
         ] {
             let mut octets = message.as_bytes().to_vec();
             remove(&mut octets, |field| {
-                field.is("X") && field.value().starts_with(b" ")
+                field.is("X") && field.value.starts_with(b" ")
             });
             assert_eq!(String::from_utf8_lossy(&octets), left, "{message:?}");
         }

@@ -1,4 +1,4 @@
-//! A look at the header section while it passes: where it ends, and how often it was received.
+//! Reads the header section while it streams past: where it ends, and how many Received fields it has.
 
 use memchr::memchr;
 
@@ -6,37 +6,37 @@ const RECEIVED: &[u8] = b"received";
 
 /// Follows the decoded octets of a message up to the end of its header section, in any chunks.
 ///
-/// The section ends at an empty line or at the first line that cannot be a field (RFC 5322 §2.2),
-/// so that a text without any header is a body from the start. The scan stops at the very octet
-/// that is too much, so that it finds the same fault however the octets were cut.
+/// It ends the section where [`fields`](super::fields) ends it: at an empty line, or at the first line
+/// that cannot be a field (RFC 5322 §2.2). The scan stops at the very octet that exceeds a limit, so
+/// it finds the same fault however the octets were cut.
 #[derive(Debug)]
-pub(super) struct HeaderScan {
-    place: Place,
+pub struct HeaderScan {
+    position: Position,
     room: usize,
     hops_left: u32,
     fault: Option<HeaderFault>,
-    /// Whether the first line was a field, or the empty line behind a section without any.
+    /// Whether the first line was a field, or the empty line of a section without fields.
     has_begun: bool,
-    /// Whether an octet beyond ASCII stands in a field.
+    /// Whether a field holds an octet beyond ASCII.
     is_utf8: bool,
 }
 
-/// What is wrong with a header section.
+/// A limit that a header section exceeds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum HeaderFault {
+pub enum HeaderFault {
     /// More octets than allowed.
     TooBig,
     /// More Received fields than allowed (RFC 5321 §6.3).
     TooManyHops,
 }
 
-/// Where in a line the scan stands.
+/// Where in a line the scan is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum Position {
     /// Before the first octet.
     Start,
     LineStart,
-    /// In a field's name: so many octets of it read, all of them those of `Received` or not.
+    /// In a field's name, after `length` octets that do or do not spell `Received` so far.
     Name {
         length: usize,
         is_received: bool,
@@ -52,10 +52,10 @@ enum Place {
 }
 
 impl HeaderScan {
-    /// A scan that finds fault with more than `size` octets or `hops` Received fields.
-    pub(super) fn new(size: usize, hops: u32) -> Self {
+    /// Makes a scan that allows `size` octets and `hops` Received fields.
+    pub fn new(size: usize, hops: u32) -> Self {
         Self {
-            place: Place::Start,
+            position: Position::Start,
             room: size,
             hops_left: hops,
             fault: None,
@@ -65,39 +65,39 @@ impl HeaderScan {
     }
 
     /// Whether the body has begun.
-    pub(super) fn has_ended(&self) -> bool {
-        self.place == Place::Ended
+    pub fn has_ended(&self) -> bool {
+        self.position == Position::Ended
     }
 
     /// Whether the message is a body from its first octet, without even the empty line before it.
-    pub(super) fn is_missing(&self) -> bool {
+    pub fn is_missing(&self) -> bool {
         self.has_ended() && !self.has_begun
     }
 
     /// Whether a field holds more than ASCII, which only SMTPUTF8 allows (RFC 6532 §3.2).
-    pub(super) fn is_utf8(&self) -> bool {
+    pub fn is_utf8(&self) -> bool {
         self.is_utf8
     }
 
-    /// The first fault.
-    pub(super) fn fault(&self) -> Option<HeaderFault> {
+    /// The first limit that was exceeded.
+    pub fn fault(&self) -> Option<HeaderFault> {
         self.fault
     }
 
-    /// The next octets of the message.
-    pub(super) fn feed(&mut self, mut octets: &[u8]) {
+    /// Takes the next octets of the message.
+    pub fn feed(&mut self, mut octets: &[u8]) {
         while let (None, false, Some(&octet)) = (self.fault, self.has_ended(), octets.first()) {
-            let taken = match self.place {
-                Place::Value => {
+            let taken = match self.position {
+                Position::Value => {
                     let taken = memchr(b'\n', octets).map_or(octets.len(), |end| {
-                        self.place = Place::LineStart;
+                        self.position = Position::LineStart;
                         end + 1
                     });
                     self.is_utf8 |= !octets[..taken].is_ascii();
                     taken
                 }
-                place => {
-                    self.place = self.step(place, octet);
+                position => {
+                    self.position = self.step(position, octet);
                     1
                 }
             };
@@ -109,47 +109,47 @@ impl HeaderScan {
         }
     }
 
-    fn step(&mut self, place: Place, octet: u8) -> Place {
-        match (place, octet) {
+    fn step(&mut self, position: Position, octet: u8) -> Position {
+        match (position, octet) {
             // A continuation of the field above.
-            (Place::LineStart, b' ' | b'\t') => Place::Value,
-            (Place::Start | Place::LineStart, b'!'..=b'9' | b';'..=b'~') => Place::Name {
+            (Position::LineStart, b' ' | b'\t') => Position::Value,
+            (Position::Start | Position::LineStart, b'!'..=b'9' | b';'..=b'~') => Position::Name {
                 length: 1,
                 is_received: continues_received(0, octet),
             },
             (
-                Place::Name {
+                Position::Name {
                     length,
                     is_received,
                 },
                 b'!'..=b'9' | b';'..=b'~',
-            ) => Place::Name {
+            ) => Position::Name {
                 length: length + 1,
                 is_received: is_received && continues_received(length, octet),
             },
             (
-                Place::Name {
+                Position::Name {
                     length,
                     is_received,
                 },
                 b':' | b' ' | b'\t',
             ) => {
                 let is_received = is_received && length == RECEIVED.len();
-                self.step(Place::BeforeColon { is_received }, octet)
+                self.step(Position::BeforeColon { is_received }, octet)
             }
-            (Place::BeforeColon { .. }, b' ' | b'\t') => place,
-            (Place::Start, b'\r') => {
+            (Position::BeforeColon { .. }, b' ' | b'\t') => position,
+            (Position::Start, b'\r') => {
                 self.has_begun = true;
-                Place::Ended
+                Position::Ended
             }
-            (Place::BeforeColon { is_received }, b':') => {
+            (Position::BeforeColon { is_received }, b':') => {
                 self.has_begun = true;
                 if is_received {
                     self.count_hop();
                 }
-                Place::Value
+                Position::Value
             }
-            _ => Place::Ended,
+            _ => Position::Ended,
         }
     }
 
