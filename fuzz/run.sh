@@ -71,7 +71,7 @@ record)
         seed "$(sed 's/\\\\x/\\x/g' <<<"${golden//\\\\/\\}")"
     done ;;
 authserv)
-    mapfile -t texts < <(literals authserv.rs inbound)
+    mapfile -t texts < <(literals authserv.rs mailauth)
     seed "${texts[@]//mx.our.test/our.test}" ;;
 signature)
     # Header section, body and the record of a key.

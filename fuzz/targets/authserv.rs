@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relay_inbound::claims_to_be;
+use relay_mailauth::claims_to_be;
 
 const NAME: &str = "our.test";
 

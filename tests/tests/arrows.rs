@@ -30,7 +30,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("relay-dkim", &["relay-smtp"]),
     (
-        "relay-inbound",
+        "relay-mailauth",
         &["relay-smtp", "relay-dkim", "relay-remote"],
     ),
     ("relay-smtpd", &["relay-smtp", "relay-queue", "relay-dkim"]),
@@ -61,7 +61,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-maildrop",
             "relay-atomic-file",
             "relay-dkim",
-            "relay-inbound",
+            "relay-mailauth",
         ],
     ),
     (

@@ -10,17 +10,17 @@ use crate::delivery::Delivery;
 /// What the operator wants to know of strangers, and whom to ask.
 #[derive(Debug)]
 pub(crate) struct Strangers {
-    inbound: relay_inbound::Inbound,
+    inbound: relay_mailauth::MailAuth,
     deliver: Arc<Delivery>,
 }
 
 impl Strangers {
     /// `None` where the operator wants to know nothing.
     pub(crate) fn wanted(
-        settings: relay_inbound::Settings,
+        settings: relay_mailauth::Settings,
         deliver: &Arc<Delivery>,
     ) -> Option<Arc<dyn Inbound>> {
-        let inbound = relay_inbound::Inbound::new(settings);
+        let inbound = relay_mailauth::MailAuth::new(settings);
         let deliver = Arc::clone(deliver);
         (!inbound.is_idle()).then(|| Arc::new(Self { inbound, deliver }) as Arc<dyn Inbound>)
     }
@@ -30,13 +30,13 @@ impl Inbound for Strangers {
     fn listing(&self, client: IpAddr) -> Option<Answer<Option<Listing>>> {
         let listing = self.inbound.listing(self.deliver.0.dns(), client)?;
         Some(Box::pin(async move {
-            let relay_inbound::Listing { list, text } = listing.await?;
+            let relay_mailauth::Listing { list, text } = listing.await?;
             Some(Listing { list, text })
         }))
     }
 
     fn examine(&self, stranger: Stranger, header: &[u8]) -> Option<Box<dyn Examination>> {
-        let stranger = relay_inbound::Stranger {
+        let stranger = relay_mailauth::MessageSource {
             id: stranger.id.to_string(),
             client: stranger.client,
             hello: stranger
@@ -45,9 +45,7 @@ impl Inbound for Strangers {
             sender: stranger.sender,
             arrived: stranger.begun,
         };
-        let examination = self
-            .inbound
-            .examine(self.deliver.0.dns(), stranger, header)?;
+        let examination = self.inbound.check(self.deliver.0.dns(), stranger, header)?;
         Some(Box::new(Examined(examination)))
     }
 
@@ -58,7 +56,7 @@ impl Inbound for Strangers {
 
 /// A message that is examined.
 #[derive(Debug)]
-struct Examined(relay_inbound::Examination);
+struct Examined(relay_mailauth::MessageCheck);
 
 impl Examination for Examined {
     fn pass(&mut self, body: &[u8]) {
@@ -67,14 +65,14 @@ impl Examination for Examined {
 
     fn finish(self: Box<Self>) -> Answer<Findings> {
         Box::pin(async move {
-            let relay_inbound::Findings { field, refusal } = self.0.finish().await;
+            let relay_mailauth::CheckResult { field, refusal } = self.0.finish().await;
             Findings {
                 field,
                 refusal: refusal.map(|refusal| match refusal {
-                    relay_inbound::Refusal::Disowned { domain, spf, dkim } => {
+                    relay_mailauth::Refusal::DmarcReject { domain, spf, dkim } => {
                         Refusal::Disowned { domain, spf, dkim }
                     }
-                    relay_inbound::Refusal::TooManyAuthors => Refusal::TooManyAuthors,
+                    relay_mailauth::Refusal::TooManyAuthors => Refusal::TooManyAuthors,
                 }),
             }
         })

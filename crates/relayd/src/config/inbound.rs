@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relay_inbound::Policy;
+use relay_mailauth::Policy;
 
 use super::error::Step;
 use super::{Checked, ConfigError, file, key};
@@ -27,8 +27,8 @@ pub struct Inbound {
 
 impl Inbound {
     /// For whoever looks into strangers.
-    pub(crate) fn settings(&self, hostname: &str) -> relay_inbound::Settings {
-        relay_inbound::Settings {
+    pub(crate) fn settings(&self, hostname: &str) -> relay_mailauth::Settings {
+        relay_mailauth::Settings {
             hostname: hostname.into(),
             policy: self.policy,
             dnsbl: self.dnsbl.clone(),

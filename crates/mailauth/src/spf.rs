@@ -3,16 +3,16 @@
 use mail_auth::common::parse::TxtRecordParser as _;
 use mail_auth::spf::Spf;
 use mail_auth::spf::verify::SpfParameters;
-use mail_auth::{MessageAuthenticator, Parameters, SpfOutput, SpfResult, Txt};
+use mail_auth::{MessageAuthenticator, Parameters, SpfOutput, SpfResult as SpfVerdict, Txt};
 use relay_remote::dns::{Dns, LookupError};
 
-use crate::Stranger;
-use crate::memory::Memory;
+use crate::MessageSource;
+use crate::cache::TxtCache;
 
 /// What SPF came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Spoken {
-    pub(crate) result: SpfResult,
+pub(crate) struct SpfResult {
+    pub(crate) result: SpfVerdict,
     pub(crate) identity: Identity,
 }
 
@@ -26,10 +26,10 @@ pub(crate) enum Identity {
 }
 
 impl Identity {
-    pub(crate) fn of(stranger: &Stranger) -> Self {
-        match stranger.sender.mailbox() {
+    pub(crate) fn of(source: &MessageSource) -> Self {
+        match source.sender.mailbox() {
             Some(mailbox) => Self::MailFrom(mailbox.as_str().to_owned()),
-            None => Self::Hello(stranger.hello.clone()),
+            None => Self::Hello(source.hello.clone()),
         }
     }
 
@@ -42,7 +42,7 @@ impl Identity {
     }
 }
 
-impl Spoken {
+impl SpfResult {
     /// As mail-auth has it, for DMARC.
     pub(crate) fn output(&self) -> SpfOutput {
         SpfOutput::new(self.identity.domain().to_owned()).with_result(self.result)
@@ -52,51 +52,51 @@ impl Spoken {
 /// Evaluates the record, with at most the lookups that RFC 7208 §4.6.4 allows.
 pub(crate) async fn check(
     dns: &Dns,
-    memory: &Memory,
+    cache: &TxtCache,
     hostname: &str,
-    stranger: &Stranger,
-) -> SpfResult {
-    let identity = Identity::of(stranger);
-    let Some(client) = stranger.client else {
-        return SpfResult::None;
+    source: &MessageSource,
+) -> SpfVerdict {
+    let identity = Identity::of(source);
+    let Some(client) = source.client else {
+        return SpfVerdict::None;
     };
     let domain = identity.domain();
-    if let Err(result) = look_up(dns, memory, domain).await {
+    if let Err(result) = look_up(dns, cache, domain).await {
         return result;
     }
     let Ok(resolver) = dns.resolver() else {
-        return SpfResult::TempError;
+        return SpfVerdict::TempError;
     };
-    let hello = &stranger.hello;
+    let hello = &source.hello;
     let parameters = match &identity {
         Identity::MailFrom(sender) => {
             SpfParameters::verify_mail_from(client, hello, hostname, sender)
         }
         Identity::Hello(name) => SpfParameters::verify_ehlo(client, name, hostname),
     };
-    let parameters = Parameters::new(parameters).with_txt_cache(memory);
+    let parameters = Parameters::new(parameters).with_txt_cache(cache);
     let resolver = MessageAuthenticator(resolver);
     resolver.verify_spf(parameters).await.result()
 }
 
 /// Puts the domain's one record into the memory, or says why there is none that counts: mail-auth takes
 /// the first of several, which RFC 7208 §4.5 has for an error.
-async fn look_up(dns: &Dns, memory: &Memory, domain: &str) -> Result<(), SpfResult> {
+async fn look_up(dns: &Dns, cache: &TxtCache, domain: &str) -> Result<(), SpfVerdict> {
     if domain.is_empty() || domain.starts_with('[') {
-        return Err(SpfResult::None);
+        return Err(SpfVerdict::None);
     }
     let texts = match dns.txt(domain).await {
         Ok(texts) => texts,
-        Err(LookupError::NoSuchName | LookupError::NoRecords) => return Err(SpfResult::None),
-        Err(LookupError::Unavailable(_)) => return Err(SpfResult::TempError),
+        Err(LookupError::NoSuchName | LookupError::NoRecords) => return Err(SpfVerdict::None),
+        Err(LookupError::Unavailable(_)) => return Err(SpfVerdict::TempError),
     };
     let mut records = texts.iter().filter(|text| is_spf(text));
     match (records.next(), records.next()) {
-        (None, _) => Err(SpfResult::None),
-        (Some(_), Some(_)) => Err(SpfResult::PermError),
+        (None, _) => Err(SpfVerdict::None),
+        (Some(_), Some(_)) => Err(SpfVerdict::PermError),
         (Some(record), None) => {
-            let record = Spf::parse(record).map_err(|_| SpfResult::PermError)?;
-            memory.set(domain, Txt::from(record));
+            let record = Spf::parse(record).map_err(|_| SpfVerdict::PermError)?;
+            cache.set(domain, Txt::from(record));
             Ok(())
         }
     }
@@ -116,8 +116,8 @@ mod tests {
 
     use super::*;
 
-    fn stranger(sender: &str, client: &str) -> Stranger {
-        Stranger {
+    fn source(sender: &str, client: &str) -> MessageSource {
+        MessageSource {
             id: "1".to_owned(),
             client: client.parse().ok(),
             hello: "mx.a.test".to_owned(),
@@ -126,13 +126,13 @@ mod tests {
         }
     }
 
-    async fn checked(fake: &FakeDns, sender: &str, client: &str) -> SpfResult {
+    async fn checked(fake: &FakeDns, sender: &str, client: &str) -> SpfVerdict {
         let dns = Dns::new(&[fake.address()]);
         check(
             &dns,
-            &Memory::default(),
+            &TxtCache::default(),
             "our.test",
-            &stranger(sender, client),
+            &source(sender, client),
         )
         .await
     }
@@ -142,21 +142,21 @@ mod tests {
         for (records, result) in [
             (
                 &["v=spf1 ip4:192.0.2.7 -all", "unrelated"][..],
-                SpfResult::Pass,
+                SpfVerdict::Pass,
             ),
-            (&["v=spf1 -all"], SpfResult::Fail),
-            (&["v=spf1 ~all"], SpfResult::SoftFail),
-            (&["v=spf1 ?all"], SpfResult::Neutral),
-            (&["v=spf1"], SpfResult::Neutral),
-            (&["v=spf1 include:b.test -all"], SpfResult::Pass),
-            (&["v=spf1 include:broken.test -all"], SpfResult::TempError),
-            (&["v=spf1 a:broken.test -all"], SpfResult::TempError),
-            (&["v=spf1 include:gone.test -all"], SpfResult::PermError),
-            (&["v=spf1 include:a.test -all"], SpfResult::PermError),
-            (&["v=spf1 ip4:x -all"], SpfResult::PermError),
-            (&["v=spf1 -all", "v=spf1 +all"], SpfResult::PermError),
-            (&["v=spf10 +all"], SpfResult::None),
-            (&[], SpfResult::None),
+            (&["v=spf1 -all"], SpfVerdict::Fail),
+            (&["v=spf1 ~all"], SpfVerdict::SoftFail),
+            (&["v=spf1 ?all"], SpfVerdict::Neutral),
+            (&["v=spf1"], SpfVerdict::Neutral),
+            (&["v=spf1 include:b.test -all"], SpfVerdict::Pass),
+            (&["v=spf1 include:broken.test -all"], SpfVerdict::TempError),
+            (&["v=spf1 a:broken.test -all"], SpfVerdict::TempError),
+            (&["v=spf1 include:gone.test -all"], SpfVerdict::PermError),
+            (&["v=spf1 include:a.test -all"], SpfVerdict::PermError),
+            (&["v=spf1 ip4:x -all"], SpfVerdict::PermError),
+            (&["v=spf1 -all", "v=spf1 +all"], SpfVerdict::PermError),
+            (&["v=spf10 +all"], SpfVerdict::None),
+            (&[], SpfVerdict::None),
         ] {
             let fake = FakeDns::start().await;
             fake.set("a.test", "TXT", records);
@@ -174,8 +174,8 @@ mod tests {
     async fn without_a_sender_the_name_in_ehlo_counts() {
         let fake = FakeDns::start().await;
         fake.set("mx.a.test", "TXT", &["v=spf1 ip4:192.0.2.7 -all"]);
-        assert_eq!(checked(&fake, "", "192.0.2.7").await, SpfResult::Pass);
-        assert_eq!(checked(&fake, "", "192.0.2.8").await, SpfResult::Fail);
+        assert_eq!(checked(&fake, "", "192.0.2.7").await, SpfVerdict::Pass);
+        assert_eq!(checked(&fake, "", "192.0.2.8").await, SpfVerdict::Fail);
     }
 
     #[tokio::test]
@@ -184,16 +184,16 @@ mod tests {
         fake.fail("a.test", Trouble::ServFail);
         assert_eq!(
             checked(&fake, "u@a.test", "192.0.2.7").await,
-            SpfResult::TempError
+            SpfVerdict::TempError
         );
         fake.set("a.test", "TXT", &["v=spf1 -all"]);
         assert_eq!(
             checked(&fake, "u@a.test", "nobody knows").await,
-            SpfResult::None
+            SpfVerdict::None
         );
         assert_eq!(
             checked(&fake, "u@[192.0.2.7]", "192.0.2.7").await,
-            SpfResult::None
+            SpfVerdict::None
         );
     }
 
@@ -206,7 +206,7 @@ mod tests {
         }
         assert_eq!(
             checked(&fake, "u@s0.test", "192.0.2.7").await,
-            SpfResult::PermError
+            SpfVerdict::PermError
         );
         assert!(fake.asked().len() <= 11, "{:?}", fake.asked());
     }

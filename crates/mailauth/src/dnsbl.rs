@@ -29,13 +29,13 @@ pub struct Listing {
 
 /// The lists that are asked.
 #[derive(Debug)]
-pub(crate) struct Lists {
-    lists: Vec<Arc<List>>,
+pub(crate) struct BlockLists {
+    lists: Vec<Arc<BlockList>>,
     timeout: Duration,
 }
 
 #[derive(Debug)]
-struct List {
+struct BlockList {
     zone: String,
     /// When trouble with it was told the last time.
     warned: Mutex<Option<Instant>>,
@@ -43,16 +43,16 @@ struct List {
 
 /// What a list's answer means.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Answer {
+enum ListAnswer {
     Listed,
     NotListed,
     /// Nothing that can be relied on; why.
     Trouble(String),
 }
 
-impl Lists {
+impl BlockLists {
     pub(crate) fn new(zones: &[String], timeout: Duration) -> Self {
-        let list = |zone: &String| List {
+        let list = |zone: &String| BlockList {
             zone: zone.clone(),
             warned: Mutex::default(),
         };
@@ -84,18 +84,18 @@ impl Lists {
     }
 }
 
-impl List {
+impl BlockList {
     async fn ask(&self, dns: &Dns, client: IpAddr, end: Instant) -> Option<Listing> {
         let name = format!("{}.{}", backwards(client), self.zone);
         let addresses = timeout_at(end, dns.addresses(&name, IpFamily::V4)).await;
         let late = || Err(LookupError::Unavailable("no answer in time".to_owned()));
         match meaning(addresses.unwrap_or_else(|_| late())) {
-            Answer::NotListed => None,
-            Answer::Trouble(reason) => {
+            ListAnswer::NotListed => None,
+            ListAnswer::Trouble(reason) => {
                 self.warn(&reason);
                 None
             }
-            Answer::Listed => {
+            ListAnswer::Listed => {
                 let texts = timeout_at(end, dns.txt(&name)).await;
                 let texts = texts.ok().and_then(Result::ok).unwrap_or_default();
                 Some(Listing {
@@ -118,25 +118,25 @@ impl List {
     }
 }
 
-fn meaning(addresses: Result<Vec<IpAddr>, LookupError>) -> Answer {
+fn meaning(addresses: Result<Vec<IpAddr>, LookupError>) -> ListAnswer {
     let addresses = match addresses {
         Ok(addresses) => addresses,
-        Err(LookupError::NoSuchName | LookupError::NoRecords) => return Answer::NotListed,
-        Err(LookupError::Unavailable(reason)) => return Answer::Trouble(reason),
+        Err(LookupError::NoSuchName | LookupError::NoRecords) => return ListAnswer::NotListed,
+        Err(LookupError::Unavailable(reason)) => return ListAnswer::Trouble(reason),
     };
     let error = addresses.iter().find(|address| is_error(address));
     if let Some(code) = error {
-        return Answer::Trouble(format!(
+        return ListAnswer::Trouble(format!(
             "it answers {code}, which is about our questions: lists want to be asked by a DNS server of one's own"
         ));
     }
     // RFC 5782 §2.1; a zone that is gone may answer everything with an address of the web.
     match (addresses.iter().any(IpAddr::is_loopback), addresses.first()) {
-        (true, _) => Answer::Listed,
-        (false, Some(other)) => Answer::Trouble(format!(
+        (true, _) => ListAnswer::Listed,
+        (false, Some(other)) => ListAnswer::Trouble(format!(
             "it answers {other}, which no list does; it may be closed"
         )),
-        (false, None) => Answer::NotListed,
+        (false, None) => ListAnswer::NotListed,
     }
 }
 
@@ -182,7 +182,7 @@ mod tests {
 
     async fn ask(fake: &FakeDns, lists: &[&str], client: &str) -> Option<Listing> {
         let zones: Vec<String> = lists.iter().map(ToString::to_string).collect();
-        let lists = Lists::new(&zones, Duration::from_millis(300));
+        let lists = BlockLists::new(&zones, Duration::from_millis(300));
         let dns = Dns::new(&[fake.address()]);
         lists.ask(&dns, client.parse().expect("an address")).await
     }
@@ -258,11 +258,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn trouble_is_told_once_an_hour() {
-        let list = List {
+        let list = BlockList {
             zone: "bl.test".to_owned(),
             warned: Mutex::default(),
         };
-        let told = |list: &List| *list.warned.lock().expect("nobody panicked");
+        let told = |list: &BlockList| *list.warned.lock().expect("nobody panicked");
         list.warn("x");
         let first = told(&list);
         tokio::time::advance(WARN / 2).await;

@@ -7,16 +7,16 @@ use mail_auth::common::parse::TxtRecordParser as _;
 use mail_auth::dmarc::verify::DmarcParameters;
 use mail_auth::dmarc::{Dmarc, Policy};
 use mail_auth::{
-    AuthenticatedMessage, DkimOutput, DmarcOutput, DmarcResult, DnsError, Error,
-    MessageAuthenticator, Parameters, Txt,
+    AuthenticatedMessage, DkimOutput, DmarcOutput, DnsError, Error, MessageAuthenticator,
+    Parameters, Txt,
 };
 use relay_dkim::Domain;
 use relay_remote::dns::{Dns, LookupError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::memory::Memory;
-use crate::spf::Spoken;
+use crate::cache::TxtCache;
+use crate::spf::SpfResult;
 
 /// Names whose records are fetched for one message, at most: those of its authors, four domains of eight
 /// names each, and some of others that may speak for them. The rest is looked up if it is needed.
@@ -24,11 +24,11 @@ const MAX_NAMES: usize = 48;
 
 /// What DMARC came to for one domain of the From field.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Judged {
+pub(crate) struct DmarcResult {
     pub(crate) author: Domain,
     pub(crate) result: Alignment,
     /// What the domain asks for where a message fails.
-    pub(crate) policy: Asked,
+    pub(crate) policy: Disposition,
 }
 
 /// Whether something that passes is in the author's name.
@@ -42,22 +42,22 @@ pub(crate) enum Alignment {
     PermError,
 }
 
-impl Judged {
+impl DmarcResult {
     /// Of a domain whose record could not be looked up.
     pub(crate) fn unknown(author: &Domain) -> Self {
         Self {
             author: author.clone(),
             result: Alignment::TempError,
-            policy: Asked::None,
+            policy: Disposition::None,
         }
     }
 
     /// What is to be done with the message as far as this domain is concerned.
-    pub(crate) fn disposition(&self) -> Asked {
+    pub(crate) fn disposition(&self) -> Disposition {
         match self.result {
             Alignment::Fail => self.policy,
             Alignment::Pass | Alignment::None | Alignment::TempError | Alignment::PermError => {
-                Asked::None
+                Disposition::None
             }
         }
     }
@@ -65,13 +65,13 @@ impl Judged {
 
 /// `p=`, `sp=` or `np=`, whichever counts; the last asks for the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Asked {
+pub(crate) enum Disposition {
     None,
     Quarantine,
     Reject,
 }
 
-impl Asked {
+impl Disposition {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -91,18 +91,18 @@ impl Asked {
 
 /// The policy records that may be needed, fetched before anything is known of SPF and DKIM.
 #[derive(Debug, Default)]
-pub(crate) struct Records {
+pub(crate) struct PolicyRecords {
     /// Those that ask for a part of the mail only.
     partial: Mutex<Vec<Arc<Dmarc>>>,
 }
 
-impl Records {
+impl PolicyRecords {
     /// Fetches the records of these domains and of all above them, side by side (RFC 9989 §4.10), the
     /// most important first.
     pub(crate) async fn fetch(
         &self,
         dns: &Arc<Dns>,
-        memory: &Memory,
+        cache: &TxtCache,
         domains: &[&str],
         end: Instant,
     ) {
@@ -120,7 +120,7 @@ impl Records {
         }
         while let Some(answer) = answers.join_next().await {
             if let Ok((name, texts)) = answer {
-                memory.set(&name, self.read(texts));
+                cache.set(&name, self.read(texts));
             }
         }
     }
@@ -160,13 +160,13 @@ impl Records {
     pub(crate) async fn judge(
         &self,
         dns: &Dns,
-        memory: &Memory,
+        cache: &TxtCache,
         author: &Domain,
-        spf: &Spoken,
+        spf: &SpfResult,
         dkim: &[DkimOutput<'_>],
-    ) -> Judged {
+    ) -> DmarcResult {
         let Ok(resolver) = dns.resolver() else {
-            return Judged::unknown(author);
+            return DmarcResult::unknown(author);
         };
         let message = AuthenticatedMessage {
             from: vec![format!("@{author}")],
@@ -180,11 +180,11 @@ impl Records {
             rfc5321_mail_from_domain: spf.identity.domain(),
             spf_output: &spf_output,
         };
-        let parameters = Parameters::new(parameters).with_txt_cache(memory);
+        let parameters = Parameters::new(parameters).with_txt_cache(cache);
         let output = MessageAuthenticator(resolver)
             .verify_dmarc(parameters)
             .await;
-        Judged {
+        DmarcResult {
             author: author.clone(),
             result: alignment(&output),
             policy: self.asked(&output),
@@ -193,11 +193,11 @@ impl Records {
 
     /// What the domain asks for. `pct=` is gone from the standard, but whoever still has it below 100
     /// does not want all of its mail refused; that is what `t=y` says now.
-    fn asked(&self, output: &DmarcOutput) -> Asked {
+    fn asked(&self, output: &DmarcOutput) -> Disposition {
         let asked = match output.policy() {
-            Policy::None | Policy::Unspecified => Asked::None,
-            Policy::Quarantine => Asked::Quarantine,
-            Policy::Reject => Asked::Reject,
+            Policy::None | Policy::Unspecified => Disposition::None,
+            Policy::Quarantine => Disposition::Quarantine,
+            Policy::Reject => Disposition::Reject,
         };
         let record = output.dmarc_record_cloned();
         if record.is_some_and(|record| !record.t && self.is_partial(&record)) {
@@ -252,11 +252,11 @@ fn is_partial(record: &[u8]) -> bool {
 
 fn alignment(output: &DmarcOutput) -> Alignment {
     match output.result() {
-        DmarcResult::Pass => Alignment::Pass,
-        DmarcResult::Fail(_) => Alignment::Fail,
-        DmarcResult::TempError(_) => Alignment::TempError,
-        DmarcResult::PermError(_) => Alignment::PermError,
-        DmarcResult::None => Alignment::None,
+        mail_auth::DmarcResult::Pass => Alignment::Pass,
+        mail_auth::DmarcResult::Fail(_) => Alignment::Fail,
+        mail_auth::DmarcResult::TempError(_) => Alignment::TempError,
+        mail_auth::DmarcResult::PermError(_) => Alignment::PermError,
+        mail_auth::DmarcResult::None => Alignment::None,
     }
 }
 

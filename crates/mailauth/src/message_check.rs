@@ -3,57 +3,57 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use mail_auth::SpfResult;
+use mail_auth::SpfResult as SpfVerdict;
 use relay_dkim::{AuthorError, Bodies, Claim, Domain, author_domains, claims};
 use relay_remote::dns::Dns;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::dmarc::{Alignment, Asked, Judged, Records, may_align};
-use crate::memory::Memory;
-use crate::results::{self, Results};
-use crate::signatures::{self, Verified};
-use crate::spf::{self, Identity, Spoken};
-use crate::{Policy, Stranger, events};
+use crate::authentication_results::{self as results, Results};
+use crate::cache::TxtCache;
+use crate::dmarc::{Alignment, Disposition, DmarcResult, PolicyRecords, may_align};
+use crate::signatures::{self, SignatureResult};
+use crate::spf::{self, Identity, SpfResult};
+use crate::{MessageSource, Policy, events};
 
 /// DMARC judges at the end of the message, mostly by what is there already; so long it may take to look
 /// up what is not.
 const JUDGING: Duration = Duration::from_secs(1);
 
-/// A message from a stranger whose header section is known, and whose body passes by. Dropped, it ends
+/// A message from a source whose header section is known, and whose body passes by. Dropped, it ends
 /// its lookups.
 #[derive(Debug)]
-pub struct Examination {
-    case: Arc<Case>,
+pub struct MessageCheck {
+    context: Arc<Context>,
     claims: Vec<Claim>,
     bodies: Bodies,
-    looked: AbortOnDropHandle<Looked>,
+    lookups: AbortOnDropHandle<Lookups>,
 }
 
 /// What is known from the start.
 #[derive(Debug)]
-struct Case {
+struct Context {
     dns: Arc<Dns>,
     hostname: Arc<str>,
     policy: Policy,
-    stranger: Stranger,
+    source: MessageSource,
     authors: Result<Vec<Domain>, AuthorError>,
-    memory: Memory,
-    records: Records,
+    cache: TxtCache,
+    records: PolicyRecords,
     /// By then all lookups have come to an end.
     end: Instant,
 }
 
 /// What the lookups have come to.
 #[derive(Debug)]
-struct Looked {
-    spf: SpfResult,
-    signatures: Vec<Verified>,
+struct Lookups {
+    spf: SpfVerdict,
+    signatures: Vec<SignatureResult>,
 }
 
 /// What was found out about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings {
+pub struct CheckResult {
     /// The Authentication-Results field, with its line's end.
     pub field: String,
     /// Why the message must not be taken, where that is so.
@@ -64,7 +64,7 @@ pub struct Findings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// Its author's domain disowns it.
-    Disowned {
+    DmarcReject {
         /// The domain, in ASCII.
         domain: String,
         /// What SPF came to, a word of RFC 8601 §2.7.2.
@@ -76,35 +76,35 @@ pub enum Refusal {
     TooManyAuthors,
 }
 
-impl Examination {
+impl MessageCheck {
     pub(crate) fn begin(
         dns: Arc<Dns>,
         hostname: Arc<str>,
         policy: Policy,
         timeout: Duration,
-        stranger: Stranger,
+        source: MessageSource,
         header: &[u8],
     ) -> Self {
         let (claims, bodies) = claims(header);
-        let case = Arc::new(Case {
+        let context = Arc::new(Context {
             dns,
             hostname,
             policy,
-            stranger,
+            source,
             authors: author_domains(header),
-            memory: Memory::default(),
-            records: Records::default(),
+            cache: TxtCache::default(),
+            records: PolicyRecords::default(),
             end: Instant::now() + timeout,
         });
-        let looked = {
-            let (case, claims) = (Arc::clone(&case), claims.clone());
-            tokio::spawn(async move { case.look_up(claims).await })
+        let lookups = {
+            let (context, claims) = (Arc::clone(&context), claims.clone());
+            tokio::spawn(async move { context.look_up(claims).await })
         };
         Self {
-            case,
+            context,
             claims,
             bodies,
-            looked: AbortOnDropHandle::new(looked),
+            lookups: AbortOnDropHandle::new(lookups),
         }
     }
 
@@ -114,47 +114,46 @@ impl Examination {
     }
 
     /// All of the message has passed.
-    pub async fn finish(self) -> Findings {
+    pub async fn finish(self) -> CheckResult {
         let hashes = self.bodies.finish();
         // Whatever has ended the lookups, it says nothing about the message.
-        let looked = self.looked.await.unwrap_or_else(|_| Looked {
-            spf: SpfResult::TempError,
+        let lookups = self.lookups.await.unwrap_or_else(|_| Lookups {
+            spf: SpfVerdict::TempError,
             signatures: signatures::unknown(self.claims),
         });
-        let signatures = signatures::with_body(looked.signatures, &hashes);
-        let spf = Spoken {
-            result: looked.spf,
-            identity: Identity::of(&self.case.stranger),
+        let signatures = signatures::with_body(lookups.signatures, &hashes);
+        let spf = SpfResult {
+            result: lookups.spf,
+            identity: Identity::of(&self.context.source),
         };
-        self.case.conclude(&spf, &signatures).await
+        self.context.conclude(&spf, &signatures).await
     }
 }
 
-impl Case {
-    async fn look_up(&self, claims: Vec<Claim>) -> Looked {
-        let spf = spf::check(&self.dns, &self.memory, &self.hostname, &self.stranger);
+impl Context {
+    async fn look_up(&self, claims: Vec<Claim>) -> Lookups {
+        let spf = spf::check(&self.dns, &self.cache, &self.hostname, &self.source);
         let spf = async {
             timeout_at(self.end, spf)
                 .await
-                .unwrap_or(SpfResult::TempError)
+                .unwrap_or(SpfVerdict::TempError)
         };
-        let now = self.stranger.arrived;
+        let now = self.source.arrived;
         let names = self.names(&claims);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (spf, signatures, ()) = tokio::join!(
             spf,
             signatures::check(&self.dns, claims, now, self.end),
-            self.records
-                .fetch(&self.dns, &self.memory, &names, self.end),
+            self.records.fetch(&self.dns, &self.cache, &names, self.end),
         );
-        Looked { spf, signatures }
+        Lookups { spf, signatures }
     }
 
     /// The domains whose policy records may be needed: those of the authors, and of others that may
     /// speak for them.
     fn names(&self, claims: &[Claim]) -> Vec<String> {
         let authors: Vec<&str> = self.authors.iter().flatten().map(Domain::as_str).collect();
-        let identity = Identity::of(&self.stranger);
+        let identity = Identity::of(&self.source);
         let signers = claims
             .iter()
             .filter_map(|claim| claim.signature.as_ref().ok());
@@ -169,7 +168,7 @@ impl Case {
             .collect()
     }
 
-    async fn conclude(&self, spf: &Spoken, signatures: &[Verified]) -> Findings {
+    async fn conclude(&self, spf: &SpfResult, signatures: &[SignatureResult]) -> CheckResult {
         let domains = signatures::domains(signatures);
         let outputs = signatures::outputs(&domains);
         let end = self.end.max(Instant::now() + JUDGING);
@@ -177,15 +176,15 @@ impl Case {
         for author in self.authors.iter().flatten() {
             let judging = self
                 .records
-                .judge(&self.dns, &self.memory, author, spf, &outputs);
+                .judge(&self.dns, &self.cache, author, spf, &outputs);
             let in_time = timeout_at(end, judging).await;
-            judged.push(in_time.unwrap_or_else(|_| Judged::unknown(author)));
+            judged.push(in_time.unwrap_or_else(|_| DmarcResult::unknown(author)));
         }
         let decisive = decisive(&judged);
         let disposition = match (self.policy, &self.authors) {
-            (Policy::Report, _) => Asked::None,
-            (Policy::Enforce, Err(AuthorError::TooManyDomains)) => Asked::Reject,
-            (Policy::Enforce, _) => decisive.map_or(Asked::None, Judged::disposition),
+            (Policy::Report, _) => Disposition::None,
+            (Policy::Enforce, Err(AuthorError::TooManyDomains)) => Disposition::Reject,
+            (Policy::Enforce, _) => decisive.map_or(Disposition::None, DmarcResult::disposition),
         };
         let results = Results {
             hostname: &self.hostname,
@@ -199,15 +198,17 @@ impl Case {
             disposition,
         };
         self.log(&results, decisive);
-        Findings {
+        CheckResult {
             field: results.field(),
             refusal: match (decisive, self.authors.as_ref().err()) {
-                (Some(judged), _) if disposition == Asked::Reject => Some(Refusal::Disowned {
-                    domain: judged.author.to_string(),
-                    spf: results::of_spf(spf.result),
-                    dkim: results::of_signatures(signatures),
-                }),
-                (_, Some(AuthorError::TooManyDomains)) if disposition == Asked::Reject => {
+                (Some(judged), _) if disposition == Disposition::Reject => {
+                    Some(Refusal::DmarcReject {
+                        domain: judged.author.to_string(),
+                        spf: results::of_spf(spf.result),
+                        dkim: results::of_signatures(signatures),
+                    })
+                }
+                (_, Some(AuthorError::TooManyDomains)) if disposition == Disposition::Reject => {
                     Some(Refusal::TooManyAuthors)
                 }
                 _ => None,
@@ -215,10 +216,10 @@ impl Case {
         }
     }
 
-    fn log(&self, results: &Results<'_>, decisive: Option<&Judged>) {
-        let client = self.stranger.client;
-        events::examined(&events::Results {
-            id: &self.stranger.id,
+    fn log(&self, results: &Results<'_>, decisive: Option<&DmarcResult>) {
+        let client = self.source.client;
+        events::checked(&events::Results {
+            id: &self.source.id,
             client: &client.map_or_else(|| "-".to_owned(), |client| client.to_string()),
             from: decisive.map_or("-", |judged| judged.author.as_str()),
             spf: results::of_spf(results.spf.result),
@@ -226,9 +227,9 @@ impl Case {
             dmarc: decisive.map_or("permerror", |judged| results::of_dmarc(judged.result)),
             policy: decisive.map_or("none", |judged| judged.policy.as_str()),
             disposition: match results.disposition {
-                Asked::None => "accepted",
-                Asked::Quarantine => "quarantine",
-                Asked::Reject => "refused",
+                Disposition::None => "accepted",
+                Disposition::Quarantine => "quarantine",
+                Disposition::Reject => "refused",
             },
         });
     }
@@ -236,7 +237,7 @@ impl Case {
 
 /// Of several authors' domains, the one that asks for the most where the message fails it (RFC 7489
 /// §6.6.1); else the first.
-fn decisive(judged: &[Judged]) -> Option<&Judged> {
+fn decisive(judged: &[DmarcResult]) -> Option<&DmarcResult> {
     let failed = judged
         .iter()
         .filter(|judged| judged.result == Alignment::Fail);

@@ -7,7 +7,7 @@ use relay_dkim::{
     Algorithm, Canonicalization, Decision, GeneratedKey, HeaderList, PrivateKey, Record, Signer,
     SigningEntry,
 };
-use relay_inbound::{Findings, Inbound, Policy, Refusal, Settings, Stranger};
+use relay_mailauth::{CheckResult, MailAuth, MessageSource, Policy, Refusal, Settings};
 use relay_remote::dns::Dns;
 use relay_testkit::{FakeDns, Trouble};
 
@@ -61,14 +61,14 @@ impl World {
         String::from_utf8(signature).expect("text") + message
     }
 
-    async fn examine(&self, client: &str, sender: &str, message: &str) -> Findings {
-        let inbound = Inbound::new(Settings {
+    async fn check(&self, client: &str, sender: &str, message: &str) -> CheckResult {
+        let mailauth = MailAuth::new(Settings {
             hostname: "our.test".into(),
             policy: Some(self.policy),
             dnsbl: Vec::new(),
             timeout: self.timeout,
         });
-        let stranger = Stranger {
+        let source = MessageSource {
             id: "1".to_owned(),
             client: client.parse().ok(),
             hello: "mx.a.test".to_owned(),
@@ -78,12 +78,12 @@ impl World {
         let (header, body) = message.split_once("\r\n\r\n").expect("a body");
         let header = format!("{header}\r\n");
         let dns = Arc::clone(&self.dns);
-        let examination = inbound.examine(dns, stranger, header.as_bytes());
-        let mut examination = examination.expect("a policy");
+        let check = mailauth.check(dns, source, header.as_bytes());
+        let mut check = check.expect("a policy");
         for piece in body.as_bytes().chunks(3) {
-            examination.pass(piece);
+            check.pass(piece);
         }
-        examination.finish().await
+        check.finish().await
     }
 }
 
@@ -93,13 +93,13 @@ const OTHER: &str = "198.51.100.1";
 
 fn refused(spf: &'static str, dkim: &'static str) -> Refusal {
     let domain = "a.test".to_owned();
-    Refusal::Disowned { domain, spf, dkim }
+    Refusal::DmarcReject { domain, spf, dkim }
 }
 
 #[tokio::test]
 async fn the_results_are_written_into_one_field() {
     let world = World::with_policy("v=DMARC1; p=reject").await;
-    let findings = world.examine(OURS, "u@a.test", &world.sign(MESSAGE)).await;
+    let findings = world.check(OURS, "u@a.test", &world.sign(MESSAGE)).await;
     assert_eq!(
         findings.field,
         "Authentication-Results: our.test;\r\n\tspf=pass smtp.mailfrom=u@a.test;\r\n\
@@ -107,7 +107,7 @@ async fn the_results_are_written_into_one_field() {
          \tdmarc=pass (p=reject dis=none) header.from=a.test\r\n"
     );
     assert_eq!(findings.refusal, None);
-    let forged = world.examine(OTHER, "u@a.test", MESSAGE).await;
+    let forged = world.check(OTHER, "u@a.test", MESSAGE).await;
     assert_eq!(
         forged.field,
         "Authentication-Results: our.test;\r\n\tspf=fail smtp.mailfrom=u@a.test;\r\n\
@@ -146,7 +146,7 @@ async fn either_of_spf_and_dkim_is_enough_if_it_is_in_the_authors_name() {
             Some(refused("none", "none")),
         ),
     ] {
-        let findings = world.examine(client, sender, message).await;
+        let findings = world.check(client, sender, message).await;
         assert!(
             findings.field.contains(&format!("dmarc={result} ")),
             "{}",
@@ -180,7 +180,7 @@ async fn what_is_done_is_what_the_domain_asks_for() {
         ("unrelated", "dmarc=none header.from=a.test", false),
     ] {
         let mut world = World::with_policy(record).await;
-        let findings = world.examine(OTHER, "u@a.test", MESSAGE).await;
+        let findings = world.check(OTHER, "u@a.test", MESSAGE).await;
         assert!(
             findings.field.contains(done),
             "{record}: {}",
@@ -188,7 +188,7 @@ async fn what_is_done_is_what_the_domain_asks_for() {
         );
         assert_eq!(findings.refusal.is_some(), is_refused, "{record}");
         world.policy = Policy::Report;
-        let told = world.examine(OTHER, "u@a.test", MESSAGE).await;
+        let told = world.check(OTHER, "u@a.test", MESSAGE).await;
         assert_eq!(told.refusal, None);
         assert!(!told.field.contains("dis=reject"), "{}", told.field);
     }
@@ -199,7 +199,7 @@ async fn of_several_records_none_counts() {
     let world = World::with_policy("v=DMARC1; p=reject").await;
     let records = ["v=DMARC1; p=reject", "v=DMARC1; p=none"];
     world.fake.set("_dmarc.a.test", "TXT", &records);
-    let findings = world.examine(OTHER, "u@a.test", MESSAGE).await;
+    let findings = world.check(OTHER, "u@a.test", MESSAGE).await;
     assert!(findings.field.contains("dmarc=none "), "{}", findings.field);
     assert_eq!(findings.refusal, None);
 }
@@ -212,7 +212,7 @@ async fn of_several_authors_the_strictest_decides() {
         .set("_dmarc.c.test", "TXT", &["v=DMARC1; p=none"]);
     for from in ["u@c.test, u@a.test", "u@a.test, u@c.test"] {
         let message = format!("From: {from}\r\n\r\nhello\r\n");
-        let findings = world.examine(OTHER, "u@c.test", &message).await;
+        let findings = world.check(OTHER, "u@c.test", &message).await;
         assert_eq!(findings.refusal, Some(refused("none", "none")), "{from}");
     }
     for from in [
@@ -220,7 +220,7 @@ async fn of_several_authors_the_strictest_decides() {
         "From: u@b.test\r\nFROM : u@a.test\r\n",
     ] {
         let message = format!("{from}\r\nhello\r\n");
-        let findings = world.examine(OTHER, "u@b.test", &message).await;
+        let findings = world.check(OTHER, "u@b.test", &message).await;
         assert!(
             findings.field.contains("dmarc=none header.from=b.test;"),
             "{}",
@@ -239,11 +239,11 @@ async fn of_several_authors_the_strictest_decides() {
         format!("From: u@a.test, {}\r\n", crowd.join(", ")),
     ] {
         let message = format!("{from}\r\nhello\r\n");
-        let findings = world.examine(OTHER, "u@b.test", &message).await;
+        let findings = world.check(OTHER, "u@b.test", &message).await;
         assert_eq!(findings.refusal, Some(Refusal::TooManyAuthors), "{from}");
     }
     let nobody = world
-        .examine(OTHER, "u@a.test", "Subject: x\r\n\r\nhello\r\n")
+        .check(OTHER, "u@a.test", "Subject: x\r\n\r\nhello\r\n")
         .await;
     let told = "dmarc=permerror reason=\"it has no From field\"\r\n";
     assert!(nobody.field.ends_with(told), "{}", nobody.field);
@@ -257,7 +257,7 @@ async fn a_lookup_that_fails_refuses_nothing() {
             world.timeout = Duration::from_millis(300);
             world.fake.fail(name, trouble);
             let changed = world.sign(MESSAGE);
-            let findings = world.examine(OTHER, "u@a.test", &changed).await;
+            let findings = world.check(OTHER, "u@a.test", &changed).await;
             let is_deaf = name != "s._domainkey.a.test" && name != "_dmarc.a.test";
             assert_eq!(
                 findings.refusal, None,
@@ -293,7 +293,7 @@ async fn a_dns_that_is_silent_takes_no_longer_than_the_limit() {
         world.fake.fail(name, Trouble::Silence);
     }
     let began = tokio::time::Instant::now();
-    let findings = world.examine(OTHER, "u@a.test", &world.sign(MESSAGE)).await;
+    let findings = world.check(OTHER, "u@a.test", &world.sign(MESSAGE)).await;
     let took = began.elapsed();
     assert!(took < Duration::from_secs(3), "{took:?}");
     for result in ["spf=temperror", "dkim=temperror", "dmarc=temperror"] {
@@ -310,7 +310,7 @@ async fn hostile_signatures_are_told_and_cost_little() {
         DKIM-Signature: v=1; a=rsa-sha256; d=(x;s=\"y\";h=from;bh=YQ==;b=YQ==\r\n\
         DKIM-Signature: v=1; a=rsa-sha256; d=none.test; s=s; h=from; bh=YQ==; b=YQ==\r\n";
     let message = format!("{hostile}{MESSAGE}");
-    let findings = world.examine(OURS, "u@a.test", &message).await;
+    let findings = world.check(OURS, "u@a.test", &message).await;
     for line in [
         "dkim=neutral reason=\"the signature cannot be read\" header.d=x.test header.s=s;",
         "dkim=policy reason=\"rsa-sha1 is not trusted\" header.d=x.test header.s=s;",
@@ -325,7 +325,7 @@ async fn hostile_signatures_are_told_and_cost_little() {
         .collect();
     let before = world.fake.asked().len();
     let findings = world
-        .examine(OURS, "u@a.test", &format!("{many}{MESSAGE}"))
+        .check(OURS, "u@a.test", &format!("{many}{MESSAGE}"))
         .await;
     assert_eq!(findings.field.matches("dkim=").count(), 8);
     let asked = world.fake.asked().len() - before;
@@ -345,7 +345,7 @@ async fn no_message_makes_more_lookups_than_there_are_bounds() {
     let signatures: String = (0..20).map(signature).collect();
     let authors: Vec<String> = (0..4).map(|n| format!("u@{}", deep(n + 50))).collect();
     let message = format!("{signatures}From: {}\r\n\r\nhello\r\n", authors.join(", "));
-    let findings = world.examine(OTHER, "u@a.test", &message).await;
+    let findings = world.check(OTHER, "u@a.test", &message).await;
     assert_eq!(
         findings.field.matches("dmarc=").count(),
         4,

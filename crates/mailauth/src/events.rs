@@ -18,7 +18,7 @@ pub(crate) struct Results<'a> {
 }
 
 /// A message from a stranger has been examined.
-pub(crate) fn examined(results: &Results<'_>) {
+pub(crate) fn checked(results: &Results<'_>) {
     let Results {
         id,
         client,

@@ -1,7 +1,7 @@
 //! What strangers' mail is worth (opendkim, opendmarc, rblsmtpd): SPF, DKIM, DMARC and DNS block lists.
 //!
-//! [`Inbound`] is what the operator has decided. It asks block lists about a client, and begins an
-//! [`Examination`] of a message once its header section is known: all lookups begin then and go on side
+//! [`MailAuth`] is what the operator has decided. It asks block lists about a client, and begins an
+//! [`MessageCheck`] of a message once its header section is known: all lookups begin then and go on side
 //! by side while the body passes, of which nothing but hashes is kept. It promises that
 //!
 //! * nothing takes longer than [`Settings::timeout`] from its start, but for the second that DMARC may
@@ -9,26 +9,26 @@
 //! * a lookup that fails refuses nothing: it is a `temperror`, or a list that does not list;
 //! * a message makes a bounded number of lookups, whatever it says, and whatever the DNS says.
 //!
-//! It decides nothing by itself: [`Findings`] say what the message's own domain asks for, and that only
+//! It decides nothing by itself: [`CheckResult`] say what the message's own domain asks for, and that only
 //! where the operator wants it done. mail-auth evaluates SPF and DMARC.
 //!
 //! | module | what |
 //! |---|---|
-//! | `listing` | DNS block lists (RFC 5782) |
-//! | `examination` | the examination of one message |
+//! | `dnsbl` | DNS block lists (RFC 5782) |
+//! | `message_check` | the check of one message |
 //! | `spf`, `signatures`, `dmarc` | the three questions (RFC 7208, RFC 6376, RFC 9989) |
-//! | `memory` | what one message's lookups have brought |
-//! | `results` | the Authentication-Results field that says so (RFC 8601) |
+//! | `cache` | what one message's lookups have brought |
+//! | `authentication_results` | the Authentication-Results field that says so (RFC 8601) |
 //! | `authserv` | the same field from others, where it pretends to be ours |
 //! | `events` | what is logged from here |
 
+mod authentication_results;
 mod authserv;
+mod cache;
 mod dmarc;
+mod dnsbl;
 mod events;
-mod examination;
-mod listing;
-mod memory;
-mod results;
+mod message_check;
 mod signatures;
 mod spf;
 
@@ -40,9 +40,9 @@ use relay_remote::dns::Dns;
 use relay_smtp::ReversePath;
 
 pub use authserv::claims_to_be;
-pub use examination::{Examination, Findings, Refusal};
-pub use listing::Listing;
-use listing::Lists;
+use dnsbl::BlockLists;
+pub use dnsbl::Listing;
+pub use message_check::{CheckResult, MessageCheck, Refusal};
 
 /// What the operator decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub enum Policy {
 
 /// Who sends a message that has no right to be believed.
 #[derive(Debug, Clone)]
-pub struct Stranger {
+pub struct MessageSource {
     /// For the log.
     pub id: String,
     /// The client; `None` if a proxy does not say.
@@ -83,16 +83,16 @@ pub struct Stranger {
 
 /// Looks into strangers and their mail.
 #[derive(Debug)]
-pub struct Inbound {
+pub struct MailAuth {
     settings: Settings,
-    lists: Arc<Lists>,
+    lists: Arc<BlockLists>,
 }
 
-impl Inbound {
+impl MailAuth {
     /// By these settings.
     pub fn new(settings: Settings) -> Self {
         Self {
-            lists: Arc::new(Lists::new(&settings.dnsbl, settings.timeout)),
+            lists: Arc::new(BlockLists::new(&settings.dnsbl, settings.timeout)),
             settings,
         }
     }
@@ -113,20 +113,25 @@ impl Inbound {
         (!lists.is_empty()).then_some(async move { lists.ask(&dns, client).await })
     }
 
-    /// Begins to examine a message by its header section. `None` where messages are not looked at.
+    /// Begins the check of a message by its header section. `None` where messages are not checked.
     /// To be called within a runtime.
-    pub fn examine(&self, dns: Arc<Dns>, stranger: Stranger, header: &[u8]) -> Option<Examination> {
+    pub fn check(
+        &self,
+        dns: Arc<Dns>,
+        source: MessageSource,
+        header: &[u8],
+    ) -> Option<MessageCheck> {
         let policy = self.settings.policy?;
         let Settings {
             hostname, timeout, ..
         } = &self.settings;
         let hostname = Arc::clone(hostname);
-        Some(Examination::begin(
-            dns, hostname, policy, *timeout, stranger, header,
+        Some(MessageCheck::begin(
+            dns, hostname, policy, *timeout, source, header,
         ))
     }
 
-    /// Whether a field of a stranger's message says in our name what it cannot know; its value is
+    /// Whether a field of a source's message says in our name what it cannot know; its value is
     /// looked at without the field's name and colon.
     pub fn is_forged(&self, name: &[u8], value: &[u8]) -> bool {
         self.settings.policy.is_some()

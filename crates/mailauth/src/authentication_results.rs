@@ -2,12 +2,12 @@
 
 use std::fmt::{self, Write as _};
 
-use mail_auth::SpfResult;
+use mail_auth::SpfResult as SpfVerdict;
 use relay_dkim::{AuthorError, SignatureError};
 
-use crate::dmarc::{Alignment, Asked, Judged};
-use crate::signatures::{Outcome, Verified};
-use crate::spf::{Identity, Spoken};
+use crate::dmarc::{Alignment, Disposition, DmarcResult};
+use crate::signatures::{SignatureResult, SignatureStatus};
+use crate::spf::{Identity, SpfResult};
 
 /// The longest value of a property: no domain is longer, and few addresses are.
 const MAX_VALUE: usize = 253;
@@ -15,12 +15,12 @@ const MAX_VALUE: usize = 253;
 /// All that has been found out.
 pub(crate) struct Results<'a> {
     pub(crate) hostname: &'a str,
-    pub(crate) spf: &'a Spoken,
-    pub(crate) signatures: &'a [Verified],
+    pub(crate) spf: &'a SpfResult,
+    pub(crate) signatures: &'a [SignatureResult],
     /// For each of the author's domains.
-    pub(crate) dmarc: Result<&'a [Judged], AuthorError>,
+    pub(crate) dmarc: Result<&'a [DmarcResult], AuthorError>,
     /// What is done with the message.
-    pub(crate) disposition: Asked,
+    pub(crate) disposition: Disposition,
 }
 
 impl Results<'_> {
@@ -66,9 +66,9 @@ impl Results<'_> {
     }
 }
 
-fn write_signature(field: &mut String, verified: &Verified) -> fmt::Result {
-    write!(field, ";\r\n\tdkim={}", of_signature(verified.outcome))?;
-    if let Outcome::Flawed(flaw) = verified.outcome {
+fn write_signature(field: &mut String, verified: &SignatureResult) -> fmt::Result {
+    write!(field, ";\r\n\tdkim={}", of_signature(verified.status))?;
+    if let SignatureStatus::Failed(flaw) = verified.status {
         write!(field, " reason=\"{flaw}\"")?;
     }
     let claim = &verified.claim;
@@ -92,24 +92,24 @@ fn plain(text: &str) -> Option<&str> {
 }
 
 /// RFC 8601 §2.7.2
-pub(crate) fn of_spf(result: SpfResult) -> &'static str {
+pub(crate) fn of_spf(result: SpfVerdict) -> &'static str {
     match result {
-        SpfResult::Pass => "pass",
-        SpfResult::Fail => "fail",
-        SpfResult::SoftFail => "softfail",
-        SpfResult::Neutral => "neutral",
-        SpfResult::TempError => "temperror",
-        SpfResult::PermError => "permerror",
-        SpfResult::None => "none",
+        SpfVerdict::Pass => "pass",
+        SpfVerdict::Fail => "fail",
+        SpfVerdict::SoftFail => "softfail",
+        SpfVerdict::Neutral => "neutral",
+        SpfVerdict::TempError => "temperror",
+        SpfVerdict::PermError => "permerror",
+        SpfVerdict::None => "none",
     }
 }
 
 /// RFC 8601 §2.7.1
-fn of_signature(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Pass => "pass",
-        Outcome::Unknown => "temperror",
-        Outcome::Flawed(flaw) => match flaw {
+fn of_signature(status: SignatureStatus) -> &'static str {
+    match status {
+        SignatureStatus::Pass => "pass",
+        SignatureStatus::Unknown => "temperror",
+        SignatureStatus::Failed(flaw) => match flaw {
             SignatureError::Syntax | SignatureError::Unsupported => "neutral",
             SignatureError::Sha1 | SignatureError::PartOfBody | SignatureError::WeakKey => "policy",
             SignatureError::AuthorUnsigned
@@ -125,10 +125,10 @@ fn of_signature(outcome: Outcome) -> &'static str {
 }
 
 /// The best that the signatures came to in one word; the first counts where none passes.
-pub(crate) fn of_signatures(signatures: &[Verified]) -> &'static str {
-    let passes = |verified: &&Verified| verified.outcome == Outcome::Pass;
+pub(crate) fn of_signatures(signatures: &[SignatureResult]) -> &'static str {
+    let passes = |verified: &&SignatureResult| verified.status == SignatureStatus::Pass;
     let best = signatures.iter().find(passes).or(signatures.first());
-    best.map_or("none", |verified| of_signature(verified.outcome))
+    best.map_or("none", |verified| of_signature(verified.status))
 }
 
 /// RFC 7489 §11.2

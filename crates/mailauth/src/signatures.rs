@@ -12,27 +12,27 @@ use tokio::time::{Instant, timeout_at};
 
 /// What came of one signature.
 #[derive(Debug, Clone)]
-pub(crate) struct Verified {
+pub(crate) struct SignatureResult {
     pub(crate) claim: Claim,
-    pub(crate) outcome: Outcome,
+    pub(crate) status: SignatureStatus,
 }
 
 /// Whether a signature counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub(crate) enum SignatureStatus {
     Pass,
-    Flawed(SignatureError),
+    Failed(SignatureError),
     /// Its key could not be looked up now.
     Unknown,
 }
 
-impl Verified {
+impl SignatureResult {
     /// Now that the body has passed.
     fn with_body(mut self, hashes: &BodyHashes) -> Self {
-        if let (Outcome::Pass, Ok(signature)) = (self.outcome, &self.claim.signature)
+        if let (SignatureStatus::Pass, Ok(signature)) = (self.status, &self.claim.signature)
             && let Err(flaw) = hashes.check(signature)
         {
-            self.outcome = Outcome::Flawed(flaw);
+            self.status = SignatureStatus::Failed(flaw);
         }
         self
     }
@@ -53,44 +53,44 @@ pub(crate) async fn check(
     claims: Vec<Claim>,
     now: SystemTime,
     end: Instant,
-) -> Vec<Verified> {
+) -> Vec<SignatureResult> {
     let mut answers = JoinSet::new();
     for (place, claim) in claims.iter().enumerate() {
         if let Ok(signature) = claim.signature.clone() {
             let dns = Arc::clone(dns);
             answers.spawn(async move {
                 let records = timeout_at(end, dns.txt(&signature.key_name())).await;
-                let outcome = match records {
-                    Err(_) | Ok(Err(LookupError::Unavailable(_))) => Outcome::Unknown,
+                let status = match records {
+                    Err(_) | Ok(Err(LookupError::Unavailable(_))) => SignatureStatus::Unknown,
                     Ok(Err(LookupError::NoSuchName | LookupError::NoRecords)) => {
-                        Outcome::Flawed(SignatureError::NoKey)
+                        SignatureStatus::Failed(SignatureError::NoKey)
                     }
                     Ok(Ok(records)) => match signature.check_header(&records, now) {
-                        Ok(()) => Outcome::Pass,
-                        Err(flaw) => Outcome::Flawed(flaw),
+                        Ok(()) => SignatureStatus::Pass,
+                        Err(flaw) => SignatureStatus::Failed(flaw),
                     },
                 };
-                (place, outcome)
+                (place, status)
             });
         }
     }
     let mut verified = unknown(claims);
     while let Some(answer) = answers.join_next().await {
-        if let Ok((place, outcome)) = answer
+        if let Ok((place, status)) = answer
             && let Some(verified) = verified.get_mut(place)
         {
-            verified.outcome = outcome;
+            verified.status = status;
         }
     }
     verified
 }
 
 /// What can be said of signatures without their keys.
-pub(crate) fn unknown(claims: Vec<Claim>) -> Vec<Verified> {
-    let unknown = |claim: Claim| Verified {
-        outcome: match claim.signature {
-            Ok(_) => Outcome::Unknown,
-            Err(flaw) => Outcome::Flawed(flaw),
+pub(crate) fn unknown(claims: Vec<Claim>) -> Vec<SignatureResult> {
+    let unknown = |claim: Claim| SignatureResult {
+        status: match claim.signature {
+            Ok(_) => SignatureStatus::Unknown,
+            Err(flaw) => SignatureStatus::Failed(flaw),
         },
         claim,
     };
@@ -98,27 +98,32 @@ pub(crate) fn unknown(claims: Vec<Claim>) -> Vec<Verified> {
 }
 
 /// The same, with what the body has to say.
-pub(crate) fn with_body(verified: Vec<Verified>, hashes: &BodyHashes) -> Vec<Verified> {
+pub(crate) fn with_body(
+    verified: Vec<SignatureResult>,
+    hashes: &BodyHashes,
+) -> Vec<SignatureResult> {
     verified.into_iter().map(|v| v.with_body(hashes)).collect()
 }
 
 /// The domains of the signatures that DMARC has to know of.
-pub(crate) fn domains(verified: &[Verified]) -> Vec<(Outcome, Signature)> {
+pub(crate) fn domains(verified: &[SignatureResult]) -> Vec<(SignatureStatus, Signature)> {
     verified
         .iter()
-        .filter_map(|verified| Some((verified.outcome, verified.signature()?)))
+        .filter_map(|verified| Some((verified.status, verified.signature()?)))
         .collect()
 }
 
 /// As mail-auth has them, for DMARC.
-pub(crate) fn outputs(domains: &[(Outcome, Signature)]) -> Vec<DkimOutput<'_>> {
+pub(crate) fn outputs(domains: &[(SignatureStatus, Signature)]) -> Vec<DkimOutput<'_>> {
     domains
         .iter()
-        .map(|(outcome, signature)| {
-            let output = match outcome {
-                Outcome::Pass => DkimOutput::pass(),
-                Outcome::Flawed(_) => DkimOutput::fail(Error::Dkim(DkimError::FailedBodyHashMatch)),
-                Outcome::Unknown => {
+        .map(|(status, signature)| {
+            let output = match status {
+                SignatureStatus::Pass => DkimOutput::pass(),
+                SignatureStatus::Failed(_) => {
+                    DkimOutput::fail(Error::Dkim(DkimError::FailedBodyHashMatch))
+                }
+                SignatureStatus::Unknown => {
                     DkimOutput::temp_err(Error::Dns(DnsError::Resolver(String::new())))
                 }
             };

@@ -10,9 +10,9 @@ use mail_auth::{ResolverCache, Txt};
 /// TXT records by name, in lower case and with a dot at the end. It lives as long as the examination of
 /// its message, whose lookups have a bound.
 #[derive(Default)]
-pub(crate) struct Memory(Mutex<HashMap<Box<str>, Txt>>);
+pub(crate) struct TxtCache(Mutex<HashMap<Box<str>, Txt>>);
 
-impl Memory {
+impl TxtCache {
     fn texts(&self) -> MutexGuard<'_, HashMap<Box<str>, Txt>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -24,13 +24,13 @@ impl Memory {
     }
 }
 
-impl std::fmt::Debug for Memory {
+impl std::fmt::Debug for TxtCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Memory")
+        f.write_str("TxtCache")
     }
 }
 
-impl ResolverCache<Box<str>, Txt> for Memory {
+impl ResolverCache<Box<str>, Txt> for TxtCache {
     fn get<Q>(&self, name: &Q) -> Option<Txt>
     where
         Box<str>: Borrow<Q>,
