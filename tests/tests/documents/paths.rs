@@ -5,7 +5,11 @@ use std::path::PathBuf;
 use crate::text::{self, Parts};
 
 /// Documents that name files as `crate/file.rs`, below the `src` of that crate, or from the root.
-const DOCUMENTS: &[&str] = &["ARCHITECTURE.md", "CONTRIBUTING.md"];
+const DOCUMENTS: &[&str] = &[
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "docs/internals/queue.md",
+];
 
 /// The words of a document that may be paths: in its blocks, and between backticks.
 fn words(parts: &Parts) -> Vec<String> {
