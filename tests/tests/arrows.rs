@@ -31,7 +31,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-dkim", &["relay-smtp"]),
     (
         "relay-mailauth",
-        &["relay-smtp", "relay-dkim", "relay-remote"],
+        &["relay-smtp", "relay-smtpd", "relay-dkim", "relay-remote"],
     ),
     ("relay-smtpd", &["relay-smtp", "relay-queue", "relay-dkim"]),
     ("relay-send", &["relay-smtp", "relay-queue"]),

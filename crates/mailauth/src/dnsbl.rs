@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use relay_remote::IpFamily;
 use relay_remote::dns::{Dns, LookupError};
+use relay_smtpd::inbound_check::Listing;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -17,15 +18,6 @@ const WARN: Duration = Duration::from_hours(1);
 /// Octets of a list's own words that are passed on: they go into a reply, which has 512 in all
 /// (RFC 5321 §4.5.3.1.5).
 const MAX_TEXT: usize = 200;
-
-/// A client stands on a list.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listing {
-    /// The list's zone.
-    pub list: String,
-    /// What the list says about it, printable and short; it may be empty.
-    pub text: String,
-}
 
 /// The lists that are asked.
 #[derive(Debug)]

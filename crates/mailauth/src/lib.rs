@@ -1,8 +1,10 @@
-//! What strangers' mail is worth (opendkim, opendmarc, rblsmtpd): SPF, DKIM, DMARC and DNS block lists.
+//! Checks mail from external clients (opendkim, opendmarc, rblsmtpd): SPF, DKIM, DMARC and DNS block
+//! lists.
 //!
-//! [`MailAuth`] is what the operator has decided. It asks block lists about a client, and begins an
-//! [`MessageCheck`] of a message once its header section is known: all lookups begin then and go on side
-//! by side while the body passes, of which nothing but hashes is kept. It promises that
+//! [`MailAuth`] implements [`InboundCheck`], the trait through which the SMTP server asks. It queries
+//! block lists about a client, and starts the check of a message once its header section is complete: all
+//! lookups start then and run in parallel while the body passes. Only hashes of the body are kept. The
+//! crate promises that
 //!
 //! * nothing takes longer than [`Settings::timeout`] from its start, but for the second that DMARC may
 //!   need at the end;
@@ -32,108 +34,101 @@ mod message_check;
 mod signatures;
 mod spf;
 
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use relay_remote::dns::Dns;
-use relay_smtp::ReversePath;
+use relay_smtpd::inbound_check::{CheckFuture, InboundCheck, Listing, MessageCheck, MessageSource};
 
 pub use authserv::claims_to_be;
 use dnsbl::BlockLists;
-pub use dnsbl::Listing;
-pub use message_check::{CheckResult, MessageCheck, Refusal};
+use message_check::RunningCheck;
 
-/// What the operator decides.
+/// What the operator has configured.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Our name: whose results these are.
+    /// Our host name, which is the authserv-id of the results (RFC 8601 §2.5).
     pub hostname: Arc<str>,
-    /// What is done with messages; nothing is looked at where this is missing.
+    /// What to do with messages that fail DMARC; without it messages are not checked at all.
     pub policy: Option<Policy>,
-    /// The zones of the DNS block lists to ask about clients.
+    /// The zones of the DNS block lists to query about clients.
     pub dnsbl: Vec<String>,
-    /// For all lookups about a client, and for all about a message.
+    /// The limit for all lookups about a client, and again for all lookups about a message.
     pub timeout: Duration,
 }
 
-/// What comes of a message that fails DMARC.
+/// What to do with a message that fails DMARC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// It is told in the header.
+    /// The results are written into the header section, and that is all.
     Report,
-    /// It is refused if its domain asks for that.
+    /// The message is refused if its domain's policy is `reject`.
     Enforce,
 }
 
-/// Who sends a message that has no right to be believed.
-#[derive(Debug, Clone)]
-pub struct MessageSource {
-    /// For the log.
-    pub id: String,
-    /// The client; `None` if a proxy does not say.
-    pub client: Option<IpAddr>,
-    /// What it called itself in EHLO or HELO.
-    pub hello: String,
-    /// MAIL FROM.
-    pub sender: ReversePath,
-    /// When the message came.
-    pub arrived: SystemTime,
-}
-
-/// Looks into strangers and their mail.
+/// Checks external clients and their mail.
 #[derive(Debug)]
 pub struct MailAuth {
     settings: Settings,
     lists: Arc<BlockLists>,
+    resolver: Resolver,
+}
+
+/// Returns the resolver of the current configuration, which may change while the relay runs.
+struct Resolver(Box<dyn Fn() -> Arc<Dns> + Send + Sync>);
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
+    }
 }
 
 impl MailAuth {
-    /// By these settings.
-    pub fn new(settings: Settings) -> Self {
+    /// Checks with these settings. Each check asks `resolver` for the resolver to use.
+    pub fn new(
+        settings: Settings,
+        resolver: impl Fn() -> Arc<Dns> + Send + Sync + 'static,
+    ) -> Self {
         Self {
             lists: Arc::new(BlockLists::new(&settings.dnsbl, settings.timeout)),
             settings,
+            resolver: Resolver(Box::new(resolver)),
         }
     }
 
-    /// Whether there is anything to do at all.
+    /// Whether nothing is configured, so that there is nothing to check.
     pub fn is_idle(&self) -> bool {
         self.settings.policy.is_none() && self.lists.is_empty()
     }
+}
 
-    /// Asks the block lists about a client, all at once: the first that lists it. `None` where there
-    /// are no lists.
-    pub fn listing(
-        &self,
-        dns: Arc<Dns>,
-        client: IpAddr,
-    ) -> Option<impl Future<Output = Option<Listing>> + Send + use<>> {
-        let lists = Arc::clone(&self.lists);
-        (!lists.is_empty()).then_some(async move { lists.ask(&dns, client).await })
+impl InboundCheck for MailAuth {
+    /// Queries all block lists at once and returns the first that lists the client; `None` where no
+    /// lists are configured.
+    fn listing(&self, client: IpAddr) -> Option<CheckFuture<Option<Listing>>> {
+        if self.lists.is_empty() {
+            return None;
+        }
+        let (lists, dns) = (Arc::clone(&self.lists), (self.resolver.0)());
+        Some(Box::pin(async move { lists.ask(&dns, client).await }))
     }
 
-    /// Begins the check of a message by its header section. `None` where messages are not checked.
-    /// To be called within a runtime.
-    pub fn check(
-        &self,
-        dns: Arc<Dns>,
-        source: MessageSource,
-        header: &[u8],
-    ) -> Option<MessageCheck> {
+    /// Starts the lookups for a message, so it must be called within a runtime.
+    fn check_message(&self, source: MessageSource, header: &[u8]) -> Option<Box<dyn MessageCheck>> {
         let policy = self.settings.policy?;
         let Settings {
             hostname, timeout, ..
         } = &self.settings;
         let hostname = Arc::clone(hostname);
-        Some(MessageCheck::begin(
+        let dns = (self.resolver.0)();
+        Some(Box::new(RunningCheck::begin(
             dns, hostname, policy, *timeout, source, header,
-        ))
+        )))
     }
 
-    /// Whether a field of a source's message says in our name what it cannot know; its value is
-    /// looked at without the field's name and colon.
-    pub fn is_forged(&self, name: &[u8], value: &[u8]) -> bool {
+    fn is_forged(&self, name: &[u8], value: &[u8]) -> bool {
         self.settings.policy.is_some()
             && name.eq_ignore_ascii_case(b"Authentication-Results")
             && claims_to_be(&self.settings.hostname, value)

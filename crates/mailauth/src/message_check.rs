@@ -6,6 +6,7 @@ use std::time::Duration;
 use mail_auth::SpfResult as SpfVerdict;
 use relay_dkim::{AuthorError, Bodies, Claim, Domain, author_domains, claims};
 use relay_remote::dns::Dns;
+use relay_smtpd::inbound_check::{CheckFuture, CheckResult, MessageCheck, MessageSource, Refusal};
 use tokio::time::{Instant, timeout_at};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -14,7 +15,7 @@ use crate::cache::TxtCache;
 use crate::dmarc::{Alignment, Disposition, DmarcResult, PolicyRecords, may_align};
 use crate::signatures::{self, SignatureResult};
 use crate::spf::{self, Identity, SpfResult};
-use crate::{MessageSource, Policy, events};
+use crate::{Policy, events};
 
 /// DMARC judges at the end of the message, mostly by what is there already; so long it may take to look
 /// up what is not.
@@ -23,7 +24,7 @@ const JUDGING: Duration = Duration::from_secs(1);
 /// A message from a source whose header section is known, and whose body passes by. Dropped, it ends
 /// its lookups.
 #[derive(Debug)]
-pub struct MessageCheck {
+pub(crate) struct RunningCheck {
     context: Arc<Context>,
     claims: Vec<Claim>,
     bodies: Bodies,
@@ -51,32 +52,7 @@ struct Lookups {
     signatures: Vec<SignatureResult>,
 }
 
-/// What was found out about a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CheckResult {
-    /// The Authentication-Results field, with its line's end.
-    pub field: String,
-    /// Why the message must not be taken, where that is so.
-    pub refusal: Option<Refusal>,
-}
-
-/// Why a message must not be taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Refusal {
-    /// Its author's domain disowns it.
-    DmarcReject {
-        /// The domain, in ASCII.
-        domain: String,
-        /// What SPF came to, a word of RFC 8601 §2.7.2.
-        spf: &'static str,
-        /// What DKIM came to, a word of RFC 8601 §2.7.1.
-        dkim: &'static str,
-    },
-    /// It is from more domains than are judged, any of which a reader may be shown.
-    TooManyAuthors,
-}
-
-impl MessageCheck {
+impl RunningCheck {
     pub(crate) fn begin(
         dns: Arc<Dns>,
         hostname: Arc<str>,
@@ -108,15 +84,10 @@ impl MessageCheck {
         }
     }
 
-    /// The next octets of the body.
-    pub fn pass(&mut self, body: &[u8]) {
-        self.bodies.write(body);
-    }
-
-    /// All of the message has passed.
-    pub async fn finish(self) -> CheckResult {
+    /// The whole message has passed.
+    async fn conclude(self) -> CheckResult {
         let hashes = self.bodies.finish();
-        // Whatever has ended the lookups, it says nothing about the message.
+        // If the task failed, nothing is known about the message.
         let lookups = self.lookups.await.unwrap_or_else(|_| Lookups {
             spf: SpfVerdict::TempError,
             signatures: signatures::unknown(self.claims),
@@ -130,6 +101,16 @@ impl MessageCheck {
     }
 }
 
+impl MessageCheck for RunningCheck {
+    fn pass(&mut self, body: &[u8]) {
+        self.bodies.write(body);
+    }
+
+    fn finish(self: Box<Self>) -> CheckFuture<CheckResult> {
+        Box::pin(self.conclude())
+    }
+}
+
 impl Context {
     async fn look_up(&self, claims: Vec<Claim>) -> Lookups {
         let spf = spf::check(&self.dns, &self.cache, &self.hostname, &self.source);
@@ -138,7 +119,7 @@ impl Context {
                 .await
                 .unwrap_or(SpfVerdict::TempError)
         };
-        let now = self.source.arrived;
+        let now = self.source.begun;
         let names = self.names(&claims);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let (spf, signatures, ()) = tokio::join!(
@@ -219,7 +200,7 @@ impl Context {
     fn log(&self, results: &Results<'_>, decisive: Option<&DmarcResult>) {
         let client = self.source.client;
         events::checked(&events::Results {
-            id: &self.source.id,
+            id: &self.source.id.to_string(),
             client: &client.map_or_else(|| "-".to_owned(), |client| client.to_string()),
             from: decisive.map_or("-", |judged| judged.author.as_str()),
             spf: results::of_spf(results.spf.result),

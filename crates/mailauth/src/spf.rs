@@ -5,8 +5,9 @@ use mail_auth::spf::Spf;
 use mail_auth::spf::verify::SpfParameters;
 use mail_auth::{MessageAuthenticator, Parameters, SpfOutput, SpfResult as SpfVerdict, Txt};
 use relay_remote::dns::{Dns, LookupError};
+use relay_smtp::command::ClientName;
+use relay_smtpd::inbound_check::MessageSource;
 
-use crate::MessageSource;
 use crate::cache::TxtCache;
 
 /// What SPF came to.
@@ -29,7 +30,7 @@ impl Identity {
     pub(crate) fn of(source: &MessageSource) -> Self {
         match source.sender.mailbox() {
             Some(mailbox) => Self::MailFrom(mailbox.as_str().to_owned()),
-            None => Self::Hello(source.hello.clone()),
+            None => Self::Hello(hello(source).to_owned()),
         }
     }
 
@@ -40,6 +41,11 @@ impl Identity {
             Self::Hello(name) => name,
         }
     }
+}
+
+/// The name in EHLO or HELO; empty if the client gave none.
+fn hello(source: &MessageSource) -> &str {
+    source.hello.as_ref().map_or("", ClientName::as_str)
 }
 
 impl SpfResult {
@@ -67,7 +73,7 @@ pub(crate) async fn check(
     let Ok(resolver) = dns.resolver() else {
         return SpfVerdict::TempError;
     };
-    let hello = &source.hello;
+    let hello = hello(source);
     let parameters = match &identity {
         Identity::MailFrom(sender) => {
             SpfParameters::verify_mail_from(client, hello, hostname, sender)
@@ -112,17 +118,18 @@ fn is_spf(text: &[u8]) -> bool {
 mod tests {
     use std::time::UNIX_EPOCH;
 
+    use relay_smtpd::inbound_check::QueueId;
     use relay_testkit::{FakeDns, Trouble};
 
     use super::*;
 
     fn source(sender: &str, client: &str) -> MessageSource {
         MessageSource {
-            id: "1".to_owned(),
+            id: QueueId::from_bits(1),
             client: client.parse().ok(),
-            hello: "mx.a.test".to_owned(),
+            hello: ClientName::parse("mx.a.test"),
             sender: sender.parse().expect("a reverse-path"),
-            arrived: UNIX_EPOCH,
+            begun: UNIX_EPOCH,
         }
     }
 

@@ -7,8 +7,10 @@ use relay_dkim::{
     Algorithm, Canonicalization, Decision, GeneratedKey, HeaderList, PrivateKey, Record, Signer,
     SigningEntry,
 };
-use relay_mailauth::{CheckResult, MailAuth, MessageSource, Policy, Refusal, Settings};
+use relay_mailauth::{MailAuth, Policy, Settings};
 use relay_remote::dns::Dns;
+use relay_smtp::command::ClientName;
+use relay_smtpd::inbound_check::{CheckResult, InboundCheck as _, MessageSource, QueueId, Refusal};
 use relay_testkit::{FakeDns, Trouble};
 
 const NOW: SystemTime = UNIX_EPOCH;
@@ -62,23 +64,24 @@ impl World {
     }
 
     async fn check(&self, client: &str, sender: &str, message: &str) -> CheckResult {
-        let mailauth = MailAuth::new(Settings {
+        let settings = Settings {
             hostname: "our.test".into(),
             policy: Some(self.policy),
             dnsbl: Vec::new(),
             timeout: self.timeout,
-        });
+        };
+        let dns = Arc::clone(&self.dns);
+        let mailauth = MailAuth::new(settings, move || Arc::clone(&dns));
         let source = MessageSource {
-            id: "1".to_owned(),
+            id: QueueId::from_bits(1),
             client: client.parse().ok(),
-            hello: "mx.a.test".to_owned(),
+            hello: ClientName::parse("mx.a.test"),
             sender: sender.parse().expect("a reverse-path"),
-            arrived: NOW,
+            begun: NOW,
         };
         let (header, body) = message.split_once("\r\n\r\n").expect("a body");
         let header = format!("{header}\r\n");
-        let dns = Arc::clone(&self.dns);
-        let check = mailauth.check(dns, source, header.as_bytes());
+        let check = mailauth.check_message(source, header.as_bytes());
         let mut check = check.expect("a policy");
         for piece in body.as_bytes().chunks(3) {
             check.pass(piece);

@@ -7,7 +7,7 @@ use std::time::Duration;
 use relay_queue::{Message, QueueStore, SledStore, StoreConfig, StoreError};
 use relay_remote::Remote;
 use relay_send::SystemClock;
-use relay_smtpd::{Address, BindError, Door, Role, Server, SocketFile, TlsServer};
+use relay_smtpd::{Address, BindError, LocalSessions, Role, Server, SocketFile, TlsServer};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
@@ -106,7 +106,7 @@ impl Daemon {
         let store = Arc::new(open_store(&config).await?);
         let grants = Arc::new(Grants::open(&config.state_dir, clock::now())?);
         let orders = Orders::open(&config.state_dir)?;
-        let maildrop = open_maildrop(&config.state_dir, server.door());
+        let maildrop = open_maildrop(&config.state_dir, server.local_sessions());
         announce(&config, &listeners, &store);
         let current = Current {
             config,
@@ -220,7 +220,7 @@ impl Read {
 }
 
 /// For what users of the machine leave; without a place for it the relay runs all the same.
-fn open_maildrop(state_dir: &Path, door: Door) -> Option<Arc<Maildrop>> {
+fn open_maildrop(state_dir: &Path, door: LocalSessions) -> Option<Arc<Maildrop>> {
     let opened = Maildrop::open(state_dir, door).inspect_err(|reason| {
         events::maildrop_unusable(&maildrop::path(state_dir), reason);
     });

@@ -156,7 +156,7 @@ impl Grants {
     }
 }
 
-impl relay_smtpd::Grants for Grants {
+impl relay_smtpd::TemporaryRelay for Grants {
     fn may_relay(&self, client: IpAddr) -> bool {
         self.allows(client, now())
     }

@@ -30,7 +30,6 @@ pub mod export;
 pub mod fsck;
 mod grants;
 pub mod import;
-mod inbound;
 pub mod log;
 mod maildrop;
 mod orders;

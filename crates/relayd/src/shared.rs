@@ -5,8 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use relay_control::Certificate;
+use relay_mailauth::MailAuth;
 use relay_queue::SledStore;
 use relay_send::Handle;
+use relay_smtpd::inbound_check::InboundCheck;
 use relay_smtpd::{Address, Role, TlsServer};
 use tokio::sync::watch;
 
@@ -16,7 +18,6 @@ use crate::config::{Config, NamedFile};
 use crate::delivery::Delivery;
 use crate::events;
 use crate::grants::Grants;
-use crate::inbound::Strangers;
 use crate::log::Log;
 use crate::orders::Orders;
 use crate::signing::SigningTable;
@@ -41,7 +42,7 @@ pub(crate) struct Shared {
     pub(crate) file: Option<PathBuf>,
     pub(crate) current: Mutex<Current>,
     pub(crate) watch: Mutex<Watch>,
-    pub(crate) smtpd: watch::Sender<Arc<relay_smtpd::Config>>,
+    pub(crate) smtpd: watch::Sender<Arc<relay_smtpd::ServerConfig>>,
     pub(crate) remote: watch::Sender<Arc<relay_remote::Config>>,
 }
 
@@ -60,20 +61,28 @@ impl Current {
         grants: &Arc<Grants>,
         signing: &SigningTable,
         deliver: &Arc<Delivery>,
-    ) -> Arc<relay_smtpd::Config> {
+    ) -> Arc<relay_smtpd::ServerConfig> {
         let users = (users.len() > 0).then(|| Arc::clone(users) as Arc<dyn relay_smtpd::Users>);
-        Arc::new(relay_smtpd::Config {
+        Arc::new(relay_smtpd::ServerConfig {
             tls: self.tls.clone(),
             users,
-            grants: Arc::clone(grants) as Arc<dyn relay_smtpd::Grants>,
+            temporary_relay: Arc::clone(grants) as Arc<dyn relay_smtpd::TemporaryRelay>,
             signer: signing.signer(),
-            inbound: Strangers::wanted(
-                self.config.inbound.settings(&self.config.hostname),
-                deliver,
-            ),
+            inbound: inbound_check(self.config.inbound.settings(&self.config.hostname), deliver),
             ..self.config.smtpd()
         })
     }
+}
+
+/// The checks of external clients, with the resolver that deliveries use; `None` where none are
+/// configured.
+fn inbound_check(
+    settings: relay_mailauth::Settings,
+    deliver: &Arc<Delivery>,
+) -> Option<Arc<dyn InboundCheck>> {
+    let deliver = Arc::clone(deliver);
+    let mailauth = MailAuth::new(settings, move || deliver.0.dns());
+    (!mailauth.is_idle()).then(|| Arc::new(mailauth) as Arc<dyn InboundCheck>)
 }
 
 impl Shared {

@@ -14,7 +14,7 @@ use argon2::password_hash::PasswordHasher as _;
 use relay_queue::MemoryStore;
 use relay_smtp::sasl::scram::ScramVerifier;
 use relay_smtp::sasl::{Secret, base64};
-use relay_smtpd::{Config, Limits, Role, TlsSettings, User, Users};
+use relay_smtpd::{Limits, Role, ServerConfig, TlsSettings, User, Users};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
@@ -79,7 +79,7 @@ fn main() {
         connections_per_client: 10_000,
         ..Limits::default()
     };
-    let config = Config {
+    let config = ServerConfig {
         tls: Some(tls(TlsSettings::default())),
         users: Some(Arc::new(OneUser::new())),
         limits,

@@ -5,29 +5,29 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// Who a client is: for all that is judged, counted, remembered and logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Peer {
+pub(crate) enum ClientId {
     /// Somebody at an address; an IPv4 address is given as one.
-    At(IpAddr),
+    Address(IpAddr),
     /// A user of this machine, whom the system vouches for.
     Uid(u32),
 }
 
-impl Peer {
+impl ClientId {
     /// The client that a peer belongs to, for all that is counted per client: whoever has one IPv6
     /// address has a whole /64 (RFC 6177 §2).
-    pub(crate) fn client(self) -> Self {
+    pub(crate) fn counted_as(self) -> Self {
         match self {
-            Self::At(address) => Self::At(network(address)),
+            Self::Address(address) => Self::Address(network(address)),
             Self::Uid(uid) => Self::Uid(uid),
         }
     }
 }
 
 /// As the log has it.
-impl fmt::Display for Peer {
+impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::At(address) => address.fmt(f),
+            Self::Address(address) => address.fmt(f),
             Self::Uid(uid) => write!(f, "uid={uid}"),
         }
     }
@@ -56,14 +56,14 @@ mod tests {
             ("2001:db8::ffff:ffff:ffff:ffff", "2001:db8::"),
             ("2001:db8:0:1::1", "2001:db8:0:1::"),
         ] {
-            let peer = Peer::At(address.parse().expect(address));
-            assert_eq!(peer.client(), Peer::At(of.parse().expect(of)));
+            let peer = ClientId::Address(address.parse().expect(address));
+            assert_eq!(peer.counted_as(), ClientId::Address(of.parse().expect(of)));
         }
     }
 
     #[test]
     fn a_user_of_this_machine_is_a_client_of_its_own() {
-        assert_eq!(Peer::Uid(1000).client(), Peer::Uid(1000));
-        assert_eq!(Peer::Uid(1000).to_string(), "uid=1000");
+        assert_eq!(ClientId::Uid(1000).counted_as(), ClientId::Uid(1000));
+        assert_eq!(ClientId::Uid(1000).to_string(), "uid=1000");
     }
 }

@@ -7,17 +7,17 @@ use relay_dkim::Signer;
 use relay_smtp::Mailbox;
 use relay_smtp::server::{self, BareAddress};
 
-use crate::auth::{AuthLimits, Grants, Users};
-use crate::client::Peer;
-use crate::inbound::Inbound;
-use crate::listener::Address;
+use crate::address::Address;
+use crate::auth::{AuthLimits, TemporaryRelay, Users};
+use crate::client::ClientId;
+use crate::inbound_check::InboundCheck;
 use crate::relay::RelayRules;
 use crate::rewrite::Rewriting;
 use crate::tls::TlsServer;
 
 /// The rules of the server. A session keeps those of its first moment, as under tcpserver.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub struct ServerConfig {
     /// Our name: greeting, EHLO, Received.
     pub hostname: Arc<str>,
     /// Who reads mail for postmaster.
@@ -31,7 +31,7 @@ pub struct Config {
     /// Who may log in; without them AUTH is not offered.
     pub users: Option<Arc<dyn Users>>,
     /// Who may relay for a time.
-    pub grants: Arc<dyn Grants>,
+    pub temporary_relay: Arc<dyn TemporaryRelay>,
     /// What failed logins lead to.
     pub auth: AuthLimits,
     /// What is done to addresses of submitted mail.
@@ -39,10 +39,10 @@ pub struct Config {
     /// What our own clients' mail is signed with.
     pub signer: Arc<Signer>,
     /// Who looks into strangers; without it nobody does, and nothing is looked up.
-    pub inbound: Option<Arc<dyn Inbound>>,
+    pub inbound: Option<Arc<dyn InboundCheck>>,
 }
 
-impl Config {
+impl ServerConfig {
     /// What a session has to know, of a client whose mail begins its way here or may not.
     pub(crate) fn settings(&self, submits: bool) -> server::Settings {
         let bare_address = match self.rewriting.domain.clone() {
@@ -116,13 +116,13 @@ pub struct ListenerConfig {
 
 impl ListenerConfig {
     /// Whether this peer speaks for others.
-    pub(crate) fn is_proxy(&self, peer: Peer) -> bool {
+    pub(crate) fn is_proxy(&self, peer: ClientId) -> bool {
         match peer {
-            Peer::At(address) => self
+            ClientId::Address(address) => self
                 .proxies
                 .iter()
                 .any(|network| network.contains(&address)),
-            Peer::Uid(_) => false,
+            ClientId::Uid(_) => false,
         }
     }
 }

@@ -1,8 +1,8 @@
 //! One client: its bytes carried, its session's questions answered.
 
+mod dnsbl;
 mod login;
 mod policy;
-mod standing;
 mod wire;
 
 use std::net::IpAddr;
@@ -15,32 +15,32 @@ use relay_smtp::{Reply, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use crate::auth::Gate;
+use crate::auth::Authenticator;
 use crate::buffers::{BufferPool, Unread};
-use crate::client::Peer;
-use crate::config::{Config, Role};
-use crate::inbound::Stranger;
-use crate::intake::{Business, Intake, IntakeError};
-use crate::own_mail::Service;
-use crate::pace::Pace;
+use crate::client::ClientId;
+use crate::config::{Role, ServerConfig};
+use crate::external::External;
+use crate::inbound_check::MessageSource;
+use crate::intake::{Intake, IntakeError, Processing};
+use crate::min_rate::MinRate;
+use crate::received::Received;
 use crate::rewrite::TooLong;
-use crate::signatory::Signatory;
-use crate::strangers::Foreign;
+use crate::signing_pool::SigningPool;
 use crate::stream::Stream;
+use crate::submission::Submission;
 use crate::tls::TlsFacts;
-use crate::trace::Trace;
 use crate::{clock, events};
-use standing::Standing;
+use dnsbl::DnsblCheck;
 use wire::secure;
 
 /// What all connections share.
-pub(crate) struct Shared<S> {
+pub(crate) struct SharedState<S> {
     pub(crate) store: Arc<S>,
     /// Told of each message once it is safe.
     pub(crate) accepted: Arc<dyn Fn(Message) + Send + Sync>,
     pub(crate) buffers: BufferPool,
-    pub(crate) gate: Gate,
-    pub(crate) signatory: Arc<Signatory>,
+    pub(crate) authenticator: Authenticator,
+    pub(crate) signing_pool: Arc<SigningPool>,
     /// From now on idle sessions end; a message in work is waited for.
     pub(crate) stopping: CancellationToken,
     /// Nothing is waited for any longer: every client that listens is told, and goes.
@@ -49,119 +49,115 @@ pub(crate) struct Shared<S> {
 
 /// Who has come, and by which door.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Visitor {
+pub(crate) struct Client {
     /// Judged and logged as it stands.
-    pub(crate) peer: Peer,
+    pub(crate) id: ClientId,
     /// False for whoever comes through a proxy that does not name them: the address is then the
     /// proxy's, and what the proxy may do is not theirs to do.
-    pub(crate) is_named: bool,
+    pub(crate) address_known: bool,
     pub(crate) role: Role,
 }
 
-impl Visitor {
+impl Client {
     /// What passes between processes of one machine goes where nobody else can read it.
     fn channel(&self) -> Channel {
-        match self.peer {
-            Peer::At(_) => Channel::Clear,
-            Peer::Uid(_) => Channel::Tls,
+        match self.id {
+            ClientId::Address(_) => Channel::Clear,
+            ClientId::Uid(_) => Channel::Tls,
         }
     }
 
     /// Its address, if anybody knows it.
     fn address(&self) -> Option<IpAddr> {
-        match self.peer {
-            Peer::At(address) => self.is_named.then_some(address),
-            Peer::Uid(_) => None,
+        match self.id {
+            ClientId::Address(address) => self.address_known.then_some(address),
+            ClientId::Uid(_) => None,
         }
     }
 
     /// Whether what it sends was written by itself, not passed on: such a message is completed.
-    fn begins_its_way_here(&self) -> bool {
-        let is_of_this_machine = matches!(self.peer, Peer::Uid(_));
+    fn submits_mail(&self) -> bool {
+        let is_of_this_machine = matches!(self.id, ClientId::Uid(_));
         self.role.is_submission() || is_of_this_machine
     }
 }
 
 /// A client and its session.
 pub(crate) struct Connection<S: QueueStore, T> {
-    shared: Arc<Shared<S>>,
-    config: Arc<Config>,
-    visitor: Visitor,
+    shared: Arc<SharedState<S>>,
+    config: Arc<ServerConfig>,
+    client: Client,
     stream: Stream<T>,
     tls: Option<Box<TlsFacts>>,
     session: ServerSession,
     intake: Intake<S>,
     failed_logins: u32,
-    standing: Standing,
+    dnsbl: DnsblCheck,
     /// Of the message that comes in, or came last. Boxed: most sessions wait most of the time.
-    pace: Option<Box<Pace>>,
+    min_rate: Option<Box<MinRate>>,
 }
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     /// A session that begins at once: in clear, or where nobody can listen in.
     pub(crate) fn new(
-        shared: Arc<Shared<S>>,
-        config: Arc<Config>,
-        visitor: Visitor,
+        shared: Arc<SharedState<S>>,
+        config: Arc<ServerConfig>,
+        client: Client,
         stream: T,
     ) -> Self {
         let now = clock::now().into_std();
         Self {
             session: ServerSession::new(
-                config.settings(visitor.begins_its_way_here()),
-                visitor.channel(),
+                config.settings(client.submits_mail()),
+                client.channel(),
                 now,
             ),
             shared,
             config,
-            visitor,
+            client,
             stream: Stream::Clear(stream),
             tls: None,
             intake: Intake::new(),
             failed_logins: 0,
-            standing: Standing::Known(None),
-            pace: None,
+            dnsbl: DnsblCheck::Done(None),
+            min_rate: None,
         }
     }
 
     /// A session that begins under TLS; none where the handshake failed.
     pub(crate) async fn secured(
-        shared: Arc<Shared<S>>,
-        config: Arc<Config>,
-        visitor: Visitor,
+        shared: Arc<SharedState<S>>,
+        config: Arc<ServerConfig>,
+        client: Client,
         stream: T,
     ) -> Option<Self> {
-        let (stream, tls) = secure(&shared, config.tls.as_deref(), visitor, stream).await?;
+        let (stream, tls) = secure(&shared, config.tls.as_deref(), client, stream).await?;
         let now = clock::now().into_std();
         Some(Self {
-            session: ServerSession::new(
-                config.settings(visitor.begins_its_way_here()),
-                Channel::Tls,
-                now,
-            ),
+            session: ServerSession::new(config.settings(client.submits_mail()), Channel::Tls, now),
             shared,
             config,
-            visitor,
+            client,
             stream,
             tls: Some(tls),
             intake: Intake::new(),
             failed_logins: 0,
-            standing: Standing::Known(None),
-            pace: None,
+            dnsbl: DnsblCheck::Done(None),
+            min_rate: None,
         })
     }
 
     /// Serves the client to the end of the session.
     pub(crate) async fn run(mut self) {
-        self.ask_for_standing();
+        self.start_dnsbl_check();
         let mut input = Unread::default();
         loop {
             let now = clock::now().into_std();
             let gathered = self.intake.gathered();
             let step = self.session.handle(input.octets(), gathered, now);
             input.advance(step.consumed, &self.shared.buffers);
-            if let Some(pace) = &mut self.pace {
-                pace.add(step.consumed);
+            if let Some(min_rate) = &mut self.min_rate {
+                min_rate.add(step.consumed);
             }
             let going_on = match step.event {
                 Some(Event::Close) => return self.close(&input).await,
@@ -192,14 +188,14 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
 
     async fn answer(&mut self, event: Event) {
         match event {
-            Event::Mail(request) => self.judge_sender(request),
+            Event::Mail(request) => self.check_sender(request),
             Event::Rcpt(recipient) => {
-                if self.needs_standing() {
+                if self.needs_dnsbl_result() {
                     // Boxed, so that the sessions that are busy otherwise stay small.
-                    Box::pin(self.learn_standing()).await;
+                    Box::pin(self.await_dnsbl_result()).await;
                     self.session.answered(clock::now().into_std());
                 }
-                self.judge_recipient(recipient);
+                self.check_recipient(recipient);
             }
             Event::Data => self.begin_message(),
             Event::Content => {
@@ -210,7 +206,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             Event::MessageEnd(transaction) => self.commit(transaction).await,
             Event::Refused(refusal) => {
                 self.intake.abandon();
-                events::refused(self.visitor.peer, self.session.hello(), &refusal);
+                events::refused(self.client.id, self.session.hello(), &refusal);
             }
             Event::Authenticate(credentials) => {
                 Box::pin(self.log_in(credentials)).await;
@@ -228,10 +224,10 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     fn begin_message(&mut self) {
         match self.shared.store.begin() {
             Ok(spool) => {
-                let business = self.business(spool.id());
-                self.intake.begin(spool, business);
+                let processing = self.processing(spool.id());
+                self.intake.begin(spool, processing);
                 let most = self.config.limits.session.message_size;
-                self.pace = Some(Box::new(Pace::new(clock::now(), most)));
+                self.min_rate = Some(Box::new(MinRate::new(clock::now(), most)));
                 self.session.accept_message();
             }
             Err(error) => self.refuse_message("DATA", &error.into()),
@@ -239,9 +235,9 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     /// What is done with a message that begins now, if anything.
-    fn business(&self, id: QueueId) -> Option<Business> {
-        if self.is_own_client() {
-            return Some(Business::Own(Service {
+    fn processing(&self, id: QueueId) -> Option<Processing> {
+        if self.may_relay_mail() {
+            return Some(Processing::Submission(Submission {
                 config: Arc::clone(&self.config),
                 id,
                 begun: clock::today(),
@@ -250,16 +246,16 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                     .sender()
                     .cloned()
                     .filter(|_| self.is_submitted()),
-                is_of_machine: matches!(self.visitor.peer, Peer::Uid(_)),
-                signatory: Arc::clone(&self.shared.signatory),
+                is_local: matches!(self.client.id, ClientId::Uid(_)),
+                signing_pool: Arc::clone(&self.shared.signing_pool),
             }));
         }
         let inbound = self.inbound().map(Arc::clone)?;
-        Some(Business::Foreign(Foreign {
+        Some(Processing::External(External {
             inbound,
-            stranger: Stranger {
+            source: MessageSource {
                 id,
-                client: self.visitor.address(),
+                client: self.client.address(),
                 hello: self.session.hello().map(|hello| hello.name.clone()),
                 sender: self.session.sender().cloned()?,
                 begun: clock::today(),
@@ -269,14 +265,14 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
 
     /// Whether what comes is a client's own mail, not passed on for others.
     fn is_submitted(&self) -> bool {
-        self.visitor.begins_its_way_here() || self.session.user().is_some()
+        self.client.submits_mail() || self.session.user().is_some()
     }
 
     /// The end of a message: the client learns of it only once it is safe.
     async fn commit(&mut self, transaction: Transaction) {
         let arrived = clock::today();
-        let trace = Trace {
-            client: self.visitor.peer,
+        let received = Received {
+            client: self.client.id,
             hello: self.session.hello(),
             utf8: transaction.utf8,
             tls: self.tls.as_deref(),
@@ -291,7 +287,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             .intake
             .commit(&self.shared.store, transaction, arrived, |id, additions| {
                 let mut head = additions.top;
-                head.extend_from_slice(trace.to_header(id).as_bytes());
+                head.extend_from_slice(received.to_header(id).as_bytes());
                 head.extend_from_slice(additions.fields.as_bytes());
                 // Without a header section of its own, the client's first line could become a part
                 // of our last field.
@@ -304,7 +300,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let reply = match stored {
             Ok(message) => {
                 crash::point("accepted");
-                events::new_message(&message, self.visitor.peer, self.session.user());
+                events::new_message(&message, self.client.id, self.session.user());
                 let reply = replies::queued(&message.id);
                 (self.shared.accepted)(message);
                 reply
@@ -312,7 +308,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             Err(error) => {
                 let reply = intake_reply(id, &error);
                 let refusal = refusal("end of DATA", Some(sender), reply);
-                events::refused(self.visitor.peer, self.session.hello(), &refusal);
+                events::refused(self.client.id, self.session.hello(), &refusal);
                 refusal.reply
             }
         };
@@ -328,7 +324,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     fn refuse(&mut self, refusal: &Refusal) {
-        events::refused(self.visitor.peer, self.session.hello(), refusal);
+        events::refused(self.client.id, self.session.hello(), refusal);
         self.session.refuse(&refusal.reply);
     }
 }

@@ -12,13 +12,13 @@ use relay_smtp::server::{Hello, Refusal};
 use relay_smtp::{Reply, ReversePath};
 use tracing::{error, info, warn};
 
-use crate::client::Peer;
-use crate::listener::Address;
-use crate::signatory::SignatoryError;
+use crate::address::Address;
+use crate::client::ClientId;
+use crate::signing_pool::SigningError;
 use crate::tls::TlsFacts;
 
 /// A message is in the queue.
-pub(crate) fn new_message(message: &Message, client: Peer, user: Option<&UserName>) {
+pub(crate) fn new_message(message: &Message, client: ClientId, user: Option<&UserName>) {
     let id = message.id;
     info!(target: "relayd", event = "new msg", %id, "new msg {id}");
     let (bytes, sender) = (message.size, &message.sender);
@@ -39,7 +39,7 @@ pub(crate) fn new_message(message: &Message, client: Peer, user: Option<&UserNam
 }
 
 /// A command or message was refused.
-pub(crate) fn refused(client: Peer, hello: Option<&Hello>, refusal: &Refusal) {
+pub(crate) fn refused(client: ClientId, hello: Option<&Hello>, refusal: &Refusal) {
     let name = hello.map_or("", |hello| hello.name.as_str());
     let Refusal {
         command,
@@ -67,7 +67,7 @@ pub(crate) fn refused(client: Peer, hello: Option<&Hello>, refusal: &Refusal) {
 }
 
 /// A sender that another one stands in for.
-pub(crate) fn rewritten(client: Peer, from: &ReversePath, to: &ReversePath) {
+pub(crate) fn rewritten(client: ClientId, from: &ReversePath, to: &ReversePath) {
     let (from, to) = (from.as_str(), to.as_str());
     info!(
         target: "relayd",
@@ -80,7 +80,7 @@ pub(crate) fn rewritten(client: Peer, from: &ReversePath, to: &ReversePath) {
 }
 
 /// A connection was refused at once.
-pub(crate) fn refused_connection(client: Peer, reply: &Reply) {
+pub(crate) fn refused_connection(client: ClientId, reply: &Reply) {
     info!(
         target: "relayd",
         event = "refused",
@@ -115,7 +115,7 @@ pub(crate) fn unsigned(id: QueueId, reason: &dyn Display) {
 }
 
 /// A message that is to be signed could not be; the client was told to come back.
-pub(crate) fn signing_failed(id: Option<QueueId>, reason: &SignatoryError) {
+pub(crate) fn signing_failed(id: Option<QueueId>, reason: &SigningError) {
     let id = id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     error!(
         target: "relayd",
@@ -138,7 +138,7 @@ pub(crate) fn accept_failed(listener: &Address, reason: &io::Error) {
 }
 
 /// A client is under TLS now.
-pub(crate) fn tls_started(client: Peer, facts: &TlsFacts) {
+pub(crate) fn tls_started(client: ClientId, facts: &TlsFacts) {
     let TlsFacts {
         version,
         cipher,
@@ -158,7 +158,7 @@ pub(crate) fn tls_started(client: Peer, facts: &TlsFacts) {
 }
 
 /// A handshake came to nothing.
-pub(crate) fn tls_failed(client: Peer, reason: &io::Error) {
+pub(crate) fn tls_failed(client: ClientId, reason: &io::Error) {
     info!(
         target: "relayd",
         event = "tls",
@@ -170,7 +170,7 @@ pub(crate) fn tls_failed(client: Peer, reason: &io::Error) {
 }
 
 /// A listener needs a certificate and there is none.
-pub(crate) fn no_certificate(client: Peer) {
+pub(crate) fn no_certificate(client: ClientId) {
     warn!(
         target: "relayd",
         event = "warning",
@@ -185,7 +185,7 @@ pub(crate) enum LoginResult {
     /// The client is this user now.
     Ok,
     /// Wrong password, or no such user.
-    Failed,
+    LoginFailure,
     /// The client failed too often before.
     ShutOut,
     /// There was no time to check it.
@@ -196,7 +196,7 @@ impl LoginResult {
     fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::Failed => "failed",
+            Self::LoginFailure => "failed",
             Self::ShutOut => "locked",
             Self::Busy => "busy",
         }
@@ -204,7 +204,7 @@ impl LoginResult {
 }
 
 /// Somebody logged in, or tried to.
-pub(crate) fn login(client: Peer, mechanism: Mechanism, user: &UserName, result: LoginResult) {
+pub(crate) fn login(client: ClientId, mechanism: Mechanism, user: &UserName, result: LoginResult) {
     let (mechanism, result) = (mechanism.name(), result.name());
     let user = user.as_str();
     info!(
@@ -219,7 +219,7 @@ pub(crate) fn login(client: Peer, mechanism: Mechanism, user: &UserName, result:
 }
 
 /// A proxy did not say whom it speaks for.
-pub(crate) fn bad_proxy(peer: Peer, reason: &io::Error) {
+pub(crate) fn bad_proxy(peer: ClientId, reason: &io::Error) {
     warn!(
         target: "relayd",
         event = "warning",

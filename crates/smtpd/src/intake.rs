@@ -8,10 +8,10 @@ use relay_queue::{Envelope, Message, QueueId, QueueStore, RcptTo, Spool, StoreEr
 use relay_smtp::Reply;
 use relay_smtp::server::Transaction;
 
-use crate::own_mail::{Additions, Served, Service};
+use crate::external::{Checking, External};
 use crate::rewrite::TooLong;
-use crate::signatory::SignatoryError;
-use crate::strangers::{Examined, Foreign};
+use crate::signing_pool::SigningError;
+use crate::submission::{Additions, Prepared, Submission};
 
 /// Octets of memory that an open message keeps for what comes next.
 const KEPT: usize = 64 * 1024;
@@ -30,18 +30,18 @@ enum Stage {
     /// Nothing is done with it: it goes on as it comes.
     Passing,
     /// Its header section is still gathered.
-    Header(Box<Business>),
+    Header(Box<Processing>),
     /// Its header section is known, and it is from one of our own clients.
-    Own(Box<Served>),
-    /// The same of a stranger.
-    Foreign(Examined),
+    Prepared(Box<Prepared>),
+    /// The same of a source.
+    Checking(Checking),
 }
 
 /// What is to be done with a message, by whose it is.
 #[derive(Debug)]
-pub(crate) enum Business {
-    Own(Service),
-    Foreign(Foreign),
+pub(crate) enum Processing {
+    Submission(Submission),
+    External(External),
 }
 
 /// Why a message was not taken in.
@@ -52,7 +52,7 @@ pub(crate) enum IntakeError {
     Store(#[from] StoreError),
     /// It is to be signed and could not be.
     #[error(transparent)]
-    Signing(#[from] SignatoryError),
+    Signing(#[from] SigningError),
     /// It is not to be believed.
     #[error("{0}")]
     Refused(Box<Reply>),
@@ -71,9 +71,9 @@ impl<S: QueueStore> Intake<S> {
     }
 
     /// A message will come, and this is to be done with it, if anything.
-    pub(crate) fn begin(&mut self, spool: S::Spool, business: Option<Business>) {
-        self.stage = match business {
-            Some(business) => Stage::Header(Box::new(business)),
+    pub(crate) fn begin(&mut self, spool: S::Spool, processing: Option<Processing>) {
+        self.stage = match processing {
+            Some(processing) => Stage::Header(Box::new(processing)),
             None => Stage::Passing,
         };
         self.spool = Some(spool);
@@ -104,20 +104,22 @@ impl<S: QueueStore> Intake<S> {
     fn serve(&mut self) -> Result<(), TooLong> {
         self.stage = match mem::replace(&mut self.stage, Stage::Passing) {
             Stage::Passing => Stage::Passing,
-            Stage::Header(business) => match *business {
-                Business::Own(service) => Stage::Own(Box::new(service.begin(&mut self.gathered)?)),
-                Business::Foreign(foreign) => match foreign.begin(&mut self.gathered) {
-                    Some(examined) => Stage::Foreign(examined),
+            Stage::Header(processing) => match *processing {
+                Processing::Submission(submission) => {
+                    Stage::Prepared(Box::new(submission.begin(&mut self.gathered)?))
+                }
+                Processing::External(external) => match external.begin(&mut self.gathered) {
+                    Some(checking) => Stage::Checking(checking),
                     None => Stage::Passing,
                 },
             },
-            Stage::Own(mut served) => {
-                served.pass(&self.gathered);
-                Stage::Own(served)
+            Stage::Prepared(mut prepared) => {
+                prepared.pass(&self.gathered);
+                Stage::Prepared(prepared)
             }
-            Stage::Foreign(mut examined) => {
-                examined.pass(&self.gathered);
-                Stage::Foreign(examined)
+            Stage::Checking(mut checking) => {
+                checking.pass(&self.gathered);
+                Stage::Checking(checking)
             }
         };
         Ok(())
@@ -149,9 +151,9 @@ impl<S: QueueStore> Intake<S> {
             None => store.begin()?,
         };
         let additions = match mem::replace(&mut self.stage, Stage::Passing) {
-            Stage::Own(served) => served.finish(arrived).await?,
-            Stage::Foreign(examined) => Additions {
-                top: examined
+            Stage::Prepared(prepared) => prepared.finish(arrived).await?,
+            Stage::Checking(checking) => Additions {
+                top: checking
                     .finish()
                     .await
                     .map_err(IntakeError::Refused)?

@@ -1,7 +1,7 @@
 //! The SMTP server (qmail-smtpd, tcpserver): listeners, relay rules, intake.
 //!
 //! It drives [`relay_smtp::server::ServerSession`], which knows the protocol, answers its questions
-//! from the operator's [`Config`], and hands messages to the queue. A client is told `250` only
+//! from the operator's [`ServerConfig`], and hands messages to the queue. A client is told `250` only
 //! once [`relay_queue::QueueStore::commit`] says that its message would survive power loss.
 //!
 //! It never delivers, never looks anything up in the DNS, and never holds a message in memory
@@ -26,37 +26,42 @@
 //! | `buffers` | memory only for those who need it |
 //! | `events` | the log |
 
+mod address;
 pub mod auth;
 mod buffers;
 mod client;
 mod clock;
 pub mod config;
 mod connection;
-mod door;
 mod events;
-pub mod inbound;
+mod external;
+pub mod inbound_check;
 mod intake;
 mod listener;
-mod own_mail;
-mod pace;
-mod preface;
+mod local_session;
+mod min_rate;
+mod missing_headers;
 mod proxy;
+mod proxy_header;
+mod received;
 pub mod relay;
 pub mod rewrite;
 mod server;
-mod signatory;
+mod signing_pool;
 mod slots;
-mod strangers;
+mod spawner;
 mod stream;
-mod submitted;
+mod submission;
 pub mod tls;
-mod trace;
 mod unix;
 
-pub use auth::{AuthLimits, Grants, NoGrants, PasswordHash, PasswordHashError, User, Users};
-pub use config::{Config, Limits, ListenerConfig, Role};
-pub use door::Door;
-pub use listener::{Address, BindError};
+pub use address::Address;
+pub use auth::{
+    AuthLimits, NoTemporaryRelay, PasswordHash, PasswordHashError, TemporaryRelay, User, Users,
+};
+pub use config::{Limits, ListenerConfig, Role, ServerConfig};
+pub use listener::BindError;
+pub use local_session::LocalSessions;
 pub use relay::{DomainPattern, PatternError, RelayRules, SenderPattern};
 pub use rewrite::{AddressPattern, AddressPatternError, Replacement, Rewriting};
 pub use server::{DRAIN, Server};

@@ -1,6 +1,5 @@
 //! Sockets that listen.
 
-use std::fmt;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,10 +8,11 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::client::Peer;
+use crate::address::Address;
+use crate::client::ClientId;
 use crate::config::ListenerConfig;
-use crate::preface;
-use crate::proxy::Client;
+use crate::proxy::ProxiedClient;
+use crate::proxy_header;
 use crate::unix::{SocketError, SocketFile, bind_unix};
 
 /// Connections that may wait to be accepted.
@@ -20,41 +20,6 @@ const BACKLOG: i32 = 1024;
 /// Every user of this machine may submit mail; a directory can keep some of them away.
 const FOR_ALL: u32 = 0o666;
 const DIRECTORY_FOR_ALL: u32 = 0o755;
-
-/// Where clients come to.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Address {
-    /// Address and port; `[::]` takes IPv4 as well, unless `0.0.0.0` has that port beside it.
-    Tcp(SocketAddr),
-    /// The path of a Unix socket, for users of this machine.
-    Unix(PathBuf),
-}
-
-impl Address {
-    /// Address and port, if that is what it is.
-    pub fn tcp(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Tcp(address) => Some(*address),
-            Self::Unix(_) => None,
-        }
-    }
-}
-
-impl From<SocketAddr> for Address {
-    fn from(address: SocketAddr) -> Self {
-        Self::Tcp(address)
-    }
-}
-
-/// As the configuration has it.
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix(path) => write!(f, "unix:{}", path.display()),
-        }
-    }
-}
 
 /// A listener could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -107,62 +72,62 @@ pub(crate) struct UnixSocket {
 /// What gives connections.
 pub(crate) trait Accept: Send + Sync + 'static {
     /// A connection.
-    type Stream: Fresh;
+    type Stream: IncomingStream;
 
     /// The next one, and who is there.
-    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, ClientId)>> + Send;
 }
 
 /// A connection that nothing was said on yet.
-pub(crate) trait Fresh: AsyncRead + AsyncWrite + Unpin + Send + 'static {
+pub(crate) trait IncomingStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
     /// Whom the proxy at the other end speaks for, as it says.
-    fn introduction(&mut self) -> impl Future<Output = io::Result<Client>> + Send;
+    fn read_proxy_header(&mut self) -> impl Future<Output = io::Result<ProxiedClient>> + Send;
 
     /// Says one thing in the one write that a fresh connection takes without waiting, and ends it.
     /// A client that is gone already needs no answer.
-    fn say_and_close(self, text: &[u8]);
+    fn reply_and_close(self, text: &[u8]);
 }
 
 impl Accept for TcpListener {
     type Stream = TcpStream;
 
-    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+    async fn accept(&self) -> io::Result<(TcpStream, ClientId)> {
         let (stream, client) = self.accept().await?;
         // An IPv4 client of a dual-stack socket is judged by its IPv4 address.
-        Ok((stream, Peer::At(client.ip().to_canonical())))
+        Ok((stream, ClientId::Address(client.ip().to_canonical())))
     }
 }
 
 impl Accept for UnixSocket {
     type Stream = UnixStream;
 
-    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
+    async fn accept(&self) -> io::Result<(UnixStream, ClientId)> {
         let (stream, _) = self.listener.accept().await?;
         // SO_PEERCRED: who it was when it connected, as the system knows.
         let uid = stream.peer_cred()?.uid();
-        Ok((stream, Peer::Uid(uid)))
+        Ok((stream, ClientId::Uid(uid)))
     }
 }
 
-impl Fresh for TcpStream {
-    async fn introduction(&mut self) -> io::Result<Client> {
-        preface::read(self).await
+impl IncomingStream for TcpStream {
+    async fn read_proxy_header(&mut self) -> io::Result<ProxiedClient> {
+        proxy_header::read(self).await
     }
 
-    fn say_and_close(self, text: &[u8]) {
+    fn reply_and_close(self, text: &[u8]) {
         if let Ok(mut stream) = self.into_std() {
             let _ = stream.write_all(text);
         }
     }
 }
 
-impl Fresh for UnixStream {
+impl IncomingStream for UnixStream {
     /// There is none: the system says who is there.
-    async fn introduction(&mut self) -> io::Result<Client> {
+    async fn read_proxy_header(&mut self) -> io::Result<ProxiedClient> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    fn say_and_close(self, text: &[u8]) {
+    fn reply_and_close(self, text: &[u8]) {
         if let Ok(mut stream) = self.into_std() {
             let _ = stream.write_all(text);
         }

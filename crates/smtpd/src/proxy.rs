@@ -26,7 +26,7 @@ pub(crate) enum Header {
         /// Its octets; what follows is the client's.
         length: usize,
         /// The client.
-        client: Client,
+        client: ProxiedClient,
     },
     /// No header.
     Invalid,
@@ -34,11 +34,11 @@ pub(crate) enum Header {
 
 /// Whom a proxy speaks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Client {
+pub(crate) enum ProxiedClient {
     /// A client that connected to the proxy from this address.
-    At(IpAddr),
+    Address(IpAddr),
     /// The proxy itself, which looks whether we live, or somebody that it cannot name.
-    Unnamed,
+    Unknown,
 }
 
 /// Reads the beginning of a connection.
@@ -77,12 +77,12 @@ fn parse_v1(input: &[u8]) -> Header {
     }
 }
 
-fn client_of_line(line: &str) -> Option<Client> {
+fn client_of_line(line: &str) -> Option<ProxiedClient> {
     let mut words = line.split(' ').skip(1);
     let family = words.next()?;
     if family == "UNKNOWN" {
         // The rest of such a line is to be passed over.
-        return Some(Client::Unnamed);
+        return Some(ProxiedClient::Unknown);
     }
     let (from, to) = (words.next()?, words.next()?);
     let client = match family {
@@ -91,7 +91,7 @@ fn client_of_line(line: &str) -> Option<Client> {
         _ => return None,
     };
     let are_ports = is_port(words.next()?) && is_port(words.next()?);
-    (are_ports && words.next().is_none()).then_some(Client::At(client))
+    (are_ports && words.next().is_none()).then_some(ProxiedClient::Address(client))
 }
 
 /// The first of two addresses of one family.
@@ -128,21 +128,21 @@ fn parse_v2(input: &[u8]) -> Header {
 }
 
 /// `command` has the version in its upper half; `family` tells address family and transport.
-fn client_of_block(command: u8, family: u8, addresses: &[u8]) -> Option<Client> {
+fn client_of_block(command: u8, family: u8, addresses: &[u8]) -> Option<ProxiedClient> {
     match (command, family) {
         // TCP over IPv4: two addresses, two ports.
         (0x21, 0x11) if addresses.len() >= 12 => {
             let source: [u8; 4] = addresses[..4].try_into().ok()?;
-            Some(Client::At(source.into()))
+            Some(ProxiedClient::Address(source.into()))
         }
         // TCP over IPv6.
         (0x21, 0x21) if addresses.len() >= 36 => {
             let source: [u8; 16] = addresses[..16].try_into().ok()?;
-            Some(Client::At(source.into()))
+            Some(ProxiedClient::Address(source.into()))
         }
         // LOCAL, and behind it unspecified and Unix sockets: whatever the addresses are, they are
         // to be passed over.
-        (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => Some(Client::Unnamed),
+        (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => Some(ProxiedClient::Unknown),
         _ => None,
     }
 }
@@ -153,8 +153,8 @@ mod tests {
 
     use super::*;
 
-    fn at(address: &str) -> Client {
-        Client::At(address.parse().expect(address))
+    fn at(address: &str) -> ProxiedClient {
+        ProxiedClient::Address(address.parse().expect(address))
     }
 
     fn v2(command: u8, family: u8, addresses: &[u8]) -> Vec<u8> {
@@ -166,7 +166,7 @@ mod tests {
         header
     }
 
-    fn complete(header: &[u8], client: Client) -> Header {
+    fn complete(header: &[u8], client: ProxiedClient) -> Header {
         Header::Complete {
             length: header.len(),
             client,
@@ -181,8 +181,8 @@ mod tests {
                 at("192.0.2.1"),
             ),
             ("PROXY TCP6 2001:db8::1 ::1 65535 0\r\n", at("2001:db8::1")),
-            ("PROXY UNKNOWN\r\n", Client::Unnamed),
-            ("PROXY UNKNOWN ffff::1 x y z\r\n", Client::Unnamed),
+            ("PROXY UNKNOWN\r\n", ProxiedClient::Unknown),
+            ("PROXY UNKNOWN ffff::1 x y z\r\n", ProxiedClient::Unknown),
         ] {
             assert_eq!(parse(line.as_bytes()), complete(line.as_bytes(), client));
             let more = format!("{line}EHLO c.test\r\n");
@@ -227,10 +227,10 @@ mod tests {
             (v2(0x21, 0x11, &v4), at("192.0.2.1")),
             (v2(0x21, 0x11, &with_more), at("192.0.2.1")),
             (v2(0x21, 0x21, &v6), at("2001:db8::1")),
-            (v2(0x20, 0x11, &v4), Client::Unnamed),
-            (v2(0x20, 0xff, &[]), Client::Unnamed),
-            (v2(0x21, 0x00, &[1, 2, 3]), Client::Unnamed),
-            (v2(0x21, 0x31, &[0; 216]), Client::Unnamed),
+            (v2(0x20, 0x11, &v4), ProxiedClient::Unknown),
+            (v2(0x20, 0xff, &[]), ProxiedClient::Unknown),
+            (v2(0x21, 0x00, &[1, 2, 3]), ProxiedClient::Unknown),
+            (v2(0x21, 0x31, &[0; 216]), ProxiedClient::Unknown),
         ] {
             assert_eq!(parse(&header), complete(&header, client));
         }
@@ -271,7 +271,7 @@ mod tests {
                 prop_assert_eq!(parse(&header[..cut]), Header::Partial);
             }
             let whole = [&header[..], &rest].concat();
-            let is_left = matches!(parse(&whole), Header::Complete { length, client: Client::At(_) } if length == header.len());
+            let is_left = matches!(parse(&whole), Header::Complete { length, client: ProxiedClient::Address(_) } if length == header.len());
             prop_assert!(is_left);
         }
 

@@ -31,7 +31,7 @@ impl RelayRules {
     }
 
     /// MAIL.
-    pub fn judge_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
+    pub fn check_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
         let is_bad = |mailbox| self.bad_senders.iter().any(|bad| bad.matches(mailbox));
         match sender.mailbox() {
             Some(mailbox) if is_bad(mailbox) => Err(replies::bad_mail_from()),
@@ -42,7 +42,7 @@ impl RelayRules {
     /// RCPT, from a client that may or may not relay. A local part is its domain's own affair, so
     /// `user%elsewhere@ours` is mail for us and never goes elsewhere; an address literal is no
     /// domain of ours, even when the address is.
-    pub fn judge_recipient(&self, may_relay: bool, recipient: &Mailbox) -> Result<(), Reply> {
+    pub fn check_recipient(&self, may_relay: bool, recipient: &Mailbox) -> Result<(), Reply> {
         let is_ours = |domain| self.domains.iter().any(|ours| ours.matches(domain));
         if may_relay || is_ours(recipient.domain()) {
             Ok(())
@@ -214,9 +214,9 @@ mod tests {
             ("u@ü.test", false),
         ] {
             let mailbox: Mailbox = recipient.parse().expect(recipient);
-            let verdict = rules().judge_recipient(false, &mailbox);
+            let verdict = rules().check_recipient(false, &mailbox);
             assert_eq!(verdict.is_ok(), taken, "{recipient}");
-            assert!(rules().judge_recipient(true, &mailbox).is_ok());
+            assert!(rules().check_recipient(true, &mailbox).is_ok());
         }
     }
 
@@ -232,7 +232,7 @@ mod tests {
             ("", false),
         ] {
             let path: ReversePath = sender.parse().expect(sender);
-            assert_eq!(rules().judge_sender(&path).is_err(), bad, "{sender}");
+            assert_eq!(rules().check_sender(&path).is_err(), bad, "{sender}");
         }
     }
 

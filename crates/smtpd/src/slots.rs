@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use relay_smtp::Reply;
 use relay_smtp::server::replies;
 
-use crate::client::Peer;
+use crate::client::ClientId;
 use crate::config::Limits;
 
 /// The sessions that are open now.
@@ -19,7 +19,7 @@ pub(crate) struct Slots {
 #[derive(Debug, Default)]
 struct Open {
     all: usize,
-    by_client: HashMap<Peer, usize>,
+    by_client: HashMap<ClientId, usize>,
 }
 
 /// A session's place; given back when dropped.
@@ -27,7 +27,7 @@ struct Open {
 pub(crate) struct Slot {
     slots: Arc<Slots>,
     /// What the client counts as; not known before the proxy has told.
-    client: Option<Peer>,
+    client: Option<ClientId>,
 }
 
 impl Slots {
@@ -35,10 +35,10 @@ impl Slots {
     /// that looks at the client.
     pub(crate) fn take(
         self: &Arc<Self>,
-        client: Option<Peer>,
+        client: Option<ClientId>,
         limits: &Limits,
     ) -> Result<Slot, Reply> {
-        let client = client.map(Peer::client);
+        let client = client.map(ClientId::counted_as);
         let mut open = self.lock();
         if open.all >= limits.connections {
             return Err(replies::too_many_sessions());
@@ -57,7 +57,7 @@ impl Slots {
 }
 
 impl Open {
-    fn count(&mut self, client: Peer, limits: &Limits) -> Result<(), Reply> {
+    fn count(&mut self, client: ClientId, limits: &Limits) -> Result<(), Reply> {
         let of_client = self.by_client.get(&client).copied().unwrap_or(0);
         if of_client >= limits.connections_per_client {
             return Err(replies::too_many_of_client());
@@ -69,8 +69,8 @@ impl Open {
 
 impl Slot {
     /// The client has become known.
-    pub(crate) fn assign(&mut self, client: Peer, limits: &Limits) -> Result<(), Reply> {
-        let client = client.client();
+    pub(crate) fn assign(&mut self, client: ClientId, limits: &Limits) -> Result<(), Reply> {
+        let client = client.counted_as();
         self.slots.lock().count(client, limits)?;
         self.client = Some(client);
         Ok(())
@@ -105,7 +105,7 @@ mod tests {
             connections_per_client: 2,
             ..Limits::default()
         };
-        let client = |last| Peer::At([127, 0, 0, last].into());
+        let client = |last| ClientId::Address([127, 0, 0, last].into());
         let take = |last| slots.take(Some(client(last)), &limits);
 
         let first = take(1).expect("a free place");
@@ -127,15 +127,19 @@ mod tests {
             connections_per_client: 1,
             ..Limits::default()
         };
-        let take =
-            |client: &str| slots.take(Some(Peer::At(client.parse().expect(client))), &limits);
+        let take = |client: &str| {
+            slots.take(
+                Some(ClientId::Address(client.parse().expect(client))),
+                &limits,
+            )
+        };
         let first = take("2001:db8::1").expect("a free place");
         let refused = take("2001:db8::2").err();
         assert_eq!(refused, Some(replies::too_many_of_client()));
         let _other = take("2001:db8:0:1::1").expect("another network");
         drop(first);
         let mut proxied = slots.take(None, &limits).expect("a free place");
-        let client = Peer::At("2001:db8::3".parse().expect("an address"));
+        let client = ClientId::Address("2001:db8::3".parse().expect("an address"));
         assert_eq!(proxied.assign(client, &limits), Ok(()));
         assert!(take("2001:db8::4").is_err());
     }
@@ -148,7 +152,7 @@ mod tests {
             connections_per_client: 1,
             ..Limits::default()
         };
-        let client = Peer::At([192, 0, 2, 1].into());
+        let client = ClientId::Address([192, 0, 2, 1].into());
         let mut first = slots.take(None, &limits).expect("a free place");
         let mut second = slots.take(None, &limits).expect("a free place");
         assert_eq!(first.assign(client, &limits), Ok(()));

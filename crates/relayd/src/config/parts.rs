@@ -3,22 +3,22 @@
 use std::sync::Arc;
 
 use relay_send::{Concurrency, ReportPolicy, RetryPolicy};
-use relay_smtpd::{Address, AuthLimits, NoGrants, Role};
+use relay_smtpd::{Address, AuthLimits, NoTemporaryRelay, Role};
 
 use super::Config;
 
 impl Config {
     /// For the server, without what lies in files of its own: certificates, keys, users, and who may
     /// relay for a while.
-    pub fn smtpd(&self) -> relay_smtpd::Config {
-        relay_smtpd::Config {
+    pub fn smtpd(&self) -> relay_smtpd::ServerConfig {
+        relay_smtpd::ServerConfig {
             hostname: self.hostname.as_str().into(),
             postmaster: self.postmaster.clone(),
             relay: self.relay.clone(),
             limits: self.limits,
             tls: None,
             users: None,
-            grants: Arc::new(NoGrants),
+            temporary_relay: Arc::new(NoTemporaryRelay),
             auth: AuthLimits {
                 lockout: self.auth.lockout,
             },

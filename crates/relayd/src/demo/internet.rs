@@ -67,7 +67,7 @@ impl Internet {
         };
         let (store, accepted) = (Arc::clone(&self.store), self.accepted.clone());
         let tls = relay.tls.load().map_err(|reason| reason.to_string())?;
-        let (keep, smtpd) = watch::channel(Arc::new(relay_smtpd::Config {
+        let (keep, smtpd) = watch::channel(Arc::new(relay_smtpd::ServerConfig {
             tls: tls.map(Arc::new),
             ..config.smtpd()
         }));

@@ -9,7 +9,7 @@ use relay_maildrop::submit::{Submission, SubmitError};
 use relay_maildrop::{EnvelopeError, EnvelopeLine, RECIPIENTS};
 use relay_smtp::client::{Answer, Envelope, Lack};
 use relay_smtp::{ForwardPath, ReversePath};
-use relay_smtpd::Door;
+use relay_smtpd::LocalSessions;
 
 /// For a reply. Who gives up before the server does, hands in twice what is in the queue already; a
 /// session that is broken off ends its stream.
@@ -40,7 +40,7 @@ pub(super) enum Fate {
 }
 
 /// Hands a message in as its owner.
-pub(super) fn hand_in(file: File, owner: u32, door: &Door) -> Fate {
+pub(super) fn hand_in(file: File, owner: u32, door: &LocalSessions) -> Fate {
     let mut file = BufReader::new(file);
     let leaf = match EnvelopeLine::read(&mut file) {
         Ok(leaf) => leaf,
@@ -69,7 +69,7 @@ fn rest_of(file: &mut BufReader<File>) -> io::Result<u64> {
 
 /// Tells the sender, who was told before that the message is safe. No report of a report; and where this
 /// one is not taken, either, the line in the log has to do.
-fn report(leaf: &EnvelopeLine, reason: &str, owner: u32, door: &Door) {
+fn report(leaf: &EnvelopeLine, reason: &str, owner: u32, door: &LocalSessions) {
     let ReversePath::Mailbox(sender) = &leaf.sender else {
         return;
     };
@@ -94,7 +94,7 @@ fn submit(
     size: u64,
     content: &mut impl Read,
     owner: u32,
-    door: &Door,
+    door: &LocalSessions,
 ) -> Result<Vec<Answer>, SubmitError> {
     let message = SubmitError::Message;
     let recipients: Vec<_> = leaf.recipients().collect();
@@ -107,7 +107,7 @@ fn submit(
         utf8: false,
         dsn: &leaf.dsn,
     };
-    let stream = door.enter(owner, RECIPIENTS).map_err(message)?;
+    let stream = door.open(owner, RECIPIENTS).map_err(message)?;
     let patience = Some(PATIENCE);
     stream.set_read_timeout(patience).map_err(message)?;
     stream.set_write_timeout(patience).map_err(message)?;

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use relay_maildrop::{PARTIAL, WHOLE};
-use relay_smtpd::Door;
+use relay_smtpd::LocalSessions;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -40,7 +40,7 @@ const REMEMBERED: usize = 10_000;
 #[derive(Debug)]
 pub(crate) struct Maildrop {
     folder: Folder,
-    door: Door,
+    door: LocalSessions,
     memory: Mutex<Memory>,
     /// The last look failed, and the log knows.
     is_unusable: AtomicBool,
@@ -65,7 +65,7 @@ struct Wait {
 
 impl Maildrop {
     /// Makes the folder within the state directory, for all users.
-    pub(crate) fn open(state_dir: &Path, door: Door) -> io::Result<Self> {
+    pub(crate) fn open(state_dir: &Path, door: LocalSessions) -> io::Result<Self> {
         Ok(Self {
             folder: Folder::open(state_dir)?,
             door,

@@ -42,7 +42,7 @@ fn world_where(limits: &str, meanwhile: impl Fn(&Path) + Send + Sync + 'static) 
     let config = Config::parse(Path::new("relayd.toml"), &text).expect("a configuration");
     let (_, config) = watch::channel(Arc::new(config.smtpd()));
     let server = Server::bind(&[]).expect("nothing to bind");
-    let maildrop = Maildrop::open(dir.path(), server.door()).expect("a folder");
+    let maildrop = Maildrop::open(dir.path(), server.local_sessions()).expect("a folder");
     let (store, shutdown) = (
         Arc::new(FaultyStore::new(MemoryStore::new())),
         CancellationToken::new(),
@@ -335,7 +335,7 @@ async fn the_folder_is_for_all_to_write_and_all_else_for_nobody() {
     set("", 0o700);
     set("mess", 0o755);
     set("acl", 0o644);
-    let door = Server::bind(&[]).expect("nothing to bind").door();
+    let door = Server::bind(&[]).expect("nothing to bind").local_sessions();
     for _ in 0..2 {
         Maildrop::open(&state, door.clone()).expect("a folder");
         assert_eq!(mode("maildrop"), 0o1733);

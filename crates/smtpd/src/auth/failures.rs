@@ -1,4 +1,4 @@
-//! Failed logins: how long the answer takes, and who has to go.
+//! LoginFailure logins: how long the answer takes, and who has to go.
 //!
 //! A client is shut out after a few. A user never is: anybody could do that to them by guessing.
 //! But failures for a user slow the answer to the next one, whichever client it comes from.
@@ -8,7 +8,7 @@ use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::time::{Duration, Instant};
 
-use crate::client::Peer;
+use crate::client::ClientId;
 
 /// Failures of one client, in whichever sessions, that shut it out.
 const ALLOWED: u32 = 6;
@@ -32,7 +32,7 @@ pub(super) struct Penalty {
 /// A failed login.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Failure<'a> {
-    pub(super) client: Peer,
+    pub(super) client: ClientId,
     pub(super) user: &'a str,
     /// How many there have been in its session, this one included.
     pub(super) in_session: u32,
@@ -41,16 +41,21 @@ pub(super) struct Failure<'a> {
 /// The failures of some time, in bounded memory.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
-    clients: Table<Peer>,
+    clients: Table<ClientId>,
     users: Table<Box<str>>,
     /// Of one client for one user: what a success of that client as that user forgives.
-    slips: Table<(Peer, Box<str>)>,
+    slips: Table<(ClientId, Box<str>)>,
 }
 
 impl Failures {
     /// Whether this client is shut out.
-    pub(super) fn is_shut_out(&mut self, client: Peer, now: Instant, lockout: Duration) -> bool {
-        self.clients.count(&client.client(), now, lockout) >= ALLOWED
+    pub(super) fn is_shut_out(
+        &mut self,
+        client: ClientId,
+        now: Instant,
+        lockout: Duration,
+    ) -> bool {
+        self.clients.count(&client.counted_as(), now, lockout) >= ALLOWED
     }
 
     /// Counts a failure, the `in_session`th of its session.
@@ -60,7 +65,7 @@ impl Failures {
         now: Instant,
         lockout: Duration,
     ) -> Penalty {
-        let client = failure.client.client();
+        let client = failure.client.counted_as();
         let of_client = self.clients.add(client, failure.in_session, now, lockout);
         let user: Box<str> = short(failure.user).into();
         self.slips.add((client, user.clone()), 1, now, lockout);
@@ -74,8 +79,8 @@ impl Failures {
     /// A success: what this client had wrong before for this user were slips. Its failures for others
     /// count on, or whoever has an account could guess at others' for ever. Whoever is shut out stays
     /// so.
-    pub(super) fn forgive(&mut self, client: Peer, user: &str) {
-        let (client, user) = (client.client(), short(user));
+    pub(super) fn forgive(&mut self, client: ClientId, user: &str) {
+        let (client, user) = (client.counted_as(), short(user));
         let slips = self.slips.remove(&(client, user.into()));
         self.clients.take_off(&client, slips, ALLOWED);
         self.users.take_off(user, slips, u32::MAX);
@@ -195,7 +200,7 @@ mod tests {
 
         fn fail(&mut self, client: &str, user: &str) -> Penalty {
             let failure = Failure {
-                client: Peer::At(client.parse().expect(client)),
+                client: ClientId::Address(client.parse().expect(client)),
                 user,
                 in_session: 1,
             };
@@ -203,7 +208,7 @@ mod tests {
         }
 
         fn is_shut_out(&mut self, client: &str) -> bool {
-            let client = Peer::At(client.parse().expect(client));
+            let client = ClientId::Address(client.parse().expect(client));
             self.failures.is_shut_out(client, self.now, LOCKOUT)
         }
     }
@@ -253,11 +258,11 @@ mod tests {
             for _ in 0..failures {
                 world.fail("192.0.2.1", "app");
             }
-            let client = Peer::At("192.0.2.1".parse().expect("an address"));
+            let client = ClientId::Address("192.0.2.1".parse().expect("an address"));
             world.failures.forgive(client, "app");
             assert_eq!(world.is_shut_out("192.0.2.1"), shut_out);
             assert_eq!(world.fail("192.0.2.9", "app").delay, FIRST_DELAY);
-            let other = Peer::At("192.0.2.9".parse().expect("an address"));
+            let other = ClientId::Address("192.0.2.9".parse().expect("an address"));
             world.failures.forgive(other, "app");
         }
     }
@@ -265,7 +270,7 @@ mod tests {
     #[test]
     fn a_success_forgives_that_client_and_that_user_alone() {
         let mut world = World::new();
-        let client = Peer::At("192.0.2.1".parse().expect("an address"));
+        let client = ClientId::Address("192.0.2.1".parse().expect("an address"));
         for _ in 0..3 {
             world.fail("192.0.2.1", "other");
             world.fail("192.0.2.1", "app");
@@ -282,7 +287,7 @@ mod tests {
     fn six_in_one_session_are_enough_whatever_was_forgiven() {
         let mut world = World::new();
         let failure = Failure {
-            client: Peer::At("192.0.2.1".parse().expect("an address")),
+            client: ClientId::Address("192.0.2.1".parse().expect("an address")),
             user: "app",
             in_session: ALLOWED,
         };

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::Connection;
-use crate::auth::{Attempt, Failed};
+use crate::auth::{LoginAttempt, LoginFailure};
 use crate::events::LoginResult;
 use crate::{clock, events};
 
@@ -23,8 +23,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let Some(users) = self.config.users.clone() else {
             return self.session.refuse(&replies::authentication_unavailable());
         };
-        let gate = &self.shared.gate;
-        match gate.check(&self.attempt(&user), secret, &*users).await {
+        let authenticator = &self.shared.authenticator;
+        match authenticator
+            .check(&self.attempt(&user), secret, &*users)
+            .await
+        {
             Ok(()) => self.let_in(mechanism, user),
             Err(failed) => self.keep_out(mechanism, &user, failed).await,
         }
@@ -35,11 +38,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let Some(users) = self.config.users.as_deref() else {
             return self.session.refuse(&replies::authentication_unavailable());
         };
-        let gate = &self.shared.gate;
-        if gate.is_shut_out(&self.attempt(user)) {
+        let authenticator = &self.shared.authenticator;
+        if authenticator.is_shut_out(&self.attempt(user)) {
             self.turn_away(Mechanism::ScramSha256, user);
         } else {
-            let (verifier, nonce) = gate.challenge(user, users);
+            let (verifier, nonce) = authenticator.challenge(user, users);
             self.session.continue_scram(verifier, &nonce);
         }
     }
@@ -48,19 +51,19 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     pub(super) async fn finish_scram(&mut self, user: UserName, verified: bool) {
         let users = self.config.users.as_deref();
         let exists = users.is_some_and(|users| users.find(user.as_str()).is_some());
-        let (gate, attempt) = (&self.shared.gate, self.attempt(&user));
-        if verified && exists && !gate.is_shut_out(&attempt) {
-            gate.succeeded(&attempt);
+        let (authenticator, attempt) = (&self.shared.authenticator, self.attempt(&user));
+        if verified && exists && !authenticator.is_shut_out(&attempt) {
+            authenticator.succeeded(&attempt);
             self.let_in(Mechanism::ScramSha256, user);
         } else {
-            let failed = gate.failed(&attempt, clock::now());
+            let failed = authenticator.failed(&attempt, clock::now());
             self.keep_out(Mechanism::ScramSha256, &user, failed).await;
         }
     }
 
-    fn attempt<'a>(&self, user: &'a UserName) -> Attempt<'a> {
-        Attempt {
-            client: self.visitor.peer,
+    fn attempt<'a>(&self, user: &'a UserName) -> LoginAttempt<'a> {
+        LoginAttempt {
+            client: self.client.id,
             user,
             failed_before: self.failed_logins,
             limits: self.config.auth,
@@ -68,20 +71,20 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     fn let_in(&mut self, mechanism: Mechanism, user: UserName) {
-        events::login(self.visitor.peer, mechanism, &user, LoginResult::Ok);
+        events::login(self.client.id, mechanism, &user, LoginResult::Ok);
         self.session.accept_user(user);
     }
 
-    async fn keep_out(&mut self, mechanism: Mechanism, user: &UserName, failed: Failed) {
+    async fn keep_out(&mut self, mechanism: Mechanism, user: &UserName, failed: LoginFailure) {
         match failed {
-            Failed::ShutOut => self.turn_away(mechanism, user),
-            Failed::Busy => {
-                events::login(self.visitor.peer, mechanism, user, LoginResult::Busy);
+            LoginFailure::ShutOut => self.turn_away(mechanism, user),
+            LoginFailure::Busy => {
+                events::login(self.client.id, mechanism, user, LoginResult::Busy);
                 self.session.refuse(&replies::authentication_unavailable());
             }
-            Failed::Wrong { until, shut_out } => {
+            LoginFailure::Wrong { until, shut_out } => {
                 self.failed_logins += 1;
-                events::login(self.visitor.peer, mechanism, user, LoginResult::Failed);
+                events::login(self.client.id, mechanism, user, LoginResult::LoginFailure);
                 wait(until, &self.shared.stopping).await;
                 self.session.refuse(&if shut_out {
                     replies::too_many_failures()
@@ -94,7 +97,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
 
     /// The client has failed too often before: nothing that it says now is looked at.
     fn turn_away(&mut self, mechanism: Mechanism, user: &UserName) {
-        events::login(self.visitor.peer, mechanism, user, LoginResult::ShutOut);
+        events::login(self.client.id, mechanism, user, LoginResult::ShutOut);
         self.session.refuse(&replies::too_many_failures());
     }
 }

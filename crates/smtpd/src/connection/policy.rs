@@ -7,14 +7,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Connection, store_reply};
 use crate::auth::User;
-use crate::client::Peer;
-use crate::config::Config;
+use crate::client::ClientId;
+use crate::config::ServerConfig;
 use crate::events;
 use crate::relay::{is_our_postmaster, is_postmaster};
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
-    pub(super) fn judge_sender(&mut self, request: MailRequest) {
-        match self.verdict_on_sender(&request) {
+    pub(super) fn check_sender(&mut self, request: MailRequest) {
+        match self.sender_verdict(&request) {
             Ok(()) => {
                 let sender = self.rewritten(request.sender);
                 self.session
@@ -38,26 +38,26 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let from = sender.clone();
         let to = self.config.rewriting.sender(sender);
         if from != to {
-            events::rewritten(self.visitor.peer, &from, &to);
+            events::rewritten(self.client.id, &from, &to);
         }
         to
     }
 
-    fn verdict_on_sender(&self, request: &MailRequest) -> Result<(), Reply> {
+    fn sender_verdict(&self, request: &MailRequest) -> Result<(), Reply> {
         match self.session.user() {
             Some(name) => {
                 let users = self.config.users.as_deref();
                 // Whoever has been removed since is nobody.
                 let user = users.and_then(|users| users.find(name.as_str()));
                 let user = user.ok_or_else(replies::authentication_required)?;
-                judge_binding(&user, &request.sender)?;
+                check_sender_binding(&user, &request.sender)?;
             }
-            None if self.visitor.role.is_submission() && !self.is_trusted() => {
+            None if self.client.role.is_submission() && !self.is_trusted() => {
                 return Err(self.ask_for_login());
             }
             None => {}
         }
-        self.config.relay.judge_sender(&request.sender)?;
+        self.config.relay.check_sender(&request.sender)?;
         let size = request.size.unwrap_or(0);
         let room = self.shared.store.has_room(size);
         room.map_err(|error| store_reply(&error))
@@ -71,8 +71,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    pub(super) fn judge_recipient(&mut self, recipient: Recipient) {
-        let Config {
+    pub(super) fn check_recipient(&mut self, recipient: Recipient) {
+        let ServerConfig {
             hostname,
             postmaster,
             relay,
@@ -83,13 +83,13 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 Ok(ForwardPath::Mailbox(postmaster.clone()))
             }
             Some(mailbox) => relay
-                .judge_recipient(self.is_own_client(), mailbox)
+                .check_recipient(self.may_relay_mail(), mailbox)
                 // RFC 5321 §4.5.1: whoever is on a list can ask why, at every domain.
                 .and_then(|()| {
                     if is_postmaster(mailbox) {
                         Ok(())
                     } else {
-                        self.judge_standing()
+                        self.check_dnsbl_result()
                     }
                 })
                 .map(|()| recipient.path.clone()),
@@ -111,19 +111,24 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
 
     /// Whether the client may relay as who it is: by its address, or as a user of this machine.
     pub(super) fn is_trusted(&self) -> bool {
-        let Config { relay, grants, .. } = &*self.config;
-        match self.visitor.peer {
-            Peer::At(address) => {
-                self.visitor.is_named && (relay.may_relay(address) || grants.may_relay(address))
+        let ServerConfig {
+            relay,
+            temporary_relay,
+            ..
+        } = &*self.config;
+        match self.client.id {
+            ClientId::Address(address) => {
+                self.client.address_known
+                    && (relay.may_relay(address) || temporary_relay.may_relay(address))
             }
-            Peer::Uid(_) => true,
+            ClientId::Uid(_) => true,
         }
     }
 }
 
 /// Whether a user may send as this address. The null sender is nobody's address; mail clients use
 /// it for the receipts that they send (RFC 8098 §2.1).
-fn judge_binding(user: &User, sender: &ReversePath) -> Result<(), Reply> {
+fn check_sender_binding(user: &User, sender: &ReversePath) -> Result<(), Reply> {
     let may_be = |mailbox| user.senders.iter().any(|pattern| pattern.matches(mailbox));
     match sender.mailbox() {
         Some(mailbox) if !user.senders.is_empty() && !may_be(mailbox) => {

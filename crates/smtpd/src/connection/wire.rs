@@ -11,9 +11,9 @@ use relay_smtp::server::replies;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
-use super::{Connection, Shared, Visitor};
+use super::{Client, Connection, SharedState};
 use crate::buffers::{BufferPool, Unread};
-use crate::pace::Pace;
+use crate::min_rate::MinRate;
 use crate::stream::Stream;
 use crate::tls::{TlsFacts, TlsServer};
 use crate::{clock, events};
@@ -34,7 +34,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             return None;
         };
         let server = self.config.tls.as_deref();
-        let (stream, tls) = secure(&self.shared, server, self.visitor, transport).await?;
+        let (stream, tls) = secure(&self.shared, server, self.client, transport).await?;
         self.session.tls_started(clock::now().into_std());
         Some(Self {
             stream,
@@ -97,7 +97,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     /// as a whole has a time of its own.
     pub(super) fn deadline(&self) -> Instant {
         let of_session = Instant::from_std(self.session.deadline());
-        let of_message = self.pace.as_deref().and_then(Pace::deadline);
+        let of_message = self.min_rate.as_deref().and_then(MinRate::deadline);
         match of_message {
             Some(of_message) if self.session.is_receiving() => of_session.min(of_message),
             _ => of_session,
@@ -129,13 +129,13 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
 
 /// Shakes hands, and tells the log; gives up when the relay goes down.
 pub(super) async fn secure<S, T: AsyncRead + AsyncWrite + Unpin>(
-    shared: &Shared<S>,
+    shared: &SharedState<S>,
     server: Option<&TlsServer>,
-    visitor: Visitor,
+    client: Client,
     transport: T,
 ) -> Option<(Stream<T>, Box<TlsFacts>)> {
     let Some(server) = server else {
-        events::no_certificate(visitor.peer);
+        events::no_certificate(client.id);
         return None;
     };
     let secured = tokio::select! {
@@ -144,11 +144,11 @@ pub(super) async fn secure<S, T: AsyncRead + AsyncWrite + Unpin>(
     };
     match secured {
         Ok((stream, facts)) => {
-            events::tls_started(visitor.peer, &facts);
+            events::tls_started(client.id, &facts);
             Some((stream, Box::new(facts)))
         }
         Err(reason) => {
-            events::tls_failed(visitor.peer, &reason);
+            events::tls_failed(client.id, &reason);
             None
         }
     }

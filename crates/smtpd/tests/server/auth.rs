@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use relay_queue::MemoryStore;
-use relay_smtpd::{Config, Role, TlsSettings};
+use relay_smtpd::{Role, ServerConfig, TlsSettings};
 
 use crate::accounts::{Accounts, How, encoded};
 use crate::log::Log;
@@ -12,8 +12,8 @@ use crate::under_tls::{Dialect, Secured, tls};
 use crate::world::{STRANGER, World, config, content, start};
 
 /// With one user, `app`, whose password is `s3cret`.
-fn config_with(accounts: &Arc<Accounts>) -> Config {
-    Config {
+fn config_with(accounts: &Arc<Accounts>) -> ServerConfig {
+    ServerConfig {
         tls: Some(tls(TlsSettings::default())),
         users: Some(Arc::clone(accounts) as _),
         ..config()
@@ -66,7 +66,7 @@ async fn auth_is_neither_offered_nor_taken_in_clear() {
 
 #[tokio::test]
 async fn without_users_there_is_no_auth() {
-    let nobody = Config {
+    let nobody = ServerConfig {
         tls: Some(tls(TlsSettings::default())),
         ..config()
     };

@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use relay_queue::MemoryStore;
-use relay_smtpd::{Address, Config, Limits, ListenerConfig, Role, Server, TlsSettings};
+use relay_smtpd::{Address, Limits, ListenerConfig, Role, Server, ServerConfig, TlsSettings};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 
@@ -24,7 +24,7 @@ struct Local {
     _dir: TempDir,
 }
 
-fn local(role: Role, config: Config) -> Local {
+fn local(role: Role, config: ServerConfig) -> Local {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("submit.sock");
     let listeners = [ListenerConfig {
@@ -66,7 +66,7 @@ async fn a_user_of_this_machine_may_relay_and_its_uid_is_told() {
 #[tokio::test]
 async fn auth_is_offered_and_taken_without_tls_and_starttls_is_not() {
     let accounts = Accounts::with("app", "s3cret");
-    let config = Config {
+    let config = ServerConfig {
         tls: Some(tls(TlsSettings::default())),
         users: Some(accounts as _),
         ..config()
@@ -101,7 +101,7 @@ async fn the_sessions_of_one_user_are_bounded() {
         connections_per_client: 1,
         ..Limits::default()
     };
-    let local = local(Role::Submission, Config { limits, ..config() });
+    let local = local(Role::Submission, ServerConfig { limits, ..config() });
     let mut first = connect(&local.path).await;
     first.greet().await;
     let reply = connect(&local.path).await.reply().await;
@@ -168,9 +168,13 @@ async fn by_the_door_a_user_comes_without_a_listener_and_with_more_recipients() 
     let mut limits = Limits::default();
     limits.session.recipients = 1;
     let server = Server::bind(&[]).expect("nothing to bind");
-    let door = server.door();
-    let world = run(server, MemoryStore::new(), Config { limits, ..config() });
-    let entered = door.enter(4711, 2).expect("a pair of sockets");
+    let local_sessions = server.local_sessions();
+    let world = run(
+        server,
+        MemoryStore::new(),
+        ServerConfig { limits, ..config() },
+    );
+    let entered = local_sessions.open(4711, 2).expect("a pair of sockets");
     let lines = [
         "EHLO client.test",
         "MAIL FROM:<a@b.test>",
@@ -191,7 +195,7 @@ async fn by_the_door_a_user_comes_without_a_listener_and_with_more_recipients() 
     );
 
     world.stopped().await;
-    let late = door.enter(4711, 2).expect("a pair of sockets");
+    let late = local_sessions.open(4711, 2).expect("a pair of sockets");
     let talk = tokio::task::spawn_blocking(move || converse(late, &[]));
     assert_eq!(soon(talk).await.expect("no panic"), [""]);
 }

@@ -2,7 +2,7 @@
 
 mod accounts;
 mod auth;
-mod inbound;
+mod inbound_check;
 mod local;
 mod log;
 mod policy;

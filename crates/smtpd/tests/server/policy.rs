@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use relay_queue::MemoryStore;
-use relay_smtpd::{Config, Grants, Role, TlsSettings};
+use relay_smtpd::{Role, ServerConfig, TemporaryRelay, TlsSettings};
 
 use crate::accounts::{Accounts, How};
 use crate::log::Log;
@@ -15,8 +15,8 @@ use crate::world::{FRIEND, STRANGER, World, config, content, start};
 const FROM: &str = "MAIL FROM:<app@sender.test>";
 const ELSEWHERE: &str = "RCPT TO:<user@dest.test>";
 
-fn config_with(accounts: &Arc<Accounts>) -> Config {
-    Config {
+fn config_with(accounts: &Arc<Accounts>) -> ServerConfig {
+    ServerConfig {
         tls: Some(tls(TlsSettings::default())),
         users: Some(Arc::clone(accounts) as _),
         ..config()
@@ -96,7 +96,7 @@ async fn a_client_that_may_relay_needs_no_login_anywhere() {
 #[derive(Debug)]
 struct Switch(IpAddr, AtomicBool);
 
-impl Grants for Switch {
+impl TemporaryRelay for Switch {
     fn may_relay(&self, client: IpAddr) -> bool {
         client == self.0 && self.1.load(Ordering::SeqCst)
     }
@@ -105,8 +105,8 @@ impl Grants for Switch {
 #[tokio::test]
 async fn a_grant_holds_for_its_client_from_when_it_is_given_until_it_ends() {
     let switch = Arc::new(Switch(STRANGER.into(), AtomicBool::new(false)));
-    let with_grants = Config {
-        grants: Arc::clone(&switch) as _,
+    let with_grants = ServerConfig {
+        temporary_relay: Arc::clone(&switch) as _,
         ..config()
     };
     let world = start(MemoryStore::new(), with_grants);

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use relay_queue::MemoryStore;
-use relay_smtpd::{Config, Role, TlsSettings};
+use relay_smtpd::{Role, ServerConfig, TlsSettings};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::accounts::{Accounts, How};
@@ -14,7 +14,7 @@ use crate::world::{Client, FRIEND, STRANGER, World, config, content, start_behin
 /// Itself one that may relay: that is not to rub off on its clients.
 const PROXY: Ipv4Addr = FRIEND;
 
-fn config_with_clients() -> Config {
+fn config_with_clients() -> ServerConfig {
     let mut config = config();
     for network in ["192.0.2.1/32", "2001:db8::/32"] {
         config.relay.networks.push(network.parse().expect(network));
@@ -22,7 +22,7 @@ fn config_with_clients() -> Config {
     config
 }
 
-fn world(config: Config) -> World<MemoryStore> {
+fn world(config: ServerConfig) -> World<MemoryStore> {
     start_behind(MemoryStore::new(), config, Some(PROXY))
 }
 
@@ -151,7 +151,7 @@ async fn a_header_may_come_in_pieces_and_with_what_the_client_says() {
 #[tokio::test]
 async fn behind_the_header_tls_may_begin_at_once() {
     let accounts = Accounts::with("app", "s3cret");
-    let with_tls = Config {
+    let with_tls = ServerConfig {
         tls: Some(tls(TlsSettings::default())),
         users: Some(accounts),
         ..config_with_clients()

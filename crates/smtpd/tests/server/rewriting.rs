@@ -1,7 +1,7 @@
 //! Whose addresses are completed and replaced.
 
 use relay_queue::MemoryStore;
-use relay_smtpd::{Config, Replacement, Rewriting, Role};
+use relay_smtpd::{Replacement, Rewriting, Role, ServerConfig};
 
 use crate::log::Log;
 use crate::world::{Client, FRIEND, World, config, content, start};
@@ -16,7 +16,7 @@ fn world() -> World<MemoryStore> {
     };
     start(
         MemoryStore::new(),
-        Config {
+        ServerConfig {
             rewriting,
             ..config()
         },

@@ -8,7 +8,7 @@ use relay_dkim::{
     SigningEntry,
 };
 use relay_queue::MemoryStore;
-use relay_smtpd::{Config, Role};
+use relay_smtpd::{Role, ServerConfig};
 
 use crate::log::Log;
 use crate::world::{FRIEND, STRANGER, World, config, content, start};
@@ -32,7 +32,7 @@ fn signer(algorithms: &[Algorithm]) -> Arc<Signer> {
 }
 
 fn world(signer: &Arc<Signer>) -> World<MemoryStore> {
-    let config = Config {
+    let config = ServerConfig {
         signer: Arc::clone(signer),
         ..config()
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256};
 use relay_queue::MemoryStore;
-use relay_smtpd::{CertificatePair, Config, Role, TlsError, TlsServer, TlsSettings};
+use relay_smtpd::{CertificatePair, Role, ServerConfig, TlsError, TlsServer, TlsSettings};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{HandshakeKind, SignatureScheme};
@@ -12,8 +12,8 @@ use tokio_rustls::rustls::{HandshakeKind, SignatureScheme};
 use crate::under_tls::{Dialect, tls, write_pair};
 use crate::world::{FRIEND, config, content, soon, start};
 
-fn config_with_tls() -> Config {
-    Config {
+fn config_with_tls() -> ServerConfig {
+    ServerConfig {
         tls: Some(tls(TlsSettings::default())),
         ..config()
     }
@@ -154,7 +154,7 @@ async fn the_end_of_a_session_is_told_under_tls() {
 #[tokio::test]
 async fn sessions_are_resumed_only_where_tickets_are_set() {
     for session_tickets in [false, true] {
-        let with_tickets = Config {
+        let with_tickets = ServerConfig {
             tls: Some(tls(TlsSettings { session_tickets })),
             ..config()
         };
@@ -190,7 +190,7 @@ async fn the_certificate_is_chosen_by_name_and_by_kind_of_key() {
     let (wild, by_star) = pair("wild", "*.other.test", &PKCS_ECDSA_P256_SHA256);
     let (exact, by_name) = pair("exact", "mx.other.test", &PKCS_ECDSA_P256_SHA256);
     let server = TlsServer::new(&[elliptic, rsa, wild, exact], TlsSettings::default());
-    let several = Config {
+    let several = ServerConfig {
         tls: Some(Arc::new(server.expect("good pairs"))),
         ..config()
     };
@@ -227,7 +227,7 @@ async fn a_new_certificate_holds_for_new_sessions_and_cuts_no_old_one() {
         write_pair(directory.path(), "relay", &["relay.test"], algorithm)
     };
     let read = |pair| TlsServer::new(&[pair], TlsSettings::default()).map(Arc::new);
-    let with = |server| Config {
+    let with = |server| ServerConfig {
         tls: Some(server),
         ..config()
     };

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use relay_queue::{Body, Message, QueueStore};
 use relay_smtpd::{
-    Address, AuthLimits, Config, Limits, ListenerConfig, NoGrants, RelayRules, Rewriting, Role,
-    Server,
+    Address, AuthLimits, Limits, ListenerConfig, NoTemporaryRelay, RelayRules, Rewriting, Role,
+    Server, ServerConfig,
 };
 use relay_testkit::DEADLINE;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -28,13 +28,13 @@ pub(crate) struct World<S> {
     pub(crate) store: Arc<S>,
     addresses: Vec<SocketAddr>,
     pub(crate) accepted: Arc<Mutex<Vec<Message>>>,
-    pub(crate) config: watch::Sender<Arc<Config>>,
+    pub(crate) config: watch::Sender<Arc<ServerConfig>>,
     pub(crate) shutdown: CancellationToken,
     pub(crate) running: JoinHandle<()>,
 }
 
-pub(crate) fn config() -> Config {
-    Config {
+pub(crate) fn config() -> ServerConfig {
+    ServerConfig {
         hostname: "relay.test".into(),
         postmaster: "ann@relay.test".parse().expect("an address"),
         relay: RelayRules {
@@ -45,7 +45,7 @@ pub(crate) fn config() -> Config {
         limits: Limits::default(),
         tls: None,
         users: None,
-        grants: Arc::new(NoGrants),
+        temporary_relay: Arc::new(NoTemporaryRelay),
         auth: AuthLimits::default(),
         rewriting: Rewriting::default(),
         signer: Arc::default(),
@@ -53,14 +53,14 @@ pub(crate) fn config() -> Config {
     }
 }
 
-pub(crate) fn start<S: QueueStore>(store: S, config: Config) -> World<S> {
+pub(crate) fn start<S: QueueStore>(store: S, config: ServerConfig) -> World<S> {
     start_behind(store, config, None)
 }
 
 /// With a proxy before every listener.
 pub(crate) fn start_behind<S: QueueStore>(
     store: S,
-    config: Config,
+    config: ServerConfig,
     proxy: Option<Ipv4Addr>,
 ) -> World<S> {
     let listeners = ROLES.map(|role| ListenerConfig {
@@ -77,14 +77,14 @@ pub(crate) fn start_behind<S: QueueStore>(
 /// With these listeners.
 pub(crate) fn start_on<S: QueueStore>(
     store: S,
-    config: Config,
+    config: ServerConfig,
     listeners: &[ListenerConfig],
 ) -> World<S> {
     run(Server::bind(listeners).expect("free ports"), store, config)
 }
 
 /// This one.
-pub(crate) fn run<S: QueueStore>(server: Server, store: S, config: Config) -> World<S> {
+pub(crate) fn run<S: QueueStore>(server: Server, store: S, config: ServerConfig) -> World<S> {
     let addresses = server.addresses().iter().filter_map(Address::tcp).collect();
     let store = Arc::new(store);
     let accepted = Arc::new(Mutex::new(Vec::new()));

@@ -3,7 +3,7 @@
 use super::*;
 use crate::tls::{CertificatePair, TlsServer, TlsSettings};
 
-fn config_with_tls() -> Arc<Config> {
+fn config_with_tls() -> Arc<ServerConfig> {
     let directory = tempfile::tempdir().expect("a directory");
     let made = rcgen::generate_simple_self_signed(vec!["relay.test".to_owned()]);
     let rcgen::CertifiedKey { cert, signing_key } = made.expect("a certificate");
@@ -17,16 +17,16 @@ fn config_with_tls() -> Arc<Config> {
         key: file("key.pem", signing_key.serialize_pem()),
     };
     let server = TlsServer::new(&[pair], TlsSettings::default());
-    Arc::new(Config {
+    Arc::new(ServerConfig {
         tls: Some(Arc::new(server.expect("a good pair"))),
         ..config()
     })
 }
 
-fn visitor(role: Role) -> Visitor {
-    Visitor {
-        peer: Peer::At([192, 0, 2, 1].into()),
-        is_named: true,
+fn client_with(role: Role) -> Client {
+    Client {
+        id: ClientId::Address([192, 0, 2, 1].into()),
+        address_known: true,
         role,
     }
 }
@@ -63,7 +63,7 @@ async fn where_tls_is_due_at_once_a_client_has_half_a_minute_for_it() {
     let config = config_with_tls();
     for octets in [Vec::new(), hello()] {
         let (mut client, pipe) = duplex(1024);
-        let visitor = visitor(Role::Submissions);
+        let visitor = client_with(Role::Submissions);
         let secured = Connection::secured(shared(), Arc::clone(&config), visitor, pipe);
         let session = tokio::spawn(async { assert!(secured.await.is_none()) });
         assert_eq!(seconds_to_the_end(&mut client, &octets).await, 30);
@@ -75,8 +75,8 @@ async fn where_tls_is_due_at_once_a_client_has_half_a_minute_for_it() {
 async fn behind_starttls_a_client_has_half_a_minute_for_the_handshake() {
     let config = config_with_tls();
     for octets in [Vec::new(), hello()] {
-        let visitor = visitor(Role::Mx);
-        let mut world = visit(shared(), Arc::clone(&config), visitor, Channel::Clear);
+        let visitor = client_with(Role::Mx);
+        let mut world = session(shared(), Arc::clone(&config), visitor, Channel::Clear);
         world.send(b"EHLO c.test\r\nSTARTTLS\r\n").await;
         for start in ["220 relay.test", "250-relay.test"] {
             let write = world.write().await.expect("a write");
@@ -95,7 +95,7 @@ async fn going_down_waits_for_no_handshake() {
     let (mut client, pipe) = duplex(1024);
     let shared = shared();
     shared.stopping.cancel();
-    let visitor = visitor(Role::Submissions);
+    let visitor = client_with(Role::Submissions);
     let secured = Connection::secured(shared, config_with_tls(), visitor, pipe);
     assert!(secured.await.is_none());
     assert_eq!(seconds_to_the_end(&mut client, &[]).await, 0);

@@ -42,8 +42,8 @@ impl Users for Accounts {
 
 /// A relay with one user, `app`, whose password is `s3cret`.
 struct Relay {
-    shared: Arc<Shared<MemoryStore>>,
-    config: Arc<Config>,
+    shared: Arc<SharedState<MemoryStore>>,
+    config: Arc<ServerConfig>,
     accounts: Arc<Accounts>,
 }
 
@@ -51,7 +51,7 @@ impl Relay {
     fn new() -> Self {
         let accounts = Arc::new(Accounts::default());
         accounts.set("app", "s3cret");
-        let config = Config {
+        let config = ServerConfig {
             users: Some(Arc::clone(&accounts) as _),
             ..config()
         };
@@ -71,14 +71,14 @@ impl Relay {
     }
 
     /// A client that has said EHLO.
-    async fn visit(&self, address: &str) -> World {
-        let visitor = Visitor {
-            peer: Peer::At(address.parse().expect(address)),
-            is_named: true,
+    async fn session(&self, address: &str) -> World {
+        let client = Client {
+            id: ClientId::Address(address.parse().expect(address)),
+            address_known: true,
             role: Role::Submission,
         };
         let (shared, config) = (Arc::clone(&self.shared), Arc::clone(&self.config));
-        let mut client = visit(shared, config, visitor, Channel::Tls);
+        let mut client = session(shared, config, client, Channel::Tls);
         client.write().await.expect("the greeting");
         client.send(b"EHLO c.test\r\n").await;
         client.write().await.expect("a reply");
@@ -89,7 +89,7 @@ impl Relay {
 #[derive(Debug, Clone, Copy)]
 enum How {
     Plain,
-    Login,
+    VerifiedLogin,
     Scram,
 }
 
@@ -109,7 +109,7 @@ impl World {
                 let response = encoded(&format!("\0{user}\0{password}"));
                 self.ask(&format!("AUTH PLAIN {response}")).await
             }
-            How::Login => {
+            How::VerifiedLogin => {
                 let (user, password) = (encoded(user), encoded(password));
                 self.ask(&format!("AUTH LOGIN\r\n{user}\r\n{password}"))
                     .await
@@ -163,14 +163,14 @@ async fn wrong_unknown_and_empty_are_told_the_same_after_the_same_time() {
         (How::Plain, "app", "wrong"),
         (How::Plain, "nobody", "s3cret"),
         (How::Plain, "app", ""),
-        (How::Login, "app", "wrong"),
-        (How::Login, "nobody", "s3cret"),
-        (How::Login, "app", ""),
+        (How::VerifiedLogin, "app", "wrong"),
+        (How::VerifiedLogin, "nobody", "s3cret"),
+        (How::VerifiedLogin, "app", ""),
         (How::Scram, "app", "wrong"),
         (How::Scram, "nobody", "s3cret"),
     ] {
         let relay = Relay::new();
-        let mut client = relay.visit("192.0.2.9").await;
+        let mut client = relay.session("192.0.2.9").await;
         let began = clock::now();
         let reply = client.log_in(how, user, password).await;
         assert_eq!(reply, WRONG, "{how:?} {user} {password:?}");
@@ -183,10 +183,10 @@ async fn wrong_unknown_and_empty_are_told_the_same_after_the_same_time() {
 #[tokio::test(start_paused = true)]
 async fn each_failure_takes_longer_and_the_sixth_is_the_last() {
     let relay = Relay::new();
-    let mut client = relay.visit("192.0.2.9").await;
+    let mut client = relay.session("192.0.2.9").await;
     for (how, milliseconds) in [
         (How::Plain, 500),
-        (How::Login, 1000),
+        (How::VerifiedLogin, 1000),
         (How::Scram, 2000),
         (How::Plain, 4000),
         (How::Scram, 4000),
@@ -201,9 +201,9 @@ async fn each_failure_takes_longer_and_the_sixth_is_the_last() {
 
 #[tokio::test(start_paused = true)]
 async fn the_wait_for_a_failure_to_be_told_is_not_taken_from_the_clients_time() {
-    for how in [How::Plain, How::Login, How::Scram] {
+    for how in [How::Plain, How::VerifiedLogin, How::Scram] {
         let relay = Relay::with_command_timeout(Duration::from_secs(1));
-        let mut client = relay.visit("192.0.2.9").await;
+        let mut client = relay.session("192.0.2.9").await;
         client.expect(how, "wrong", WRONG).await;
         tokio::time::sleep(Duration::from_millis(900)).await;
         let reply = client.ask("NOOP").await;
@@ -216,11 +216,11 @@ async fn whoever_has_an_account_guesses_at_others_no_more_often_for_it() {
     let relay = Relay::new();
     relay.accounts.set("mine", "known");
     for guess in 1..=6 {
-        let mut client = relay.visit("192.0.2.9").await;
+        let mut client = relay.session("192.0.2.9").await;
         let reply = client.log_in(How::Plain, "app", "wrong").await;
         let is_last = reply.starts_with("421 4.7.0");
         assert_eq!(is_last, guess == 6, "{guess}: {reply}");
-        let mut client = relay.visit("192.0.2.9").await;
+        let mut client = relay.session("192.0.2.9").await;
         let reply = client.log_in(How::Plain, "mine", "known").await;
         assert_eq!(reply.starts_with("235"), guess < 6, "{guess}: {reply}");
     }
@@ -229,23 +229,23 @@ async fn whoever_has_an_account_guesses_at_others_no_more_often_for_it() {
 #[tokio::test(start_paused = true)]
 async fn whoever_was_cut_off_is_refused_everywhere_for_a_while_and_nobody_else_is() {
     let relay = Relay::new();
-    let mut known = relay.visit("2001:db8::1").await;
+    let mut known = relay.session("2001:db8::1").await;
     known.expect(How::Plain, "s3cret", "235").await;
     for number in 1..=6 {
-        let mut client = relay.visit(&format!("2001:db8::{number}")).await;
+        let mut client = relay.session(&format!("2001:db8::{number}")).await;
         client.log_in(How::Plain, "app", "wrong").await;
     }
-    for how in [How::Plain, How::Login, How::Scram] {
-        let mut again = relay.visit("2001:db8::7").await;
+    for how in [How::Plain, How::VerifiedLogin, How::Scram] {
+        let mut again = relay.session("2001:db8::7").await;
         let began = clock::now();
         again.expect(how, "s3cret", "421 4.7.0").await;
         assert_eq!(began.elapsed(), Duration::ZERO, "it is not looked at");
         assert_eq!(again.write().await, None);
-        let mut other = relay.visit("2001:db8:0:1::1").await;
+        let mut other = relay.session("2001:db8:0:1::1").await;
         other.expect(how, "s3cret", "235").await;
     }
     tokio::time::advance(Duration::from_mins(10)).await;
-    let mut again = relay.visit("2001:db8::1").await;
+    let mut again = relay.session("2001:db8::1").await;
     again.expect(How::Plain, "s3cret", "235").await;
 }
 
@@ -254,7 +254,7 @@ async fn guesses_at_the_same_time_are_no_more_than_one_after_the_other() {
     let relay = Relay::new();
     let mut clients = Vec::new();
     for _ in 0..12 {
-        clients.push(relay.visit("192.0.2.9").await);
+        clients.push(relay.session("192.0.2.9").await);
     }
     let (last, others) = clients.split_last_mut().expect("clients");
     for client in &mut *others {
@@ -278,13 +278,13 @@ async fn guesses_from_everywhere_slow_each_other_for_one_user_and_lock_nobody_ou
     let relay = Relay::new();
     let mut taken = Vec::new();
     for number in 1..=7 {
-        let mut client = relay.visit(&format!("192.0.2.{number}")).await;
+        let mut client = relay.session(&format!("192.0.2.{number}")).await;
         let began = clock::now();
         client.expect(How::Plain, "wrong", WRONG).await;
         taken.push(began.elapsed().as_millis());
     }
     assert_eq!(taken, [500, 1000, 2000, 4000, 4000, 4000, 4000]);
-    let mut owner = relay.visit("192.0.2.9").await;
+    let mut owner = relay.session("192.0.2.9").await;
     let began = clock::now();
     owner.expect(How::Plain, "s3cret", "235").await;
     assert_eq!(began.elapsed().as_millis(), 0);
@@ -292,17 +292,17 @@ async fn guesses_from_everywhere_slow_each_other_for_one_user_and_lock_nobody_ou
 
 #[tokio::test(start_paused = true)]
 async fn a_new_password_holds_at_once_and_the_old_one_no_longer() {
-    for how in [How::Plain, How::Login, How::Scram] {
+    for how in [How::Plain, How::VerifiedLogin, How::Scram] {
         let relay = Relay::new();
         for _ in 0..2 {
             relay
-                .visit("192.0.2.9")
+                .session("192.0.2.9")
                 .await
                 .expect(how, "s3cret", "235")
                 .await;
         }
         relay.accounts.set("app", "changed");
-        let mut client = relay.visit("192.0.2.9").await;
+        let mut client = relay.session("192.0.2.9").await;
         client.expect(how, "s3cret", WRONG).await;
         client.expect(how, "changed", "235").await;
     }
@@ -311,19 +311,19 @@ async fn a_new_password_holds_at_once_and_the_old_one_no_longer() {
 #[tokio::test(start_paused = true)]
 async fn whoever_is_removed_is_nobody_from_then_on() {
     let relay = Relay::new();
-    let mut client = relay.visit("192.0.2.9").await;
+    let mut client = relay.session("192.0.2.9").await;
     client.expect(How::Plain, "s3cret", "235").await;
     relay.accounts.0.lock().expect("no panic").clear();
     let reply = client.ask("MAIL FROM:<a@b.test>").await;
     assert!(reply.starts_with("530 5.7.0"), "{reply}");
-    let mut again = relay.visit("192.0.2.9").await;
+    let mut again = relay.session("192.0.2.9").await;
     again.expect(How::Plain, "s3cret", WRONG).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_is_removed_within_the_exchange_is_nobody() {
     let relay = Relay::new();
-    let mut client = relay.visit("192.0.2.9").await;
+    let mut client = relay.session("192.0.2.9").await;
     let (first, challenge) = client.challenge("app").await.expect("a challenge");
     relay.accounts.0.lock().expect("no panic").clear();
     let reply = client.ask(&proof(first, &challenge, "s3cret")).await;
@@ -333,7 +333,7 @@ async fn whoever_is_removed_within_the_exchange_is_nobody() {
 #[tokio::test(start_paused = true)]
 async fn going_down_waits_for_no_failure_to_be_told() {
     let relay = Relay::new();
-    let mut client = relay.visit("192.0.2.9").await;
+    let mut client = relay.session("192.0.2.9").await;
     let began = clock::now();
     client.send(b"AUTH PLAIN AGFwcAB3cm9uZw==\r\n").await;
     tokio::time::sleep(Duration::from_millis(1)).await;

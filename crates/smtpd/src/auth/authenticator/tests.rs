@@ -35,28 +35,30 @@ fn secret(password: &str) -> Secret {
 
 /// A gate and its user.
 struct World {
-    gate: Gate,
+    authenticator: Authenticator,
     users: OneUser,
 }
 
 impl World {
     fn new() -> Self {
         Self {
-            gate: Gate::new(),
+            authenticator: Authenticator::new(),
             users: OneUser::new(),
         }
     }
 
-    async fn check(&self, client: u8, user: &str, password: &str) -> Result<(), Failed> {
+    async fn check(&self, client: u8, user: &str, password: &str) -> Result<(), LoginFailure> {
         let user = user.parse().expect("a name");
-        let attempt = Attempt {
-            client: Peer::At([192, 0, 2, client].into()),
+        let attempt = LoginAttempt {
+            client: ClientId::Address([192, 0, 2, client].into()),
             user: &user,
             failed_before: 0,
             limits: AuthLimits::default(),
         };
         let password = secret(password);
-        self.gate.check(&attempt, password, &self.users).await
+        self.authenticator
+            .check(&attempt, password, &self.users)
+            .await
     }
 }
 
@@ -64,7 +66,7 @@ impl World {
 async fn while_all_who_hash_are_busy_only_the_known_get_in() {
     let world = World::new();
     assert_eq!(world.check(1, "app", "s3cret").await, Ok(()));
-    let hashing = &world.gate.hashing;
+    let hashing = &world.authenticator.hashing;
     let all = u32::try_from(hashing.available_permits()).expect("a few");
     let busy = hashing.acquire_many(all).await.expect("all of them");
     let began = clock::now();
@@ -73,14 +75,14 @@ async fn while_all_who_hash_are_busy_only_the_known_get_in() {
     // Whoever exists waits no longer or shorter than others.
     for name in ["app", "nobody"] {
         let began = clock::now();
-        assert_eq!(world.check(2, name, "wrong").await, Err(Failed::Busy));
+        assert_eq!(world.check(2, name, "wrong").await, Err(LoginFailure::Busy));
         assert_eq!(began.elapsed(), WAIT, "{name}");
     }
     drop(busy);
     let verdict = world.check(2, "app", "wrong").await;
     assert!(matches!(
         verdict,
-        Err(Failed::Wrong {
+        Err(LoginFailure::Wrong {
             shut_out: false,
             ..
         })
@@ -93,7 +95,7 @@ async fn a_known_login_forgives_slips_as_any_other_does() {
     for _ in 0..3 {
         let began = clock::now();
         let verdict = world.check(1, "app", "wrong").await;
-        let first = Failed::Wrong {
+        let first = LoginFailure::Wrong {
             until: began + Duration::from_millis(500),
             shut_out: false,
         };
@@ -105,8 +107,15 @@ async fn a_known_login_forgives_slips_as_any_other_does() {
 #[tokio::test(start_paused = true)]
 async fn one_client_hashes_one_password_at_a_time() {
     let world = World::new();
-    let turn = world.gate.turns.take(Peer::At([192, 0, 2, 1].into())).await;
-    assert_eq!(world.check(1, "app", "s3cret").await, Err(Failed::Busy));
+    let turn = world
+        .authenticator
+        .locks
+        .take(ClientId::Address([192, 0, 2, 1].into()))
+        .await;
+    assert_eq!(
+        world.check(1, "app", "s3cret").await,
+        Err(LoginFailure::Busy)
+    );
     assert_eq!(world.check(2, "app", "s3cret").await, Ok(()));
     drop(turn);
     assert_eq!(world.check(1, "app", "wrong").await.map_err(drop), Err(()));
@@ -114,17 +123,19 @@ async fn one_client_hashes_one_password_at_a_time() {
 
 #[test]
 fn an_invented_verifier_is_the_same_each_time_and_for_each_name_another() {
-    let (gate, users) = (Gate::new(), OneUser::new());
-    let challenge = |gate: &Gate, name: &str| gate.challenge(&name.parse().expect(name), &users);
-    let (one, nonce) = challenge(&gate, "nobody");
-    let (same, other_nonce) = challenge(&gate, "nobody");
+    let (authenticator, users) = (Authenticator::new(), OneUser::new());
+    let challenge = |authenticator: &Authenticator, name: &str| {
+        authenticator.challenge(&name.parse().expect(name), &users)
+    };
+    let (one, nonce) = challenge(&authenticator, "nobody");
+    let (same, other_nonce) = challenge(&authenticator, "nobody");
     assert!(one == same && nonce != other_nonce);
     for (other, _) in [
-        challenge(&gate, "somebody"),
-        challenge(&Gate::new(), "nobody"),
+        challenge(&authenticator, "somebody"),
+        challenge(&Authenticator::new(), "nobody"),
     ] {
         assert!(one.salt != other.salt && one.stored_key != other.stored_key);
     }
     assert!(one.stored_key != one.server_key);
-    assert_eq!(challenge(&gate, "app").0, users.0.scram);
+    assert_eq!(challenge(&authenticator, "app").0, users.0.scram);
 }

@@ -11,13 +11,13 @@ use relay_smtp::header::fields;
 
 /// Fields that a message ought to have (RFC 5322 §3.6) and has not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Missing {
+pub(crate) struct MissingHeaders {
     pub(crate) from: bool,
     pub(crate) date: bool,
     pub(crate) message_id: bool,
 }
 
-impl Missing {
+impl MissingHeaders {
     /// Looks through a header section; what follows it is passed over.
     pub(crate) fn in_header(message: &[u8]) -> Self {
         let mut missing = Self {
@@ -100,12 +100,16 @@ mod tests {
             ("Resent-Date: d\r\nDate: d\r\n", false, true),
             ("", true, true),
         ] {
-            let missing = Missing {
+            let missing = MissingHeaders {
                 from: true,
                 date,
                 message_id,
             };
-            assert_eq!(Missing::in_header(text.as_bytes()), missing, "{text:?}");
+            assert_eq!(
+                MissingHeaders::in_header(text.as_bytes()),
+                missing,
+                "{text:?}"
+            );
         }
     }
 
@@ -117,7 +121,11 @@ mod tests {
             ("Resent-From: a\r\n", true),
             ("Subject: x\r\n From: a\r\n", true),
         ] {
-            assert_eq!(Missing::in_header(text.as_bytes()).from, from, "{text:?}");
+            assert_eq!(
+                MissingHeaders::in_header(text.as_bytes()).from,
+                from,
+                "{text:?}"
+            );
         }
     }
 
@@ -142,7 +150,7 @@ mod tests {
                 "Message-ID: <0000000000001@relay.test>\r\n",
             ),
         ] {
-            let missing = Missing {
+            let missing = MissingHeaders {
                 from,
                 date,
                 message_id,

@@ -10,60 +10,60 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::Connection;
 use crate::config::Role;
-use crate::inbound::{Inbound, Listing};
+use crate::inbound_check::{InboundCheck, Listing};
 
 /// What block lists say about a client.
 #[derive(Debug)]
-pub(super) enum Standing {
+pub(super) enum DnsblCheck {
     /// They are asked; the answer may be there already.
-    Asked(AbortOnDropHandle<Option<Listing>>),
+    Pending(AbortOnDropHandle<Option<Listing>>),
     /// They have answered, or nobody asks them.
-    Known(Option<Box<Listing>>),
+    Done(Option<Box<Listing>>),
 }
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     /// Who looks into this client, unless it is one of our own.
-    pub(super) fn inbound(&self) -> Option<&Arc<dyn Inbound>> {
+    pub(super) fn inbound(&self) -> Option<&Arc<dyn InboundCheck>> {
         let inbound = self.config.inbound.as_ref()?;
-        (self.visitor.role == Role::Mx && !self.is_own_client()).then_some(inbound)
+        (self.client.role == Role::Mx && !self.may_relay_mail()).then_some(inbound)
     }
 
     /// Whether it may relay, as who it is or as who it has logged in as.
-    pub(super) fn is_own_client(&self) -> bool {
+    pub(super) fn may_relay_mail(&self) -> bool {
         self.session.user().is_some() || self.is_trusted()
     }
 
     /// Asks the lists, so that they have answered by the time that it matters.
-    pub(super) fn ask_for_standing(&mut self) {
-        let answer = self.inbound().zip(self.visitor.address());
+    pub(super) fn start_dnsbl_check(&mut self) {
+        let answer = self.inbound().zip(self.client.address());
         if let Some(answer) = answer.and_then(|(inbound, client)| inbound.listing(client)) {
             let asking = AbortOnDropHandle::new(tokio::spawn(answer));
-            self.standing = Standing::Asked(asking);
+            self.dnsbl = DnsblCheck::Pending(asking);
         }
     }
 
     /// Whether the lists have been asked, and their answer matters.
-    pub(super) fn needs_standing(&self) -> bool {
-        matches!(self.standing, Standing::Asked(_)) && !self.is_own_client()
+    pub(super) fn needs_dnsbl_result(&self) -> bool {
+        matches!(self.dnsbl, DnsblCheck::Pending(_)) && !self.may_relay_mail()
     }
 
     /// Waits for the lists.
-    pub(super) async fn learn_standing(&mut self) {
-        if let Standing::Asked(asking) = &mut self.standing {
+    pub(super) async fn await_dnsbl_result(&mut self) {
+        if let DnsblCheck::Pending(asking) = &mut self.dnsbl {
             // Whoever fails to ask finds nothing.
-            self.standing = Standing::Known(asking.await.unwrap_or_default().map(Box::new));
+            self.dnsbl = DnsblCheck::Done(asking.await.unwrap_or_default().map(Box::new));
         }
     }
 
     /// What a client that stands on a list is told.
-    pub(super) fn judge_standing(&self) -> Result<(), Reply> {
-        match &self.standing {
-            Standing::Known(Some(listing)) if !self.is_own_client() => {
+    pub(super) fn check_dnsbl_result(&self) -> Result<(), Reply> {
+        match &self.dnsbl {
+            DnsblCheck::Done(Some(listing)) if !self.may_relay_mail() => {
                 let Listing { list, text } = &**listing;
-                let client = self.visitor.peer.to_string();
+                let client = self.client.id.to_string();
                 Err(replies::listed(&client, list, text))
             }
-            Standing::Known(_) | Standing::Asked(_) => Ok(()),
+            DnsblCheck::Done(_) | DnsblCheck::Pending(_) => Ok(()),
         }
     }
 }

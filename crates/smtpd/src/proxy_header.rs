@@ -7,19 +7,19 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::proxy::{self, Client, Header};
+use crate::proxy::{self, Header, ProxiedClient};
 
 /// How long a proxy may take: it has all to say when it connects.
 const WAIT: Duration = Duration::from_secs(5);
 
 /// Reads the PROXY header and nothing behind it, for that may be a TLS handshake.
-pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<Client> {
+pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<ProxiedClient> {
     timeout(WAIT, read_header(stream))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-async fn read_header(stream: &mut TcpStream) -> io::Result<Client> {
+async fn read_header(stream: &mut TcpStream) -> io::Result<ProxiedClient> {
     let mut header = [0; proxy::LONGEST];
     let mut taken = 0;
     loop {

@@ -18,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::auth::{AuthLimits, NoGrants};
+use crate::auth::{AuthLimits, NoTemporaryRelay};
 use crate::config::Limits;
 use crate::relay::RelayRules;
 use crate::rewrite::Rewriting;
@@ -71,19 +71,19 @@ impl AsyncWrite for Reporting {
 struct World {
     client: DuplexStream,
     writes: mpsc::UnboundedReceiver<String>,
-    shared: Arc<Shared<MemoryStore>>,
+    shared: Arc<SharedState<MemoryStore>>,
     session: JoinHandle<()>,
 }
 
 /// Somebody who may relay.
-const FRIEND: Visitor = Visitor {
-    peer: Peer::At(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
-    is_named: true,
+const FRIEND: Client = Client {
+    id: ClientId::Address(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
+    address_known: true,
     role: Role::Mx,
 };
 
-fn config() -> Config {
-    Config {
+fn config() -> ServerConfig {
+    ServerConfig {
         hostname: "relay.test".into(),
         postmaster: "ann@relay.test".parse().expect("an address"),
         relay: RelayRules {
@@ -93,7 +93,7 @@ fn config() -> Config {
         limits: Limits::default(),
         tls: None,
         users: None,
-        grants: Arc::new(NoGrants),
+        temporary_relay: Arc::new(NoTemporaryRelay),
         auth: AuthLimits::default(),
         rewriting: Rewriting::default(),
         signer: Arc::default(),
@@ -101,40 +101,40 @@ fn config() -> Config {
     }
 }
 
-fn shared() -> Arc<Shared<MemoryStore>> {
-    Arc::new(Shared {
+fn shared() -> Arc<SharedState<MemoryStore>> {
+    Arc::new(SharedState {
         store: Arc::new(MemoryStore::new()),
         accepted: Arc::new(|_| {}),
         buffers: BufferPool::default(),
-        gate: Gate::new(),
-        signatory: Arc::new(Signatory::new()),
+        authenticator: Authenticator::new(),
+        signing_pool: Arc::new(SigningPool::new()),
         stopping: CancellationToken::new(),
         ending: CancellationToken::new(),
     })
 }
 
 fn start() -> World {
-    visit(shared(), Arc::new(config()), FRIEND, Channel::Clear)
+    session(shared(), Arc::new(config()), FRIEND, Channel::Clear)
 }
 
 /// A session on such a channel, whatever the pipe is.
-fn visit(
-    shared: Arc<Shared<MemoryStore>>,
-    config: Arc<Config>,
-    visitor: Visitor,
+fn session(
+    shared: Arc<SharedState<MemoryStore>>,
+    config: Arc<ServerConfig>,
+    client: Client,
     channel: Channel,
 ) -> World {
-    let (client, pipe) = duplex(1024 * 1024);
+    let (end, pipe) = duplex(1024 * 1024);
     let (sender, writes) = mpsc::unbounded_channel();
     let stream = Reporting {
         pipe,
         writes: sender,
     };
-    let mut connection = Connection::new(Arc::clone(&shared), config, visitor, stream);
-    let settings = connection.config.settings(visitor.begins_its_way_here());
+    let mut connection = Connection::new(Arc::clone(&shared), config, client, stream);
+    let settings = connection.config.settings(client.submits_mail());
     connection.session = ServerSession::new(settings, channel, clock::now().into_std());
     World {
-        client,
+        client: end,
         writes,
         shared,
         session: tokio::spawn(connection.run()),
@@ -293,12 +293,12 @@ async fn what_cannot_be_signed_is_not_taken() {
         body: Canonicalization::Relaxed,
         expire: None,
     };
-    let config = Config {
+    let config = ServerConfig {
         signer: Arc::new(Signer::new([entry]).expect("a table")),
         ..config()
     };
-    let mut world = visit(shared(), Arc::new(config), FRIEND, Channel::Clear);
-    world.shared.signatory.end();
+    let mut world = session(shared(), Arc::new(config), FRIEND, Channel::Clear);
+    world.shared.signing_pool.end();
     world.write().await.expect("the greeting");
     for (domain, reply, queued) in [("b.test", "451 4.3.0 ", 0), ("c.test", "250 ", 1)] {
         world

@@ -14,14 +14,14 @@ const RATE: u64 = 1024;
 
 /// The time of one message.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Pace {
+pub(crate) struct MinRate {
     began: Instant,
     octets: u64,
     /// Octets that buy time; what is over the limit is only swallowed.
     most: u64,
 }
 
-impl Pace {
+impl MinRate {
     /// A message of at most `most` octets begins now.
     pub(crate) fn new(began: Instant, most: u64) -> Self {
         Self {
@@ -52,13 +52,13 @@ mod tests {
     #[test]
     fn a_message_has_ten_minutes_and_a_second_for_each_kib_up_to_its_limit() {
         let began = clock::now();
-        let mut pace = Pace::new(began, 10 * 1024);
+        let mut min_rate = MinRate::new(began, 10 * 1024);
         let after = |seconds| began.checked_add(Duration::from_secs(seconds));
         for (octets, seconds) in [(0, 600), (1023, 600), (1, 601), (4096, 605), (1 << 30, 610)] {
-            pace.add(octets);
-            assert_eq!(pace.deadline(), after(seconds), "{octets}");
+            min_rate.add(octets);
+            assert_eq!(min_rate.deadline(), after(seconds), "{octets}");
         }
-        let mut endless = Pace::new(began, u64::MAX);
+        let mut endless = MinRate::new(began, u64::MAX);
         endless.add(usize::MAX);
         endless.add(usize::MAX);
         assert!(endless.deadline() >= after(600) || endless.deadline().is_none());

@@ -10,14 +10,14 @@ use tokio::task::{self, JoinError};
 /// Signs on threads of its own: an RSA signature takes a good part of a millisecond, in which a thread
 /// of the executor could have served many sessions.
 #[derive(Debug)]
-pub(crate) struct Signatory {
+pub(crate) struct SigningPool {
     /// As many signatures at a time as there are processors; more would only wait for each other.
-    turns: Semaphore,
+    locks: Semaphore,
 }
 
 /// Why a message that is to be signed could not be.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SignatoryError {
+pub(crate) enum SigningError {
     /// A key did not sign.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -29,18 +29,18 @@ pub(crate) enum SignatoryError {
     Ended(#[from] AcquireError),
 }
 
-impl Signatory {
+impl SigningPool {
     pub(crate) fn new() -> Self {
         let processors = thread::available_parallelism().map_or(1, usize::from);
         Self {
-            turns: Semaphore::new(processors),
+            locks: Semaphore::new(processors),
         }
     }
 
     /// From now on nothing can be signed.
     #[cfg(test)]
     pub(crate) fn end(&self) {
-        self.turns.close();
+        self.locks.close();
     }
 
     /// The signature fields of a message whose body has passed.
@@ -48,8 +48,8 @@ impl Signatory {
         &self,
         signing: Signing,
         now: SystemTime,
-    ) -> Result<Vec<u8>, SignatoryError> {
-        let _turn = self.turns.acquire().await?;
+    ) -> Result<Vec<u8>, SigningError> {
+        let _turn = self.locks.acquire().await?;
         let signatures = task::spawn_blocking(move || signing.finish(now)).await?;
         Ok(signatures?)
     }

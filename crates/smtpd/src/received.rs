@@ -8,13 +8,13 @@ use relay_queue::QueueId;
 use relay_smtp::date::Date;
 use relay_smtp::server::Hello;
 
-use crate::client::Peer;
+use crate::client::ClientId;
 use crate::tls::TlsFacts;
 
 /// What a Received field tells.
 #[derive(Debug)]
-pub(crate) struct Trace<'a> {
-    pub(crate) client: Peer,
+pub(crate) struct Received<'a> {
+    pub(crate) client: ClientId,
     pub(crate) hello: Option<&'a Hello>,
     /// Whether the transaction uses SMTPUTF8.
     pub(crate) utf8: bool,
@@ -26,7 +26,7 @@ pub(crate) struct Trace<'a> {
     pub(crate) arrived: SystemTime,
 }
 
-impl Trace<'_> {
+impl Received<'_> {
     /// The field, folded; only the client's own name can make a line long, and that is a domain or
     /// an address literal. The suite has a clause of its own (RFC 8314 §4.3).
     pub(crate) fn to_header(&self, id: QueueId) -> String {
@@ -76,14 +76,14 @@ impl Trace<'_> {
 
 /// What stands in parentheses behind the client's own name: an address literal (RFC 5321 §4.4), or
 /// for a user of this machine, who has no address, a comment.
-struct TcpInfo(Peer);
+struct TcpInfo(ClientId);
 
 impl std::fmt::Display for TcpInfo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.0 {
-            Peer::At(IpAddr::V4(address)) => write!(f, "[{address}]"),
-            Peer::At(IpAddr::V6(address)) => write!(f, "[IPv6:{address}]"),
-            uid @ Peer::Uid(_) => uid.fmt(f),
+            ClientId::Address(IpAddr::V4(address)) => write!(f, "[{address}]"),
+            ClientId::Address(IpAddr::V6(address)) => write!(f, "[IPv6:{address}]"),
+            uid @ ClientId::Uid(_) => uid.fmt(f),
         }
     }
 }
@@ -95,11 +95,15 @@ mod tests {
     use super::*;
 
     fn header(client: &str, hello: Option<&Hello>, utf8: bool) -> String {
-        header_of(Peer::At(client.parse().expect(client)), hello, utf8)
+        header_of(
+            ClientId::Address(client.parse().expect(client)),
+            hello,
+            utf8,
+        )
     }
 
-    fn header_of(client: Peer, hello: Option<&Hello>, utf8: bool) -> String {
-        let trace = Trace {
+    fn header_of(client: ClientId, hello: Option<&Hello>, utf8: bool) -> String {
+        let received = Received {
             client,
             hello,
             utf8,
@@ -108,7 +112,7 @@ mod tests {
             hostname: "relay.test",
             arrived: UNIX_EPOCH + Duration::from_secs(784_111_777),
         };
-        trace.to_header(QueueId::from_bits(1))
+        received.to_header(QueueId::from_bits(1))
     }
 
     fn hello(name: &str, extended: bool) -> Hello {
@@ -134,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_user_of_this_machine_is_told_by_its_uid() {
-        let field = header_of(Peer::Uid(1000), Some(&hello("localhost", true)), false);
+        let field = header_of(ClientId::Uid(1000), Some(&hello("localhost", true)), false);
         let told = "Received: from localhost (uid=1000)\r\n\tby relay.test with ESMTP id ";
         assert!(field.starts_with(told), "{field}");
     }
@@ -167,8 +171,8 @@ mod tests {
             (true, true, false, "UTF8SMTPS"),
             (true, true, true, "UTF8SMTPSA"),
         ] {
-            let trace = Trace {
-                client: Peer::At([127, 0, 0, 1].into()),
+            let received = Received {
+                client: ClientId::Address([127, 0, 0, 1].into()),
                 hello: Some(&hello),
                 utf8,
                 tls: tls.then_some(&facts),
@@ -176,7 +180,7 @@ mod tests {
                 hostname: "relay.test",
                 arrived: UNIX_EPOCH,
             };
-            let field = trace.to_header(QueueId::from_bits(1));
+            let field = received.to_header(QueueId::from_bits(1));
             assert!(
                 field.contains(&format!("with {protocol} id 0000000000001")),
                 "{field}"

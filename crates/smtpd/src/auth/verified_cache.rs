@@ -19,7 +19,7 @@ type Tag = [u8; 32];
 
 /// Successes, in bounded memory.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub(super) struct VerifiedCache {
     key: hmac::Key,
     tags: HashSet<Tag>,
     order: VecDeque<(Tag, Instant)>,
@@ -28,13 +28,13 @@ pub(super) struct Memory {
 /// What a client must repeat to be known again: the user, the password, and that it has not been
 /// changed since.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Login<'a> {
+pub(super) struct VerifiedLogin<'a> {
     pub(super) user: &'a str,
     pub(super) password: &'a str,
     pub(super) hash: &'a PasswordHash,
 }
 
-impl Memory {
+impl VerifiedCache {
     /// A memory with a key of its own.
     pub(super) fn new() -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
@@ -47,13 +47,13 @@ impl Memory {
     }
 
     /// Whether this very login has succeeded of late.
-    pub(super) fn knows(&mut self, login: &Login<'_>, now: Instant) -> bool {
+    pub(super) fn knows(&mut self, login: &VerifiedLogin<'_>, now: Instant) -> bool {
         self.forget(now);
         self.tags.contains(&self.tag(login))
     }
 
     /// A login has succeeded.
-    pub(super) fn remember(&mut self, login: &Login<'_>, now: Instant) {
+    pub(super) fn remember(&mut self, login: &VerifiedLogin<'_>, now: Instant) {
         self.forget(now);
         let tag = self.tag(login);
         if self.tags.insert(tag) {
@@ -62,7 +62,7 @@ impl Memory {
     }
 
     /// Each part with its length, so that no two logins run into the same octets.
-    fn tag(&self, login: &Login<'_>) -> Tag {
+    fn tag(&self, login: &VerifiedLogin<'_>) -> Tag {
         let mut context = hmac::Context::with_key(&self.key);
         for part in [login.user, login.password, login.hash.as_str()] {
             context.update(&part.len().to_be_bytes());
@@ -102,42 +102,42 @@ mod tests {
 
     #[test]
     fn only_the_very_login_is_known_and_only_for_a_while() {
-        let (mut memory, now) = (Memory::new(), now());
+        let (mut cache, now) = (VerifiedCache::new(), now());
         let (old, new) = (hash("c2FsdHNhbHQ"), hash("cGVwcGVycGU"));
-        let login = |user, password, hash| Login {
+        let login = |user, password, hash| VerifiedLogin {
             user,
             password,
             hash,
         };
         let good = login("app", "s3cret", &old);
-        assert!(!memory.knows(&good, now));
-        memory.remember(&good, now);
-        assert!(memory.knows(&good, now));
+        assert!(!cache.knows(&good, now));
+        cache.remember(&good, now);
+        assert!(cache.knows(&good, now));
         for other in [
             login("app", "s3cre", &old),
             login("ap", "ps3cret", &old),
             login("app", "", &old),
             login("app", "s3cret", &new),
         ] {
-            assert!(!memory.knows(&other, now), "{other:?}");
+            assert!(!cache.knows(&other, now), "{other:?}");
         }
         let almost = PERIOD.saturating_sub(Duration::from_millis(1));
-        assert!(memory.knows(&good, now + almost));
-        assert!(!memory.knows(&good, now + PERIOD));
+        assert!(cache.knows(&good, now + almost));
+        assert!(!cache.knows(&good, now + PERIOD));
     }
 
     #[test]
     fn memory_is_bounded() {
-        let (mut memory, now, hash) = (Memory::new(), now(), hash("c2FsdHNhbHQ"));
+        let (mut cache, now, hash) = (VerifiedCache::new(), now(), hash("c2FsdHNhbHQ"));
         for n in 0..REMEMBERED + 10 {
-            let login = Login {
+            let login = VerifiedLogin {
                 user: &n.to_string(),
                 password: "s3cret",
                 hash: &hash,
             };
-            memory.remember(&login, now);
-            memory.remember(&login, now);
+            cache.remember(&login, now);
+            cache.remember(&login, now);
         }
-        assert!(memory.order.len() <= REMEMBERED && memory.tags.len() == memory.order.len());
+        assert!(cache.order.len() <= REMEMBERED && cache.tags.len() == cache.order.len());
     }
 }

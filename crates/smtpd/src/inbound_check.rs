@@ -5,34 +5,34 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::SystemTime;
 
-use relay_queue::QueueId;
+pub use relay_queue::QueueId;
 use relay_smtp::ReversePath;
 use relay_smtp::command::ClientName;
 
 /// An answer that may take a while; its asker goes on meanwhile. Dropped, it is not wanted any more.
-pub type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type CheckFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Looks into strangers: clients that may not relay, at listeners for other servers. Nobody else is ever
 /// asked about. Each answer comes within a bound of the implementer's, and says no more than what was
 /// found: trouble is no reason to refuse anything.
-pub trait Inbound: fmt::Debug + Send + Sync {
+pub trait InboundCheck: fmt::Debug + Send + Sync {
     /// Whether the client stands on a block list; `None` where there are none to ask.
-    fn listing(&self, client: IpAddr) -> Option<Answer<Option<Listing>>>;
+    fn listing(&self, client: IpAddr) -> Option<CheckFuture<Option<Listing>>>;
 
     /// Begins to examine a message, given its header section; `None` where messages are not looked at.
-    fn examine(&self, stranger: Stranger, header: &[u8]) -> Option<Box<dyn Examination>>;
+    fn check_message(&self, source: MessageSource, header: &[u8]) -> Option<Box<dyn MessageCheck>>;
 
     /// Whether this field of a stranger's message says something in our name.
     fn is_forged(&self, name: &[u8], value: &[u8]) -> bool;
 }
 
 /// A message whose body passes by.
-pub trait Examination: fmt::Debug + Send {
+pub trait MessageCheck: fmt::Debug + Send {
     /// The next octets of the body.
     fn pass(&mut self, body: &[u8]);
 
     /// All of the message has passed.
-    fn finish(self: Box<Self>) -> Answer<Findings>;
+    fn finish(self: Box<Self>) -> CheckFuture<CheckResult>;
 }
 
 /// A client stands on a block list.
@@ -46,7 +46,7 @@ pub struct Listing {
 
 /// Who sends a message.
 #[derive(Debug, Clone)]
-pub struct Stranger {
+pub struct MessageSource {
     /// The id that the message will have.
     pub id: QueueId,
     /// The client; `None` if a proxy does not say who it is.
@@ -61,7 +61,7 @@ pub struct Stranger {
 
 /// What was found out about a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Findings {
+pub struct CheckResult {
     /// A field of the header section that tells of it, with its line's end.
     pub field: String,
     /// Set if the message must not be taken.
@@ -72,7 +72,7 @@ pub struct Findings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     /// The domain asks for it.
-    Disowned {
+    DmarcReject {
         /// The domain, in ASCII.
         domain: String,
         /// What SPF came to, in a word.

@@ -13,11 +13,11 @@ use tokio::task;
 use tokio::time::{Instant, timeout};
 
 use super::failures::{Failure, Failures};
-use super::memory::{Login, Memory};
 use super::password::PasswordHash;
-use super::turns::Turns;
+use super::per_client_lock::PerClientLocks;
+use super::verified_cache::{VerifiedCache, VerifiedLogin};
 use super::{AuthLimits, User, Users};
-use crate::client::Peer;
+use crate::client::ClientId;
 use crate::clock;
 
 /// How long a login may wait until its hash is computed.
@@ -29,9 +29,9 @@ const SALT: usize = 16;
 
 /// What all logins of the server share.
 #[derive(Debug)]
-pub(crate) struct Gate {
-    records: Mutex<Records>,
-    turns: Arc<Turns>,
+pub(crate) struct Authenticator {
+    records: Mutex<LoginRecords>,
+    locks: Arc<PerClientLocks>,
     /// Hashes under way: half of the processors are left to those who have logged in.
     hashing: Arc<Semaphore>,
     /// For what is invented for users who do not exist.
@@ -39,22 +39,22 @@ pub(crate) struct Gate {
 }
 
 #[derive(Debug)]
-struct Records {
+struct LoginRecords {
     failures: Failures,
-    memory: Memory,
+    verified: VerifiedCache,
 }
 
-impl Records {
-    fn forgive(&mut self, attempt: &Attempt<'_>) {
-        let Attempt { client, user, .. } = attempt;
+impl LoginRecords {
+    fn forgive(&mut self, attempt: &LoginAttempt<'_>) {
+        let LoginAttempt { client, user, .. } = attempt;
         self.failures.forgive(*client, user.as_str());
     }
 }
 
 /// Who tries to log in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Attempt<'a> {
-    pub(crate) client: Peer,
+pub(crate) struct LoginAttempt<'a> {
+    pub(crate) client: ClientId,
     pub(crate) user: &'a UserName,
     /// How often this session has failed before.
     pub(crate) failed_before: u32,
@@ -63,8 +63,8 @@ pub(crate) struct Attempt<'a> {
 
 /// Why nobody was let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failed {
-    /// Wrong, unknown or empty: which of them is nobody's business.
+pub(crate) enum LoginFailure {
+    /// Wrong, unknown or empty: which of them is nobody's processing.
     Wrong {
         /// When the client may be told.
         until: Instant,
@@ -77,24 +77,24 @@ pub(crate) enum Failed {
     Busy,
 }
 
-impl Gate {
+impl Authenticator {
     pub(crate) fn new() -> Self {
         let mut secret = [0; 32];
         fill_randomly(&mut secret);
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            records: Mutex::new(Records {
+            records: Mutex::new(LoginRecords {
                 failures: Failures::default(),
-                memory: Memory::new(),
+                verified: VerifiedCache::new(),
             }),
-            turns: Arc::default(),
+            locks: Arc::default(),
             hashing: Arc::new(Semaphore::new((processors / 2).max(1))),
             secret,
         }
     }
 
     /// Whether this client may not even try.
-    pub(crate) fn is_shut_out(&self, attempt: &Attempt<'_>) -> bool {
+    pub(crate) fn is_shut_out(&self, attempt: &LoginAttempt<'_>) -> bool {
         let now = clock::now().into_std();
         let lockout = attempt.limits.lockout;
         self.lock()
@@ -105,10 +105,10 @@ impl Gate {
     /// Checks a password: at once if it was right a short while ago, else by its hash.
     pub(crate) async fn check(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &LoginAttempt<'_>,
         password: Secret,
         users: &dyn Users,
-    ) -> Result<(), Failed> {
+    ) -> Result<(), LoginFailure> {
         let began = clock::now();
         let found = users.find(attempt.user.as_str());
         if let Some(verdict) = self.known(attempt, &password, found.as_ref()) {
@@ -116,8 +116,8 @@ impl Gate {
         }
         // It ends when the verdict is counted, so that nobody has more guesses than they may by
         // making them at the same time.
-        let turn = timeout(WAIT, self.turns.take(attempt.client.client())).await;
-        let _turn = turn.map_err(|_| Failed::Busy)?;
+        let turn = timeout(WAIT, self.locks.take(attempt.client.counted_as())).await;
+        let _turn = turn.map_err(|_| LoginFailure::Busy)?;
         // Much may have happened in the meantime.
         if let Some(verdict) = self.known(attempt, &password, found.as_ref()) {
             return verdict;
@@ -131,7 +131,7 @@ impl Gate {
             Some(user) if is_right => {
                 let login = login(attempt, &password, &user);
                 let now = clock::now().into_std();
-                self.lock().memory.remember(&login, now);
+                self.lock().verified.remember(&login, now);
                 self.succeeded(attempt);
                 Ok(())
             }
@@ -144,10 +144,10 @@ impl Gate {
         &self,
         hash: PasswordHash,
         password: Secret,
-    ) -> Result<(bool, Secret), Failed> {
+    ) -> Result<(bool, Secret), LoginFailure> {
         let slot = timeout(WAIT, Arc::clone(&self.hashing).acquire_owned()).await;
         let Ok(Ok(slot)) = slot else {
-            return Err(Failed::Busy);
+            return Err(LoginFailure::Busy);
         };
         let hashed = task::spawn_blocking(move || {
             let is_right = hash.is_of(&prepare(password.expose()));
@@ -155,24 +155,24 @@ impl Gate {
             drop(slot);
             (is_right, password)
         });
-        hashed.await.map_err(|_| Failed::Busy)
+        hashed.await.map_err(|_| LoginFailure::Busy)
     }
 
     /// What needs no hash: clients that are shut out, and logins that succeeded of late.
     fn known(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &LoginAttempt<'_>,
         password: &Secret,
         found: Option<&User>,
-    ) -> Option<Result<(), Failed>> {
+    ) -> Option<Result<(), LoginFailure>> {
         let now = clock::now().into_std();
         let lockout = attempt.limits.lockout;
         let mut records = self.lock();
         if records.failures.is_shut_out(attempt.client, now, lockout) {
-            return Some(Err(Failed::ShutOut));
+            return Some(Err(LoginFailure::ShutOut));
         }
         let login = login(attempt, password, found?);
-        if !records.memory.knows(&login, now) {
+        if !records.verified.knows(&login, now) {
             return None;
         }
         records.forgive(attempt);
@@ -210,13 +210,13 @@ impl Gate {
     }
 
     /// A login by whichever mechanism has succeeded.
-    pub(crate) fn succeeded(&self, attempt: &Attempt<'_>) {
+    pub(crate) fn succeeded(&self, attempt: &LoginAttempt<'_>) {
         self.lock().forgive(attempt);
     }
 
     /// A login by whichever mechanism has failed; it `began` when all was there to judge it by, and
     /// its answer comes the same time after that, however long the judgement took.
-    pub(crate) fn failed(&self, attempt: &Attempt<'_>, began: Instant) -> Failed {
+    pub(crate) fn failed(&self, attempt: &LoginAttempt<'_>, began: Instant) -> LoginFailure {
         let failure = Failure {
             client: attempt.client,
             user: attempt.user.as_str(),
@@ -227,19 +227,23 @@ impl Gate {
             .lock()
             .failures
             .count(&failure, now, attempt.limits.lockout);
-        Failed::Wrong {
+        LoginFailure::Wrong {
             until: began + penalty.delay,
             shut_out: penalty.shut_out,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Records> {
+    fn lock(&self) -> MutexGuard<'_, LoginRecords> {
         self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn login<'a>(attempt: &Attempt<'a>, password: &'a Secret, user: &'a User) -> Login<'a> {
-    Login {
+fn login<'a>(
+    attempt: &LoginAttempt<'a>,
+    password: &'a Secret,
+    user: &'a User,
+) -> VerifiedLogin<'a> {
+    VerifiedLogin {
         user: attempt.user.as_str(),
         password: password.expose(),
         hash: &user.password,

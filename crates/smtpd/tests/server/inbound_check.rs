@@ -5,8 +5,10 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use relay_queue::MemoryStore;
-use relay_smtpd::inbound::{Answer, Examination, Findings, Inbound, Listing, Refusal, Stranger};
-use relay_smtpd::{Config, Role};
+use relay_smtpd::inbound_check::{
+    CheckFuture, CheckResult, InboundCheck, Listing, MessageCheck, MessageSource, Refusal,
+};
+use relay_smtpd::{Role, ServerConfig};
 
 use crate::log::Log;
 use crate::world::{FRIEND, STRANGER, World, config, content, start};
@@ -30,8 +32,8 @@ struct Case {
     shown: Arc<Mutex<Vec<String>>>,
 }
 
-impl Inbound for Detective {
-    fn listing(&self, client: IpAddr) -> Option<Answer<Option<Listing>>> {
+impl InboundCheck for Detective {
+    fn listing(&self, client: IpAddr) -> Option<CheckFuture<Option<Listing>>> {
         self.asked.lock().expect("no panic").push(client);
         Some(if self.is_slow {
             Box::pin(pending())
@@ -40,7 +42,11 @@ impl Inbound for Detective {
         })
     }
 
-    fn examine(&self, stranger: Stranger, header: &[u8]) -> Option<Box<dyn Examination>> {
+    fn check_message(
+        &self,
+        stranger: MessageSource,
+        header: &[u8],
+    ) -> Option<Box<dyn MessageCheck>> {
         let hello = stranger
             .hello
             .map_or(String::new(), |hello| hello.to_string());
@@ -60,14 +66,14 @@ impl Inbound for Detective {
     }
 }
 
-impl Examination for Case {
+impl MessageCheck for Case {
     fn pass(&mut self, body: &[u8]) {
         self.message += &String::from_utf8_lossy(body);
     }
 
-    fn finish(self: Box<Self>) -> Answer<Findings> {
+    fn finish(self: Box<Self>) -> CheckFuture<CheckResult> {
         self.shown.lock().expect("no panic").push(self.message);
-        Box::pin(ready(Findings {
+        Box::pin(ready(CheckResult {
             field: FIELD.to_owned(),
             refusal: self.refusal,
         }))
@@ -80,7 +86,7 @@ fn listed() -> Listing {
 }
 
 fn disowned() -> Refusal {
-    Refusal::Disowned {
+    Refusal::DmarcReject {
         domain: "sender.test".to_owned(),
         spf: "fail",
         dkim: "none",
@@ -89,8 +95,8 @@ fn disowned() -> Refusal {
 
 fn world(detective: Detective) -> (World<MemoryStore>, Arc<Detective>) {
     let detective = Arc::new(detective);
-    let config = Config {
-        inbound: Some(Arc::clone(&detective) as Arc<dyn Inbound>),
+    let config = ServerConfig {
+        inbound: Some(Arc::clone(&detective) as Arc<dyn InboundCheck>),
         ..config()
     };
     (start(MemoryStore::new(), config), detective)

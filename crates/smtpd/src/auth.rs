@@ -3,11 +3,11 @@
 //! A password is checked against its hash off the async threads, a few at a time; a success is
 //! remembered for some minutes; a failure is counted, answered late, and in the end cut off.
 
+mod authenticator;
 mod failures;
-mod gate;
-mod memory;
 mod password;
-mod turns;
+mod per_client_lock;
+mod verified_cache;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ use relay_smtp::sasl::scram::ScramVerifier;
 
 use crate::relay::SenderPattern;
 
-pub(crate) use gate::{Attempt, Failed, Gate};
+pub(crate) use authenticator::{Authenticator, LoginAttempt, LoginFailure};
 pub use password::{PasswordHash, PasswordHashError};
 
 /// Somebody who may log in.
@@ -38,16 +38,16 @@ pub trait Users: fmt::Debug + Send + Sync {
 }
 
 /// Clients that may relay for a time, as they are now.
-pub trait Grants: fmt::Debug + Send + Sync {
+pub trait TemporaryRelay: fmt::Debug + Send + Sync {
     /// Whether this client may.
     fn may_relay(&self, client: IpAddr) -> bool;
 }
 
 /// No client may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NoGrants;
+pub struct NoTemporaryRelay;
 
-impl Grants for NoGrants {
+impl TemporaryRelay for NoTemporaryRelay {
     fn may_relay(&self, _: IpAddr) -> bool {
         false
     }

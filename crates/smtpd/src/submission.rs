@@ -9,17 +9,17 @@ use relay_dkim::{Decision, Signing};
 use relay_queue::QueueId;
 use relay_smtp::ReversePath;
 
-use crate::config::Config;
+use crate::config::ServerConfig;
 use crate::events;
+use crate::missing_headers::{Addition, MissingHeaders};
 use crate::rewrite::TooLong;
-use crate::signatory::{Signatory, SignatoryError};
-use crate::submitted::{Addition, Missing};
+use crate::signing_pool::{SigningError, SigningPool};
 use relay_smtp::header;
 
 /// A message whose header section is still on its way, and what is to be done for it.
 #[derive(Debug)]
-pub(crate) struct Service {
-    pub(crate) config: Arc<Config>,
+pub(crate) struct Submission {
+    pub(crate) config: Arc<ServerConfig>,
     pub(crate) id: QueueId,
     /// When it began to come in.
     pub(crate) begun: SystemTime,
@@ -28,17 +28,17 @@ pub(crate) struct Service {
     pub(crate) submitted_by: Option<ReversePath>,
     /// It is from a user of this machine, as cron is: bare addresses are at `hostname`, unless the
     /// operator says otherwise.
-    pub(crate) is_of_machine: bool,
-    pub(crate) signatory: Arc<Signatory>,
+    pub(crate) is_local: bool,
+    pub(crate) signing_pool: Arc<SigningPool>,
 }
 
 /// A message whose header section is known, and whose body passes by.
 #[derive(Debug)]
-pub(crate) struct Served {
+pub(crate) struct Prepared {
     id: QueueId,
     added: String,
     signing: Option<Signing>,
-    signatory: Arc<Signatory>,
+    signing_pool: Arc<SigningPool>,
 }
 
 /// What stands before the message beside the trace header.
@@ -51,9 +51,9 @@ pub(crate) struct Additions {
     pub(crate) fields: String,
 }
 
-impl Service {
+impl Submission {
     /// Looks at the header section, which `message` has whole, with whatever there is behind it.
-    pub(crate) fn begin(self, message: &mut Vec<u8>) -> Result<Served, TooLong> {
+    pub(crate) fn begin(self, message: &mut Vec<u8>) -> Result<Prepared, TooLong> {
         let mut added = String::new();
         if let Some(sender) = &self.submitted_by {
             self.rewrite(message)?;
@@ -63,19 +63,19 @@ impl Service {
                 now: self.begun,
                 sender,
             };
-            added = Missing::in_header(message).filled(&addition);
+            added = MissingHeaders::in_header(message).filled(&addition);
         }
-        let mut served = Served {
+        let mut prepared = Prepared {
             id: self.id,
             signing: self.signing(&added, message),
             added,
-            signatory: self.signatory,
+            signing_pool: self.signing_pool,
         };
-        if served.signing.is_some() {
+        if prepared.signing.is_some() {
             let body = header::separate_body(message);
-            served.pass(&message[body..]);
+            prepared.pass(&message[body..]);
         }
-        Ok(served)
+        Ok(prepared)
     }
 
     /// Completes and replaces addresses of the header section.
@@ -83,7 +83,7 @@ impl Service {
         let length = header::length(message);
         let most = self.config.limits.session.header_size;
         let mut rewriting = Cow::Borrowed(&self.config.rewriting);
-        if self.is_of_machine && rewriting.domain.is_none() {
+        if self.is_local && rewriting.domain.is_none() {
             rewriting.to_mut().domain = Some(Arc::clone(&self.config.hostname));
         }
         let rewritten = rewriting.header(&message[..length], most)?;
@@ -116,7 +116,7 @@ impl Service {
     }
 }
 
-impl Served {
+impl Prepared {
     /// The next octets of the body.
     pub(crate) fn pass(&mut self, body: &[u8]) {
         if let Some(signing) = &mut self.signing {
@@ -125,14 +125,14 @@ impl Served {
     }
 
     /// All of the message has passed.
-    pub(crate) async fn finish(self, now: SystemTime) -> Result<Additions, SignatoryError> {
+    pub(crate) async fn finish(self, now: SystemTime) -> Result<Additions, SigningError> {
         let signatures = match self.signing {
             Some(signing) => {
                 let names: Vec<String> = signing
                     .names()
                     .map(|(domain, selector)| format!("{selector}._domainkey.{domain}"))
                     .collect();
-                let signatures = self.signatory.sign(signing, now).await?;
+                let signatures = self.signing_pool.sign(signing, now).await?;
                 events::signed(self.id, &names.join(" "));
                 signatures
             }

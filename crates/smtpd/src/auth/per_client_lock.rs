@@ -6,54 +6,54 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::OwnedMutexGuard;
 
-use crate::client::Peer;
+use crate::client::ClientId;
 
-type Line = Arc<tokio::sync::Mutex<()>>;
+type ClientLock = Arc<tokio::sync::Mutex<()>>;
 
 /// The clients that have, or wait for, a turn.
 #[derive(Debug, Default)]
-pub(super) struct Turns {
-    lines: Mutex<HashMap<Peer, Line>>,
+pub(super) struct PerClientLocks {
+    lines: Mutex<HashMap<ClientId, ClientLock>>,
 }
 
 /// A client's turn, until it is dropped.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct PerClientLock {
     _guard: OwnedMutexGuard<()>,
-    _place: Place,
+    _place: LockEntry,
 }
 
 /// A place in a client's line; the last to leave takes the line away.
 #[derive(Debug)]
-struct Place {
-    turns: Arc<Turns>,
-    client: Peer,
-    line: Option<Line>,
+struct LockEntry {
+    locks: Arc<PerClientLocks>,
+    client: ClientId,
+    line: Option<ClientLock>,
 }
 
-impl Turns {
+impl PerClientLocks {
     /// Waits for this client's turn.
-    pub(super) async fn take(self: &Arc<Self>, client: Peer) -> Turn {
+    pub(super) async fn take(self: &Arc<Self>, client: ClientId) -> PerClientLock {
         let line = Arc::clone(self.lock().entry(client).or_default());
-        let place = Place {
-            turns: Arc::clone(self),
+        let place = LockEntry {
+            locks: Arc::clone(self),
             client,
             line: Some(Arc::clone(&line)),
         };
-        Turn {
+        PerClientLock {
             _guard: line.lock_owned().await,
             _place: place,
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Peer, Line>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientId, ClientLock>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Place {
+impl Drop for LockEntry {
     fn drop(&mut self) {
-        let mut lines = self.turns.lock();
+        let mut lines = self.locks.lock();
         self.line = None;
         // Whoever else is in line holds it, too; new ones come by way of the table.
         if lines
@@ -75,19 +75,19 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_client_waits_for_itself_alone_and_leaves_no_trace() {
-        let turns = Arc::new(Turns::default());
-        let [one, other] = [1, 2].map(|last| Peer::At([192, 0, 2, last].into()));
-        let first = turns.take(one).await;
-        let elsewhere = turns.take(other).await;
+        let locks = Arc::new(PerClientLocks::default());
+        let [one, other] = [1, 2].map(|last| ClientId::Address([192, 0, 2, last].into()));
+        let first = locks.take(one).await;
+        let elsewhere = locks.take(other).await;
         let wait = Duration::from_secs(1);
-        assert!(timeout(wait, turns.take(one)).await.is_err());
+        assert!(timeout(wait, locks.take(one)).await.is_err());
         let second = tokio::spawn({
-            let turns = Arc::clone(&turns);
-            async move { turns.take(one).await }
+            let locks = Arc::clone(&locks);
+            async move { locks.take(one).await }
         });
         drop(first);
         drop(second.await.expect("a turn"));
         drop(elsewhere);
-        assert!(turns.lock().is_empty());
+        assert!(locks.lock().is_empty());
     }
 }
