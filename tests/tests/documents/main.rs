@@ -5,6 +5,7 @@ mod commands;
 mod configurations;
 mod keys;
 mod links;
+mod messages;
 mod paths;
 mod text;
 
