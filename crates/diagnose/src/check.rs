@@ -39,30 +39,33 @@ use self::finding::{Finding, Level};
 
 /// The arguments of `check`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status:
+  0  no check has failed
+  1  a check has failed
+  2  the arguments or the configuration are wrong")]
 pub struct CheckArgs {
-    /// The domain that mail is from
+    /// The domain of the sender addresses
     #[arg(value_parser = mx_verb::domain)]
     domain: String,
 
-    /// A public address that this relay sends from; may be repeated [default: what the system goes out
-    /// from, or what the hostname leads to]
+    /// Use this public address of the relay; repeatable [default: found out]
     #[arg(long = "address", value_name = "ADDRESS")]
     addresses: Vec<IpAddr>,
 
-    /// Make no connections: neither to port 25 of others nor to our own listeners
+    /// Make no connections to port 25 of other servers or to our own listeners
     #[arg(long)]
     offline_ports: bool,
 
-    /// Where to see whether port 25 is open on the way out
+    /// Connect here to test outbound port 25
     #[arg(long, value_name = "HOST", default_value = "gmail.com")]
     outbound: Target,
 
-    /// A block list of addresses; may be repeated [default: zen.spamhaus.org, bl.spamcop.net, and those
-    /// of the configuration]
+    /// Ask this block list; repeatable [default: two and those configured]
     #[arg(long = "dnsbl", value_name = "ZONE", value_parser = mx_verb::domain)]
     lists: Vec<String>,
 
-    /// How long each check may take
+    /// Limit the time of each check
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 

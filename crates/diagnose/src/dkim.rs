@@ -21,20 +21,20 @@ pub use self::testkey::TestkeyArgs;
 /// The verbs of `dkim`.
 #[derive(Debug, Subcommand)]
 pub enum DkimVerb {
-    /// Make a private key, and print the DNS record to publish for it
+    /// Generate a private key and print the DNS record to publish
     Genkey(GenkeyArgs),
-    /// Compare the records in the DNS with our keys; exit code 1 unless all are ok
+    /// Compare the records in the DNS with our keys
     Testkey(TestkeyArgs),
-    /// Replace a key by a new one, step by step: say it again after each
+    /// Replace a key by a new one, step by step; run it again after each step
     Rotate(RotateArgs),
 }
 
 /// How a new key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Algorithm {
-    /// RSA with 2048 bits, which every receiver knows
+    /// RSA with 2048 bits, which every receiver supports
     Rsa,
-    /// Short and fast, but not known to all receivers: beside an RSA key, not in its place
+    /// Ed25519, which not all receivers support; use it in addition to an RSA key
     Ed25519,
 }
 

@@ -18,7 +18,7 @@ use crate::settings::{self, DnsArgs};
 /// The arguments of `mx`.
 #[derive(Debug, Args)]
 pub struct MxArgs {
-    /// The domain, or an address in it
+    /// A domain, or an email address in it
     #[arg(value_parser = domain)]
     domain: String,
 

@@ -36,6 +36,13 @@ pub(crate) use self::target::Target;
 
 /// The arguments of `probe`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Run --open-relay from outside the networks that may relay, with a recipient elsewhere in --to.
+
+Exit status:
+  0  the server accepts (with --open-relay: it refuses every attempt to relay)
+  1  the server refuses
+  2  the server cannot be reached")]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of the command line"
@@ -44,23 +51,29 @@ pub struct ProbeArgs {
     /// A host, HOST:PORT, or a domain, whose MX hosts are tried in order
     target: Target,
 
-    /// The sender of a test message; "<>" for the null sender [default: postmaster at our hostname]
+    /// Send from this address; "<>" for the null sender [default: our postmaster]
     #[arg(long, value_name = "ADDRESS", value_parser = reverse_path)]
     from: Option<ReversePath>,
 
-    /// Send a test message to this recipient
+    /// Send a test message to this address
     #[arg(long, value_name = "ADDRESS", value_parser = forward_path)]
     to: Option<ForwardPath>,
 
-    /// Stop after RCPT: nothing is sent
+    /// Stop after RCPT without sending a message
     #[arg(long, requires = "to")]
     dry: bool,
 
-    /// Whether to speak TLS
-    #[arg(long, value_enum, value_name = "HOW", default_value_t)]
+    /// Use TLS: auto (if offered), require, implicit (port 465), or none
+    #[arg(
+        long,
+        value_enum,
+        value_name = "HOW",
+        default_value_t,
+        hide_possible_values = true
+    )]
     tls: Tls,
 
-    /// Log in as this user; the password is asked for, and never shown
+    /// Log in as this user; asks for the password and never shows it
     #[arg(long, value_name = "USER")]
     auth: Option<UserName>,
 
@@ -68,21 +81,19 @@ pub struct ProbeArgs {
     #[arg(long, requires = "auth")]
     password_stdin: bool,
 
-    /// The password is an OAuth 2 access token
+    /// Use the password as an OAuth 2 access token
     #[arg(long, requires = "auth")]
     token: bool,
 
-    /// Log in though the certificate is not verified: the password goes to whoever answers
+    /// Send the password even if the certificate cannot be verified
     #[arg(long, requires = "auth")]
     insecure: bool,
 
-    /// Try in the usual ways to have mail relayed to a stranger, without sending any: exit code 0 if
-    /// all are refused. Run it from outside the networks that may relay, and name with --to a recipient
-    /// elsewhere whose domain takes mail: some servers refuse the usual one, at example.com, for its domain
+    /// Test whether the server is an open relay, without sending a message
     #[arg(long, conflicts_with = "dry")]
     open_relay: bool,
 
-    /// How long a connection, a handshake or a reply may take
+    /// Limit the time of a connection, a handshake or a reply
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = humantime::parse_duration)]
     timeout: Duration,
 
@@ -93,14 +104,14 @@ pub struct ProbeArgs {
 /// Whether TLS is spoken.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Tls {
-    /// If it is offered, as mail to an MX goes; from the first byte on port 465
+    /// If it is offered, as for mail to an MX; from the first byte on port 465
     #[default]
     Auto,
-    /// Or nothing more is said
+    /// Always, by STARTTLS
     Require,
     /// From the first byte
     Implicit,
-    /// Not even if it is offered
+    /// Never, even if it is offered
     None,
 }
 

@@ -18,7 +18,7 @@ const DNS_PORT: u16 = 53;
 /// The DNS servers to ask.
 #[derive(Debug, Args)]
 pub struct DnsArgs {
-    /// Ask this DNS server, ADDRESS or ADDRESS:PORT; may be repeated [default: those of the relay]
+    /// Ask this DNS server, ADDRESS[:PORT]; repeatable [default: as relayd]
     #[arg(long = "dns", value_name = "SERVER", value_parser = server)]
     servers: Vec<SocketAddr>,
 }

@@ -1,4 +1,4 @@
-//! Addresses that may relay for a while.
+//! `acl`: addresses that may relay for a limited time.
 
 use std::io::Write;
 use std::net::IpAddr;
@@ -14,20 +14,20 @@ use crate::output::print_answer;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AclVerb {
-    /// Let a client relay for a while
+    /// Allow a client to relay for a limited time
     Allow {
-        /// The client's address
+        /// The IP address of the client
         address: IpAddr,
 
-        /// For how long from now on, such as "3h" or "30m"
+        /// Allow it for this long from now: "3h", "30m"
         #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
         time: Duration,
     },
-    /// The addresses that may relay for a while
+    /// List the addresses that may relay for a limited time
     List,
-    /// Take a permission back before its time
+    /// Remove a permission before it expires
     Remove {
-        /// The client's address
+        /// The IP address of the client
         address: IpAddr,
     },
 }
@@ -58,7 +58,7 @@ pub(crate) async fn run(
     }
 }
 
-/// A line for each address that may relay for a while.
+/// Prints one line for each address.
 pub(crate) fn print_grants(
     out: &mut impl Write,
     grants: &[TemporaryRelay],

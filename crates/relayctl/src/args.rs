@@ -7,15 +7,18 @@ use relay_diagnose::ConfigFile;
 
 use crate::failure::Failure;
 
+/// The heading of the options that every verb has.
+pub(crate) const GLOBAL: &str = "Global options";
+
 /// Which daemon to ask.
 #[derive(Debug, Args)]
 pub(crate) struct DaemonArgs {
-    /// The relay's configuration, which names its control socket [default: /etc/relayd/relayd.toml]
-    #[arg(long, global = true, value_name = "FILE")]
+    /// Read this configuration of the relay [default: /etc/relayd/relayd.toml]
+    #[arg(long, global = true, value_name = "FILE", help_heading = GLOBAL)]
     config: Option<PathBuf>,
 
-    /// The relay's control socket
-    #[arg(long, global = true, value_name = "PATH", conflicts_with = "config")]
+    /// Connect to this control socket [default: as configured]
+    #[arg(long, global = true, value_name = "PATH", conflicts_with = "config", help_heading = GLOBAL)]
     socket: Option<PathBuf>,
 }
 

@@ -6,9 +6,12 @@
 mod acl;
 mod args;
 mod audit;
+mod cli;
 mod client;
 mod clock;
+mod completion;
 mod failure;
+mod man;
 mod output;
 mod qstat;
 mod queue;
@@ -23,106 +26,18 @@ use relay_terminal::escape;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
 use relay_control::{Filter, Reload, Status, path};
-use relay_diagnose::check::{self, CheckArgs};
-use relay_diagnose::dkim::{self, DkimVerb};
-use relay_diagnose::mx::{self, MxArgs};
-use relay_diagnose::probe::{self, ProbeArgs};
+use relay_diagnose::{check, dkim, mx, probe};
 
-use crate::acl::AclVerb;
-use crate::args::DaemonArgs;
+use crate::cli::{Cli, Question, Verb};
 use crate::client::Client;
 use crate::clock::now;
 use crate::failure::Failure;
 use crate::output::print_answer;
-use crate::queue::QueueVerb;
-use crate::route::RouteArgs;
 use crate::standing_rules::RuleVerb;
-use crate::top::TopArgs;
-use crate::user::UserVerb;
-
-/// See and steer the relay.
-#[derive(Debug, Parser)]
-#[command(name = "relayctl", version, arg_required_else_help = true)]
-struct Cli {
-    #[command(flatten)]
-    daemon: DaemonArgs,
-
-    /// Print the daemon's answer as JSON
-    #[arg(long, global = true)]
-    json: bool,
-
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(Debug, Subcommand)]
-enum Verb {
-    #[command(flatten)]
-    Ask(Question),
-    /// Who may log in; works without a daemon, which sees changes by itself
-    #[command(subcommand)]
-    User(UserVerb),
-    /// Where mail from one address to another would go; works without a daemon
-    Route(RouteArgs),
-    /// Which hosts take mail for a domain, in the order they would be tried; asks the DNS, not the
-    /// daemon
-    Mx(MxArgs),
-    /// Speak with a server as a sender would, and show every word; exit code 0 if it accepts, 1 if it
-    /// refuses, 2 if it is not reached
-    Probe(Box<ProbeArgs>),
-    /// Whether mail from a domain of ours will arrive: its DNS records, this machine's name and address,
-    /// block lists, port 25, certificates; exit code 1 if something fails
-    Check(CheckArgs),
-    /// Keys that mail is signed with, and their DNS records; works without a daemon
-    #[command(subcommand)]
-    Dkim(DkimVerb),
-}
-
-/// What only a daemon can answer or do.
-#[derive(Debug, Subcommand)]
-enum Question {
-    /// How many messages wait, by state and by destination
-    Qstat {
-        /// Destinations to show, those in trouble and those most is waited for first
-        #[arg(long, value_name = "N", default_value_t = 20)]
-        limit: usize,
-    },
-    /// All messages in the queue, with their recipients, as qmail-qread shows them
-    Qread,
-    /// Whether every recipient that came in is accounted for; clients wait while it counts
-    Audit,
-    /// Look into the queue, and steer what is in it
-    #[command(subcommand)]
-    Queue(QueueVerb),
-    /// Send nothing to a destination until it is resumed: a domain, or a smarthost as qstat names it
-    Suspend {
-        /// What mail waits for
-        #[arg(value_name = "DEST")]
-        destination: String,
-    },
-    /// End what suspend began
-    Resume {
-        /// What mail waits for
-        #[arg(value_name = "DEST")]
-        destination: String,
-    },
-    /// What is suspended, and what is held as it comes in
-    StandingRules,
-    /// A live view of destinations, rates and slots; q ends it
-    Top(TopArgs),
-    /// Follow the events of a message, or of all mail to a domain, as they happen
-    Trace(trace::Subject),
-    /// Who may relay for a while
-    #[command(subcommand)]
-    Acl(AclVerb),
-    /// Have the daemon read its configuration again
-    Reload,
-}
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = cli::parse();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -157,6 +72,8 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
             check::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?;
         }
         Verb::Dkim(verb) => dkim::run(verb, &cli.daemon.config_file(), cli.json, &mut out).await?,
+        Verb::Man(args) => man::run(args)?,
+        Verb::Completion(args) => completion::run(args, &mut out).map_err(Failure::Output)?,
         Verb::Ask(question) => ask(question, cli, &mut out).await?,
     }
     out.flush().map_err(Failure::Output)
@@ -185,7 +102,7 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
         Question::Resume { destination } => {
             standing_rules::run(&RuleVerb::Resume(destination), &client, cli.json, out).await
         }
-        Question::StandingRules => standing_rules::list(&client, cli.json, out).await,
+        Question::Orders => standing_rules::list(&client, cli.json, out).await,
         Question::Top(args) => top::run(args, &client, cli.json, out).await,
         Question::Trace(subject) => trace::run(subject, &client, cli.json, out).await,
         Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,

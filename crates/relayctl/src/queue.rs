@@ -1,4 +1,4 @@
-//! `queue`: looks into the queue, and does what the operator wants of its messages.
+//! `queue`: inspects the queue and applies the operator's verbs to its messages.
 
 mod apply;
 mod confirm;
@@ -24,62 +24,63 @@ use crate::failure::Failure;
 use crate::standing_rules::{self, RuleVerb};
 use crate::urlencode;
 
-/// The longest query that is sent: the daemon takes 64 KiB for the address of a request.
+/// The longest query that is sent: the daemon accepts 64 KiB for the URI of a request.
 const LONGEST_QUERY: usize = 60_000;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum QueueVerb {
-    /// The messages in the queue, with the state of each recipient
+    /// List messages with the state of each recipient
     List(Selection),
-    /// All that is known of one message
+    /// Show one message: its recipients and their attempts, or its content
     Show(ShowArgs),
-    /// How many recipients wait for which destination, and for how long, in minutes
+    /// Count the waiting recipients by destination and age in minutes, as qshape does
     Summary {
         #[command(flatten)]
         selection: Selection,
 
-        /// Destinations to show, those with the most recipients
+        /// Show this many destinations, the largest first
         #[arg(long, value_name = "N", default_value_t = 20)]
         limit: usize,
     },
-    /// Write messages to standard output as a stream for `relayd import`, as a backup: this relay goes
-    /// on working meanwhile and afterwards. To move a queue, stop relayd and use `relayd export`
+    /// Write messages to standard output for `relayd import`, as a backup
+    #[command(after_help = "\
+The relay keeps delivering these messages. To move a queue, stop relayd and use `relayd export`.")]
     Export(Selection),
-    /// Try messages now, whatever they wait for
+    /// Try messages now instead of waiting
     Retry(Selection),
-    /// Set messages aside: nothing is tried until they are released
+    /// Stop delivery of messages until they are released
     Hold {
         #[command(flatten)]
         selection: Selection,
 
-        /// Not what is in the queue, but what comes in from now on, by --domain, --sender or --all
+        /// Hold future mail instead, selected by --domain, --sender or --all
         #[arg(long)]
         incoming: bool,
     },
-    /// End what hold began, and try now
+    /// End a hold and try the messages now
     Release {
         #[command(flatten)]
         selection: Selection,
 
-        /// End the rule that was made in these words, or --all rules; what they have held stays held
+        /// Remove the rule with these conditions, or --all; held mail stays held
         #[arg(long)]
         incoming: bool,
     },
-    /// Remove messages, whole and for good; nobody is told
+    /// Delete messages without notifying anybody
     Delete {
         #[command(flatten)]
         selection: Selection,
 
-        /// Do not ask, however many they are
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Give messages up, whole and for good, and report that to their senders
+    /// Bounce messages: give them up and report the failure to their senders
     Bounce {
         #[command(flatten)]
         selection: Selection,
 
-        /// Do not ask, however many they are
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -133,7 +134,7 @@ pub(crate) async fn run(
     apply::run(verb, &scope, client, json, out).await
 }
 
-/// Prints the queue's entries as they come: a long queue is never held in memory.
+/// Prints the entries as they arrive, so that a long queue is never held in memory.
 pub(crate) async fn list(
     client: &Client,
     filter: &Filter,
@@ -146,7 +147,7 @@ pub(crate) async fn list(
         .await?;
     let mut is_empty = true;
     while let Some(line) = lines.next().await? {
-        // The daemon has looked at messages, and says that it is still there.
+        // An empty line shows that the daemon is still reading.
         if line.is_empty() {
             continue;
         }
@@ -165,7 +166,7 @@ pub(crate) async fn list(
     found(filter, !is_empty, out)
 }
 
-/// A queue that is empty is no failure; that nothing is in it that was asked for is.
+/// An empty queue is not a failure, but a filter that matches nothing is.
 fn found(filter: &Filter, is_any: bool, out: &mut impl Write) -> Result<(), Failure> {
     if is_any || *filter == Filter::default() {
         return Ok(());
@@ -180,7 +181,7 @@ fn with_query(path: &str, pairs: Vec<(&str, String)>) -> Result<String, Failure>
     match query.len() {
         0 => Ok(path.to_owned()),
         length if length > LONGEST_QUERY => Err(Failure::Usage(
-            "too many ids for one list: name at most three thousand at a time".to_owned(),
+            "too many ids for one list: use at most three thousand at a time".to_owned(),
         )),
         _ => Ok(format!("{path}?{query}")),
     }

@@ -33,7 +33,7 @@ const BOUNDLESS: Size = Size {
 
 #[derive(Debug, Args)]
 pub(crate) struct TopArgs {
-    /// Print one picture and end
+    /// Print one screen and exit
     #[arg(long)]
     once: bool,
 }

@@ -15,10 +15,10 @@ use crate::urlencode;
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Subject {
-    /// A message in the queue, until it leaves
+    /// Follow this message until it leaves the queue
     id: Option<String>,
 
-    /// Every message to this domain
+    /// Follow every message to this domain
     #[arg(long)]
     domain: Option<String>,
 }

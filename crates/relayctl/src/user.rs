@@ -22,31 +22,30 @@ pub(crate) enum UserVerb {
         #[command(flatten)]
         login: Login,
 
-        /// A sender that the user is bound to, "app@example.org" or "*@example.org"; may be given
-        /// several times [default: any sender]
+        /// Allow only this sender, "u@a.test" or "*@a.test"; repeatable
         #[arg(long = "sender", value_name = "PATTERN")]
         senders: Vec<Senders>,
     },
-    /// Give a user another password
+    /// Change the password of a user
     Passwd {
         #[command(flatten)]
         login: Login,
     },
-    /// Take a user out
+    /// Remove a user
     Remove {
-        /// The user's name
+        /// The name of the user
         name: UserName,
     },
-    /// All users, with the senders that they are bound to
+    /// List all users and the senders that they are restricted to
     List,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Login {
-    /// The user's name; case matters
+    /// The name of the user; case matters
     name: UserName,
 
-    /// Take the password from standard input, a line, instead of asking for it
+    /// Read the password from standard input
     #[arg(long)]
     password_stdin: bool,
 }

@@ -18,19 +18,19 @@ use crate::error::Error;
 /// The arguments of `dkim genkey`.
 #[derive(Debug, Args)]
 pub struct GenkeyArgs {
-    /// The domain that mail is from
+    /// The domain of the sender addresses
     #[arg(long)]
     domain: Domain,
 
-    /// What receivers find the key by; any name that the domain has not used for a key yet
+    /// A selector that the domain has never used for a key
     #[arg(long)]
     selector: Selector,
 
-    /// How it signs
-    #[arg(long, value_enum, default_value_t = Algorithm::Rsa)]
+    /// Generate an rsa (2048 bits) or ed25519 key
+    #[arg(long, value_enum, default_value_t = Algorithm::Rsa, hide_possible_values = true)]
     algorithm: Algorithm,
 
-    /// Where to write the private key; a file that is there already is left as it is
+    /// Write the private key to this file, which must not exist yet
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
 }

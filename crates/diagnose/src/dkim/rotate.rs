@@ -24,7 +24,7 @@ use crate::settings::{self, DnsArgs};
 /// The arguments of `dkim rotate`.
 #[derive(Debug, Args)]
 pub struct RotateArgs {
-    /// The domain that mail is from
+    /// The domain of the sender addresses
     #[arg(long)]
     domain: Domain,
 
@@ -32,15 +32,15 @@ pub struct RotateArgs {
     #[arg(long, value_name = "SELECTOR")]
     old: Selector,
 
-    /// The selector of the new key, one that was never used; the year and the month make a good one
+    /// The selector of the new key, never used before, such as 202611
     #[arg(long, value_name = "SELECTOR")]
     new: Selector,
 
-    /// How the new key signs [default: as the old one does]
-    #[arg(long, value_enum)]
+    /// Generate an rsa or ed25519 key [default: as the old one]
+    #[arg(long, value_enum, hide_possible_values = true)]
     algorithm: Option<Algorithm>,
 
-    /// Where the new private key is, or is to be [default: DOMAIN.SELECTOR.pem beside the old one]
+    /// The file of the new key [default: DOMAIN.SELECTOR.pem, beside the old]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 

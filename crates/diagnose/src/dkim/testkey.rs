@@ -17,16 +17,21 @@ use crate::settings::{self, DnsArgs};
 
 /// The arguments of `dkim testkey`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Exit status:
+  0  receivers find every key
+  1  a record is missing or does not match
+  2  the arguments or the configuration are wrong")]
 pub struct TestkeyArgs {
-    /// The keys of this domain alone [default: all keys of the configuration]
+    /// Test only the keys of this domain [default: all configured keys]
     #[arg(long)]
     domain: Option<Domain>,
 
-    /// The key with this selector alone
+    /// Test only the key with this selector
     #[arg(long, requires = "domain")]
     selector: Option<Selector>,
 
-    /// The private key, if the configuration does not name it
+    /// Use this private key instead of a configured one
     #[arg(long, value_name = "FILE", requires_all = ["domain", "selector"])]
     key: Option<PathBuf>,
 

@@ -1,4 +1,4 @@
-//! Whoever deletes or returns many messages is asked first.
+//! Asks before many messages are deleted or bounced.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -7,18 +7,18 @@ use relay_control::{Count, Scope, Verb, path};
 use crate::client::Client;
 use crate::failure::Failure;
 
-/// Up to so many messages nobody is asked.
+/// Up to this many messages need no confirmation.
 const FEW: u64 = 10;
 
-/// Returns if the operator agrees, or need not be asked. What comes in afterwards and fits as well is
-/// part of what was agreed to.
+/// Returns if the operator confirms, or need not be asked. Matching messages that arrive afterwards are
+/// included.
 pub(super) async fn confirm(verb: Verb, scope: &Scope, client: &Client) -> Result<(), Failure> {
     if let Scope::Some(filter) = scope
         && (1..=FEW).contains(&(filter.ids.len() as u64))
     {
         return Ok(());
     }
-    // The ids of a long list do not fit into an address.
+    // The ids of a long list do not fit into a URI.
     let count: Count = client
         .order(path::COUNT, crate::urlencode::encode(scope.pairs()))
         .await?;
@@ -26,10 +26,10 @@ pub(super) async fn confirm(verb: Verb, scope: &Scope, client: &Client) -> Resul
         return Ok(());
     }
     let what = described(verb, count);
-    // A question that nobody sees would wait for ever.
+    // Without a terminal, nobody would see the question.
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Err(Failure::Usage(format!(
-            "this would {what}: say --yes if it shall"
+            "would {what}; use --yes to confirm"
         )));
     }
     if ask(&what).map_err(Failure::Output)? {
@@ -39,19 +39,19 @@ pub(super) async fn confirm(verb: Verb, scope: &Scope, client: &Client) -> Resul
     }
 }
 
-/// What would be done, with what whoever chose these messages may not have thought of.
+/// Describes what would be done, including side effects that the operator may not expect.
 fn described(verb: Verb, count: Count) -> String {
     let mut what = format!("{verb} {} messages", count.matched);
     if count.others > 0 {
         let others = format!(
-            ", {} recipients that were not asked for included",
+            ", including {} recipients that were not selected",
             count.others
         );
         what.push_str(&others);
     }
     if verb == Verb::Bounce && count.reports > 0 {
         let reports = format!(
-            "; {} of them are reports of ours, for each of which the postmaster gets one",
+            "; {} of them are bounces, and bouncing a bounce sends one more to the postmaster",
             count.reports
         );
         what.push_str(&reports);
@@ -60,7 +60,7 @@ fn described(verb: Verb, count: Count) -> String {
 }
 
 fn ask(what: &str) -> io::Result<bool> {
-    // Standard output is for the answer alone.
+    // Standard output is reserved for the answer.
     let mut error = io::stderr();
     write!(error, "relayctl: {what}? [y/N] ")?;
     error.flush()?;
@@ -86,13 +86,13 @@ mod tests {
             (
                 Verb::Delete,
                 count(7, 3),
-                "delete 12 messages, 7 recipients that were not asked for included",
+                "delete 12 messages, including 7 recipients that were not selected",
             ),
             (
                 Verb::Bounce,
                 count(0, 3),
-                "bounce 12 messages; 3 of them are reports of ours, for each of which the \
-                 postmaster gets one",
+                "bounce 12 messages; 3 of them are bounces, and bouncing a bounce sends one more to \
+                 the postmaster",
             ),
         ] {
             assert_eq!(described(verb, count), expected);

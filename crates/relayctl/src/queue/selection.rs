@@ -1,4 +1,4 @@
-//! Which messages a verb is about, as the command line says it.
+//! Selects messages by the options of the command line.
 
 use std::time::Duration;
 
@@ -7,53 +7,53 @@ use relay_control::{Condition, Filter, FilterError, Scope};
 
 use crate::failure::Failure;
 
-/// All that is asked for must hold.
+/// All conditions must match, and recipient conditions must match the same recipient.
 #[derive(Debug, Args)]
 pub(crate) struct Selection {
-    /// These messages, by the id that the 250, the Received header and the log have
+    /// Select messages by id, as in the 250 reply, the Received header and the log
     #[arg(value_name = "ID")]
     ids: Vec<String>,
 
-    /// With a recipient at this domain that it has not been delivered to yet
+    /// Select messages with an undelivered recipient at this domain
     #[arg(long)]
     domain: Option<String>,
 
-    /// From this envelope sender; "<>" for the null sender
+    /// Select messages from this envelope sender; "<>" for the null sender
     #[arg(long, value_name = "ADDRESS")]
     sender: Option<String>,
 
-    /// To this address, where it has not been delivered to yet
+    /// Select messages with this undelivered recipient
     #[arg(long, value_name = "ADDRESS")]
     recipient: Option<String>,
 
-    /// In the queue for longer than this: 90s, 2h, 3d
+    /// Select messages older than this: 90s, 2h, 3d
     #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
     older_than: Option<Duration>,
 
-    /// With a recipient that is queued, deferred, in-flight, done or failed; or held as a whole
+    /// Select by state: queued, deferred, in-flight, done, failed or held
     #[arg(long)]
     state: Option<Condition>,
 
-    /// Every message in the queue
+    /// Select every message in the queue
     #[arg(long)]
     all: bool,
 }
 
 impl Selection {
-    /// For a verb, which must be told what it is about.
+    /// For a verb that changes messages, which needs a condition or --all.
     pub(crate) fn scope(&self) -> Result<Scope, Failure> {
         let scope = Scope::new(self.all, self.filter());
         scope.map_err(|reason| match reason {
             FilterError::Nothing => Failure::Usage(
-                "which messages? name their ids, or choose with --domain, --sender, \
-                 --recipient, --older-than or --state; every one of them is --all"
+                "which messages? give their ids, or select them with --domain, --sender, \
+                 --recipient, --older-than or --state; --all selects every message"
                     .to_owned(),
             ),
             other => Failure::Usage(other.to_string()),
         })
     }
 
-    /// For a list, which shows everything unless it is told otherwise.
+    /// For a list, which shows everything without a condition.
     pub(crate) fn for_list(&self) -> Result<Filter, Failure> {
         let filter = self.filter();
         if self.all && filter != Filter::default() {

@@ -14,10 +14,10 @@ use crate::output::print_answer;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
-    /// The id that the 250, the Received header and the log have
+    /// The message id, as in the 250 reply, the Received header and the log
     id: String,
 
-    /// Print the header section instead, as it goes out
+    /// Print the header section instead, as it will be sent
     #[arg(long)]
     headers: bool,
 
