@@ -9,8 +9,10 @@ use clap::{Args, Subcommand};
 use relay_atomic_file::Owner;
 use relay_diagnose::Config;
 use relay_terminal::password;
-use relay_users::{Editing, Secret, Senders, User, UserName, Users};
+use relay_users::{Editing, Secret, User, UserName, Users};
 use serde::Serialize;
+
+use relay_smtp::pattern::AddressPattern;
 
 use crate::failure::Failure;
 use crate::output::print_answer;
@@ -24,7 +26,7 @@ pub(crate) enum UserVerb {
 
         /// Allow only this sender, "u@a.test" or "*@a.test"; repeatable
         #[arg(long = "sender", value_name = "PATTERN")]
-        senders: Vec<Senders>,
+        senders: Vec<AddressPattern>,
     },
     /// Change the password of a user
     Passwd {
@@ -66,7 +68,12 @@ pub(crate) fn run(
     }
 }
 
-fn add(login: &Login, senders: &[Senders], file: &Path, state_dir: &Path) -> Result<(), Failure> {
+fn add(
+    login: &Login,
+    senders: &[AddressPattern],
+    file: &Path,
+    state_dir: &Path,
+) -> Result<(), Failure> {
     let name = &login.name;
     let exists = || {
         Failure::Refused(format!(
@@ -138,13 +145,13 @@ fn owner_of(state_dir: &Path) -> Option<Owner> {
 #[derive(Debug, Serialize)]
 struct Listed<'a> {
     name: &'a str,
-    senders: Vec<&'a str>,
+    senders: Vec<String>,
 }
 
 fn list(users: &Users, json: bool, out: &mut impl Write) -> Result<(), Failure> {
     let listed = users.iter().map(|(name, user)| Listed {
         name: name.as_str(),
-        senders: user.senders.iter().map(Senders::as_str).collect(),
+        senders: user.senders.iter().map(ToString::to_string).collect(),
     });
     if json {
         return print_answer(out, &listed.collect::<Vec<_>>());

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard, TryLockError};
 
-use relay_smtpd::{PasswordHashError, SenderPattern, User};
-use relay_users::{self as users, Senders};
+use relay_smtpd::{PasswordHashError, User};
+use relay_users as users;
 
 use crate::events;
 use crate::watch::Stamps;
@@ -137,18 +137,8 @@ fn as_served(user: &users::User) -> Result<User, PasswordHashError> {
     Ok(User {
         password: user.password.parse()?,
         scram: user.scram.clone(),
-        senders: user.senders.iter().map(pattern).collect(),
+        senders: user.senders.clone(),
     })
-}
-
-/// Both sides take the same addresses; the server writes all of a domain as `@example.org`.
-fn pattern(senders: &Senders) -> SenderPattern {
-    let text = senders.as_str();
-    let text = text
-        .strip_prefix('*')
-        .filter(|t| t.starts_with('@'))
-        .unwrap_or(text);
-    text.parse().expect("an address, or all of a domain's")
 }
 
 #[cfg(test)]

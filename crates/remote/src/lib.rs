@@ -55,6 +55,6 @@ pub use observer::Observer;
 pub use policy::{AsConfigured, Destination, TlsPolicy, TlsRule};
 pub use preview::{DecidedBy, Preview, PreviewedHost, preview, preview_by_mx};
 pub use remote::Remote;
-pub use route::{NextHop, Route, RouteError, RouteHost, RouteTls, SenderPattern, next_hop};
+pub use route::{NextHop, Route, RouteError, RouteHost, RouteTls, next_hop};
 pub use stream::Duplex;
 pub use tls::{Inspector, Presented, TlsFailure, TrustError, check_ca_file};

@@ -2,7 +2,6 @@
 
 pub(crate) mod error;
 mod host;
-mod pattern;
 
 use std::fmt;
 use std::net::IpAddr;
@@ -14,10 +13,9 @@ use relay_smtp::{ForwardPath, ReversePath};
 
 pub use self::error::RouteError;
 pub use self::host::RouteHost;
-pub use self::pattern::SenderPattern;
 
-use self::pattern::DomainPattern;
 use crate::credentials::RouteCredentials;
+use relay_smtp::pattern::{DomainPattern, SenderPattern};
 
 /// A smarthost for some domains or senders (qmail's `smtproutes`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +60,9 @@ impl Route {
             return Err(RouteError::NoHost);
         }
         Ok(Self {
-            domain: DomainPattern::parse(domain)?,
+            domain: domain
+                .parse()
+                .map_err(|_| RouteError::Domain(domain.to_owned()))?,
             sender: None,
             name: name(None, &hosts, port),
             hosts,

@@ -13,6 +13,7 @@ pub mod date;
 pub mod dsn;
 pub mod header;
 pub mod outcome;
+pub mod pattern;
 mod recipient;
 pub mod reply;
 pub mod reply_parser;

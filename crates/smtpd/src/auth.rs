@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use relay_smtp::sasl::scram::ScramVerifier;
 
-use crate::relay::SenderPattern;
+use relay_smtp::pattern::AddressPattern;
 
 pub(crate) use authenticator::{Authenticator, LoginAttempt, LoginFailure};
 pub use password::{PasswordHash, PasswordHashError};
@@ -28,7 +28,7 @@ pub struct User {
     /// For SCRAM-SHA-256.
     pub scram: ScramVerifier,
     /// The senders that they may use; any, if there are none.
-    pub senders: Vec<SenderPattern>,
+    pub senders: Vec<AddressPattern>,
 }
 
 /// The users, as they are now.

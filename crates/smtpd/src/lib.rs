@@ -62,8 +62,8 @@ pub use auth::{
 pub use config::{Limits, ListenerConfig, Role, ServerConfig};
 pub use listener::BindError;
 pub use local_session::LocalSessions;
-pub use relay::{DomainPattern, PatternError, RelayRules, SenderPattern};
-pub use rewrite::{AddressPattern, AddressPatternError, Replacement, Rewriting};
+pub use relay::RelayRules;
+pub use rewrite::{Replacement, Rewriting};
 pub use server::{DRAIN, Server};
 pub use tls::{CertificateInfo, CertificatePair, TlsError, TlsServer, TlsSettings};
 pub use unix::{SocketError, SocketFile, bind_unix};

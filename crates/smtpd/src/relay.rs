@@ -1,11 +1,9 @@
 //! Who may send what to whom: `tcp.smtp`, `rcpthosts` and `badmailfrom` of qmail.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use ipnet::IpNet;
-use relay_smtp::address::is_domain;
+use relay_smtp::pattern::{AddressPattern, DomainPattern};
 use relay_smtp::server::replies;
 use relay_smtp::{ForwardPath, Mailbox, Reply, ReversePath};
 
@@ -17,7 +15,7 @@ pub struct RelayRules {
     /// Domains that anyone may send to.
     pub domains: Vec<DomainPattern>,
     /// Senders that nobody may use.
-    pub bad_senders: Vec<SenderPattern>,
+    pub bad_senders: Vec<AddressPattern>,
 }
 
 impl RelayRules {
@@ -66,98 +64,6 @@ pub(crate) fn is_our_postmaster(recipient: &ForwardPath, hostname: &str) -> bool
 /// Whether this is the postmaster of its domain.
 pub(crate) fn is_postmaster(mailbox: &Mailbox) -> bool {
     mailbox.local_part().eq_ignore_ascii_case("postmaster")
-}
-
-/// The text is no pattern of its kind.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PatternError {
-    /// For `relay.domains`.
-    #[error("{0:?} is neither a domain, \"example.org\", nor a suffix, \".example.org\"")]
-    Domain(String),
-    /// For `relay.bad_senders`, and for the senders that a user is bound to.
-    #[error("{0:?} is neither an address, \"user@host\", nor a host, \"@host\" or \"*@host\"")]
-    Sender(String),
-}
-
-/// `example.org` itself, or with a leading dot every domain below it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DomainPattern(Box<str>);
-
-impl DomainPattern {
-    /// Whether `domain` is meant, whatever its case.
-    pub fn matches(&self, domain: &str) -> bool {
-        if self.0.starts_with('.') {
-            let start = domain.len().checked_sub(self.0.len());
-            start
-                .filter(|&start| start > 0)
-                .and_then(|start| domain.get(start..))
-                .is_some_and(|end| end.eq_ignore_ascii_case(&self.0))
-        } else {
-            domain.eq_ignore_ascii_case(&self.0)
-        }
-    }
-}
-
-impl FromStr for DomainPattern {
-    type Err = PatternError;
-
-    fn from_str(text: &str) -> Result<Self, PatternError> {
-        if is_domain(text.strip_prefix('.').unwrap_or(text)) {
-            Ok(Self(text.into()))
-        } else {
-            Err(PatternError::Domain(text.to_owned()))
-        }
-    }
-}
-
-impl fmt::Display for DomainPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// `user@host`, or `@host` or `*@host` for all of a host's users.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SenderPattern(Box<str>);
-
-impl SenderPattern {
-    /// Whether this sender is meant, whatever its case.
-    pub fn matches(&self, sender: &Mailbox) -> bool {
-        match host_of(&self.0) {
-            Some(host) => sender.domain().eq_ignore_ascii_case(host),
-            None => sender.as_str().eq_ignore_ascii_case(&self.0),
-        }
-    }
-}
-
-/// The host, where all of its users are meant.
-fn host_of(pattern: &str) -> Option<&str> {
-    pattern
-        .strip_prefix('*')
-        .unwrap_or(pattern)
-        .strip_prefix('@')
-}
-
-impl FromStr for SenderPattern {
-    type Err = PatternError;
-
-    fn from_str(text: &str) -> Result<Self, PatternError> {
-        let is_pattern = match host_of(text) {
-            Some(host) => is_domain(host),
-            None => text.parse::<Mailbox>().is_ok(),
-        };
-        if is_pattern {
-            Ok(Self(text.into()))
-        } else {
-            Err(PatternError::Sender(text.to_owned()))
-        }
-    }
-}
-
-impl fmt::Display for SenderPattern {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 #[cfg(test)]
@@ -246,16 +152,6 @@ mod tests {
         ] {
             let path: ForwardPath = recipient.parse().expect(recipient);
             assert_eq!(is_our_postmaster(&path, "relay.test"), ours, "{recipient}");
-        }
-    }
-
-    #[test]
-    fn other_texts_are_no_patterns() {
-        for text in ["", ".", "a b", "*.example.org", "user@host", "[192.0.2.1]"] {
-            assert!(text.parse::<DomainPattern>().is_err(), "{text:?}");
-        }
-        for text in ["", "@", "*", "*@", "user", "user@", "@a b", "a@b@c"] {
-            assert!(text.parse::<SenderPattern>().is_err(), "{text:?}");
         }
     }
 }

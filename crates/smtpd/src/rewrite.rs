@@ -5,14 +5,12 @@
 //! place; every other octet stays as it came: names, comments, groups, folds.
 
 mod header;
-mod pattern;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use relay_smtp::pattern::AddressPattern;
 use relay_smtp::{Mailbox, ReversePath};
-
-pub use self::pattern::{AddressPattern, AddressPatternError};
 
 /// What is done to addresses of submitted mail; nothing by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

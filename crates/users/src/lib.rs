@@ -8,7 +8,6 @@
 
 mod password;
 mod record;
-mod senders;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,7 +20,6 @@ pub use relay_smtp::sasl::{Secret, SecretError, UserName};
 
 pub use self::password::HashError;
 pub use self::record::{RecordError, User};
-pub use self::senders::{Senders, SendersError};
 use relay_atomic_file::{Owner, directory_of, replace, resolve};
 
 /// Where the file is, unless the operator says otherwise.

@@ -8,7 +8,7 @@ use relay_smtp::sasl::scram::ScramVerifier;
 use relay_smtp::sasl::{Secret, prepare};
 
 use super::record::User;
-use super::senders::Senders;
+use relay_smtp::pattern::AddressPattern;
 
 /// Rounds of the SCRAM verifier. A client has to do them at every login, in some tens of
 /// milliseconds; RFC 7677 §4 asks for 4096, and for more as machines get faster.
@@ -24,7 +24,10 @@ impl User {
     /// the library recommends (19 MiB, two passes), and the verifier for SCRAM.
     ///
     /// Takes tens of milliseconds, whoever calls.
-    pub fn with_password(password: &Secret, senders: Vec<Senders>) -> Result<Self, HashError> {
+    pub fn with_password(
+        password: &Secret,
+        senders: Vec<AddressPattern>,
+    ) -> Result<Self, HashError> {
         let hash = Argon2::default()
             .hash_password(prepare(password.expose()).as_bytes())
             .map_err(|_| HashError)?;

@@ -5,7 +5,7 @@ use std::fmt;
 use relay_smtp::sasl::scram::ScramVerifier;
 use relay_smtp::sasl::{UserName, UserNameError, base64};
 
-use super::senders::{Senders, SendersError};
+use relay_smtp::pattern::{AddressPattern, AddressPatternError};
 
 /// What is kept of one user.
 #[derive(Clone, PartialEq, Eq)]
@@ -15,7 +15,7 @@ pub struct User {
     /// For SCRAM-SHA-256.
     pub scram: ScramVerifier,
     /// Who the user may be in MAIL FROM; anyone, if there are none.
-    pub senders: Vec<Senders>,
+    pub senders: Vec<AddressPattern>,
 }
 
 /// Why a line is no user.
@@ -37,7 +37,7 @@ pub enum RecordError {
     Scram,
     /// A field behind the third.
     #[error(transparent)]
-    Senders(#[from] SendersError),
+    Senders(#[from] AddressPatternError),
     /// Two lines have one name.
     #[error("a second user of the same name")]
     Twice,
@@ -112,8 +112,9 @@ impl fmt::Display for User {
 /// Nothing that would help to guess a password.
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let senders: Vec<String> = self.senders.iter().map(ToString::to_string).collect();
         f.debug_struct("User")
-            .field("senders", &self.senders)
+            .field("senders", &format_args!("[{}]", senders.join(", ")))
             .finish_non_exhaustive()
     }
 }

@@ -104,9 +104,9 @@ fn a_bad_line_is_told_by_its_number_and_never_by_its_content() {
         ),
         (
             line(&["example.org"]),
-            "users:2: \"example.org\" is neither an address",
+            "users:2: \"example.org\" is not an address",
         ),
-        (line(&[""]), "users:2: \"\" is neither an address"),
+        (line(&[""]), "users:2: \"\" is not an address"),
         (format!("\t{good}"), "users:2: a user's name is not empty"),
         (
             good.clone() + "\n" + &good,

@@ -8,7 +8,8 @@ use bytesize::ByteSize;
 use ipnet::IpNet;
 use relay_dkim::{Domain, Selector};
 use relay_smtp::Mailbox;
-use relay_smtpd::{Address, AddressPattern, DomainPattern, SenderPattern};
+use relay_smtp::pattern::{AddressPattern, DomainPattern};
+use relay_smtpd::Address;
 use serde::Deserialize;
 
 use super::LogFormat;
@@ -99,7 +100,7 @@ pub(super) enum Role {
 pub(super) struct Relay {
     pub(super) networks: Vec<Text<IpNet>>,
     pub(super) domains: Vec<Text<DomainPattern>>,
-    pub(super) bad_senders: Vec<Text<SenderPattern>>,
+    pub(super) bad_senders: Vec<Text<AddressPattern>>,
     pub(super) open: bool,
 }
 

@@ -70,7 +70,7 @@ mod tests {
             ),
             (
                 "from = [\n[\"root\", \"ops@a.test\"]]",
-                "relayd.toml:4: rewrite.from: \"root\" is not an address such as \"user@example.org\", \"root@*\" or \"*@.example.org\"",
+                "relayd.toml:4: rewrite.from: \"root\" is not an address such as \"user@example.org\", \"*@example.org\", \"*@.example.org\" or \"root@*\"",
             ),
             (
                 "from = [[\"root@*\", \"ops\"]]",

@@ -32,7 +32,11 @@ impl Checked<'_> {
         let built = || -> Result<Route, RouteError> {
             let built = Route::new(domain, &route.host, route.port.0)?;
             match &route.sender {
-                Some(sender) => Ok(built.with_sender(sender.parse()?)),
+                Some(sender) => {
+                    let pattern = sender.parse();
+                    let pattern = pattern.map_err(|_| RouteError::Sender(sender.clone()))?;
+                    Ok(built.with_sender(pattern))
+                }
                 None => Ok(built),
             }
         };

@@ -200,7 +200,7 @@ fn a_bad_value_is_told_with_its_line_and_key() {
         ),
         (
             "[relay]\nbad_senders = [\"a b\"]",
-            r#"relayd.toml:3: relay.bad_senders: "a b" is not a sender such as "user@example.org" or "@example.org""#,
+            r#"relayd.toml:3: relay.bad_senders: "a b" is not an address such as "user@example.org", "*@example.org", "*@.example.org" or "root@*""#,
         ),
         (
             "[limits]\nrecipients = 0",

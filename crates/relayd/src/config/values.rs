@@ -11,7 +11,8 @@ use ipnet::IpNet;
 use relay_dkim::{Domain, Selector};
 use relay_smtp::Mailbox;
 use relay_smtp::address::is_domain;
-use relay_smtpd::{Address, AddressPattern, AddressPatternError, DomainPattern, SenderPattern};
+use relay_smtp::pattern::{AddressPattern, AddressPatternError, DomainPattern};
+use relay_smtpd::Address;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// A value that is written as a string.
@@ -208,16 +209,9 @@ impl Written for DomainPattern {
 
     fn read(text: &str) -> Result<Self, String> {
         text.parse()
-            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
-    }
-}
-
-impl Written for SenderPattern {
-    const LIKE: &'static str = r#"a sender such as "user@example.org" or "@example.org""#;
-
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
+            .ok()
+            .filter(Self::names_a_domain)
+            .ok_or_else(|| format!("{text:?} is not {}", Self::LIKE))
     }
 }
 
