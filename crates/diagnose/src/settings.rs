@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 use ipnet::IpNet;
-use relay_remote::{IpFamily, hostname};
+use relay_config::hostname;
+use relay_remote::IpFamily;
 use serde::Deserialize;
 
 use crate::config::ConfigFile;

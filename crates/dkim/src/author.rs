@@ -2,7 +2,7 @@
 
 use relay_smtp::address_list::{Element, elements};
 
-use crate::name::Domain;
+use relay_smtp::dns_name::Domain;
 use relay_smtp::header::{Field, fields};
 
 /// Why no domain can be told; such a message is not signed.

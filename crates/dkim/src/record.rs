@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::key::PublicKey;
-use crate::name::{Domain, Selector};
+use relay_smtp::dns_name::{Domain, Selector};
 
 /// The longest character-string of a TXT record, in octets (RFC 1035 §3.3).
 const MAX_STRING: usize = 255;

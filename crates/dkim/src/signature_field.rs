@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::body::Canonicalization;
 use crate::key::Algorithm;
-use crate::name::{Domain, Selector};
+use relay_smtp::dns_name::{Domain, Selector};
 
 /// Where lines are folded if they can be (RFC 5322 §2.1.1).
 const MAX_LINE: usize = 78;

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::author::{AuthorError, author_domain};
-use crate::name::{Domain, Selector};
 use crate::signing::Signing;
 use crate::table::{SigningEntry, signing_entries};
+use relay_smtp::dns_name::{Domain, Selector};
 use relay_smtp::header::{Field, fields};
 
 /// Why there can be no such table.

@@ -7,10 +7,10 @@ use mail_auth::common::crypto::SigningKey as _;
 
 use crate::body::{BodyHash, Canonicalization};
 use crate::header_list::Selected;
-use crate::name::{Domain, Selector};
 use crate::relaxed::write_relaxed;
 use crate::signature_field::{SignatureField, signed};
 use crate::table::SigningEntry;
+use relay_smtp::dns_name::{Domain, Selector};
 use relay_smtp::header::{Field, fields};
 
 /// A message that is being signed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::body::Canonicalization;
 use crate::header_list::HeaderList;
 use crate::key::PrivateKey;
-use crate::name::{Domain, Selector};
+use relay_smtp::dns_name::{Domain, Selector};
 
 /// One line of the signing table.
 #[derive(Debug)]

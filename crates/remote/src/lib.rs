@@ -6,7 +6,6 @@
 //! the crate keeps only idle connections, the resolver's cache and a few facts about hosts that had
 //! trouble.
 //!
-//! - [`hostname`]: the default for the relay's own name
 //! - [`config`], [`route`]: the operator's settings, and which way a recipient's mail takes
 //! - `preview`: the same decision without a delivery
 //! - [`dns`], `mx`: which hosts accept mail for a domain
@@ -31,7 +30,6 @@ mod credentials;
 mod deadline;
 pub mod dns;
 mod events;
-pub mod hostname;
 mod job;
 mod login;
 mod mx;

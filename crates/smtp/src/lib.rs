@@ -10,6 +10,7 @@ pub mod body;
 pub mod client;
 pub mod command;
 pub mod date;
+pub mod dns_name;
 pub mod dsn;
 pub mod header;
 pub mod outcome;

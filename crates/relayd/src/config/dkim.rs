@@ -8,9 +8,7 @@ use relay_dkim::{
     Canonicalization, Domain, HeaderList, PrivateKey, Selector, Signer, SigningEntry,
 };
 
-use super::error::Step;
-use super::files::NamedFile;
-use super::{Checked, ConfigError, file, key};
+use super::{ConfigError, Mapping, NamedFile, Step, key, schema};
 
 /// The signing table, its keys by the names of their files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,7 +59,7 @@ impl SigningKey {
     }
 }
 
-impl Checked<'_> {
+impl Mapping<'_> {
     pub(super) fn dkim(&self) -> Result<Dkim, ConfigError> {
         let mut names = HashSet::new();
         let tables = self.file.dkim.iter().enumerate();
@@ -81,7 +79,7 @@ impl Checked<'_> {
             .map(|entries| Dkim { entries })
     }
 
-    fn signing_key(&self, index: usize, table: &file::Dkim) -> Result<SigningKey, ConfigError> {
+    fn signing_key(&self, index: usize, table: &schema::Dkim) -> Result<SigningKey, ConfigError> {
         let error = |name, reason: String| Err(self.source.error_at(&place(index, name), reason));
         let headers = match &table.headers {
             None => HeaderList::default(),
@@ -109,8 +107,8 @@ impl Checked<'_> {
             subdomains: table.subdomains,
             headers,
             body: match table.canonicalization {
-                file::Canonicalization::Relaxed => Canonicalization::Relaxed,
-                file::Canonicalization::Simple => Canonicalization::Simple,
+                schema::Canonicalization::Relaxed => Canonicalization::Relaxed,
+                schema::Canonicalization::Simple => Canonicalization::Simple,
             },
             expire,
         })
@@ -188,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_key_that_others_can_read_is_refused_with_what_mends_it() {
-        let dir = tempfile::tempdir().expect("a directory");
+        let dir = tempschema::tempdir().expect("a directory");
         let file = dir.path().join("k.pem");
         let text = format!(
             "[[dkim]]\ndomain = \"d.test\"\nselector = \"s\"\nsubdomains = true\nkey = {:?}\n",

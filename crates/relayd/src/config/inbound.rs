@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use relay_mailauth::Policy;
 
-use super::error::Step;
-use super::{Checked, ConfigError, file, key};
+use super::{ConfigError, Mapping, NamedFile, Step, key, schema};
 
 /// Block lists, at most: each is asked about every client.
 const MAX_LISTS: usize = 16;
@@ -37,7 +36,7 @@ impl Inbound {
     }
 }
 
-impl Checked<'_> {
+impl Mapping<'_> {
     pub(super) fn inbound(&self) -> Result<Inbound, ConfigError> {
         let inbound = &self.file.inbound;
         let error = |path: &[Step], reason: String| Err(self.source.error_at(path, reason));
@@ -69,9 +68,9 @@ impl Checked<'_> {
         }
         Ok(Inbound {
             policy: match inbound.dmarc {
-                file::InboundDmarc::Off => None,
-                file::InboundDmarc::Report => Some(Policy::Report),
-                file::InboundDmarc::Enforce => Some(Policy::Enforce),
+                schema::InboundDmarc::Off => None,
+                schema::InboundDmarc::Report => Some(Policy::Report),
+                schema::InboundDmarc::Enforce => Some(Policy::Enforce),
             },
             dnsbl,
             timeout: inbound.timeout.0,

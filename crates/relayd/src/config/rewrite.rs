@@ -2,10 +2,9 @@
 
 use relay_smtpd::{Replacement, Rewriting};
 
-use super::error::Step;
-use super::{Checked, ConfigError, key};
+use super::{ConfigError, Mapping, Step, key};
 
-impl Checked<'_> {
+impl Mapping<'_> {
     pub(super) fn rewriting(&self) -> Result<Rewriting, ConfigError> {
         let table = &self.file.rewrite;
         let rules = table.from.iter().enumerate().map(|(index, rule)| {

@@ -4,11 +4,9 @@ use std::path::Path;
 
 use relay_remote::{Route, RouteCredentials, RouteError, RouteTls, SecretSource};
 
-use super::error::Step;
-use super::files::NamedFile;
-use super::{Checked, ConfigError, file, key};
+use super::{ConfigError, Mapping, NamedFile, Step, key, schema};
 
-impl Checked<'_> {
+impl Mapping<'_> {
     pub(super) fn routes(&self) -> Result<Vec<Route>, ConfigError> {
         let routes = self.file.route.iter().enumerate();
         routes
@@ -16,7 +14,7 @@ impl Checked<'_> {
             .collect()
     }
 
-    fn route(&self, index: usize, route: &file::Route) -> Result<Route, ConfigError> {
+    fn route(&self, index: usize, route: &schema::Route) -> Result<Route, ConfigError> {
         let at = |name: &str, reason: &dyn std::fmt::Display| {
             self.source.error_at(&place(index, name), reason)
         };
@@ -49,7 +47,7 @@ impl Checked<'_> {
     fn credentials(
         &self,
         index: usize,
-        route: &file::Route,
+        route: &schema::Route,
     ) -> Result<Option<RouteCredentials>, ConfigError> {
         let error = |name, reason| Err(self.source.error_at(&place(index, name), reason));
         if route.token_lifetime.is_some() && route.token_command.is_none() {
@@ -103,17 +101,17 @@ fn blamed(reason: &RouteError) -> &'static str {
     }
 }
 
-fn tls(tls: file::RouteTls) -> RouteTls {
+fn tls(tls: schema::RouteTls) -> RouteTls {
     match tls {
-        file::RouteTls::Require => RouteTls::Require,
-        file::RouteTls::Opportunistic => RouteTls::Opportunistic,
-        file::RouteTls::Implicit => RouteTls::Implicit,
-        file::RouteTls::None => RouteTls::None,
+        schema::RouteTls::Require => RouteTls::Require,
+        schema::RouteTls::Opportunistic => RouteTls::Opportunistic,
+        schema::RouteTls::Implicit => RouteTls::Implicit,
+        schema::RouteTls::None => RouteTls::None,
     }
 }
 
 /// All that could prove who we are, by the keys of the file; one is right.
-fn sources(route: &file::Route) -> Vec<(&'static str, SecretSource)> {
+fn sources(route: &schema::Route) -> Vec<(&'static str, SecretSource)> {
     let file = route.password_file.clone().map(SecretSource::PasswordFile);
     let command = route.password_command.clone();
     let token = route.token_command.clone().map(|argv| {

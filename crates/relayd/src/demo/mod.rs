@@ -18,8 +18,9 @@ use tokio::time::timeout;
 
 use self::internet::Internet;
 use self::setup::{PASSWORD, USER};
-use crate::config::{Config, LogFormat};
+use crate::config::Config;
 use crate::daemon::Daemon;
+use crate::log::LogFormat;
 use crate::log::{Level, Log};
 
 /// How long its own message may take.

@@ -8,7 +8,7 @@ use tracing::Event;
 use tracing::field::{Field, Visit};
 
 use super::Level;
-use crate::config::LogFormat;
+use super::LogFormat;
 
 /// What one field may take; a hostile reply of many kilobytes is no reason for a line of that size.
 const LONGEST_VALUE: usize = 4096;

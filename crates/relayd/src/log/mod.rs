@@ -26,11 +26,18 @@ use tracing::{Event, Metadata, Subscriber};
 use self::feed::Feed;
 pub(crate) use self::feed::{Follower, Told};
 use self::writer::{Buffer, Writer};
-use crate::config::LogFormat;
+
+/// The format of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One line of text for each event.
+    Text,
+    /// One JSON object on a line for each event.
+    Json,
+}
 
 /// How much of the log is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// What needs the operator.
     Error,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use super::LogFormat;
 use super::{line, now};
-use crate::config::LogFormat;
 
 /// Octets that may wait to be written.
 const CAPACITY: usize = 4 << 20;

@@ -1,66 +1,13 @@
 //! Files that the configuration names: what is in them is read apart from the configuration itself,
 //! for a bad certificate is no reason to refuse the rest.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use relay_remote::check_ca_file;
 use relay_smtpd::{CertificatePair, TlsError, TlsServer, TlsSettings};
 
-use super::{Auth, Config, ConfigError};
+use super::{Auth, Config, ConfigError, NamedFile};
 use crate::users::UsersFile;
-
-/// A file by its name, and where the configuration has it.
-#[derive(Debug, Clone)]
-pub struct NamedFile {
-    path: PathBuf,
-    config: PathBuf,
-    line: Option<usize>,
-    key: String,
-}
-
-/// Where the name stands makes no difference.
-impl PartialEq for NamedFile {
-    fn eq(&self, other: &Self) -> bool {
-        self.path == other.path
-    }
-}
-
-impl Eq for NamedFile {}
-
-impl NamedFile {
-    pub(super) fn new(path: &Path, config: &Path, line: Option<usize>, key: String) -> Self {
-        Self {
-            path: path.to_owned(),
-            config: config.to_owned(),
-            line,
-            key,
-        }
-    }
-
-    /// Its name.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// What is wrong with it, with the place of its name.
-    pub(crate) fn error(&self, reason: impl std::fmt::Display) -> ConfigError {
-        ConfigError {
-            file: self.config.clone(),
-            line: self.line,
-            reason: format!("{}: {reason}", self.key),
-        }
-    }
-
-    fn check_readable(&self) -> Result<(), ConfigError> {
-        match File::open(&self.path) {
-            Ok(_) => Ok(()),
-            Err(reason) => {
-                Err(self.error(format!("{} cannot be read: {reason}", self.path.display())))
-            }
-        }
-    }
-}
 
 /// `[tls]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -100,8 +47,8 @@ impl Tls {
         }
         self.files().try_for_each(NamedFile::check_readable)?;
         let pairs = self.pairs.iter().map(|pair| CertificatePair {
-            certificate: pair.certificate.path.clone(),
-            key: pair.key.path.clone(),
+            certificate: pair.certificate.path().to_owned(),
+            key: pair.key.path().to_owned(),
         });
         let settings = TlsSettings {
             session_tickets: self.session_tickets,
@@ -120,7 +67,7 @@ impl Tls {
             | TlsError::Mismatch { key: file, .. } => Some(file),
             TlsError::NoPair | TlsError::Setup { .. } => None,
         };
-        let named = file.and_then(|file| self.files().find(|named| named.path == *file));
+        let named = file.and_then(|file| self.files().find(|named| named.path() == file));
         match named.or(self.pairs.first().map(|pair| &pair.certificate)) {
             Some(named) => named.error(error),
             None => ConfigError::of_file(Path::new("[tls]"), error.to_string()),

@@ -1,15 +1,15 @@
-//! How much of the internet a list of networks is.
+//! The share of the internet that a list of networks covers.
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use super::values::Text;
+use crate::values::Text;
 
-/// The share of all addresses that is as good as all of them: the internet of IPv6 has no more
-/// (`2000::/3`, RFC 3587 §3), and nobody's own networks are an eighth of IPv4.
-const ALL_BUT_ALL: f64 = 0.125;
+/// A list with this share of all addresses counts as the whole internet. Global IPv6 addresses are no more
+/// than that (`2000::/3`, RFC 3587 §3), and no operator has an eighth of IPv4.
+const INTERNET: f64 = 0.125;
 
-/// The first network that makes the internet, of those up to it.
-pub(super) fn internet(networks: &[Text<IpNet>]) -> Option<usize> {
+/// The index of the network with which the list covers the internet.
+pub(crate) fn internet(networks: &[Text<IpNet>]) -> Option<usize> {
     if !is_internet(networks) {
         return None;
     }
@@ -25,24 +25,24 @@ fn is_internet(networks: &[Text<IpNet>]) -> bool {
             IpNet::V6(network) => v6.push(network),
         }
     }
-    // Without this, an address that is in two networks would count twice.
+    // An address in two networks must not count twice.
     let (v4, v6) = (Ipv4Net::aggregate(&v4), Ipv6Net::aggregate(&v6));
-    share(v4.iter().map(Ipv4Net::prefix_len)) >= ALL_BUT_ALL
-        || share(v6.iter().map(Ipv6Net::prefix_len)) >= ALL_BUT_ALL
+    share(v4.iter().map(Ipv4Net::prefix_len)) >= INTERNET
+        || share(v6.iter().map(Ipv6Net::prefix_len)) >= INTERNET
 }
 
-/// What part of all addresses is in networks with these lengths of prefix.
+/// The share of all addresses that networks with these prefix lengths cover.
 fn share(lengths: impl Iterator<Item = u8>) -> f64 {
     lengths.map(|length| 0.5_f64.powi(length.into())).sum()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::values::Written;
     use super::*;
+    use crate::values::Written;
 
     #[test]
-    fn networks_that_are_the_internet_together_are_told_at_the_one_that_completes_it() {
+    fn networks_that_cover_the_internet_together_are_reported_at_the_last_one() {
         for (networks, expected) in [
             ("", None),
             ("0.0.0.0/0", Some(0)),

@@ -1,40 +1,30 @@
 //! The configuration file: read once, strictly; a [`Config`] is known to be good.
 
+mod convert;
 mod dkim;
-mod error;
-mod file;
-mod files;
 mod inbound;
-mod networks;
-mod parts;
+mod named_files;
 mod rewrite;
 mod routes;
-mod sense;
-mod values;
 
-use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use relay_config::schema::{self, File, given};
+use relay_config::values::{Text, values};
+pub use relay_config::{ConfigError, NamedFile};
+use relay_config::{ListenAddress, Source, Step, Strict, hostname, key};
 use relay_remote::{IpFamily, Route};
 use relay_smtp::Mailbox;
 use relay_smtp::body::BareNewline;
-use relay_smtpd::{Limits, ListenerConfig, RelayRules, Rewriting, Role};
-use serde::Deserialize;
+use relay_smtpd::{Address, Limits, ListenerConfig, RelayRules, Rewriting, Role};
 
 pub use self::dkim::Dkim;
-pub use self::error::ConfigError;
-use self::error::{Source, Step};
-use self::file::File;
-pub use self::files::{NamedFile, Pair, Tls};
 pub use self::inbound::Inbound;
-use self::values::{Text, values};
-use crate::log::Level;
-
-/// Where the file is, unless the operator says otherwise.
-pub const DEFAULT_FILE: &str = "/etc/relayd/relayd.toml";
+pub use self::named_files::{Pair, Tls};
+use crate::log::{Level, LogFormat};
 
 /// What the operator decided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,48 +116,27 @@ pub struct Delivery {
     pub ca_file: Option<PathBuf>,
 }
 
-/// `log.format`
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogFormat {
-    /// A line for a person.
-    Text,
-    /// A JSON object on a line.
-    Json,
-}
-
 impl Config {
     /// Reads and checks a file.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
-        let bytes = fs::read(file)
-            .map_err(|reason| ConfigError::of_file(file, format!("cannot be read: {reason}")))?;
-        let text = str::from_utf8(&bytes)
-            .map_err(|reason| ConfigError::not_utf8(file, &bytes[..reason.valid_up_to()]))?;
-        Self::parse(file, text)
+        Self::parse(file, &relay_config::read_text(file)?)
     }
 
     /// Checks the text of a file; `file` is its name in errors.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        let source = Source::parse(file, text)?;
-        let read = toml::from_str::<File>(text).map_err(|error| source.error_of_serde(&error))?;
-        let checked = Checked { file: read, source };
-        checked.sense()?;
-        checked.into_config(file)
+        let Strict { file, source } = Strict::parse(file, text)?;
+        Mapping { file, source }.into_config()
     }
 }
 
-/// A file whose keys and types are right, with what is needed to say where they stand.
-struct Checked<'a> {
+/// The values of the file, on their way to the types of the crates that use them.
+struct Mapping<'a> {
     file: File,
     source: Source<'a>,
 }
 
-fn key(key: &str) -> Step {
-    Step::Key(key.to_owned())
-}
-
-impl Checked<'_> {
-    fn into_config(self, file: &Path) -> Result<Config, ConfigError> {
+impl Mapping<'_> {
+    fn into_config(self) -> Result<Config, ConfigError> {
         let routes = self.routes()?;
         let dkim = self.dkim()?;
         let inbound = self.inbound()?;
@@ -175,7 +144,8 @@ impl Checked<'_> {
         let limits = self.limits()?;
         let (tls, auth) = (self.certificates(), self.auth());
         let needed = self.password_files().chain(self.ca_file()).collect();
-        let file_error = |reason| ConfigError::of_file(file, reason);
+        let path = self.source.file();
+        let file_error = |reason| ConfigError::of_file(path, reason);
         let File {
             hostname,
             postmaster,
@@ -186,7 +156,7 @@ impl Checked<'_> {
         } = self.file;
         let hostname = match hostname {
             Some(name) => name.0.0,
-            None => relay_remote::hostname::of_system().map_err(|e| file_error(e.to_string()))?,
+            None => hostname::of_system().map_err(|e| file_error(e.to_string()))?,
         };
         let postmaster = match postmaster {
             Some(mailbox) => mailbox.0,
@@ -204,7 +174,7 @@ impl Checked<'_> {
             relay: RelayRules {
                 networks: values(relay.networks),
                 domains: values(relay.domains),
-                bad_senders: values(relay.bad_senders),
+                bad_senders: relay.bad_senders.into_iter().map(|s| s.0.0).collect(),
             },
             limits,
             tls,
@@ -217,8 +187,8 @@ impl Checked<'_> {
             inbound,
             dns_servers: values(self.file.dns.servers),
             control: self.file.control.socket.0,
-            log_format: self.file.log.format,
-            log_level: self.file.log.level,
+            log_format: log_format(self.file.log.format),
+            log_level: log_level(self.file.log.level),
             needed,
         })
     }
@@ -282,8 +252,8 @@ impl Checked<'_> {
                 errors: limits.errors.0,
                 command_timeout: limits.command_timeout.0,
                 bare_newline: match limits.bare_newline {
-                    file::BareNewline::Refuse => BareNewline::Refuse,
-                    file::BareNewline::Normalize => BareNewline::Normalize,
+                    schema::BareNewline::Refuse => BareNewline::Refuse,
+                    schema::BareNewline::Normalize => BareNewline::Normalize,
                 },
                 ..defaults.session
             },
@@ -295,19 +265,22 @@ impl Checked<'_> {
 /// there a size that stands for none, as 0 does in SIZE (RFC 1870 §4) and in qmail.
 const LEAST_LINE: usize = 1000;
 
-fn listener(listener: file::Listener) -> ListenerConfig {
+fn listener(listener: schema::Listener) -> ListenerConfig {
     ListenerConfig {
-        address: listener.address.0,
+        address: match listener.address.0 {
+            ListenAddress::Tcp(address) => Address::Tcp(address),
+            ListenAddress::Unix(path) => Address::Unix(path),
+        },
         role: match listener.role {
-            file::Role::Mx => Role::Mx,
-            file::Role::Submission => Role::Submission,
-            file::Role::Submissions => Role::Submissions,
+            schema::Role::Mx => Role::Mx,
+            schema::Role::Submission => Role::Submission,
+            schema::Role::Submissions => Role::Submissions,
         },
         proxies: values(listener.proxies),
     }
 }
 
-fn queue_of(queue: &file::Queue) -> Queue {
+fn queue_of(queue: &schema::Queue) -> Queue {
     Queue {
         lifetime: queue.lifetime.0,
         retry_unit: queue.retry_unit.0,
@@ -318,7 +291,7 @@ fn queue_of(queue: &file::Queue) -> Queue {
     }
 }
 
-fn delivery_of(delivery: file::Delivery) -> Delivery {
+fn delivery_of(delivery: schema::Delivery) -> Delivery {
     Delivery {
         concurrency: delivery.concurrency.0,
         concurrency_per_destination: delivery.concurrency_per_destination.0,
@@ -326,18 +299,30 @@ fn delivery_of(delivery: file::Delivery) -> Delivery {
         connect_timeout: delivery.connect_timeout.0,
         command_timeout: delivery.command_timeout.0,
         ip: match delivery.ip {
-            file::Ip::Any => IpFamily::Any,
-            file::Ip::V4 => IpFamily::V4,
-            file::Ip::V6 => IpFamily::V6,
+            schema::Ip::Any => IpFamily::Any,
+            schema::Ip::V4 => IpFamily::V4,
+            schema::Ip::V6 => IpFamily::V6,
         },
         refuse_addresses: values(delivery.refuse_addresses),
         ca_file: given(&delivery.ca_file).map(Path::to_owned),
     }
 }
 
-/// A path of the file; the empty one is none.
-fn given(path: &Path) -> Option<&Path> {
-    Some(path).filter(|path| !path.as_os_str().is_empty())
+fn log_format(format: schema::LogFormat) -> LogFormat {
+    match format {
+        schema::LogFormat::Text => LogFormat::Text,
+        schema::LogFormat::Json => LogFormat::Json,
+    }
+}
+
+fn log_level(level: schema::LogLevel) -> Level {
+    match level {
+        schema::LogLevel::Error => Level::Error,
+        schema::LogLevel::Warn => Level::Warn,
+        schema::LogLevel::Info => Level::Info,
+        schema::LogLevel::Debug => Level::Debug,
+        schema::LogLevel::Trace => Level::Trace,
+    }
 }
 
 #[cfg(test)]

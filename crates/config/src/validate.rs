@@ -1,15 +1,17 @@
-//! What only shows when keys are seen together.
+//! Checks that concern several keys.
 
 use std::net::SocketAddr;
 
-use relay_smtpd::Address;
+use crate::error::ConfigError;
+use crate::networks;
+use crate::schema::{self, given};
+use crate::source::{Step, key};
+use crate::strict::Strict;
+use crate::values::ListenAddress;
 
-use super::error::Step;
-use super::{Checked, ConfigError, file, given, key, networks};
-
-impl Checked<'_> {
+impl Strict<'_> {
     /// Refuses keys that contradict each other.
-    pub(super) fn sense(&self) -> Result<(), ConfigError> {
+    pub(crate) fn validate(&self) -> Result<(), ConfigError> {
         let queue = &self.file.queue;
         if queue.retry_unit.0 > queue.retry_max_interval.0 {
             let interval = humantime::format_duration(queue.retry_max_interval.0);
@@ -41,7 +43,7 @@ impl Checked<'_> {
         }
     }
 
-    /// Whoever means to relay for the whole internet has to say so twice.
+    /// An open relay must be requested by a second key.
     fn no_open_relay(&self) -> Result<(), ConfigError> {
         let relay = &self.file.relay;
         let everyone = networks::internet(&relay.networks);
@@ -67,7 +69,7 @@ impl Checked<'_> {
         }
         for (index, listener) in listeners.iter().enumerate() {
             let address = &listener.address.0;
-            let same = |other: &file::Listener| other.address.0 == *address;
+            let same = |other: &schema::Listener| other.address.0 == *address;
             let path = |name| [key("listener"), Step::Index(index), key(name)];
             let any_port = address.tcp().is_some_and(|address| address.port() == 0);
             if !any_port && listeners[..index].iter().any(same) {
@@ -81,12 +83,12 @@ impl Checked<'_> {
                 );
                 return Err(self.source.error_at(&path("address"), reason));
             }
-            if let Address::Unix(_) = address {
+            if let ListenAddress::Unix(_) = address {
                 self.unix(index, listener)?;
                 continue;
             }
             let has_certificate = given(&self.file.tls.certificate).is_some();
-            if listener.role == file::Role::Submissions && !has_certificate {
+            if listener.role == schema::Role::Submissions && !has_certificate {
                 let reason = "\"submissions\" is TLS from the first byte: \
                     set tls.certificate and tls.key";
                 return Err(self.source.error_at(&path("role"), reason));
@@ -95,13 +97,13 @@ impl Checked<'_> {
         Ok(())
     }
 
-    /// What makes no sense where nobody can listen in, and the system says who is there.
-    fn unix(&self, index: usize, listener: &file::Listener) -> Result<(), ConfigError> {
+    /// A Unix socket needs no TLS, and the system names its client.
+    fn unix(&self, index: usize, listener: &schema::Listener) -> Result<(), ConfigError> {
         let error = |name, reason: &str| {
             let path = [key("listener"), Step::Index(index), key(name)];
             Err(self.source.error_at(&path, reason))
         };
-        if listener.role == file::Role::Submissions {
+        if listener.role == schema::Role::Submissions {
             return error(
                 "role",
                 "\"submissions\" is TLS, which a Unix socket has no use for: \
@@ -115,9 +117,9 @@ impl Checked<'_> {
     }
 }
 
-/// The listener on all addresses that leaves this one no room; `[::]` leaves IPv4 alone where
+/// The listener on all addresses that takes this address and port already. `[::]` takes IPv4 too, unless
 /// `0.0.0.0` has the same port.
-fn covering(address: SocketAddr, listeners: &[file::Listener]) -> Option<SocketAddr> {
+fn covering(address: SocketAddr, listeners: &[schema::Listener]) -> Option<SocketAddr> {
     let (ip, port) = (address.ip(), address.port());
     let mut wildcards = listeners
         .iter()

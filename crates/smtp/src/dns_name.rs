@@ -45,7 +45,7 @@ impl Domain {
     }
 
     /// Whether this is `parent` or below it.
-    pub(crate) fn is_at_or_below(&self, parent: &Self) -> bool {
+    pub fn is_at_or_below(&self, parent: &Self) -> bool {
         self.0
             .strip_suffix(parent.as_str())
             .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))

@@ -1,4 +1,4 @@
-//! Values as they are written in the file.
+//! The types of the values: how each is written, and what is refused.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,25 +8,27 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use ipnet::IpNet;
-use relay_dkim::{Domain, Selector};
 use relay_smtp::Mailbox;
 use relay_smtp::address::is_domain;
+use relay_smtp::dns_name::{Domain, Selector};
 use relay_smtp::pattern::{AddressPattern, AddressPatternError, DomainPattern};
-use relay_smtpd::Address;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
 /// A value that is written as a string.
-pub(super) trait Written: Sized {
-    /// What it looks like, for whoever wrote something else.
+pub trait Written: Sized {
+    /// What the value looks like, for error messages.
     const LIKE: &'static str;
 
-    /// The value; the error says what the string should have been.
+    /// Reads the value. The error says what the string should be.
     fn read(text: &str) -> Result<Self, String>;
 }
 
-/// A string of the file that has been read as a `T`.
+/// A `T` that is written as a string.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Text<T>(pub(super) T);
+pub struct Text<T>(
+    /// The value.
+    pub T,
+);
 
 impl<'de, T: Written> Deserialize<'de> for Text<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -46,18 +48,17 @@ impl<'de, T: Written> Deserialize<'de> for Text<T> {
     }
 }
 
-/// The values behind a list of strings.
-pub(super) fn values<T>(texts: Vec<Text<T>>) -> Vec<T> {
+/// Returns the values of a list of strings.
+pub fn values<T>(texts: Vec<Text<T>>) -> Vec<T> {
     texts.into_iter().map(|text| text.0).collect()
 }
 
-/// A retry or a timeout after less than this would be work without a pause.
+/// A shorter time between retries or before a timeout would keep the relay busy without a pause.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// Nothing here lasts longer than a computer; from any time of today it still reaches one that the
-/// system knows.
+/// No duration needs to be longer. The system can represent any time of today plus this duration.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// Times of nothing make no sense anywhere in the file.
+/// No key can have a duration of zero.
 impl Written for Duration {
     const LIKE: &'static str = r#"a duration such as "400s", "5m" or "5d""#;
 
@@ -74,9 +75,12 @@ impl Written for Duration {
     }
 }
 
-/// A time, or the word that there is none.
+/// A duration, or the word `never`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Never<T>(pub(super) Option<T>);
+pub struct Never<T>(
+    /// The duration; `None` for `never`.
+    pub Option<T>,
+);
 
 impl Written for Never<Duration> {
     const LIKE: &'static str = r#""never" or a duration such as "4h""#;
@@ -92,7 +96,7 @@ impl Written for Never<Duration> {
     }
 }
 
-/// The system has no path that is empty or has a NUL in it.
+/// A path cannot be empty or contain a NUL.
 impl Written for PathBuf {
     const LIKE: &'static str = r#"a path such as "/var/lib/relayd""#;
 
@@ -117,17 +121,19 @@ impl Written for ByteSize {
 impl Written for IpNet {
     const LIKE: &'static str = r#"a network such as "192.0.2.0/24" or "2001:db8::/32""#;
 
-    /// A lone address is the network of that address. IPv4 in the form of IPv6 is IPv4, as it is
-    /// for clients (RFC 4291 §2.5.5.2).
+    /// An address without a prefix length is a network of one address. An IPv4-mapped IPv6 network
+    /// (RFC 4291 §2.5.5.2) is read as IPv4, because the addresses of clients are read in the same way.
     fn read(text: &str) -> Result<Self, String> {
-        let lone = || text.parse::<IpAddr>().ok().map(IpNet::from);
-        let network = text.parse().ok().or_else(lone);
+        let network = text
+            .parse()
+            .ok()
+            .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
         let network: IpNet = network.ok_or_else(|| format!("{text:?} is not {}", Self::LIKE))?;
         Ok(unmapped(network).unwrap_or(network))
     }
 }
 
-/// The IPv4 network that is meant by one in `::ffff:0:0/96`.
+/// The IPv4 network that a network in `::ffff:0:0/96` stands for.
 fn unmapped(network: IpNet) -> Option<IpNet> {
     let IpNet::V6(mapped) = network else {
         return None;
@@ -146,10 +152,39 @@ impl Written for SocketAddr {
     }
 }
 
-/// Octets of the path of a Unix socket, as the system takes it (unix(7)).
+/// Where a listener listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    /// An address and a port. `[::]` accepts IPv4 as well, unless another listener has `0.0.0.0` with this port.
+    Tcp(SocketAddr),
+    /// The path of a Unix socket, for users of this machine.
+    Unix(PathBuf),
+}
+
+impl ListenAddress {
+    /// The address and the port of a TCP listener.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+/// Formats the address as it is written in the file.
+impl fmt::Display for ListenAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(f),
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// The longest path of a Unix socket in octets (unix(7)).
 const LONGEST_SOCKET: usize = 107;
 
-impl Written for Address {
+impl Written for ListenAddress {
     const LIKE: &'static str = r#"an address and a port such as "[::]:25", or a Unix socket such as "unix:/run/relayd/submit.sock""#;
 
     fn read(text: &str) -> Result<Self, String> {
@@ -215,9 +250,29 @@ impl Written for DomainPattern {
     }
 }
 
-/// A name for ourselves.
+/// A sender that is refused: an address, or all addresses of a domain.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HostName(pub(super) String);
+pub struct BadSender(
+    /// The senders.
+    pub AddressPattern,
+);
+
+impl Written for BadSender {
+    const LIKE: &'static str = r#"a sender such as "user@example.org" or "@example.org""#;
+
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse()
+            .map(Self)
+            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
+    }
+}
+
+/// The name of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostName(
+    /// The name.
+    pub String,
+);
 
 impl Written for HostName {
     const LIKE: &'static str = r#"a host name such as "mail.example.org""#;
@@ -231,9 +286,12 @@ impl Written for HostName {
     }
 }
 
-/// How many of something; never none.
+/// A number of things, at least 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Count(pub(super) u32);
+pub struct Count(
+    /// The number.
+    pub u32,
+);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -247,9 +305,12 @@ impl From<Count> for usize {
     }
 }
 
-/// A port that can be connected to.
+/// A TCP port, from 1 to 65535.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Port(pub(super) u16);
+pub struct Port(
+    /// The port.
+    pub u16,
+);
 
 impl<'de> Deserialize<'de> for Port {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -257,7 +318,7 @@ impl<'de> Deserialize<'de> for Port {
     }
 }
 
-/// A number above zero that fits `T`.
+/// Reads a number above zero that fits `T`.
 fn whole_number<'de, D, T>(deserializer: D, like: &'static str) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,0 +1,148 @@
+//! The text of a file with the lines of its keys.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use crate::deserializer;
+use crate::error::{self, ConfigError};
+use crate::named_file::NamedFile;
+
+/// The text of a configuration file, to name the line in an error.
+#[derive(Debug)]
+pub struct Source<'a> {
+    file: &'a Path,
+    text: &'a str,
+    tree: DeTable<'a>,
+}
+
+/// One step of the path to a value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// A key of a table.
+    Key(String),
+    /// An element of a list, counted from 0.
+    Index(usize),
+}
+
+/// The step to a key of a table.
+pub fn key(key: &str) -> Step {
+    Step::Key(key.to_owned())
+}
+
+/// A path as an operator writes it, such as `queue.retry_unit`. The line tells which element of a list it is.
+pub(crate) struct Place<'a>(pub(crate) &'a [Step]);
+
+impl fmt::Display for Place<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.0.iter().filter_map(|step| match step {
+            Step::Key(key) => Some(key),
+            Step::Index(_) => None,
+        });
+        for (i, key) in keys.enumerate() {
+            write!(f, "{}{}", if i == 0 { "" } else { "." }, key.escape_debug())?;
+        }
+        Ok(())
+    }
+}
+
+/// The header of a table, such as `[queue]` or `[[route]]`.
+pub(crate) struct Table<'a>(pub(crate) &'a [Step]);
+
+impl fmt::Display for Table<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0.last() {
+            Some(Step::Index(_)) => write!(f, "[[{}]]", Place(self.0)),
+            _ => write!(f, "[{}]", Place(self.0)),
+        }
+    }
+}
+
+impl<'a> Source<'a> {
+    /// Reads the text as TOML. `file` is the name of the file in errors.
+    pub fn parse(file: &'a Path, text: &'a str) -> Result<Self, ConfigError> {
+        match DeTable::parse(text) {
+            Ok(tree) => Ok(Self {
+                file,
+                text,
+                tree: tree.into_inner(),
+            }),
+            Err(error) => Err(ConfigError::not_toml(file, text, &error)),
+        }
+    }
+
+    /// The name of the file.
+    pub fn file(&self) -> &'a Path {
+        self.file
+    }
+
+    pub(crate) fn tree(&self) -> &DeTable<'a> {
+        &self.tree
+    }
+
+    /// Whether the file itself has a value at this path.
+    pub fn has(&self, path: &[Step]) -> bool {
+        self.span_of(path).is_some()
+    }
+
+    /// An error about the value at this path. The line is that of the value, or if the file does not have
+    /// it, that of the table around it.
+    pub fn error_at(&self, path: &[Step], reason: impl fmt::Display) -> ConfigError {
+        self.error(path, format!("{}: {reason}", Place(path)))
+    }
+
+    /// An error about a whole table.
+    pub fn error_in(&self, table: &[Step], reason: impl fmt::Display) -> ConfigError {
+        self.error(table, format!("{} {reason}", Table(table)))
+    }
+
+    /// An error that the deserializer found.
+    pub(crate) fn error_of(&self, error: &deserializer::Error) -> ConfigError {
+        let path = error.path.as_deref().unwrap_or_default();
+        self.error(path, error::reason(path, &error.problem))
+    }
+
+    fn error(&self, path: &[Step], reason: String) -> ConfigError {
+        ConfigError::new(self.file, self.line_at(path), reason)
+    }
+
+    /// A file that the configuration names at this path.
+    pub fn named(&self, path: &[Step], file: &Path) -> NamedFile {
+        NamedFile::new(file, self.file, self.line_at(path), Place(path).to_string())
+    }
+
+    /// The line of the value at this path, or if it is not in the file, of the table around it.
+    fn line_at(&self, path: &[Step]) -> Option<usize> {
+        let span = (0..=path.len())
+            .rev()
+            .find_map(|length| self.span_of(&path[..length]));
+        span.map(|span| error::line_of(self.text, span.start))
+    }
+
+    /// The place of the key of the value at `path`.
+    fn span_of(&self, path: &[Step]) -> Option<Range<usize>> {
+        let mut found = None;
+        let mut table = Some(&self.tree);
+        let mut array = None;
+        for step in path {
+            let (span, value) = match step {
+                Step::Key(key) => {
+                    let (key, value) = table?.iter().find(|(k, _)| k.get_ref() == key)?;
+                    (key.span(), value)
+                }
+                Step::Index(index) => {
+                    let value: &Spanned<DeValue<'_>> = array?;
+                    let value = value.get_ref().get(*index)?;
+                    (value.span(), value)
+                }
+            };
+            found = Some(span);
+            table = value.get_ref().as_table();
+            array = Some(value);
+        }
+        found
+    }
+}
