@@ -5,12 +5,16 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// A crate and those of ours that it may depend on. Its tests may use `relay-testkit` beside them,
-/// the programs never: not even for the demonstration.
+/// A crate and those of ours that it may depend on. Its tests may also use [`FOR_TESTS`].
 const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-smtp", &[]),
-    ("relay-queue", &["relay-smtp"]),
-    ("relay-remote", &["relay-smtp"]),
+    ("relay-message", &["relay-smtp"]),
+    ("relay-failpoint", &[]),
+    (
+        "relay-queue",
+        &["relay-smtp", "relay-message", "relay-failpoint"],
+    ),
+    ("relay-remote", &["relay-smtp", "relay-message"]),
     ("relay-control", &[]),
     ("relay-atomic-file", &[]),
     ("relay-users", &["relay-atomic-file", "relay-smtp"]),
@@ -33,8 +37,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "relay-mailauth",
         &["relay-smtp", "relay-smtpd", "relay-dkim", "relay-remote"],
     ),
-    ("relay-smtpd", &["relay-smtp", "relay-queue", "relay-dkim"]),
-    ("relay-send", &["relay-smtp", "relay-queue"]),
+    (
+        "relay-smtpd",
+        &[
+            "relay-smtp",
+            "relay-message",
+            "relay-failpoint",
+            "relay-dkim",
+        ],
+    ),
+    (
+        "relay-send",
+        &["relay-smtp", "relay-message", "relay-failpoint"],
+    ),
     (
         "relayctl",
         &[
@@ -52,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         &[
             "relay-smtp",
             "relay-smtpd",
+            "relay-message",
             "relay-queue",
             "relay-send",
             "relay-remote",
@@ -68,9 +84,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "relay-sendmail",
         &["relay-cli", "relay-maildrop", "relay-smtp"],
     ),
-    ("relay-testkit", &["relay-smtp"]),
+    ("relay-testkit", &["relay-smtp", "relay-message"]),
     ("relay-tests", &["relay-testkit"]),
 ];
+
+/// What the tests of every crate may use: the tools for tests, and a queue to put messages into.
+const FOR_TESTS: &[&str] = &["relay-testkit", "relay-queue"];
 
 /// A crate, and what must not come with it, however far down: no I/O in the protocol, no database in
 /// what only asks the daemon, no name server but for deliveries and for who asks after them.
@@ -91,6 +110,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
     ("relay-smtpd", &["hickory-resolver"]),
     ("relay-send", &["hickory-resolver"]),
     ("relay-remote", &["sled"]),
+    ("relay-message", &["tokio", "sled"]),
 ];
 
 fn cargo(arguments: &[&str]) -> String {
@@ -121,7 +141,7 @@ fn no_crate_knows_what_is_not_below_it() {
             .iter()
             .filter_map(|dependency| Some((dependency["name"].as_str()?, &dependency["kind"])))
             .filter(|(known, _)| names.contains(known) && !allowed.contains(known))
-            .filter(|(known, kind)| *known != "relay-testkit" || *kind != "dev")
+            .filter(|(known, kind)| !FOR_TESTS.contains(known) || *kind != "dev")
             .collect();
         assert!(wrong.is_empty(), "{name} must not depend on {wrong:?}");
     }

@@ -8,7 +8,7 @@ use std::process::Command;
 use relay_tests::{Launch, Trial, Verdict};
 use serde_json::Value;
 
-/// All that a daemon without damage comes to; the table is in `relay_queue::crash`.
+/// All that a daemon without damage comes to; the table is in `relay_failpoint`.
 const POINTS: [&str; 16] = [
     "body-synced",
     "directory-synced",

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use bytes::Bytes;
-use relay_queue::{Envelope, QueueStore, SledStore, Spool, StoreConfig, StoreError};
+use relay_message::{Envelope, QueueStore, Spool, StoreError};
+use relay_queue::{SledStore, StoreConfig};
 use relay_smtp::ForwardPath;
 use relay_smtp::dsn::DsnRequest;
 use tokio::task::JoinSet;

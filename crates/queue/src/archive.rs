@@ -17,18 +17,18 @@
 mod reader;
 mod take_in;
 
-use std::io::{self, Read};
+use std::fs::File;
+use std::io;
 use std::mem;
+use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use relay_message::{Body, Content, QueueId, StoreError};
 
-use crate::error::StoreError;
-use crate::id::QueueId;
-use crate::message::{Body, Content};
+pub use self::take_in::{End, Imported, import};
 use crate::record::Record;
 use crate::sled_store::SledStore;
-
-pub use take_in::{End, Imported, import};
 
 /// The first line.
 const TITLE: &str = "relayd queue 1\n";
@@ -56,7 +56,8 @@ pub struct Pieces {
 /// What is still to be read.
 #[derive(Debug)]
 struct Rest {
-    file: std::fs::File,
+    file: Arc<File>,
+    at: u64,
     left: u64,
     checksum: crc32fast::Hasher,
 }
@@ -85,6 +86,7 @@ impl Pieces {
             }
             Body::File { file, length } => Some(Rest {
                 file,
+                at: 0,
                 left: length,
                 checksum: crc32fast::Hasher::new_with_initial_len(
                     crc32fast::hash(&first),
@@ -124,7 +126,8 @@ impl Rest {
     fn read(&mut self) -> io::Result<Bytes> {
         let length = usize::try_from(self.left).map_or(CHUNK, |left| left.min(CHUNK));
         let mut chunk = vec![0; length];
-        self.file.read_exact(&mut chunk)?;
+        self.file.read_exact_at(&mut chunk, self.at)?;
+        self.at += length as u64;
         self.left -= length as u64;
         self.checksum.update(&chunk);
         Ok(chunk.into())

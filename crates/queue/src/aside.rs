@@ -10,13 +10,12 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
+use relay_failpoint as failpoint;
+use relay_message::{QueueId, StoreError};
 use tracing::warn;
 
 use crate::committer::Shared;
-use crate::crash;
 use crate::database::Table;
-use crate::error::StoreError;
-use crate::id::QueueId;
 use crate::parts::Kind;
 use crate::spool::io_error;
 
@@ -75,7 +74,7 @@ pub(crate) fn keep(
         }
     }
     kept?;
-    crash::point("kept-aside");
+    failpoint::point("kept-aside");
     warn!(target: "relayd", event = "corrupt", %id, reason,
         "corrupt: message {id} is damaged ({reason}); set aside as {}", case.display());
     Ok(())
@@ -98,7 +97,7 @@ fn write_evidence(case: &Path, evidence: &Evidence) -> Result<(), StoreError> {
 
 /// There may be none.
 fn move_body(body: &Path, to: &Path) -> Result<(), StoreError> {
-    match crash::call("aside-rename").and_then(|()| fs::rename(body, to)) {
+    match failpoint::call("aside-rename").and_then(|()| fs::rename(body, to)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("moving away", body, e)),
         _ => Ok(()),
     }

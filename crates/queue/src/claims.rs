@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use crate::id::QueueId;
-use crate::store::Claim;
+use relay_message::{Claim, QueueId};
 
 /// The claims that are held; in memory, for they end with the process.
 #[derive(Debug, Default)]

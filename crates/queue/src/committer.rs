@@ -11,14 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use relay_message::{Audit, QueueId, StoreError};
 use tracing::{error, info};
 
-use crate::books::{Audit, Ledger};
 use crate::claims::Claims;
 use crate::database::{Database, Table, panics_as_errors};
-use crate::error::StoreError;
-use crate::id::QueueId;
 use crate::operation::{Answer, Operation};
+use crate::record::Ledger;
 use crate::remover::Remover;
 use crate::round::Round;
 use crate::spool::io_error;

@@ -4,12 +4,12 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
+use relay_message::{Body, Content, StoreError};
 
 use crate::database::Table;
-use crate::error::StoreError;
-use crate::message::{Body, Content};
 use crate::parts::Kind;
 use crate::record::{Layout, Place, Record};
 use crate::spool::io_error;
@@ -97,7 +97,7 @@ fn file(
         return Ok(Err(reason));
     }
     let body = Body::File {
-        file,
+        file: Arc::new(file),
         length: layout.body,
     };
     Ok(Ok(Content { head, body }))

@@ -11,15 +11,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::thread;
 use std::time::Duration;
 
+use relay_failpoint as failpoint;
+use relay_message::{QueueId, StoreError};
 use rustix::fs::{Advice, fadvise};
 use tracing::warn;
 
-use crate::books::Ledger;
-use crate::crash;
-use crate::error::StoreError;
 use crate::flush::Flusher;
-use crate::id::QueueId;
 use crate::parts::{BOOKS, Changes, Kind, Part, goes_on, id_of};
+use crate::record::Ledger;
 use crate::spool::io_error;
 
 /// sled's page cache. It is all of the database that stays in memory beside sled's table of pages.
@@ -122,9 +121,9 @@ impl Database {
         let (table, queue) = (self.table(), Path::new("the queue"));
         if has_new_files {
             let mess = Path::new("mess");
-            crash::call("directory-sync").map_err(|e| io_error("syncing", mess, e))?;
+            failpoint::call("directory-sync").map_err(|e| io_error("syncing", mess, e))?;
             sync_all(&self.mess, mess)?;
-            crash::point("directory-synced");
+            failpoint::point("directory-synced");
         }
         // What sled reuses during the batch, it has moved before it: that must be durable by now.
         table.sync_beyond(0)?;
@@ -158,9 +157,9 @@ impl Database {
             Step::Sync => ("flushed", "leave-flushed"),
             Step::Answer => ("synced", "leave-synced"),
         };
-        crash::point(point);
+        failpoint::point(point);
         if is_leaving {
-            crash::point(leaving);
+            failpoint::point(leaving);
         }
         #[cfg(test)]
         return self.faults.pass(step);
@@ -311,8 +310,8 @@ impl Table {
     fn sync(&self) -> Result<(), StoreError> {
         let written = self.db.context.pagecache.log.stable_offset();
         let queue = Path::new("the queue");
-        crash::call("database-sync").map_err(|e| io_error("syncing", queue, e))?;
-        if !crash::leaves_out("fdatasync") {
+        failpoint::call("database-sync").map_err(|e| io_error("syncing", queue, e))?;
+        if !failpoint::leaves_out("fdatasync") {
             sync_data(&self.file, queue)?;
         }
         self.synced.fetch_max(written, Ordering::AcqRel);

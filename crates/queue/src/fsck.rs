@@ -10,14 +10,14 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
+use relay_message::{Books, QueueId, StoreError};
+
 use crate::aside::{self, Evidence};
-use crate::books::{Books, Ledger};
 use crate::committer::Shared;
 use crate::content;
 use crate::database::Database;
-use crate::error::StoreError;
-use crate::id::QueueId;
 use crate::parts::{Changes, Kind, Part};
+use crate::record::Ledger;
 use crate::record::{Record, refuse_later};
 use crate::remover::Remover;
 use crate::sled_store::{make_dir, take_lock};

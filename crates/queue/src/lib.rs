@@ -1,15 +1,15 @@
 //! The durable message store (qmail-queue).
 //!
-//! [`QueueStore`] is the whole contract. [`QueueStore::commit`] returns once the message would
+//! [`relay_message::QueueStore`] is the whole contract. [`relay_message::QueueStore::commit`] returns once the message would
 //! survive power loss; nothing outside this crate touches sled or the spool.
 //!
 //! # The legal states of a message on disk
 //!
 //! | state | body file | record | meaning | who leaves it |
 //! |---|---|---|---|---|
-//! | S0 | – | – | no message | [`QueueStore::commit`] |
+//! | S0 | – | – | no message | [`relay_message::QueueStore::commit`] |
 //! | S1 | maybe | – | coming in, or going out | commit; settle; delete; the sweep at the start deletes the file |
-//! | S2 | as the record says | yes | **queued** | [`QueueStore::settle`], [`QueueStore::delete`] |
+//! | S2 | as the record says | yes | **queued** | [`relay_message::QueueStore::settle`], [`relay_message::QueueStore::delete`] |
 //! | other | | | damaged | set aside under `corrupt/`, logged, counted; where that cannot be written to, left as it is and logged; never a panic, never in the way of a start |
 //!
 //! The only instant that matters is the one at which the record becomes durable. Before it, the
@@ -44,10 +44,10 @@
 //!
 //! # The books
 //!
-//! [`Books`] count recipients: what came in, and what became of it. They are one value of the
+//! [`relay_message::Books`] count recipients: what came in, and what became of it. They are one value of the
 //! database, written in the batch that moves a recipient, so at any instant, whatever crashed
 //! before, *accepted + reports = delivered + bounced + discarded + set aside + queued*, where queued
-//! are those of all records that something is left to do for. [`QueueStore::audit`] compares. How
+//! are those of all records that something is left to do for. [`relay_message::QueueStore::audit`] compares. How
 //! many recipients a record had that nobody can read is known once all others are counted: at a
 //! start, as what the books have too many.
 //!
@@ -82,19 +82,14 @@
 
 pub mod archive;
 mod aside;
-pub mod books;
 mod claims;
 mod committer;
 mod content;
-pub mod crash;
 mod database;
-pub mod error;
-pub mod faulty;
 mod flush;
 pub mod fsck;
-pub mod id;
+mod id_source;
 pub mod memory;
-pub mod message;
 mod operation;
 mod parts;
 mod record;
@@ -103,19 +98,9 @@ mod room;
 mod round;
 pub mod sled_store;
 mod spool;
-pub mod store;
 mod sweep;
 
-pub use books::{Audit, Books};
-pub use error::StoreError;
-pub use faulty::FaultyStore;
-pub use id::QueueId;
 pub use memory::MemoryStore;
-pub use message::{
-    Body, Content, Envelope, HISTORY, Message, NewMessage, Origin, RcptTo, Recipient,
-    RecipientChange, RecipientState,
-};
 #[doc(hidden)]
 pub use record::recode_record;
 pub use sled_store::{SledStore, StoreConfig};
-pub use store::{Claim, QueueStore, Settlement, Spool};

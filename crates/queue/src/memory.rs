@@ -8,13 +8,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use relay_message::{
+    Audit, Body, Books, Claim, Content, Envelope, HoldResult, Message, NewMessage, Origin, QueueId,
+    QueueStore, Settled, Settlement, Spool, StoreError,
+};
 
-use crate::books::{Audit, Books, Settled};
 use crate::claims::Claims;
-use crate::error::StoreError;
-use crate::id::{IdSource, QueueId};
-use crate::message::{Body, Content, Envelope, Message, NewMessage, Origin};
-use crate::store::{Claim, QueueStore, Settlement, Spool};
+use crate::id_source::IdSource;
 
 /// A [`QueueStore`] that keeps everything in memory.
 #[derive(Debug, Clone)]
@@ -199,35 +199,40 @@ impl QueueStore for MemoryStore {
         })
     }
 
-    async fn settle(&self, claim: Claim, settlement: Settlement) -> Result<bool, StoreError> {
+    async fn settle(
+        &self,
+        claim: Claim,
+        settlement: Settlement,
+    ) -> Result<Option<Message>, StoreError> {
         let mut queue = self.queue()?;
         let queue = &mut *queue;
         if !self.shared.claims.is_held(claim) {
             return Err(StoreError::ClaimLost(claim.id));
         }
         let Some(entry) = queue.entries.get_mut(&claim.id) else {
-            return Ok(true);
+            return Ok(None);
         };
         let before = Settled::of(&entry.message);
         entry.message.apply(settlement.recipients);
         entry.message.told_of_delay(&settlement.told_of_delay);
         queue.books.settle(before, &entry.message);
-        let has_left = entry.message.is_settled();
-        if has_left {
+        let left = entry.message.clone();
+        let left = Some(left).filter(|message| !message.is_settled());
+        if left.is_none() {
             queue.entries.remove(&claim.id);
             self.shared.claims.end(claim.id);
         }
         for bounce in settlement.bounces {
             queue.enter(bounce);
         }
-        Ok(has_left)
+        Ok(left)
     }
 
-    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<HoldResult>, StoreError> {
         let mut queue = self.queue()?;
-        Ok(queue.entries.get_mut(&id).map(|entry| {
-            entry.message.hold(held);
-            entry.message.clone()
+        Ok(queue.entries.get_mut(&id).map(|entry| HoldResult {
+            changed: entry.message.set_held(held),
+            message: entry.message.clone(),
         }))
     }
 

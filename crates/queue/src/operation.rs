@@ -1,13 +1,9 @@
 //! What the committer is asked to do, and how the answer finds its way back.
 
+use relay_message::{Audit, Claim, HoldResult, Message, QueueId, RecipientChange, StoreError};
 use tokio::sync::oneshot;
 
-use crate::books::Audit;
-use crate::error::StoreError;
-use crate::id::QueueId;
-use crate::message::{Message, RecipientChange};
 use crate::spool::Prepared;
-use crate::store::Claim;
 
 /// How an operation's caller learns what became of it.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -28,11 +24,11 @@ pub(crate) enum Operation {
     /// A message enters.
     Commit(Box<Message>, Prepared, Answer<Message>),
     /// An attempt has ended, and perhaps made a bounce.
-    Settle(Settle, Answer<bool>),
+    Settle(Settle, Answer<Option<Message>>),
     /// A message does not fit what was written, for the reason given: it leaves for `corrupt/`.
     SetAside(QueueId, String, Answer<()>),
     /// The operator holds a message back, or gives it free.
-    Hold(QueueId, bool, Answer<Option<Message>>),
+    Hold(QueueId, bool, Answer<Option<HoldResult>>),
     /// The operator does away with a message.
     Delete(QueueId, Answer<Option<Message>>),
     /// The books are compared with the records.
@@ -60,7 +56,8 @@ impl Operation {
             Operation::Commit(_, _, answer) => refuse(answer, reason),
             Operation::Settle(_, answer) => refuse(answer, reason),
             Operation::SetAside(_, _, answer) | Operation::Close(answer) => refuse(answer, reason),
-            Operation::Hold(_, _, answer) | Operation::Delete(_, answer) => refuse(answer, reason),
+            Operation::Hold(_, _, answer) => refuse(answer, reason),
+            Operation::Delete(_, answer) => refuse(answer, reason),
             Operation::Audit(answer) => refuse(answer, reason),
         }
     }

@@ -8,8 +8,9 @@
 //! A value's first part lies under its key. A part of exactly [`PART`] octets goes on in the next
 //! one; the last is shorter, and may be empty.
 
-use crate::books::Ledger;
-use crate::id::QueueId;
+use relay_message::QueueId;
+
+use crate::record::Ledger;
 
 /// Octets of a part: a message of 4 KiB with its head fits in one.
 pub(crate) const PART: usize = 5 * 1024;

@@ -1,16 +1,16 @@
 //! The record of a message as it lies in the database: a version octet, then postcard.
 
+mod ledger;
 mod version_1;
 mod version_2;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use relay_message::{Message, QueueId, StoreError};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::StoreError;
-use crate::id::QueueId;
-use crate::message::Message;
+pub(crate) use self::ledger::Ledger;
 
 /// The first octet of a record that is written. A changed layout gets a new number, and the old ones
 /// are read as ever.

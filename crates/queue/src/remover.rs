@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 
-use crate::crash;
+use relay_failpoint as failpoint;
 
 /// Files that may wait. Beyond it whoever brings one removes it, so that the disk is given back no
 /// slower than it is taken.
@@ -34,7 +34,7 @@ impl Job {
     fn run(self) {
         match self {
             Job::Remove(path, file) => {
-                crash::point("unlinking");
+                failpoint::point("unlinking");
                 let _ = fs::remove_file(path);
                 drop(file);
             }

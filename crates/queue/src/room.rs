@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use crate::error::StoreError;
+use relay_message::StoreError;
 
 /// The reserve on the file system of the queue.
 #[derive(Debug, Clone)]

@@ -4,16 +4,15 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use relay_failpoint as failpoint;
+use relay_message::{HoldResult, Message, QueueId, Settled, StoreError};
+
 use crate::aside::{self, Evidence};
-use crate::books::{Ledger, Settled};
 use crate::committer::Shared;
-use crate::crash;
 use crate::database::Table;
-use crate::error::StoreError;
-use crate::id::QueueId;
-use crate::message::Message;
 use crate::operation::{Answer, Operation, Settle, refuse};
 use crate::parts::{Changes, Kind};
+use crate::record::Ledger;
 use crate::record::{Layout, Place, Record};
 use crate::spool::{BodyFile, Prepared};
 
@@ -46,9 +45,9 @@ struct Entry {
 /// Who waits for the round, and for what.
 enum Waiting {
     Commit(Box<Message>, Answer<Message>),
-    Settle(QueueId, bool, Answer<bool>),
+    Settle(QueueId, Option<Box<Message>>, Answer<Option<Message>>),
     SetAside(QueueId, Answer<()>),
-    Hold(Box<Message>, Answer<Option<Message>>),
+    Hold(Box<HoldResult>, Answer<Option<HoldResult>>),
     Delete(Box<Message>, Answer<Option<Message>>),
 }
 
@@ -132,7 +131,7 @@ impl Round {
     fn settle(
         &mut self,
         settle: Settle,
-        answer: Answer<bool>,
+        answer: Answer<Option<Message>>,
         table: &Table,
         shared: &Shared,
     ) -> Result<(), StoreError> {
@@ -144,7 +143,7 @@ impl Round {
         let Some((mut record, stored)) = self.read(id, table)? else {
             // It has left; what this settlement would bring in went with it or never came.
             shared.claims.end(id);
-            let _ = answer.send(Ok(true));
+            let _ = answer.send(Ok(None));
             return Ok(());
         };
         let was_fresh = record.message.is_fresh();
@@ -152,17 +151,19 @@ impl Round {
         record.message.apply(settle.changes);
         record.message.told_of_delay(&settle.told_of_delay);
         self.ledger.books.settle(before, &record.message);
-        let has_left = record.message.is_settled();
-        if has_left {
+        let left = if record.message.is_settled() {
             self.leave(&record, was_fresh, stored, shared);
+            None
         } else {
             self.fresh.down += u64::from(was_fresh && !record.message.is_fresh());
+            let left = Box::new(record.message.clone());
             self.stay(record, stored);
-        }
+            Some(left)
+        };
         for (message, prepared) in settle.bounces {
             self.enter(message, prepared);
         }
-        self.waiting.push(Waiting::Settle(id, has_left, answer));
+        self.waiting.push(Waiting::Settle(id, left, answer));
         Ok(())
     }
 
@@ -180,17 +181,20 @@ impl Round {
         &mut self,
         id: QueueId,
         held: bool,
-        answer: Answer<Option<Message>>,
+        answer: Answer<Option<HoldResult>>,
         table: &Table,
     ) -> Result<(), StoreError> {
         let Some((mut record, stored)) = self.read(id, table)? else {
             let _ = answer.send(Ok(None));
             return Ok(());
         };
-        record.message.hold(held);
-        let message = Box::new(record.message.clone());
-        self.stay(record, stored);
-        self.waiting.push(Waiting::Hold(message, answer));
+        let changed = record.message.set_held(held);
+        let message = record.message.clone();
+        if changed {
+            self.stay(record, stored);
+        }
+        let result = Box::new(HoldResult { message, changed });
+        self.waiting.push(Waiting::Hold(result, answer));
         Ok(())
     }
 
@@ -303,18 +307,18 @@ impl Round {
                 Waiting::Commit(message, answer) => {
                     let _ = answer.send(Ok(*message));
                 }
-                Waiting::Settle(id, has_left, answer) => {
-                    if has_left {
+                Waiting::Settle(id, left, answer) => {
+                    if left.is_none() {
                         shared.claims.end(id);
                     }
-                    let _ = answer.send(Ok(has_left));
+                    let _ = answer.send(Ok(left.map(|message| *message)));
                 }
                 Waiting::SetAside(id, answer) => {
                     shared.claims.end(id);
                     let _ = answer.send(Ok(()));
                 }
-                Waiting::Hold(message, answer) => {
-                    let _ = answer.send(Ok(Some(*message)));
+                Waiting::Hold(result, answer) => {
+                    let _ = answer.send(Ok(Some(*result)));
                 }
                 Waiting::Delete(message, answer) => {
                     // Who claimed it meanwhile has nothing to work on.
@@ -323,7 +327,7 @@ impl Round {
                 }
             }
         }
-        crash::point("told");
+        failpoint::point("told");
         for path in self.unlink {
             shared.remover.remove(path, None);
         }
@@ -370,7 +374,8 @@ impl Round {
                 Waiting::Commit(_, answer) => refuse(answer, reason),
                 Waiting::Settle(_, _, answer) => refuse(answer, reason),
                 Waiting::SetAside(_, answer) => refuse(answer, reason),
-                Waiting::Hold(_, answer) | Waiting::Delete(_, answer) => refuse(answer, reason),
+                Waiting::Hold(_, answer) => refuse(answer, reason),
+                Waiting::Delete(_, answer) => refuse(answer, reason),
             }
         }
     }

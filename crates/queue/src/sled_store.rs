@@ -10,22 +10,22 @@ use std::thread::JoinHandle;
 use std::time::SystemTime;
 
 use bytes::Bytes;
+use relay_message::{
+    Audit, Books, Claim, Content, Envelope, HoldResult, Message, NewMessage, Origin, QueueId,
+    QueueStore, Settlement, Spool, StoreError,
+};
 use tokio::sync::oneshot;
 
-use crate::books::{Audit, Books};
 use crate::committer::{self, Shared};
 use crate::content;
 use crate::database::{Database, Table, panics_as_errors};
-use crate::error::StoreError;
-use crate::id::{IdSource, QueueId};
-use crate::message::{Content, Envelope, Message, NewMessage, Origin};
+use crate::id_source::IdSource;
 use crate::operation::{Operation, Settle};
 use crate::parts::Kind;
 use crate::record::{Record, RecordError};
 use crate::remover::Remover;
 use crate::room::Room;
 use crate::spool::{Prepared, SledSpool, SpoolConfig, io_error, run_blocking};
-use crate::store::{Claim, QueueStore, Settlement, Spool};
 use crate::sweep;
 
 /// What a store on disk needs to know.
@@ -301,7 +301,11 @@ impl QueueStore for SledStore {
         self.aside_if_damaged(content).await
     }
 
-    async fn settle(&self, claim: Claim, settlement: Settlement) -> Result<bool, StoreError> {
+    async fn settle(
+        &self,
+        claim: Claim,
+        settlement: Settlement,
+    ) -> Result<Option<Message>, StoreError> {
         let mut bounces = Vec::with_capacity(settlement.bounces.len());
         for bounce in settlement.bounces {
             bounces.push(self.prepare_bounce(bounce).await?);
@@ -315,7 +319,16 @@ impl QueueStore for SledStore {
         self.ask(|answer| Operation::Settle(settle, answer)).await
     }
 
-    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<HoldResult>, StoreError> {
+        // Holding a whole queue again must not write every record again.
+        match self.get(id).await? {
+            None => return Ok(None),
+            Some(message) if message.held == held => {
+                let changed = false;
+                return Ok(Some(HoldResult { message, changed }));
+            }
+            Some(_) => {}
+        }
         self.ask(|answer| Operation::Hold(id, held, answer)).await
     }
 

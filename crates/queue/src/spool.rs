@@ -7,15 +7,13 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use relay_failpoint as failpoint;
+use relay_message::{QueueId, Spool, StoreError};
 use tokio::task;
 
-use crate::crash;
-use crate::error::StoreError;
-use crate::id::QueueId;
 use crate::record::{Layout, Place};
 use crate::remover::Remover;
 use crate::room::Room;
-use crate::store::Spool;
 
 /// Octets gathered before they go to the file: enough that system calls do not count, little
 /// enough that a thousand sessions fit in memory.
@@ -152,7 +150,7 @@ impl SledSpool {
         let file = run_blocking(move || {
             if let Some(body) = &file {
                 body.sync()?;
-                crash::point("body-synced");
+                failpoint::point("body-synced");
             }
             Ok(file)
         })
@@ -195,7 +193,7 @@ impl BodyFile {
     fn create(path: PathBuf, remover: Remover) -> Result<Self, StoreError> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
-        let opened = crash::call("body-make").and_then(|()| options.open(&path));
+        let opened = failpoint::call("body-make").and_then(|()| options.open(&path));
         let file = opened.map_err(|source| io_error("making the body file", &path, source))?;
         Ok(Self {
             path,
@@ -207,13 +205,14 @@ impl BodyFile {
     fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         let mut files = self.file.iter_mut();
         let written =
-            crash::call("body-write").and_then(|()| files.try_for_each(|f| f.write_all(bytes)));
+            failpoint::call("body-write").and_then(|()| files.try_for_each(|f| f.write_all(bytes)));
         written.map_err(|source| io_error("writing the body file", &self.path, source))
     }
 
     fn sync(&self) -> Result<(), StoreError> {
         let mut files = self.file.iter();
-        let synced = crash::call("body-sync").and_then(|()| files.try_for_each(File::sync_data));
+        let synced =
+            failpoint::call("body-sync").and_then(|()| files.try_for_each(File::sync_data));
         synced.map_err(|source| io_error("syncing the body file", &self.path, source))
     }
 

@@ -9,15 +9,14 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
+use relay_message::{Books, QueueId, StoreError};
 use tracing::{info, warn};
 
 use crate::aside::{self, Evidence};
-use crate::books::{Books, Ledger};
 use crate::committer::Shared;
 use crate::database::{Database, Table};
-use crate::error::StoreError;
-use crate::id::QueueId;
 use crate::parts::{Changes, Kind};
+use crate::record::Ledger;
 use crate::record::{Place, Record, refuse_later};
 use crate::spool::io_error;
 

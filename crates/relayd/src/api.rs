@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use relay_control::{Problem, Reload, path};
-use relay_queue::StoreError;
+use relay_message::StoreError;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use relay_queue::{Message, QueueStore, SledStore, StoreConfig, StoreError};
+use relay_message::{Message, QueueStore, StoreError};
+use relay_queue::{SledStore, StoreConfig};
 use relay_remote::Remote;
 use relay_send::SystemClock;
 use relay_smtpd::{Address, BindError, LocalSessions, Role, Server, SocketFile, TlsServer};
@@ -16,7 +17,6 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{self, ControlError};
 use crate::clock;
 use crate::config::{Config, ConfigError};
-use crate::delivery::Delivery;
 use crate::events;
 pub use crate::grants::GrantError;
 use crate::grants::Grants;
@@ -114,7 +114,7 @@ impl Daemon {
         };
         let remote = Arc::new(current.config.remote(&listeners));
         let (remote, remote_config) = watch::channel(remote);
-        let deliver = Arc::new(Delivery(Remote::new(remote_config)));
+        let deliver = Arc::new(Remote::new(remote_config));
         let (smtpd, smtpd_config) =
             watch::channel(current.smtpd(&read.users, &grants, &read.signing, &deliver));
         let sender = relay_send::start(
@@ -187,7 +187,7 @@ impl Daemon {
             let _ = timeout(CLOSE, maildrop).await;
         }
         self.control.abort();
-        self.shared.deliver.0.close().await;
+        self.shared.deliver.close().await;
         let store = &self.shared.store;
         let left = store.count();
         let closed = timeout(CLOSE, store.close()).await;

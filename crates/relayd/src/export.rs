@@ -4,8 +4,9 @@
 use std::io::{self, IsTerminal, Write};
 
 use bytes::Bytes;
+use relay_message::{QueueId, QueueStore, StoreError};
+use relay_queue::SledStore;
 use relay_queue::archive::{self, Pieces};
-use relay_queue::{QueueId, QueueStore, SledStore, StoreError};
 
 use crate::config::Config;
 use crate::daemon::open_store;

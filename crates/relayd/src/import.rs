@@ -5,8 +5,8 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use relay_message::{QueueId, QueueStore};
 use relay_queue::archive::{self, End, Imported};
-use relay_queue::{QueueId, QueueStore};
 
 use crate::clock;
 use crate::config::Config;

@@ -12,7 +12,7 @@
 //! | `users`, `grants` | who may log in, and who may relay for a while |
 //! | `orders` | what is suspended, and what is held as it comes in |
 //! | `certificates`, `watch`, `clock` | when certificates end, and which files have changed |
-//! | `delivery`, [`plan`] | `remote` plugged into `send`; where mail would go |
+//! | [`plan`] | where mail would go |
 //! | [`fsck`] | the queue of a relay that does not run, checked and mended |
 //! | [`export`], [`import`] | the queue as a stream; what was exported elsewhere, taken in |
 //! | `api` | what `relayctl` asks |
@@ -23,7 +23,6 @@ mod certificates;
 mod clock;
 pub mod config;
 pub mod daemon;
-mod delivery;
 pub mod demo;
 mod events;
 pub mod export;

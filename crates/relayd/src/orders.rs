@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay_atomic_file::replace;
-use relay_send::{DestinationKey, HoldRule};
+use relay_message::DestinationKey;
+use relay_send::HoldRule;
 use serde::{Deserialize, Serialize};
 
 /// Orders of a kind that may stand at the same time: a person gave each, or a script gone wild.

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use relay_control::Certificate;
 use relay_mailauth::MailAuth;
 use relay_queue::SledStore;
+use relay_remote::Remote;
 use relay_send::Handle;
 use relay_smtpd::inbound_check::InboundCheck;
 use relay_smtpd::{Address, Role, TlsServer};
@@ -15,7 +16,6 @@ use tokio::sync::watch;
 use crate::certificates;
 use crate::clock;
 use crate::config::{Config, NamedFile};
-use crate::delivery::Delivery;
 use crate::events;
 use crate::grants::Grants;
 use crate::log::Log;
@@ -28,8 +28,8 @@ use crate::watch::{Stamps, Watch};
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<SledStore>,
-    pub(crate) sender: Handle<Delivery>,
-    pub(crate) deliver: Arc<Delivery>,
+    pub(crate) sender: Handle<Remote>,
+    pub(crate) deliver: Arc<Remote>,
     pub(crate) listeners: Vec<(Address, Role)>,
     pub(crate) started: Instant,
     pub(crate) grants: Arc<Grants>,
@@ -60,7 +60,7 @@ impl Current {
         users: &Arc<UsersFile>,
         grants: &Arc<Grants>,
         signing: &SigningTable,
-        deliver: &Arc<Delivery>,
+        deliver: &Arc<Remote>,
     ) -> Arc<relay_smtpd::ServerConfig> {
         let users = (users.len() > 0).then(|| Arc::clone(users) as Arc<dyn relay_smtpd::Users>);
         Arc::new(relay_smtpd::ServerConfig {
@@ -78,10 +78,10 @@ impl Current {
 /// configured.
 fn inbound_check(
     settings: relay_mailauth::Settings,
-    deliver: &Arc<Delivery>,
+    deliver: &Arc<Remote>,
 ) -> Option<Arc<dyn InboundCheck>> {
     let deliver = Arc::clone(deliver);
-    let mailauth = MailAuth::new(settings, move || deliver.0.dns());
+    let mailauth = MailAuth::new(settings, move || deliver.dns());
     (!mailauth.is_idle()).then(|| Arc::new(mailauth) as Arc<dyn InboundCheck>)
 }
 

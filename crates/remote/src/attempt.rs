@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use relay_message::Attempt;
 use relay_smtp::client::{Answer, Envelope, Trouble};
 use relay_smtp::{Outcome, Peer, Recipient, Verdict};
 use tokio::time::Instant;
@@ -15,7 +16,6 @@ use crate::connection::{ConnectError, Connection, Connector, Reports, Transactio
 use crate::deadline::after;
 use crate::dns::Dns;
 use crate::events;
-use crate::job::Job;
 use crate::login::Login;
 use crate::mx::{self, Exchangers, Target};
 use crate::policy::{Destination, TlsPolicy, TlsRule};
@@ -47,13 +47,13 @@ pub(crate) struct RemoteState {
     pub(crate) alarms: Alarms,
 }
 
-pub(crate) struct Attempt<'a> {
+pub(crate) struct AttemptState<'a> {
     context: &'a AttemptContext,
-    job: &'a Job,
+    attempt: &'a Attempt,
     next: &'a NextHop<'a>,
     hop: Hop,
     destination: Arc<str>,
-    /// The indices of the job's recipients that have no outcome yet.
+    /// The indices of the attempt's recipients that have no outcome yet.
     pending: Vec<usize>,
     outcomes: Vec<(usize, Outcome)>,
     /// The most hopeful failure so far, for recipients that no host answers for.
@@ -67,13 +67,13 @@ pub(crate) struct Attempt<'a> {
 /// Makes one attempt for the recipients at these indices and returns an outcome for each.
 pub(crate) async fn attempt(
     context: &AttemptContext,
-    job: &Job,
+    attempt: &Attempt,
     recipients: Vec<usize>,
     next: &NextHop<'_>,
 ) -> Vec<(usize, Outcome)> {
-    let mut attempt = Attempt {
+    let mut attempt = AttemptState {
         context,
-        job,
+        attempt,
         next,
         hop: match next {
             NextHop::Smarthost(_) => Hop::Smarthost,
@@ -98,7 +98,7 @@ pub(crate) async fn attempt(
     attempt.finish()
 }
 
-impl Attempt<'_> {
+impl AttemptState<'_> {
     async fn by_route(&mut self, route: &Route) {
         for host in route.hosts() {
             let (dns, config) = (&self.context.dns, &self.context.config);
@@ -261,19 +261,22 @@ impl Attempt<'_> {
     /// Makes one transaction for all pending recipients. Those still pending afterwards need
     /// another host.
     async fn transact(&mut self, mut connection: Connection) -> ConnectionUse {
-        let job = self.job;
-        job.observer.connected();
-        let recipients: Vec<&Recipient> =
-            self.pending.iter().map(|&i| &job.recipients[i]).collect();
+        let attempt = self.attempt;
+        attempt.progress.connected();
+        let recipients: Vec<&Recipient> = self
+            .pending
+            .iter()
+            .map(|&i| &attempt.recipients[i])
+            .collect();
         let envelope = Envelope {
-            sender: &job.sender,
+            sender: &attempt.sender,
             recipients: &recipients,
-            size: job.size,
-            eight_bit: job.eight_bit,
-            utf8: job.utf8,
-            dsn: &job.dsn,
+            size: attempt.size,
+            eight_bit: attempt.eight_bit,
+            utf8: attempt.utf8,
+            dsn: &attempt.dsn,
         };
-        let result = connection.transact(&envelope, &job.content).await;
+        let result = connection.transact(&envelope, &attempt.content).await;
         let (peer, reports) = (connection.peer().clone(), connection.reports());
         match result {
             Ok(answers) => {
@@ -305,7 +308,7 @@ impl Attempt<'_> {
             match answers.next().flatten() {
                 Some(answer) => {
                     if matches!((&answer, reports), (Answer::Taken(_), Reports::ByPeer)) {
-                        self.job.observer.passed_on(recipient);
+                        self.attempt.progress.passed_on(recipient);
                     }
                     let outcome = self.classify(Cause::Answered(answer), Some(peer.clone()));
                     self.outcomes.push((recipient, outcome));

@@ -7,15 +7,15 @@ mod tests;
 use std::io;
 use std::time::Duration;
 
+use relay_message::Content;
 use relay_smtp::client::{Answer, ClientSession, Envelope, Event};
 use relay_smtp::sasl::Mechanism;
 use relay_smtp::{Peer, Stage};
 use tokio::time::{Instant, timeout, timeout_at};
 
 pub(crate) use self::open::{ConnectError, Connector};
-
 use crate::classify::{Cause, DuplicateRisk};
-use crate::content::{Content, ContentChunks};
+use crate::content::ContentChunks;
 use crate::deadline::after;
 use crate::pool_key::PoolKey;
 use crate::stream::{Stream, WriteOrRead};

@@ -5,35 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use relay_message::{Body, Content};
 use relay_smtp::client::ContentEncoder;
 
 /// Octets of a body file that are read at one time.
 const PIECE: usize = 64 * 1024;
-
-/// The message on the wire: head, then body.
-#[derive(Debug, Clone)]
-pub struct Content {
-    /// What we put before the body.
-    pub head: Bytes,
-    /// The rest.
-    pub body: Body,
-}
-
-/// A body: small ones in memory, large ones a file. CRLF line ends, no dot-stuffing.
-#[derive(Debug, Clone)]
-pub enum Body {
-    /// The bytes themselves.
-    Inline(Bytes),
-    /// The first `length` octets of a file; read by position, so that it can be sent to one host
-    /// after another.
-    File {
-        /// The open file.
-        file: Arc<File>,
-        /// Octets of the body.
-        length: u64,
-    },
-}
 
 /// Hands out a message in chunks, encoded for the wire. The last chunk ends with the final dot.
 #[derive(Debug)]
@@ -99,8 +75,11 @@ async fn read_at(file: Arc<File>, mut buffer: Vec<u8>, offset: u64) -> io::Resul
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::io::Write;
+
+    use bytes::Bytes;
+
+    use super::*;
 
     async fn wire(content: &Content) -> io::Result<(Vec<u8>, usize)> {
         let (mut pieces, mut out, mut all, mut largest) =

@@ -11,12 +11,11 @@
 //! - [`dns`], `mx`: which hosts accept mail for a domain
 //! - [`policy`], `broken_tls`: which TLS a host must offer, and which hosts had broken TLS
 //! - `credentials`, `secrets`, `login`: the user name and password for a smarthost
-//! - `job`, `attempt`: a message to deliver, and the loop over hosts and addresses
+//! - `attempt`: the loop over hosts and addresses
 //! - `connection`, `stream`, `tls`, `content`: one connection and the data that it carries
 //! - `pool`, `pool_key`: idle connections, and which deliveries may reuse them
 //! - `classify`: the only place that turns an event into a verdict
 //! - `alarms`, `events`: problems that the operator must solve, and the log
-//! - `observer`: progress reports of a delivery
 //! - `deadline`: time limits as instants
 
 mod alarms;
@@ -30,10 +29,8 @@ mod credentials;
 mod deadline;
 pub mod dns;
 mod events;
-mod job;
 mod login;
 mod mx;
-mod observer;
 pub mod policy;
 mod pool;
 mod pool_key;
@@ -46,10 +43,7 @@ mod tls;
 
 pub use alarms::Alarm;
 pub use config::{Config, IpFamily};
-pub use content::{Body, Content};
 pub use credentials::{RouteCredentials, SecretSource};
-pub use job::Job;
-pub use observer::Observer;
 pub use policy::{AsConfigured, Destination, TlsPolicy, TlsRule};
 pub use preview::{DecidedBy, Preview, PreviewedHost, preview, preview_by_mx};
 pub use remote::Remote;

@@ -2,14 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use relay_message::{Attempt, Deliver, DestinationKey};
 use relay_smtp::{ForwardPath, Outcome, ReversePath};
 use tokio::sync::watch;
 
 use crate::alarms::Alarm;
-use crate::attempt::{AttemptContext, RemoteState, attempt};
+use crate::attempt::{self, AttemptContext, RemoteState};
 use crate::config::Config;
 use crate::dns::Dns;
-use crate::job::Job;
 use crate::policy::{AsConfigured, TlsPolicy};
 use crate::preview::Preview;
 use crate::route::{NextHop, next_hop};
@@ -49,12 +49,6 @@ impl Remote {
         }
     }
 
-    /// The destination of this recipient's mail with the current configuration.
-    pub fn destination(&self, sender: &ReversePath, recipient: &ForwardPath) -> Arc<str> {
-        let config = self.config.borrow();
-        next_hop(&config.routes, &config.hostname, sender, recipient).destination()
-    }
-
     /// Shows where mail would go with the current configuration and DNS.
     pub async fn preview(&self, sender: &ReversePath, recipient: &ForwardPath) -> Preview {
         let context = self.context();
@@ -75,33 +69,6 @@ impl Remote {
             .alarms
             .retain(|name| config.routes.iter().any(|r| **r.name() == *name));
         self.state.alarms.list()
-    }
-
-    /// Makes one attempt and returns one outcome for each recipient, in order.
-    ///
-    /// The recipients of a job normally have the same next hop. If a new configuration has
-    /// separated them, the attempt tries one next hop after the other.
-    pub async fn deliver(&self, job: Job) -> Vec<Outcome> {
-        let context = self.context();
-        let mut ways: Vec<(NextHop<'_>, Vec<usize>)> = Vec::new();
-        for (i, recipient) in job.recipients.iter().enumerate() {
-            let way = next_hop(
-                &context.config.routes,
-                &context.config.hostname,
-                &job.sender,
-                &recipient.path,
-            );
-            match ways.iter_mut().find(|(w, _)| *w == way) {
-                Some((_, recipients)) => recipients.push(i),
-                None => ways.push((way, vec![i])),
-            }
-        }
-        let mut outcomes = Vec::with_capacity(job.recipients.len());
-        for (way, recipients) in ways {
-            outcomes.extend(attempt(&context, &job, recipients, &way).await);
-        }
-        outcomes.sort_unstable_by_key(|(i, _)| *i);
-        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 
     /// The resolver of the current configuration, for other lookups.
@@ -134,6 +101,39 @@ impl Remote {
             policy: Arc::clone(&self.policy),
             state: Arc::clone(&self.state),
         }
+    }
+}
+
+impl Deliver for Remote {
+    fn destination(&self, sender: &ReversePath, recipient: &ForwardPath) -> DestinationKey {
+        let config = self.config.borrow();
+        let hop = next_hop(&config.routes, &config.hostname, sender, recipient);
+        DestinationKey(hop.destination())
+    }
+
+    /// If the configuration has changed so that the recipients no longer share a destination, each
+    /// destination gets an attempt of its own, one after the other.
+    async fn deliver(&self, attempt: Attempt) -> Vec<Outcome> {
+        let context = self.context();
+        let mut ways: Vec<(NextHop<'_>, Vec<usize>)> = Vec::new();
+        for (i, recipient) in attempt.recipients.iter().enumerate() {
+            let way = next_hop(
+                &context.config.routes,
+                &context.config.hostname,
+                &attempt.sender,
+                &recipient.path,
+            );
+            match ways.iter_mut().find(|(w, _)| *w == way) {
+                Some((_, recipients)) => recipients.push(i),
+                None => ways.push((way, vec![i])),
+            }
+        }
+        let mut outcomes = Vec::with_capacity(attempt.recipients.len());
+        for (way, recipients) in ways {
+            outcomes.extend(attempt::attempt(&context, &attempt, recipients, &way).await);
+        }
+        outcomes.sort_unstable_by_key(|(i, _)| *i);
+        outcomes.into_iter().map(|(_, outcome)| outcome).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use relay_remote::Body;
+use relay_message::Body;
 use relay_smtp::{Stage, Verdict};
 use relay_testkit::{DEADLINE, FakeMx, Step};
 use world::{World, job, job_with, verdict, wire};

@@ -4,7 +4,7 @@ mod world;
 
 use std::sync::{Arc, Mutex};
 
-use relay_remote::{Job, Observer};
+use relay_message::{Attempt, Progress};
 use relay_testkit::{FakeMx, Step};
 use world::{World, ip, job, verdict};
 
@@ -22,7 +22,7 @@ impl Seen {
     }
 }
 
-impl Observer for Seen {
+impl Progress for Seen {
     fn connected(&self) {
         self.note("connected".to_owned());
     }
@@ -33,10 +33,10 @@ impl Observer for Seen {
 }
 
 /// A job whose first recipient's delivery is to be told, and who is told of it.
-fn wishing(recipients: &[&str]) -> (Job, Arc<Seen>) {
+fn wishing(recipients: &[&str]) -> (Attempt, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
-    let mut job = Job {
-        observer: Arc::clone(&seen) as _,
+    let mut job = Attempt {
+        progress: Arc::clone(&seen) as _,
         ..job(recipients)
     };
     job.dsn.envid = Some("QQ1".parse().expect("xtext"));

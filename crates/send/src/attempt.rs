@@ -4,13 +4,15 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use relay_queue::{Claim, Message, QueueId, QueueStore, RecipientChange, Settlement, StoreError};
+use relay_message::{
+    Claim, Deliver, Message, Progress, QueueId, QueueStore, QueuedRecipient, RecipientChange,
+    Settlement, StoreError,
+};
 use relay_smtp::Outcome;
 use tokio::sync::mpsc;
 
 use crate::bounce::Reporter;
 use crate::clock::Clock;
-use crate::deliver::Deliver;
 use crate::destination::Feedback;
 use crate::errand::{Errand, Times, unless_it_panics};
 use crate::events;
@@ -142,14 +144,14 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let recipients = errand.mine.len();
         events::starting_delivery(errand.delivery, claim.id, destination, recipients);
         let times = Times::new(self.clock.now());
-        let attempt = errand.attempt(content, times.progress.clone());
+        let attempt = errand.attempt(content, Arc::clone(&times.progress) as Arc<dyn Progress>);
         let mut outcomes = unless_it_panics(self.deliver.deliver(attempt)).await;
         if let Some(slot) = slot {
             let feedback = recipients::feedback(&outcomes);
             slot.tell(News::Finished(destination.clone(), feedback));
         }
         outcomes.resize_with(recipients, recipients::without_outcome);
-        relay_queue::crash::point("attempted");
+        relay_failpoint::point("attempted");
         let ended = self.clock.now();
         errand.log(&outcomes, &times, ended);
         let Errand { message, mine, .. } = errand;
@@ -193,20 +195,16 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             bounces: bounces.collect(),
             told_of_delay: draft.told_of_delay,
         };
-        let has_left = self.record(claim, &settlement).await?;
-        relay_queue::crash::point("recorded");
+        let left = self.record(claim, &settlement).await?;
+        relay_failpoint::point("recorded");
         if let Some(report) = draft.report {
             let report = report.entered(message.id);
             let _ = self.news.send(News::Entered(Box::new(report)));
         }
-        if has_left {
+        if left.is_none() {
             events::end_msg(message.id);
-            return Ok(None);
         }
-        let mut message = message.clone();
-        message.apply(settlement.recipients);
-        message.told_of_delay(&settlement.told_of_delay);
-        Ok(Some(message))
+        Ok(left)
     }
 
     fn after_error(&self, job: &Job, e: &StoreError) -> (Todo, Store) {
@@ -215,30 +213,24 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                 events::claim_lost(job.id);
                 (nothing_left(job), Store::Works)
             }
-            StoreError::Damaged { .. } => (nothing_left(job), Store::Works),
-            StoreError::NoRoom { .. }
-            | StoreError::Io { .. }
-            | StoreError::Database { .. }
-            | StoreError::Locked { .. }
-            | StoreError::Closed { .. } => {
+            e if e.is_transient() => {
                 events::store_error("working on", job.id, e);
                 (rest(job, self.clock.now()), Store::Fails(e.to_string()))
             }
+            _ => (nothing_left(job), Store::Works),
         }
     }
 
     /// Records a settlement, however often the store has to be asked: what a remote host has taken
-    /// must not be sent to it again. Whether the message has left the queue.
-    pub(crate) async fn record(&self, claim: Claim, what: &Settlement) -> Result<bool, StoreError> {
+    /// must not be sent to it again. Returns the record that is left.
+    pub(crate) async fn record(
+        &self,
+        claim: Claim,
+        what: &Settlement,
+    ) -> Result<Option<Message>, StoreError> {
         loop {
             match self.store.settle(claim, what.clone()).await {
-                Err(
-                    e @ (StoreError::NoRoom { .. }
-                    | StoreError::Io { .. }
-                    | StoreError::Database { .. }
-                    | StoreError::Locked { .. }
-                    | StoreError::Closed { .. }),
-                ) => {
+                Err(e) if e.is_transient() => {
                     events::store_error("recording the outcome of", claim.id, &e);
                     self.stuck(claim.id, &e).await;
                 }
@@ -253,10 +245,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         tokio::time::sleep(STORE_PAUSE).await;
     }
 
-    fn is_here(&self, message: &Message, recipient: &relay_queue::Recipient, job: &Job) -> bool {
-        self.deliver
-            .destination(&message.sender, &recipient.address)
-            == job.destination
+    fn is_here(&self, message: &Message, recipient: &QueuedRecipient, job: &Job) -> bool {
+        self.deliver.destination_of(message, recipient) == job.destination
     }
 
     /// What is left to do of a job, for the recipients that were its own, wherever their mail goes
@@ -268,7 +258,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             let due = recipients::due_after(r, message.arrived, &self.policy)?;
             let is_free = !message.held && (is_ours(&i) || !taken.contains(&i));
             let destination =
-                is_free.then(|| self.deliver.destination(&message.sender, &r.address))?;
+                is_free.then(|| self.deliver.destination(&message.sender, &r.to.path))?;
             let wish = Wish::of(message, r);
             (is_ours(&i) || destination == job.destination).then_some(Stop {
                 destination,

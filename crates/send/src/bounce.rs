@@ -12,7 +12,7 @@ mod words;
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use relay_queue::{Envelope, Message, NewMessage, Origin, QueueId, Recipient};
+use relay_message::{Envelope, Message, NewMessage, Origin, QueueId, QueuedRecipient};
 use relay_smtp::date::Date;
 use relay_smtp::dsn::{DsnRequest, Ret};
 use relay_smtp::{ForwardPath, Mailbox, Outcome, ReversePath, Verdict};
@@ -43,7 +43,7 @@ pub struct Notice<'a> {
     /// What has become of it.
     pub event: Event,
     /// For these of its recipients.
-    pub recipients: Vec<&'a Recipient>,
+    pub recipients: Vec<&'a QueuedRecipient>,
     /// Why the destination is left alone, for those that have not been tried themselves.
     pub trouble: Option<&'a Outcome>,
     /// What there is of its octets.
@@ -243,8 +243,8 @@ fn introduction(notice: &Notice) -> String {
     }
 }
 
-fn reason(text: &mut String, recipient: &Recipient, notice: &Notice, charset: Charset) {
-    let address = words::address(recipient.address.as_str(), charset);
+fn reason(text: &mut String, recipient: &QueuedRecipient, notice: &Notice, charset: Charset) {
+    let address = words::address(recipient.to.path.as_str(), charset);
     let _ = write!(text, "\r\n<{address}>:\r\n");
     if notice.event == Event::Failed && is_expired(recipient) {
         text.push_str("It stayed in the queue for too long. The last attempt:\r\n");
@@ -260,9 +260,9 @@ fn reason(text: &mut String, recipient: &Recipient, notice: &Notice, charset: Ch
 
 /// Whether an address, or the reader's own, is beyond ASCII.
 fn charset(to: &Mailbox, notice: &Notice) -> Charset {
-    let is_beyond = |r: &&Recipient| {
-        let orcpt = r.orcpt.as_ref();
-        !r.address.as_str().is_ascii() || orcpt.is_some_and(|o| !o.address().is_ascii())
+    let is_beyond = |r: &&QueuedRecipient| {
+        let orcpt = r.to.orcpt.as_ref();
+        !r.to.path.as_str().is_ascii() || orcpt.is_some_and(|o| !o.address().is_ascii())
     };
     if to.needs_utf8() || notice.recipients.iter().any(is_beyond) {
         Charset::Utf8
@@ -279,7 +279,7 @@ pub(crate) fn wants_whole(message: &Message, event: Event) -> bool {
 }
 
 /// A recipient that failed while its last attempt was only deferred has been given up for its age.
-fn is_expired(recipient: &Recipient) -> bool {
+fn is_expired(recipient: &QueuedRecipient) -> bool {
     let last = recipient.last().map(|(_, outcome)| outcome.verdict);
     last == Some(Verdict::Deferred)
 }

@@ -3,14 +3,15 @@
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, SystemTime};
 
-use relay_queue::{Content, Message};
+use relay_message::{Attempt, Content, Message, Progress};
 use relay_smtp::{Outcome, Stage, Verdict};
 
-use crate::deliver::{Attempt, Progress};
 use crate::events::{self, Delays};
+use crate::progress::ProgressRecord;
 use crate::recipients;
 use crate::schedule::Job;
 
@@ -24,16 +25,15 @@ pub(crate) struct Errand<'a> {
 }
 
 impl Errand<'_> {
-    pub(crate) fn attempt(&self, content: Content, progress: Progress) -> Attempt {
+    pub(crate) fn attempt(&self, content: Content, progress: Arc<dyn Progress>) -> Attempt {
         let message = self.message;
-        let mine = || self.mine.iter().map(|&i| &message.recipients[i]);
+        let mine = self.mine.iter().map(|&i| &message.recipients[i]);
         Attempt {
             id: message.id,
             delivery: self.delivery,
             sender: message.sender.clone(),
-            recipients: mine().map(|r| r.address.clone()).collect(),
+            recipients: mine.map(|r| r.to.clone()).collect(),
             dsn: message.dsn.clone(),
-            wishes: mine().map(|r| (r.notify, r.orcpt.clone())).collect(),
             eight_bit: message.eight_bit,
             utf8: message.utf8,
             size: message.size,
@@ -43,12 +43,12 @@ impl Errand<'_> {
     }
 
     /// Recipients whose delivery the sender wants to hear of, from us: the peer makes no reports.
-    pub(crate) fn relayed(&self, outcomes: &[Outcome], progress: &Progress) -> Vec<usize> {
+    pub(crate) fn relayed(&self, outcomes: &[Outcome], progress: &ProgressRecord) -> Vec<usize> {
         let rows = self.mine.iter().zip(outcomes).enumerate();
         let relayed = rows.filter(|(place, (index, outcome))| {
             let recipient = &self.message.recipients[**index];
             outcome.verdict == Verdict::Delivered
-                && recipient.notify.on_success()
+                && recipient.to.notify.on_success()
                 && !progress.is_passed_on(*place)
         });
         relayed.map(|(_, (index, _))| *index).collect()
@@ -61,7 +61,7 @@ impl Errand<'_> {
             let due = recipients::due(recipient, message.arrived).unwrap_or(message.arrived);
             let waited = times.waited(message.arrived, due);
             let delays = times.delays(waited, outcome.stage, ended);
-            let to = recipient.address.as_str();
+            let to = recipient.to.path.as_str();
             events::delivery(self.delivery, message, to, outcome, delays);
         }
     }
@@ -70,14 +70,14 @@ impl Errand<'_> {
 /// When one attempt began, and how it goes on.
 pub(crate) struct Times {
     began: SystemTime,
-    pub(crate) progress: Progress,
+    pub(crate) progress: Arc<ProgressRecord>,
 }
 
 impl Times {
     pub(crate) fn new(began: SystemTime) -> Self {
         Self {
             began,
-            progress: Progress::new(),
+            progress: Arc::new(ProgressRecord::new()),
         }
     }
 

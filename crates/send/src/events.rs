@@ -4,11 +4,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use relay_queue::{Message, QueueId, StoreError};
+use relay_message::{DestinationKey, Message, QueueId, StoreError};
 use relay_smtp::{Outcome, Verdict};
 use tracing::{error, info, warn};
 
-use crate::deliver::DestinationKey;
 use crate::handle::Verb;
 
 /// An attempt begins.

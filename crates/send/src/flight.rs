@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use relay_queue::{Claim, Message, QueueId, QueueStore, StoreError};
+use relay_message::{Claim, DestinationKey, Message, QueueId, QueueStore, StoreError};
 use tokio::sync::{OnceCell, mpsc};
 
-use crate::deliver::DestinationKey;
 use crate::news::{Reported, Return};
 
 /// What the runner knows of a message that is being worked on.

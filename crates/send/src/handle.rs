@@ -7,11 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use relay_queue::{Message, QueueId, Recipient};
+use relay_message::{Deliver, DestinationKey, Message, QueueId};
 use relay_smtp::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::deliver::{Deliver, DestinationKey};
 use crate::hold::{HoldRule, HoldRules};
 use crate::recipients::Todo;
 use crate::retry::RetryPolicy;
@@ -191,8 +190,7 @@ impl<D: Deliver> Handle<D> {
             self.send(Command::Hold(message.id));
             return;
         }
-        let destination = |r: &Recipient| self.deliver.destination(&message.sender, &r.address);
-        self.send(Command::Accepted(Todo::of(message, destination)));
+        self.send(Command::Accepted(Todo::of(message, &*self.deliver)));
     }
 
     /// Other numbers, and perhaps other routes: everything that waits is put in its line anew.

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use relay_queue::Message;
+use relay_message::Message;
 use relay_smtp::address::is_at;
 
 /// What is held as it comes in: mail that fits all that the rule names.
@@ -23,7 +23,7 @@ impl HoldRule {
     fn fits(&self, message: &Message) -> bool {
         let is_to = |domain: &String| {
             let mut recipients = message.recipients.iter();
-            recipients.any(|r| is_at(r.address.as_str(), domain))
+            recipients.any(|r| is_at(r.to.path.as_str(), domain))
         };
         let is_from = |sender: &String| message.sender.as_str().eq_ignore_ascii_case(sender);
         message.arrived >= self.since

@@ -2,10 +2,8 @@
 
 use std::time::SystemTime;
 
-use relay_queue::QueueId;
+use relay_message::{DestinationKey, QueueId};
 use relay_smtp::Outcome;
-
-use crate::deliver::DestinationKey;
 
 /// A message that is to wait at a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,7 +13,6 @@
 mod attempt;
 pub mod bounce;
 pub mod clock;
-pub mod deliver;
 pub mod destination;
 mod errand;
 mod events;
@@ -23,6 +22,7 @@ mod hold;
 mod job;
 mod line;
 mod news;
+mod progress;
 mod quota;
 mod recipients;
 mod report;
@@ -34,7 +34,6 @@ mod sign;
 mod site;
 
 pub use clock::{Clock, SystemClock};
-pub use deliver::{Attempt, Deliver, DestinationKey, Progress};
 pub use handle::{Config, Handle, Orders, ReportPolicy, Status, Steered, StoreTrouble};
 pub use hold::HoldRule;
 pub use retry::RetryPolicy;

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relay_queue::QueueId;
+use relay_message::QueueId;
 
 use crate::retry::{CENTURY, RetryPolicy};
 

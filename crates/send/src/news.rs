@@ -3,10 +3,9 @@
 //! The channel has no bound of its own and needs none: the runner bounds the tasks, a task has two
 //! or three things to tell, and one that waits for the store tells so every few seconds.
 
-use relay_queue::{Message, QueueId};
+use relay_message::{DestinationKey, Message, QueueId};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::deliver::DestinationKey;
 use crate::destination::Feedback;
 use crate::handle::Verb;
 use crate::recipients::Todo;

@@ -3,10 +3,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
 
-use relay_queue::{Message, Origin, QueueId, Recipient, RecipientChange, RecipientState};
+use relay_message::{
+    Deliver, DestinationKey, Message, Origin, QueueId, QueuedRecipient, RecipientChange,
+    RecipientState,
+};
 use relay_smtp::{EnhancedStatus, Outcome, Reply, ReversePath, Stage, Verdict};
 
-use crate::deliver::DestinationKey;
 use crate::destination::Feedback;
 use crate::handle::ReportPolicy;
 use crate::retry::RetryPolicy;
@@ -45,11 +47,11 @@ pub(crate) enum Wish {
 }
 
 impl Wish {
-    pub(crate) fn of(message: &Message, recipient: &Recipient) -> Self {
+    pub(crate) fn of(message: &Message, recipient: &QueuedRecipient) -> Self {
         let is_report = message.origin != Origin::Client || message.sender == ReversePath::Null;
-        if is_report || recipient.delay_told || !recipient.notify.on_delay(true) {
+        if is_report || recipient.delay_told || !recipient.to.notify.on_delay(true) {
             Self::Nothing
-        } else if recipient.notify.on_delay(false) {
+        } else if recipient.to.notify.on_delay(false) {
             Self::Asked
         } else {
             Self::ByDefault
@@ -67,14 +69,11 @@ impl Wish {
 
 impl Todo {
     /// All that a record asks for. A message that is held asks for nothing.
-    pub(crate) fn of(
-        message: &Message,
-        destination: impl Fn(&Recipient) -> DestinationKey,
-    ) -> Self {
+    pub(crate) fn of(message: &Message, deliver: &impl Deliver) -> Self {
         let waits = message.recipients.iter().filter_map(|recipient| {
             let due = due(recipient, message.arrived).filter(|_| !message.held)?;
             Some(Stop {
-                destination: destination(recipient),
+                destination: deliver.destination_of(message, recipient),
                 due: Due::At(due),
                 wish: Wish::of(message, recipient),
             })
@@ -89,7 +88,7 @@ impl Todo {
 }
 
 /// When a recipient is to be tried again, by the record.
-pub(crate) fn due(recipient: &Recipient, arrived: SystemTime) -> Option<SystemTime> {
+pub(crate) fn due(recipient: &QueuedRecipient, arrived: SystemTime) -> Option<SystemTime> {
     match recipient.state {
         RecipientState::Queued => Some(arrived),
         RecipientState::Deferred { next_attempt } => Some(next_attempt),
@@ -103,7 +102,7 @@ pub(crate) fn owes_report(message: &Message) -> bool {
 }
 
 /// Recipients that have failed without anybody having been told, with their index.
-pub(crate) fn unreported(message: &Message) -> impl Iterator<Item = (usize, &Recipient)> {
+pub(crate) fn unreported(message: &Message) -> impl Iterator<Item = (usize, &QueuedRecipient)> {
     let unreported = RecipientState::Failed { reported: false };
     let rows = message.recipients.iter().enumerate();
     rows.filter(move |(_, r)| r.state == unreported)
@@ -145,7 +144,7 @@ pub(crate) fn untold(
 pub(crate) fn choose(
     message: &Message,
     task: &Task,
-    is_here: impl Fn(&Recipient) -> bool,
+    is_here: impl Fn(&QueuedRecipient) -> bool,
     taken: &BTreeSet<usize>,
     is_due: impl Fn(SystemTime) -> bool,
 ) -> Vec<usize> {
@@ -229,7 +228,7 @@ pub(crate) fn expire(
 /// What gives up every recipient that is not settled: the operator wants it so. The last reply is
 /// kept, for the sender should see it.
 pub(crate) fn give_back(message: &Message, now: SystemTime) -> Vec<RecipientChange> {
-    let change = |(index, recipient): (usize, &Recipient)| {
+    let change = |(index, recipient): (usize, &QueuedRecipient)| {
         due(recipient, message.arrived)?;
         let last = recipient.last().map(|(_, outcome)| outcome);
         let outcome = Outcome {
@@ -252,7 +251,7 @@ pub(crate) fn give_back(message: &Message, now: SystemTime) -> Vec<RecipientChan
 
 /// What a recipient waits for after its attempt, for the schedule.
 pub(crate) fn due_after(
-    recipient: &Recipient,
+    recipient: &QueuedRecipient,
     arrived: SystemTime,
     policy: &RetryPolicy,
 ) -> Option<Due> {
@@ -307,9 +306,9 @@ fn is_trouble(outcome: &Outcome) -> bool {
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
-    use relay_queue::{Envelope, RcptTo};
-    use relay_smtp::ForwardPath;
+    use relay_message::Envelope;
     use relay_smtp::dsn::DsnRequest;
+    use relay_smtp::{ForwardPath, QueuedRecipient};
 
     use super::*;
 
@@ -324,7 +323,7 @@ mod tests {
         let envelope = Envelope {
             sender: "me@home.test".parse().expect("a good address"),
             recipients: (0..recipients)
-                .map(|n| RcptTo::from(ForwardPath::Mailbox(address(n))))
+                .map(|n| QueuedRecipient::from(ForwardPath::Mailbox(address(n))))
                 .collect(),
             eight_bit: false,
             utf8: false,

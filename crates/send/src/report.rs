@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay_queue::{
-    Body, Claim, Content, Message, NewMessage, QueueId, QueueStore, Recipient, RecipientChange,
-    RecipientState, StoreError, crash,
+use relay_failpoint as failpoint;
+use relay_message::{
+    Body, Claim, Content, Deliver, Message, NewMessage, QueueId, QueueStore, QueuedRecipient,
+    RecipientChange, RecipientState, StoreError,
 };
 use relay_smtp::Outcome;
 use tokio::task;
@@ -13,7 +14,6 @@ use tokio::task;
 use crate::attempt::{Context, Draft};
 use crate::bounce::{Addressee, Event, MAX_HEADERS, MAX_WHOLE, Notice, Original, wants_whole};
 use crate::clock::Clock;
-use crate::deliver::Deliver;
 use crate::errand::Errand;
 use crate::events::{self, Silence};
 use crate::flight::Docket;
@@ -46,7 +46,7 @@ impl Report {
             body,
         } = self.message;
         for to in &envelope.recipients {
-            events::bounce_msg(about, id, to.address.as_str());
+            events::bounce_msg(about, id, to.path.as_str());
         }
         let size = (head.len() + body.len()) as u64;
         Message::new(id, arrived, origin, envelope, size)
@@ -56,7 +56,7 @@ impl Report {
 /// What somebody is to be told.
 struct Telling<'a> {
     event: Event,
-    recipients: Vec<&'a Recipient>,
+    recipients: Vec<&'a QueuedRecipient>,
     /// Why the destination is left alone.
     trouble: Option<&'a Outcome>,
     /// Whether the operator wants it so.
@@ -64,7 +64,7 @@ struct Telling<'a> {
 }
 
 impl<'a> Telling<'a> {
-    fn of(event: Event, recipients: Vec<&'a Recipient>) -> Self {
+    fn of(event: Event, recipients: Vec<&'a QueuedRecipient>) -> Self {
         Self {
             event,
             recipients,
@@ -82,18 +82,12 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let reported = loop {
             match self.try_report(id, &docket, returned).await {
                 Ok(reported) => break reported,
-                Err(StoreError::Damaged { .. }) => break Reported::Nothing,
                 Err(StoreError::ClaimLost(_)) => {
                     events::claim_lost(id);
                     break Reported::Nothing;
                 }
-                Err(
-                    e @ (StoreError::NoRoom { .. }
-                    | StoreError::Io { .. }
-                    | StoreError::Database { .. }
-                    | StoreError::Locked { .. }
-                    | StoreError::Closed { .. }),
-                ) => {
+                Err(e) if !e.is_transient() => break Reported::Nothing,
+                Err(e) => {
                     events::store_error("reporting the failure of", id, &e);
                     self.stuck(id, &e).await;
                 }
@@ -135,7 +129,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             report,
             told_of_delay: Vec::new(),
         };
-        crash::point("reporting");
+        failpoint::point("reporting");
         self.settle(claim, &message, draft).await?;
         docket.settled();
         Ok(reported)
@@ -148,7 +142,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         message: &Message,
         returned: bool,
     ) -> Result<Option<Report>, StoreError> {
-        let wanted = recipients::unreported(message).filter(|(_, r)| r.notify.on_failure());
+        let wanted = recipients::unreported(message).filter(|(_, r)| r.to.notify.on_failure());
         let what = Telling {
             is_ordered: returned,
             ..Telling::of(
@@ -278,7 +272,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         };
         match self.store.open(claim).await {
             Ok(content) => Ok(read_start(content, limit).await),
-            Err(e @ (StoreError::ClaimLost(_) | StoreError::Damaged { .. })) => Err(e),
+            Err(e) if !e.is_transient() => Err(e),
             Err(e) if event == Event::Relayed || matches!(e, StoreError::Io { .. }) => {
                 events::store_error("opening", message.id, &e);
                 Ok(Vec::new())

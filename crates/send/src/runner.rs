@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use relay_queue::{QueueId, QueueStore};
+use relay_message::{Deliver, DestinationKey, QueueId, QueueStore};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -16,7 +16,6 @@ use tokio::time::Instant;
 use crate::attempt::{Context, STORE_PAUSE};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
-use crate::deliver::{Deliver, DestinationKey};
 use crate::destination::Feedback;
 use crate::events;
 use crate::flight::{Flight, Owed};

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use relay_queue::{Message, QueueId, QueueStore, Recipient};
+use relay_message::{Deliver, Message, QueueId, QueueStore};
 use tokio::sync::mpsc;
 
 use crate::attempt::STORE_PAUSE;
-use crate::deliver::Deliver;
 use crate::events;
 use crate::hold::HoldRules;
 use crate::recipients::Todo;
@@ -59,13 +58,8 @@ pub(crate) fn start<S: QueueStore, D: Deliver>(
 fn page<D: Deliver>(records: &[Message], is_last: bool, deliver: &D, holds: &HoldRules) -> Page {
     let (to_hold, rest): (Vec<_>, Vec<_>) = records.iter().partition(|m| holds.hold(m));
     Page {
-        todos: rest.into_iter().map(|m| todo(m, deliver)).collect(),
+        todos: rest.into_iter().map(|m| Todo::of(m, deliver)).collect(),
         to_hold: to_hold.into_iter().map(|m| m.id).collect(),
         is_last,
     }
-}
-
-fn todo<D: Deliver>(message: &Message, deliver: &D) -> Todo {
-    let destination = |r: &Recipient| deliver.destination(&message.sender, &r.address);
-    Todo::of(message, destination)
 }

@@ -8,10 +8,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::{Duration, SystemTime};
 
-use relay_queue::QueueId;
+use relay_message::{DestinationKey, QueueId};
 use relay_smtp::Outcome;
 
-use crate::deliver::DestinationKey;
 use crate::destination::Feedback;
 pub use crate::job::{Due, Job, Task, Wait};
 use crate::line::{Age, Moment};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use relay_queue::NewMessage;
+use relay_message::NewMessage;
 use tokio::task;
 
 use crate::events;

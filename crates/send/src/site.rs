@@ -3,9 +3,8 @@
 use std::collections::HashSet;
 use std::time::SystemTime;
 
-use relay_queue::QueueId;
+use relay_message::{DestinationKey, QueueId};
 
-use crate::deliver::DestinationKey;
 use crate::destination::Health;
 use crate::line::{Age, Line, Moment};
 use crate::schedule::{DestinationStatus, Due, Rules, Task, Wait};

@@ -4,9 +4,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use relay_queue::QueueId;
+use relay_message::{DestinationKey, QueueId};
 use relay_send::schedule::{Due, Rules, Schedule, Wait};
-use relay_send::{Concurrency, DestinationKey, RetryPolicy};
+use relay_send::{Concurrency, RetryPolicy};
 
 const JOBS: u64 = 200_000;
 

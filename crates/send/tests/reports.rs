@@ -3,8 +3,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relay_queue::{Envelope, Message, NewMessage, Origin, QueueId, RcptTo, RecipientChange};
-use relay_queue::{HISTORY, RecipientState};
+use relay_message::{
+    Envelope, HISTORY, Message, NewMessage, Origin, QueueId, Recipient, RecipientChange,
+    RecipientState,
+};
 use relay_send::bounce::{Addressee, Event, MAX_HEADERS, Notice, Original, Reporter};
 use relay_smtp::dsn::DsnRequest;
 use relay_smtp::{EnhancedStatus, Outcome, Peer, Reply, Stage, Verdict};
@@ -23,7 +25,8 @@ fn reporter() -> Reporter {
 }
 
 fn message(from: &str, to: &[&str]) -> Message {
-    let recipient = |to: &&str| RcptTo::from(to.parse::<relay_smtp::ForwardPath>().expect("good"));
+    let recipient =
+        |to: &&str| Recipient::from(to.parse::<relay_smtp::ForwardPath>().expect("good"));
     let envelope = Envelope {
         sender: from.parse().expect("a good address"),
         recipients: to.iter().map(recipient).collect(),
@@ -272,7 +275,7 @@ fn nobody_is_told_of_what_has_no_sender_and_a_bounce_goes_to_the_postmaster_once
     let report = failure(&failing, Original::Start(HEADERS));
     assert_eq!(report.origin, Origin::DoubleBounce);
     assert_eq!(
-        report.envelope.recipients[0].address.as_str(),
+        report.envelope.recipients[0].path.as_str(),
         "postmaster@home.test"
     );
     assert_eq!(report.envelope.sender.as_str(), "");
@@ -294,7 +297,7 @@ fn of_a_bounce_only_the_failure_is_told() {
 fn what_the_sender_named_comes_back_decoded() {
     let mut message = message("me@home.test", &["you@far.test"]);
     message.dsn.envid = Some("QQ+2B314159".parse().expect("a good ENVID"));
-    message.recipients[0].orcpt = Some("rfc822;first+2Btag@orig.test".parse().expect("good"));
+    message.recipients[0].to.orcpt = Some("rfc822;first+2Btag@orig.test".parse().expect("good"));
     fail(&mut message, &no_such_user());
     let blocks = fields(&read(&failure(&message, Original::Start(HEADERS))).parts[1].1);
     assert_eq!(value(&blocks[0], "Original-Envelope-Id"), Some("QQ+314159"));
@@ -318,7 +321,7 @@ fn the_envelope_id_comes_back_with_all_its_blanks_on_one_line() {
 fn an_original_address_of_the_type_utf_8_is_escaped_although_it_is_ascii() {
     let mut message = message("me@home.test", &["you@far.test"]);
     let orcpt = "utf-8;a\\x{2B}b\\x{3D}c\\x{5C}@orig.test";
-    message.recipients[0].orcpt = Some(orcpt.parse().expect("good"));
+    message.recipients[0].to.orcpt = Some(orcpt.parse().expect("good"));
     fail(&mut message, &no_such_user());
     let blocks = fields(&read(&failure(&message, Original::Start(HEADERS))).parts[1].1);
     assert_eq!(value(&blocks[1], "Original-Recipient"), Some(orcpt));
@@ -371,7 +374,7 @@ fn a_message_given_up_for_its_age_says_so_and_has_the_last_real_reply() {
 #[test]
 fn addresses_beyond_ascii_are_told_as_they_are() {
     let mut message = message("me@home.test", &["\u{fc}+tag@far.test", "you@far.test"]);
-    message.recipients[1].orcpt = Some("utf-8;\\x{FC}@orig.test".parse().expect("good"));
+    message.recipients[1].to.orcpt = Some("utf-8;\\x{FC}@orig.test".parse().expect("good"));
     fail(&mut message, &no_such_user());
     let headers = Original::Start("Subject: gr\u{fc}n\r\n\r\n".as_bytes());
     let report = failure(&message, headers);

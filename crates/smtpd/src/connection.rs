@@ -9,11 +9,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay_queue::{Message, QueueId, QueueStore, Spool as _, StoreError, crash};
+use dnsbl::DnsblCheck;
+use relay_failpoint as failpoint;
+use relay_message::{Message, QueueId, QueueStore, Spool as _, StoreError};
 use relay_smtp::server::{Channel, Event, Refusal, ServerSession, Transaction, replies};
 use relay_smtp::{Reply, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
+use wire::secure;
 
 use crate::auth::Authenticator;
 use crate::buffers::{BufferPool, Unread};
@@ -30,8 +33,6 @@ use crate::stream::Stream;
 use crate::submission::Submission;
 use crate::tls::TlsFacts;
 use crate::{clock, events};
-use dnsbl::DnsblCheck;
-use wire::secure;
 
 /// What all connections share.
 pub(crate) struct SharedState<S> {
@@ -299,7 +300,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             .await;
         let reply = match stored {
             Ok(message) => {
-                crash::point("accepted");
+                failpoint::point("accepted");
                 events::new_message(&message, self.client.id, self.session.user());
                 let reply = replies::queued(&message.id);
                 (self.shared.accepted)(message);

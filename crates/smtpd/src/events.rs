@@ -6,7 +6,7 @@
 use std::fmt::Display;
 use std::io;
 
-use relay_queue::{Message, QueueId, StoreError};
+use relay_message::{Message, QueueId, StoreError};
 use relay_smtp::sasl::{Mechanism, UserName};
 use relay_smtp::server::{Hello, Refusal};
 use relay_smtp::{Reply, ReversePath};

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::time::SystemTime;
 
-pub use relay_queue::QueueId;
+pub use relay_message::QueueId;
 use relay_smtp::ReversePath;
 use relay_smtp::command::ClientName;
 

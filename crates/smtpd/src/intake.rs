@@ -4,7 +4,7 @@ use std::mem;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use relay_queue::{Envelope, Message, QueueId, QueueStore, RcptTo, Spool, StoreError};
+use relay_message::{Envelope, Message, QueueId, QueueStore, Spool, StoreError};
 use relay_smtp::Reply;
 use relay_smtp::server::Transaction;
 
@@ -167,15 +167,7 @@ impl<S: QueueStore> Intake<S> {
         drop(gathered);
         let envelope = Envelope {
             sender: transaction.sender,
-            recipients: transaction
-                .recipients
-                .into_iter()
-                .map(|recipient| RcptTo {
-                    address: recipient.path,
-                    notify: recipient.notify,
-                    orcpt: recipient.orcpt,
-                })
-                .collect(),
+            recipients: transaction.recipients,
             eight_bit: transaction.eight_bit,
             utf8: transaction.utf8,
             dsn: transaction.dsn,

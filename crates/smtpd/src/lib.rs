@@ -2,7 +2,7 @@
 //!
 //! It drives [`relay_smtp::server::ServerSession`], which knows the protocol, answers its questions
 //! from the operator's [`ServerConfig`], and hands messages to the queue. A client is told `250` only
-//! once [`relay_queue::QueueStore::commit`] says that its message would survive power loss.
+//! once [`relay_message::QueueStore::commit`] says that its message would survive power loss.
 //!
 //! It never delivers, never looks anything up in the DNS, and never holds a message in memory
 //! beyond its header section and one read.

@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
-use relay_queue::QueueStore;
+use relay_message::QueueStore;
 use tokio::sync::mpsc;
 
 use crate::client::ClientId;

@@ -3,10 +3,9 @@
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-use relay_queue::QueueId;
+use relay_message::QueueId;
 use relay_smtp::ReversePath;
 use relay_smtp::date::Date;
-
 use relay_smtp::header::fields;
 
 /// Fields that a message ought to have (RFC 5322 §3.6) and has not.

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::SystemTime;
 
-use relay_queue::QueueId;
+use relay_message::QueueId;
 use relay_smtp::date::Date;
 use relay_smtp::server::Hello;
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use relay_queue::QueueStore;
+use relay_message::QueueStore;
 use relay_smtp::Reply;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use relay_dkim::{Decision, Signing};
-use relay_queue::QueueId;
+use relay_message::QueueId;
 use relay_smtp::ReversePath;
+use relay_smtp::header;
 
 use crate::config::ServerConfig;
 use crate::events;
 use crate::missing_headers::{Addition, MissingHeaders};
 use crate::rewrite::TooLong;
 use crate::signing_pool::{SigningError, SigningPool};
-use relay_smtp::header;
 
 /// A message whose header section is still on its way, and what is to be done for it.
 #[derive(Debug)]

@@ -7,12 +7,14 @@ pub mod certificate;
 pub mod dkim;
 pub mod fake_dns;
 pub mod fake_mx;
+pub mod faulty_store;
 pub mod terminal;
 
 pub use certificate::Certificate;
 pub use dkim::DkimVerifier;
 pub use fake_dns::{FakeDns, Trouble};
 pub use fake_mx::{FakeMx, Received, Step};
+pub use faulty_store::FaultyStore;
 pub use terminal::Terminal;
 
 use std::time::Duration;

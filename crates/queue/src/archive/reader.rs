@@ -2,8 +2,9 @@
 
 use std::io::{self, BufRead, Read};
 
+use relay_message::QueueId;
+
 use super::{CHUNK, TITLE, sum};
-use crate::id::QueueId;
 
 /// Octets that a line may have.
 const LONGEST_LINE: u64 = 100;

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use relay_message::{QueueId, Spool, StoreError};
 use tokio::task::JoinSet;
 
 use super::reader::{Lengths, Line, Reader, Torn};
-use crate::error::StoreError;
-use crate::id::QueueId;
 use crate::record::Record;
 use crate::sled_store::SledStore;
 use crate::spool::SledSpool;
-use crate::store::Spool;
 
 /// Messages that are on their way to the disk at the same time, to share its syncs.
 const TOGETHER: usize = 128;

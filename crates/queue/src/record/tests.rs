@@ -1,12 +1,12 @@
 //! Octets that never change, and octets that nobody wrote.
 
 use proptest::prelude::*;
+use relay_message::{HISTORY, Origin, QueuedRecipient, Recipient, RecipientState};
 use relay_smtp::dsn::{DsnRequest, Notify, Occasions, Orcpt, Ret};
 use relay_smtp::outcome::{Tls, TlsName};
 use relay_smtp::{EnhancedStatus, Outcome, Peer, Reply, Stage, Verdict};
 
 use super::*;
-use crate::message::{HISTORY, Origin, RcptTo, Recipient, RecipientState};
 
 fn deferred(host: &str) -> Outcome {
     Outcome {
@@ -25,18 +25,18 @@ fn deferred(host: &str) -> Outcome {
 
 /// What both versions can say.
 fn example() -> Record {
-    let to: RcptTo = RcptTo::from(
+    let to: Recipient = Recipient::from(
         "u@b.test"
             .parse::<relay_smtp::ForwardPath>()
             .expect("a path"),
     );
-    let recipient = Recipient {
+    let recipient = QueuedRecipient {
         state: RecipientState::Deferred {
             next_attempt: time(9_000_000),
         },
         attempts: 3,
         history: vec![(time(8_000_000), deferred("mx.b.test"))],
-        ..Recipient::new(to)
+        ..QueuedRecipient::new(to)
     };
     let message = Message {
         id: QueueId::from_bits(5),
@@ -68,8 +68,8 @@ fn example_2() -> Record {
         envid: Some("QQ+20314".parse().expect("an envelope id")),
     };
     let recipient = &mut record.message.recipients[0];
-    recipient.notify = Notify::On(Occasions::new(true, false, true).expect("two occasions"));
-    recipient.orcpt = Some("rfc822;list@b.test".parse().expect("an address"));
+    recipient.to.notify = Notify::On(Occasions::new(true, false, true).expect("two occasions"));
+    recipient.to.orcpt = Some("rfc822;list@b.test".parse().expect("an address"));
     recipient.delay_told = true;
     let mut outcome = deferred("mx2.b.test");
     outcome.peer.as_mut().expect("a peer").tls = Some(Tls {
@@ -188,7 +188,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     })
 }
 
-fn recipient() -> impl Strategy<Value = Recipient> {
+fn recipient() -> impl Strategy<Value = QueuedRecipient> {
     let state = prop_oneof![
         Just(RecipientState::Queued),
         stored_time().prop_map(|next_attempt| RecipientState::Deferred { next_attempt }),
@@ -209,12 +209,15 @@ fn recipient() -> impl Strategy<Value = Recipient> {
     let orcpt = prop::option::of("(rfc822|utf-8);[a-z@.\u{e0}-\u{ff}]{1,40}")
         .prop_map(|text| text.and_then(|text| text.parse::<Orcpt>().ok()));
     let rest = (any::<u32>(), any::<bool>(), history);
-    (address, notify, orcpt, state, rest).prop_map(|(address, notify, orcpt, state, rest)| {
+    (address, notify, orcpt, state, rest).prop_map(|(path, notify, orcpt, state, rest)| {
         let (attempts, delay_told, history) = rest;
-        Recipient {
-            address,
+        let to = Recipient {
+            path,
             notify,
             orcpt,
+        };
+        QueuedRecipient {
+            to,
             state,
             attempts,
             delay_told,

@@ -1,17 +1,16 @@
-//! The first layout. It is read, never written.
+//! The first layout. It is read but not written any more.
 
-use relay_smtp::dsn::{DsnRequest, Notify};
+use relay_message::{Message, Origin, QueueId, QueuedRecipient, Recipient, RecipientState};
+use relay_smtp::dsn::DsnRequest;
 use relay_smtp::{ForwardPath, Outcome, ReversePath};
 use serde::{Deserialize, Serialize};
 
 use super::{Layout, Record, micros, time};
-use crate::id::QueueId;
-use crate::message::{Message, Origin, Recipient, RecipientState};
 
 #[derive(Deserialize)]
 pub(super) struct Stored {
     arrived: u64,
-    origin: Origin,
+    origin: StoredOrigin,
     sender: ReversePath,
     recipients: Vec<StoredRecipient>,
     eight_bit: bool,
@@ -28,7 +27,15 @@ struct StoredRecipient {
     last: Option<(u64, Outcome)>,
 }
 
-/// The same in all versions so far.
+/// This is the same in all versions so far.
+#[derive(Serialize, Deserialize)]
+pub(super) enum StoredOrigin {
+    Client,
+    Bounce,
+    DoubleBounce,
+}
+
+/// This is the same in all versions so far.
 #[derive(Serialize, Deserialize)]
 pub(super) enum StoredState {
     Queued,
@@ -38,14 +45,18 @@ pub(super) enum StoredState {
 }
 
 impl Stored {
-    /// Its sender could not ask for reports yet, and of the attempts the last one was kept.
+    /// This layout has no DSN options, and only the last attempt on each recipient.
     pub(super) fn load(self, id: QueueId) -> Record {
         let message = Message {
             id,
             arrived: time(self.arrived),
-            origin: self.origin,
+            origin: self.origin.into(),
             sender: self.sender,
-            recipients: self.recipients.into_iter().map(Recipient::from).collect(),
+            recipients: self
+                .recipients
+                .into_iter()
+                .map(QueuedRecipient::from)
+                .collect(),
             eight_bit: self.eight_bit,
             utf8: self.utf8,
             size: self.layout.size(),
@@ -58,17 +69,35 @@ impl Stored {
     }
 }
 
-impl From<StoredRecipient> for Recipient {
+impl From<StoredRecipient> for QueuedRecipient {
     fn from(stored: StoredRecipient) -> Self {
         let last = stored.last.map(|(at, outcome)| (time(at), outcome));
-        Recipient {
-            address: stored.address,
-            notify: Notify::default(),
-            orcpt: None,
+        Self {
+            to: Recipient::from(stored.address),
             state: stored.state.into(),
             attempts: stored.attempts,
             delay_told: false,
             history: last.into_iter().collect(),
+        }
+    }
+}
+
+impl From<StoredOrigin> for Origin {
+    fn from(stored: StoredOrigin) -> Self {
+        match stored {
+            StoredOrigin::Client => Self::Client,
+            StoredOrigin::Bounce => Self::Bounce,
+            StoredOrigin::DoubleBounce => Self::DoubleBounce,
+        }
+    }
+}
+
+impl From<Origin> for StoredOrigin {
+    fn from(origin: Origin) -> Self {
+        match origin {
+            Origin::Client => Self::Client,
+            Origin::Bounce => Self::Bounce,
+            Origin::DoubleBounce => Self::DoubleBounce,
         }
     }
 }

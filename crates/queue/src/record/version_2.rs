@@ -1,21 +1,20 @@
-//! The second layout: with what the sender asks of reports, and the last attempts on each recipient.
+//! The second layout. It adds the DSN options and the last attempts on each recipient.
 
 use std::time::SystemTime;
 
+use relay_message::{HISTORY, Message, QueueId, QueuedRecipient, Recipient};
 use relay_smtp::dsn::{DsnRequest, Notify, Orcpt};
 use relay_smtp::outcome::Tls;
 use relay_smtp::{ForwardPath, Outcome, ReversePath};
 use serde::{Deserialize, Serialize};
 
-use super::version_1::StoredState;
+use super::version_1::{StoredOrigin, StoredState};
 use super::{Layout, Record, micros, time};
-use crate::id::QueueId;
-use crate::message::{HISTORY, Message, Origin, Recipient};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct Stored {
     arrived: u64,
-    origin: Origin,
+    origin: StoredOrigin,
     sender: ReversePath,
     dsn: DsnRequest,
     recipients: Vec<StoredRecipient>,
@@ -25,7 +24,7 @@ pub(super) struct Stored {
     layout: Layout,
 }
 
-/// Its first two were a yes and a no once, and are written as these were.
+/// The first two were a boolean once and have the same octets.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum StoredHold {
     Never,
@@ -48,7 +47,7 @@ struct StoredRecipient {
 struct StoredAttempt {
     at: u64,
     outcome: Outcome,
-    /// What protected the connection: the outcome's own, which it leaves out.
+    /// The TLS parameters of the connection, which the serialised outcome leaves out.
     tls: Option<Tls>,
 }
 
@@ -58,7 +57,7 @@ impl From<&Record> for Stored {
         let recipients = message.recipients.iter();
         Self {
             arrived: micros(message.arrived),
-            origin: message.origin,
+            origin: message.origin.into(),
             sender: message.sender.clone(),
             dsn: message.dsn.clone(),
             recipients: recipients.map(StoredRecipient::from).collect(),
@@ -74,13 +73,13 @@ impl From<&Record> for Stored {
     }
 }
 
-impl From<&Recipient> for StoredRecipient {
-    fn from(recipient: &Recipient) -> Self {
+impl From<&QueuedRecipient> for StoredRecipient {
+    fn from(recipient: &QueuedRecipient) -> Self {
         let history = recipient.history.iter();
         Self {
-            address: recipient.address.clone(),
-            notify: recipient.notify,
-            orcpt: recipient.orcpt.clone(),
+            address: recipient.to.path.clone(),
+            notify: recipient.to.notify,
+            orcpt: recipient.to.orcpt.clone(),
             state: (&recipient.state).into(),
             attempts: recipient.attempts,
             delay_told: recipient.delay_told,
@@ -104,9 +103,13 @@ impl Stored {
         let message = Message {
             id,
             arrived: time(self.arrived),
-            origin: self.origin,
+            origin: self.origin.into(),
             sender: self.sender,
-            recipients: self.recipients.into_iter().map(Recipient::from).collect(),
+            recipients: self
+                .recipients
+                .into_iter()
+                .map(QueuedRecipient::from)
+                .collect(),
             eight_bit: self.eight_bit,
             utf8: self.utf8,
             size: self.layout.size(),
@@ -119,14 +122,16 @@ impl Stored {
     }
 }
 
-impl From<StoredRecipient> for Recipient {
+impl From<StoredRecipient> for QueuedRecipient {
     fn from(stored: StoredRecipient) -> Self {
         let excess = stored.history.len().saturating_sub(HISTORY);
         let history = stored.history.into_iter().skip(excess);
-        Recipient {
-            address: stored.address,
-            notify: stored.notify,
-            orcpt: stored.orcpt,
+        Self {
+            to: Recipient {
+                path: stored.address,
+                notify: stored.notify,
+                orcpt: stored.orcpt,
+            },
             state: stored.state.into(),
             attempts: stored.attempts,
             delay_told: stored.delay_told,

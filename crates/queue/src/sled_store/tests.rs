@@ -3,13 +3,13 @@
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use relay_message::{RecipientChange, RecipientState};
 use relay_smtp::ForwardPath;
 use relay_smtp::dsn::DsnRequest;
 use tempfile::TempDir;
 
 use super::*;
 use crate::database::Step;
-use crate::message::{RecipientChange, RecipientState};
 
 /// Before sled is asked, before and after it has written, and when all is on the disk already.
 const STEPS: [Step; 4] = [Step::Apply, Step::Flush, Step::Sync, Step::Answer];
@@ -138,7 +138,7 @@ async fn a_settlement_in_doubt_is_recorded_once_its_bounce_and_its_files_include
             ..Settlement::default()
         };
         let left = store.settle(claim, settlement).await.expect("settled");
-        assert!(left, "{step:?}");
+        assert!(left.is_none(), "{step:?}");
         assert_eq!(ids(&store).await, [id], "{step:?}");
         drop(store);
         let store = open(&directory);

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use relay_message::{Message, QueueId, QueueStore, StoreError};
+use relay_queue::SledStore;
 use relay_queue::archive::{self, End, Imported};
-use relay_queue::{Message, QueueId, QueueStore, SledStore, StoreError};
 
 use crate::damage::{key, tamper};
 use crate::stores::{

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-use relay_queue::{Message, QueueStore, StoreError};
+use relay_message::{Message, QueueStore, StoreError};
 use tempfile::TempDir;
 
 use crate::damage::{key, tamper};

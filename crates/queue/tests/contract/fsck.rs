@@ -2,8 +2,8 @@
 
 use std::fs;
 
+use relay_message::{Message, QueueId, QueueStore, StoreError};
 use relay_queue::fsck::{Finding, Mode, Summary, check};
-use relay_queue::{Message, QueueId, QueueStore, StoreError};
 
 use crate::damage::{key, tamper};
 use crate::stores::{Harness, INLINE, OnDisk, all, balanced, commit, enqueue, names, octets};

@@ -2,8 +2,9 @@
 
 use std::fs;
 
+use relay_message::Message;
+use relay_queue::SledStore;
 use relay_queue::fsck::{Mode, check};
-use relay_queue::{Message, SledStore};
 
 use crate::damage::{key, tamper};
 use crate::stores::{Harness, INLINE, OnDisk, all, commit, config, enqueue, names, octets};

@@ -1,4 +1,4 @@
-//! The contract of [`relay_queue::QueueStore`], held by every store, and by one whose operations fail.
+//! The contract of [`relay_message::QueueStore`], held by every store, and by one whose operations fail.
 
 mod archive;
 mod aside;
@@ -13,7 +13,8 @@ mod rules;
 mod stores;
 mod take_in;
 
-use relay_queue::{FaultyStore, MemoryStore, SledStore};
+use relay_queue::{MemoryStore, SledStore};
+use relay_testkit::FaultyStore;
 
 /// Runs every rule of the contract on a store.
 macro_rules! contract {

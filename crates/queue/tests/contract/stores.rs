@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use relay_queue::{
-    Body, Claim, Content, Envelope, FaultyStore, MemoryStore, Message, NewMessage, Origin,
-    QueueStore, RcptTo, RecipientChange, RecipientState, Settlement, SledStore, Spool, StoreConfig,
-    StoreError,
+use relay_message::{
+    Body, Claim, Content, Envelope, Message, NewMessage, Origin, QueueStore, Recipient,
+    RecipientChange, RecipientState, Settlement, Spool, StoreError,
 };
+use relay_queue::{MemoryStore, SledStore, StoreConfig};
 use relay_smtp::dsn::DsnRequest;
 use relay_smtp::{EnhancedStatus, ForwardPath, Outcome, Reply, Stage, Verdict};
+use relay_testkit::FaultyStore;
 use tempfile::TempDir;
 
 /// Bodies up to this go into the database.
@@ -196,7 +197,7 @@ pub fn at(seconds: u64) -> SystemTime {
 /// An envelope with so many recipients.
 pub fn envelope(recipients: usize) -> Envelope {
     let path = |n| format!("user{n}@dest.test").parse::<ForwardPath>();
-    let recipient = |n| RcptTo::from(path(n).expect("an address"));
+    let recipient = |n| Recipient::from(path(n).expect("an address"));
     Envelope {
         sender: "app@sender.test".parse().expect("an address"),
         recipients: (0..recipients).map(recipient).collect(),

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use bytes::Bytes;
-use relay_queue::{Envelope, QueueStore, SledStore, Spool, StoreConfig};
+use relay_message::{Envelope, QueueStore, Spool};
+use relay_queue::{SledStore, StoreConfig};
 use relay_smtp::ForwardPath;
 use relay_smtp::dsn::DsnRequest;
 use tokio::task::JoinSet;

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use relay_control::{Accounting, Audit};
-use relay_queue::QueueStore;
+use relay_message::QueueStore;
 
 use super::store_problem;
 use crate::shared::Shared;
@@ -24,8 +24,8 @@ pub(super) async fn audit(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// Converts the counters of the store.
-pub(super) fn accounting(books: relay_queue::Books) -> Accounting {
-    let relay_queue::Books {
+pub(super) fn accounting(books: relay_message::Books) -> Accounting {
+    let relay_message::Books {
         accepted,
         reports,
         delivered,

@@ -12,7 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
-use relay_queue::{QueueId, QueueStore, StoreError};
+use relay_message::{QueueId, QueueStore, StoreError};
 use relay_smtp::address::is_at;
 use serde::Deserialize;
 use tokio::time::timeout;
@@ -210,9 +210,9 @@ fn look_for(id: QueueId, event: &Event) -> Look {
 }
 
 impl Domain {
-    fn note(&mut self, message: &relay_queue::Message) {
+    fn note(&mut self, message: &relay_message::Message) {
         let mut rows = message.recipients.iter();
-        if rows.any(|row| self.is_of(row.address.as_str())) {
+        if rows.any(|row| self.is_of(row.to.path.as_str())) {
             self.add(message.id);
         }
     }
@@ -251,7 +251,8 @@ impl Domain {
 mod tests {
     use std::time::SystemTime;
 
-    use relay_queue::{Envelope, MemoryStore};
+    use relay_message::Envelope;
+    use relay_queue::MemoryStore;
     use relay_smtp::ReversePath;
     use relay_smtp::dsn::DsnRequest;
 

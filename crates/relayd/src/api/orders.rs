@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Form, Json};
 use relay_control::{Filter, RuleChange, Scope};
-use relay_send::Deliver;
+use relay_message::Deliver;
 use relay_smtp::address::parse_literal;
 use relay_smtp::{ForwardPath, ReversePath};
 use tokio::sync::OwnedMutexGuard;

@@ -14,7 +14,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use relay_queue::{QueueId, QueueStore};
+use relay_message::{QueueId, QueueStore};
 
 pub(super) use self::content::content;
 use self::describe::Sending;

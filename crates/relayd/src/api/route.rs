@@ -28,7 +28,7 @@ pub(super) async fn route(
         return problem(StatusCode::BAD_REQUEST, "from and to are needed");
     };
     match Question::parse(&from, &to) {
-        Ok(question) => Json(question.ask_running(&shared.deliver.0).await).into_response(),
+        Ok(question) => Json(question.ask_running(&shared.deliver).await).into_response(),
         Err(reason) => problem(StatusCode::BAD_REQUEST, reason),
     }
 }

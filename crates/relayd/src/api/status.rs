@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use relay_control::{Alarm, Destination, Listener, Messages, Status};
-use relay_queue::{QueueId, QueueStore};
+use relay_message::{QueueId, QueueStore};
 use relay_smtp::Outcome;
 use relay_smtpd::{Address, Role};
 
@@ -26,7 +26,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
     let (messages, fresh) = (shared.store.count(), shared.store.count_fresh());
     let mut destinations: Vec<_> = sending.destinations.iter().map(destination).collect();
     destinations.sort_by(|a, b| a.name.cmp(&b.name));
-    let (now, alarms) = (clock::now(), shared.deliver.0.alarms());
+    let (now, alarms) = (clock::now(), shared.deliver.alarms());
     let alarms = alarms.into_iter().map(|alarm| described(alarm, now));
     let of_queue = match &sending.store_trouble {
         Some(trouble) => Some(stuck(trouble)),

@@ -1,5 +1,5 @@
 //! `relayd-crash-points`: the daemon as the crash tests run it. What it has that relayd has not is told
-//! in `relay_queue::crash`.
+//! in `relay_failpoint`.
 
 use std::process::ExitCode;
 

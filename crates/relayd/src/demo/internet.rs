@@ -7,9 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use relay_queue::{
-    Body, MemoryStore, Message, QueueId, QueueStore, RecipientChange, RecipientState, Settlement,
+use relay_message::{
+    Body, Message, QueueId, QueueStore, RecipientChange, RecipientState, Settlement,
 };
+use relay_queue::MemoryStore;
 use relay_smtpd::{Address, ListenerConfig, Role, Server};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -95,7 +96,7 @@ impl Internet {
         }
     }
 
-    async fn take(&self, id: QueueId) -> Result<Option<Arrival>, relay_queue::StoreError> {
+    async fn take(&self, id: QueueId) -> Result<Option<Arrival>, relay_message::StoreError> {
         let Some((claim, message)) = self.store.claim(id).await? else {
             return Ok(None);
         };
@@ -137,7 +138,7 @@ impl fmt::Display for Arrival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "   from {}", self.message.sender)?;
         for recipient in &self.message.recipients {
-            writeln!(f, "   to   {}", recipient.address)?;
+            writeln!(f, "   to   {}", recipient.to.path)?;
         }
         writeln!(f, "   |")?;
         let first = self.body.len().min(SHOWN_OCTETS);

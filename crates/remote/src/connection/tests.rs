@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use relay_message::{Body, Content};
 use relay_smtp::client::{Answer, Envelope};
 use relay_smtp::dsn::DsnRequest;
 use relay_smtp::{ForwardPath, Peer, Recipient, Stage};
@@ -12,7 +13,6 @@ use tokio::time::timeout;
 use super::{Connection, Connector, TransactionError};
 use crate::classify::{Cause, DuplicateRisk};
 use crate::config::Config;
-use crate::content::{Body, Content};
 use crate::policy::{Destination, TlsRule};
 use crate::pool_key::PoolKey;
 use crate::tls::Trust;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use relay_message::{Attempt, Body, Content, Deliver, QueueId};
 use relay_remote::{
-    Alarm, AsConfigured, Body, Config, Content, Job, Preview, Remote, Route, RouteCredentials,
-    RouteTls, SecretSource, TlsPolicy,
+    Alarm, AsConfigured, Config, Preview, Remote, Route, RouteCredentials, RouteTls, SecretSource,
+    TlsPolicy,
 };
 use relay_smtp::dsn::DsnRequest;
 use relay_smtp::{ForwardPath, Outcome, Recipient, Verdict};
@@ -162,10 +163,10 @@ impl World {
 
     pub fn destination(&self, recipient: &str) -> String {
         let (sender, recipient) = (job(&[]).sender, recipient.parse().expect("a path"));
-        self.remote.destination(&sender, &recipient).to_string()
+        self.remote.destination(&sender, &recipient).0.to_string()
     }
 
-    pub async fn deliver(&self, job: Job) -> Vec<Outcome> {
+    pub async fn deliver(&self, job: Attempt) -> Vec<Outcome> {
         let count = job.recipients.len();
         let outcomes = tokio::time::timeout(Duration::from_mins(1), self.remote.deliver(job));
         let outcomes = outcomes.await.expect("an end");
@@ -203,7 +204,7 @@ pub fn verdict(outcome: &Outcome) -> String {
     format!("{verdict} {}", outcome.status)
 }
 
-pub fn job(recipients: &[&str]) -> Job {
+pub fn job(recipients: &[&str]) -> Attempt {
     job_with(
         recipients,
         Body::Inline(Bytes::from_static(MESSAGE.as_bytes())),
@@ -211,8 +212,10 @@ pub fn job(recipients: &[&str]) -> Job {
     )
 }
 
-pub fn job_with(recipients: &[&str], body: Body, length: usize) -> Job {
-    Job {
+pub fn job_with(recipients: &[&str], body: Body, length: usize) -> Attempt {
+    Attempt {
+        id: QueueId::from_bits(1),
+        delivery: 1,
         sender: "a@sender.test".parse().expect("a path"),
         recipients: recipients
             .iter()
@@ -226,6 +229,6 @@ pub fn job_with(recipients: &[&str], body: Body, length: usize) -> Job {
             head: Bytes::from_static(TRACE.as_bytes()),
             body,
         },
-        observer: Arc::new(()),
+        progress: Arc::new(()),
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::time::SystemTime;
 
-use relay_queue::{Message, Recipient};
+use relay_message::{Message, QueuedRecipient};
 use relay_smtp::date::Date;
 use relay_smtp::dsn::Orcpt;
 use relay_smtp::{EnhancedStatus, Outcome};
@@ -43,22 +43,27 @@ fn message_fields(hostname: &str, message: &Message) -> String {
 }
 
 /// RFC 3464 §2.3, but for what the last attempt said.
-fn recipient_fields(text: &mut String, recipient: &Recipient, notice: &Notice, charset: Charset) {
-    if let Some(orcpt) = &recipient.orcpt {
+fn recipient_fields(
+    text: &mut String,
+    recipient: &QueuedRecipient,
+    notice: &Notice,
+    charset: Charset,
+) {
+    if let Some(orcpt) = &recipient.to.orcpt {
         let _ = write!(
             text,
-            "Original-Recipient: {}\r\n",
+            "Original-QueuedRecipient: {}\r\n",
             original_recipient(orcpt, charset)
         );
     }
-    let address = recipient.address.as_str();
+    let address = recipient.to.path.as_str();
     let kind = words::address_type(address);
     let address = words::address(address, charset);
     let action = notice.event.action();
     let status = status(recipient, notice);
     let _ = write!(
         text,
-        "Final-Recipient: {kind}; {address}\r\nAction: {action}\r\nStatus: {status}\r\n"
+        "Final-QueuedRecipient: {kind}; {address}\r\nAction: {action}\r\nStatus: {status}\r\n"
     );
 }
 
@@ -68,7 +73,7 @@ fn original_recipient(orcpt: &Orcpt, charset: Charset) -> String {
     format!("{kind};{address}")
 }
 
-fn status(recipient: &Recipient, notice: &Notice) -> EnhancedStatus {
+fn status(recipient: &QueuedRecipient, notice: &Notice) -> EnhancedStatus {
     let last = last(recipient, notice).map(|(_, outcome)| outcome.status);
     match notice.event {
         Event::Failed if is_expired(recipient) => EnhancedStatus::transient(4, 7),
@@ -80,7 +85,7 @@ fn status(recipient: &Recipient, notice: &Notice) -> EnhancedStatus {
 
 /// What the last attempt met; if there was none, what its destination is in trouble for.
 pub(super) fn last<'a>(
-    recipient: &'a Recipient,
+    recipient: &'a QueuedRecipient,
     notice: &'a Notice,
 ) -> Option<(Option<SystemTime>, &'a Outcome)> {
     let own = recipient.last().map(|(at, outcome)| (Some(*at), outcome));
@@ -88,7 +93,7 @@ pub(super) fn last<'a>(
     own.or_else(of_destination)
 }
 
-fn diagnosis(text: &mut String, recipient: &Recipient, notice: &Notice) {
+fn diagnosis(text: &mut String, recipient: &QueuedRecipient, notice: &Notice) {
     if let Some((at, outcome)) = last(recipient, notice) {
         if let Some(peer) = &outcome.peer {
             fold(text, "Remote-MTA: dns; ", &peer.host);

@@ -4,13 +4,12 @@
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use relay_queue::{Message, QueueStore, Recipient};
+use relay_message::{Deliver, Message, QueueStore};
 
 use super::{CLOCK_CHECK, Runner};
 use crate::attempt::Context;
 use crate::bounce::Reporter;
 use crate::clock::Clock;
-use crate::deliver::Deliver;
 use crate::flight::{Flight, Owed};
 use crate::handle::{Config, Verb};
 use crate::recipients::Todo;
@@ -40,9 +39,8 @@ where
             self.steer_ourselves(Verb::HoldNew, vec![message.id]);
             return;
         }
-        let deliver = Arc::clone(&self.context.deliver);
-        let destination = |r: &Recipient| deliver.destination(&message.sender, &r.address);
-        self.enter(Todo::of(message, destination));
+        let todo = Todo::of(message, &*self.context.deliver);
+        self.enter(todo);
     }
 
     /// A message of the queue: its jobs, and a report that a crash has kept from being made.

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use relay_queue::{Message, QueueId, QueueStore, Recipient, StoreError};
+use relay_message::{Deliver, Message, QueueId, QueueStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::Runner;
 use crate::attempt::{Context, STORE_PAUSE};
 use crate::clock::Clock;
-use crate::deliver::Deliver;
 use crate::events;
 use crate::flight::Owed;
 use crate::handle::{Steered, Verb};
@@ -114,31 +113,22 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                 message.held = false;
             }
         }
-        let destination = |r: &Recipient| self.deliver.destination(&message.sender, &r.address);
-        Ok(Some(Todo::of(&message, destination)))
+        Ok(Some(Todo::of(&message, &*self.deliver)))
     }
 
     /// The message, if this changed anything.
     async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
-        match self.store.get(id).await? {
-            Some(message) if message.held != held => self.store.set_held(id, held).await,
-            _ => Ok(None),
-        }
+        let result = self.store.set_held(id, held).await?;
+        Ok(result.filter(|r| r.changed).map(|r| r.message))
     }
 
     /// Nothing else is done with it until it is held, so this goes on until the store does it.
     async fn hold_new(&self, id: QueueId) -> Option<Message> {
         loop {
             match self.store.set_held(id, true).await {
-                Ok(message) => return message,
-                Err(StoreError::Damaged { .. } | StoreError::ClaimLost(_)) => return None,
-                Err(
-                    e @ (StoreError::NoRoom { .. }
-                    | StoreError::Io { .. }
-                    | StoreError::Database { .. }
-                    | StoreError::Locked { .. }
-                    | StoreError::Closed { .. }),
-                ) => {
+                Ok(held) => return held.map(|held| held.message),
+                Err(e) if !e.is_transient() => return None,
+                Err(e) => {
                     events::store_error("holding", id, &e);
                     tokio::time::sleep(STORE_PAUSE).await;
                 }

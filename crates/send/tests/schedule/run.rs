@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relay_queue::QueueId;
+use relay_message::{DestinationKey, QueueId};
 use relay_send::destination::Feedback;
 use relay_send::schedule::{Due, Job, Rules, Schedule, Task, Wait};
-use relay_send::{Concurrency, DestinationKey, RetryPolicy};
+use relay_send::{Concurrency, RetryPolicy};
 use relay_smtp::{EnhancedStatus, Outcome, Stage, Verdict};
 
 pub const POLICY: RetryPolicy = RetryPolicy {

@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use relay_queue::{FaultyStore, MemoryStore, QueueStore};
+use relay_message::QueueStore;
+use relay_queue::MemoryStore;
 use relay_send::Clock;
+use relay_testkit::FaultyStore;
 
 use crate::world::{
     DAY, Outage, Timepiece, Tried, Watched, World, deferred, delivered, domain, failed, pass, to,
@@ -178,16 +180,23 @@ async fn a_message_deleted_while_it_waits_or_is_under_way_is_let_go() {
     pass(5).await;
     // Deleting is claiming it away and settling it.
     let (claim, _) = world.store.claim(id).await.unwrap().expect("it is there");
-    let change = relay_queue::RecipientChange {
+    let change = relay_message::RecipientChange {
         index: 0,
-        state: relay_queue::RecipientState::Done,
+        state: relay_message::RecipientState::Done,
         attempt: None,
     };
-    let settlement = relay_queue::Settlement {
+    let settlement = relay_message::Settlement {
         recipients: vec![change],
-        ..relay_queue::Settlement::default()
+        ..relay_message::Settlement::default()
     };
-    assert!(world.store.settle(claim, settlement).await.unwrap());
+    assert!(
+        world
+            .store
+            .settle(claim, settlement)
+            .await
+            .unwrap()
+            .is_none()
+    );
     pass(10).await;
     world.assert_nothing_is_kept().await;
     let tried: Vec<_> = world.internet.tried().iter().map(|t| t.id).collect();

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relay_queue::{Body, QueueId};
-use relay_send::{Attempt, Clock, Deliver, DestinationKey};
+use relay_message::{Attempt, Body, Deliver, DestinationKey, QueueId, Recipient};
+use relay_send::Clock;
 use relay_smtp::dsn::{EnvelopeId, Notify};
 use relay_smtp::{ForwardPath, Outcome, ReversePath, Verdict};
 use tokio::time::Instant;
@@ -71,13 +71,13 @@ impl Tried {
         let Body::Inline(body) = &attempt.content.body else {
             panic!("the store in memory has no files");
         };
-        let address = |to: &ForwardPath| to.as_str().to_owned();
+        let address = |to: &Recipient| to.path.as_str().to_owned();
         Self {
             at,
             id: attempt.id,
             sender: attempt.sender.as_str().to_owned(),
             to: attempt.recipients.iter().map(address).collect(),
-            notify: attempt.wishes.iter().map(|(notify, _)| *notify).collect(),
+            notify: attempt.recipients.iter().map(|to| to.notify).collect(),
             envid: attempt.dsn.envid.clone(),
             text: String::from_utf8_lossy(body).into_owned(),
         }

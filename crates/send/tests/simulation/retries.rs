@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relay_queue::{QueueStore, RecipientState};
+use relay_message::{QueueStore, RecipientState};
 
 use crate::world::{DAY, World, deferred, delivered, domain, failed, pass, to};
 

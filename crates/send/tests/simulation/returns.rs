@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use relay_queue::{FaultyStore, MemoryStore, Message, Origin, QueueId, QueueStore};
+use relay_message::{Message, Origin, QueueId, QueueStore};
+use relay_queue::MemoryStore;
 use relay_send::Clock;
 use relay_smtp::dsn::{DsnRequest, Notify};
+use relay_testkit::FaultyStore;
 
 use crate::world::{
     DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, failed, pass, to, wishing,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relay_queue::QueueStore;
+use relay_message::QueueStore;
 
 use crate::world::{
     DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, pass, to, unreachable,
@@ -55,7 +55,7 @@ async fn a_retry_is_not_forgotten_over_a_reload() {
 
 #[tokio::test(start_paused = true)]
 async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
-    use relay_queue::{RecipientChange, RecipientState, Settlement};
+    use relay_message::{RecipientChange, RecipientState, Settlement};
     let world = World::new(|tried| tried.all(QUICK, &delivered()));
     let addresses = ["a@far.test", "b@far.test"].map(String::from);
     let message = world.commit("me@home.test", &addresses).await;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use relay_queue::{MemoryStore, QueueStore};
-use relay_send::{Clock, DestinationKey, HoldRule};
+use relay_message::{DestinationKey, QueueStore};
+use relay_queue::MemoryStore;
+use relay_send::{Clock, HoldRule};
 
 use crate::world::{
     DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, failed, pass, to,
@@ -22,7 +23,7 @@ async fn a_retry_of_one_message_tries_that_one_alone() {
     let mine = world.submit("me@home.test", &to("a@far.test")).await;
     world.submit("me@home.test", &to("b@far.test")).await;
     pass(10).await;
-    let absent = relay_queue::QueueId::from_bits(7);
+    let absent = relay_message::QueueId::from_bits(7);
     let steered = world
         .sender
         .retry(vec![mine, absent])

@@ -5,8 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use relay_queue::{
-    Audit, Books, Claim, Content, Envelope, Message, QueueId, QueueStore, Settlement, StoreError,
+use relay_message::{
+    Audit, Books, Claim, Content, Envelope, HoldResult, Message, QueueId, QueueStore, Settlement,
+    StoreError,
 };
 
 /// Calls of the store, counted, all of which can be made to fail for a while.
@@ -131,13 +132,17 @@ impl<S: QueueStore> QueueStore for Watched<S> {
         self.inner.open(claim).await
     }
 
-    async fn settle(&self, claim: Claim, settlement: Settlement) -> Result<bool, StoreError> {
+    async fn settle(
+        &self,
+        claim: Claim,
+        settlement: Settlement,
+    ) -> Result<Option<Message>, StoreError> {
         self.pass(Outage::Writing)?;
         tokio::time::sleep(3 * self.lag).await;
         self.inner.settle(claim, settlement).await
     }
 
-    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<HoldResult>, StoreError> {
         self.pass(Outage::Writing)?;
         self.inner.set_held(id, held).await
     }

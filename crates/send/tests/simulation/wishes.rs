@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relay_queue::QueueStore;
+use relay_message::QueueStore;
 use relay_smtp::dsn::{DsnRequest, Notify};
 
 use crate::world::{

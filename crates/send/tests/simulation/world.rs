@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use relay_queue::{Envelope, MemoryStore, Message, QueueId, QueueStore, RcptTo, Spool};
+use relay_message::{Envelope, Message, QueueId, QueueStore, Recipient, Spool};
+use relay_queue::MemoryStore;
 use relay_send::{Clock, Concurrency, Config, Handle, Orders, ReportPolicy, RetryPolicy};
 use relay_smtp::dsn::{DsnRequest, Notify};
 use relay_smtp::{ForwardPath, Outcome};
@@ -77,7 +78,7 @@ impl<S: QueueStore> World<S> {
     }
 
     /// The same with wishes about reports.
-    pub async fn submit_wishing(&self, from: &str, to: Vec<RcptTo>, dsn: DsnRequest) -> QueueId {
+    pub async fn submit_wishing(&self, from: &str, to: Vec<Recipient>, dsn: DsnRequest) -> QueueId {
         let message = self.commit_wishing(from, to, dsn).await;
         self.sender.accepted(&message);
         message.id
@@ -90,7 +91,7 @@ impl<S: QueueStore> World<S> {
             .await
     }
 
-    async fn commit_wishing(&self, from: &str, to: Vec<RcptTo>, dsn: DsnRequest) -> Message {
+    async fn commit_wishing(&self, from: &str, to: Vec<Recipient>, dsn: DsnRequest) -> Message {
         let envelope = Envelope {
             dsn,
             ..envelope(from, to)
@@ -176,7 +177,7 @@ pub fn config() -> Config {
     }
 }
 
-fn envelope(from: &str, to: Vec<RcptTo>) -> Envelope {
+fn envelope(from: &str, to: Vec<Recipient>) -> Envelope {
     Envelope {
         sender: from.parse().expect("a good address"),
         recipients: to,
@@ -186,9 +187,9 @@ fn envelope(from: &str, to: Vec<RcptTo>) -> Envelope {
     }
 }
 
-pub fn wishing(to: &str, notify: Notify) -> RcptTo {
+pub fn wishing(to: &str, notify: Notify) -> Recipient {
     let address: ForwardPath = to.parse().expect("a good address");
-    RcptTo {
+    Recipient {
         notify,
         ..address.into()
     }

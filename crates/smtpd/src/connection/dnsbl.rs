@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use relay_queue::QueueStore;
+use relay_message::QueueStore;
 use relay_smtp::Reply;
 use relay_smtp::server::replies;
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -1,6 +1,6 @@
 //! AUTH: from what the client says to what it is told, and when.
 
-use relay_queue::QueueStore;
+use relay_message::QueueStore;
 use relay_smtp::sasl::{Mechanism, UserName};
 use relay_smtp::server::{Credentials, replies};
 use tokio::io::{AsyncRead, AsyncWrite};

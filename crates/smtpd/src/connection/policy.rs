@@ -1,6 +1,6 @@
 //! Who may send what to whom, on this listener.
 
-use relay_queue::QueueStore;
+use relay_message::QueueStore;
 use relay_smtp::server::{Channel, MailRequest, Refusal, replies};
 use relay_smtp::{ForwardPath, Recipient, Reply, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};

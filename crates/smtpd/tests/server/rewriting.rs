@@ -41,7 +41,7 @@ async fn arrived(world: &World<MemoryStore>) -> (String, String, String) {
         .split_once("\r\nDate: ")
         .map_or("", |(_, rest)| rest);
     let text = format!("{fields}{}", String::from_utf8_lossy(&body));
-    let recipient = message.recipients[0].address.to_string();
+    let recipient = message.recipients[0].to.path.to_string();
     (message.sender.to_string(), recipient, text)
 }
 

@@ -2,7 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-use relay_queue::{MemoryStore, QueueStore as _};
+use relay_message::QueueStore as _;
+use relay_queue::MemoryStore;
 use relay_smtp::server;
 use relay_smtpd::{BindError, ListenerConfig, Role, Server};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};

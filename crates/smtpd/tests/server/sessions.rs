@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use relay_queue::{FaultyStore, MemoryStore, QueueStore as _, SledStore, StoreConfig};
+use relay_message::QueueStore as _;
+use relay_queue::{MemoryStore, SledStore, StoreConfig};
 use relay_smtp::dsn::{DsnRequest, Ret};
+use relay_testkit::FaultyStore;
 
 use crate::world::{FRIEND, STRANGER, config, content, soon, start};
 
@@ -54,8 +56,8 @@ async fn what_is_asked_of_reports_is_kept_with_the_message() {
     };
     assert_eq!(message.dsn, asked);
     let kept = message.recipients.iter().map(|r| {
-        let orcpt = r.orcpt.as_ref().map(ToString::to_string);
-        (r.address.as_str(), r.notify.to_string(), orcpt)
+        let orcpt = r.to.orcpt.as_ref().map(ToString::to_string);
+        (r.to.path.as_str(), r.to.notify.to_string(), orcpt)
     });
     let orcpt = |text: &str| Some(text.to_owned());
     assert_eq!(
@@ -179,7 +181,7 @@ async fn a_stranger_reaches_our_domains_and_the_postmaster_only() {
     let to: Vec<_> = message
         .recipients
         .iter()
-        .map(|r| r.address.as_str())
+        .map(|r| r.to.path.as_str())
         .collect();
     assert_eq!(
         to,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
-use relay_queue::QueueStore;
+use relay_message::QueueStore;
 use relay_smtpd::{CertificatePair, Role, TlsServer, TlsSettings};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;

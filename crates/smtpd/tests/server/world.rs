@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 
-use relay_queue::{Body, Message, QueueStore};
+use relay_message::{Body, Message, QueueStore};
 use relay_smtpd::{
     Address, AuthLimits, Limits, ListenerConfig, NoTemporaryRelay, RelayRules, Rewriting, Role,
     Server, ServerConfig,

@@ -1,7 +1,8 @@
 //! The octets of one message, as they go out.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use axum::body::Body as AnswerBody;
@@ -11,7 +12,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
-use relay_queue::{Body, Content, QueueId, StoreError};
+use relay_message::{Body, Content, QueueId, StoreError};
 
 use super::unknown;
 use crate::api::{problem, store_problem};
@@ -53,7 +54,7 @@ async fn send(content: Content, pieces: &mut Sender<Bytes, io::Error>) -> io::Re
     if pieces.send_data(content.head).await.is_err() {
         return Ok(());
     }
-    let (mut file, length) = match content.body {
+    let (file, length) = match content.body {
         Body::Inline(body) => {
             // As above.
             let _ = pieces.send_data(body).await;
@@ -63,8 +64,7 @@ async fn send(content: Content, pieces: &mut Sender<Bytes, io::Error>) -> io::Re
     };
     let mut left = length;
     while left > 0 {
-        let chunk;
-        (file, chunk) = read(file, left).await?;
+        let chunk = read(Arc::clone(&file), length - left, left).await?;
         left -= chunk.len() as u64;
         if pieces.send_data(chunk).await.is_err() {
             return Ok(());
@@ -74,12 +74,12 @@ async fn send(content: Content, pieces: &mut Sender<Bytes, io::Error>) -> io::Re
 }
 
 /// The next octets of a file of which so many are left; the disk may take a while.
-async fn read(mut file: File, left: u64) -> io::Result<(File, Bytes)> {
+async fn read(file: Arc<File>, offset: u64, left: u64) -> io::Result<Bytes> {
     let length = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
     let read = tokio::task::spawn_blocking(move || {
         let mut chunk = vec![0; length];
-        file.read_exact(&mut chunk)?;
-        Ok((file, Bytes::from(chunk)))
+        file.read_exact_at(&mut chunk, offset)?;
+        Ok(Bytes::from(chunk))
     });
     read.await.map_err(io::Error::other)?
 }

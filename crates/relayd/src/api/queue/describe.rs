@@ -6,8 +6,7 @@ use std::time::SystemTime;
 use relay_control::{
     Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State as Standing, WaitsFor,
 };
-use relay_queue::{Message, QueueId, RecipientState};
-use relay_send::{Deliver, DestinationKey};
+use relay_message::{Deliver, DestinationKey, Message, QueueId, RecipientState};
 use relay_smtp::{Outcome, Verdict};
 
 use crate::api::seconds;
@@ -61,7 +60,7 @@ impl Sending {
     fn outlook(
         &self,
         message: &Message,
-        row: &relay_queue::Recipient,
+        row: &relay_message::QueuedRecipient,
         destination: &DestinationKey,
     ) -> Outlook {
         let state = self.standing(message.id, row, destination);
@@ -81,7 +80,7 @@ impl Sending {
     fn standing(
         &self,
         id: QueueId,
-        row: &relay_queue::Recipient,
+        row: &relay_message::QueuedRecipient,
         destination: &DestinationKey,
     ) -> Standing {
         match row.state {
@@ -98,7 +97,7 @@ impl Sending {
     fn wait(
         &self,
         message: &Message,
-        row: &relay_queue::Recipient,
+        row: &relay_message::QueuedRecipient,
         destination: &DestinationKey,
     ) -> (Option<SystemTime>, Option<WaitsFor>) {
         if message.held {
@@ -139,7 +138,7 @@ pub(super) fn entry(shared: &Shared, sending: &Sending, message: &Message) -> En
 }
 
 pub(super) fn detail(shared: &Shared, sending: &Sending, message: &Message) -> Detail {
-    let row = |row: &relay_queue::Recipient| {
+    let row = |row: &relay_message::QueuedRecipient| {
         let (recipient, destination) = recipient(shared, sending, message, row);
         let history = row.history.iter();
         RecipientDetail {
@@ -155,9 +154,9 @@ pub(super) fn detail(shared: &Shared, sending: &Sending, message: &Message) -> D
         size: message.size,
         held: message.held,
         origin: match message.origin {
-            relay_queue::Origin::Client => Origin::Client,
-            relay_queue::Origin::Bounce => Origin::Bounce,
-            relay_queue::Origin::DoubleBounce => Origin::DoubleBounce,
+            relay_message::Origin::Client => Origin::Client,
+            relay_message::Origin::Bounce => Origin::Bounce,
+            relay_message::Origin::DoubleBounce => Origin::DoubleBounce,
         },
         eight_bit: message.eight_bit,
         utf8: message.utf8,
@@ -169,9 +168,9 @@ fn recipient(
     shared: &Shared,
     sending: &Sending,
     message: &Message,
-    row: &relay_queue::Recipient,
+    row: &relay_message::QueuedRecipient,
 ) -> (Recipient, DestinationKey) {
-    let destination = shared.deliver.destination(&message.sender, &row.address);
+    let destination = shared.deliver.destination_of(message, row);
     let Outlook {
         state,
         next,
@@ -180,7 +179,7 @@ fn recipient(
     let last = row.last().map(|(_, outcome)| outcome);
     let peer = last.and_then(|outcome| outcome.peer.as_ref());
     let recipient = Recipient {
-        address: row.address.as_str().to_owned(),
+        address: row.to.path.as_str().to_owned(),
         state,
         attempts: row.attempts,
         next_attempt: next.map(seconds),
@@ -196,9 +195,9 @@ pub(super) fn standing(
     shared: &Shared,
     sending: &Sending,
     message: &Message,
-    row: &relay_queue::Recipient,
+    row: &relay_message::QueuedRecipient,
 ) -> Standing {
-    let destination = shared.deliver.destination(&message.sender, &row.address);
+    let destination = shared.deliver.destination_of(message, row);
     sending.standing(message.id, row, &destination)
 }
 

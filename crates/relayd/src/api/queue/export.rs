@@ -10,7 +10,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::Response;
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
-use relay_queue::{Message, StoreError};
+use relay_message::{Message, StoreError};
 use tokio::sync::oneshot;
 
 use super::describe::Sending;

@@ -14,7 +14,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http_body_util::channel::{Channel, Sender};
 use relay_control::Filter;
-use relay_queue::{Message, StoreError};
+use relay_message::{Message, StoreError};
 use tokio::sync::oneshot;
 
 use super::describe::{Sending, entry};

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Form, Json};
 use relay_control::{Count, Filter, Scope, Verb, VerbResult};
-use relay_queue::{Origin, QueueId, StoreError};
+use relay_message::{Origin, QueueId, StoreError};
 
 use super::describe::Sending;
 use super::select::Selection;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::SystemTime;
 
 use relay_control::{Condition, Filter};
-use relay_queue::{Message, QueueId, QueueStore, Recipient, StoreError};
+use relay_message::{Message, QueueId, QueueStore, QueuedRecipient, StoreError};
 use relay_smtp::address::is_at;
 
 use super::describe::{Sending, standing};
@@ -147,21 +147,21 @@ impl<'a> Selection<'a> {
         }
     }
 
-    fn is_asked_for(&self, message: &Message, row: &Recipient) -> bool {
+    fn is_asked_for(&self, message: &Message, row: &QueuedRecipient) -> bool {
         let Filter {
             domain,
             recipient: address,
             ..
         } = &self.filter;
-        let is_at = |domain: &String| is_at(row.address.as_str(), domain);
-        let is = |address: &String| row.address.as_str().eq_ignore_ascii_case(address);
+        let is_at = |domain: &String| is_at(row.to.path.as_str(), domain);
+        let is = |address: &String| row.to.path.as_str().eq_ignore_ascii_case(address);
         domain.as_ref().is_none_or(is_at)
             && address.as_ref().is_none_or(is)
             && self.stands(self.state(), message, row)
     }
 
     /// Whether a recipient is in this state; if none is asked for, in one that is not its last.
-    fn stands(&self, state: Option<&str>, message: &Message, row: &Recipient) -> bool {
+    fn stands(&self, state: Option<&str>, message: &Message, row: &QueuedRecipient) -> bool {
         let standing = standing(self.shared, self.sending, message, row);
         match state {
             Some(state) => standing.name() == state,

@@ -11,8 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use relay_control::Summary;
 use relay_control::summary::Waiting;
-use relay_queue::{Message, StoreError};
-use relay_send::{Deliver, DestinationKey};
+use relay_message::{Deliver, DestinationKey, Message, StoreError};
 
 use super::describe::Sending;
 use super::list::filter_of;
@@ -60,7 +59,7 @@ fn count(shared: &Shared, message: &Message, now: SystemTime, counts: &mut Count
     let age = now.duration_since(message.arrived).unwrap_or_default();
     let rows = message.recipients.iter();
     for row in rows.filter(|row| !row.state.is_settled()) {
-        let destination = shared.deliver.destination(&message.sender, &row.address);
+        let destination = shared.deliver.destination_of(message, row);
         let name = Arc::clone(&destination.0);
         let waiting = counts.entry(destination);
         waiting.or_insert_with(|| Waiting::new(&name)).count(age);

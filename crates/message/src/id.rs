@@ -2,10 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-use serde::{Deserialize, Serialize};
 
 /// Crockford's alphabet: no letter looks like a digit, and the order is that of the values.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -13,8 +10,7 @@ const LENGTH: usize = 13;
 
 /// The name of one message in the queue: microseconds of arrival and twelve more bits, so that ids
 /// sort by arrival and two relays that share a queue do not meet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueId(u64);
 
 impl QueueId {
@@ -78,33 +74,6 @@ impl From<QueueId> for String {
     }
 }
 
-/// Gives out ids that sort by time and are never given twice.
-#[derive(Debug, Default)]
-pub(crate) struct IdSource {
-    last: AtomicU64,
-}
-
-impl IdSource {
-    /// Ids from here on are above `id`.
-    pub(crate) fn skip_past(&self, id: QueueId) {
-        self.last.fetch_max(id.0, Ordering::Relaxed);
-    }
-
-    /// The next id at the time `now`; above the last one even if the clock has been set back.
-    pub(crate) fn next(&self, now: SystemTime) -> QueueId {
-        let micros = now
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_micros();
-        let bits = u64::try_from(micros << 12).unwrap_or(u64::MAX / 2) | fastrand::u64(..1 << 12);
-        let step = |last: u64| Some(bits.max(last.saturating_add(1)));
-        let last = self
-            .last
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, step);
-        QueueId(bits.max(last.unwrap_or_default().saturating_add(1)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,19 +86,6 @@ mod tests {
         for (text, bits) in texts.iter().zip(bits) {
             assert_eq!(text.parse(), Ok(QueueId(bits)));
         }
-    }
-
-    #[test]
-    fn ids_rise_even_when_the_clock_stands_or_goes_back() {
-        let (source, start) = (IdSource::default(), UNIX_EPOCH + Duration::from_secs(1000));
-        source.skip_past(QueueId(77));
-        let times = [start, start, start - Duration::from_secs(5), start];
-        let ids: Vec<_> = times.iter().map(|&now| source.next(now)).collect();
-        assert!(
-            ids.is_sorted() && ids.windows(2).all(|w| w[0] != w[1]),
-            "{ids:?}"
-        );
-        assert!(ids[0] > QueueId(77));
     }
 
     #[test]

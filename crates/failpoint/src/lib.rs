@@ -82,7 +82,7 @@ pub fn point(_name: &str) {}
 
 /// Whether this step is to be left out.
 #[cfg(feature = "crash-points")]
-pub(crate) fn leaves_out(step: &str) -> bool {
+pub fn leaves_out(step: &str) -> bool {
     static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
     let chosen = CHOSEN.get_or_init(|| std::env::var("RELAY_LEAVE_OUT").ok());
     chosen.as_deref() == Some(step)
@@ -91,13 +91,13 @@ pub(crate) fn leaves_out(step: &str) -> bool {
 /// Whether this step is to be left out.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
-pub(crate) fn leaves_out(_step: &str) -> bool {
+pub fn leaves_out(_step: &str) -> bool {
     false
 }
 
 /// What is to become of a call of the disk, before it is made.
 #[cfg(feature = "crash-points")]
-pub(crate) fn call(name: &str) -> io::Result<()> {
+pub fn call(name: &str) -> io::Result<()> {
     static CHOSEN: OnceLock<Option<Chosen>> = OnceLock::new();
     if Chosen::is_now(&CHOSEN, "RELAY_FAIL_AT", name) {
         let is_full = std::env::var("RELAY_FAIL_WITH").is_ok_and(|name| name == "ENOSPC");
@@ -111,6 +111,6 @@ pub(crate) fn call(name: &str) -> io::Result<()> {
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 #[expect(clippy::unnecessary_wraps, reason = "with the feature it fails")]
-pub(crate) fn call(_name: &str) -> io::Result<()> {
+pub fn call(_name: &str) -> io::Result<()> {
     Ok(())
 }

@@ -6,12 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use bytes::Bytes;
-
-use crate::books::{Audit, Books};
-use crate::error::StoreError;
-use crate::id::QueueId;
-use crate::message::{Content, Envelope, Message};
-use crate::store::{Claim, QueueStore, Settlement, Spool};
+use relay_message::{
+    Audit, Books, Claim, Content, Envelope, HoldResult, Message, QueueId, QueueStore, Settlement,
+    Spool, StoreError,
+};
 
 /// Passes every operation on, but for the ones it was told to fail.
 #[derive(Debug, Clone)]
@@ -147,12 +145,16 @@ impl<S: QueueStore> QueueStore for FaultyStore<S> {
         self.inner.open(claim).await
     }
 
-    async fn settle(&self, claim: Claim, settlement: Settlement) -> Result<bool, StoreError> {
+    async fn settle(
+        &self,
+        claim: Claim,
+        settlement: Settlement,
+    ) -> Result<Option<Message>, StoreError> {
         self.faults.pass("settling")?;
         self.inner.settle(claim, settlement).await
     }
 
-    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
+    async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<HoldResult>, StoreError> {
         self.faults.pass("setting a hold")?;
         self.inner.set_held(id, held).await
     }

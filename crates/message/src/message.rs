@@ -1,86 +1,18 @@
-//! What the queue keeps of a message.
+//! The record of a queued message.
 
-use std::fs::File;
 use std::time::SystemTime;
 
-use bytes::Bytes;
-use relay_smtp::dsn::{DsnRequest, Notify, Orcpt};
-use relay_smtp::{ForwardPath, Outcome, ReversePath};
-use serde::{Deserialize, Serialize};
+use relay_smtp::dsn::DsnRequest;
+use relay_smtp::{Outcome, Recipient, ReversePath};
 
+use crate::envelope::{Envelope, Origin};
 use crate::id::QueueId;
 
 /// Attempts on one recipient that are kept, the last ones.
 pub const HISTORY: usize = 5;
 
-/// The envelope as the client gave it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Envelope {
-    /// MAIL FROM.
-    pub sender: ReversePath,
-    /// RCPT TO, in order; a recipient's index in this list is its name in every other call.
-    pub recipients: Vec<RcptTo>,
-    /// `BODY=8BITMIME` (RFC 6152).
-    pub eight_bit: bool,
-    /// `SMTPUTF8` (RFC 6531).
-    pub utf8: bool,
-    /// `RET` and `ENVID` (RFC 3461).
-    pub dsn: DsnRequest,
-}
-
-/// RCPT TO with what was said beside it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RcptTo {
-    /// Whom the message is for.
-    pub address: ForwardPath,
-    /// `NOTIFY` (RFC 3461 §4.1).
-    pub notify: Notify,
-    /// `ORCPT` (RFC 3461 §4.2).
-    pub orcpt: Option<Orcpt>,
-}
-
-/// Without any parameter.
-impl From<ForwardPath> for RcptTo {
-    fn from(address: ForwardPath) -> Self {
-        Self {
-            address,
-            notify: Notify::default(),
-            orcpt: None,
-        }
-    }
-}
-
-/// Who made a message. A bounce that fails must be told from a client's own message with the null
-/// sender: the first goes to the postmaster once, the second is discarded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Origin {
-    /// Taken in from a client.
-    Client,
-    /// Our report to a sender.
-    Bounce,
-    /// Our report to the postmaster that a bounce failed; it never makes another.
-    DoubleBounce,
-}
-
-/// A message about to enter the queue without passing through a [`crate::Spool`]: a bounce.
-#[derive(Debug, Clone)]
-pub struct NewMessage {
-    /// Its name, from [`crate::QueueStore::next_id`]: it stands in its own Received header.
-    pub id: QueueId,
-    /// Which kind of report it is.
-    pub origin: Origin,
-    /// Whom from, whom to.
-    pub envelope: Envelope,
-    /// When it entered.
-    pub arrived: SystemTime,
-    /// What we put before the body.
-    pub head: Bytes,
-    /// The rest.
-    pub body: Bytes,
-}
-
 /// Where one recipient stands. Times of attempts are the scheduler's to choose.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecipientState {
     /// No attempt has been made yet, or the last one did not count.
     Queued,
@@ -106,14 +38,10 @@ impl RecipientState {
 }
 
 /// One recipient of a queued message.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Recipient {
-    /// RCPT TO.
-    pub address: ForwardPath,
-    /// `NOTIFY` (RFC 3461 §4.1): of what the sender wants to hear.
-    pub notify: Notify,
-    /// `ORCPT` (RFC 3461 §4.2): what the sender first called this recipient.
-    pub orcpt: Option<Orcpt>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedRecipient {
+    /// The address, with the DSN options that the client gave for it.
+    pub to: Recipient,
     /// Where it stands.
     pub state: RecipientState,
     /// Attempts made so far.
@@ -124,13 +52,11 @@ pub struct Recipient {
     pub history: Vec<(SystemTime, Outcome)>,
 }
 
-impl Recipient {
+impl QueuedRecipient {
     /// A recipient that nothing has been done for yet.
-    pub fn new(to: RcptTo) -> Self {
+    pub fn new(to: Recipient) -> Self {
         Self {
-            address: to.address,
-            notify: to.notify,
-            orcpt: to.orcpt,
+            to,
             state: RecipientState::Queued,
             attempts: 0,
             delay_told: false,
@@ -159,7 +85,7 @@ impl Recipient {
     clippy::struct_excessive_bools,
     reason = "two are the client's words, two the operator's; none is a state of a machine"
 )]
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
     /// Its name.
     pub id: QueueId,
@@ -170,7 +96,7 @@ pub struct Message {
     /// MAIL FROM.
     pub sender: ReversePath,
     /// RCPT TO, with the state of each.
-    pub recipients: Vec<Recipient>,
+    pub recipients: Vec<QueuedRecipient>,
     /// `BODY=8BITMIME` (RFC 6152).
     pub eight_bit: bool,
     /// `SMTPUTF8` (RFC 6531).
@@ -201,7 +127,7 @@ impl Message {
             arrived,
             origin,
             sender: envelope.sender,
-            recipients: recipients.map(Recipient::new).collect(),
+            recipients: recipients.map(QueuedRecipient::new).collect(),
             eight_bit: envelope.eight_bit,
             utf8: envelope.utf8,
             size,
@@ -211,10 +137,12 @@ impl Message {
         }
     }
 
-    /// The operator sets it aside, or gives it free again.
-    pub(crate) fn hold(&mut self, held: bool) {
+    /// Holds the message, or releases it if it is held. Returns whether that changed anything.
+    pub fn set_held(&mut self, held: bool) -> bool {
+        let changed = self.held != held;
         self.released = !held && (self.held || self.released);
         self.held = held;
+        changed
     }
 
     /// Whether no attempt has been made for any recipient.
@@ -233,7 +161,7 @@ impl Message {
 
     /// Recipients that something is left to do for.
     pub fn outstanding(&self) -> u64 {
-        let unsettled = |recipient: &&Recipient| !recipient.state.is_settled();
+        let unsettled = |recipient: &&QueuedRecipient| !recipient.state.is_settled();
         self.recipients.iter().filter(unsettled).count() as u64
     }
 
@@ -267,27 +195,4 @@ pub struct RecipientChange {
     pub state: RecipientState,
     /// If an attempt was made: when it ended and how. It counts as one more attempt.
     pub attempt: Option<(SystemTime, Outcome)>,
-}
-
-/// The bytes of a message; on the wire head, then body. CRLF line ends, no dot-stuffing.
-#[derive(Debug)]
-pub struct Content {
-    /// What we put before the body: trace header and the like.
-    pub head: Bytes,
-    /// The message as the client sent it.
-    pub body: Body,
-}
-
-/// A body: small ones in memory, large ones a file.
-#[derive(Debug)]
-pub enum Body {
-    /// The bytes themselves.
-    Inline(Bytes),
-    /// The first `length` octets of a file, opened for reading.
-    File {
-        /// The open file.
-        file: File,
-        /// Octets of the body; the file may hold more behind them.
-        length: u64,
-    },
 }
