@@ -2,7 +2,7 @@
 
 use std::process::{Output, Stdio};
 
-use relay_testkit::{Certificate, FakeDns, FakeMx, Step};
+use relay_testkit::{Certificate, FakeDns, FakeMx, ScriptStep};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncWriteExt;
@@ -89,7 +89,7 @@ async fn a_dry_run_stops_after_rcpt() {
     assert_eq!(probed.code, 0, "{}", probed.out);
     assert!(probed.has("CLIENT -> SERVER: MAIL FROM:<postmaster@relay.test>"));
     assert!(!mx.commands().iter().any(|c| c == "DATA"));
-    mx.on("rset", Step::Drop);
+    mx.on("rset", ScriptStep::Drop);
     let probed = probe("", &[&at(&mx), "--to", "c@d.test", "--dry"], "").await;
     assert_eq!(probed.code, 0, "RCPT was taken: {}", probed.error);
 }
@@ -139,9 +139,9 @@ async fn what_is_refused_is_exit_1_with_the_servers_words() {
 async fn who_does_not_answer_is_exit_2() {
     let mx = FakeMx::start().await;
     let address = at(&mx);
-    mx.on("connect", Step::Drop);
+    mx.on("connect", ScriptStep::Drop);
     assert_eq!(probe("", &[&address], "").await.code, 2, "no word");
-    mx.on("connect", Step::Silence);
+    mx.on("connect", ScriptStep::Silence);
     let probed = probe("", &[&address, "--timeout", "300ms"], "").await;
     assert_eq!(probed.code, 2, "{}", probed.error);
     drop(mx);
@@ -177,7 +177,7 @@ async fn of_a_domain_the_next_exchanger_is_tried() {
 async fn after_a_broken_handshake_a_sender_goes_on_in_clear() {
     let mx = FakeMx::start().await;
     mx.offer_tls(&Certificate::for_names(&["mx.test"]));
-    mx.on("handshake", Step::Drop);
+    mx.on("handshake", ScriptStep::Drop);
     let probed = probe("", &[&at(&mx), "--to", "c@d.test"], "").await;
     assert_eq!(probed.code, 0, "{}", probed.out);
     assert!(probed.has("-- a sender goes on without TLS"));
@@ -226,8 +226,8 @@ async fn an_open_relay_is_found_and_a_closed_one_is_not() {
 #[tokio::test]
 async fn a_server_that_hangs_up_on_the_refused_is_dialled_again() {
     let mx = FakeMx::start().await;
-    let closing = || Step::SayAndDrop("421 4.7.0 too many errors".to_owned());
-    let refused = || Step::Say("550 5.7.1 no relay".to_owned());
+    let closing = || ScriptStep::SayAndDrop("421 4.7.0 too many errors".to_owned());
+    let refused = || ScriptStep::Say("550 5.7.1 no relay".to_owned());
     mx.on_each("rcpt", [refused(), closing(), refused()]);
     let probed = probe("", &[&at(&mx), "--open-relay"], "").await;
     assert_eq!(probed.code, 0, "{}", probed.out);
@@ -241,10 +241,13 @@ async fn a_server_that_hangs_up_on_the_refused_is_dialled_again() {
 #[tokio::test]
 async fn a_server_that_refuses_nothing_for_good_is_not_said_to_be_closed() {
     for (stage, step) in [
-        ("rcpt", Step::Say("450 4.2.0 greylisted".to_owned())),
-        ("mail", Step::Say("451 4.3.0 later".to_owned())),
-        ("rcpt", Step::Drop),
-        ("rset", Step::SayAndDrop("421 4.7.0 go away".to_owned())),
+        ("rcpt", ScriptStep::Say("450 4.2.0 greylisted".to_owned())),
+        ("mail", ScriptStep::Say("451 4.3.0 later".to_owned())),
+        ("rcpt", ScriptStep::Drop),
+        (
+            "rset",
+            ScriptStep::SayAndDrop("421 4.7.0 go away".to_owned()),
+        ),
     ] {
         let mx = FakeMx::start().await;
         mx.on("rcpt", "550 5.7.1 no relay");

@@ -1,4 +1,4 @@
-//! What the peer says, and what becomes of each recipient.
+//! The replies of the peer, and the outcome for each recipient.
 
 mod world;
 
@@ -9,11 +9,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use relay_message::Body;
 use relay_smtp::{Stage, Verdict};
-use relay_testkit::{DEADLINE, FakeMx, Step};
+use relay_testkit::{DEADLINE, FakeMx, ScriptStep};
 use world::{World, job, job_with, verdict, wire};
 
 #[tokio::test]
-async fn a_recipients_reply_concerns_that_recipient_alone() {
+async fn a_reply_to_rcpt_concerns_only_that_recipient() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     mx.on("rcpt late@dest.test", "450 4.2.0 later");
@@ -34,7 +34,7 @@ async fn a_recipients_reply_concerns_that_recipient_alone() {
 }
 
 #[tokio::test]
-async fn a_refusal_fails_with_the_remotes_status_and_words() {
+async fn a_refusal_fails_with_the_peers_status_and_text() {
     for (stage, expected) in [
         ("mail", Stage::Mail),
         ("rcpt", Stage::Rcpt),
@@ -61,7 +61,7 @@ async fn a_refusal_fails_with_the_remotes_status_and_words() {
 }
 
 #[tokio::test]
-async fn without_pipelining_the_same_comes_out() {
+async fn the_result_is_the_same_without_pipelining() {
     let mx = FakeMx::start().await;
     mx.offer(&[]);
     mx.on("rcpt gone@dest.test", "550 5.1.1 no");
@@ -73,7 +73,7 @@ async fn without_pipelining_the_same_comes_out() {
 }
 
 #[tokio::test]
-async fn a_peer_without_ehlo_is_spoken_to_with_helo() {
+async fn a_peer_without_ehlo_gets_helo() {
     let mx = FakeMx::start().await;
     mx.on("ehlo", "502 5.5.1 what");
     let world = World::with_mx(&mx).await;
@@ -82,7 +82,7 @@ async fn a_peer_without_ehlo_is_spoken_to_with_helo() {
 }
 
 #[tokio::test]
-async fn what_the_peer_cannot_take_fails_without_being_sent() {
+async fn a_message_that_the_peer_cannot_accept_fails_without_being_sent() {
     let mx = FakeMx::start().await;
     mx.offer(&["PIPELINING", "SIZE 20"]);
     let world = World::with_mx(&mx).await;
@@ -119,7 +119,7 @@ async fn a_large_file_is_streamed_and_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_body_that_cannot_be_read_defers_and_is_never_taken_for_whole() {
+async fn an_unreadable_body_defers_and_is_never_sent_as_complete() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     let mut file = tempfile::tempfile().expect("a file");
@@ -143,7 +143,7 @@ async fn a_refusal_while_the_message_is_sent_counts() {
         let mx = FakeMx::start().await;
         mx.on(
             "data",
-            Step::SayAndDrop("354 go\n552 5.3.4 too much".to_owned()),
+            ScriptStep::SayAndDrop("354 go\n552 5.3.4 too much".to_owned()),
         );
         let world = World::with_mx(&mx).await;
         let body = Body::Inline(Bytes::from(vec![b'x'; length]));
@@ -157,7 +157,7 @@ async fn a_refusal_while_the_message_is_sent_counts() {
 #[tokio::test]
 async fn a_connection_lost_after_the_dot_may_mean_a_duplicate_and_no_other_host_is_tried() {
     let [first, second] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(world::ip)).await;
-    first.on("dot", Step::Drop);
+    first.on("dot", ScriptStep::Drop);
     let world = World::new(first.address().port()).await;
     world
         .dns
@@ -176,10 +176,10 @@ async fn a_connection_lost_after_the_dot_may_mean_a_duplicate_and_no_other_host_
 }
 
 #[tokio::test]
-async fn silence_ends_after_the_command_timeout_and_twice_that_after_the_dot() {
+async fn silence_ends_after_the_command_timeout_and_after_twice_that_for_the_dot() {
     for (stage, least) in [("connect", 200), ("rcpt", 200), ("dot", 400)] {
         let mx = FakeMx::start().await;
-        mx.on(stage, Step::Silence);
+        mx.on(stage, ScriptStep::Silence);
         let mut world = World::with_mx(&mx).await;
         world.reconfigure(|c| c.command_timeout = Duration::from_millis(200));
         let begun = tokio::time::Instant::now();
@@ -193,7 +193,7 @@ async fn silence_ends_after_the_command_timeout_and_twice_that_after_the_dot() {
 }
 
 #[tokio::test]
-async fn a_reply_that_comes_octet_by_octet_has_no_more_time_than_another() {
+async fn a_reply_that_comes_octet_by_octet_has_no_more_time_than_others() {
     for (stage, stage_expected) in [
         ("connect", Stage::Greeting),
         ("mail", Stage::Mail),
@@ -201,7 +201,7 @@ async fn a_reply_that_comes_octet_by_octet_has_no_more_time_than_another() {
     ] {
         let mx = FakeMx::start().await;
         let drops = b"250-and another line\r\n".to_vec();
-        mx.on(stage, Step::Drip(drops, Duration::from_millis(50)));
+        mx.on(stage, ScriptStep::Drip(drops, Duration::from_millis(50)));
         let mut world = World::with_mx(&mx).await;
         world.reconfigure(|c| c.command_timeout = Duration::from_millis(300));
         let outcome = tokio::time::timeout(DEADLINE, world.outcome()).await;
@@ -212,7 +212,7 @@ async fn a_reply_that_comes_octet_by_octet_has_no_more_time_than_another() {
 }
 
 #[tokio::test]
-async fn every_reply_to_a_group_of_commands_has_time_of_its_own() {
+async fn every_reply_to_a_group_of_commands_has_its_own_time_limit() {
     let mx = FakeMx::start().await;
     mx.delay("rcpt", Duration::from_millis(200));
     let mut world = World::with_mx(&mx).await;
@@ -223,7 +223,7 @@ async fn every_reply_to_a_group_of_commands_has_time_of_its_own() {
 }
 
 #[tokio::test]
-async fn limits_beyond_every_clock_are_as_good_as_none() {
+async fn very_long_limits_do_not_overflow() {
     let mx = FakeMx::start().await;
     let mut world = World::with_mx(&mx).await;
     world.reconfigure(|c| {
@@ -234,11 +234,11 @@ async fn limits_beyond_every_clock_are_as_good_as_none() {
 }
 
 #[tokio::test]
-async fn hostile_replies_reach_the_outcome_as_harmless_text() {
+async fn hostile_replies_are_harmless_text_in_the_outcome() {
     let mx = FakeMx::start().await;
     mx.on(
         "rcpt",
-        Step::Raw(b"550-5.1.1 \x1b[31mno\0\xff\r\n550 5.1.1 second\r\n".to_vec()),
+        ScriptStep::Raw(b"550-5.1.1 \x1b[31mno\0\xff\r\n550 5.1.1 second\r\n".to_vec()),
     );
     let world = World::with_mx(&mx).await;
     let outcome = world.outcome().await;
@@ -253,7 +253,7 @@ async fn hostile_replies_reach_the_outcome_as_harmless_text() {
     );
     let mx = FakeMx::start().await;
     let endless = [b"250 ".to_vec(), vec![b'x'; 100_000]].concat();
-    mx.on("mail", Step::Raw(endless));
+    mx.on("mail", ScriptStep::Raw(endless));
     let world = World::with_mx(&mx).await;
     assert_eq!(verdict(&world.outcome().await), "deferred 4.5.0");
 }

@@ -1,14 +1,14 @@
-//! What is asked of reports, and who makes them.
+//! DSN requests of the sender, and who sends the reports.
 
 mod world;
 
 use std::sync::{Arc, Mutex};
 
 use relay_message::{Attempt, Progress};
-use relay_testkit::{FakeMx, Step};
+use relay_testkit::{FakeMx, ScriptStep};
 use world::{World, ip, job, verdict};
 
-/// Remembers what it was told.
+/// Records its calls.
 #[derive(Debug, Default)]
 struct Seen(Mutex<Vec<String>>);
 
@@ -32,7 +32,7 @@ impl Progress for Seen {
     }
 }
 
-/// A job whose first recipient's delivery is to be told, and who is told of it.
+/// An attempt that requests a report for its first recipient, and the observer of the attempt.
 fn wishing(recipients: &[&str]) -> (Attempt, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let mut job = Attempt {
@@ -45,7 +45,7 @@ fn wishing(recipients: &[&str]) -> (Attempt, Arc<Seen>) {
 }
 
 #[tokio::test]
-async fn reports_of_what_a_peer_with_dsn_has_taken_are_its_own_to_make() {
+async fn a_peer_with_dsn_sends_the_reports_for_what_it_accepted() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     mx.on("rcpt no@dest.test", "550 5.1.1 no");
@@ -74,10 +74,10 @@ async fn reports_of_what_a_peer_with_dsn_has_taken_are_its_own_to_make() {
 }
 
 #[tokio::test]
-async fn whoever_did_not_take_the_message_in_the_end_makes_no_reports() {
+async fn a_peer_that_did_not_accept_the_message_sends_no_reports() {
     let [with, without] = FakeMx::start_on(["127.0.0.7", "127.0.0.8"].map(ip)).await;
     with.offer(&["PIPELINING", "DSN"]);
-    with.on("data", Step::Drop);
+    with.on("data", ScriptStep::Drop);
     let world = World::new(with.address().port()).await;
     let exchangers = ["5 a.test", "10 b.test"];
     world.dns.set("dest.test", "MX", &exchangers);

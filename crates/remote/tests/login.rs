@@ -1,5 +1,5 @@
-//! Logging in to smarthosts: by the strongest mechanism, never in clear, and a refusal never costs
-//! mail.
+//! Logging in to smarthosts: with the strongest mechanism and never in clear text. A rejected login
+//! never fails mail.
 
 mod world;
 
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use relay_remote::{Route, RouteCredentials, RouteTls, SecretSource};
 use relay_smtp::Stage;
-use relay_testkit::{Certificate, FakeMx, Step};
+use relay_testkit::{Certificate, FakeMx, ScriptStep};
 use world::{USER, World, ip, job, verdict};
 
 /// A smarthost that offers these mechanisms to a user with this password or token.
@@ -35,7 +35,7 @@ fn runs(file: &Path) -> usize {
 }
 
 #[tokio::test]
-async fn the_strongest_mechanism_that_is_offered_is_used() {
+async fn the_strongest_offered_mechanism_is_used() {
     for (offered, used) in [
         ("AUTH LOGIN PLAIN SCRAM-SHA-256", "SCRAM-SHA-256"),
         ("AUTH LOGIN PLAIN CRAM-MD5", "PLAIN"),
@@ -55,7 +55,7 @@ async fn the_strongest_mechanism_that_is_offered_is_used() {
 }
 
 #[tokio::test]
-async fn a_token_is_shown_as_a_token_or_not_at_all() {
+async fn a_token_is_only_sent_with_a_mechanism_for_tokens() {
     for (offered, used) in [
         ("AUTH PLAIN LOGIN XOAUTH2 OAUTHBEARER", Some("XOAUTH2")),
         ("AUTH PLAIN OAUTHBEARER", Some("OAUTHBEARER")),
@@ -76,7 +76,7 @@ async fn a_token_is_shown_as_a_token_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_password_is_not_shown_where_a_token_is_wanted() {
+async fn a_password_is_not_sent_with_a_mechanism_for_tokens() {
     let mx = smarthost("AUTH XOAUTH2 OAUTHBEARER", "hunter2").await;
     let world = World::with_password(&mx, "hunter2").await;
     let outcome = world.outcome().await;
@@ -87,7 +87,7 @@ async fn a_password_is_not_shown_where_a_token_is_wanted() {
 }
 
 #[tokio::test]
-async fn credentials_never_go_out_in_clear() {
+async fn credentials_are_never_sent_in_clear_text() {
     for starttls in ["502 5.5.1 what", "454 4.7.0 not now"] {
         let mx = smarthost("AUTH PLAIN LOGIN", "hunter2").await;
         let mut world = World::with_route(&mx, RouteTls::Opportunistic).await;
@@ -97,7 +97,7 @@ async fn credentials_never_go_out_in_clear() {
         mx.offer_tls(&Certificate::for_names(&["smart.test"]));
         mx.on("starttls", starttls);
         assert_eq!(world.outcome().await.stage, Stage::Tls);
-        mx.on("starttls", Step::from("220 go"));
+        mx.on("starttls", ScriptStep::from("220 go"));
         let outcome = world.outcome().await;
         assert_eq!(
             verdict(&outcome),
@@ -109,7 +109,7 @@ async fn credentials_never_go_out_in_clear() {
 }
 
 #[tokio::test]
-async fn loopback_alone_may_have_them_in_clear() {
+async fn only_loopback_gets_credentials_in_clear_text() {
     let mx = smarthost("AUTH PLAIN", "hunter2").await;
     let mut world = World::with_smarthost(mx.address()).await;
     let source = world.password("hunter2");
@@ -124,7 +124,7 @@ async fn loopback_alone_may_have_them_in_clear() {
 }
 
 #[tokio::test]
-async fn refused_credentials_defer_and_raise_an_alarm_until_they_are_taken() {
+async fn rejected_credentials_defer_and_raise_an_alarm_until_they_are_accepted() {
     let mx = smarthost("AUTH PLAIN LOGIN", "right").await;
     let world = World::with_password(&mx, "wrong").await;
     let outcomes = world.deliver(job(&["a@one.test", "b@two.test"])).await;
@@ -149,7 +149,7 @@ async fn refused_credentials_defer_and_raise_an_alarm_until_they_are_taken() {
 }
 
 #[tokio::test]
-async fn an_alarm_goes_with_its_route() {
+async fn an_alarm_disappears_with_its_route() {
     let mx = smarthost("AUTH PLAIN", "right").await;
     let mut world = World::with_verified_route(&mx).await;
     world.log_in(SecretSource::PasswordFile("/no/such/file".into()));
@@ -164,7 +164,7 @@ async fn an_alarm_goes_with_its_route() {
 }
 
 #[tokio::test]
-async fn whoever_asks_for_credentials_after_login_never_costs_mail() {
+async fn a_host_that_wants_credentials_after_the_login_never_fails_mail() {
     for (stage, reply) in [
         ("auth", "535 5.7.8 no"),
         ("auth", "530 5.7.0 no"),
@@ -189,7 +189,7 @@ async fn whoever_asks_for_credentials_after_login_never_costs_mail() {
 }
 
 #[tokio::test]
-async fn what_a_program_printed_is_used_until_it_is_refused_then_asked_for_once_more() {
+async fn a_programs_output_is_used_until_it_is_rejected_and_then_read_once_more() {
     for (mechanisms, is_token) in [("AUTH PLAIN", false), ("AUTH XOAUTH2", true)] {
         let mx = smarthost(mechanisms, "secret1").await;
         let mut world = World::with_verified_route(&mx).await;
@@ -201,21 +201,21 @@ async fn what_a_program_printed_is_used_until_it_is_refused_then_asked_for_once_
         } else {
             SecretSource::PasswordCommand(argv)
         });
-        mx.on("dot", Step::SayAndDrop("250 ok".to_owned()));
+        mx.on("dot", ScriptStep::SayAndDrop("250 ok".to_owned()));
         for _ in 0..3 {
             assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
             mx.wait("end of the connection", |mx| mx.open_connections() == 0)
                 .await;
         }
         assert_eq!((runs(&file), logins(&mx).len()), (1, 3));
-        // The kept one is refused, the new one is taken: nobody notices.
+        // The cached secret is rejected and the new one accepted, so nobody notices.
         mx.login(USER, "secret2");
         assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
         mx.wait("end of the connection", |mx| mx.open_connections() == 0)
             .await;
         assert_eq!((runs(&file), logins(&mx).len()), (2, 5));
         assert!(world.alarms().is_empty());
-        // If the new one is refused as well there is no third.
+        // If the new one is rejected as well, there is no third try.
         mx.login(USER, "another");
         assert_eq!(verdict(&world.outcome().await), "deferred 4.7.8");
         assert_eq!((runs(&file), logins(&mx).len()), (3, 7));
@@ -224,7 +224,7 @@ async fn what_a_program_printed_is_used_until_it_is_refused_then_asked_for_once_
 }
 
 #[tokio::test]
-async fn a_connection_is_not_lent_to_another_user() {
+async fn a_connection_is_not_shared_with_another_user() {
     let mx = FakeMx::start().await;
     mx.offer(&["PIPELINING", "AUTH PLAIN"]);
     let mut world = World::with_verified_route(&mx).await;
@@ -250,7 +250,7 @@ async fn a_connection_is_not_lent_to_another_user() {
 }
 
 #[tokio::test]
-async fn the_next_host_is_tried_when_one_cannot_check_passwords_but_not_when_it_refuses_one() {
+async fn the_next_host_is_tried_when_one_cannot_check_passwords_but_not_when_it_rejects_one() {
     for (reply, is_failed_over) in [("454 4.7.0 later", true), ("535 5.7.8 no", false)] {
         let [first, second] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(ip)).await;
         let certificate = Certificate::for_names(&["a.smart.test", "b.smart.test"]);

@@ -1,11 +1,11 @@
-//! Which hosts are asked, and in which order.
+//! Which hosts are tried, and in which order.
 
 mod world;
 
 use std::net::SocketAddr;
 
 use relay_remote::IpFamily;
-use relay_testkit::{FakeMx, Step, Trouble};
+use relay_testkit::{FakeMx, ScriptStep, Trouble};
 use tokio::net::TcpListener;
 use world::{World, ip, verdict, wire};
 
@@ -68,7 +68,7 @@ async fn every_address_of_every_host_is_tried() {
 }
 
 #[tokio::test]
-async fn equal_preferences_share_the_load_though_connections_are_kept() {
+async fn equal_preferences_share_the_load_despite_idle_connections() {
     let [a, b] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(ip)).await;
     let world = World::new(a.address().port()).await;
     world
@@ -94,7 +94,7 @@ async fn without_mx_the_domain_is_its_own_exchanger() {
 }
 
 #[tokio::test]
-async fn an_alias_leads_to_its_targets_exchangers() {
+async fn an_alias_leads_to_the_exchangers_of_its_target() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     world.dns.set("alias.test", "CNAME", &["dest.test"]);
@@ -103,7 +103,7 @@ async fn an_alias_leads_to_its_targets_exchangers() {
 }
 
 #[tokio::test]
-async fn an_address_literal_is_where_the_mail_goes() {
+async fn mail_for_an_address_literal_goes_to_that_address() {
     let mx = FakeMx::start().await;
     let mut world = World::new(mx.address().port()).await;
     assert_eq!(world.send(&["u@[127.0.0.1]"]).await, ["delivered 2.0.0"]);
@@ -112,7 +112,7 @@ async fn an_address_literal_is_where_the_mail_goes() {
 }
 
 #[tokio::test]
-async fn domains_without_mail_fail_at_once() {
+async fn domains_that_accept_no_mail_fail_at_once() {
     let world = World::new(1).await;
     world.dns.set("null.test", "MX", &["0 ."]);
     world.dns.set("empty.test", "TXT", &["here"]);
@@ -159,7 +159,7 @@ async fn an_unreachable_dns_server_defers() {
 }
 
 #[tokio::test]
-async fn mail_that_would_come_back_to_us_is_a_loop() {
+async fn mail_that_would_come_back_is_a_loop() {
     let mut world = World::new(2525).await;
     let own: SocketAddr = "127.0.0.9:2525".parse().expect("an address");
     world.reconfigure(|c| c.own_addresses = vec![own]);
@@ -190,12 +190,12 @@ async fn mail_that_would_come_back_to_us_is_a_loop() {
     assert_eq!(
         world.dns.times_asked("mx.test", "A"),
         0,
-        "what is behind us is not looked at"
+        "exchangers after the relay itself are not looked up"
     );
 }
 
 #[tokio::test]
-async fn exchangers_better_than_ourselves_are_used() {
+async fn exchangers_better_than_the_relay_itself_are_used() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     world.dns.set(
@@ -204,7 +204,7 @@ async fn exchangers_better_than_ourselves_are_used() {
         &["10 mx.dest.test", "20 relay.test", "30 c.test"],
     );
     assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
-    mx.on("connect", Step::Drop);
+    mx.on("connect", ScriptStep::Drop);
     let world = World::with_mx(&mx).await;
     world.dns.set(
         "dest.test",
@@ -216,7 +216,7 @@ async fn exchangers_better_than_ourselves_are_used() {
 }
 
 #[tokio::test]
-async fn refused_addresses_are_passed_over() {
+async fn refused_addresses_are_skipped() {
     let [mx] = FakeMx::start_on([ip("127.0.0.2")]).await;
     let mut world = World::new(mx.address().port()).await;
     world
@@ -231,7 +231,7 @@ async fn refused_addresses_are_passed_over() {
 }
 
 #[tokio::test]
-async fn the_unspecified_address_leads_nowhere_though_it_would_to_loopback() {
+async fn the_unspecified_address_is_never_used_though_it_would_lead_to_loopback() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     world.dns.set("mx.dest.test", "A", &["0.0.0.0"]);
@@ -255,21 +255,21 @@ async fn only_the_configured_family_is_used() {
 }
 
 #[tokio::test]
-async fn the_greeting_and_what_breaks_before_the_message_move_on() {
+async fn failures_up_to_the_message_lead_to_the_next_host() {
     for (stage, step) in [
-        ("connect", Step::from("554 go away")),
-        ("connect", Step::from("450 later")),
-        ("connect", Step::Drop),
-        ("connect", Step::from("SSH-2.0-OpenSSH")),
-        ("ehlo", Step::from("421 closing")),
-        ("ehlo", Step::Drop),
-        ("mail", Step::from("421 closing")),
-        ("mail", Step::Drop),
-        ("rcpt", Step::from("421 closing")),
-        ("rcpt", Step::Drop),
-        ("data", Step::Drop),
-        ("data", Step::from("250 what")),
-        ("dot", Step::from("421 closing")),
+        ("connect", ScriptStep::from("554 go away")),
+        ("connect", ScriptStep::from("450 later")),
+        ("connect", ScriptStep::Drop),
+        ("connect", ScriptStep::from("SSH-2.0-OpenSSH")),
+        ("ehlo", ScriptStep::from("421 closing")),
+        ("ehlo", ScriptStep::Drop),
+        ("mail", ScriptStep::from("421 closing")),
+        ("mail", ScriptStep::Drop),
+        ("rcpt", ScriptStep::from("421 closing")),
+        ("rcpt", ScriptStep::Drop),
+        ("data", ScriptStep::Drop),
+        ("data", ScriptStep::from("250 what")),
+        ("dot", ScriptStep::from("421 closing")),
     ] {
         let [bad, good] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(ip)).await;
         bad.on(stage, step.clone());
@@ -293,7 +293,7 @@ async fn the_greeting_and_what_breaks_before_the_message_move_on() {
 }
 
 #[tokio::test]
-async fn five_hundreds_at_every_greeting_fail_but_not_if_one_host_leaves_hope() {
+async fn mail_fails_if_every_greeting_is_a_5xx_but_not_if_one_host_can_recover() {
     let [a, b] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(ip)).await;
     a.on("connect", "554 5.7.1 no service here");
     b.on_each("connect", ["554 5.7.1 nor here", "450 4.3.2 later"]);
@@ -328,7 +328,7 @@ async fn nobody_listening_defers() {
 }
 
 #[tokio::test]
-async fn one_attempt_opens_a_dozen_connections_at_most() {
+async fn one_attempt_opens_at_most_twelve_connections() {
     let mx = FakeMx::start().await;
     mx.on("connect", "421 not now");
     let world = World::new(mx.address().port()).await;

@@ -1,4 +1,4 @@
-//! Where mail would go, told in advance.
+//! Where mail would go, shown without sending any.
 
 mod world;
 
@@ -6,7 +6,7 @@ use relay_remote::{DecidedBy, Preview, Route, RouteTls, SecretSource, TlsRule};
 use relay_testkit::FakeMx;
 use world::{USER, World, route};
 
-/// Each host with its preference, its addresses and what is wrong.
+/// Each host with its preference, its addresses and its problem.
 fn hosts(preview: &Preview) -> Vec<String> {
     let described = preview.hosts.iter().map(|host| {
         let preference = host.preference.map(|p| format!("{p} "));
@@ -19,7 +19,7 @@ fn hosts(preview: &Preview) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_domain_goes_to_its_exchangers_by_preference() {
+async fn a_domains_exchangers_are_shown_by_preference() {
     let mut world = World::new(2525).await;
     world.dns.set(
         "dest.test",
@@ -54,7 +54,7 @@ async fn a_domain_goes_to_its_exchangers_by_preference() {
 }
 
 #[tokio::test]
-async fn what_stands_in_the_way_is_told() {
+async fn problems_are_shown() {
     let world = World::new(25).await;
     world.dns.set("null.test", "MX", &["0 ."]);
     world.dns.set("us.test", "MX", &["10 relay.test"]);
@@ -74,7 +74,7 @@ async fn what_stands_in_the_way_is_told() {
 }
 
 #[tokio::test]
-async fn an_address_literal_goes_there() {
+async fn an_address_literal_is_shown_as_its_own_host() {
     let world = World::new(25).await;
     let preview = world.preview("", "u@[192.0.2.7]").await;
     assert_eq!(preview.by, DecidedBy::Literal(world::ip("192.0.2.7")));
@@ -83,7 +83,7 @@ async fn an_address_literal_goes_there() {
 }
 
 #[tokio::test]
-async fn a_senders_route_is_told_with_its_hosts_and_its_user_and_runs_nothing() {
+async fn a_senders_route_is_shown_with_its_hosts_and_user_without_running_its_command() {
     let mut world = World::new(25).await;
     world.dns.set("smart.test", "A", &["192.0.2.1"]);
     let shop = Route::new("*", ["smart.test", "192.0.2.2"], 465).expect("a route");
@@ -120,7 +120,7 @@ async fn a_senders_route_is_told_with_its_hosts_and_its_user_and_runs_nothing() 
 }
 
 #[tokio::test]
-async fn without_a_daemon_the_same_is_told() {
+async fn the_result_is_the_same_without_a_daemon() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     let (from, to) = ("a@sender.test", "u@dest.test");

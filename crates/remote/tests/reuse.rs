@@ -1,11 +1,11 @@
-//! Connections that are used for more than one message.
+//! Connections that carry more than one message.
 
 mod world;
 
 use std::time::Duration;
 
 use relay_smtp::Stage;
-use relay_testkit::{DEADLINE, FakeMx, Step};
+use relay_testkit::{DEADLINE, FakeMx, ScriptStep};
 use world::{World, job, verdict};
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn messages_in_sequence_share_a_connection() {
 }
 
 #[tokio::test]
-async fn domains_on_one_address_share_a_connection_and_outcomes_name_the_host_that_was_meant() {
+async fn domains_on_one_address_share_a_connection_and_outcomes_name_the_intended_host() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     world.dns.set("other.test", "MX", &["10 mx.other.test"]);
@@ -53,11 +53,14 @@ async fn a_failed_transaction_is_followed_by_rset() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_that_the_peer_closed_is_no_failure() {
+async fn an_idle_connection_that_the_peer_closed_is_not_a_failure() {
     let mx = FakeMx::start().await;
     mx.on_each(
         "dot",
-        [Step::SayAndDrop("250 ok".to_owned()), Step::from("250 ok")],
+        [
+            ScriptStep::SayAndDrop("250 ok".to_owned()),
+            ScriptStep::from("250 ok"),
+        ],
     );
     let world = World::with_mx(&mx).await;
     assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
@@ -68,16 +71,20 @@ async fn an_idle_connection_that_the_peer_closed_is_no_failure() {
 }
 
 #[tokio::test]
-async fn a_reused_connection_that_breaks_before_any_reply_is_dialled_again() {
+async fn a_reused_connection_that_breaks_before_any_reply_is_replaced_by_a_new_one() {
     for step in [
-        Step::Drop,
-        Step::from("421 4.4.2 idle too long"),
-        Step::SayAndDrop("421 4.4.2 idle too long".to_owned()),
+        ScriptStep::Drop,
+        ScriptStep::from("421 4.4.2 idle too long"),
+        ScriptStep::SayAndDrop("421 4.4.2 idle too long".to_owned()),
     ] {
         let mx = FakeMx::start().await;
         mx.on_each(
             "mail",
-            [Step::from("250 ok"), step.clone(), Step::from("250 ok")],
+            [
+                ScriptStep::from("250 ok"),
+                step.clone(),
+                ScriptStep::from("250 ok"),
+            ],
         );
         let world = World::with_mx(&mx).await;
         assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
@@ -91,9 +98,9 @@ async fn a_reused_connection_that_breaks_before_any_reply_is_dialled_again() {
 }
 
 #[tokio::test]
-async fn the_same_on_a_new_connection_is_a_failure() {
+async fn a_new_connection_that_breaks_before_any_reply_is_a_failure() {
     let mx = FakeMx::start().await;
-    mx.on("mail", Step::Drop);
+    mx.on("mail", ScriptStep::Drop);
     let world = World::with_mx(&mx).await;
     let outcome = world.outcome().await;
     assert_eq!(
@@ -104,7 +111,7 @@ async fn the_same_on_a_new_connection_is_a_failure() {
 }
 
 #[tokio::test]
-async fn a_peer_that_speaks_unasked_is_not_used_again() {
+async fn a_peer_that_sends_an_unexpected_reply_is_not_used_again() {
     let mx = FakeMx::start().await;
     mx.on_each("dot", ["250 ok\n250 and more", "250 ok"]);
     let world = World::with_mx(&mx).await;
@@ -114,7 +121,7 @@ async fn a_peer_that_speaks_unasked_is_not_used_again() {
 }
 
 #[tokio::test]
-async fn a_connection_without_work_says_goodbye() {
+async fn an_idle_connection_is_closed_with_quit() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
@@ -130,7 +137,7 @@ async fn a_connection_without_work_says_goodbye() {
 }
 
 #[tokio::test]
-async fn messages_at_the_same_time_have_connections_of_their_own() {
+async fn concurrent_messages_use_separate_connections() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     let (a, b, c) = tokio::join!(world.outcome(), world.outcome(), world.outcome());
@@ -142,7 +149,7 @@ async fn messages_at_the_same_time_have_connections_of_their_own() {
 }
 
 #[tokio::test]
-async fn a_connection_to_somebody_elses_host_ends_after_a_hundred_messages() {
+async fn a_connection_to_a_host_of_others_ends_after_a_hundred_messages() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     for _ in 0..101 {
@@ -153,7 +160,7 @@ async fn a_connection_to_somebody_elses_host_ends_after_a_hundred_messages() {
 }
 
 #[tokio::test]
-async fn the_addresses_of_a_host_share_the_load_though_connections_are_kept() {
+async fn the_addresses_of_a_host_share_the_load_despite_idle_connections() {
     let [a, b] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(world::ip)).await;
     let world = World::new(a.address().port()).await;
     world.dns.set("dest.test", "MX", &["10 mx.dest.test"]);
@@ -168,13 +175,13 @@ async fn the_addresses_of_a_host_share_the_load_though_connections_are_kept() {
 }
 
 #[tokio::test]
-async fn at_the_end_idle_connections_say_goodbye() {
+async fn all_idle_connections_are_closed_with_quit_at_the_end() {
     let [a, b] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(world::ip)).await;
     let world = World::new(a.address().port()).await;
     let send = async || world.send(&["u@[127.0.0.2]", "v@[127.0.0.3]"]).await;
     assert_eq!(send().await, ["delivered 2.0.0"; 2]);
-    // Who never answers QUIT does not hold up the end.
-    b.on("quit", Step::Silence);
+    // A peer that never answers QUIT must not delay the end.
+    b.on("quit", ScriptStep::Silence);
     tokio::time::timeout(DEADLINE, world.close())
         .await
         .expect("an end");

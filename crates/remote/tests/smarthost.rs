@@ -1,13 +1,13 @@
-//! Mail through the operator's own choice of hosts: it waits rather than bounce.
+//! Mail through a smarthost of the operator: its problems defer mail and never bounce it.
 
 mod world;
 
 use relay_remote::Route;
-use relay_testkit::{FakeMx, Step, Trouble};
+use relay_testkit::{FakeMx, ScriptStep, Trouble};
 use world::{World, ip, job, route, verdict, wire};
 
 #[tokio::test]
-async fn everything_goes_through_it_without_a_question_to_the_dns() {
+async fn all_mail_goes_through_the_smarthost_without_a_dns_lookup() {
     let mx = FakeMx::start().await;
     let world = World::with_smarthost(mx.address()).await;
     assert_eq!(world.destination("u@any.test"), mx.address().to_string());
@@ -48,22 +48,30 @@ async fn a_name_that_does_not_resolve_never_bounces_mail() {
 }
 
 #[tokio::test]
-async fn its_refusal_to_talk_never_bounces_mail_but_its_word_on_a_message_does() {
+async fn a_refused_session_never_bounces_mail_but_a_refused_message_does() {
     for (stage, step, expected) in [
-        ("connect", Step::from("554 5.7.1 blocked"), "deferred 4.7.1"),
-        ("ehlo", Step::from("550 5.7.1 blocked"), "deferred 4.0.0"),
+        (
+            "connect",
+            ScriptStep::from("554 5.7.1 blocked"),
+            "deferred 4.7.1",
+        ),
+        (
+            "ehlo",
+            ScriptStep::from("550 5.7.1 blocked"),
+            "deferred 4.0.0",
+        ),
         (
             "mail",
-            Step::from("530 5.7.0 authenticate first"),
+            ScriptStep::from("530 5.7.0 authenticate first"),
             "deferred 4.7.0",
         ),
         (
             "mail",
-            Step::from("550 5.7.1 not this sender"),
+            ScriptStep::from("550 5.7.1 not this sender"),
             "failed 5.7.1",
         ),
-        ("rcpt", Step::from("550 5.1.1 no"), "failed 5.1.1"),
-        ("dot", Step::from("554 5.6.0 spam"), "failed 5.6.0"),
+        ("rcpt", ScriptStep::from("550 5.1.1 no"), "failed 5.1.1"),
+        ("dot", ScriptStep::from("554 5.6.0 spam"), "failed 5.6.0"),
     ] {
         let mx = FakeMx::start().await;
         mx.on(stage, step);
@@ -74,7 +82,7 @@ async fn its_refusal_to_talk_never_bounces_mail_but_its_word_on_a_message_does()
 }
 
 #[tokio::test]
-async fn several_hosts_are_tried_in_the_order_they_are_written() {
+async fn several_hosts_are_tried_in_the_order_of_the_configuration() {
     let [first, second] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(ip)).await;
     let mut world = World::new(1).await;
     let port = first.address().port();
@@ -88,7 +96,7 @@ async fn several_hosts_are_tried_in_the_order_they_are_written() {
 }
 
 #[tokio::test]
-async fn the_route_is_decided_anew_at_every_attempt() {
+async fn the_route_is_decided_again_at_every_attempt() {
     let [old, new] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(ip)).await;
     old.on("connect", "421 no");
     let mut world = World::with_smarthost(old.address()).await;
@@ -99,7 +107,7 @@ async fn the_route_is_decided_anew_at_every_attempt() {
 }
 
 #[tokio::test]
-async fn recipients_whose_ways_have_parted_each_go_their_own() {
+async fn recipients_with_different_next_hops_are_delivered_separately() {
     let [one, two] = FakeMx::start_on(["127.0.0.2", "127.0.0.3"].map(ip)).await;
     let mut world = World::new(1).await;
     let port = one.address().port();
@@ -124,7 +132,7 @@ async fn recipients_whose_ways_have_parted_each_go_their_own() {
 }
 
 #[tokio::test]
-async fn a_route_that_leads_to_ourselves_is_not_followed() {
+async fn a_route_that_leads_back_to_the_relay_is_not_used() {
     let mx = FakeMx::start().await;
     let mut world = World::with_smarthost(mx.address()).await;
     world.reconfigure(|c| c.own_addresses = vec![mx.address()]);

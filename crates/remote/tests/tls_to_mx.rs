@@ -1,4 +1,4 @@
-//! TLS to hosts that nobody here chose: as good as it can be had, and never a reason to keep mail.
+//! TLS with mail exchangers: it is used if possible, and its absence never delays mail.
 
 mod world;
 
@@ -7,16 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use relay_remote::{Destination, RouteTls, TlsPolicy, TlsRule};
-use relay_testkit::{Certificate, FakeMx, Step};
+use relay_testkit::{Certificate, FakeMx, ScriptStep};
 use world::{World, verdict};
 
-/// A certificate that is neither trusted nor the host's.
+/// A certificate that is neither trusted nor valid for the host.
 fn anybodys() -> Certificate {
     Certificate::for_names(&["somebody.else.test"])
 }
 
 #[tokio::test]
-async fn starttls_is_used_where_it_is_offered_whatever_the_certificate() {
+async fn starttls_is_used_if_offered_with_any_certificate() {
     for certificate in [anybodys(), Certificate::expired(&["mx.dest.test"])] {
         let mx = FakeMx::start().await;
         mx.offer_tls(&certificate);
@@ -37,12 +37,12 @@ async fn starttls_is_used_where_it_is_offered_whatever_the_certificate() {
         assert_eq!(message.server_name.as_deref(), Some("mx.dest.test"));
         let hellos = mx.commands();
         let hellos = hellos.iter().filter(|c| c.starts_with("EHLO")).count();
-        assert_eq!(hellos, 2, "all is said again under TLS");
+        assert_eq!(hellos, 2, "EHLO is repeated under TLS");
     }
 }
 
 #[tokio::test]
-async fn without_starttls_mail_goes_out_in_clear() {
+async fn without_starttls_mail_goes_out_in_clear_text() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     let outcome = world.outcome().await;
@@ -64,8 +64,8 @@ async fn a_refused_starttls_costs_neither_the_mail_nor_a_connection() {
 #[tokio::test]
 async fn after_a_broken_handshake_the_host_gets_clear_text_for_an_hour() {
     for step in [
-        Step::Drop,
-        Step::SayAndDrop("454 4.3.0 TLS is broken".to_owned()),
+        ScriptStep::Drop,
+        ScriptStep::SayAndDrop("454 4.3.0 TLS is broken".to_owned()),
     ] {
         let mx = FakeMx::start().await;
         mx.offer_tls(&anybodys());
@@ -94,10 +94,10 @@ async fn after_a_broken_handshake_the_host_gets_clear_text_for_an_hour() {
 }
 
 #[tokio::test]
-async fn a_host_that_never_ends_its_handshake_gets_clear_text_too() {
+async fn a_host_that_never_finishes_its_handshake_gets_clear_text_too() {
     let mx = FakeMx::start().await;
     mx.offer_tls(&anybodys());
-    mx.on("handshake", Step::Silence);
+    mx.on("handshake", ScriptStep::Silence);
     let mut world = World::with_mx(&mx).await;
     world.reconfigure(|c| c.connect_timeout = Duration::from_millis(500));
     assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
@@ -105,12 +105,12 @@ async fn a_host_that_never_ends_its_handshake_gets_clear_text_too() {
 }
 
 #[tokio::test]
-async fn what_came_in_clear_before_the_handshake_is_never_taken_for_an_answer() {
+async fn clear_text_before_the_handshake_is_never_taken_for_a_reply() {
     let mx = FakeMx::start().await;
     mx.offer_tls(&anybodys());
-    // As the answer to the second EHLO it would make every message too large.
+    // As the reply to the second EHLO this would make every message too large.
     let injected = b"220 2.0.0 go ahead\r\n250-mx.test\r\n250 SIZE 1\r\n";
-    mx.on("starttls", Step::Raw(injected.to_vec()));
+    mx.on("starttls", ScriptStep::Raw(injected.to_vec()));
     let world = World::with_mx(&mx).await;
     assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
     assert!(mx.messages()[0].tls);
@@ -118,7 +118,7 @@ async fn what_came_in_clear_before_the_handshake_is_never_taken_for_an_answer() 
 }
 
 #[tokio::test]
-async fn a_connection_in_clear_is_not_used_for_mail_that_must_be_protected() {
+async fn a_connection_in_clear_text_is_not_reused_for_mail_that_requires_tls() {
     let mx = FakeMx::start().await;
     let mut world = World::with_mx(&mx).await;
     assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
@@ -140,7 +140,7 @@ async fn a_connection_in_clear_is_not_used_for_mail_that_must_be_protected() {
 }
 
 #[tokio::test]
-async fn a_connection_under_tls_is_used_again() {
+async fn a_connection_under_tls_is_reused() {
     let mx = FakeMx::start().await;
     mx.offer_tls(&anybodys());
     let world = World::with_mx(&mx).await;
@@ -152,7 +152,7 @@ async fn a_connection_under_tls_is_used_again() {
     assert_eq!(mx.connections(), 1);
 }
 
-/// Demands a certificate of every exchanger of these domains.
+/// Requires a valid certificate of every exchanger of these domains.
 #[derive(Debug)]
 struct Strict(&'static [&'static str]);
 
@@ -173,7 +173,7 @@ impl TlsPolicy for Strict {
 }
 
 #[tokio::test]
-async fn a_policy_may_demand_more_of_an_exchanger_than_what_it_offers() {
+async fn a_policy_may_require_more_than_an_exchanger_offers() {
     let mx = FakeMx::start().await;
     let policy = Arc::new(Strict(&["dest.test"]));
     let world = World::with_policy(mx.address().port(), policy).await;
@@ -185,15 +185,15 @@ async fn a_policy_may_demand_more_of_an_exchanger_than_what_it_offers() {
     assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.4"]);
     mx.offer_tls(&anybodys());
     assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.5"]);
-    mx.on("handshake", Step::Drop);
+    mx.on("handshake", ScriptStep::Drop);
     assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.5"]);
     let preview = world.preview("a@sender.test", "u@dest.test").await;
     assert_eq!(preview.hosts[0].tls, TlsRule::Verified);
-    assert!(world.alarms().is_empty(), "it is not the operator's host");
+    assert!(world.alarms().is_empty(), "the host is not a smarthost");
 }
 
 #[tokio::test]
-async fn a_connection_to_a_verified_name_is_not_taken_for_one_to_another_name() {
+async fn a_connection_verified_for_one_name_is_not_reused_for_another() {
     let mx = FakeMx::start().await;
     let certificate = Certificate::for_names(&["one.test"]);
     mx.offer_tls(&certificate);
@@ -215,19 +215,25 @@ async fn a_connection_to_a_verified_name_is_not_taken_for_one_to_another_name() 
 }
 
 #[tokio::test]
-async fn what_ends_with_tls_begins_again_without() {
+async fn a_failure_during_tls_leads_to_a_try_in_clear_text() {
     for (stage, step) in [
-        ("starttls", Step::SayAndDrop("421 4.3.2 no".to_owned())),
-        ("starttls", Step::from("no reply at all")),
-        ("starttls", Step::from("354 what")),
-        ("starttls", Step::Drop),
-        ("ehlo", Step::Drop),
+        (
+            "starttls",
+            ScriptStep::SayAndDrop("421 4.3.2 no".to_owned()),
+        ),
+        ("starttls", ScriptStep::from("no reply at all")),
+        ("starttls", ScriptStep::from("354 what")),
+        ("starttls", ScriptStep::Drop),
+        ("ehlo", ScriptStep::Drop),
     ] {
         let mx = FakeMx::start().await;
         mx.offer_tls(&anybodys());
-        let hello = Step::from("250-mx.test\n250 STARTTLS");
+        let hello = ScriptStep::from("250-mx.test\n250 STARTTLS");
         match stage {
-            "ehlo" => mx.on_each("ehlo", [hello, step.clone(), Step::from("250 mx.test")]),
+            "ehlo" => mx.on_each(
+                "ehlo",
+                [hello, step.clone(), ScriptStep::from("250 mx.test")],
+            ),
             _ => mx.on(stage, step.clone()),
         }
         let world = World::with_mx(&mx).await;
@@ -238,11 +244,14 @@ async fn what_ends_with_tls_begins_again_without() {
 }
 
 #[tokio::test]
-async fn a_host_that_refuses_us_under_tls_is_not_asked_again_without() {
+async fn a_host_that_refuses_the_relay_under_tls_is_not_tried_in_clear_text() {
     let mx = FakeMx::start().await;
     mx.offer_tls(&anybodys());
-    let hello = Step::from("250-mx.test\n250 STARTTLS");
-    mx.on_each("ehlo", [hello, Step::from("421 4.7.0 too many of you")]);
+    let hello = ScriptStep::from("250-mx.test\n250 STARTTLS");
+    mx.on_each(
+        "ehlo",
+        [hello, ScriptStep::from("421 4.7.0 too many of you")],
+    );
     let world = World::with_mx(&mx).await;
     assert_eq!(verdict(&world.outcome().await), "deferred 4.7.0");
     assert_eq!(mx.connections(), 1);

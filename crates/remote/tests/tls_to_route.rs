@@ -1,10 +1,10 @@
-//! TLS to hosts that the operator chose: what was asked for, or no mail leaves.
+//! TLS with smarthosts: mail leaves only with the configured TLS.
 
 mod world;
 
 use relay_remote::RouteTls;
 use relay_smtp::Stage;
-use relay_testkit::{Certificate, FakeMx, Step};
+use relay_testkit::{Certificate, FakeMx, ScriptStep};
 use world::{World, verdict};
 
 fn smarts() -> Certificate {
@@ -33,7 +33,7 @@ async fn a_verified_host_gets_the_mail_and_the_outcome_says_so() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_does_not_hold_keeps_the_mail_here_and_says_what_to_do() {
+async fn an_invalid_certificate_defers_the_mail_and_the_outcome_says_what_to_do() {
     for (certificate, is_trusted, hint) in [
         (
             smarts(),
@@ -76,7 +76,7 @@ async fn a_certificate_that_does_not_hold_keeps_the_mail_here_and_says_what_to_d
 }
 
 #[tokio::test]
-async fn a_host_that_is_an_address_needs_a_certificate_for_it() {
+async fn a_host_given_as_an_address_needs_a_certificate_for_the_address() {
     for (name, expected) in [
         ("127.0.0.1", "delivered 2.0.0"),
         ("127.0.0.9", "deferred 4.7.5"),
@@ -95,15 +95,19 @@ async fn a_host_that_is_an_address_needs_a_certificate_for_it() {
 }
 
 #[tokio::test]
-async fn there_is_no_way_back_to_clear_text() {
+async fn a_required_tls_never_falls_back_to_clear_text() {
     for (step, stage, expected) in [
         (
-            Step::from("454 4.7.0 not now"),
+            ScriptStep::from("454 4.7.0 not now"),
             "starttls",
             "deferred 4.7.0",
         ),
-        (Step::from("554 5.7.0 never"), "starttls", "deferred 4.7.0"),
-        (Step::Drop, "handshake", "deferred 4.7.5"),
+        (
+            ScriptStep::from("554 5.7.0 never"),
+            "starttls",
+            "deferred 4.7.0",
+        ),
+        (ScriptStep::Drop, "handshake", "deferred 4.7.5"),
     ] {
         let (mx, certificate) = (FakeMx::start().await, smarts());
         mx.offer_tls(&certificate);
@@ -123,7 +127,7 @@ async fn there_is_no_way_back_to_clear_text() {
 }
 
 #[tokio::test]
-async fn a_host_without_starttls_gets_nothing() {
+async fn a_host_without_starttls_gets_no_mail() {
     let mx = FakeMx::start().await;
     let world = World::with_route(&mx, RouteTls::Require).await;
     let outcome = world.outcome().await;
@@ -134,7 +138,7 @@ async fn a_host_without_starttls_gets_nothing() {
 }
 
 #[tokio::test]
-async fn without_tls_or_with_any_the_certificate_does_not_matter() {
+async fn the_certificate_does_not_matter_without_tls_or_with_opportunistic_tls() {
     for (tls, is_encrypted) in [(RouteTls::None, false), (RouteTls::Opportunistic, true)] {
         let mx = FakeMx::start().await;
         mx.offer_tls(&Certificate::expired(&["other.test"]));
@@ -163,7 +167,7 @@ async fn the_next_host_may_have_a_better_certificate() {
 }
 
 #[tokio::test]
-async fn a_file_of_authorities_is_read_again_with_a_new_configuration() {
+async fn the_ca_file_is_read_again_with_a_new_configuration() {
     let (mx, certificate) = (FakeMx::start().await, smarts());
     mx.offer_tls(&certificate);
     let mut world = World::with_route(&mx, RouteTls::Require).await;

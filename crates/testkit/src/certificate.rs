@@ -1,4 +1,4 @@
-//! Certificates that vouch for themselves.
+//! Self-signed certificates.
 
 use std::sync::Arc;
 
@@ -7,18 +7,18 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// A certificate with its key; who trusts it as an authority accepts it from a server.
+/// A self-signed certificate with its key. A client that trusts it as an authority accepts it.
 pub struct Certificate {
     certified: CertifiedKey<KeyPair>,
 }
 
 impl Certificate {
-    /// For a server of these names (or addresses).
+    /// Makes a certificate for a server with these names or addresses.
     pub fn for_names(names: &[&str]) -> Self {
         Self::with(&params(names))
     }
 
-    /// The same, but it was valid for the year 2001 alone.
+    /// Makes one that was valid only in 2001.
     pub fn expired(names: &[&str]) -> Self {
         let mut params = params(names);
         params.not_before = date_time_ymd(2001, 1, 1);
@@ -34,17 +34,17 @@ impl Certificate {
         }
     }
 
-    /// The certificate alone, as a file of authorities has it.
+    /// The certificate in PEM, as in a file of authorities.
     pub fn pem(&self) -> String {
         self.certified.cert.pem()
     }
 
-    /// The key, as a file has it.
+    /// The key in PEM.
     pub fn key_pem(&self) -> String {
         self.certified.signing_key.serialize_pem()
     }
 
-    /// What a server needs to use it, with TLS 1.2 and 1.3.
+    /// A server configuration with this certificate, for TLS 1.2 and 1.3.
     pub fn server_config(&self) -> Arc<ServerConfig> {
         let key = PrivateKeyDer::Pkcs8(self.certified.signing_key.serialize_der().into());
         let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -61,7 +61,7 @@ fn params(names: &[&str]) -> CertificateParams {
     let names: Vec<String> = names.iter().map(ToString::to_string).collect();
     let name = names.first().cloned().unwrap_or_default();
     let mut params = CertificateParams::new(names).expect("names of a certificate");
-    // Issuers are found by their names.
+    // Clients find an issuer by its name.
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, name);
     params

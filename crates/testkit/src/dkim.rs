@@ -1,4 +1,4 @@
-//! A verifier of DKIM signatures that is not ours, mail-auth's.
+//! An independent verifier of DKIM signatures: mail-auth.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -13,19 +13,19 @@ use mail_auth::{
     AuthenticatedMessage, DkimResult, MessageAuthenticator, Parameters, ResolverCache, Txt,
 };
 
-/// Knows the keys that were published to it, and looks nothing up.
+/// A verifier that knows only the keys published to it and makes no DNS lookups.
 #[derive(Default)]
 pub struct DkimVerifier(HashMap<Box<str>, Txt>);
 
 impl DkimVerifier {
-    /// Publishes a record: its name without a dot at the end, its text.
+    /// Publishes a record: its name without a trailing dot, and its text.
     pub fn publish(&mut self, name: &str, record: &str) {
         let key = DomainKey::parse(record.as_bytes()).expect("a record");
         let name = format!("{name}.").into_boxed_str();
         self.0.insert(name, Txt::DomainKey(Arc::new(key)));
     }
 
-    /// Whether the message's signatures verify, from the first down.
+    /// Whether each of the message's signatures verifies, from the first one down.
     pub async fn verify(&self, message: &[u8]) -> Vec<bool> {
         let config = ResolverConfig::from_parts(None, Vec::new(), Vec::new());
         let verifier =

@@ -1,4 +1,4 @@
-//! A DNS server on loopback, UDP and TCP on one port, that answers from a table.
+//! A DNS server on loopback that answers from a table, over UDP and TCP on the same port.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -12,21 +12,21 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::AbortHandle;
 
-/// How a name that does not answer fails.
+/// How lookups of a name fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
-    /// The server says that it could not find out.
+    /// The server answers SERVFAIL.
     ServFail,
-    /// The server says that there is no such name.
+    /// The server answers NXDOMAIN.
     NxDomain,
-    /// The server says nothing.
+    /// The server does not answer.
     Silence,
 }
 
-/// The server; it stops when dropped.
+/// The server. It stops when dropped.
 ///
 /// A name without records and without trouble does not exist; a name with records of another type
-/// has no data. Negative answers carry a SOA with a minimum of 0: they are not to be remembered.
+/// has no data. Negative answers have an SOA with a minimum of 0 and must not be cached.
 #[derive(Debug)]
 pub struct FakeDns {
     address: SocketAddr,
@@ -44,7 +44,7 @@ struct Zone {
 }
 
 impl FakeDns {
-    /// An empty zone on a free port of 127.0.0.1.
+    /// Starts with an empty zone on a free port of 127.0.0.1.
     pub async fn start() -> Self {
         let (tcp, udp) = bind().await;
         let address = tcp.local_addr().expect("a bound socket has an address");
@@ -60,14 +60,15 @@ impl FakeDns {
         }
     }
 
-    /// Where it listens.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Sets the records of one name and type: `set("dest.test", "MX", &["10 mx.dest.test"])`.
     ///
-    /// Types: A, AAAA, MX, CNAME, TXT, PTR. No values: the name exists, without data of that type.
+    /// Types: A, AAAA, MX, CNAME, TXT, PTR. Without values the name exists but has no data of that
+    /// type.
     pub fn set(&self, name: &str, kind: &str, values: &[&str]) {
         let kind = RecordType::from_str(kind).expect("a record type");
         let values: Vec<String> = values.iter().map(ToString::to_string).collect();
@@ -79,27 +80,28 @@ impl FakeDns {
         zone.records.insert((name.to_owned(), kind), values);
     }
 
-    /// From now on every question about `name` fails like this.
+    /// Makes every lookup of `name` fail from now on.
     pub fn fail(&self, name: &str, trouble: Trouble) {
         self.zone().trouble.insert(name.to_owned(), trouble);
     }
 
-    /// The seconds that positive answers may be remembered; 0 at the start.
+    /// Sets the TTL of positive answers in seconds. It is 0 at the start.
     pub fn set_ttl(&self, seconds: u32) {
         self.zone().ttl = seconds;
     }
 
-    /// Whether every answer over UDP is cut short, so that the client must come back over TCP.
+    /// Sets whether answers over UDP are truncated, so that the client must repeat the query over
+    /// TCP.
     pub fn truncate_udp(&self, truncate: bool) {
         self.zone().truncate_udp = truncate;
     }
 
-    /// Every question so far: name and type, in order.
+    /// The name and type of every query so far, in order.
     pub fn asked(&self) -> Vec<(String, String)> {
         self.zone().asked.clone()
     }
 
-    /// How often this question was asked.
+    /// How often this query was received.
     pub fn times_asked(&self, name: &str, kind: &str) -> usize {
         let zone = self.zone();
         let questions = zone.asked.iter();
@@ -119,7 +121,7 @@ impl Drop for FakeDns {
     }
 }
 
-/// A port of 127.0.0.1 that is free for both transports.
+/// Binds a port of 127.0.0.1 that is free for both transports.
 async fn bind() -> (TcpListener, UdpSocket) {
     loop {
         let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -139,7 +141,7 @@ async fn serve_udp(socket: UdpSocket, zone: Arc<Mutex<Zone>>) {
             answer.map(|a| if zone.truncate_udp { a.truncate() } else { a })
         };
         if let Some(bytes) = answer.and_then(|a| a.to_vec().ok()) {
-            // A client that has gone away is its own loss.
+            // The client may be gone.
             let _ = socket.send_to(&bytes, from).await;
         }
     }
@@ -151,7 +153,8 @@ async fn serve_tcp(listener: TcpListener, zone: Arc<Mutex<Zone>>) {
     }
 }
 
-/// Messages with a length of two octets before each (RFC 1035 §4.2.2), until the client closes.
+/// Serves messages with a length of two octets before each (RFC 1035 §4.2.2), until the client
+/// closes.
 async fn serve_stream(mut stream: TcpStream, zone: Arc<Mutex<Zone>>) -> std::io::Result<()> {
     loop {
         let length = stream.read_u16().await?;
@@ -184,7 +187,7 @@ impl Zone {
         Some(answer)
     }
 
-    /// Follows aliases as a recursive server does; `None` is silence.
+    /// Follows aliases like a recursive server. `None` means no answer.
     fn fill(&self, answer: &mut Message, mut name: String, kind: RecordType) -> Option<()> {
         for _ in 0..8 {
             match self.trouble.get(&name) {
@@ -235,7 +238,7 @@ impl Zone {
     }
 }
 
-/// The SOA of a negative answer that must not be remembered (RFC 2308 §5).
+/// The SOA of a negative answer that must not be cached (RFC 2308 §5).
 fn no_memory(name: &str) -> Record {
     let zone = name.rsplit('.').next().unwrap_or(name);
     let soa = SOA::new(
@@ -276,11 +279,11 @@ fn text(name: &Name) -> String {
     name.to_ascii().trim_end_matches('.').to_ascii_lowercase()
 }
 
-/// A text cut into strings of 255 octets, the most that one can have (RFC 1035 §3.3).
+/// Splits a text into strings of at most 255 octets (RFC 1035 §3.3).
 fn strings(text: &str) -> Vec<String> {
     let strings = text.as_bytes().chunks(255);
     let strings = strings.map(|string| String::from_utf8_lossy(string).into_owned());
-    // A record has one string at least.
+    // A record has at least one string.
     strings.chain(text.is_empty().then(String::new)).collect()
 }
 

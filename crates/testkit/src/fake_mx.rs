@@ -1,4 +1,4 @@
-//! A receiving server that does as it is told, and remembers what it was sent.
+//! A receiving server that follows a script and records what it receives.
 
 mod auth;
 mod session;
@@ -13,59 +13,59 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::rustls::ServerConfig;
 
-use self::auth::User;
+use self::auth::FakeUser;
 use self::session::Session;
 use crate::{Certificate, DEADLINE};
 
 /// What the server does at a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// Says this; lines are parted by `\n`, their ends are added.
+pub enum ScriptStep {
+    /// Sends these lines. They are separated by `\n`; the line ends are added.
     Say(String),
-    /// Says exactly these octets.
+    /// Sends exactly these octets.
     Raw(Vec<u8>),
-    /// Says this, then hangs up.
+    /// Sends this and closes the connection.
     SayAndDrop(String),
-    /// Hangs up without a word.
+    /// Closes the connection.
     Drop,
-    /// Never answers, and keeps the connection.
+    /// Never answers, but keeps the connection open.
     Silence,
-    /// Says these octets one by one, over and over, with this pause before each.
+    /// Sends these octets one at a time, again and again, with this pause before each.
     Drip(Vec<u8>, Duration),
 }
 
-impl From<&str> for Step {
+impl From<&str> for ScriptStep {
     fn from(reply: &str) -> Self {
         Self::Say(reply.to_owned())
     }
 }
 
-/// One message as it arrived.
+/// A message as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Received {
     /// The argument of MAIL FROM: `<a@b.test> SIZE=3`.
     pub mail: String,
-    /// The arguments of the RCPT TO that were accepted.
+    /// The arguments of the accepted RCPT TO commands.
     pub recipients: Vec<String>,
     /// The message without dot-stuffing and final dot.
     pub data: Vec<u8>,
-    /// The same as it went over the wire, without the final dot.
+    /// The message as sent over the wire, without the final dot.
     pub raw: Vec<u8>,
-    /// Which connection it came over, counted from 1.
+    /// The number of its connection, counted from 1.
     pub connection: usize,
     /// Whether it came over TLS.
     pub tls: bool,
-    /// The name that the client asked for in its handshake (SNI).
+    /// The server name in the client's handshake (SNI).
     pub server_name: Option<String>,
-    /// The mechanism by which the client had logged in.
+    /// The mechanism of the client's login.
     pub mechanism: Option<String>,
 }
 
-/// The server; it stops, and hangs up on everyone, when dropped.
+/// The server. When dropped, it stops and closes all connections.
 ///
-/// Stages: `connect`, `ehlo`, `helo`, `starttls`, `handshake`, `auth`, `mail`, `rcpt`,
-/// `rcpt user@dest.test`, `rcpt gone-` (an address that begins so, up to its first dash), `data`, `dot`, `rset`, `quit`. A stage that was told nothing answers as a
-/// good server does.
+/// Stages: `connect`, `ehlo`, `helo`, `starttls`, `handshake`, `auth`, `mail`, `rcpt`, `rcpt
+/// user@dest.test`, `rcpt gone-` (all addresses with this text up to their first dash), `data`,
+/// `dot`, `rset`, `quit`. A stage without a step answers like a normal server.
 #[derive(Debug)]
 pub struct FakeMx {
     address: SocketAddr,
@@ -81,33 +81,33 @@ struct Shared {
 
 #[derive(Debug)]
 struct World {
-    replies: HashMap<String, Vec<Step>>,
+    replies: HashMap<String, Vec<ScriptStep>>,
     delays: HashMap<String, Duration>,
     extensions: Vec<String>,
     tls: Option<TlsMode>,
-    user: Option<User>,
+    user: Option<FakeUser>,
     messages: Vec<Received>,
     commands: Vec<String>,
     connections: usize,
     open: usize,
 }
 
-/// How the server does TLS.
+/// How the server uses TLS.
 #[derive(Debug, Clone)]
 struct TlsMode {
     config: Arc<ServerConfig>,
-    /// From the first octet, without STARTTLS.
+    /// TLS from the first octet, without STARTTLS.
     is_implicit: bool,
 }
 
 impl FakeMx {
-    /// On a free port of 127.0.0.1, with PIPELINING, 8BITMIME and SIZE.
+    /// Starts on a free port of 127.0.0.1, with PIPELINING, 8BITMIME and SIZE.
     pub async fn start() -> Self {
         let [mx] = Self::start_on([Ipv4Addr::LOCALHOST.into()]).await;
         mx
     }
 
-    /// One server per address, all on the same free port.
+    /// Starts one server per address, all on the same free port.
     pub async fn start_on<const N: usize>(addresses: [IpAddr; N]) -> [Self; N] {
         loop {
             let mut port = 0;
@@ -150,45 +150,45 @@ impl FakeMx {
         }
     }
 
-    /// Where it listens.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on `stage` does this.
-    pub fn on(&self, stage: &str, step: impl Into<Step>) {
+    /// Sets what `stage` does from now on.
+    pub fn on(&self, stage: &str, step: impl Into<ScriptStep>) {
         self.on_each(stage, [step.into()]);
     }
 
-    /// From now on `stage` does these in turn, and the last of them ever after.
-    pub fn on_each<S: Into<Step>>(&self, stage: &str, steps: impl IntoIterator<Item = S>) {
+    /// Sets what `stage` does in turn. The last step is repeated.
+    pub fn on_each<S: Into<ScriptStep>>(&self, stage: &str, steps: impl IntoIterator<Item = S>) {
         let steps = steps.into_iter().map(Into::into).collect();
         self.world().replies.insert(stage.to_owned(), steps);
     }
 
-    /// Forgets everything it was told.
+    /// Removes all steps and delays.
     pub fn behave(&self) {
         let mut world = self.world();
         world.replies.clear();
         world.delays.clear();
     }
 
-    /// From now on `stage` waits this long before it does anything.
+    /// Sets how long `stage` waits before it does anything.
     pub fn delay(&self, stage: &str, delay: Duration) {
         self.world().delays.insert(stage.to_owned(), delay);
     }
 
-    /// What EHLO offers from now on.
+    /// Sets the extensions in the EHLO reply.
     pub fn offer(&self, extensions: &[&str]) {
         self.world().extensions = extensions.iter().map(ToString::to_string).collect();
     }
 
-    /// From now on it offers STARTTLS, with this certificate.
+    /// Offers STARTTLS with this certificate from now on.
     pub fn offer_tls(&self, certificate: &Certificate) {
         self.set_tls(certificate, false);
     }
 
-    /// From now on connections begin with a handshake.
+    /// Starts every connection with a handshake from now on.
     pub fn begin_with_tls(&self, certificate: &Certificate) {
         self.set_tls(certificate, true);
     }
@@ -200,43 +200,43 @@ impl FakeMx {
         });
     }
 
-    /// Who may log in from now on, by password or token; before, anybody may. What EHLO says of
-    /// AUTH is set by [`FakeMx::offer`].
+    /// Sets the only user who may log in, by password or token. Before, everyone may.
+    /// [`FakeMx::offer`] sets what the EHLO reply says about AUTH.
     pub fn login(&self, name: &str, secret: &str) {
-        self.world().user = Some(User {
+        self.world().user = Some(FakeUser {
             name: name.to_owned(),
             secret: secret.to_owned(),
         });
     }
 
-    /// The messages taken so far.
+    /// The messages received so far.
     pub fn messages(&self) -> Vec<Received> {
         self.world().messages.clone()
     }
 
-    /// The messages taken since this was asked last, and forgets them, with the commands.
+    /// The messages since the last call. Forgets them and the commands.
     pub fn take_messages(&self) -> Vec<Received> {
         let mut world = self.world();
         world.commands.clear();
         std::mem::take(&mut world.messages)
     }
 
-    /// Every command so far, over all connections.
+    /// All commands so far, over all connections.
     pub fn commands(&self) -> Vec<String> {
         self.world().commands.clone()
     }
 
-    /// Connections so far.
+    /// The number of connections so far.
     pub fn connections(&self) -> usize {
         self.world().connections
     }
 
-    /// Connections that are open now.
+    /// The number of open connections.
     pub fn open_connections(&self) -> usize {
         self.world().open
     }
 
-    /// The messages, once there are at least `count`.
+    /// Waits until there are at least `count` messages, and returns them.
     pub async fn wait_for_messages(&self, count: usize) -> Vec<Received> {
         self.wait(&format!("{count} messages"), |mx| {
             mx.messages().len() >= count
@@ -245,7 +245,7 @@ impl FakeMx {
         self.messages()
     }
 
-    /// Returns once a command begins with `start`.
+    /// Waits for a command that begins with `start`.
     pub async fn wait_for_command(&self, start: &str) {
         self.wait(start, |mx| {
             mx.world().commands.iter().any(|c| c.starts_with(start))
@@ -253,7 +253,7 @@ impl FakeMx {
         .await;
     }
 
-    /// Returns once `condition` holds; asked again whenever something happens here.
+    /// Waits until `condition` is true. It is checked whenever something happens at the server.
     pub async fn wait(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let mut changed = self.shared.changed.subscribe();
         let held = async {
@@ -301,11 +301,11 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
             world.connections
         });
         let shared = Arc::clone(&shared);
-        // A peer that is gone already shows when it is read.
+        // If the peer is gone, the next read fails.
         let _ = stream.set_nodelay(true);
         sessions.spawn(async move {
             let mut session = Session::new(stream, number, Arc::clone(&shared));
-            // A session ends with an error when the peer, or the script, hangs up.
+            // A session ends with an error when the peer or the script closes the connection.
             let _ = session.run().await;
             drop(session);
             shared.change(|world| world.open -= 1);
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn takes_a_message_and_remembers_it() {
+    async fn the_server_accepts_a_message_and_records_it() {
         let mx = FakeMx::start().await;
         mx.on("rcpt no@d.test", "550 5.1.1 no");
         let sent =
@@ -356,8 +356,8 @@ mod tests {
     #[tokio::test]
     async fn steps_are_taken_in_turn() {
         let mx = FakeMx::start().await;
-        mx.on_each("connect", ["421 busy", "220 fine"].map(Step::from));
-        mx.on("ehlo", Step::Drop);
+        mx.on_each("connect", ["421 busy", "220 fine"].map(ScriptStep::from));
+        mx.on("ehlo", ScriptStep::Drop);
         assert!(exchange(&mx, b"QUIT\r\n").await.starts_with("421 busy"));
         assert_eq!(exchange(&mx, b"EHLO x\r\n").await, "220 fine\r\n");
         mx.wait("two closed connections", |mx| mx.open_connections() == 0)

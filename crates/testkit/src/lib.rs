@@ -1,6 +1,6 @@
-//! What the tests of the other crates share: peers on loopback that do as they are told, and terminals.
+//! Shared by the tests of the other crates: scripted peers on loopback, and terminals.
 //!
-//! For tests only: everything here panics, with a reason, when a test's own set-up is wrong or a
+//! For tests only. Everything here panics with a reason if a test's own setup is wrong or a
 //! deadline passes.
 
 pub mod certificate;
@@ -13,7 +13,7 @@ pub mod terminal;
 pub use certificate::Certificate;
 pub use dkim::DkimVerifier;
 pub use fake_dns::{FakeDns, Trouble};
-pub use fake_mx::{FakeMx, Received, Step};
+pub use fake_mx::{FakeMx, Received, ScriptStep};
 pub use faulty_store::FaultyStore;
 pub use terminal::Terminal;
 

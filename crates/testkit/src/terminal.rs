@@ -1,4 +1,4 @@
-//! A terminal for one program: what it shows can be waited for, and keys can be pressed.
+//! A terminal for one program. A test can wait for its output and press keys.
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use rustix::termios::{Winsize, tcgetattr, tcsetwinsize};
 
 use crate::DEADLINE;
 
-/// Both ends of a terminal. It is nobody's controlling one, so keys make no signals.
+/// Both ends of a terminal. It controls no process group, so keys send no signals.
 #[derive(Debug)]
 pub struct Terminal {
     ours: File,
@@ -20,7 +20,7 @@ pub struct Terminal {
     shown: Arc<Shown>,
 }
 
-/// What was written to the terminal and not yet waited for.
+/// Output that no wait has consumed yet.
 #[derive(Debug, Default)]
 struct Shown {
     text: Mutex<String>,
@@ -28,7 +28,7 @@ struct Shown {
 }
 
 impl Terminal {
-    /// With 80 columns and 24 rows.
+    /// Opens a terminal with 80 columns and 24 rows.
     pub fn open() -> Self {
         let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
         let ours = openpt(flags).expect("a terminal");
@@ -46,8 +46,8 @@ impl Terminal {
         terminal
     }
 
-    /// Runs a program whose standard streams are this terminal, but for those that have been given
-    /// another place by `place`.
+    /// Runs a program with this terminal as its standard streams, except for those that `place`
+    /// sets.
     pub fn run(&self, command: &mut Command, place: impl FnOnce(&mut Command)) -> Child {
         let end = || Stdio::from(self.programs.try_clone().expect("a handle"));
         command.stdin(end()).stdout(end()).stderr(end());
@@ -62,7 +62,7 @@ impl Terminal {
             .expect("a terminal that takes keys");
     }
 
-    /// Waits until this is shown: all that was shown up to its end, since the last wait.
+    /// Waits for this text and returns the output up to its end, since the last wait.
     pub fn wait_for(&self, text: &str) -> String {
         let shown = self
             .shown
@@ -80,7 +80,7 @@ impl Terminal {
         shown.drain(..at + text.len()).collect()
     }
 
-    /// Gives the terminal another size; whoever runs on it is not told.
+    /// Changes the size without a signal to the program.
     pub fn resize(&self, columns: u16, rows: u16) {
         let size = Winsize {
             ws_row: rows,
@@ -91,7 +91,7 @@ impl Terminal {
         tcsetwinsize(&self.ours, size).expect("a terminal has a size");
     }
 
-    /// How it treats keys and text, to be compared.
+    /// The modes for input and output, for comparison.
     pub fn modes(&self) -> String {
         let modes = tcgetattr(&self.programs).expect("a terminal has modes");
         format!("{modes:?}")
@@ -99,7 +99,7 @@ impl Terminal {
 }
 
 impl Shown {
-    /// Until the terminal is gone.
+    /// Reads until the terminal is gone.
     fn read(&self, mut terminal: File) {
         let mut some = [0; 4096];
         while let Ok(length @ 1..) = terminal.read(&mut some) {

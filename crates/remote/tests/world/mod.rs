@@ -1,6 +1,6 @@
-//! A small internet on loopback for the tests of deliveries.
+//! A small internet on loopback for tests of deliveries.
 
-// Each test binary uses its own part of this.
+// Each test binary uses a different part of this.
 #![allow(dead_code)]
 
 use std::net::{IpAddr, SocketAddr};
@@ -20,7 +20,7 @@ use relay_testkit::{Certificate, FakeDns, FakeMx};
 use tempfile::TempDir;
 use tokio::sync::watch;
 
-/// Whom the relay logs in as.
+/// The user that the relay logs in as.
 pub const USER: &str = "relay@our.test";
 pub const MESSAGE: &str = "Subject: t\r\n\r\nhello\r\n.dot\r\n";
 const TRACE: &str = "Received: by relay.test\r\n";
@@ -39,12 +39,12 @@ pub struct World {
 }
 
 impl World {
-    /// Deliveries to `port` of whatever the DNS says.
+    /// Delivers to `port` of the hosts in the fake DNS.
     pub async fn new(port: u16) -> Self {
         Self::with_policy(port, Arc::new(AsConfigured)).await
     }
 
-    /// The same with this policy about TLS.
+    /// Like [`World::new`] with this TLS policy.
     pub async fn with_policy(port: u16, policy: Arc<dyn TlsPolicy>) -> Self {
         let dns = FakeDns::start().await;
         let config = Config {
@@ -66,7 +66,7 @@ impl World {
         }
     }
 
-    /// One MX host for dest.test at `mx`.
+    /// Has one MX host for dest.test at `mx`.
     pub async fn with_mx(mx: &FakeMx) -> Self {
         let world = Self::new(mx.address().port()).await;
         world.dns.set("dest.test", "MX", &["10 mx.dest.test"]);
@@ -76,7 +76,7 @@ impl World {
         world
     }
 
-    /// Everything through a smarthost at this address.
+    /// Sends everything through a smarthost at this address.
     pub async fn with_smarthost(address: SocketAddr) -> Self {
         let mut world = Self::new(1).await;
         let host = address.ip().to_string();
@@ -84,7 +84,7 @@ impl World {
         world
     }
 
-    /// Everything through smart.test, which is this server, with this choice of TLS.
+    /// Sends everything through smart.test, which is this server, with this use of TLS.
     pub async fn with_route(mx: &FakeMx, tls: RouteTls) -> Self {
         let mut world = Self::new(1).await;
         world.dns.set("smart.test", "A", &["127.0.0.1"]);
@@ -94,7 +94,7 @@ impl World {
         world
     }
 
-    /// The same over STARTTLS with a certificate that is trusted.
+    /// Uses STARTTLS with a trusted certificate.
     pub async fn with_verified_route(mx: &FakeMx) -> Self {
         let certificate = Certificate::for_names(&["smart.test"]);
         mx.offer_tls(&certificate);
@@ -103,7 +103,7 @@ impl World {
         world
     }
 
-    /// The same with this password for [`USER`].
+    /// Uses STARTTLS with a trusted certificate, and this password for [`USER`].
     pub async fn with_password(mx: &FakeMx, password: &str) -> Self {
         let mut world = Self::with_verified_route(mx).await;
         let source = world.password(password);
@@ -111,7 +111,7 @@ impl World {
         world
     }
 
-    /// The routes get these credentials.
+    /// Sets the credentials of the routes.
     pub fn log_in(&mut self, source: SecretSource) {
         let credentials = RouteCredentials::new(USER, source).expect("credentials");
         self.reconfigure(|config| {
@@ -130,14 +130,14 @@ impl World {
         self.reconfigure(|config| config.ca_file = Some(file));
     }
 
-    /// A file of this content.
+    /// Writes a file with this content.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let file = self.files.path().join(name);
         std::fs::write(&file, text).expect("written");
         file
     }
 
-    /// A file with this password.
+    /// Writes a file with this password.
     pub fn password(&self, password: &str) -> SecretSource {
         SecretSource::PasswordFile(self.file("password", password))
     }
@@ -174,7 +174,7 @@ impl World {
         outcomes
     }
 
-    /// Sends [`MESSAGE`] to these; verdict and status of each.
+    /// Sends [`MESSAGE`] to these recipients and returns the verdict and status of each.
     pub async fn send(&self, recipients: &[&str]) -> Vec<String> {
         let outcomes = self.deliver(job(recipients)).await;
         outcomes.iter().map(verdict).collect()
@@ -194,7 +194,7 @@ pub fn ip(address: &str) -> IpAddr {
     address.parse().expect("an address")
 }
 
-/// `failed 5.1.1`
+/// The verdict and status of an outcome: `failed 5.1.1`.
 pub fn verdict(outcome: &Outcome) -> String {
     let verdict = match outcome.verdict {
         Verdict::Delivered => "delivered",

@@ -1,4 +1,4 @@
-//! AUTH of the fake server: every mechanism a client of ours may choose.
+//! AUTH of the fake server, with all mechanisms that the relay's client supports.
 
 use std::io::{Error, ErrorKind, Result};
 
@@ -8,16 +8,16 @@ use relay_smtp::sasl::{Secret, base64};
 
 use super::session::Session;
 
-/// Who may log in, and by what.
+/// The user who may log in, with the password or token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct User {
+pub(super) struct FakeUser {
     pub(super) name: String,
     pub(super) secret: String,
 }
 
 impl Session {
-    /// The whole exchange. The stage `auth` has the last word; without a step for it, 235 if the
-    /// credentials are those of the user that was set, or if none was.
+    /// Runs the whole exchange. The step of the stage `auth` decides. Without one the reply is 235
+    /// if the credentials are right or no user was set.
     pub(super) async fn auth(&mut self, line: &str) -> Result<()> {
         let mut words = line.split(' ').skip(1);
         let mechanism = words.next().unwrap_or_default().to_ascii_uppercase();
@@ -63,7 +63,7 @@ impl Session {
         Ok(user.is_none_or(|u| name == u.name.as_bytes() && password == u.secret.as_bytes()))
     }
 
-    /// Needs a user: a proof cannot be taken on trust.
+    /// Needs a user, because the server cannot check a proof without the password.
     async fn scram(&mut self, initial: Option<String>) -> Result<bool> {
         let user = self.expected().expect("SCRAM needs a user: FakeMx::login");
         let message = self.response(initial, "").await?;
@@ -105,13 +105,13 @@ impl Session {
             sent.starts_with(start) && sent.ends_with(&format!("auth={end}"))
         });
         if !is_good {
-            // Both tell in a challenge what is wrong, and wait for the client to give in.
+            // Both mechanisms send the error as a challenge and wait for the client to cancel.
             self.response(None, r#"{"status":"invalid_token"}"#).await?;
         }
         Ok(is_good)
     }
 
-    /// The client's next message: the one that came with AUTH, or the answer to a challenge.
+    /// The client's next message: the initial response, or the answer to a challenge.
     async fn response(&mut self, initial: Option<String>, challenge: &str) -> Result<Vec<u8>> {
         let line = match initial {
             Some(initial) if initial == "=" => String::new(),
@@ -129,7 +129,7 @@ impl Session {
             .map_err(|e| Error::new(ErrorKind::InvalidData, e))
     }
 
-    fn expected(&self) -> Option<User> {
+    fn expected(&self) -> Option<FakeUser> {
         self.shared.world().user.clone()
     }
 }

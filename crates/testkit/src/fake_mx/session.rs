@@ -1,4 +1,4 @@
-//! One session of the fake server: the dialogue, and the steps it was told.
+//! One session of the fake server, with the script's steps.
 
 use std::io::{Error, ErrorKind, Result};
 use std::sync::Arc;
@@ -7,16 +7,16 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, empty};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Received, Shared, Step, TlsMode};
+use super::{Received, ScriptStep, Shared, TlsMode};
 
-/// A stream in clear or under TLS.
+/// A stream in clear text or under TLS.
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
-/// A handshake that is done.
+/// A finished handshake.
 struct Handshake {
-    /// The name that the client asked for.
+    /// The server name that the client sent (SNI).
     server_name: Option<String>,
 }
 
@@ -26,7 +26,7 @@ pub(super) struct Session {
     pub(super) shared: Arc<Shared>,
     input: Vec<u8>,
     tls: Option<Handshake>,
-    /// The mechanism that the client has logged in by.
+    /// The mechanism of the client's login.
     pub(super) user: Option<String>,
     mail: Option<String>,
     recipients: Vec<String>,
@@ -101,7 +101,7 @@ impl Session {
         Ok(())
     }
 
-    /// The stage `handshake`: shakes hands unless it was told something else.
+    /// The stage `handshake`: makes the handshake unless the script says otherwise.
     async fn handshake(&mut self) -> Result<()> {
         let is_told = self.shared.world().replies.contains_key("handshake");
         if is_told {
@@ -180,7 +180,7 @@ impl Session {
         self.reply("dot", "250 2.0.0 taken").await.map(drop)
     }
 
-    /// Everything up to CRLF.CRLF, its last line end included.
+    /// Reads up to CRLF.CRLF, including the last line end.
     async fn content(&mut self) -> Result<Vec<u8>> {
         let mut all = b"\r\n".to_vec();
         all.append(&mut self.input);
@@ -200,7 +200,7 @@ impl Session {
         }
     }
 
-    /// The next line, which is remembered.
+    /// Reads and records the next line.
     pub(super) async fn command(&mut self) -> Result<String> {
         let line = self.line().await?;
         self.shared.change(|w| w.commands.push(line.clone()));
@@ -220,19 +220,19 @@ impl Session {
         }
     }
 
-    /// The first octet of what `stage` will say.
+    /// The first octet that `stage` will send.
     fn peek(&self, stage: &str, default: &str) -> u8 {
         let world = self.shared.world();
         let step = world.replies.get(stage).and_then(|steps| steps.first());
         match step {
-            Some(Step::Say(text) | Step::SayAndDrop(text)) => first(text.as_bytes()),
-            Some(Step::Raw(octets)) => first(octets),
-            Some(Step::Drop | Step::Silence | Step::Drip(..)) => 0,
+            Some(ScriptStep::Say(text) | ScriptStep::SayAndDrop(text)) => first(text.as_bytes()),
+            Some(ScriptStep::Raw(octets)) => first(octets),
+            Some(ScriptStep::Drop | ScriptStep::Silence | ScriptStep::Drip(..)) => 0,
             None => first(default.as_bytes()),
         }
     }
 
-    /// Does what `stage` was told, and returns the first octet of the reply.
+    /// Does the step of `stage` and returns the first octet of the reply.
     pub(super) async fn reply(&mut self, stage: &str, default: &str) -> Result<u8> {
         let (step, delay) = {
             let mut world = self.shared.world();
@@ -240,7 +240,7 @@ impl Session {
             let step = match world.replies.get_mut(stage) {
                 Some(steps) if steps.len() > 1 => steps.remove(0),
                 Some(steps) => steps.first().cloned().expect("a stage has a step"),
-                None => Step::from(default),
+                None => ScriptStep::from(default),
             };
             (step, delay)
         };
@@ -248,21 +248,21 @@ impl Session {
             tokio::time::sleep(delay).await;
         }
         match step {
-            Step::Say(text) => {
+            ScriptStep::Say(text) => {
                 self.say(&lines(&text)).await?;
                 Ok(first(text.as_bytes()))
             }
-            Step::Raw(octets) => {
+            ScriptStep::Raw(octets) => {
                 self.say(&octets).await?;
                 Ok(first(&octets))
             }
-            Step::SayAndDrop(text) => {
+            ScriptStep::SayAndDrop(text) => {
                 self.say(&lines(&text)).await?;
                 Err(ErrorKind::ConnectionAborted.into())
             }
-            Step::Drop => Err(ErrorKind::ConnectionAborted.into()),
-            Step::Silence => self.until_the_peer_hangs_up().await,
-            Step::Drip(octets, pause) => loop {
+            ScriptStep::Drop => Err(ErrorKind::ConnectionAborted.into()),
+            ScriptStep::Silence => self.until_the_peer_hangs_up().await,
+            ScriptStep::Drip(octets, pause) => loop {
                 for octet in &octets {
                     tokio::time::sleep(pause).await;
                     self.say(&[*octet]).await?;
@@ -297,7 +297,7 @@ fn find(octets: &[u8], wanted: &[u8]) -> Option<usize> {
     octets.windows(wanted.len()).position(|w| w == wanted)
 }
 
-/// Takes the first dot off every line that begins with one (RFC 5321 §4.5.2).
+/// Removes the first dot from every line that begins with one (RFC 5321 §4.5.2).
 fn without_stuffing(raw: &[u8]) -> Vec<u8> {
     let mut data = Vec::with_capacity(raw.len());
     let mut rest = raw.strip_prefix(b".").unwrap_or(raw);
