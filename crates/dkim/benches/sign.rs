@@ -1,7 +1,7 @@
-//! What signing costs: a 4 KB message with each algorithm, beside openssl's figure for the bare RSA
-//! signature on the same machine, and what hashing a large body costs.
+//! The cost of signing: a message of 4 KB with each algorithm, compared with the time of `openssl`
+//! for a bare RSA signature on the same machine, and the cost of hashing a large body.
 //!
-//! Ends with 1 if RSA costs 1.2 times what openssl says or more, or Ed25519 60 µs or more.
+//! Exits with 1 if RSA takes 1.2 times as long as `openssl` or more, or Ed25519 60 µs or more.
 
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
@@ -21,7 +21,7 @@ const RSA_LIMIT: f64 = 1.2;
 const ED25519_LIMIT: Duration = Duration::from_micros(60);
 
 fn main() -> ExitCode {
-    // What cargo passes to a bench, such as `--bench`, means nothing here.
+    // Options of cargo for benchmarks, such as `--bench`, are ignored.
     let body = LINE.repeat((4096 - HEADER.len()) / LINE.len());
     let rsa = sign_time(Algorithm::Rsa, body.as_bytes());
     let ed25519 = sign_time(Algorithm::Ed25519, body.as_bytes());
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             println!("openssl speed rsa2048: {openssl:?}; ours is {ratio:.2} times that");
             is_good &= ratio < RSA_LIMIT;
         }
-        None => println!("openssl speed does not run here; nothing to compare RSA with"),
+        None => println!("cannot run openssl speed; RSA was not compared"),
     }
     if is_good {
         ExitCode::SUCCESS
@@ -81,8 +81,8 @@ fn body_speed() {
     }
 }
 
-/// The mean of as many runs as fit into the time, after a tenth of it to warm up. Of this thread's time
-/// on a processor, as `openssl speed` measures it, so that what else the machine does is left out.
+/// The mean time of as many runs as fit into the time, after a tenth of it to warm up. It counts
+/// the processor time of this thread, as `openssl speed` does, so that other load does not matter.
 fn time(mut run: impl FnMut()) -> Duration {
     repeat(MEASURED / 10, &mut run);
     repeat(MEASURED, &mut run)

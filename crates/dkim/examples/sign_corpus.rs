@@ -1,8 +1,8 @@
-//! Signs all messages of a folder for programs that nobody here wrote to verify: `tests/interop/dkim`.
+//! Signs all messages of a directory, for other programs to verify: `tests/interop/dkim`.
 //!
-//! usage: `sign_corpus FOLDER DOMAIN`. Each `FOLDER/*.eml` becomes `FOLDER/relaxed/*.eml` and
-//! `FOLDER/simple/*.eml`, each with an RSA and an Ed25519 signature by new keys, whose records are
-//! written to `FOLDER/records.json`.
+//! Usage: `sign_corpus DIRECTORY DOMAIN`. Each `DIRECTORY/*.eml` is written to
+//! `DIRECTORY/relaxed/*.eml` and `DIRECTORY/simple/*.eml` with an RSA and an Ed25519 signature by
+//! new keys. The records of the keys are written to `DIRECTORY/records.json`.
 
 use std::error::Error;
 use std::fs;
@@ -14,7 +14,7 @@ use relay_dkim::{
     Signer, SigningEntry,
 };
 
-/// Bodies are written in pieces of this size, as they would come from a socket.
+/// The size of the pieces in which bodies are written, as if they came from a socket.
 const PIECE: usize = 1000;
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -1,21 +1,23 @@
-//! The hash of a body, in any number of chunks and in bounded memory.
+//! The hash of a body. The body comes in any number of chunks and takes bounded memory.
 //!
-//! Done here, not by mail-auth: that leaves trailing lines of nothing but blanks in the relaxed form
-//! (RFC 6376 §3.4.4 has them removed), and other verifiers would not take such a message.
+//! mail-auth does not do this: in the relaxed form it keeps trailing lines of white space, which
+//! RFC 6376 §3.4.4 removes, and other verifiers would reject such a message.
 
 use aws_lc_rs::digest::{Context, SHA256};
 use memchr::{memchr, memchr3};
 
-/// Canonical octets gathered before they are hashed: hashing word by word is slow.
+/// Canonical octets that are collected before they are hashed, because hashing word by word is
+/// slow.
 const GATHERED: usize = 4096;
 
-/// Which changes on the way a signature over the body survives (RFC 6376 §3.4).
+/// Which changes to a body a signature survives (RFC 6376 §3.4).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Canonicalization {
-    /// Blanks at the end of lines may come and go, and others change their number.
+    /// White space at the end of a line may be removed or added, and other white space may change
+    /// length.
     #[default]
     Relaxed,
-    /// Only empty lines at the end may come and go.
+    /// Only empty lines at the end of the body may be removed or added.
     Simple,
 }
 
@@ -28,22 +30,23 @@ impl std::fmt::Display for Canonicalization {
     }
 }
 
-/// The SHA-256 of a body's canonical form.
+/// The SHA-256 hash of a body in its canonical form.
 #[derive(Debug)]
 pub struct BodyHash {
     canonicalization: Canonicalization,
     digest: Digest,
-    /// Line ends seen since the last octet that counts; those at the body's end do not count.
+    /// Line ends since the last significant octet. They do not count at the end of the body.
     line_ends: usize,
-    /// Whether blanks came since the last octet that counts; at a line's end they do not count.
+    /// Whether white space came since the last significant octet. It does not count at the end of a
+    /// line.
     blank: bool,
-    /// Whether the last octet was a CR, which may begin a line's end.
+    /// Whether the last octet was a CR, which may begin a line end.
     carriage_return: bool,
     is_empty: bool,
 }
 
 impl BodyHash {
-    /// The hash of a body of which nothing has come yet.
+    /// Starts the hash of an empty body.
     pub fn new(canonicalization: Canonicalization) -> Self {
         Self {
             canonicalization,
@@ -55,7 +58,7 @@ impl BodyHash {
         }
     }
 
-    /// Takes the next octets of the body; where they are cut makes no difference.
+    /// Adds the next octets of the body. They may be cut at any place.
     pub fn write(&mut self, chunk: &[u8]) {
         let mut rest = chunk;
         while let Some(&first) = rest.first() {
@@ -82,20 +85,20 @@ impl BodyHash {
         }
     }
 
-    /// The hash of all that came.
+    /// The hash of everything that was added.
     pub fn finish(mut self) -> [u8; 32] {
         if self.carriage_return {
             self.content(b"\r");
         }
-        // RFC 6376 §3.4.3, §3.4.4: an empty body is one line's end in the simple form, and nothing in
-        // the relaxed one.
+        // RFC 6376 §3.4.3, §3.4.4: an empty body is one line end in the simple form and nothing in
+        // the relaxed form.
         if !self.is_empty || self.canonicalization == Canonicalization::Simple {
             self.digest.write(b"\r\n");
         }
         self.digest.finish()
     }
 
-    /// How many octets at the start stand for themselves.
+    /// How many octets at the start are hashed unchanged.
     fn plain_octets(&self, octets: &[u8]) -> usize {
         match self.canonicalization {
             Canonicalization::Relaxed => memchr3(b' ', b'\t', b'\r', octets),
@@ -104,7 +107,7 @@ impl BodyHash {
         .unwrap_or(octets.len())
     }
 
-    /// Octets that count, and with them what was held back.
+    /// Adds significant octets, and before them what was held back.
     fn content(&mut self, octets: &[u8]) {
         for _ in 0..std::mem::take(&mut self.line_ends) {
             self.digest.write(b"\r\n");
@@ -117,7 +120,7 @@ impl BodyHash {
     }
 }
 
-/// SHA-256 behind a small buffer.
+/// SHA-256 with a small buffer in front.
 struct Digest {
     context: Context,
     gathered: Vec<u8>,
@@ -172,7 +175,7 @@ mod tests {
         hash.finish()
     }
 
-    /// RFC 6376 §3.4.4 to the letter, on a whole body.
+    /// RFC 6376 §3.4.4, literally, for a whole body.
     fn relaxed(body: &str) -> String {
         let mut lines: Vec<String> = body
             .split("\r\n")
@@ -194,7 +197,7 @@ mod tests {
         lines.into_iter().map(|line| line + "\r\n").collect()
     }
 
-    /// RFC 6376 §3.4.3 to the letter.
+    /// RFC 6376 §3.4.3, literally.
     fn simple(body: &str) -> String {
         let mut body = body;
         while let Some(shorter) = body.strip_suffix("\r\n") {

@@ -1,4 +1,4 @@
-//! What the records that a name server gave say about a key.
+//! What the DNS records that were found say about a key.
 
 use std::fmt;
 
@@ -10,38 +10,38 @@ use crate::key::{Algorithm, MIN_RSA_BITS, PublicKey};
 use crate::record::Record;
 use crate::tags::{BASE64, Tags};
 
-/// The answer to: would receivers find our key in the DNS?
+/// Whether receivers would find the key in the DNS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// The record has our key.
+    /// The record contains the key.
     Ok {
-        /// Whether it has the flag `t=y`: receivers then treat mail as if it were not signed.
+        /// Whether the record has the flag `t=y`: receivers then treat mail as unsigned.
         testing: bool,
     },
-    /// No TXT record at the key's name.
+    /// There is no TXT record at the key's name.
     NoRecord,
-    /// A record that does not let receivers verify what our key signs.
+    /// There is a record, but receivers cannot verify the key's signatures with it.
     DoesNotMatch(Mismatch),
-    /// More TXT records than one; which of them receivers take is not defined (RFC 6376 §3.6.2.2).
+    /// There are several TXT records. It is undefined which one receivers use (RFC 6376 §3.6.2.2).
     Multiple(usize),
-    /// A record with an empty `p=`: whoever published it wants the key to be refused.
+    /// The record has an empty `p=`: its owner has revoked the key.
     Revoked,
-    /// A record with an RSA key that is too short to be trusted; it is not ours, for such a key is not
-    /// loaded.
+    /// The record has an RSA key that is too short to be trusted. It is not the relay's key,
+    /// because such a key is not loaded.
     WeakKey {
         /// The size of the key in bits.
         bits: usize,
     },
 }
 
-/// How a record does not match a key.
+/// How a record differs from the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mismatch {
-    /// Another key of the same kind.
+    /// It contains another key of the same kind.
     Key,
-    /// A key of another kind.
+    /// It contains a key of another kind.
     Algorithm,
-    /// No DKIM key record that could be read (RFC 6376 §3.6.1).
+    /// It is not a valid DKIM key record (RFC 6376 §3.6.1).
     Malformed,
     /// Its `h=` does not allow SHA-256.
     Hash,
@@ -50,23 +50,23 @@ pub enum Mismatch {
 }
 
 impl Verdict {
-    /// Whether receivers can verify what the key signs.
+    /// Whether receivers can verify the key's signatures.
     pub fn is_ok(&self) -> bool {
         matches!(self, Self::Ok { .. })
     }
 
-    /// What to do about it, in a sentence; nothing if all is well.
+    /// A sentence that tells the operator what to do, or `None` if all is well.
     pub fn advice(&self, expected: &Record) -> Option<String> {
         let name = &expected.name;
         let line = expected.line();
         Some(match self {
             Self::Ok { testing: false } => return None,
             Self::Ok { testing: true } => {
-                format!("take t=y out of the record at {name} when you have seen that mail arrives")
+                format!("remove t=y from the record at {name} when you have seen that mail arrives")
             }
             Self::NoRecord => format!("publish a TXT record at {name}: {line}"),
             Self::DoesNotMatch(Mismatch::Hash | Mismatch::Service) => {
-                format!("take the h= and s= tags out of the record at {name}")
+                format!("remove the h= and s= tags from the record at {name}")
             }
             Self::DoesNotMatch(_) => format!(
                 "put the key of this relay into the record at {name}: {line}; or, if that record is \
@@ -81,7 +81,7 @@ impl Verdict {
                  reason"
             ),
             Self::WeakKey { .. } => {
-                format!("put the key of this relay into the record at {name}: {line}")
+                format!("put this relay's key into the record at {name}: {line}")
             }
         })
     }
@@ -106,14 +106,14 @@ impl fmt::Display for Mismatch {
         f.write_str(match self {
             Self::Key => "the record has another key",
             Self::Algorithm => "the record has a key of another kind",
-            Self::Malformed => "the record is no DKIM key record",
+            Self::Malformed => "the record is not a DKIM key record",
             Self::Hash => "the record does not allow SHA-256 (h=)",
             Self::Service => "the record is not for mail (s=)",
         })
     }
 }
 
-/// Compares a key with all TXT records found at its name, each with its strings joined.
+/// Compares a key with all TXT records found at its name. Each record is one string.
 pub fn compare(key: &PublicKey, records: &[impl AsRef<[u8]>]) -> Verdict {
     match records {
         [] => Verdict::NoRecord,
@@ -122,15 +122,14 @@ pub fn compare(key: &PublicKey, records: &[impl AsRef<[u8]>]) -> Verdict {
     }
 }
 
-/// Whether a record, its strings joined, is one whose key was revoked (RFC 6376 §3.6.1, an empty `p=`).
+/// Whether this TXT record revokes its key with an empty `p=` (RFC 6376 §3.6.1).
 pub fn is_revoked(record: &[u8]) -> bool {
     let tags = Tags::parse(record);
     tags.and_then(|tags| tags.value("p"))
         .is_some_and(|published| published.trim_ascii().is_empty())
 }
 
-/// Whether a record, its strings joined, is one that a key can be taken from, be it ours or not (RFC 6376
-/// §3.6.1).
+/// Whether this TXT record contains a usable key, the relay's or another one (RFC 6376 §3.6.1).
 pub fn is_key_record(record: &[u8]) -> bool {
     Tags::parse(record)
         .as_ref()
@@ -138,9 +137,9 @@ pub fn is_key_record(record: &[u8]) -> bool {
         .is_some_and(|key| !key.is_empty() && BASE64.decode(key).is_ok())
 }
 
-/// What `p=` has, without the spaces; `None` if it is no key record.
+/// The value of `p=` without white space, or `None` if this is not a key record.
 fn published(tags: &Tags<'_>) -> Option<String> {
-    // RFC 6376 §3.6.1: if there is a version, it comes first and is this one.
+    // RFC 6376 §3.6.1: a version must come first and be this one.
     if tags
         .value("v")
         .is_some_and(|version| version != "DKIM1" || !tags.starts_with("v"))
@@ -184,7 +183,7 @@ fn compare_record(key: &PublicKey, record: &[u8]) -> Result<Verdict, Mismatch> {
     Ok(Verdict::Ok { testing })
 }
 
-/// An RSA key may be published with or without the frame that names its kind.
+/// Compares the keys. An RSA key may be published with or without the header that names its kind.
 fn is_same(key: &PublicKey, published: &[u8]) -> bool {
     match key.algorithm {
         Algorithm::Ed25519 => key.octets == published,

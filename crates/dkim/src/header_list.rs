@@ -3,8 +3,8 @@
 use crate::relaxed::write_relaxed;
 use relay_smtp::header::Field;
 
-/// What is signed unless the operator says otherwise: what a reader sees or a program acts on (RFC 6376
-/// §5.4.1). Resent fields are not among them, for whoever resends a message puts more of them on top.
+/// The fields that are signed by default: those that a reader sees or a program acts on (RFC 6376
+/// §5.4.1). Resent fields are not signed, because everyone who resends a message adds new ones.
 const DEFAULT: &[&str] = &[
     "From",
     "Sender",
@@ -29,12 +29,12 @@ const DEFAULT: &[&str] = &[
     "List-Archive",
 ];
 
-/// What nobody may add to a message that has none; others of the usual list may be added if there was
-/// none. A mailer on the way has reason to add a Date or a MIME-Version, and a mailing list a Sender, but
-/// not one of these; a Content-Type would make something else of the same body (RFC 6376 §8.2).
+/// Fields of the default list that nobody may add if the message has none. A server on the way may
+/// have a reason to add Date or MIME-Version, and a mailing list may add Sender, but none of these
+/// fields. A new Content-Type would change the meaning of the same body (RFC 6376 §8.2).
 const SEALED: &[&str] = &["From", "Reply-To", "To", "Cc", "Subject", "Content-Type"];
 
-/// What servers on the way add, change or remove (RFC 6376 §5.4), or what is no part of the message.
+/// Fields that servers add, change or remove (RFC 6376 §5.4), or that do not belong to the message.
 const UNSIGNABLE: &[&str] = &[
     "Return-Path",
     "Received",
@@ -44,44 +44,44 @@ const UNSIGNABLE: &[&str] = &[
     "Resent-Bcc",
 ];
 
-/// Fields of one name that are listed at most, so that no header section makes a signature long. Those
-/// above are left out; RFC 5322 §3.6 allows one of each.
+/// The most fields of one name that are listed, so that no header section makes a signature long.
+/// Fields above them are left out. RFC 5322 §3.6 allows one field of most names.
 const MAX_OF_A_NAME: usize = 20;
 
-/// The names of the fields to sign; From is always among them.
+/// The names of the fields to sign. From is always among them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeaderList {
     names: Vec<String>,
-    /// Nobody may add these to a message that has none.
+    /// The fields that nobody may add to a message that has none.
     sealed: Sealed,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Sealed {
-    /// Of the usual names, those that nobody on the way has reason to add.
+    /// Those of [`SEALED`].
     Some,
-    /// The operator's own, all: who names a field wants it to be as it is.
+    /// All names of the operator's own list.
     All,
 }
 
-/// Why a list of names cannot be signed by.
+/// Why a list of field names cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderListError {
-    /// No name of a field (RFC 5322 §2.2).
-    #[error("`{0}` is no name of a header field")]
+    /// The text is not a field name (RFC 5322 §2.2).
+    #[error("`{0}` is not the name of a header field")]
     NotAName(String),
-    /// Its signature would break on the way.
+    /// The field changes on the way, which would break the signature.
     #[error("`{0}` is changed or removed on the way, so it cannot be signed")]
     Unsignable(String),
 }
 
-/// What of one header section is signed.
+/// The signed fields of one header section.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Selected {
-    /// The names in the signature's order, one more than there are fields to keep others out
-    /// (RFC 6376 §8.15).
+    /// The names in the order of signing. One more than the message has prevents additions (RFC
+    /// 6376 §8.15).
     pub(crate) names: Vec<String>,
-    /// The fields in the same order and in the relaxed form.
+    /// The fields in the same order, in the relaxed form.
     pub(crate) canonical: Vec<u8>,
 }
 
@@ -95,15 +95,15 @@ impl Default for HeaderList {
 }
 
 impl HeaderList {
-    /// A list of the operator's own; From is put in front if it is missing (RFC 6376 §5.4). What of it a
-    /// message does not have, nobody may add.
+    /// Creates a list of the operator's own names. From is added if it is missing (RFC 6376 §5.4).
+    /// Nobody may add a listed field that the message does not have.
     pub fn new(
         names: impl IntoIterator<Item = impl Into<String>>,
     ) -> Result<Self, HeaderListError> {
         let mut list = vec!["From".to_owned()];
         for name in names {
             let name = name.into();
-            // A semicolon is fine in a field's name, but would end the signature's list.
+            // A semicolon is allowed in a field name, but would end the list in the signature.
             if name.is_empty()
                 || !name
                     .bytes()
@@ -124,8 +124,8 @@ impl HeaderList {
         })
     }
 
-    /// Verifiers take the fields of one name from the last one up (RFC 6376 §5.4.2), so they are
-    /// listed that way.
+    /// Selects the fields to sign. Fields of one name are listed from the last to the first,
+    /// because verifiers take them in that order (RFC 6376 §5.4.2).
     pub(crate) fn select(&self, fields: &[Field<'_>]) -> Selected {
         let mut selected = Selected::default();
         for name in &self.names {
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_signed_is_listed_once_more_than_it_is_there() {
+    fn signed_fields_are_listed_once_more_than_the_message_has_them() {
         let list = HeaderList::new(["subject", "Date", "X"]).unwrap();
         let header = "Subject: 1\r\nFrom: a\r\nSUBJECT: 2\r\nX: y\r\n";
         assert_eq!(
@@ -180,19 +180,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_sealed_only_where_nobody_has_reason_to_add_it() {
+    fn a_missing_field_is_sealed_only_if_nobody_has_a_reason_to_add_it() {
         let (names, _) = select(&HeaderList::default(), "From: a\r\n");
         assert_eq!(names, "From:From:Reply-To:To:Cc:Subject:Content-Type");
     }
 
     #[test]
-    fn nobody_adds_a_field_that_the_operator_has_signed() {
+    fn every_missing_field_of_an_operators_list_is_sealed() {
         let list = HeaderList::new(["From", "Sender", "List-Id"]).unwrap();
         assert_eq!(select(&list, "From: a\r\n").0, "From:From:Sender:List-Id");
     }
 
     #[test]
-    fn no_header_section_makes_the_list_long() {
+    fn many_fields_of_one_name_do_not_make_the_list_long() {
         let header = format!("From: a\r\n{}", "To: b\r\n".repeat(1000));
         let (names, canonical) = select(&HeaderList::new(["To"]).unwrap(), &header);
         assert_eq!(names.matches("To").count(), MAX_OF_A_NAME);
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_names_fields_that_can_be_signed() {
+    fn a_list_accepts_only_names_that_can_be_signed() {
         let unsignable = |name: &str| Err(HeaderListError::Unsignable(name.into()));
         let not_a_name = |name: &str| Err(HeaderListError::NotAName(name.into()));
         for (name, list) in [

@@ -1,4 +1,4 @@
-//! Private keys as files, and the public halves that go into the DNS.
+//! Private keys in files, and the public keys for the DNS.
 
 use std::fmt;
 use std::fs::File;
@@ -13,24 +13,24 @@ use mail_auth::common::crypto::{DkimKey, Ed25519Key, RsaKey, Sha256, SigningKey}
 use rustls_pki_types::PrivateKeyDer;
 use rustls_pki_types::pem::{self, PemObject};
 
-/// The least size of an RSA key, in bits: RFC 8301 §3.2 asks for it, and the crypto library signs with
-/// nothing less.
+/// The smallest size of an RSA key in bits. RFC 8301 §3.2 requires it, and the crypto library does
+/// not sign with shorter keys.
 pub(crate) const MIN_RSA_BITS: usize = 2048;
 
-/// No file of a key is longer.
+/// The largest key file in octets.
 const MAX_FILE: u64 = 64 * 1024;
 
-/// How a key signs.
+/// The signature algorithm of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Algorithm {
-    /// `rsa-sha256` (RFC 6376 §3.3.1); every receiver knows it.
+    /// `rsa-sha256` (RFC 6376 §3.3.1). Every receiver supports it.
     Rsa,
-    /// `ed25519-sha256` (RFC 8463); short and fast, but many receivers do not know it yet.
+    /// `ed25519-sha256` (RFC 8463). It is short and fast, but many receivers do not support it.
     Ed25519,
 }
 
 impl Algorithm {
-    /// Its name in a DNS record's `k=`.
+    /// The name in the `k=` tag of a DNS record.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rsa => "rsa",
@@ -45,8 +45,8 @@ impl fmt::Display for Algorithm {
     }
 }
 
-/// The public half of a key, as a DNS record carries it: for RSA a `SubjectPublicKeyInfo` (RFC 6376,
-/// erratum 3017), for Ed25519 the 32 octets themselves (RFC 8463 §4.2).
+/// A public key as in a DNS record: a `SubjectPublicKeyInfo` for RSA (RFC 6376, erratum 3017), or
+/// the 32 octets of an Ed25519 key (RFC 8463 §4.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
     pub(crate) algorithm: Algorithm,
@@ -54,13 +54,13 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// How the key signs.
+    /// The signature algorithm.
     pub fn algorithm(&self) -> Algorithm {
         self.algorithm
     }
 }
 
-/// A key to sign with.
+/// A private key for signing.
 pub struct PrivateKey {
     signing: DkimKey,
     public: PublicKey,
@@ -72,48 +72,48 @@ pub enum KeyError {
     /// The file cannot be read.
     #[error("the key {} cannot be read: {source}", path.display())]
     Read {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
-    /// Others than its owner can read the file.
+    /// Others than the owner can read the file.
     #[error("the key {path} can be read by others than its owner (mode {mode:04o}): chmod 600 {path}", path = path.display())]
     Readable {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
         /// Its permissions.
         mode: u32,
     },
-    /// The file's content is no key that can be used.
+    /// The file does not contain a usable key.
     #[error("the key {} cannot be used: {source}", path.display())]
     Content {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The problem with its content.
         source: PemError,
     },
 }
 
-/// Why a PEM text is no key that can be used.
+/// Why a PEM text is not a usable key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PemError {
-    /// No private key in it.
-    #[error("it is no private key in PEM form (BEGIN PRIVATE KEY, or BEGIN RSA PRIVATE KEY)")]
+    /// It contains no private key.
+    #[error("it is not a private key in PEM form (BEGIN PRIVATE KEY or BEGIN RSA PRIVATE KEY)")]
     NoKey,
-    /// A key that needs a passphrase.
-    #[error("it is encrypted; `openssl pkey -in FILE -out NEW` takes the passphrase off")]
+    /// The key is protected by a passphrase.
+    #[error("it is encrypted; `openssl pkey -in FILE -out NEW` removes the passphrase")]
     Encrypted,
-    /// A key that is neither RSA nor Ed25519, or a damaged one.
+    /// The key is neither RSA nor Ed25519, or is damaged.
     #[error("it is neither an RSA nor an Ed25519 key, or it is damaged")]
     Unknown,
-    /// An RSA key that is too short.
-    #[error("it is a weak key: RSA keys must have {MIN_RSA_BITS} bits at least")]
+    /// The RSA key is too short.
+    #[error("it is a weak key: an RSA key must have at least {MIN_RSA_BITS} bits")]
     Weak,
 }
 
 impl PrivateKey {
-    /// Reads a key that none but its owner can read.
+    /// Reads a key from a file that only its owner can read.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let pem = read(path)?;
         Self::from_pem(&pem).map_err(|source| KeyError::Content {
@@ -122,7 +122,7 @@ impl PrivateKey {
         })
     }
 
-    /// Parses a key: PKCS#8 (RFC 5958), or PKCS#1 for RSA.
+    /// Parses a key in PEM: PKCS#8 (RFC 5958), or PKCS#1 for RSA.
     pub fn from_pem(pem: &[u8]) -> Result<Self, PemError> {
         let der = PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
             pem::Error::NoItemsFound if is_encrypted(pem) => PemError::Encrypted,
@@ -166,7 +166,7 @@ impl PrivateKey {
         })
     }
 
-    /// The public half.
+    /// The public key.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
@@ -176,7 +176,7 @@ impl PrivateKey {
     }
 }
 
-/// Nothing of the key itself.
+/// Shows nothing of the key.
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PrivateKey")
@@ -192,7 +192,7 @@ pub(crate) fn subject_public_key_info(pair: &rsa::KeyPair) -> Option<Vec<u8>> {
 }
 
 fn rejected(error: KeyRejected) -> PemError {
-    // The library tells the reason only by this text; a test holds it.
+    // The library gives the reason only as this text. A test checks it.
     if error.description_() == "TooSmall" {
         PemError::Weak
     } else {
@@ -211,11 +211,11 @@ fn read(path: &Path) -> Result<Vec<u8>, KeyError> {
     };
     let metadata = std::fs::metadata(path).map_err(failed)?;
     if !metadata.is_file() {
-        // Opening a pipe would wait for whoever writes it.
-        return Err(failed(io::Error::other("it is no regular file")));
+        // Reading a pipe would wait for a writer.
+        return Err(failed(io::Error::other("it is not a regular file")));
     }
     let file = File::open(path).map_err(failed)?;
-    // Of the file that is open, not of one that has taken its name meanwhile.
+    // The mode of the open file, not of another file that has taken its name in the meantime.
     let mode = file.metadata().map_err(failed)?.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {
         return Err(KeyError::Readable {

@@ -1,4 +1,4 @@
-//! New keys.
+//! Generates keys.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -15,37 +15,37 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::key::{Algorithm, PublicKey, subject_public_key_info};
 
-/// The width of PEM's lines (RFC 7468 §2).
+/// The length of PEM lines (RFC 7468 §2).
 const PEM_LINE: usize = 64;
 
-/// A key that nobody has seen yet.
+/// A new key.
 pub struct GeneratedKey {
     pem: String,
     public: PublicKey,
 }
 
-/// Why there is no new key.
+/// Why no key was made.
 #[derive(Debug, thiserror::Error)]
 pub enum GenerateError {
-    /// The crypto library made none.
-    #[error("no key could be made")]
+    /// The crypto library failed.
+    #[error("the crypto library cannot make a key")]
     Crypto(#[from] Unspecified),
-    /// The file is there already. A key that is in use is worth more than a new one.
-    #[error("{} exists already and is left as it is; name another file, or remove it first", .0.display())]
+    /// The file exists. It is never overwritten, because it may hold a key in use.
+    #[error("{} already exists and was not changed; use another name, or remove it first", .0.display())]
     Exists(PathBuf),
     /// The file cannot be written.
     #[error("the key {} cannot be written: {source}", path.display())]
     Write {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl GeneratedKey {
-    /// Makes a key. RSA gets 2048 bits: the record of a longer key may not fit into a DNS answer over UDP
-    /// (RFC 6376 §3.3.3).
+    /// Makes a key. An RSA key gets 2048 bits: the record of a longer key may not fit into a DNS
+    /// answer over UDP (RFC 6376 §3.3.3).
     pub fn generate(algorithm: Algorithm) -> Result<Self, GenerateError> {
         let (der, octets) = match algorithm {
             Algorithm::Rsa => {
@@ -54,7 +54,7 @@ impl GeneratedKey {
                 (AsDer::as_der(&pair)?.as_ref().to_vec(), public)
             }
             Algorithm::Ed25519 => {
-                // The first version of PKCS#8, which openssl and others can read.
+                // Version 1 of PKCS#8, which openssl and others can read.
                 let der = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())?;
                 let pair = Ed25519KeyPair::from_pkcs8(der.as_ref()).map_err(|_| Unspecified)?;
                 (der.as_ref().to_vec(), pair.public_key().as_ref().to_vec())
@@ -71,13 +71,13 @@ impl GeneratedKey {
         &self.pem
     }
 
-    /// The public half.
+    /// The public key.
     pub fn public(&self) -> &PublicKey {
         &self.public
     }
 
-    /// Writes the private key to a new file that its owner alone can read and write, and makes it
-    /// durable.
+    /// Writes the private key to a new file that only its owner can read and write, and syncs it to
+    /// disk.
     pub fn write_new(&self, path: &Path) -> Result<(), GenerateError> {
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::AlreadyExists => GenerateError::Exists(path.to_owned()),
@@ -97,14 +97,14 @@ impl GeneratedKey {
             .and_then(|()| file.sync_all())
             .and_then(|()| sync_directory(path));
         written.map_err(|error| {
-            // Half a key is no key, and would be in the way of the next attempt.
+            // An incomplete file is useless and would be in the way of the next try.
             let _ = std::fs::remove_file(path);
             failed(error)
         })
     }
 }
 
-/// Nothing of the key itself.
+/// Shows nothing of the key.
 impl std::fmt::Debug for GeneratedKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("GeneratedKey")

@@ -1,38 +1,38 @@
-//! DKIM (RFC 6376, RFC 8463): keys, DNS records, and signatures over messages that pass by: ours made,
-//! others' verified.
+//! DKIM (RFC 6376, RFC 8463): keys, DNS records, and making and verifying signatures.
 //!
-//! A [`Signer`] holds the operator's signing table. It looks at a message's header section and says
-//! whether the message is to be signed; the [`Signing`] that comes of it is fed the body in chunks
-//! and gives back the signature fields to put in front. It promises that
+//! A [`Signer`] holds the operator's signing table. It reads a message's header section and decides
+//! whether to sign the message. If so, it returns a [`Signing`], which takes the body in chunks and
+//! returns the signature fields to prepend. The crate promises:
 //!
-//! * a message is signed only if its one From field names one domain and that domain is in the table;
-//! * every field that is signed is *oversigned*: no verifier takes a message to which another field of
-//!   that name has been added;
-//! * the memory it takes depends on the header section, never on the body.
+//! * A message is signed only if its one From field names one domain and that domain is in the
+//!   table.
+//! * Every signed field is *oversigned*: a verifier rejects a message to which another field of
+//!   that name
+//!   was added.
+//! * The memory in use depends on the header section, never on the body.
 //!
-//! It signs what it is shown: the header section and the body must be those that go out on the wire,
-//! lines ended by CR LF. Nothing here is mutable and shared, reads a clock or waits for anything but a
-//! key file; [`Signing::finish`] computes for as long as an RSA signature takes.
+//! The header section and the body must be given as they go out on the wire, with CR LF line ends.
+//! Nothing here shares mutable state, reads a clock, or blocks on anything but a key file.
+//! [`Signing::finish`] computes for about as long as an RSA signature takes.
 //!
-//! What others have signed is verified the same way: [`claims`] looks at the header section, [`Bodies`] is
-//! fed the body, and whoever can ask the DNS hands the records of the keys to
-//! [`Signature::check_header`].
+//! To verify signatures, [`claims`] reads the header section, [`Bodies`] takes the body, and
+//! [`Signature::check_header`] takes the DNS records of the key, which the caller looks up.
 //!
-//! | module | what |
+//! | module | content |
 //! |---|---|
 //! | `name` | domains and selectors |
-//! | `key`, `keygen` | private keys, read and made |
+//! | `key`, `keygen` | reading and making private keys |
 //! | `record` | the DNS record of a key |
-//! | `compare` | what a record looked up says about a key |
+//! | `compare` | comparing a key with its DNS record |
 //! | `field`, `header_list` | the fields of a header section, and which of them are signed |
-//! | `author` | the domain that a message is from |
-//! | `body` | the body's hash |
+//! | `author` | the domain of the From field |
+//! | `body` | the hash of the body |
 //! | `signature_field` | the text of a signature |
 //! | `table` | the entries of the signing table, and which of them sign for a domain |
-//! | `signer` | whether a message is signed, and with which entries |
-//! | `signing` | the signing of one message |
-//! | `tags` | the lists of tags that records and signatures are |
-//! | `signature`, `verification`, `signature_error` | others' signatures, and what is wrong with them |
+//! | `signer` | the decision whether to sign a message |
+//! | `signing` | signing one message |
+//! | `tags` | tag lists, the syntax of key records and signatures |
+//! | `signature`, `verification`, `signature_error` | verifying signatures of others |
 
 mod author;
 mod body;

@@ -9,25 +9,25 @@ use serde::Serialize;
 use crate::key::PublicKey;
 use relay_smtp::dns_name::{Domain, Selector};
 
-/// The longest character-string of a TXT record, in octets (RFC 1035 §3.3).
+/// The longest string in a TXT record, in octets (RFC 1035 §3.3).
 const MAX_STRING: usize = 255;
 
 /// A TXT record to publish. As JSON it is an object of `name`, `type`, `value` and `strings`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Record {
-    /// The name of the record, without a dot at the end.
+    /// The name of the record without a trailing dot.
     pub name: String,
     /// Always `TXT`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The text, whole.
+    /// The whole text.
     pub value: String,
-    /// The text cut into strings that the DNS can carry; joined with nothing between they are `value`.
+    /// The text, split into strings of at most 255 octets.
     pub strings: Vec<String>,
 }
 
 impl Record {
-    /// The record of a key (RFC 6376 §3.6.1).
+    /// Creates the record of a key (RFC 6376 §3.6.1).
     pub fn new(key: &PublicKey, domain: &Domain, selector: &Selector) -> Self {
         let value = format!(
             "v=DKIM1; k={}; p={}",
@@ -42,7 +42,7 @@ impl Record {
         }
     }
 
-    /// Where the record of a key stands, without a dot at the end (RFC 6376 §3.6.2.1).
+    /// The name of a key's record, without a trailing dot (RFC 6376 §3.6.2.1).
     pub fn name(domain: &Domain, selector: &Selector) -> String {
         format!("{selector}._domainkey.{domain}")
     }
@@ -53,7 +53,7 @@ impl Record {
         format!("{}. IN TXT{}", self.name, strings.collect::<String>())
     }
 
-    /// The record as a line, or a few, of a zone file (RFC 1035 §5.1).
+    /// The record as one or more lines of a zone file (RFC 1035 §5.1).
     pub fn zone_file(&self) -> String {
         let mut text = format!("{}. IN TXT (", self.name);
         for string in &self.strings {
@@ -109,7 +109,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_key_is_cut_into_strings_that_the_dns_can_carry() {
+    fn a_long_key_is_split_into_strings_that_the_dns_can_carry() {
         let record = record(Algorithm::Rsa, &[7; 294]);
         assert_eq!(record.strings.len(), 2);
         assert_eq!(record.strings[0].len(), 255);

@@ -1,4 +1,4 @@
-//! A signature that somebody else has made, as its field says it (RFC 6376 §3.5).
+//! A signature of a received message, parsed from its field (RFC 6376 §3.5).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use crate::signature_error::SignatureError;
 use crate::tags::{BASE64, Tags};
 use relay_smtp::header::{Field, fields};
 
-/// Names of fields that a signature lists, at most.
+/// The most field names that a signature may list.
 const MAX_SIGNED: usize = 500;
 
-/// RFC 8301 §3.2: what has fewer bits must not be believed.
+/// RSA keys with fewer bits must not be trusted (RFC 8301 §3.2).
 const LEAST_RSA_BITS: usize = 1024;
 
-/// A signature that can be verified: its key fetched, its fields and the body hashed.
+/// A parsed signature. To verify it, the key's record and the hash of the body are needed.
 #[derive(Debug)]
 pub struct Signature {
     header: Arc<[u8]>,
-    /// Which of the fields it stands in.
+    /// The index of its field in the header section.
     place: usize,
     domain: String,
     selector: String,
@@ -35,7 +35,7 @@ pub struct Signature {
     algorithm: Algorithm,
     header_form: Canonicalization,
     body_form: Canonicalization,
-    /// In lower case.
+    /// The names of the signed fields in lower case.
     names: Vec<String>,
     body_hash: Vec<u8>,
     signed: Vec<u8>,
@@ -44,7 +44,7 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// The signature in the field at this place.
+    /// Parses the signature in the field with this index.
     pub(crate) fn parse(
         header: &Arc<[u8]>,
         place: usize,
@@ -85,24 +85,25 @@ impl Signature {
         Ok(signature)
     }
 
-    /// Who signed: the domain that the signature is worth something for, in lower case.
+    /// The domain that takes responsibility for the message, in lower case.
     pub fn domain(&self) -> &str {
         &self.domain
     }
 
-    /// Where the TXT record of the key stands, without a dot at the end.
+    /// The name of the key's TXT record, without a trailing dot.
     pub fn key_name(&self) -> String {
         format!("{}._domainkey.{}", self.selector, self.domain)
     }
 
-    /// In which form the body was hashed.
+    /// The canonical form of the body.
     pub(crate) fn body_form(&self) -> Canonicalization {
         self.body_form
     }
 
-    /// Whether this is the hash of the body that was signed.
+    /// Checks the hash of the body.
     ///
-    /// `l=` is taken only where it covers all of the body, for what stands behind it is anybody's.
+    /// A signature with `l=` counts only if it covers the whole body, because anyone could add to
+    /// the rest.
     pub(crate) fn check_body(&self, hash: &[u8]) -> Result<(), SignatureError> {
         match (self.body_hash == hash, self.is_for_all) {
             (true, _) => Ok(()),
@@ -111,8 +112,9 @@ impl Signature {
         }
     }
 
-    /// Whether the header section, with the body's hash in it, is signed by the key in one of these TXT
-    /// records, at this time. It computes for as long as an RSA signature takes to verify.
+    /// Checks the signature over the header section, which includes the body's hash, with the key
+    /// in one of these TXT records. It computes for about as long as the verification of an RSA
+    /// signature takes.
     pub fn check_header(&self, records: &[Vec<u8>], now: SystemTime) -> Result<(), SignatureError> {
         if self.expires.is_some_and(|expires| expires < now) {
             return Err(SignatureError::Expired);
@@ -132,7 +134,7 @@ impl Signature {
         verified.map_err(|_| SignatureError::Forged)
     }
 
-    /// RFC 6376 §6.1.2
+    /// Checks whether the key may be used for this signature (RFC 6376 §6.1.2).
     fn check_key(&self, key: &Tags<'_>) -> Result<(), SignatureError> {
         let is_revoked = key.value("p").is_none_or(str::is_empty);
         if is_revoked {
@@ -152,8 +154,8 @@ impl Signature {
         Ok(())
     }
 
-    /// What was signed (RFC 6376 §3.7): of the fields of one name the last first, and at the end this
-    /// field without its signature.
+    /// The signed octets (RFC 6376 §3.7): fields of one name from the last to the first, and at the
+    /// end this field without its signature.
     fn input(&self) -> Vec<u8> {
         let all: Vec<Field<'_>> = fields(&self.header).collect();
         let mut places: HashMap<Vec<u8>, Vec<usize>> = HashMap::new();
@@ -179,7 +181,7 @@ impl Signature {
         input
     }
 
-    /// A field in the form that was signed, without its line's end.
+    /// Writes a field in the signed form, without its line end.
     fn write(&self, field: &Field<'_>, input: &mut Vec<u8>) {
         match self.header_form {
             Canonicalization::Relaxed => write_relaxed(field, input),
@@ -191,7 +193,7 @@ impl Signature {
     }
 }
 
-/// The tags of a record, if it is one of a key.
+/// The tags of a record, if it is a key record.
 fn key_tags(record: &[u8]) -> Option<(&[u8], Tags<'_>)> {
     let tags = Tags::parse(record)?;
     let is_of_this_version = match tags.value("v") {
@@ -201,7 +203,7 @@ fn key_tags(record: &[u8]) -> Option<(&[u8], Tags<'_>)> {
     (is_of_this_version && tags.value("p").is_some()).then_some((record, tags))
 }
 
-/// The field with nothing in its `b=` (RFC 6376 §3.5).
+/// The field with an empty `b=` (RFC 6376 §3.5).
 fn without_signature(field: &[u8]) -> Vec<u8> {
     let field = field.strip_suffix(b"\r\n").unwrap_or(field);
     let value = memchr::memchr(b':', field).map_or(0, |colon| colon + 1);
@@ -219,7 +221,7 @@ fn without_signature(field: &[u8]) -> Vec<u8> {
     unsigned
 }
 
-/// A domain or a selector: what can stand in the DNS, underscores too, for there are such selectors.
+/// Parses a domain or selector. Underscores are allowed, because there are such selectors.
 fn name(text: &str) -> Result<String, SignatureError> {
     let is_label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -233,7 +235,7 @@ fn name(text: &str) -> Result<String, SignatureError> {
     Ok(text.to_ascii_lowercase())
 }
 
-/// The domain of `i=`, which is that of `d=` where nothing else is said.
+/// The domain of `i=`. Without the tag it is the domain of `d=`.
 fn identity(tag: Option<&str>, domain: &str) -> Result<String, SignatureError> {
     match tag {
         None => Ok(domain.to_owned()),
@@ -259,7 +261,7 @@ fn algorithm(text: &str) -> Result<Algorithm, SignatureError> {
     }
 }
 
-/// The forms of header section and body; that of the body is simple if it is not named.
+/// The canonical forms of the header section and the body. The default for the body is simple.
 fn forms(text: &str) -> Result<(Canonicalization, Canonicalization), SignatureError> {
     let form = |text: &str| match text.trim_ascii().to_ascii_lowercase().as_str() {
         "relaxed" => Ok(Canonicalization::Relaxed),
@@ -270,7 +272,7 @@ fn forms(text: &str) -> Result<(Canonicalization, Canonicalization), SignatureEr
     Ok((form(header)?, form(body)?))
 }
 
-/// `x=`, which must be later than `t=`.
+/// The time in `x=`, which must be later than `t=`.
 fn expiry(tags: &Tags<'_>) -> Result<Option<SystemTime>, SignatureError> {
     let seconds = |name| match tags.value(name) {
         None => Ok(None),
@@ -283,13 +285,13 @@ fn expiry(tags: &Tags<'_>) -> Result<Option<SystemTime>, SignatureError> {
     let (signed, expires) = (seconds("t")?, seconds("x")?);
     match (signed, expires) {
         (Some(signed), Some(expires)) if expires < signed => Err(SignatureError::Syntax),
-        // A time that the system does not know never comes.
+        // A time that the system cannot represent never comes.
         (_, Some(expires)) => Ok(UNIX_EPOCH.checked_add(Duration::from_secs(expires))),
         (_, None) => Ok(None),
     }
 }
 
-/// `q=`, where it is named, has the one way to a key that there is.
+/// Whether `q=` is missing or names the only defined way to get a key.
 fn asks_the_dns(tags: &Tags<'_>) -> bool {
     tags.allows("q", &["dns/txt", "dns"])
 }
@@ -326,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_that_says_too_little_or_too_much_is_none() {
+    fn a_signature_with_missing_or_invalid_tags_is_rejected() {
         const GOOD: &str = "v=1; a=rsa-sha256; d=A.test; s=s_1; h=To : FROM; bh=YQ==; b=YQ==";
         let good = parse(GOOD).expect("a signature");
         assert_eq!(good.key_name(), "s_1._domainkey.a.test");

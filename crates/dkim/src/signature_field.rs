@@ -1,7 +1,7 @@
 //! The text of a signature: the DKIM-Signature field (RFC 6376 §3.5).
 //!
-//! Written here, not by mail-auth: that may fold between the signature and the semicolon behind it, and
-//! dkimpy does not take such a field. Here `b=` is the last tag and has nothing behind it.
+//! mail-auth does not write it: it may fold between the signature and the semicolon after it, and
+//! dkimpy rejects such a field. Here `b=` is the last tag and nothing follows it.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,22 +10,22 @@ use crate::body::Canonicalization;
 use crate::key::Algorithm;
 use relay_smtp::dns_name::{Domain, Selector};
 
-/// Where lines are folded if they can be (RFC 5322 §2.1.1).
+/// The line length at which the field is folded if possible (RFC 5322 §2.1.1).
 const MAX_LINE: usize = 78;
 
-/// What a line goes on with when it is folded.
+/// The fold between two lines.
 const FOLD: &str = "\r\n\t";
 
-/// All that a signature says but the signature itself.
+/// The tags of a signature, except the signature itself.
 #[derive(Debug)]
 pub(crate) struct SignatureField<'a> {
     pub(crate) algorithm: Algorithm,
     pub(crate) body: Canonicalization,
     pub(crate) domain: &'a Domain,
     pub(crate) selector: &'a Selector,
-    /// Seconds since 1970.
+    /// The time of signing in seconds since 1970.
     pub(crate) time: u64,
-    /// Seconds since 1970.
+    /// The time of expiry in seconds since 1970.
     pub(crate) expires: Option<u64>,
     /// The names of the signed fields.
     pub(crate) names: &'a [String],
@@ -33,7 +33,7 @@ pub(crate) struct SignatureField<'a> {
 }
 
 impl SignatureField<'_> {
-    /// The field with an empty signature and without a line's end.
+    /// The field with an empty signature and without its line end.
     pub(crate) fn unsigned(&self) -> String {
         let mut text = Folded::new("DKIM-Signature: v=1;");
         text.put(&format!(" a={}-sha256;", self.algorithm));
@@ -59,7 +59,7 @@ impl SignatureField<'_> {
     }
 }
 
-/// The field with its signature and its line's end.
+/// The field with its signature and its line end.
 pub(crate) fn signed(unsigned: String, signature: &[u8]) -> String {
     let mut text = Folded {
         column: "\tb=".len(),
@@ -78,10 +78,10 @@ pub(crate) fn signed(unsigned: String, signature: &[u8]) -> String {
     text.text + "\r\n"
 }
 
-/// Text that is folded where a piece begins.
+/// A text that is folded between pieces.
 struct Folded {
     text: String,
-    /// How long the last line is.
+    /// The length of the last line.
     column: usize,
 }
 
@@ -93,7 +93,8 @@ impl Folded {
         }
     }
 
-    /// Appends a piece, on a new line if it does not fit; a blank before it is the fold then.
+    /// Appends a piece. If it does not fit, it goes on a new line, and the fold replaces a space
+    /// before it.
     fn put(&mut self, piece: &str) {
         let mut piece = piece;
         if self.column + piece.len() > MAX_LINE && self.column > 1 {
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_cannot_be_folded_makes_a_line_long() {
+    fn only_a_piece_that_cannot_be_folded_makes_a_line_long() {
         let name = "x".repeat(100);
         let text = field(
             &["From".into(), name.clone()],
@@ -170,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_stands_behind_the_signature() {
+    fn nothing_follows_the_signature() {
         for octets in 0..300 {
             let text = signed("\tb=".into(), &vec![0; octets]);
             let last = text.strip_suffix("\r\n").unwrap();

@@ -1,4 +1,4 @@
-//! The signing table, and which of its keys sign a message.
+//! The decision whether to sign a message, by the signing table.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -9,46 +9,46 @@ use crate::table::{SigningEntry, signing_entries};
 use relay_smtp::dns_name::{Domain, Selector};
 use relay_smtp::header::{Field, fields};
 
-/// Why there can be no such table.
+/// Why a signing table is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TableError {
-    /// Two keys with one name in the DNS.
+    /// Two entries have the same domain and selector.
     #[error(
-        "there are two keys for the selector {selector} of {domain}; give each a selector of its own"
+        "there are two keys for the selector {selector} of {domain}; give each its own selector"
     )]
     Duplicate {
-        /// The domain of both.
+        /// The domain of both entries.
         domain: Domain,
-        /// The selector of both.
+        /// The selector of both entries.
         selector: Selector,
     },
-    /// A signature that is expired when it is made.
-    #[error("signatures for {domain} would expire at once; `expire` is a second at least")]
+    /// The lifetime of signatures is too short.
+    #[error("signatures for {domain} would expire at once; `expire` must be at least one second")]
     Expired {
-        /// The entry's domain.
+        /// The domain of the entry.
         domain: Domain,
     },
 }
 
-/// The signing table. Any number of messages may be signed by it at a time.
+/// The signing table. It can be used for any number of messages at the same time.
 #[derive(Debug, Default)]
 pub struct Signer {
     entries: Vec<Arc<SigningEntry>>,
 }
 
-/// Whether a message is to be signed.
+/// Whether to sign a message.
 #[derive(Debug)]
 pub enum Decision {
-    /// Yes, by this.
+    /// The message is to be signed.
     Sign(Signing),
-    /// No: its domain is not in the table.
+    /// The message is not to be signed: this domain is not in the table.
     NotOurs(Domain),
-    /// No: it cannot be told whose it is.
+    /// The message is not to be signed: its author's domain is not clear.
     Unclear(AuthorError),
 }
 
 impl Signer {
-    /// A table of these entries. Signatures stand in their order.
+    /// Creates a table of these entries. A message gets its signatures in their order.
     pub fn new(entries: impl IntoIterator<Item = SigningEntry>) -> Result<Self, TableError> {
         let entries: Vec<Arc<SigningEntry>> = entries.into_iter().map(Arc::new).collect();
         let mut names = HashSet::new();
@@ -68,15 +68,15 @@ impl Signer {
         Ok(Self { entries })
     }
 
-    /// Whether there is nothing to sign with.
+    /// Whether the table has no entries.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Decides on a message by its header section: all of it, as it will go out, lines ended by CR LF;
-    /// what follows an empty line is not looked at.
+    /// Decides by the whole header section, as it will go out, with CR LF line ends. Nothing after
+    /// an empty line is read.
     ///
-    /// Whether the client may have its mail signed is for the caller to know.
+    /// The caller decides whether the client may have its mail signed.
     pub fn decide(&self, header: &[u8]) -> Decision {
         let fields: Vec<Field<'_>> = fields(header).collect();
         let domain = match author_domain(&fields) {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_nearest_domain_of_the_table_signs_with_all_its_keys() {
+    fn all_keys_of_the_nearest_domain_in_the_table_sign() {
         let below = |entry| SigningEntry {
             subdomains: true,
             ..entry
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_of_unclear_origin_is_not_signed() {
+    fn a_message_without_a_clear_author_is_not_signed() {
         let signer = Signer::new([entry("b.test", "one")]).unwrap();
         for header in [
             "",
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_names_each_key_once_and_signatures_that_last() {
+    fn a_table_rejects_duplicate_keys_and_signatures_that_expire_at_once() {
         let twice = Signer::new([entry("b.test", "one"), entry("B.test", "ONE")]);
         assert!(matches!(twice, Err(TableError::Duplicate { .. })));
         let expired = SigningEntry {
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_says_what_it_covers_and_until_when() {
+    fn a_signature_names_its_fields_and_its_expiry() {
         let lasting = SigningEntry {
             expire: Some(Duration::from_mins(1)),
             body: Canonicalization::Simple,
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signer_is_shared_between_threads_and_a_signing_goes_to_another() {
+    fn a_signer_is_shared_between_threads_and_a_signing_can_move_to_another() {
         fn shared<T: Send + Sync + 'static>() {}
         shared::<Signer>();
         shared::<Signing>();

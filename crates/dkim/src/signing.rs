@@ -1,4 +1,4 @@
-//! The signing of one message.
+//! Signing one message.
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,20 +17,20 @@ use relay_smtp::header::{Field, fields};
 #[derive(Debug)]
 pub struct Signing {
     pending: Vec<Pending>,
-    /// One hash for each form that an entry wants.
+    /// One hash for each canonical form that the entries use.
     bodies: Vec<(Canonicalization, BodyHash)>,
 }
 
-/// What is known of a signature before the body has come.
+/// The part of a signature that is known before the body.
 #[derive(Debug)]
 struct Pending {
     entry: Arc<SigningEntry>,
     selected: Selected,
 }
 
-/// Why a message that is to be signed could not be; it must not be accepted unsigned.
+/// Why a message could not be signed. It must not be accepted without its signature.
 #[derive(Debug, thiserror::Error)]
-#[error("the key {selector} of {domain} did not sign: {source}")]
+#[error("cannot sign with the key {selector} of {domain}: {source}")]
 pub struct SignError {
     domain: Domain,
     selector: Selector,
@@ -38,7 +38,7 @@ pub struct SignError {
 }
 
 impl Signing {
-    /// By these entries, for a message with these fields.
+    /// Starts signing with these entries, for a message with these fields.
     pub(crate) fn new(entries: Vec<Arc<SigningEntry>>, fields: &[Field<'_>]) -> Self {
         let mut bodies: Vec<(Canonicalization, BodyHash)> = Vec::new();
         for entry in &entries {
@@ -56,25 +56,25 @@ impl Signing {
         Self { pending, bodies }
     }
 
-    /// The domains and selectors that sign, for the log.
+    /// The domains and selectors of the signatures, for the log.
     pub fn names(&self) -> impl Iterator<Item = (&Domain, &Selector)> {
         self.pending
             .iter()
             .map(|pending| (&pending.entry.domain, &pending.entry.selector))
     }
 
-    /// Takes the next octets of the body, that is of what follows the empty line. Where they are cut
-    /// makes no difference.
+    /// Adds the next octets of the body, which begins after the empty line. They may be cut at any
+    /// place.
     pub fn write(&mut self, chunk: &[u8]) {
         for (_, body) in &mut self.bodies {
             body.write(chunk);
         }
     }
 
-    /// The signature fields, to be put before the message as they are.
+    /// The signature fields, which must be put before the message unchanged.
     ///
-    /// This computes one signature for each entry, an RSA one in a good part of a millisecond: an
-    /// executor's thread that has much other work should not do it.
+    /// This computes one signature for each entry. An RSA signature takes a large part of a
+    /// millisecond, so a busy thread of an executor should not do it.
     pub fn finish(self, now: SystemTime) -> Result<Vec<u8>, SignError> {
         let hashes: Vec<(Canonicalization, [u8; 32])> = self
             .bodies
@@ -104,7 +104,7 @@ fn sign(
     now: SystemTime,
     out: &mut Vec<u8>,
 ) -> mail_auth::Result<()> {
-    // A clock before 1970 gives a signature of 1970.
+    // With a clock before 1970 the signature says 1970.
     let time = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let unsigned = SignatureField {
         algorithm: entry.key.public().algorithm(),
@@ -125,8 +125,8 @@ fn sign(
     Ok(())
 }
 
-/// What is signed: the fields, and behind them the signature's own field with an empty `b=`, as it will
-/// stand in the message but without its line's end (RFC 6376 §3.7).
+/// The octets to sign: the fields, and then the signature's own field with an empty `b=` and
+/// without its line end (RFC 6376 §3.7).
 fn signing_input(mut canonical: Vec<u8>, unsigned: &[u8]) -> Vec<u8> {
     for field in fields(unsigned) {
         write_relaxed(&field, &mut canonical);
@@ -148,7 +148,7 @@ mod tests {
         let seed = STANDARD
             .decode("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
             .unwrap();
-        // RFC 8410 §7: what stands before an Ed25519 seed in PKCS#8.
+        // RFC 8410 §7: the octets before an Ed25519 seed in PKCS#8.
         let frame = b"\x30\x2e\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70\x04\x22\x04\x20";
         let der = STANDARD.encode([frame.as_slice(), &seed].concat());
         let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");

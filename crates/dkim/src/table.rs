@@ -10,25 +10,27 @@ use relay_smtp::dns_name::{Domain, Selector};
 /// One line of the signing table.
 #[derive(Debug)]
 pub struct SigningEntry {
-    /// Mail from this domain is signed.
+    /// The domain whose mail is signed.
     pub domain: Domain,
-    /// Under which name in the domain receivers find the key.
+    /// The selector under which receivers find the key.
     pub selector: Selector,
-    /// What to sign with.
+    /// The private key.
     pub key: PrivateKey,
-    /// Whether mail from domains below this one is signed as well, unless they have entries of their
-    /// own.
+    /// Whether mail from domains below this one is signed as well, unless they have their own
+    /// entries.
     pub subdomains: bool,
-    /// Which fields are signed.
+    /// The fields to sign.
     pub headers: HeaderList,
-    /// How the body is hashed; fields are always signed in the relaxed form.
+    /// The canonical form of the body. Fields always use the relaxed form.
     pub body: Canonicalization,
-    /// How long a signature is good; for ever if `None`. Longer than mail may be in queues on its way.
+    /// How long a signature is valid; `None` means forever. It must be longer than mail can stay in
+    /// queues.
     pub expire: Option<Duration>,
 }
 
-/// The entries of a signing table that sign mail from a domain: all of its own, or else all of the nearest
-/// domain above it that signs for those below. `rule` gives the domain of an entry, and whether it does.
+/// The entries of a signing table for a domain: all of its own entries, or else all entries of the
+/// nearest domain above it that includes subdomains. `rule` returns the domain of an entry and
+/// whether it includes subdomains.
 pub fn signing_entries<T>(
     entries: impl IntoIterator<Item = T>,
     domain: &Domain,

@@ -3,7 +3,7 @@
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-/// As receivers read base64: padding may be missing.
+/// Base64 as receivers read it: the padding may be missing.
 pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
     &alphabet::STANDARD,
     GeneralPurposeConfig::new()
@@ -11,7 +11,7 @@ pub(crate) const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_allow_trailing_bits(true),
 );
 
-/// No list has more tags, so that nobody's makes us compare for long.
+/// The most tags of a list, to bound the time for comparing them.
 const MAX_TAGS: usize = 64;
 
 /// The tags of a key record or a signature, in their order.
@@ -19,7 +19,7 @@ const MAX_TAGS: usize = 64;
 pub(crate) struct Tags<'a>(Vec<(&'a str, &'a str)>);
 
 impl<'a> Tags<'a> {
-    /// `None` if it is no tag list, names a tag twice, or is longer than any that means something.
+    /// Parses a tag list. Returns `None` if it is malformed, has a duplicate tag, or is too long.
     pub(crate) fn parse(record: &'a [u8]) -> Option<Self> {
         let text = std::str::from_utf8(record).ok()?;
         let text = text.trim_ascii_end();
@@ -54,7 +54,7 @@ impl<'a> Tags<'a> {
         items.into_iter().flatten()
     }
 
-    /// Whether a tag is missing, which allows everything, or allows one of these.
+    /// Whether a tag is missing, which allows everything, or contains one of these values.
     pub(crate) fn allows(&self, name: &str, wanted: &[&str]) -> bool {
         self.value(name).is_none()
             || self.list(name).any(|item| {

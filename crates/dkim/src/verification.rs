@@ -1,4 +1,4 @@
-//! The signatures of a message from elsewhere, and its body as it passes by.
+//! The signatures of a received message, and the hashes of its body.
 
 use std::sync::Arc;
 
@@ -8,29 +8,29 @@ use crate::signature_error::SignatureError;
 use crate::tags::Tags;
 use relay_smtp::header::fields;
 
-/// Signatures of one message that are looked at, the topmost first; RFC 6376 §8.4 wants a bound.
+/// The most signatures of one message that are verified, from the top (RFC 6376 §8.4).
 pub const MAX_SIGNATURES: usize = 8;
 
-/// What one DKIM-Signature field says.
+/// One DKIM-Signature field.
 #[derive(Debug, Clone)]
 pub struct Claim {
-    /// The `d=` as it was written, if there is one: anybody's text.
+    /// The value of `d=` as written, if there is one. It is untrusted text.
     pub domain: Option<String>,
-    /// The `s=`, likewise.
+    /// The value of `s=`, likewise.
     pub selector: Option<String>,
-    /// The signature, or why it is none.
+    /// The parsed signature, or why it is not valid.
     pub signature: Result<Arc<Signature>, SignatureError>,
 }
 
-/// The hashes of a body, one for each form that a signature of the message needs.
+/// The hashes of a body in progress, one for each canonical form that the signatures use.
 #[derive(Debug)]
 pub struct Bodies(Vec<(Canonicalization, BodyHash)>);
 
-/// The hashes of a body that has passed.
+/// The finished hashes of a body.
 #[derive(Debug)]
 pub struct BodyHashes(Vec<(Canonicalization, [u8; 32])>);
 
-/// The signatures in a header section, and what is to be fed the body.
+/// Parses the signatures in a header section. The second value takes the body.
 pub fn claims(header: &[u8]) -> (Vec<Claim>, Bodies) {
     let places: Vec<usize> = fields(header)
         .enumerate()
@@ -79,14 +79,14 @@ impl Bodies {
         Self(bodies)
     }
 
-    /// Takes the next octets of the body; where they are cut makes no difference.
+    /// Adds the next octets of the body. They may be cut at any place.
     pub fn write(&mut self, chunk: &[u8]) {
         for (_, body) in &mut self.0 {
             body.write(chunk);
         }
     }
 
-    /// All of the body has passed.
+    /// Finishes the hashes at the end of the body.
     pub fn finish(self) -> BodyHashes {
         let hashes = self.0.into_iter();
         BodyHashes(hashes.map(|(form, body)| (form, body.finish())).collect())
@@ -94,7 +94,7 @@ impl Bodies {
 }
 
 impl BodyHashes {
-    /// Whether the body is the one that was signed.
+    /// Checks that the body is the signed one.
     pub fn check(&self, signature: &Signature) -> Result<(), SignatureError> {
         let mut hashes = self.0.iter();
         match hashes.find(|(form, _)| *form == signature.body_form()) {

@@ -1,4 +1,4 @@
-//! Keys as files: those that openssl wrote, and our own.
+//! Key files of openssl and of this crate.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
@@ -58,7 +58,7 @@ fn keys_of_openssl_are_read_and_published_as_openssl_would() {
 }
 
 #[test]
-fn what_is_no_key_to_sign_with_is_refused_for_its_reason() {
+fn a_text_without_a_usable_key_is_rejected_with_the_reason() {
     let public = format!("-----BEGIN PUBLIC KEY-----\n{RSA_PUBLIC}-----END PUBLIC KEY-----\n");
     for (pem, reason) in [
         (include_str!("vectors/rsa1024.pem"), PemError::Weak),
@@ -79,7 +79,7 @@ fn what_is_no_key_to_sign_with_is_refused_for_its_reason() {
 }
 
 #[test]
-fn a_key_that_others_can_read_is_refused_with_what_mends_it() {
+fn a_key_that_others_can_read_is_rejected_with_the_fix() {
     let directory = tempfile::tempdir().unwrap();
     for mode in [0o640, 0o604, 0o644, 0o660] {
         let path = write(directory.path(), RSA, mode);
@@ -109,21 +109,21 @@ fn an_error_names_the_file_and_the_reason() {
     let bad = write(directory.path(), "nonsense", 0o600);
     let text = PrivateKey::load(&bad).unwrap_err().to_string();
     assert!(
-        text.contains("key.pem") && text.contains("no private key"),
+        text.contains("key.pem") && text.contains("not a private key"),
         "{text}"
     );
     let text = PrivateKey::load(directory.path()).unwrap_err().to_string();
-    assert!(text.contains("no regular file"), "{text}");
+    assert!(text.contains("not a regular file"), "{text}");
 }
 
 #[test]
-fn nothing_of_a_key_is_shown() {
+fn debug_output_shows_nothing_of_a_key() {
     let shown = format!("{:?}", key(ED25519));
     assert_eq!(shown, "PrivateKey { algorithm: Ed25519, .. }");
 }
 
 #[test]
-fn a_new_key_is_for_its_owner_alone_and_matches_its_record() {
+fn a_new_key_is_readable_only_by_its_owner_and_matches_its_record() {
     let directory = tempfile::tempdir().unwrap();
     for algorithm in [Algorithm::Rsa, Algorithm::Ed25519] {
         let path = directory.path().join(format!("{algorithm}.pem"));
@@ -176,13 +176,13 @@ fn openssl_reads_a_new_key() {
             .output();
         match check {
             Ok(output) => assert!(output.status.success(), "{output:?}"),
-            Err(error) => eprintln!("openssl is not here, so it was not asked: {error}"),
+            Err(error) => eprintln!("openssl is missing, so it was not tested: {error}"),
         }
     }
 }
 
 #[test]
-fn a_record_is_judged_by_whether_receivers_could_verify_with_it() {
+fn a_record_is_ok_only_if_receivers_can_verify_with_it() {
     let rsa = key(RSA);
     let ed25519 = key(ED25519);
     let ok = Verdict::Ok { testing: false };
@@ -258,7 +258,7 @@ fn a_record_is_judged_by_whether_receivers_could_verify_with_it() {
 }
 
 #[test]
-fn none_and_several_records_are_told_apart() {
+fn no_record_and_several_records_are_different_verdicts() {
     let key = key(RSA);
     let text = record(key.public()).value;
     assert_eq!(compare(key.public(), &[""; 0]), Verdict::NoRecord);
@@ -266,16 +266,12 @@ fn none_and_several_records_are_told_apart() {
 }
 
 #[test]
-fn every_verdict_but_ok_says_what_to_do() {
+fn every_verdict_but_ok_has_advice() {
     let key = key(ED25519);
     let record = record(key.public());
     for (verdict, words, advice) in [
         (Verdict::Ok { testing: false }, "ok", None),
-        (
-            Verdict::Ok { testing: true },
-            "ok, but",
-            Some("take t=y out"),
-        ),
+        (Verdict::Ok { testing: true }, "ok, but", Some("remove t=y")),
         (Verdict::NoRecord, "no record", Some(record.value.as_str())),
         (
             Verdict::DoesNotMatch(Mismatch::Key),

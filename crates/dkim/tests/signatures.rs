@@ -1,4 +1,4 @@
-//! Signatures under a verifier that is not ours, mail-auth's, and the examples of the RFCs.
+//! This crate's signatures under an independent verifier, mail-auth, and the examples of the RFCs.
 
 use std::sync::LazyLock;
 use std::time::SystemTime;
@@ -10,7 +10,7 @@ use relay_dkim::{
 };
 use relay_testkit::DkimVerifier;
 
-/// How the message's signatures do, from the first down.
+/// The results for the message's signatures, from the first one down.
 fn verify(message: &[u8], verifier: &DkimVerifier) -> Vec<bool> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .build()
@@ -18,7 +18,7 @@ fn verify(message: &[u8], verifier: &DkimVerifier) -> Vec<bool> {
     runtime.block_on(verifier.verify(message))
 }
 
-/// A table with both kinds of keys and both forms, and what the DNS has of it.
+/// A table with both kinds of keys and both canonical forms, and the DNS records for it.
 struct Fixture {
     signer: Signer,
     verifier: DkimVerifier,
@@ -54,7 +54,7 @@ static FIXTURE: LazyLock<Fixture> = LazyLock::new(|| {
     }
 });
 
-/// The message with its signatures in front, its body written in pieces.
+/// The message with its signatures in front. Its body is written in pieces.
 fn sign(message: &[u8], cuts: &[usize]) -> Vec<u8> {
     let end = memchr::memmem::find(message, b"\r\n\r\n").expect("a body") + 4;
     let (header, body) = message.split_at(end);
@@ -81,14 +81,14 @@ fn keys_of_one_domain_sign_side_by_side() {
 }
 
 #[test]
-fn a_subdomain_is_signed_for() {
+fn mail_of_a_subdomain_is_signed() {
     let message = MESSAGE.replace("app@sender.test", "app@a.sender.test");
     let signed = sign(message.as_bytes(), &[]);
     assert_eq!(verify(&signed, &FIXTURE.verifier), [true, true]);
 }
 
 #[test]
-fn a_change_of_what_is_signed_breaks_both() {
+fn a_change_of_signed_content_breaks_both_signatures() {
     let signed = String::from_utf8(sign(MESSAGE.as_bytes(), &[])).unwrap();
     for changed in [
         signed.replace("hello", "hallo"),
@@ -108,7 +108,7 @@ fn a_change_of_what_is_signed_breaks_both() {
 }
 
 #[test]
-fn what_servers_on_the_way_do_breaks_nothing() {
+fn changes_that_servers_make_break_no_signature() {
     let signed = String::from_utf8(sign(MESSAGE.as_bytes(), &[])).unwrap();
     for changed in [
         format!("Received: from a by b\r\n{signed}"),
@@ -125,7 +125,7 @@ fn what_servers_on_the_way_do_breaks_nothing() {
 
 #[test]
 fn the_example_of_rfc_6376_verifies() {
-    // Appendix A, with errata 3192 and 4926, without which it does not.
+    // Appendix A, with errata 3192 and 4926, which it needs to verify.
     let message = include_str!("vectors/rfc6376.eml").replace('\n', "\r\n");
     let mut verifier = DkimVerifier::default();
     verifier.publish(
@@ -162,7 +162,7 @@ fn the_examples_of_rfc_8463_verify() {
     assert_eq!(verify(message.as_bytes(), &verifier), [true, true]);
 }
 
-/// No blanks before a colon: mail-auth does not find such a field where a signature names it.
+/// No white space before a colon: mail-auth does not find such a field by its name.
 fn header() -> impl Strategy<Value = String> {
     let name = prop::sample::select(vec![
         "To",
@@ -179,8 +179,8 @@ fn header() -> impl Strategy<Value = String> {
     prop::collection::vec(field, 0..30).prop_map(|fields| fields.concat())
 }
 
-/// mail-auth's own hash differs from the RFC's in trailing lines of nothing but blanks, so there are
-/// none here; dkimpy and others judge those in `tests/interop/dkim`.
+/// mail-auth's hash of trailing lines of white space differs from the RFC, so there are none here.
+/// `tests/interop/dkim` tests them with dkimpy and others.
 fn body() -> impl Strategy<Value = String> {
     prop::collection::vec("[a-zé \t.]{0,10}(\r\n){0,3}", 0..30)
         .prop_map(|pieces| pieces.concat() + "end\r\n\r\n")
@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn whatever_is_signed_verifies_however_it_came(
+    fn a_signature_verifies_however_the_message_is_cut(
         above in header(),
         below in header(),
         body in body(),

@@ -1,4 +1,4 @@
-//! Others' signatures, under our own verifier.
+//! Signatures of others under this crate's verifier.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -15,7 +15,7 @@ use relay_dkim::{
 
 type Zone = HashMap<String, String>;
 
-/// How the signatures do, from the topmost down, by the keys of the zone.
+/// The results for the signatures, from the top down, with the keys of the zone.
 fn verify_at(message: &[u8], zone: &Zone, now: SystemTime) -> Vec<Result<(), SignatureError>> {
     let end = memchr::memmem::find(message, b"\r\n\r\n").expect("a body") + 4;
     let (claims, mut bodies) = claims(&message[..end]);
@@ -43,7 +43,7 @@ fn verify(message: &[u8], zone: &Zone) -> Vec<Result<(), SignatureError>> {
     )
 }
 
-/// A table with both kinds of keys and both forms of body, and what the DNS has of it.
+/// A table with both kinds of keys and both forms of body, and the DNS records for it.
 static OURS: LazyLock<(Signer, Zone)> = LazyLock::new(|| {
     let mut zone = Zone::new();
     let entries: Vec<SigningEntry> = [
@@ -87,14 +87,14 @@ fn sign(message: &str) -> String {
 const MESSAGE: &str = "From: App <app@sender.test>\r\nTo: user@dest.test\r\nSubject: A\r\n\
     Date : Fri, 20 Nov 2026 10:00:00 +0000\r\n\r\nhello  world \r\n \r\n\t\r\n\r\n";
 
-/// Blanks before a colon and lines of blanks at the end are where verifiers differ.
+/// Verifiers differ about white space before a colon and lines of white space at the end.
 #[test]
-fn what_we_sign_verifies() {
+fn own_signatures_verify() {
     assert_eq!(verify(sign(MESSAGE).as_bytes(), &OURS.1), [Ok(()), Ok(())]);
 }
 
 #[test]
-fn a_change_is_told_from_a_change_of_the_body() {
+fn a_changed_field_and_a_changed_body_are_different_errors() {
     let signed = sign(MESSAGE);
     for (changed, flaw) in [
         (
@@ -146,7 +146,7 @@ fn a_change_is_told_from_a_change_of_the_body() {
 }
 
 #[test]
-fn a_record_says_what_its_key_is_for() {
+fn a_record_limits_the_use_of_its_key() {
     let signed = sign(MESSAGE);
     for (from, to, flaw) in [
         ("v=DKIM1; ", "v=DKIM1; h=sha1; ", SignatureError::WrongKey),
@@ -216,7 +216,7 @@ fn the_examples_of_the_rfcs_verify() {
     assert_eq!(verify(rfc_8463.as_bytes(), &zone), [Ok(()), Ok(())]);
 }
 
-/// By a signer that is not ours; it says that there was no signature before its own.
+/// Signs with another program's signer, as if the message had no signature before.
 fn sign_elsewhere(message: &str, header: Form, body: Form, length: bool) -> (String, Zone) {
     let der = Ed25519Key::generate_pkcs8().expect("a key");
     let key = Ed25519Key::from_pkcs8_der(&der).expect("a key");
@@ -245,7 +245,7 @@ fn base64(octets: &[u8]) -> String {
 }
 
 #[test]
-fn a_length_is_taken_only_if_it_is_that_of_the_whole_body() {
+fn a_length_counts_only_if_it_covers_the_whole_body() {
     let message = "From: a@else.test\r\nSubject:  A  b\r\n\tc\r\n\r\nhello\r\n";
     let now = SystemTime::UNIX_EPOCH;
     for (header, body) in [(Form::Relaxed, Form::Simple), (Form::Simple, Form::Relaxed)] {
@@ -268,7 +268,7 @@ fn a_length_is_taken_only_if_it_is_that_of_the_whole_body() {
 }
 
 #[test]
-fn no_more_signatures_than_the_bound_are_looked_at() {
+fn no_more_signatures_than_the_limit_are_verified() {
     let many = "DKIM-Signature: v=1\r\n".repeat(MAX_SIGNATURES + 1) + MESSAGE;
     let verdicts = verify(many.as_bytes(), &OURS.1);
     assert_eq!(verdicts, [Err(SignatureError::Syntax); MAX_SIGNATURES]);

@@ -164,7 +164,7 @@ async fn a_key_is_held_against_what_is_published() {
             &[&format!("{record}; t=y")],
             0,
             "ok, but marked as a test",
-            "take t=y out",
+            "remove t=y",
         ),
         (&[], 1, "no record", "publish a TXT record at"),
         (

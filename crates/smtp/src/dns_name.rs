@@ -1,40 +1,40 @@
-//! Domains and selectors, as they stand in a signature and in the DNS.
+//! Domains and selectors, as in a signature and in the DNS.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// The longest domain name, in octets without the last dot (RFC 1035 §2.3.4).
+/// The longest domain name in octets, without the last dot (RFC 1035 §2.3.4).
 const MAX_NAME: usize = 253;
 
-/// The longest text that is looked at: each character of a name may take four octets of UTF-8. The time
-/// that Punycode takes grows faster than its input.
+/// The longest text that is parsed: each character of a name may take four octets of UTF-8.
+/// Punycode takes more than linear time.
 const MAX_TEXT: usize = 4 * MAX_NAME;
 
-/// The longest label of a domain name, in octets.
+/// The longest label of a domain name in octets.
 const MAX_LABEL: usize = 63;
 
-/// A domain in lower case, its labels in ASCII (A-labels, RFC 5890 §2.3.2.1).
+/// A domain in lower case, with its labels in ASCII (A-labels, RFC 5890 §2.3.2.1).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Domain(String);
 
-/// A selector: one label or more (RFC 6376 §3.1), in lower case.
+/// A selector: one or more labels (RFC 6376 §3.1), in lower case.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Selector(String);
 
-/// Why a text is no domain or no selector.
+/// Why a text is not a domain or selector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// Letters beyond ASCII that no domain may have (RFC 5891).
+    /// It has characters beyond ASCII that no domain may have (RFC 5891).
     #[error("it has characters that no domain can have")]
     International,
-    /// An empty label, or nothing at all.
+    /// It has an empty label, or is empty.
     #[error("it has an empty label")]
     EmptyLabel,
-    /// Something other than letters, digits and hyphens between them.
+    /// It has other characters than letters, digits and inner hyphens.
     #[error("labels are made of letters, digits, and hyphens between them")]
     Character,
-    /// A label above 63 octets, or a name above 253.
-    #[error("a name has 253 octets at most, a label 63")]
+    /// A label has more than 63 octets, or the name more than 253.
+    #[error("a name has at most 253 octets, a label at most 63")]
     Length,
 }
 
@@ -53,7 +53,7 @@ impl Domain {
 }
 
 impl Selector {
-    /// The selector as it stands in a signature.
+    /// The selector as in a signature.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -88,7 +88,7 @@ fn check(name: &str) -> Result<(), NameError> {
     name.split('.').try_for_each(check_label)
 }
 
-/// RFC 5321 §4.1.2, sub-domain.
+/// Checks one label (RFC 5321 §4.1.2, sub-domain).
 fn check_label(label: &str) -> Result<(), NameError> {
     if label.is_empty() {
         return Err(NameError::EmptyLabel);
@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_is_kept_as_the_dns_has_it() {
+    fn a_domain_is_stored_as_in_the_dns() {
         for (text, kept) in [
             ("example.org", Ok("example.org")),
             ("Example.ORG", Ok("example.org")),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_is_made_of_labels() {
+    fn a_selector_consists_of_labels() {
         assert_eq!(
             "Mail.2026".parse::<Selector>().map(|s| s.0),
             Ok("mail.2026".into())
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn below_a_domain_is_only_what_a_dot_parts_from_it() {
+    fn only_a_dot_separates_a_domain_from_the_one_above() {
         let parent: Domain = "example.org".parse().unwrap();
         for (name, below) in [
             ("example.org", true),
