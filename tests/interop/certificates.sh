@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# An authority, and an ECDSA and an RSA certificate that it signed. usage: certificates.sh FOLDER NAME
+# Makes an authority, and an ECDSA and an RSA certificate signed by it. usage: certificates.sh DIRECTORY NAME
 set -euo pipefail
 cd "$1"
 name=$2
 openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 -subj "/CN=Interop authority" \
     -addext "keyUsage=critical,keyCertSign,cRLSign" -keyout ca.key -out ca.pem
-# A scanner asks for a way to hear of revocations; none is ever used.
+# A scanner expects a source of revocations. None is ever used.
 cat >extensions <<TXT
 subjectAltName = DNS:$name, DNS:localhost, IP:127.0.0.1
 basicConstraints = critical, CA:FALSE

@@ -1,4 +1,4 @@
-# What run.sh and tls.sh share: checks that are counted, processes that are ended. To be sourced.
+# Shared by run.sh and tls.sh, which source it: counts checks and ends processes.
 work=$(mktemp -d)
 pids=()
 passed=0

@@ -22,7 +22,7 @@ PATIENCE = 30  # seconds
 
 
 class World:
-    """Everywhere that mail goes: some mailboxes refuse it, the others keep it."""
+    """The host for all mail: some mailboxes refuse it, the others keep it."""
 
     REPLIES = {
         "gone": "550 5.1.1 no such user",
@@ -52,7 +52,7 @@ def free_port():
 
 
 class Reports(unittest.TestCase):
-    """One relay and one world for all: each report is known by its sender, whom it comes back to."""
+    """One relay and one host for all tests. Each report goes to a sender of its own."""
 
     @classmethod
     def setUpClass(cls):
@@ -108,7 +108,7 @@ class Reports(unittest.TestCase):
             self.assertEqual(refused, {})
 
     def report(self, sender):
-        """What comes back to this sender next, and the fields for the message and for its recipients."""
+        """The next report to this sender, and its fields for the message and for the recipients."""
         end = time.monotonic() + PATIENCE
         while True:
             mail_from, recipients, content = self.world.mail.get(timeout=end - time.monotonic())
@@ -123,7 +123,7 @@ class Reports(unittest.TestCase):
         self.assertEqual(text.get_content_type(), "text/plain")
         fields = status.get_payload()
         if status.get_content_type() == "message/global-delivery-status":  # RFC 6533 section 3
-            # Python knows only the older name, and leaves the recipients' fields together.
+            # Python knows only the older name, and does not separate the recipients.
             (message,) = fields
             groups = message.get_payload(decode=True).decode().replace("\r\n", "\n").split("\n\n")
             fields = [message, *map(email.message_from_string, groups)]
@@ -131,7 +131,7 @@ class Reports(unittest.TestCase):
         return content, fields[0], [field for field in fields[1:] if field.keys()]
 
     def bounces(self, content):
-        """Recipients that failed for good, and those that are only late, as flufl.bounce has them."""
+        """The recipients that failed and those that are delayed, according to flufl.bounce."""
         report = email.message_from_bytes(content)
         temporary, permanent = all_failures(report)
         self.assertEqual(set(scan_message(report)), set(permanent))
@@ -160,7 +160,7 @@ class Reports(unittest.TestCase):
         self.send("app@three.test", ["fine@a.test"], ["NOTIFY=SUCCESS"])
         content, _, (recipient,) = self.report("app@three.test")
         self.assertEqual(self.bounces(content), (set(), set()))
-        # The world knows nothing of DSN: it is told no more than that (RFC 3461 section 5.2.2).
+        # The host does not support DSN, so the report says only "relayed" (RFC 3461 section 5.2.2).
         self.assertEqual(recipient["Action"], "relayed")
 
     def test_an_address_beyond_ascii(self):

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The relay beside programs that nobody here wrote. usage: run.sh [FOLDER OF THE BUILT BINARIES]
+# Tests the relay with independent programs. usage: run.sh [DIRECTORY OF THE BUILT PROGRAMS]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "${1:-$here/../../target/release}" && pwd)
@@ -29,7 +29,7 @@ tls = "none"
 socket = "$work/control.sock"
 TOML
 
-# -d: one file for each message that comes in.
+# -d: one file for each message received.
 (cd "$work" && exec /usr/sbin/smtp-sink -u root -d "mail/m." "127.0.0.1:$sink" 256) >"$work/sink.log" 2>&1 &
 pids+=($!)
 "$bin/relayd" --config "$work/relayd.toml" >"$work/relayd.log" 2>&1 &

@@ -1,4 +1,4 @@
-"""Has a scanner look at a port, and fails if it finds something.
+"""Scans a port, and fails if the scanner finds a problem.
 
 usage: scan.py testssl|sslscan PORT NAME AUTHORITY [starttls]
 """
@@ -13,7 +13,7 @@ BAD = {"MEDIUM", "HIGH", "CRITICAL", "FATAL"}
 
 
 def testssl(port, name, authority, starttls, result):
-    """What testssl rates as medium or worse; it must have seen both certificates, and come to the end."""
+    """Findings that testssl rates as medium or worse. It must see both certificates and finish."""
     protocol = ["--starttls", "smtp"] if starttls else []
     command = ["testssl", "--quiet", "--color", "0", "--warnings", "off", "--nodns", "none", "--ip", "127.0.0.1"]
     command += ["--add-ca", authority, "--jsonfile", result, *protocol, f"{name}:{port}"]
@@ -26,7 +26,7 @@ def testssl(port, name, authority, starttls, result):
 
 
 def sslscan(port, name, _authority, starttls, result):
-    """Protocols older than TLS 1.2, weak ciphers, and the faults that sslscan looks for."""
+    """Protocols older than TLS 1.2, weak ciphers, and vulnerabilities that sslscan checks."""
     protocol = ["--starttls-smtp"] if starttls else []
     command = ["sslscan", f"--xml={result}", f"--sni-name={name}", *protocol, f"127.0.0.1:{port}"]
     subprocess.run(command, check=True)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the peers that run.sh and tls.sh drive: smtp-source and smtp-sink of Postfix, swaks, curl,
+# Installs the programs that run.sh and tls.sh use: smtp-source and smtp-sink of Postfix, swaks, curl,
 # msmtp, nodemailer, testssl, sslscan, aiosmtpd and flufl.bounce. Debian; root.
 set -euo pipefail
 "$(dirname "$0")/dkim/setup.sh"
@@ -17,13 +17,13 @@ needs openssl openssl
 needs curl curl
 needs msmtp msmtp
 needs testssl testssl.sh
-# testssl takes its own tables apart with it.
+# testssl needs it.
 needs hexdump bsdextrautils
 needs sslscan sslscan
 needs node nodejs
 needs npm npm
 
-# For Debian's own Python, which may not be the first in the path.
+# For Debian's Python, which may not be the first in the path.
 /usr/bin/python3 -c 'import aiosmtpd, flufl.bounce' 2>/dev/null || missing+=(python3-aiosmtpd python3-flufl.bounce)
 
 nodemailer() {
@@ -36,7 +36,7 @@ if [ ${#missing[@]} -eq 0 ]; then
     exit
 fi
 apt-get update -qq
-# Postfix comes for its two test programs only: it gets no configuration and is not started.
+# Only the two test programs of Postfix are needed: it gets no configuration and is not started.
 echo "postfix postfix/main_mailer_type select No configuration" | debconf-set-selections
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# TLS and logins beside programs that nobody here wrote: five clients over both submission ports, two
-# scanners over all three. usage: tls.sh [FOLDER OF THE BUILT BINARIES]
+# Tests TLS and logins with independent programs: five clients on both submission ports, two scanners on
+# all three ports. usage: tls.sh [DIRECTORY OF THE BUILT PROGRAMS]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "${1:-$here/../../target/release}" && pwd)

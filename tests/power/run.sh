@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Power that fails, disks that are full and disks that break, with the real daemon on ext4 and XFS.
-# usage: run.sh [ROUNDS]; 50 power cuts on each file system unless told otherwise.
-# Linux, root, loop devices; Debian for what is installed.
+# Tests power cuts, full disks and failing disks with the real daemon on ext4 and XFS.
+# usage: run.sh [ROUNDS]; the default is 50 power cuts on each file system.
+# Needs Linux, root and loop devices. Installs packages on Debian.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 rounds=${1:-50}
 
 skip() {
-    echo "power: SKIPPED, nothing has been shown: $*"
+    echo "power: SKIPPED, nothing was tested: $*"
     exit 0
 }
 
-[ "$(id -u)" -eq 0 ] || skip "mounting takes root"
+[ "$(id -u)" -eq 0 ] || skip "mounting needs root"
 [ -e /dev/loop-control ] || skip "there are no loop devices"
 
 missing=()

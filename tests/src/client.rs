@@ -1,4 +1,4 @@
-//! A client that anyone could have written.
+//! An SMTP client for tests, independent of the relay's own code.
 
 use std::io;
 use std::pin::Pin;
@@ -18,13 +18,13 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::DEADLINE;
 
-/// A client that says just what it is told.
+/// A client that sends exactly what the test says.
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<Channel>,
 }
 
-/// What it talks over.
+/// The connection of a client.
 #[derive(Debug)]
 enum Channel {
     Clear(TcpStream),
@@ -32,12 +32,12 @@ enum Channel {
 }
 
 impl Client {
-    /// A connection over which nothing has been said.
+    /// Connects without reading or sending anything.
     pub async fn connect(port: u16) -> Self {
         Self::try_connect(port).await.expect("it listens")
     }
 
-    /// The same, if anybody listens.
+    /// Connects if there is a listener.
     pub async fn try_connect(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port)).await?;
         Ok(Self {
@@ -45,23 +45,22 @@ impl Client {
         })
     }
 
-    /// A handshake now, as `name`; the certificate must be signed by `authority`.
-    pub async fn shake_hands(self, name: &str, authority: &str) -> Result<Self, String> {
+    /// Makes a TLS handshake as `name`. The certificate must be signed by `authority`.
+    pub async fn shake_hands(self, name: &str, authority: &str) -> io::Result<Self> {
         let Channel::Clear(stream) = self.stream.into_inner() else {
-            return Err("under TLS already".to_owned());
+            return Err(io::Error::other("TLS has already been started"));
         };
         let host = ServerName::try_from(name.to_owned()).expect("a name");
         let connector = TlsConnector::from(tls_client(authority));
         let shaken = timeout(DEADLINE, connector.connect(host, stream)).await;
-        let stream = shaken.expect("a handshake in time");
-        let stream = stream.map_err(|reason| reason.to_string())?;
+        let stream = shaken.expect("a handshake in time")?;
         Ok(Self {
             stream: BufReader::new(Channel::Tls(Box::new(stream))),
         })
     }
 
-    /// STARTTLS, and EHLO after it.
-    pub async fn start_tls(mut self, name: &str, authority: &str) -> Result<Self, String> {
+    /// Sends STARTTLS, makes the handshake, and sends EHLO again.
+    pub async fn start_tls(mut self, name: &str, authority: &str) -> io::Result<Self> {
         let reply = self.command("STARTTLS").await;
         assert!(reply.starts_with("220 "), "{reply}");
         let mut client = self.shake_hands(name, authority).await?;
@@ -69,14 +68,14 @@ impl Client {
         Ok(client)
     }
 
-    /// The reply to a login.
+    /// Logs in and returns the reply.
     pub async fn login(&mut self, name: &str, password: &str) -> String {
         let plain = format!("\0{name}\0{password}");
         let encoded = base64::engine::general_purpose::STANDARD.encode(plain);
         self.command(&format!("AUTH PLAIN {encoded}")).await
     }
 
-    /// One whole reply; empty when the relay has hung up.
+    /// Reads one whole reply. It is empty if the relay has closed the connection.
     pub async fn reply(&mut self) -> String {
         let mut reply = String::new();
         loop {
@@ -90,13 +89,13 @@ impl Client {
         }
     }
 
-    /// Sends one line and reads its reply.
+    /// Sends one line and returns its reply.
     pub async fn command(&mut self, line: &str) -> String {
         self.write(format!("{line}\r\n").as_bytes()).await;
         self.reply().await
     }
 
-    /// One transaction; the queue id, or the reply that ended it.
+    /// Makes one transaction. Returns the queue id, or the reply that ended it.
     pub async fn send(
         &mut self,
         from: &str,
@@ -121,8 +120,7 @@ impl Client {
         }
     }
 
-    /// Sends octets as they are. A relay that has been killed in the meantime is the reply's to find
-    /// out.
+    /// Sends octets unchanged. If the relay was killed in the meantime, reading the reply shows it.
     pub async fn write(&mut self, octets: &[u8]) {
         let _ = self.stream.write_all(octets).await;
         let _ = self.stream.flush().await;
@@ -169,7 +167,7 @@ impl AsyncWrite for Channel {
     }
 }
 
-/// What trusts this authority (PEM) and nobody else.
+/// A TLS configuration that trusts only this authority (PEM).
 fn tls_client(authority: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(authority.as_bytes()) {

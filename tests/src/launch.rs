@@ -1,4 +1,4 @@
-//! How the daemon is started: as anyone would, or so that it fares badly.
+//! Ways to start the daemon: normally, or with a fault.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,28 +9,28 @@ use std::sync::OnceLock;
 pub struct Launch {
     has_crash_points: bool,
     environment: Vec<(String, String)>,
-    /// A program that is given the daemon's command line behind these words of its own.
+    /// The words of another program that runs the daemon, before the daemon's own command line.
     under: Vec<String>,
 }
 
 impl Launch {
-    /// As anyone would.
+    /// Starts the daemon normally.
     pub fn plain() -> Self {
         Self::default()
     }
 
-    /// It dies when it comes to this point: `flushed`, or `flushed:3` for the third time.
+    /// Makes it die at this point: `flushed`, or `flushed:3` for the third time it gets there.
     pub fn dying_at(point: &str) -> Self {
         Self::crash_points("RELAY_CRASH_AT", point)
     }
 
-    /// Its committer answers without an `fdatasync`.
+    /// Makes its committer answer without `fdatasync`.
     pub fn without_fdatasync() -> Self {
         Self::crash_points("RELAY_LEAVE_OUT", "fdatasync")
     }
 
-    /// This call of the disk fails: `body-write`, or `body-write:3` the third time. The error is one of
-    /// `EIO` and `ENOSPC`.
+    /// Makes this disk call fail: `body-write`, or `body-write:3` for the third call. The error is
+    /// `EIO` or `ENOSPC`.
     pub fn failing_at(call: &str, error: &str) -> Self {
         let mut launch = Self::crash_points("RELAY_FAIL_AT", call);
         let with = ("RELAY_FAIL_WITH".to_owned(), error.to_owned());
@@ -38,7 +38,7 @@ impl Launch {
         launch
     }
 
-    /// By a program that does something to it: `["eatmydata"]`.
+    /// Runs it under another program: `["eatmydata"]`.
     pub fn under(words: &[&str]) -> Self {
         Self {
             under: words.iter().map(ToString::to_string).collect(),
@@ -68,7 +68,7 @@ impl Launch {
         command
     }
 
-    /// The daemon's file.
+    /// The daemon's program file.
     pub fn program(&self) -> PathBuf {
         if self.has_crash_points {
             crash_points().to_owned()
@@ -78,7 +78,7 @@ impl Launch {
     }
 }
 
-/// The folder of the programs, which are built if they are not there or not up to date.
+/// The directory of the programs. They are built if they are missing or out of date.
 pub(crate) fn binaries() -> &'static Path {
     static BINARIES: OnceLock<PathBuf> = OnceLock::new();
     BINARIES.get_or_init(|| {
@@ -92,7 +92,7 @@ pub(crate) fn binaries() -> &'static Path {
     })
 }
 
-/// The daemon with crash points, which exists in a test's profile only.
+/// The daemon with crash points, which exists only in a test profile.
 fn crash_points() -> &'static Path {
     static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
     PROGRAM.get_or_init(|| {
@@ -102,7 +102,7 @@ fn crash_points() -> &'static Path {
     })
 }
 
-/// Where cargo puts the programs of the profile that this test has been built with.
+/// The directory for programs of the profile that this test was built with.
 fn folder() -> PathBuf {
     let test = std::env::current_exe().expect("a test is a program");
     let folder = test.ancestors().nth(2).expect("target/PROFILE/deps/TEST");

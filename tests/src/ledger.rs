@@ -1,4 +1,4 @@
-//! What clients have been told, and whether it has come true.
+//! Records what clients were told, and checks that it came true.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -7,18 +7,18 @@ use std::sync::{Mutex, PoisonError};
 
 use relay_testkit::Received;
 
-/// Where a recipient's mail goes.
+/// What happens to a recipient's mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fate {
-    /// It is taken at once.
+    /// It is accepted at once.
     Now,
-    /// It is taken once the host is back.
+    /// It is accepted when the host is back.
     Later,
-    /// It is refused for good, and the sender told so.
+    /// It is rejected for good, and the sender gets a report.
     Gone,
-    /// It is refused for good in the transaction in which others' is taken.
+    /// It is rejected for good in a transaction in which other recipients are accepted.
     Refused,
-    /// It is taken at once, behind all the others of its transaction.
+    /// It is accepted at once, as the last recipient of its transaction.
     Twin,
 }
 
@@ -39,7 +39,7 @@ impl Fate {
         }
     }
 
-    /// What its addresses begin with.
+    /// The first part of its addresses.
     pub(crate) fn tag(self) -> &'static str {
         match self {
             Self::Now | Self::Later | Self::Gone => "",
@@ -53,7 +53,7 @@ impl Fate {
     }
 }
 
-/// A message of a load: all that it is follows from who sent it and its number.
+/// A message of a load. Its sender and number determine its whole content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
     client: u32,
@@ -91,7 +91,7 @@ impl Key {
         })
     }
 
-    /// The fates of these addresses, if each is a recipient that `may` be among them.
+    /// The fates of these addresses, if each is a recipient whose fate passes `may`.
     fn fates_of(self, addresses: &[&str], may: impl Fn(Fate) -> bool) -> Option<Vec<Fate>> {
         let fate = |address: &&str| {
             let mut fates = self.fates().filter(|fate| may(*fate));
@@ -105,7 +105,7 @@ impl Key {
         self.fates().map(|fate| self.recipient(fate)).collect()
     }
 
-    /// Every fourth client's messages are files of the queue, the others' lie in its database.
+    /// The content. Every fourth client's messages are stored as files, the others in the database.
     pub(crate) fn content(self) -> Vec<u8> {
         let lines = if self.client.is_multiple_of(4) {
             600 + self.number % 1000
@@ -118,7 +118,7 @@ impl Key {
     }
 }
 
-/// What clients were told: every message that they got a 250 for, and every refusal.
+/// What clients were told: every message that got a 250, and every refusal.
 #[derive(Debug, Default)]
 pub struct Ledger {
     next: AtomicU32,
@@ -137,19 +137,19 @@ impl Ledger {
         accepted.insert(key);
     }
 
-    /// A reply instead of a 250; empty if the relay was gone.
+    /// Records a reply other than 250; empty if the relay was gone.
     pub(crate) fn refused(&self, reply: String) {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         refusals.push(reply);
     }
 
-    /// Messages that were acknowledged.
+    /// The number of acknowledged messages.
     pub fn count(&self) -> usize {
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         accepted.len()
     }
 
-    /// The replies that were no 250, of a relay that was there to give them.
+    /// Takes the replies other than 250 of a relay that was running.
     pub fn take_refusals(&self) -> Vec<String> {
         let mut refusals = self.refusals.lock().unwrap_or_else(PoisonError::into_inner);
         let mut taken = std::mem::take(&mut *refusals);
@@ -157,7 +157,7 @@ impl Ledger {
         taken
     }
 
-    /// Holds what arrived against what was acknowledged, and begins a new page.
+    /// Compares arrivals with acknowledged messages, and starts again with an empty ledger.
     pub(crate) fn close(&self, arrivals: &Arrivals) -> Verdict {
         let mut accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         let accepted = std::mem::take(&mut *accepted);
@@ -183,7 +183,7 @@ pub(crate) struct Arrivals {
 }
 
 impl Arrivals {
-    /// A message that came to the host of this domain.
+    /// Records a message that arrived at the host of this domain.
     pub(crate) fn deliver(&mut self, domain: &str, message: &Received) {
         let key = path(&message.mail).and_then(|sender| of(sender, "sender.test"));
         let to: Vec<_> = message.recipients.iter().filter_map(|r| path(r)).collect();
@@ -195,7 +195,7 @@ impl Arrivals {
         }
     }
 
-    /// A message that came to the senders' host: a report, and of whom it must be.
+    /// Records a report that arrived at the senders' host. It must come from the right address.
     pub(crate) fn report(&mut self, message: &Received) {
         let to = message.recipients.first().and_then(|to| path(to));
         let text = String::from_utf8_lossy(&message.data);
@@ -229,7 +229,7 @@ impl Arrivals {
     }
 }
 
-/// Whether a message is what the client sent, behind one header field of ours.
+/// Whether a message is what the client sent, after one added header field.
 fn is_whole(data: &[u8], content: &[u8]) -> bool {
     data.strip_suffix(content)
         .and_then(|head| std::str::from_utf8(head).ok())
@@ -241,22 +241,22 @@ fn path(argument: &str) -> Option<&str> {
     argument.strip_prefix('<')?.split('>').next()
 }
 
-/// The message that an address in this domain belongs to.
+/// The message of an address in this domain.
 fn of(address: &str, domain: &str) -> Option<Key> {
     let (local, found) = address.split_once('@')?;
     (found == domain).then(|| Key::parse(local)).flatten()
 }
 
-/// How it went.
+/// The result of a comparison.
 #[derive(Debug)]
 pub struct Verdict {
-    /// Messages that clients got a 250 for.
+    /// The number of messages with a 250.
     pub acknowledged: usize,
-    /// Their recipients who got nothing, or of whose failure the sender was not told.
+    /// Recipients of these that got nothing, without a report to the sender.
     pub lost: Vec<String>,
-    /// What arrived and should not have: not whole, or not for whoever got it.
+    /// Messages that arrived but are incomplete or went to the wrong recipient.
     pub wrong: Vec<String>,
-    /// What arrived once more than it should have.
+    /// The number of duplicates.
     pub twice: usize,
 }
 
@@ -288,7 +288,7 @@ mod tests {
         [b"Received: here\r\n", &key.content()[..]].concat()
     }
 
-    /// A message to both hosts that take mail.
+    /// A message to both hosts that accept mail.
     fn both(ledger: &Ledger) -> Key {
         let key = ledger.next_key(1);
         let key = Key { number: 2, ..key };
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn who_got_nothing_is_lost_and_who_got_it_twice_is_counted() {
+    fn a_missing_message_is_lost_and_a_duplicate_is_counted() {
         let ledger = Ledger::default();
         let key = both(&ledger);
         let mut arrivals = Arrivals::default();
@@ -309,11 +309,11 @@ mod tests {
         assert_eq!(verdict.lost, [key.recipient(Fate::Later)]);
         assert_eq!((verdict.acknowledged, verdict.twice), (1, 1));
         assert!(verdict.wrong.is_empty() && !verdict.is_good());
-        assert!(ledger.close(&Arrivals::default()).is_good(), "a new page");
+        assert!(ledger.close(&Arrivals::default()).is_good(), "a new ledger");
     }
 
     #[test]
-    fn what_is_cut_off_or_at_the_wrong_place_is_no_delivery() {
+    fn an_incomplete_or_misdirected_message_is_not_a_delivery() {
         let ledger = Ledger::default();
         let key = both(&ledger);
         let mut cut = whole(key);
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn one_recipient_of_a_transaction_in_anothers_place_is_noticed() {
+    fn a_recipient_swapped_with_another_of_its_transaction_is_noticed() {
         let ledger = Ledger::default();
         let key = Key {
             number: 24,

@@ -1,4 +1,4 @@
-//! What the end-to-end tests share: the real `relayd` and `relayctl` on loopback, and a client.
+//! Shared by the end-to-end tests: the real `relayd` and `relayctl` on loopback, and a client.
 
 mod client;
 mod launch;

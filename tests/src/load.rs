@@ -1,4 +1,4 @@
-//! Clients that submit without pause, whatever becomes of the relay.
+//! Clients that submit mail without a pause, whatever happens to the relay.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
@@ -9,12 +9,12 @@ use tokio::time::sleep;
 
 use crate::{Client, Ledger, Relay};
 
-/// Messages of one connection.
+/// Messages per connection.
 const MESSAGES: usize = 20;
-/// How long a client waits that got no 250.
+/// How long a client waits after a reply other than 250.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Clients at work; they end with this.
+/// Running clients. They stop when this is dropped.
 #[derive(Debug)]
 pub struct Load {
     clients: JoinSet<()>,
@@ -28,12 +28,12 @@ struct Aim {
 }
 
 impl Load {
-    /// Some with large messages, some with small ones.
+    /// Starts clients with large messages and clients with small ones.
     pub fn mixed(relay: &Relay, ledger: &Arc<Ledger>) -> Self {
         Self::start(relay, ledger, &[0, 1, 2, 3, 4, 5])
     }
 
-    /// Small messages only, which make the relay sync nothing but its database.
+    /// Starts clients with small messages only, for which the relay syncs only its database.
     pub fn small(relay: &Relay, ledger: &Arc<Ledger>) -> Self {
         Self::start(relay, ledger, &[1, 2, 3, 5, 6, 7])
     }
@@ -50,12 +50,12 @@ impl Load {
         }
     }
 
-    /// The relay has been started anew.
+    /// Points the clients to a relay that was started again.
     pub fn follow(&self, relay: &Relay) {
         self.aim.port.store(relay.port("mx"), Ordering::Relaxed);
     }
 
-    /// Lets each client end its message and waits for them all.
+    /// Lets each client finish its message, and waits for all of them.
     pub async fn stop(mut self) {
         self.aim.is_over.store(true, Ordering::Relaxed);
         while let Some(ended) = self.clients.join_next().await {

@@ -9,7 +9,7 @@ use crate::{Ledger, Verdict};
 
 const REFUSAL: &str = "550 5.1.1 no such user";
 
-/// One host for each domain, and the senders'.
+/// One host for each domain, and the senders' host.
 #[derive(Debug)]
 pub struct Receivers {
     now: FakeMx,
@@ -20,7 +20,7 @@ pub struct Receivers {
 }
 
 impl Receivers {
-    /// The host that takes mail later does not take any yet.
+    /// Starts the hosts. The one for later mail refuses it at first.
     pub async fn start() -> Self {
         let addresses = [2, 3, 4, 5].map(|n| IpAddr::from(Ipv4Addr::new(127, 0, 0, n)));
         let [now, later, gone, sender] = FakeMx::start_on(addresses).await;
@@ -45,7 +45,7 @@ impl Receivers {
         receivers
     }
 
-    /// What a relay's configuration must have to find them.
+    /// The configuration that a relay needs to find the hosts.
     pub fn config(&self) -> String {
         format!(
             "[delivery]\nport = {}\nrefuse_addresses = []\n[dns]\nservers = [\"{}\"]\n",
@@ -54,17 +54,17 @@ impl Receivers {
         )
     }
 
-    /// The host that takes mail later takes none.
+    /// Makes the host for later mail refuse it.
     pub fn refuse_later(&self) {
         self.later.on("connect", "421 4.3.2 not now");
     }
 
-    /// It does from now on.
+    /// Makes the host for later mail accept it from now on.
     pub fn take_later(&self) {
         self.later.behave();
     }
 
-    /// Holds all that has arrived against what was acknowledged, and forgets both.
+    /// Compares everything that arrived with what was acknowledged, and forgets both.
     pub fn judge(&self, ledger: &Ledger) -> Verdict {
         let mut arrivals = Arrivals::default();
         for (fate, host) in [(Fate::Now, &self.now), (Fate::Later, &self.later)] {
@@ -76,7 +76,7 @@ impl Receivers {
             arrivals.report(&message);
         }
         let refused = self.gone.take_messages();
-        assert!(refused.is_empty(), "it takes none: {refused:?}");
+        assert!(refused.is_empty(), "it accepts none: {refused:?}");
         ledger.close(&arrivals)
     }
 }

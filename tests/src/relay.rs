@@ -1,4 +1,4 @@
-//! The real programs, with a state directory of their own.
+//! The real programs with their own state directory.
 
 use std::collections::HashMap;
 use std::fs;
@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 use crate::launch::binaries;
 use crate::{Client, DEADLINE, Launch};
 
-/// A relay with a state directory of its own; killed when the test ends.
+/// A relay with its own state directory. It is killed when the test ends.
 #[derive(Debug)]
 pub struct Relay {
     dir: TempDir,
@@ -26,7 +26,7 @@ pub struct Relay {
 #[derive(Debug)]
 struct Running {
     child: Child,
-    /// By role; of several listeners with one role, the first.
+    /// The ports by role; of several listeners with one role, the first.
     ports: HashMap<String, u16>,
     log: Arc<Mutex<Vec<String>>>,
     /// Reads the log to its end.
@@ -35,7 +35,7 @@ struct Running {
 
 impl Running {
     fn kill(&mut self) {
-        // One that has ended already needs no killing.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = self.reader.take().map(JoinHandle::join);
@@ -54,15 +54,15 @@ impl Drop for Running {
 }
 
 impl Relay {
-    /// Starts one, with quick retries and `extra` in its configuration; `DIR` in it stands for the
-    /// relay's own folder.
+    /// Starts a relay with quick retries and `extra` in its configuration. `DIR` in `extra` stands
+    /// for the relay's own directory.
     pub fn start(extra: &str) -> Self {
         let mut relay = Self::prepare(extra);
         relay.restart();
         relay
     }
 
-    /// The same, but it does not run yet.
+    /// Prepares a relay without starting it.
     pub fn prepare(extra: &str) -> Self {
         let relay = Self {
             dir: tempfile::tempdir().expect("a directory"),
@@ -72,7 +72,7 @@ impl Relay {
         relay
     }
 
-    /// Puts another `extra` into its configuration file.
+    /// Replaces `extra` in the configuration file.
     pub fn configure(&self, extra: &str) {
         let dir = self.dir.path().display().to_string();
         let text = format!(
@@ -84,19 +84,19 @@ impl Relay {
         self.write("relayd.toml", &text.replace("DIR", &dir));
     }
 
-    /// A file in its folder.
+    /// The path of a file in its directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Puts a file into its folder, whole or not at all.
+    /// Writes a file in its directory atomically.
     pub fn write(&self, name: &str, text: &str) {
         let new = self.path("new-file");
         fs::write(&new, text).expect("a file");
         fs::rename(&new, self.path(name)).expect("a name");
     }
 
-    /// Ends it with SIGKILL; the log of this life of it.
+    /// Kills it with SIGKILL, and returns the log since it was started.
     pub fn kill(&mut self) -> String {
         let running = self.running.take();
         let ended = running.map(|mut running| {
@@ -106,7 +106,7 @@ impl Relay {
         ended.unwrap_or_default()
     }
 
-    /// Starts it, on the same state, once it has been killed or has ended.
+    /// Starts it on the same state, after it was killed or has ended.
     pub fn restart(&mut self) {
         let started = self.launch(&Launch::plain());
         started.unwrap_or_else(|log| panic!("relayd ended: {log}"));
@@ -140,7 +140,7 @@ impl Relay {
         }
         let said = Arc::new(Mutex::new(said));
         let lines = Arc::clone(&said);
-        // Somebody has to read the rest, or the daemon waits for room in the pipe.
+        // Without a reader of the rest, the daemon would block on a full pipe.
         let reader = std::thread::spawn(move || {
             for line in log.map_while(Result::ok) {
                 lines
@@ -158,7 +158,7 @@ impl Relay {
         Ok(())
     }
 
-    /// Waits until it has ended by itself; the log of this life of it.
+    /// Waits until it has ended by itself, and returns the log since it was started.
     pub async fn wait_for_end(&mut self) -> String {
         let running = self.running.as_mut().expect("a running relay");
         let ended = async {
@@ -176,29 +176,29 @@ impl Relay {
         self.running.as_ref().expect("a running relay")
     }
 
-    /// Where it listens in this role.
+    /// The port of its listener with this role.
     pub fn port(&self, role: &str) -> u16 {
         *self.running().ports.get(role).expect(role)
     }
 
-    /// Its process.
+    /// Its process id.
     pub fn pid(&self) -> u32 {
         self.running().child.id()
     }
 
-    /// What it has logged since it was started.
+    /// Its log since it was started.
     pub fn log(&self) -> String {
         self.running().log()
     }
 
-    /// Waits until its log has this in it.
+    /// Waits until its log contains this text.
     pub async fn wait_for_log(&self, said: &str) {
         let is_said = || self.log().contains(said);
         self.wait_until(&format!("{said:?} in the log"), is_said)
             .await;
     }
 
-    /// Waits until it is so.
+    /// Waits until the condition is true.
     pub async fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
         let waiting = async {
             while !is_so() {
@@ -209,12 +209,12 @@ impl Relay {
         assert!(waited.is_ok(), "no {what}; log:\n{}", self.log());
     }
 
-    /// A connection to its listener for mail that has been greeted and has said EHLO.
+    /// Connects to its listener for mail, reads the greeting and sends EHLO.
     pub async fn connect(&self) -> Client {
         self.connect_as("mx").await
     }
 
-    /// The same at the listener with this role.
+    /// Connects to the listener with this role.
     pub async fn connect_as(&self, role: &str) -> Client {
         let mut client = Client::connect(self.port(role)).await;
         assert!(client.reply().await.starts_with("220 "));
@@ -222,28 +222,28 @@ impl Relay {
         client
     }
 
-    /// Submits one message on a connection of its own; its queue id.
+    /// Submits one message over a new connection, and returns its queue id.
     pub async fn send(&self, from: &str, to: &[&str], message: &[u8]) -> String {
         let mut client = self.connect().await;
         client.send(from, to, message).await.expect("a 250")
     }
 
-    /// `relayctl` for this relay, whether it runs or not.
+    /// Runs `relayctl` for this relay, which need not be running.
     pub fn ctl(&self, arguments: &[&str]) -> Output {
         self.ctl_with(arguments, "")
     }
 
-    /// The same, with something to read.
+    /// Runs `relayctl` with this input.
     pub fn ctl_with(&self, arguments: &[&str], input: &str) -> Output {
         fed(&mut self.ctl_command(arguments), input)
     }
 
-    /// `sendmail` for this relay, whether it runs or not, with this message.
+    /// Runs `sendmail` with this message. The relay need not be running.
     pub fn sendmail(&self, arguments: &[&str], message: &str) -> Output {
         self.sendmail_as("sendmail", arguments, message)
     }
 
-    /// The same by another name that it has, of a link in the relay's folder.
+    /// Runs `sendmail` under another name, by a link in the relay's directory.
     pub fn sendmail_as(&self, name: &str, arguments: &[&str], message: &str) -> Output {
         let link = self.path(name);
         if !link.exists() {
@@ -254,14 +254,14 @@ impl Relay {
         fed(sendmail.args(arguments), message)
     }
 
-    /// `relayctl`, to be read from while it runs; the caller's to end.
+    /// Starts `relayctl` with its output in a pipe. The caller must end it.
     pub fn ctl_running(&self, arguments: &[&str]) -> Child {
         let mut command = self.ctl_command(arguments);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         command.spawn().expect("relayctl runs")
     }
 
-    /// `relayctl`, to be run with other streams.
+    /// A `relayctl` command that can get other streams.
     pub fn ctl_command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binaries().join("relayctl"));
         command.arg("--config").arg(self.path("relayd.toml"));
@@ -269,24 +269,24 @@ impl Relay {
         command
     }
 
-    /// A command of `relayd` on its queue, whether it runs or not.
+    /// Runs a subcommand of `relayd` on its queue. The relay need not be running.
     pub fn relayd(&self, arguments: &[&str]) -> Output {
         relayd(&self.path("relayd.toml"), arguments)
     }
 
-    /// What `relayctl` prints when it is done.
+    /// The output of a successful `relayctl`.
     pub fn done(&self, arguments: &[&str]) -> String {
         done(&self.ctl(arguments))
     }
 
-    /// Lets somebody log in.
+    /// Adds a user who may log in.
     pub fn add_user(&self, name: &str, password: &str, senders: &[&str]) {
         let mut arguments = vec!["user", "add", name, "--password-stdin"];
         arguments.extend(senders.iter().flat_map(|sender| ["--sender", sender]));
         done(&self.ctl_with(&arguments, password));
     }
 
-    /// Messages in the queue, as `relayctl qstat` counts them.
+    /// The number of messages in the queue, from `relayctl qstat`.
     pub fn queued(&self) -> u64 {
         let output = self.ctl(&["qstat"]);
         let text = String::from_utf8(output.stdout).expect("text");
@@ -304,7 +304,7 @@ impl Relay {
         self.wait_until("empty queue", || self.queued() == 0).await;
     }
 
-    /// The files under `state_dir/mess`.
+    /// The number of files under `state_dir/mess`.
     pub fn body_files(&self) -> usize {
         fs::read_dir(self.path("state/mess"))
             .expect("a folder")
@@ -312,7 +312,7 @@ impl Relay {
     }
 }
 
-/// Runs a program that is given this to read.
+/// Runs a program with this input.
 fn fed(program: &mut Command, input: &str) -> Output {
     let mut child = program
         .stdin(Stdio::piped())
@@ -321,32 +321,32 @@ fn fed(program: &mut Command, input: &str) -> Output {
         .spawn()
         .expect("it runs");
     let mut stdin = child.stdin.take().expect("a pipe");
-    // One that reads nothing may have ended.
+    // A program that reads nothing may have ended.
     let _ = stdin.write_all(input.as_bytes());
     drop(stdin);
     child.wait_with_output().expect("an end")
 }
 
-/// What a program printed that has done what it should.
+/// The output of a successful program.
 fn done(output: &Output) -> String {
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {error}", output.status);
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Port and role, if a line of the log tells them.
+/// The port and role in a line of the log, if it has them.
 fn listening(line: &str) -> Option<(u16, String)> {
     let (_, rest) = line.split_once("listening on 127.0.0.1:")?;
     let (port, rest) = rest.split_once(" as ")?;
     Some((port.parse().ok()?, rest.split(' ').next()?.to_owned()))
 }
 
-/// What `relayd --check` says of a configuration file.
+/// Runs `relayd --check` on a configuration file.
 pub fn check(file: &Path) -> Output {
     relayd(file, &["--check"])
 }
 
-/// What a program prints with `--help` behind this verb.
+/// Runs a program with `--help` after this subcommand.
 pub fn help(program: &str, verb: &[&str]) -> Output {
     let mut command = Command::new(binaries().join(program));
     command.args(verb).arg("--help").stdin(Stdio::null());

@@ -1,4 +1,4 @@
-//! A relay under load that something bad happens to, and what must hold afterwards.
+//! A relay under load that gets a fault, and the checks afterwards.
 
 use std::fs;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,19 +11,19 @@ use crate::{DEADLINE, Ledger, Load, Receivers, Relay, Verdict};
 /// How long a queue of some thousand messages may take to empty.
 const DRAINED: Duration = Duration::from_mins(3);
 
-/// A relay, where its mail goes, and what its clients were told.
+/// A relay, the hosts that its mail goes to, and what its clients were told.
 #[derive(Debug)]
 pub struct Trial {
-    /// It does not run until it is started.
+    /// The relay. It does not run until it is started.
     pub relay: Relay,
-    /// The host that takes mail later refuses it until [`Trial::settle`].
+    /// The hosts. The one for later mail refuses it until [`Trial::settle`].
     pub receivers: Receivers,
     /// What clients were told.
     pub ledger: Arc<Ledger>,
 }
 
 impl Trial {
-    /// All of it; nothing has been sent. `extra` goes into the configuration.
+    /// Prepares everything without sending anything. `extra` goes into the configuration.
     pub async fn prepare(extra: &str) -> Self {
         let receivers = Receivers::start().await;
         Self {
@@ -33,12 +33,12 @@ impl Trial {
         }
     }
 
-    /// Clients with large messages and with small ones.
+    /// Starts clients with large messages and clients with small ones.
     pub fn load(&self) -> Load {
         Load::mixed(&self.relay, &self.ledger)
     }
 
-    /// Returns once so many more messages have been acknowledged.
+    /// Waits until this many more messages have been acknowledged.
     pub async fn more(&self, count: usize) {
         let enough = self.ledger.count() + count;
         let waiting = async {
@@ -51,7 +51,7 @@ impl Trial {
         assert!(waited.is_ok(), "{refusals:?}; log:\n{}", self.relay.log());
     }
 
-    /// Waits for a refusal; all of them since the last time.
+    /// Waits for a refusal, and returns all refusals since the last call.
     pub async fn refusals(&self) -> Vec<String> {
         let refused = Mutex::new(Vec::new());
         let has_some = || {
@@ -63,10 +63,10 @@ impl Trial {
         refused.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything is taken from now on: what has become of all that was acknowledged, once the queue
-    /// is empty. Nothing may be left behind, and the books must balance.
+    /// Accepts all mail from now on, and waits until the queue is empty. Checks that no file is
+    /// left and that the books balance, and returns what happened to the acknowledged messages.
     pub async fn settle(&self) -> Verdict {
-        assert!(self.drain().await, "the queue does not empty");
+        assert!(self.drain().await, "the queue does not become empty");
         self.relay.done(&["audit"]);
         let no_files = || self.files().is_empty();
         self.relay.wait_until("end of body files", no_files).await;
@@ -74,12 +74,12 @@ impl Trial {
         self.receivers.judge(&self.ledger)
     }
 
-    /// Everything is taken from now on; whether the queue empties.
+    /// Accepts all mail from now on. Returns whether the queue becomes empty.
     pub async fn drain(&self) -> bool {
         self.receivers.take_later();
         let drained = async {
             while self.relay.queued() > 0 {
-                // The host that was down so long is left alone for a while otherwise.
+                // Otherwise the host that was down for long would be left alone for a while.
                 self.relay.ctl(&["queue", "retry", "--all", "--yes"]);
                 sleep(Duration::from_millis(200)).await;
             }
@@ -87,7 +87,7 @@ impl Trial {
         timeout(DRAINED, drained).await.is_ok()
     }
 
-    /// What lies where messages do, or where damaged ones are kept.
+    /// The files in the directories for messages and for damaged ones.
     fn files(&self) -> Vec<String> {
         let folders = ["state/mess", "state/corrupt"];
         let names = folders.map(|folder| fs::read_dir(self.relay.path(folder)).expect("a folder"));

@@ -1,4 +1,4 @@
-//! A file system of a test's own, in a file, that can be shut down in mid-write or be full.
+//! A file system for one test, in a file. It can lose power during a write, or be full.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-/// A mounted file system; it is unmounted in the end. Needs root and loop devices.
+/// A mounted file system. It is unmounted at the end. Needs root and loop devices.
 #[derive(Debug)]
 pub struct Volume {
     folder: TempDir,
@@ -15,7 +15,8 @@ pub struct Volume {
 }
 
 impl Volume {
-    /// A new one of this kind, `ext4` or `xfs`, mounted at `mount`, which is made.
+    /// Makes a file system of this kind, `ext4` or `xfs`, and mounts it at the new directory
+    /// `mount`.
     pub fn mount(kind: &str, size: &str, mount: &Path) -> Self {
         let volume = Self {
             folder: tempfile::tempdir().expect("a folder"),
@@ -25,7 +26,7 @@ impl Volume {
         let image = volume.image();
         let image = image.to_str().expect("text");
         run("truncate", &["--size", size, image]);
-        // Nothing is kept back for root, who runs this.
+        // No blocks are reserved for root, who runs this.
         let options: &[&str] = match kind {
             "ext4" => &["-q", "-F", "-m", "0"],
             _ => &["-q"],
@@ -40,21 +41,21 @@ impl Volume {
         self.folder.path().join("image")
     }
 
-    /// What was not synced is gone. Whoever has files open there gets errors from now on.
+    /// Cuts the power: data that was not synced is lost, and open files return errors from now on.
     pub fn cut_power(&self) {
         let mount = self.mount.to_str().expect("text");
-        // Not even the journal that is in memory is written: FS_IOC_SHUTDOWN with NOLOGFLUSH.
+        // FS_IOC_SHUTDOWN with NOLOGFLUSH: not even the journal in memory is written.
         run("xfs_io", &["-x", "-c", "shutdown", mount]);
     }
 
-    /// As after the power is back; nobody may have files open there.
+    /// Mounts it again after a power cut. No file may be open there.
     pub fn power_up(&self) {
         run("umount", &[self.mount.to_str().expect("text")]);
         self.mount_again();
     }
 
     fn mount_again(&self) {
-        // What is not synced stays in memory for as long as it may.
+        // Data that is not synced stays in memory as long as possible.
         let options = match &*self.kind {
             "ext4" => "loop,commit=300",
             _ => "loop",
@@ -64,7 +65,7 @@ impl Volume {
         run("mount", &["-o", options, image, mount]);
     }
 
-    /// Takes all the room that there is, until [`Volume::make_room`].
+    /// Fills the file system until [`Volume::make_room`].
     pub fn fill(&self) {
         let file = self.mount.join("filler");
         for block in ["1M", "1k"] {
@@ -74,11 +75,11 @@ impl Volume {
                 .arg(format!("bs={block}"))
                 .output()
                 .expect("dd runs");
-            assert!(!filled.status.success(), "there is an end");
+            assert!(!filled.status.success(), "it becomes full");
         }
     }
 
-    /// Gives it back.
+    /// Frees the space again.
     pub fn make_room(&self) {
         fs::remove_file(self.mount.join("filler")).expect("a filler");
     }
@@ -86,7 +87,7 @@ impl Volume {
 
 impl Drop for Volume {
     fn drop(&mut self) {
-        // When a test has failed, a relay may have files open there still.
+        // After a failed test a relay may still have files open there.
         let mut unmount = Command::new("umount");
         let _ = unmount.arg("--lazy").arg(&self.mount).status();
     }

@@ -1,4 +1,4 @@
-//! Which crate may know which: the arrows of ARCHITECTURE.md.
+//! Which crates may depend on which, as in ARCHITECTURE.md.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -158,8 +158,8 @@ fn nothing_comes_with_a_crate_that_is_not_its_business() {
     }
 }
 
-/// All that comes with a crate, but for what comes with mail-auth alone: that has a resolver for those
-/// who verify, which whoever only signs never asks.
+/// All that comes with a crate, but for what comes with mail-auth alone: that has a resolver for
+/// those who verify, which whoever only signs never asks.
 fn tree(name: &str) -> String {
     let arguments = ["tree", "-p", name, "-e", "normal", "--prefix", "none"];
     let tree = cargo(&arguments);

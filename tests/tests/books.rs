@@ -1,4 +1,4 @@
-//! Every recipient that came in is accounted for.
+//! Every accepted recipient is accounted for.
 
 use relay_testkit::FakeMx;
 use relay_tests::Relay;

@@ -1,4 +1,4 @@
-//! What is in a message, as the operator sees it.
+//! The content of a message, as the operator sees it.
 
 use std::fs;
 use std::io::Read;
@@ -8,11 +8,11 @@ use relay_testkit::Terminal;
 use relay_tests::Relay;
 use serde_json::Value;
 
-/// More than either side may take to pass it on.
+/// More octets than all buffers on the way can hold.
 const LARGE: usize = 32 << 20;
 const LITTLE: u64 = 16 << 20;
 
-/// A relay that tries nothing.
+/// A relay that makes no delivery attempts.
 fn world() -> Relay {
     let relay = Relay::start("[limits]\nmessage_size = \"64MiB\"\n");
     relay.done(&["queue", "hold", "--incoming", "--all"]);
@@ -55,7 +55,7 @@ async fn headers_and_body_are_shown_as_they_go_out() {
 }
 
 #[tokio::test]
-async fn a_large_body_is_in_nobodys_memory_as_a_whole() {
+async fn a_large_body_is_never_in_memory_as_a_whole() {
     let relay = world();
     let line = "0123456789abcdef".repeat(4) + "\r\n";
     let body = line.repeat(LARGE / line.len());
@@ -64,7 +64,7 @@ async fn a_large_body_is_in_nobodys_memory_as_a_whole() {
     for form in [&["--body"][..], &["--body", "--json"]] {
         let mut relayctl = relay.ctl_running(&[&["queue", "show", &id], form].concat());
         let mut shown = relayctl.stdout.take().expect("a pipe");
-        // It waits for somebody to read the rest.
+        // It waits until the rest is read.
         let first = read_most(&mut shown, body.len() - (1 << 20));
         let taken = most_memory(relayctl.id());
         assert!(taken < LITTLE, "{taken}");
@@ -91,7 +91,7 @@ fn assert_ended_well(mut child: Child) {
     assert!(child.wait().expect("an end").success());
 }
 
-/// The most octets of memory that a process has ever had.
+/// The peak memory of a process in octets.
 fn most_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -100,7 +100,7 @@ fn most_memory(pid: u32) -> u64 {
 }
 
 #[tokio::test]
-async fn what_is_in_a_message_cannot_steer_the_terminal_it_is_shown_on() {
+async fn the_content_of_a_message_cannot_control_the_terminal_that_shows_it() {
     let relay = world();
     let body = "a\x1b]0;owned\x07b\u{9b}2J\u{202e}c\r\nend\r\n";
     let id = send(&relay, body).await;
@@ -122,7 +122,7 @@ async fn what_is_in_a_message_cannot_steer_the_terminal_it_is_shown_on() {
         );
         assert_ended_well(relayctl);
     }
-    // To a pipe it goes as it is, also if somebody looks at the rest.
+    // Into a pipe the content goes unchanged, even if standard error is a terminal.
     let terminal = Terminal::open();
     let mut command = relay.ctl_command(&["queue", "show", &id, "--body"]);
     let relayctl = terminal.run(&mut command, |command| {
@@ -133,7 +133,7 @@ async fn what_is_in_a_message_cannot_steer_the_terminal_it_is_shown_on() {
 }
 
 #[tokio::test]
-async fn a_message_whose_body_is_missing_is_said_to_be_damaged() {
+async fn a_message_without_its_body_file_is_reported_as_damaged() {
     let relay = world();
     let id = send(&relay, &"x\r\n".repeat(20_000)).await;
     fs::remove_file(relay.path("state/mess").join(&id)).expect("a body file");

@@ -1,6 +1,6 @@
-//! The real daemon dies under load, again and again: what clients were told has come true.
+//! The real daemon dies under load, again and again, and no acknowledged message is lost.
 //!
-//! `CRASH_ROUNDS=20` makes it twenty times as long.
+//! `CRASH_ROUNDS=20` makes the test twenty times as long.
 
 use std::fs;
 use std::process::Command;
@@ -27,7 +27,7 @@ const POINTS: [&str; 16] = [
     "recorded",
     "reporting",
 ];
-/// Calls of the disk that a daemon makes for each message, or for each large one.
+/// Disk calls of a daemon for each message, or for each large one.
 const CALLS: [&str; 5] = [
     "body-make",
     "body-write",
@@ -35,7 +35,7 @@ const CALLS: [&str; 5] = [
     "directory-sync",
     "database-sync",
 ];
-/// Deliveries that may be under way when the daemon dies, and so come twice.
+/// Deliveries that may be running when the daemon dies, and so arrive twice.
 const IN_FLIGHT: usize = 120;
 
 fn rounds() -> usize {
@@ -50,7 +50,7 @@ fn check(verdict: &Verdict, crashes: usize) {
 }
 
 #[tokio::test]
-async fn whichever_point_the_daemon_dies_at_nothing_acknowledged_is_lost() {
+async fn no_acknowledged_message_is_lost_at_any_crash_point() {
     let mut trial = Trial::prepare("").await;
     trial.relay.restart();
     let load = trial.load();
@@ -59,7 +59,7 @@ async fn whichever_point_the_daemon_dies_at_nothing_acknowledged_is_lost() {
             trial.more(1).await;
             trial.relay.kill();
             let at = format!("{point}:{}", fastrand::u32(1..10));
-            // A point that is reached while the daemon starts is one as well.
+            // Crash points during the start count as well.
             if trial.relay.launch(&Launch::dying_at(&at)).is_ok() {
                 load.follow(&trial.relay);
                 trial.relay.wait_for_end().await;
@@ -73,7 +73,7 @@ async fn whichever_point_the_daemon_dies_at_nothing_acknowledged_is_lost() {
 }
 
 #[tokio::test]
-async fn killed_at_any_moment_the_daemon_loses_nothing_acknowledged() {
+async fn no_acknowledged_message_is_lost_when_the_daemon_is_killed() {
     let (mut trial, kills) = (Trial::prepare("").await, rounds() * 5);
     trial.relay.restart();
     let load = trial.load();
@@ -88,7 +88,7 @@ async fn killed_at_any_moment_the_daemon_loses_nothing_acknowledged() {
 }
 
 #[tokio::test]
-async fn whichever_call_of_the_disk_fails_clients_hear_4xx_at_most_and_the_daemon_goes_on() {
+async fn when_any_disk_call_fails_clients_get_at_most_4xx_and_the_daemon_continues() {
     for call in CALLS {
         fails_and_recovers(call, "EIO", "Input/output error").await;
         fails_and_recovers(call, "ENOSPC", "No space left on device").await;
@@ -101,7 +101,7 @@ async fn fails_and_recovers(call: &str, error: &str, text: &str) {
     let launched = trial.relay.launch(&Launch::failing_at(&at, error));
     launched.unwrap_or_else(|log| panic!("{at}: {log}"));
     let load = trial.load();
-    // Where it fails for a report of our own, no client hears of it.
+    // If it fails for a report of the relay itself, no client notices.
     trial.relay.wait_for_log(text).await;
     trial.more(20).await;
     load.stop().await;
@@ -113,7 +113,7 @@ async fn fails_and_recovers(call: &str, error: &str, text: &str) {
 }
 
 #[test]
-fn the_real_daemon_cannot_be_told_to_die() {
+fn the_real_daemon_has_no_crash_points() {
     let names = ["RELAY_CRASH_AT", "RELAY_LEAVE_OUT", "RELAY_FAIL_AT"];
     let has = |launch: &Launch, name: &str| {
         let program = fs::read(launch.program()).expect("a program");
@@ -126,7 +126,7 @@ fn the_real_daemon_cannot_be_told_to_die() {
 }
 
 #[test]
-fn no_crate_asks_for_crash_points() {
+fn no_crate_enables_crash_points() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let metadata = Command::new(cargo)
         .args(["metadata", "--format-version=1", "--no-deps", "--offline"])

@@ -17,7 +17,7 @@ fn smarthost(mx: &FakeMx) -> String {
     )
 }
 
-/// A relay that finds dest.test at 127.0.0.2 and sender.test at 127.0.0.3 by their MX.
+/// A relay that finds dest.test at 127.0.0.2 and sender.test at 127.0.0.3 by MX.
 async fn world() -> (FakeMx, FakeMx, FakeDns, Relay) {
     let ip = |n| IpAddr::from(Ipv4Addr::new(127, 0, 0, n));
     let [dest, sender] = FakeMx::start_on([ip(2), ip(3)]).await;
@@ -35,7 +35,7 @@ async fn world() -> (FakeMx, FakeMx, FakeDns, Relay) {
 }
 
 #[tokio::test]
-async fn a_message_comes_out_as_it_went_in_behind_our_trace_header() {
+async fn a_message_is_delivered_unchanged_after_the_trace_header() {
     let mx = FakeMx::start().await;
     let relay = Relay::start(&smarthost(&mx));
     let big = [MESSAGE, &b"0123456789abcdef\r\n".repeat(20_000)].concat();
@@ -72,7 +72,7 @@ async fn a_message_comes_out_as_it_went_in_behind_our_trace_header() {
 }
 
 #[tokio::test]
-async fn a_line_longer_than_smtp_promises_goes_out_unbroken() {
+async fn a_line_longer_than_the_smtp_limit_is_sent_unbroken() {
     let mx = FakeMx::start().await;
     let relay = Relay::start(&smarthost(&mx));
     let line = "x".repeat(60_000);
@@ -85,7 +85,7 @@ async fn a_line_longer_than_smtp_promises_goes_out_unbroken() {
 }
 
 #[tokio::test]
-async fn a_text_without_header_comes_out_behind_an_empty_line() {
+async fn a_text_without_a_header_gets_an_empty_line_before_it() {
     let mx = FakeMx::start().await;
     let relay = Relay::start(&smarthost(&mx));
     for (n, text) in (1..).zip([&b" forged-folding by=evil\r\n"[..], b"hello world\r\n"]) {
@@ -103,7 +103,7 @@ async fn a_text_without_header_comes_out_behind_an_empty_line() {
 }
 
 #[tokio::test]
-async fn mail_goes_to_the_mx_of_its_domain_and_a_refusal_comes_back_to_the_sender() {
+async fn mail_goes_to_the_mx_of_its_domain_and_a_refusal_is_reported_to_the_sender() {
     let (dest, sender, _dns, relay) = world().await;
     dest.on("rcpt gone@dest.test", "550 5.1.1 no such user");
     let to = ["u@dest.test", "gone@dest.test"];
@@ -125,9 +125,9 @@ async fn mail_goes_to_the_mx_of_its_domain_and_a_refusal_comes_back_to_the_sende
     assert_eq!((dest.messages().len(), sender.messages().len()), (1, 1));
 }
 
-/// Larger than what the database takes, so the report is a file without a head.
+/// More than the database stores itself, so the report is a file without a head.
 #[tokio::test]
-async fn the_report_on_a_message_with_a_large_header_arrives_whole() {
+async fn the_report_for_a_message_with_a_large_header_arrives_complete() {
     let (dest, sender, _dns, relay) = world().await;
     dest.on("rcpt", "550 5.1.1 no such user");
     let field = |n| format!("X-Field-{n:04}: {}\r\n", "v".repeat(60));
@@ -156,7 +156,7 @@ async fn the_report_on_a_message_with_a_large_header_arrives_whole() {
 }
 
 #[tokio::test]
-async fn a_deferred_message_says_why_and_goes_out_later() {
+async fn a_deferred_message_shows_its_reason_and_is_delivered_later() {
     let (dest, _sender, _dns, relay) = world().await;
     dest.on_each(
         "rcpt",
@@ -192,12 +192,12 @@ async fn a_deferred_message_says_why_and_goes_out_later() {
 }
 
 #[tokio::test]
-async fn what_was_accepted_survives_kill_9_and_goes_out_once() {
+async fn accepted_mail_survives_kill_9_and_is_delivered_once() {
     let mx = FakeMx::start().await;
     mx.on("connect", "421 out of connection slots");
     let mut relay = Relay::start(&smarthost(&mx));
     for i in 0..30 {
-        // Some of them as files.
+        // Some of the messages are stored as files.
         let text = b"x\r\n".repeat(if i % 3 == 0 { 10_000 } else { 1 });
         let message = [b"Subject: t\r\n\r\n", &text[..]].concat();
         relay
@@ -222,7 +222,7 @@ async fn what_was_accepted_survives_kill_9_and_goes_out_once() {
 }
 
 #[tokio::test]
-async fn kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing_ended() {
+async fn kill_9_under_load_loses_no_acknowledged_message_and_repeats_no_finished_one() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::start(&smarthost(&mx));
     let ledger = Ledger::default();
@@ -256,7 +256,7 @@ async fn kill_9_under_load_loses_nothing_acknowledged_and_repeats_nothing_ended(
     assert_eq!(relay.body_files(), 0);
 }
 
-/// The messages that have left the queue, as a log has it.
+/// The messages that have left the queue according to a log.
 fn ended(log: &str) -> BTreeSet<String> {
     let ends = log.lines().filter_map(|line| line.split_once(" end msg "));
     ends.filter_map(|(_, rest)| rest.split(' ').next())
@@ -264,7 +264,7 @@ fn ended(log: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The queue id in our trace header.
+/// The queue id in the trace header.
 fn id_of(data: &[u8]) -> String {
     let text = String::from_utf8_lossy(data);
     let id = text
@@ -276,8 +276,8 @@ fn id_of(data: &[u8]) -> String {
 /// Every recipient whose message was answered with `250`.
 type Ledger = Arc<Mutex<Vec<String>>>;
 
-/// Eight clients that submit until the first of them has had its share; the others are cut off
-/// wherever they stand.
+/// Runs eight clients until one of them has sent all its messages. The others are cut off at any
+/// point.
 async fn load(relay: &Relay, round: usize, ledger: &Ledger) {
     let mut clients = JoinSet::new();
     for client in 0..8 {
@@ -302,7 +302,7 @@ async fn load(relay: &Relay, round: usize, ledger: &Ledger) {
 }
 
 #[tokio::test]
-async fn dns_that_is_down_defers_and_never_bounces() {
+async fn a_dns_outage_defers_mail_and_never_bounces_it() {
     let (dest, sender, dns, relay) = world().await;
     dns.fail("dest.test", relay_testkit::Trouble::ServFail);
     relay
@@ -318,7 +318,7 @@ async fn dns_that_is_down_defers_and_never_bounces() {
 }
 
 #[tokio::test]
-async fn the_lists_are_what_the_contract_says() {
+async fn the_lists_of_the_queue_have_their_documented_form() {
     let mx = FakeMx::start().await;
     mx.on("rcpt", "450 4.2.0 later");
     let relay = Relay::start(&smarthost(&mx));
@@ -339,7 +339,7 @@ async fn the_lists_are_what_the_contract_says() {
 }
 
 #[tokio::test]
-async fn queue_show_has_the_command_and_the_whole_reply_to_it() {
+async fn queue_show_has_the_command_and_its_whole_reply() {
     let mx = FakeMx::start().await;
     mx.on(
         "rcpt u@dest.test",

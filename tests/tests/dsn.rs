@@ -1,4 +1,4 @@
-//! Reports that a sender asks for: made here, or left to the next host (RFC 3461).
+//! Reports that a sender requests: sent by the relay, or left to the next host (RFC 3461).
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -35,7 +35,7 @@ impl World {
         }
     }
 
-    /// Sends one message with these parameters of MAIL and of RCPT.
+    /// Sends one message with these parameters for MAIL and RCPT.
     async fn send(&self, mail: &str, rcpt: &str) {
         let mut client = self.relay.connect().await;
         for command in [
@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// The report on it, which goes to the sender's host.
+    /// The report for it, which goes to the sender's host.
     async fn report(&self) -> String {
         let report = self.sender.wait_for_messages(1).await.remove(0);
         assert!(report.mail.starts_with("<>"), "{}", report.mail);
@@ -64,7 +64,7 @@ const ASKED: (&str, &str) = (
 );
 
 #[tokio::test]
-async fn a_delivery_is_reported_here_where_the_next_host_makes_no_reports() {
+async fn the_relay_reports_a_delivery_if_the_next_host_sends_no_reports() {
     let world = World::new().await;
     world.send(ASKED.0, ASKED.1).await;
     let arrived = world.dest.wait_for_messages(1).await.remove(0);
@@ -83,7 +83,7 @@ async fn a_delivery_is_reported_here_where_the_next_host_makes_no_reports() {
 }
 
 #[tokio::test]
-async fn what_is_asked_goes_on_to_a_host_that_makes_reports_and_none_is_made_here() {
+async fn the_request_is_passed_on_to_a_host_that_sends_reports_and_the_relay_sends_none() {
     let world = World::new().await;
     world.dest.offer(&["PIPELINING", "DSN"]);
     world.send(ASKED.0, ASKED.1).await;
@@ -95,7 +95,7 @@ async fn what_is_asked_goes_on_to_a_host_that_makes_reports_and_none_is_made_her
 }
 
 #[tokio::test]
-async fn a_failure_is_told_unless_the_sender_wants_none_of_it() {
+async fn a_failure_is_reported_unless_the_sender_wants_no_report() {
     for offered in [&["PIPELINING", "DSN"][..], &["PIPELINING"]] {
         let world = World::new().await;
         world.dest.offer(offered);

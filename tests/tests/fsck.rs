@@ -1,4 +1,4 @@
-//! `relayd fsck` on the queue of a relay that does not run.
+//! `relayd fsck` on the queue of a stopped relay.
 
 use std::fs;
 use std::process::Output;
@@ -6,7 +6,7 @@ use std::process::Output;
 use relay_testkit::FakeMx;
 use relay_tests::Relay;
 
-/// Code, standard output and standard error.
+/// The exit code, standard output and standard error.
 fn said(output: Output) -> (i32, String, String) {
     let text = |octets| String::from_utf8(octets).expect("text");
     let code = output.status.code().expect("an end of its own");
@@ -19,7 +19,7 @@ fn smarthost(mx: &FakeMx) -> String {
 }
 
 #[tokio::test]
-async fn a_damaged_message_is_found_set_aside_and_the_rest_goes_out() {
+async fn a_damaged_message_is_found_and_moved_away_and_the_rest_is_delivered() {
     let mx = FakeMx::start().await;
     mx.on("connect", "421 not now");
     let mut relay = Relay::start(&smarthost(&mx));
@@ -62,7 +62,7 @@ async fn a_damaged_message_is_found_set_aside_and_the_rest_goes_out() {
 }
 
 #[test]
-fn what_is_no_queue_cannot_be_checked() {
+fn a_directory_without_a_queue_cannot_be_checked() {
     let relay = Relay::prepare("");
     let (code, out, err) = said(relay.relayd(&["fsck", "--repair"]));
     assert_eq!((code, out.as_str()), (2, ""));

@@ -1,11 +1,11 @@
-//! Mail from strangers: what it is found to be worth, and who may not bring any.
+//! Mail from external clients: the authentication results, and which clients are refused.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use relay_testkit::{FakeDns, FakeMx};
 use relay_tests::{Client, Relay};
 
-/// The example of RFC 8463 A.3, with a signature by Ed25519 and one by RSA.
+/// The example of RFC 8463 A.3, with an Ed25519 and an RSA signature.
 const SIGNED: &str = include_str!("../../crates/dkim/tests/vectors/rfc8463.eml");
 const KEYS: [(&str, &str); 2] = [
     (
@@ -21,7 +21,7 @@ const KEYS: [(&str, &str); 2] = [
 ];
 const UNSIGNED: &str = "From: joe@football.example.com\r\n\r\nhello\r\n";
 
-/// A relay for dest.test that nobody may relay through, its host, and the DNS.
+/// A relay for dest.test through which nobody may relay, its host, and the DNS.
 struct World {
     dest: FakeMx,
     dns: FakeDns,
@@ -68,7 +68,7 @@ impl World {
         ));
     }
 
-    /// Sends a message up to the answer to its end.
+    /// Sends a message up to the reply to its end.
     async fn send(&self, sender: &str, message: &str) -> String {
         let mut client = self.relay.connect().await;
         for command in [
@@ -94,7 +94,7 @@ async fn asked(client: &mut Client, command: &str, reply: &str) {
 }
 
 #[tokio::test]
-async fn what_a_message_is_worth_is_told_on_top_and_nobody_else_tells_it_in_our_name() {
+async fn the_results_are_on_top_and_forged_results_are_removed() {
     let world = World::new("[inbound]\ndmarc = \"enforce\"\n").await;
     let message = SIGNED.replace('\n', "\r\n");
     let forged = format!(
@@ -126,7 +126,7 @@ async fn what_a_message_is_worth_is_told_on_top_and_nobody_else_tells_it_in_our_
 }
 
 #[tokio::test]
-async fn what_its_domain_asks_for_is_done_where_that_is_wanted() {
+async fn a_domains_policy_is_enforced_if_configured() {
     let world = World::new("[inbound]\ndmarc = \"enforce\"\n").await;
     let changed = SIGNED.replace('\n', "\r\n").replace("hungry", "thirsty");
     for (message, dkim) in [(UNSIGNED, "none"), (&changed, "fail")] {
@@ -165,7 +165,7 @@ async fn what_its_domain_asks_for_is_done_where_that_is_wanted() {
 }
 
 #[tokio::test]
-async fn who_stands_on_a_block_list_is_told_by_its_words_unless_he_may_relay() {
+async fn a_listed_client_is_refused_with_the_lists_text_unless_it_may_relay() {
     let lists = "[inbound]\ndnsbl = [\"broken.test\", \"bl.test\"]\n";
     let world = World::new(lists).await;
     world
@@ -201,7 +201,7 @@ async fn who_stands_on_a_block_list_is_told_by_its_words_unless_he_may_relay() {
 }
 
 #[tokio::test]
-async fn nothing_is_looked_up_unless_that_is_asked_for() {
+async fn nothing_is_looked_up_unless_configured() {
     let world = World::new("[inbound]\n").await;
     let forged = format!("Authentication-Results: relay.test; dkim=pass\r\n{UNSIGNED}");
     let reply = world.send("joe@football.example.com", &forged).await;

@@ -1,4 +1,4 @@
-//! A queue that is moved to another relay.
+//! Moving a queue to another relay.
 
 use std::fs;
 use std::process::Output;
@@ -12,7 +12,7 @@ fn smarthost(mx: &FakeMx) -> String {
     format!("[[route]]\ndomain = \"*\"\nhost = [\"127.0.0.1\"]\nport = {port}\ntls = \"none\"\n")
 }
 
-/// Code, standard output and standard error.
+/// The exit code, standard output and standard error.
 fn said(output: Output) -> (i32, String, String) {
     let text = |octets| String::from_utf8(octets).expect("text");
     let code = output.status.code().expect("an end of its own");
@@ -24,7 +24,7 @@ fn listed(relay: &Relay) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn mail_goes_on_elsewhere_as_it_was_and_a_torn_stream_says_so() {
+async fn moved_mail_continues_unchanged_and_a_truncated_stream_is_reported() {
     let mx = FakeMx::start().await;
     mx.on("rcpt", "450 4.7.1 greylisted");
     let route = smarthost(&mx);
@@ -102,9 +102,9 @@ async fn mail_goes_on_elsewhere_as_it_was_and_a_torn_stream_says_so() {
     assert!(to.done(&["audit"]).ends_with("the books balance\n"));
 }
 
-/// Whatever arrives while a running relay is exported would be in neither queue once it is emptied.
+/// Mail that arrives while a running relay is exported would be lost when its queue is emptied.
 #[tokio::test]
-async fn a_queue_is_moved_from_a_relay_that_does_not_run_and_nothing_of_it_changes() {
+async fn a_queue_is_moved_unchanged_from_a_stopped_relay() {
     let mx = FakeMx::start().await;
     mx.on("rcpt", "450 4.7.1 greylisted");
     let route = smarthost(&mx);
@@ -142,7 +142,7 @@ async fn a_queue_is_moved_from_a_relay_that_does_not_run_and_nothing_of_it_chang
 }
 
 #[tokio::test]
-async fn an_export_without_its_damaged_messages_is_no_success() {
+async fn an_export_that_leaves_out_damaged_messages_is_not_a_success() {
     let mx = FakeMx::start().await;
     mx.on("rcpt", "450 4.7.1 greylisted");
     let mut relay = Relay::start(&smarthost(&mx));
@@ -170,7 +170,7 @@ async fn an_export_without_its_damaged_messages_is_no_success() {
 }
 
 #[test]
-fn what_is_no_stream_is_refused() {
+fn a_file_that_is_not_a_queue_stream_is_rejected() {
     let relay = Relay::prepare("");
     relay.write("mail", "From: a@b.test\n\nhello\n");
     let file = relay.path("mail").display().to_string();

@@ -1,11 +1,11 @@
-//! Power that fails, disks that are full and disks that break, with the real daemon on a real file
-//! system. Run by `tests/power/run.sh`, which says what that takes.
+//! Power cuts, full disks and failing disks, with the real daemon on a real file system. Run by
+//! `tests/power/run.sh`, which lists what that needs.
 
 use std::fs;
 
 use relay_tests::{Launch, Load, Trial, Verdict, Volume};
 
-/// Tries of a relay that does not sync, one of which at least must lose something.
+/// Rounds with a relay that does not sync. At least one of them must lose something.
 const VOID_TRIES: usize = 5;
 
 fn setting(name: &str, default: &str) -> String {
@@ -16,7 +16,8 @@ fn file_system() -> String {
     setting("POWER_FS", "ext4")
 }
 
-/// A relay whose queue is on a file system of its own, which is unmounted first.
+/// A relay whose queue is on its own file system. The relay ends before the file system is
+/// unmounted.
 struct Site {
     volume: Volume,
     trial: Trial,
@@ -29,7 +30,7 @@ impl Site {
         Self { volume, trial }
     }
 
-    /// Clients are at work when the power fails. Whether the relay starts when it is back.
+    /// Cuts the power while clients are sending. Returns whether the relay starts afterwards.
     async fn cut_power(&mut self, launch: &Launch, load: fn(&Trial) -> Load) -> bool {
         let started = self.trial.relay.launch(launch);
         started.unwrap_or_else(|log| panic!("relayd ended: {log}"));
@@ -42,7 +43,7 @@ impl Site {
         self.trial.relay.launch(&Launch::plain()).is_ok()
     }
 
-    /// What a relay loses that does not sync: the rounds end with the first loss.
+    /// What a relay without syncs loses. The rounds end with the first loss.
     async fn loses_with(launch: &Launch, load: fn(&Trial) -> Load) -> bool {
         for round in 1..=VOID_TRIES {
             let mut site = Self::prepare("400M").await;
@@ -76,7 +77,7 @@ fn tell(what: &str, verdict: &Verdict) {
 
 #[tokio::test]
 #[ignore = "needs root: see tests/power/run.sh"]
-async fn no_cut_of_the_power_loses_what_was_acknowledged() {
+async fn no_power_cut_loses_acknowledged_mail() {
     let rounds: usize = setting("POWER_ROUNDS", "3").parse().expect("a number");
     let (mut site, mut acknowledged) = (Site::prepare("400M").await, 0);
     for round in 1..=rounds {
@@ -96,19 +97,19 @@ async fn no_cut_of_the_power_loses_what_was_acknowledged() {
 
 #[tokio::test]
 #[ignore = "needs root: see tests/power/run.sh"]
-async fn under_eatmydata_the_same_cut_loses_messages() {
+async fn under_eatmydata_the_same_power_cut_loses_mail() {
     let launch = Launch::under(&["eatmydata"]);
     assert!(Site::loses_with(&launch, Trial::load).await);
 }
 
 #[tokio::test]
 #[ignore = "needs root: see tests/power/run.sh"]
-async fn without_the_fdatasync_of_the_commit_the_same_cut_loses_messages() {
+async fn without_the_fdatasync_of_a_commit_the_same_power_cut_loses_mail() {
     let small = |trial: &Trial| Load::small(&trial.relay, &trial.ledger);
     assert!(Site::loses_with(&Launch::without_fdatasync(), small).await);
 }
 
-/// What clients hear meanwhile: that it is for now only.
+/// Clients are only refused temporarily in the meantime.
 async fn refusals(trial: &Trial) -> Vec<String> {
     let refusals = trial.refusals().await;
     let are_temporary = refusals.iter().all(|reply| reply.starts_with('4'));
@@ -118,14 +119,14 @@ async fn refusals(trial: &Trial) -> Vec<String> {
 
 #[tokio::test]
 #[ignore = "needs root: see tests/power/run.sh"]
-async fn a_disk_that_fills_up_under_load_is_a_4xx_and_passes() {
-    // XFS cannot be as small as that.
+async fn a_disk_that_fills_up_under_load_causes_only_4xx_replies_until_there_is_space() {
+    // XFS cannot be this small.
     let trial = Trial::prepare("").await;
     let volume = Volume::mount("ext4", "24M", &trial.relay.path("state"));
     let mut site = Site { volume, trial };
     let file = site.trial.relay.path("relayd.toml");
     let config = fs::read_to_string(&file).expect("a file");
-    // Nothing is kept free, so that writes fail that have begun.
+    // No space is kept free, so that writes fail in the middle.
     let config = config.replace("[queue]\n", "[queue]\nmin_free = \"0B\"\n");
     site.trial.relay.write("relayd.toml", &config);
     site.trial.relay.restart();
@@ -143,12 +144,12 @@ async fn a_disk_that_fills_up_under_load_is_a_4xx_and_passes() {
     tell("full five times", &verdict);
     assert!(verdict.is_good(), "{verdict:?}");
     let log = site.trial.relay.kill();
-    assert!(log.contains("queue error"), "the database has met it");
+    assert!(log.contains("queue error"), "the database had the error");
 }
 
 #[tokio::test]
 #[ignore = "needs strace: see tests/power/run.sh"]
-async fn whichever_call_of_the_disk_fails_it_is_a_4xx_and_passes() {
+async fn any_failing_disk_call_causes_only_4xx_replies_for_a_while() {
     for call in ["pwrite64", "fdatasync", "sync_file_range"] {
         for error in ["EIO", "ENOSPC"] {
             let nth = fastrand::u32(15..60);

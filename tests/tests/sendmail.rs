@@ -1,4 +1,4 @@
-//! Mail from programs of the machine, through the command that they all know.
+//! Mail from local programs through the `sendmail` command.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -22,7 +22,7 @@ fn told(output: &Output, code: i32) -> String {
     error
 }
 
-/// The names in the maildrop, and of what the relay is about to take.
+/// The names in the maildrop and in the directory of mail that is being accepted.
 fn left(relay: &Relay) -> Vec<String> {
     let folder = |name| fs::read_dir(relay.path(name)).expect("a folder");
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
@@ -33,11 +33,11 @@ fn left(relay: &Relay) -> Vec<String> {
 }
 
 fn uid() -> String {
-    format!("(uid={})", nix::unistd::Uid::effective())
+    format!("(uid={})", rustix::process::geteuid().as_raw())
 }
 
 #[tokio::test]
-async fn a_message_is_completed_and_goes_to_all_that_it_names_without_naming_the_blind() {
+async fn a_message_is_completed_and_goes_to_all_its_recipients_without_bcc() {
     let mx = FakeMx::start().await;
     let relay = Relay::start(&format!("{SOCKET}{}", smarthost(&mx)));
     let text = "From: cron@sender.test\nTo: u@dest.test\nBcc: hidden@dest.test\n\nline\n.\nlast\n";
@@ -55,7 +55,7 @@ async fn a_message_is_completed_and_goes_to_all_that_it_names_without_naming_the
 }
 
 #[tokio::test]
-async fn mail_that_is_left_while_the_relay_does_not_run_goes_once_it_does() {
+async fn mail_left_while_the_relay_is_down_is_delivered_later() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::start(&format!("{SOCKET}{}", smarthost(&mx)));
     relay.kill();
@@ -73,7 +73,7 @@ async fn mail_that_is_left_while_the_relay_does_not_run_goes_once_it_does() {
 }
 
 #[tokio::test]
-async fn a_crash_while_left_mail_is_taken_loses_none_and_doubles_one_at_most() {
+async fn a_crash_while_the_maildrop_is_read_loses_no_mail_and_duplicates_at_most_one() {
     let mx = FakeMx::start().await;
     let destination = mx.address().to_string();
     for point in ["flushed:2", "synced:2", "told:2"] {
@@ -88,7 +88,7 @@ async fn a_crash_while_left_mail_is_taken_loses_none_and_doubles_one_at_most() {
         if relay.launch(&Launch::dying_at(point)).is_ok() {
             relay.wait_for_end().await;
         }
-        // Of two it may have had the time to remove the files.
+        // It may have had the time to remove the files of two messages.
         assert!(left(&relay).len() >= 3, "{point}: it died too late");
         relay.restart();
         let is_taken = || left(&relay).is_empty();
@@ -114,7 +114,7 @@ fn holds(message: &Received, text: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_relay_that_runs_without_a_socket_takes_what_is_left() {
+async fn a_relay_without_a_socket_accepts_mail_from_the_maildrop() {
     let mx = FakeMx::start().await;
     let relay = Relay::start(&smarthost(&mx));
     relay.write("relayd.toml", &{
@@ -130,7 +130,7 @@ async fn a_relay_that_runs_without_a_socket_takes_what_is_left() {
 }
 
 #[tokio::test]
-async fn a_damaged_file_is_set_aside_and_the_log_says_so() {
+async fn a_damaged_file_is_moved_away_and_logged() {
     let relay = Relay::start("");
     fs::write(relay.path("state/maildrop/new-1"), "no envelope\n").expect("a file");
     relay.wait_for_log("event=maildrop").await;
@@ -142,7 +142,7 @@ async fn a_damaged_file_is_set_aside_and_the_log_says_so() {
 }
 
 #[test]
-fn what_is_refused_is_said_to_whoever_sends_with_the_code_for_it() {
+fn a_refusal_is_reported_to_the_sender_with_its_exit_code() {
     let relay = Relay::start(&format!(
         "{SOCKET}[relay]\nbad_senders = [\"bad@sender.test\"]\n[limits]\nmessage_size = \"10KB\"\n"
     ));
@@ -170,7 +170,7 @@ fn what_is_refused_is_said_to_whoever_sends_with_the_code_for_it() {
 }
 
 #[test]
-fn where_a_message_is_safe_nowhere_the_sender_is_to_try_again() {
+fn without_a_safe_place_for_the_message_the_sender_must_try_again() {
     let relay = Relay::prepare(SOCKET);
     let error = told(&relay.sendmail(&["u@dest.test"], MESSAGE), 75);
     assert!(
@@ -180,7 +180,7 @@ fn where_a_message_is_safe_nowhere_the_sender_is_to_try_again() {
 }
 
 #[tokio::test]
-async fn a_program_may_speak_smtp_with_it() {
+async fn a_program_may_use_smtp_with_sendmail_bs() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::start(&format!("{SOCKET}{}", smarthost(&mx)));
     let dialogue = "EHLO p\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@dest.test>\r\nDATA\r\n\
@@ -207,7 +207,7 @@ async fn a_program_may_speak_smtp_with_it() {
 }
 
 #[test]
-fn by_its_other_names_it_shows_the_queue_and_makes_no_aliases() {
+fn mailq_shows_the_queue_and_newaliases_does_nothing() {
     let relay = Relay::start(SOCKET);
     told(&relay.ctl(&["suspend", "dest.test"]), 0);
     told(&relay.sendmail(&["u@dest.test"], MESSAGE), 0);

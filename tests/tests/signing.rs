@@ -1,4 +1,4 @@
-//! Mail that leaves for domains of ours is signed, and nothing else is.
+//! Mail from the relay's own domains is signed, and no other mail.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -11,7 +11,7 @@ use tokio::net::UnixStream;
 
 const MESSAGE: &[u8] = b"From: App <a@sender.test>\r\nTo: u@dest.test\r\nSubject: t\r\n\r\n\
     hello  world \r\n\r\n\r\n";
-/// The client is a stranger by its address.
+/// The client's address makes it an external client.
 const STRANGERS: &str = "[relay]\nnetworks = []\ndomains = [\"dest.test\"]\n";
 
 fn smarthost(mx: &FakeMx) -> String {
@@ -25,7 +25,7 @@ fn signs_with(domain: &str, selector: &str) -> String {
     )
 }
 
-/// Makes a key of the relay's; whoever verifies finds its record.
+/// Makes a key for the relay and publishes its record.
 fn genkey(
     relay: &Relay,
     domain: &str,
@@ -52,8 +52,7 @@ fn genkey(
     verifier.publish(&text("name"), &text("value"));
 }
 
-/// The signatures of the n-th message that arrives, from the top down: by which selector, and whether
-/// it verifies.
+/// The signatures of the n-th message, from the top down: the selector, and whether it verifies.
 async fn signatures(mx: &FakeMx, verifier: &DkimVerifier, n: usize) -> Vec<(String, bool)> {
     let arrived = mx.wait_for_messages(n).await.remove(n - 1);
     let passes = verifier.verify(&arrived.data).await;
@@ -73,7 +72,7 @@ fn good(selectors: &[&str]) -> Vec<(String, bool)> {
 }
 
 #[tokio::test]
-async fn a_message_is_signed_once_with_all_keys_however_often_it_is_tried() {
+async fn a_message_is_signed_once_with_all_keys_despite_several_attempts() {
     let mx = FakeMx::start().await;
     mx.on("rcpt", "450 4.2.0 later");
     let table = [
@@ -94,7 +93,7 @@ async fn a_message_is_signed_once_with_all_keys_however_often_it_is_tried() {
 }
 
 #[tokio::test]
-async fn a_large_message_is_signed_as_it_goes_by() {
+async fn a_large_message_is_signed_while_it_is_received() {
     let mx = FakeMx::start().await;
     let table = signs_with("sender.test", "ed");
     let mut relay = Relay::prepare(&format!("{table}{}", smarthost(&mx)));
@@ -107,7 +106,7 @@ async fn a_large_message_is_signed_as_it_goes_by() {
 }
 
 #[tokio::test]
-async fn a_bounce_of_ours_is_signed() {
+async fn a_bounce_of_the_relay_is_signed() {
     let mx = FakeMx::start().await;
     mx.on("rcpt u@dest.test", "550 5.1.1 no such user");
     let table = signs_with("relay.test", "own");
@@ -122,7 +121,7 @@ async fn a_bounce_of_ours_is_signed() {
 }
 
 #[tokio::test]
-async fn users_and_programs_of_this_machine_are_signed_for_and_strangers_are_not() {
+async fn mail_of_users_and_local_programs_is_signed_and_external_mail_is_not() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::prepare(&format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"submission\"\n\
@@ -160,7 +159,7 @@ async fn users_and_programs_of_this_machine_are_signed_for_and_strangers_are_not
     assert_eq!(signatures(&mx, &verifier, 4).await, []);
 }
 
-/// The message over the socket for programs of this machine.
+/// Sends the message over the socket for local programs.
 async fn submit_locally(relay: &Relay) {
     let stream = UnixStream::connect(relay.path("submit.sock")).await;
     let mut stream = BufReader::new(stream.expect("a socket"));
@@ -181,7 +180,7 @@ async fn submit_locally(relay: &Relay) {
 }
 
 #[tokio::test]
-async fn keys_are_read_again_and_one_that_others_can_read_is_not_taken() {
+async fn keys_are_read_again_and_a_key_that_others_can_read_is_rejected() {
     let mx = FakeMx::start().await;
     let configuration =
         |selector| format!("{}{}", signs_with("sender.test", selector), smarthost(&mx));
@@ -213,7 +212,7 @@ async fn keys_are_read_again_and_one_that_others_can_read_is_not_taken() {
     );
     send().await;
     let still = signatures(&mx, &verifier, 3).await;
-    assert_eq!(still, good(&["two"]), "the last table that was good");
+    assert_eq!(still, good(&["two"]), "the last valid table");
 
     fs::set_permissions(&open, Permissions::from_mode(0o600)).expect("ours");
     relay.done(&["reload"]);
@@ -222,7 +221,7 @@ async fn keys_are_read_again_and_one_that_others_can_read_is_not_taken() {
 }
 
 #[tokio::test]
-async fn what_is_rewritten_is_signed_as_it_goes_out() {
+async fn a_rewritten_message_is_signed_in_its_final_form() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::prepare(&format!(
         "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"submission\"\n\

@@ -1,4 +1,4 @@
-//! Mail to smarthosts: who goes where, over TLS, with a login, and what the operator is told.
+//! Mail to smarthosts: routing, TLS, logins, and what the operator sees.
 
 use relay_testkit::{Certificate, FakeDns, FakeMx};
 use relay_tests::Relay;
@@ -12,7 +12,7 @@ fn route(mx: &FakeMx, rest: &str) -> String {
     format!("[[route]]\nhost = [\"localhost\"]\nport = {port}\n{rest}\n")
 }
 
-/// A host that is trusted, takes `relay` with this password, and a relay that logs in there.
+/// A trusted host that accepts `relay` with this password, and a relay that logs in there.
 async fn smarthost(password: &str, rest: &str) -> (FakeMx, Relay) {
     let mx = FakeMx::start().await;
     let certificate = Certificate::for_names(&["localhost"]);
@@ -61,7 +61,7 @@ async fn mail_reaches_a_smarthost_over_tls_with_a_login() {
 }
 
 #[tokio::test]
-async fn refused_credentials_raise_an_alarm_that_ends_when_they_are_taken() {
+async fn rejected_credentials_raise_an_alarm_that_ends_when_they_are_accepted() {
     let (mx, relay) = smarthost("another", "password_file = \"DIR/password\"").await;
     let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
     relay.wait_for_log("event=smarthost").await;
@@ -89,7 +89,7 @@ async fn refused_credentials_raise_an_alarm_that_ends_when_they_are_taken() {
 }
 
 #[tokio::test]
-async fn senders_have_smarthosts_of_their_own() {
+async fn senders_can_have_their_own_smarthosts() {
     let (shop, rest) = (FakeMx::start().await, FakeMx::start().await);
     let relay = Relay::start(&format!(
         "[delivery]\nip = \"v4\"\n{}{}",

@@ -1,4 +1,4 @@
-//! What the operator does to the queue, and what comes of it.
+//! The operator's commands for the queue, and their effects.
 
 use std::fs;
 use std::process::Stdio;
@@ -17,7 +17,7 @@ fn smarthost(mx: &FakeMx) -> String {
     )
 }
 
-/// A relay that tries once, and a smarthost that defers every recipient for now.
+/// A relay that tries each message once, and a smarthost that defers every recipient.
 async fn world() -> (FakeMx, Relay) {
     let mx = FakeMx::start().await;
     mx.on("rcpt", "450 4.2.0 later");
@@ -57,12 +57,12 @@ async fn wait_until_deferred(relay: &Relay) {
 }
 
 #[tokio::test]
-async fn mail_that_waits_goes_by_the_routes_of_a_reload() {
+async fn waiting_mail_uses_the_routes_of_a_new_configuration() {
     let free = FakeMx::start().await;
     let relay = Relay::start(&smarthost(&free));
-    // Reading the queue by the old routes is a matter of luck: a few rounds bring it out.
+    // Whether the queue is read with the old routes depends on timing. A few rounds show it.
     for round in 1..=8 {
-        // Another one each time, that nothing is known of yet.
+        // Each round uses a new destination that has no history.
         let busy = FakeMx::start().await;
         busy.on("connect", "421 4.3.2 no");
         relay.configure(&smarthost(&busy));
@@ -76,7 +76,7 @@ async fn mail_that_waits_goes_by_the_routes_of_a_reload() {
 }
 
 #[tokio::test]
-async fn a_verb_is_about_what_fits_all_that_is_asked_for() {
+async fn a_verb_applies_to_messages_that_match_all_conditions() {
     let (mx, relay) = world().await;
     let send = async |from, to: &[&str]| relay.send(from, to, MESSAGE).await;
     let one = send("a@sender.test", &["u@one.test"]).await;
@@ -122,7 +122,7 @@ async fn a_verb_is_about_what_fits_all_that_is_asked_for() {
 }
 
 #[tokio::test]
-async fn what_was_delivered_is_not_meant_by_its_domain() {
+async fn delivered_recipients_do_not_match_their_domain() {
     let (mx, relay) = world().await;
     mx.on("rcpt u@one.test", "250 2.1.5 ok");
     let id = relay
@@ -144,7 +144,7 @@ async fn what_was_delivered_is_not_meant_by_its_domain() {
 }
 
 #[tokio::test]
-async fn a_verb_that_names_nothing_or_finds_nothing_changes_nothing() {
+async fn a_verb_without_conditions_or_without_matches_changes_nothing() {
     let (_mx, relay) = world().await;
     let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
     wait_until_deferred(&relay).await;
@@ -180,7 +180,7 @@ async fn a_verb_that_names_nothing_or_finds_nothing_changes_nothing() {
     assert_eq!(ids(&relay, &["--state", "held"]), [id]);
 }
 
-/// With so many messages that have been tried once.
+/// Has this many messages that were tried once.
 async fn world_of(messages: usize) -> (FakeMx, Relay) {
     let (mx, relay) = world().await;
     let mut client = relay.connect().await;
@@ -195,7 +195,7 @@ async fn world_of(messages: usize) -> (FakeMx, Relay) {
 }
 
 #[tokio::test]
-async fn more_than_ten_messages_are_not_deleted_unasked() {
+async fn more_than_ten_messages_are_deleted_only_after_confirmation() {
     let (mx, relay) = world_of(11).await;
     for verb in ["delete", "bounce"] {
         let unasked = relay.ctl_with(&["queue", verb, "--all"], "y\n");
@@ -222,7 +222,7 @@ async fn more_than_ten_messages_are_not_deleted_unasked() {
     assert!(mx.messages().is_empty());
 }
 
-/// Says something when the operator is asked, or ends the input; the exit code.
+/// Answers the operator's prompt, or ends the input. Returns the exit code.
 fn asked(relay: &Relay, verb: &str, said: &str) -> Option<i32> {
     let terminal = Terminal::open();
     let mut command = relay.ctl_command(&["queue", verb, "--all"]);
@@ -233,7 +233,7 @@ fn asked(relay: &Relay, verb: &str, said: &str) -> Option<i32> {
 }
 
 #[tokio::test]
-async fn on_a_terminal_the_operator_is_asked_and_only_a_yes_is_one() {
+async fn on_a_terminal_the_operator_is_asked_and_only_yes_confirms() {
     let (_mx, relay) = world_of(11).await;
     let end_of_input = "\x04";
     for verb in ["delete", "bounce"] {
@@ -247,7 +247,7 @@ async fn on_a_terminal_the_operator_is_asked_and_only_a_yes_is_one() {
 }
 
 #[tokio::test]
-async fn the_question_counts_what_else_would_go() {
+async fn the_question_counts_the_other_recipients_that_would_be_deleted() {
     let (_mx, relay) = world().await;
     let mut client = relay.connect().await;
     let (both, one) = (["u@dest.test", "v@other.test"], ["u@dest.test"]);
@@ -266,7 +266,7 @@ async fn the_question_counts_what_else_would_go() {
 }
 
 #[tokio::test]
-async fn a_question_that_nobody_would_see_is_not_asked() {
+async fn no_question_is_asked_if_nobody_can_see_it() {
     let (_mx, relay) = world_of(11).await;
     let terminal = Terminal::open();
     let mut command = relay.ctl_command(&["queue", "delete", "--all"]);
@@ -281,7 +281,7 @@ async fn a_question_that_nobody_would_see_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_message_deleted_while_it_is_tried_is_not_tried_again() {
+async fn a_message_deleted_during_an_attempt_is_not_tried_again() {
     let mx = FakeMx::start().await;
     mx.delay("dot", Duration::from_millis(500));
     mx.on("dot", "450 4.2.0 later");
@@ -299,7 +299,7 @@ async fn a_message_deleted_while_it_is_tried_is_not_tried_again() {
 }
 
 #[tokio::test]
-async fn each_attempt_is_shown_with_the_whole_reply() {
+async fn each_attempt_is_shown_with_its_whole_reply() {
     let (mx, relay) = world().await;
     mx.on("rcpt", "450-4.2.0 not now\n450 4.2.0 come back");
     let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
@@ -330,7 +330,7 @@ async fn each_attempt_is_shown_with_the_whole_reply() {
 }
 
 #[tokio::test]
-async fn what_waits_says_what_for_and_no_time_that_will_not_come() {
+async fn waiting_mail_shows_its_reason_and_no_time_that_will_not_come() {
     let (mx, relay) = world().await;
     let id = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
     wait_until_deferred(&relay).await;
@@ -350,7 +350,7 @@ async fn what_waits_says_what_for_and_no_time_that_will_not_come() {
 }
 
 #[tokio::test]
-async fn mail_for_a_host_that_is_down_waits_for_that() {
+async fn mail_for_a_host_that_is_down_waits_for_the_destination() {
     let (mx, relay) = world().await;
     mx.on("connect", "421 4.3.2 no");
     relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
@@ -363,11 +363,11 @@ async fn mail_for_a_host_that_is_down_waits_for_that() {
 }
 
 #[tokio::test]
-async fn a_suspended_destination_is_left_alone_until_it_is_resumed() {
+async fn a_suspended_destination_gets_no_mail_until_it_is_resumed() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::start(&smarthost(&mx));
     let name = format!("127.0.0.1:{}", mx.address().port());
-    // Mail for the domain waits for the smarthost: suspending the domain would do nothing.
+    // Mail for the domain waits for the smarthost, so suspending the domain would do nothing.
     let refused = relay.ctl(&["suspend", "dest.test"]);
     assert_eq!(refused.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&refused.stderr).contains(&name));
@@ -401,7 +401,7 @@ async fn a_suspended_destination_is_left_alone_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn a_smarthost_is_suspended_whatever_letters_its_user_is_written_with() {
+async fn a_smarthost_is_suspended_regardless_of_case_in_its_user_name() {
     let mx = FakeMx::start().await;
     let login = "username = \"AKIAexample\"\npassword_file = \"DIR/password\"\n";
     let mut relay = Relay::prepare(&format!("{}{login}", smarthost(&mx)));
@@ -424,7 +424,7 @@ async fn a_smarthost_is_suspended_whatever_letters_its_user_is_written_with() {
 }
 
 #[tokio::test]
-async fn nothing_is_suspended_that_no_mail_would_wait_for() {
+async fn a_destination_that_no_mail_can_have_cannot_be_suspended() {
     let relay = Relay::start("");
     for (name, code) in [
         ("user@smart.test:587", 1),
@@ -446,7 +446,7 @@ async fn nothing_is_suspended_that_no_mail_would_wait_for() {
 }
 
 #[tokio::test]
-async fn what_a_rule_holds_as_it_comes_in_waits_over_a_restart() {
+async fn mail_held_by_a_rule_stays_held_over_a_restart() {
     let mx = FakeMx::start().await;
     let mut relay = Relay::start(&smarthost(&mx));
     let hold = ["queue", "hold", "--incoming", "--domain", "dest.test"];
@@ -479,7 +479,7 @@ async fn what_a_rule_holds_as_it_comes_in_waits_over_a_restart() {
     assert_eq!(relay.done(&["orders"]), "");
     relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;
     mx.wait_for_messages(2).await;
-    // What was held stays held.
+    // Held messages stay held.
     relay
         .wait_until("the last one gone", || relay.queued() == 2)
         .await;

@@ -1,14 +1,13 @@
-//! Mail from people and applications: TLS, logins, and what changes while the relay runs.
+//! Mail from users and applications: TLS, logins, and changes while the relay runs.
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use relay_testkit::{Certificate, FakeMx};
 use relay_tests::{Client, Relay};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 const MESSAGE: &[u8] = b"Subject: t\r\n\r\nhello\r\n";
 
-/// Certificate, users and the two listeners for submission.
+/// A certificate, users, and the two listeners for submission.
 const SUBMISSION: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"submission\"\n\
     [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"submissions\"\n\
     [tls]\ncertificate = \"DIR/cert.pem\"\nkey = \"DIR/key.pem\"\n\
@@ -32,7 +31,8 @@ fn smarthost(mx: &FakeMx) -> String {
     format!("[[route]]\ndomain = \"*\"\nhost = [\"127.0.0.1\"]\nport = {port}\ntls = \"none\"\n")
 }
 
-/// A relay with a certificate, all of whose mail goes to this host; the users' password is `s3cret`.
+/// A relay with a certificate that sends all its mail to this host. The users' password is
+/// `s3cret`.
 fn submission_server(mx: &FakeMx, users: &[(&str, &[&str])]) -> (Relay, Certificate) {
     let mut relay = Relay::prepare(&format!("{SUBMISSION}{STRANGERS}{}", smarthost(mx)));
     let certificate = certificate(&relay);
@@ -49,7 +49,7 @@ async fn submission(relay: &Relay, certificate: &Certificate) -> Client {
     client.expect("our certificate")
 }
 
-async fn submissions(relay: &Relay, authority: &Certificate) -> Result<Client, String> {
+async fn submissions(relay: &Relay, authority: &Certificate) -> std::io::Result<Client> {
     let client = Client::connect(relay.port("submissions")).await;
     let mut client = client.shake_hands("relay.test", &authority.pem()).await?;
     assert!(client.reply().await.starts_with("220 "));
@@ -58,7 +58,7 @@ async fn submissions(relay: &Relay, authority: &Certificate) -> Result<Client, S
 }
 
 #[tokio::test]
-async fn a_user_submits_over_both_ports_and_the_trace_says_how() {
+async fn a_user_submits_over_both_ports_and_the_trace_header_shows_how() {
     let mx = FakeMx::start().await;
     let (relay, certificate) = submission_server(&mx, &[("app", &[])]);
     let clients = [
@@ -86,7 +86,7 @@ async fn a_user_submits_over_both_ports_and_the_trace_says_how() {
 }
 
 #[tokio::test]
-async fn users_come_change_and_go_without_a_restart() {
+async fn users_are_added_changed_and_removed_without_a_restart() {
     let mx = FakeMx::start().await;
     let (relay, certificate) = submission_server(&mx, &[]);
     let mut client = submission(&relay, &certificate).await;
@@ -115,7 +115,7 @@ async fn users_come_change_and_go_without_a_restart() {
 }
 
 #[tokio::test]
-async fn a_user_may_be_bound_to_senders() {
+async fn a_user_may_be_limited_to_certain_senders() {
     let mx = FakeMx::start().await;
     let senders = ["*@example.org", "me@example.net"];
     let (relay, certificate) = submission_server(&mx, &[("app", &senders)]);
@@ -134,7 +134,7 @@ async fn a_user_may_be_bound_to_senders() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_is_served_without_a_word_and_a_bad_one_is_not() {
+async fn a_new_certificate_is_used_automatically_and_a_bad_one_is_not() {
     let mx = FakeMx::start().await;
     let (relay, old) = submission_server(&mx, &[]);
     let mut open = submissions(&relay, &old).await.expect("a session");
@@ -186,7 +186,7 @@ async fn each_name_gets_its_own_certificate() {
 }
 
 #[tokio::test]
-async fn a_certificate_that_ends_is_spoken_of() {
+async fn an_expired_certificate_is_reported() {
     let mut relay = Relay::prepare(SUBMISSION);
     install(&relay, &Certificate::expired(&["relay.test"]));
     relay.restart();
@@ -198,7 +198,7 @@ async fn a_certificate_that_ends_is_spoken_of() {
 }
 
 #[tokio::test]
-async fn a_permission_for_an_address_counts_at_once_survives_a_crash_and_can_be_taken_back() {
+async fn a_permission_for_an_address_counts_at_once_survives_a_crash_and_can_be_revoked() {
     let mut relay = Relay::start(STRANGERS);
     let may_relay = async |relay: &Relay| {
         let mut client = relay.connect().await;
@@ -231,7 +231,7 @@ async fn a_permission_for_an_address_counts_at_once_survives_a_crash_and_can_be_
 }
 
 #[tokio::test]
-async fn a_changed_file_is_read_by_itself_and_a_bad_one_changes_nothing() {
+async fn a_changed_configuration_is_read_automatically_and_a_bad_one_changes_nothing() {
     let relay = Relay::start("[relay]\nbad_senders = [\"one@sender.test\"]\n");
     let refused = async |sender: &str| {
         let mut client = relay.connect().await;
@@ -249,15 +249,16 @@ async fn a_changed_file_is_read_by_itself_and_a_bad_one_changes_nothing() {
         .await;
     assert!(refused("two").await);
     relay.configure("[relay]\nbad_senders = [\"three@sender.test\"]\n");
-    let pid = Pid::from_raw(relay.pid().try_into().expect("a process id"));
-    kill(pid, Signal::SIGHUP).expect("a process");
+    let pid = i32::try_from(relay.pid()).expect("a process id");
+    let pid = Pid::from_raw(pid).expect("a process id");
+    kill_process(pid, Signal::HUP).expect("a process");
     let took_it = || relay.log().matches("was read again and applies").count() == 2;
     relay.wait_until("reload by a signal", took_it).await;
     assert!(refused("three").await && !refused("two").await);
 }
 
 #[tokio::test]
-async fn a_proxy_speaks_for_its_clients_and_only_a_proxy_does() {
+async fn only_a_proxy_can_speak_for_its_clients() {
     let extra = "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"submission\"\n\
         proxies = [\"127.0.0.1\"]\n[relay]\nnetworks = [\"192.0.2.1\"]\n";
     let relay = Relay::start(extra);

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 #[tokio::test]
-async fn recipients_are_counted_where_they_wait_and_only_while_they_do() {
+async fn recipients_are_counted_only_while_they_wait_and_at_their_destination() {
     let mx = FakeMx::start().await;
     mx.on("rcpt", "450 4.2.0 later");
     mx.on("rcpt now@a.test", "250 ok");
@@ -37,13 +37,13 @@ async fn recipients_are_counted_where_they_wait_and_only_while_they_do() {
     assert_eq!(total.split_whitespace().nth(1), Some("3"), "{text}");
 }
 
-/// Else a client that looks for little in a large queue on a slow disk takes it for dead.
+/// Otherwise a client that searches a large queue on a slow disk would think that the daemon hangs.
 #[tokio::test]
-async fn a_long_look_without_a_find_says_that_it_goes_on() {
+async fn a_long_search_without_a_result_shows_that_it_continues() {
     let relay = Relay::start("");
     relay.done(&["suspend", "dest.test"]);
     let mut client = relay.connect().await;
-    // More than are read from the store at once.
+    // More messages than one read of the store returns.
     for _ in 0..501 {
         let sent = client
             .send("a@sender.test", &["u@dest.test"], b"\r\n")

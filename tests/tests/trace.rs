@@ -1,4 +1,4 @@
-//! The events of messages as they happen.
+//! The events of messages while they happen.
 
 use std::io::{BufRead, BufReader};
 use std::process::ChildStdout;
@@ -39,7 +39,7 @@ async fn a_message_is_followed_until_it_leaves() {
         (&event["id"], &event["status"]),
         (&id.as_str().into(), &"deferral".into())
     );
-    // Another's events are none of it.
+    // Events of other messages are not shown.
     relay.send("a@sender.test", &["v@a.test"], MESSAGE).await;
     mx.behave();
     let mut last = event;
@@ -54,7 +54,7 @@ async fn a_message_is_followed_until_it_leaves() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn all_mail_to_a_domain_is_followed_from_its_acceptance_on() {
+async fn all_mail_to_a_domain_is_followed_from_its_acceptance() {
     let mx = FakeMx::start().await;
     let relay = Relay::start(&smarthost(&mx));
     let mut trace = relay.ctl_running(&["--json", "trace", "--domain", "a.test"]);
@@ -66,7 +66,7 @@ async fn all_mail_to_a_domain_is_followed_from_its_acceptance_on() {
             told.send(event).expect("the test waits");
         }
     });
-    // From some message on it is followed; the last one is sent after that.
+    // Following begins at some message. The last one is sent after that.
     let mut followed = Vec::new();
     let mut events = Vec::new();
     while followed.len() < 20 || events.is_empty() {

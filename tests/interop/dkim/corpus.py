@@ -1,4 +1,4 @@
-"""Gathers messages to sign: corpus.py OUT DOMAIN FOLDER...
+"""Collects messages to sign: corpus.py OUT DOMAIN DIRECTORY...
 
 Takes all *.eml and msg_*.txt below the folders that are messages at all, gives them line ends and a From
 field of the domain, and adds a few of its own that are hard to canonicalise.
@@ -38,7 +38,7 @@ def is_message(message):
 
 
 def from_domain(message):
-    """The message with line ends, and with no From field but ours."""
+    """The message with CR LF line ends and a single From field in the signing domain."""
     message = re.sub(rb"\r?\n", b"\r\n", message)
     if not message.endswith(b"\r\n"):
         message += b"\r\n"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Signs the messages of Python's email tests and of the mail-parser crate, and some of our own, and has
-# dkimpy, Mail::DKIM and OpenDKIM verify every signature. usage: run.sh [PROGRAM: sign_corpus, built]
+# Signs the messages of Python's email tests, of the mail-parser crate and of this project, and verifies
+# every signature with dkimpy, Mail::DKIM and OpenDKIM. usage: run.sh [PROGRAM: sign_corpus, built]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../../.." && pwd)
@@ -30,7 +30,7 @@ packages = json.load(sys.stdin)["packages"]
 print(next(os.path.dirname(p["manifest_path"]) for p in packages if p["name"] == "mail-parser"))'
 }
 
-# dkim=pass for both keys; a message may have come with signatures of others, which cannot be looked up.
+# Expects dkim=pass for both keys. Other signatures of a message cannot be looked up.
 opendkim_verifies() { # FILE...
     local file passes count=0 bad=0
     for file in "$@"; do
@@ -76,7 +76,7 @@ for form in relaxed simple; do
     check "OpenDKIM, relaxed/$form" opendkim_verifies "$work/mail/$form"/*.eml
 done
 
-# What the verifiers are worth: not one of them may take a message that was changed.
+# Checks the verifiers: each must reject a message that was changed.
 changed=$work/mail/changed.eml
 sed 's/^Subject: t\r$/Subject: u\r/' "$work/mail/relaxed/000.eml" >"$changed"
 not() { ! "$@"; }

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Installs the verifiers that run.sh drives: dkimpy, Perl's Mail::DKIM and OpenDKIM, and the messages
+# Installs the verifiers that run.sh uses: dkimpy, Perl's Mail::DKIM and OpenDKIM, and the messages
 # of Python's email tests. Debian; root.
 set -euo pipefail
 export DEBIAN_FRONTEND=noninteractive
 missing=()
-# The package of the tests has the version of Debian's own Python in its name.
+# The name of the test package contains the version of Debian's Python.
 python=$(readlink /usr/bin/python3 || true)
 for package in python3-dkim python3-nacl "lib${python:-python3.11}-testsuite" libmail-dkim-perl opendkim; do
     dpkg -s "$package" >/dev/null 2>&1 || missing+=("$package")
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 apt-get update -qq
-# OpenDKIM comes for its verifier only: it is not started.
+# Only the verifier of OpenDKIM is needed: it is not started.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
     printf '#!/bin/sh\nexit 101\n' >"$policy"

@@ -1,4 +1,4 @@
-"""Every signature of every message, by dkimpy: verify_dkimpy.py RECORDS FILE..."""
+"""Verifies every signature of every message with dkimpy: verify_dkimpy.py RECORDS FILE..."""
 
 import json
 import pathlib

@@ -170,8 +170,8 @@ fn reachable(graph: &Graph, from: &Module) -> BTreeSet<Module> {
     found
 }
 
-/// The shortest cycle that has to be broken; all of the modules if each short one is between a module
-/// and those below it.
+/// The shortest cycle that has to be broken; all of the modules if each short one is between a
+/// module and those below it.
 fn shortest(group: &Graph) -> Vec<Module> {
     group
         .keys()
