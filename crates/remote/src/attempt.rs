@@ -16,7 +16,7 @@ use crate::connection::{ConnectError, Connection, Connector, Reports, Transactio
 use crate::deadline::after;
 use crate::dns::Dns;
 use crate::events;
-use crate::login::Login;
+use crate::login::SessionLogin;
 use crate::mx::{self, Exchangers, Target};
 use crate::policy::{Destination, TlsPolicy, TlsRule};
 use crate::pool::Pool;
@@ -198,9 +198,9 @@ impl AttemptState<'_> {
         &self,
         pool_key: &PoolKey,
         peer: &Peer,
-    ) -> Result<Option<Login>, SecretUnavailable> {
+    ) -> Result<Option<SessionLogin>, SecretUnavailable> {
         match pool_key.credentials() {
-            Some(of) => Login::new(&self.context.state.secrets, of, peer)
+            Some(of) => SessionLogin::new(&self.context.state.secrets, of, peer)
                 .await
                 .map(Some),
             None => Ok(None),
@@ -211,7 +211,7 @@ impl AttemptState<'_> {
         &self,
         peer: Peer,
         pool_key: &PoolKey,
-        login: Option<&Login>,
+        login: Option<&SessionLogin>,
     ) -> Result<Connection, ConnectError> {
         let in_clear = pool_key.rule == TlsRule::Opportunistic
             && self.context.state.broken_tls.knows(&peer.host);
@@ -237,7 +237,12 @@ impl AttemptState<'_> {
 
     /// Records what a failure teaches for later connections. Returns whether to connect again at
     /// once.
-    async fn learn(&self, none: &ConnectError, pool_key: &PoolKey, login: Option<&Login>) -> bool {
+    async fn learn(
+        &self,
+        none: &ConnectError,
+        pool_key: &PoolKey,
+        login: Option<&SessionLogin>,
+    ) -> bool {
         let state = &self.context.state;
         if none.may_do_in_clear || matches!(none.cause, Cause::Tls(_)) {
             events::tls_failed(&none.peer, &none.cause.text(), none.may_do_in_clear);

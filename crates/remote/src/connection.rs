@@ -18,7 +18,7 @@ use crate::classify::{Cause, DuplicateRisk};
 use crate::content::ContentChunks;
 use crate::deadline::after;
 use crate::pool_key::PoolKey;
-use crate::stream::{Stream, WriteOrRead};
+use crate::stream::{PeerStream, WriteOrRead};
 
 /// The most octets that one read takes.
 const INPUT: usize = 2048;
@@ -30,7 +30,7 @@ const GOODBYE: Duration = Duration::from_secs(5);
 /// An open connection whose session is ready for a transaction: EHLO, STARTTLS and AUTH are done.
 #[derive(Debug)]
 pub(crate) struct Connection {
-    stream: Stream,
+    stream: PeerStream,
     session: ClientSession,
     peer: Peer,
     pool_key: PoolKey,

@@ -13,13 +13,13 @@ use crate::secrets::{FetchedSecret, SecretUnavailable, Secrets};
 
 /// Credentials for one session.
 #[derive(Debug)]
-pub(crate) struct Login {
+pub(crate) struct SessionLogin {
     pub(crate) credentials: Credentials,
     /// Whether the secret came from the cache. If it is rejected, a new one may work.
     pub(crate) was_cached: bool,
 }
 
-impl Login {
+impl SessionLogin {
     /// Combines the user name with a cached secret or a new one.
     pub(crate) async fn new(
         secrets: &Secrets,

@@ -13,7 +13,7 @@ use tokio_rustls::rustls::ClientConnection;
 
 /// The stream of a connection.
 #[derive(Debug)]
-pub(crate) enum Stream {
+pub(crate) enum PeerStream {
     Clear(TcpStream),
     /// Boxed, because a TLS stream is large and a pool holds hundreds of streams.
     Secure(Box<TlsStream<TcpStream>>),
@@ -33,7 +33,7 @@ pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Duplex for S {}
 
-impl Stream {
+impl PeerStream {
     pub(crate) async fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         self.duplex().read(into).await
     }

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::events;
 use crate::policy::TlsRule;
 use crate::pool_key::PoolKey;
-use crate::stream::Stream;
+use crate::stream::PeerStream;
 use crate::tls::{self, TlsFailure, Trust};
 
 /// A connection to open.
@@ -102,7 +102,7 @@ impl Connector<'_> {
             credentials: self.credentials.clone(),
         };
         Ok(Connection {
-            stream: Stream::Clear(stream),
+            stream: PeerStream::Clear(stream),
             session: ClientSession::new(&self.config.hostname, plan),
             peer: self.peer.clone(),
             pool_key: self.pool_key.clone(),
@@ -117,7 +117,7 @@ impl Connector<'_> {
     /// Starts TLS on the connection. Octets that came before the handshake and were not handled yet
     /// are dropped, because an attacker may have inserted them (RFC 3207 §4.2).
     async fn secure(&self, connection: Connection) -> Result<Connection, TlsFailure> {
-        let Stream::Clear(stream) = connection.stream else {
+        let PeerStream::Clear(stream) = connection.stream else {
             return Err(TlsFailure::Handshake("TLS within TLS".to_owned()));
         };
         let verified = self.rule.is_verified();
@@ -129,7 +129,7 @@ impl Connector<'_> {
         };
         let shaking = tls::handshake(stream, config, &self.peer.host);
         let shaken = timeout(self.config.connect_timeout, shaking).await;
-        let stream = Stream::Secure(Box::new(shaken.map_err(|_| TlsFailure::TimedOut)??));
+        let stream = PeerStream::Secure(Box::new(shaken.map_err(|_| TlsFailure::TimedOut)??));
         let peer = Peer {
             tls: stream.tls(verified),
             ..connection.peer
