@@ -64,6 +64,24 @@ for name in /usr/sbin/sendmail /usr/lib/sendmail /usr/bin/mailq /usr/bin/newalia
         ln -s /usr/local/sbin/sendmail "$root$name"
     fi
 done
+# relayctl makes the man pages and the completion scripts itself, unless it was built for another machine.
+share=$root/usr/local/share
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+if "$target/relayctl" man --out "$made" 2>/dev/null; then
+    for page in relayctl.8 relayd.8 sendmail.8 relayd.toml.5; do
+        install -D -m 0644 "$made/$page" "$share/man/man${page##*.}/$page"
+    done
+    for shell in bash zsh fish; do
+        "$target/relayctl" completion $shell >"$made/$shell"
+    done
+    install -D -m 0644 "$made/bash" "$share/bash-completion/completions/relayctl"
+    ln -sf relayctl "$share/bash-completion/completions/relayd"
+    install -D -m 0644 "$made/zsh" "$share/zsh/site-functions/_relayctl"
+    install -D -m 0644 "$made/fish" "$share/fish/vendor_completions.d/relayctl.fish"
+else
+    echo "install: $target/relayctl does not run here, so there are no man pages and completions"
+fi
 install -D -m 0644 "$here/relayd.service" "$root/etc/systemd/system/relayd.service"
 # sendmail reads the configuration with the rights of its caller, so the directory is open to all users.
 # Files in it that were protected by the directory alone are listed.
