@@ -3,7 +3,9 @@
 mod entry;
 mod genkey;
 mod rotate;
+mod rotation;
 mod show;
+mod tested;
 mod testkey;
 
 use std::io::Write;

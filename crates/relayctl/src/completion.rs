@@ -2,10 +2,8 @@
 
 use std::io::{self, Write};
 
-use clap::{Args, CommandFactory as _, ValueEnum};
+use clap::{Args, Command, CommandFactory as _, ValueEnum};
 use clap_complete::{Shell, generate};
-
-use crate::cli;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionArgs {
@@ -23,7 +21,11 @@ enum KnownShell {
 }
 
 /// Prints the script for `relayctl` and, where a script may complete several commands, for `relayd`.
-pub(crate) fn run(args: &CompletionArgs, out: &mut impl Write) -> io::Result<()> {
+pub(crate) fn run(
+    args: &CompletionArgs,
+    mut relayctl: Command,
+    out: &mut impl Write,
+) -> io::Result<()> {
     let shell = match args.shell {
         KnownShell::Bash => Shell::Bash,
         KnownShell::Zsh => Shell::Zsh,
@@ -31,7 +33,7 @@ pub(crate) fn run(args: &CompletionArgs, out: &mut impl Write) -> io::Result<()>
     };
     // The generator panics on a write error, such as a closed pipe; memory has none.
     let mut script = Vec::new();
-    generate(shell, &mut cli::command(), "relayctl", &mut script);
+    generate(shell, &mut relayctl, "relayctl", &mut script);
     // A script for zsh is named by its one command.
     if shell != Shell::Zsh {
         let mut relayd = relay_cli::relayd::Cli::command();

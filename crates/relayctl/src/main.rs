@@ -72,8 +72,10 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
             check::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?;
         }
         Verb::Dkim(verb) => dkim::run(verb, &cli.daemon.config_file(), cli.json, &mut out).await?,
-        Verb::Man(args) => man::run(args)?,
-        Verb::Completion(args) => completion::run(args, &mut out).map_err(Failure::Output)?,
+        Verb::Man(args) => man::run(args, cli::command())?,
+        Verb::Completion(args) => {
+            completion::run(args, cli::command(), &mut out).map_err(Failure::Output)?
+        }
         Verb::Ask(question) => ask(question, cli, &mut out).await?,
     }
     out.flush().map_err(Failure::Output)

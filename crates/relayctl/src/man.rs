@@ -9,11 +9,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use clap::{Args, CommandFactory as _};
+use clap::{Args, Command, CommandFactory as _};
 use clap_mangen::roff::{Roff, bold, roman};
 
+use crate::clock;
 use crate::failure::Failure;
-use crate::{cli, clock};
 
 /// The configuration file as it is shipped, with every key and its default.
 const CONFIG: &str = include_str!("../../../etc/relayd.toml");
@@ -26,21 +26,21 @@ pub(crate) struct ManArgs {
 }
 
 /// Writes relayd(8), relayctl(8), sendmail(8) and relayd.toml(5).
-pub(crate) fn run(args: &ManArgs) -> Result<(), Failure> {
-    write_pages(&args.out, &date()).map_err(Failure::Output)
+pub(crate) fn run(args: &ManArgs, relayctl: Command) -> Result<(), Failure> {
+    write_pages(&args.out, relayctl, &date()).map_err(Failure::Output)
 }
 
-fn write_pages(directory: &Path, date: &str) -> std::io::Result<()> {
+fn write_pages(directory: &Path, relayctl: Command, date: &str) -> std::io::Result<()> {
     fs::create_dir_all(directory)?;
-    for (name, page) in pages(date) {
+    for (name, page) in pages(relayctl, date) {
         fs::write(directory.join(name), page)?;
     }
     Ok(())
 }
 
 /// The names of the files and their content.
-fn pages(date: &str) -> [(&'static str, String); 4] {
-    let relayctl = command::page(cli::command(), date, &[("relayd", 8), ("relayd.toml", 5)]);
+fn pages(relayctl: Command, date: &str) -> [(&'static str, String); 4] {
+    let relayctl = command::page(relayctl, date, &[("relayd", 8), ("relayd.toml", 5)]);
     let relayd = command::page(
         relay_cli::relayd::Cli::command(),
         date,
@@ -129,6 +129,7 @@ fn see_also(roff: &mut Roff, pages: &[(&str, u8)]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli;
 
     #[test]
     fn the_pages_name_every_verb_and_option() {
@@ -147,7 +148,7 @@ mod tests {
                 check(inner, page);
             }
         }
-        let pages = pages("2026-11-21");
+        let pages = pages(cli::command(), "2026-11-21");
         check(&cli::command(), &pages[0].1);
         check(&relay_cli::relayd::Cli::command(), &pages[1].1);
         for option in relay_cli::sendmail::OPTIONS {

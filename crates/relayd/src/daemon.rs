@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use relay_message::{Message, QueueStore, StoreError};
-use relay_queue::{SledStore, StoreConfig};
+use relay_queue::SledStore;
 use relay_remote::Remote;
 use relay_send::SystemClock;
 use relay_smtpd::{Address, BindError, LocalSessions, Role, Server, SocketFile, TlsServer};
@@ -24,17 +24,15 @@ use crate::log::Log;
 use crate::maildrop::{self, Maildrop};
 use crate::orders::Orders;
 pub use crate::orders::OrdersError;
+use crate::role::role_name;
 use crate::shared::{self, Current, Shared, watched};
 use crate::signing::SigningTable;
 use crate::statedir;
+pub use crate::store::OpenStoreError;
+use crate::store::open_store;
 use crate::users::UsersFile;
 use crate::watch::{Stamps, Watch};
 
-/// Bodies up to this many octets live in the database.
-///
-/// With values of 16 KiB, sled's files grow to many times what is in them; with a bound of 4 KiB, a
-/// message of that size with its header section would cost a file and two syncs of its own.
-const INLINE_BODY: usize = 8 * 1024;
 /// How long deliveries that are under way are waited for at the end; sessions have the like.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long the queue may take to close after that.
@@ -48,13 +46,8 @@ const DAY: Duration = Duration::from_hours(24);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The state directory cannot be used.
-    #[error("state_dir {}: {source}{}", dir.display(), hint(source))]
-    Store {
-        /// The state directory.
-        dir: PathBuf,
-        /// Why.
-        source: StoreError,
-    },
+    #[error(transparent)]
+    Store(#[from] OpenStoreError),
     /// A socket cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -70,14 +63,6 @@ pub enum StartError {
     /// What the operator has ordered cannot be read.
     #[error("state_dir: {0}")]
     Orders(#[from] OrdersError),
-}
-
-/// What to change, where the reason does not say it.
-fn hint(reason: &StoreError) -> &'static str {
-    match reason {
-        StoreError::Io { .. } => "; it must be a directory that the user of relayd can write to",
-        _ => "",
-    }
 }
 
 /// A running relay.
@@ -244,22 +229,6 @@ async fn keep_watch(shared: Arc<Shared>, shutdown: CancellationToken) {
     }
 }
 
-/// Sweeping a large queue takes a while, so it is done where it holds nobody up.
-pub(crate) async fn open_store(config: &Config) -> Result<SledStore, StartError> {
-    let dir = config.state_dir.clone();
-    let store_config = StoreConfig {
-        state_dir: dir.clone(),
-        min_free: config.queue.min_free,
-        inline_body: INLINE_BODY,
-    };
-    let opened = tokio::task::spawn_blocking(move || SledStore::open(&store_config)).await;
-    let died = |reason: tokio::task::JoinError| StoreError::Closed {
-        reason: reason.to_string(),
-    };
-    let opened = opened.map_err(died).flatten();
-    opened.map_err(|source| StartError::Store { dir, source })
-}
-
 fn announce(config: &Config, listeners: &[(Address, Role)], store: &SledStore) {
     events::start(env!("CARGO_PKG_VERSION"), &config.hostname);
     if !config.hostname.contains('.') {
@@ -272,14 +241,5 @@ fn announce(config: &Config, listeners: &[(Address, Role)], store: &SledStore) {
     events::state(&config.state_dir, store.count(), store.count_damaged());
     if let Some(kind) = statedir::forgetful(&config.state_dir) {
         events::forgetful(&config.state_dir, kind);
-    }
-}
-
-/// As the configuration has it.
-pub(crate) fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::Mx => "mx",
-        Role::Submission => "submission",
-        Role::Submissions => "submissions",
     }
 }

@@ -1,5 +1,6 @@
 //! What the daemon itself logs: its start, its end, and what came of a reload.
 
+use std::fmt::Display;
 use std::io;
 use std::net::IpAddr;
 use std::path::Path;
@@ -8,8 +9,6 @@ use std::time::Duration;
 use relay_control::Certificate;
 use relay_smtpd::Address;
 use tracing::{error, info, warn};
-
-use crate::users::UsersFileError;
 
 /// The daemon is up.
 pub(crate) fn start(version: &str, hostname: &str) {
@@ -87,7 +86,7 @@ pub(crate) fn users(file: &Path, users: usize) {
 }
 
 /// The users file has changed and cannot be used.
-pub(crate) fn bad_users(reason: &UsersFileError) {
+pub(crate) fn bad_users(reason: &dyn Display) {
     let problem = reason.to_string();
     error!(target: "relayd", event = "users", problem,
         "users: {problem}; the users stay as they were");

@@ -9,8 +9,8 @@ use relay_queue::SledStore;
 use relay_queue::archive::{self, Pieces};
 
 use crate::config::Config;
-use crate::daemon::open_store;
 use crate::statedir;
+use crate::store::open_store;
 
 /// Records that are read from the store at once.
 const PAGE: usize = 500;

@@ -10,8 +10,8 @@ use relay_queue::archive::{self, End, Imported};
 
 use crate::clock;
 use crate::config::Config;
-use crate::daemon::open_store;
 use crate::statedir;
+use crate::store::open_store;
 
 /// What is read at once.
 const BUFFER: usize = 256 * 1024;

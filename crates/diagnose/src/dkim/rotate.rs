@@ -10,13 +10,14 @@ use clap::Args;
 use relay_dkim::{Domain, PrivateKey, Record, Selector};
 use relay_remote::dns::Dns;
 use relay_terminal::print_json;
-use serde::Serialize;
 
 use super::Algorithm;
 use super::entry::{Entry, published, table};
 use super::genkey::{TableEntry, make};
+use super::rotation::{Rotation, RotationStep, Standing};
 use super::show;
-use super::testkey::{self, Tested};
+use super::tested::Tested;
+use super::testkey;
 use crate::config::ConfigFile;
 use crate::error::Error;
 use crate::settings::{self, DnsArgs};
@@ -46,28 +47,6 @@ pub struct RotateArgs {
 
     #[command(flatten)]
     dns: DnsArgs,
-}
-
-/// How far it is.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Rotation {
-    pub(crate) steps: Vec<Step>,
-}
-
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Step {
-    pub(crate) standing: Standing,
-    pub(crate) what: String,
-    /// What to put where; of the step that is next.
-    pub(crate) how: Option<String>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Standing {
-    Done,
-    Next,
-    Later,
 }
 
 pub(super) async fn run(
@@ -185,7 +164,7 @@ impl Facts<'_> {
             };
             is_next &= is_done;
             let how = how.filter(|_| standing == Standing::Next);
-            Step {
+            RotationStep {
                 standing,
                 what,
                 how,

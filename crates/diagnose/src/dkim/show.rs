@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::rotate::{Rotation, Standing, Step};
-use super::testkey::Tested;
+use super::rotation::{Rotation, RotationStep, Standing};
+use super::tested::Tested;
 use relay_terminal::escape;
 
 /// A line for each key, and one for what to do about it.
@@ -26,7 +26,7 @@ pub(super) fn rotation(out: &mut impl Write, rotation: &Rotation) -> io::Result<
     steps.try_for_each(|(index, found)| step(out, index + 1, found))
 }
 
-fn step(out: &mut impl Write, number: usize, step: &Step) -> io::Result<()> {
+fn step(out: &mut impl Write, number: usize, step: &RotationStep) -> io::Result<()> {
     let standing = match step.standing {
         Standing::Done => "done",
         Standing::Next => "next",
@@ -71,7 +71,7 @@ mod tests {
 
     #[test]
     fn the_next_step_has_what_it_takes_below_it() {
-        let step = |standing, how: Option<&str>| Step {
+        let step = |standing, how: Option<&str>| RotationStep {
             standing,
             what: "do it".to_owned(),
             how: how.map(str::to_owned),

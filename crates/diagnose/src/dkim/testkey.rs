@@ -7,10 +7,10 @@ use clap::Args;
 use relay_dkim::{Domain, KeyError, PrivateKey, Record, Selector, compare};
 use relay_remote::dns::Dns;
 use relay_terminal::print_json;
-use serde::Serialize;
 
 use super::entry::{Entry, published, table};
 use super::show;
+use super::tested::Tested;
 use crate::config::ConfigFile;
 use crate::error::Error;
 use crate::settings::{self, DnsArgs};
@@ -37,21 +37,6 @@ pub struct TestkeyArgs {
 
     #[command(flatten)]
     dns: DnsArgs,
-}
-
-/// What became of one key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Tested {
-    /// Where its record stands.
-    pub(crate) name: String,
-    pub(crate) ok: bool,
-    /// `ok`, `no record`, `does not match: …`, `multiple records (2)`, `revoked`, `weak key: …`, or why
-    /// that cannot be told.
-    pub(crate) result: String,
-    /// What to do, if anything.
-    pub(crate) advice: Option<String>,
-    /// What should be there, where the key can be read.
-    pub(crate) record: Option<Record>,
 }
 
 pub(super) async fn run(

@@ -15,7 +15,7 @@ use relay_smtpd::{Address, Role};
 use super::accounting::accounting;
 use super::{seconds, stopping};
 use crate::clock;
-use crate::daemon::role_name;
+use crate::role::role_name;
 use crate::shared::Shared;
 
 pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
