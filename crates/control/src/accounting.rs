@@ -1,46 +1,46 @@
-//! What became of all recipients.
+//! Counters of recipients, and whether every one is accounted for.
 
 use serde::{Deserialize, Serialize};
 
-/// Recipients counted since the queue was made: what came in, and what it became.
+/// Counters of recipients since the queue was created: how many came in, and how each was settled.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accounting {
-    /// Of messages taken in from clients.
+    /// Recipients of messages accepted from clients.
     pub accepted: u64,
-    /// Of the relay's own reports.
+    /// Recipients of the relay's own reports.
     pub reports: u64,
-    /// Handed over to another host.
+    /// Recipients that another host has accepted.
     pub delivered: u64,
-    /// Failed for good; the sender has been told, or must not be.
+    /// Recipients that failed permanently, whether a report was sent or must not be.
     pub bounced: u64,
-    /// Not settled yet when the operator deleted their message.
+    /// Recipients that were unsettled when the operator deleted their message.
     pub discarded: u64,
-    /// Not settled yet when their message was found damaged.
+    /// Recipients that were unsettled when their message was found damaged.
     pub set_aside: u64,
 }
 
 impl Accounting {
-    /// What came in.
+    /// Returns how many recipients came in.
     pub fn came_in(&self) -> u64 {
         self.accepted.saturating_add(self.reports)
     }
 
-    /// What something became of.
+    /// Returns how many recipients are settled.
     pub fn settled(&self) -> u64 {
         let counts = [self.delivered, self.bounced, self.discarded, self.set_aside];
         counts.into_iter().fold(0, u64::saturating_add)
     }
 }
 
-/// The books held against the queue.
+/// The counters compared with the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Audit {
-    /// What the books say.
+    /// The counters.
     #[serde(flatten)]
     pub accounting: Accounting,
-    /// Recipients in the queue that something is left to do for, as they were counted.
+    /// How many unsettled recipients were counted in the queue.
     pub queued: u64,
-    /// Whether what came in is what became of it and what is still there.
+    /// Whether every recipient that came in is settled or still in the queue.
     pub balanced: bool,
 }
 

@@ -1,34 +1,33 @@
-//! Which messages of the queue a request is about.
+//! Selects the messages of the queue that a request applies to.
 //!
-//! A filter goes over the socket as pairs of a form, one for each thing it asks for; `id` may be
-//! there many times. A name that is not known is an error and never left out of account: what was
-//! meant for a few messages must not happen to all.
+//! A filter is sent as pairs of a form, one for each condition; `id` may be repeated. An unknown name is
+//! an error and is never ignored: a verb that was meant for a few messages must not apply to all.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-/// What a message must be to be meant: all that is asked for here.
+/// The conditions that a message must meet. All conditions must match, and recipient conditions (domain,
+/// address, state) must match the same recipient.
 ///
-/// What is asked of a recipient (domain, address, state) must hold for one and the same. One that
-/// nothing more will be tried for counts only where its state is asked for: who deletes what waits
-/// for a domain does not mean mail that has been delivered there.
+/// A recipient that is settled matches only a condition on its state: deleting the mail that waits for a
+/// domain must not delete mail that has been delivered there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// One of these messages; empty for any.
+    /// The ids of the messages; empty for any.
     pub ids: Vec<String>,
-    /// With a recipient at this domain.
+    /// The domain of a recipient.
     pub domain: Option<String>,
-    /// From this address, empty for the null sender.
+    /// The envelope sender; empty for the null sender.
     pub sender: Option<String>,
-    /// To this address.
+    /// The address of a recipient.
     pub recipient: Option<String>,
-    /// In the queue for longer than this; whole seconds.
+    /// The minimum age, in whole seconds.
     pub older_than: Option<Duration>,
-    /// In this state.
+    /// The state of a recipient or of the message.
     pub state: Option<Condition>,
 }
 
-/// A state that is asked for: of a recipient, or of the message.
+/// The state of a recipient, or of the message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Condition {
     /// A recipient waits for its first attempt.
@@ -37,11 +36,11 @@ pub enum Condition {
     Deferred,
     /// A recipient is being tried.
     InFlight,
-    /// A recipient's copy was delivered.
+    /// The message was delivered to a recipient.
     Done,
-    /// A recipient has failed for good.
+    /// Delivery to a recipient has failed permanently.
     Failed,
-    /// The message is set aside by the operator.
+    /// The operator holds the message.
     Held,
 }
 
@@ -78,43 +77,45 @@ impl FromStr for Condition {
     }
 }
 
-/// What a request asks for cannot be understood.
+/// Why a filter is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// Another kind of thing than those of [`Filter`].
-    #[error("messages cannot be chosen by {0:?}")]
+    /// The name is not a condition of [`Filter`].
+    #[error("messages cannot be selected by {0:?}")]
     Name(String),
-    /// The same thing twice, which one message could not be.
+    /// A condition was given twice.
     #[error("{0} was given twice")]
     Twice(&'static str),
-    /// No state.
-    #[error("{0:?} is no state: there are queued, deferred, in-flight, done, failed and held")]
-    State(String),
-    /// No number of seconds.
-    #[error("{0:?} is no number of seconds")]
-    Age(String),
-    /// Nothing is asked for, and not everything either.
+    /// The value is not a state.
     #[error(
-        "which messages? name their ids, or choose by domain, sender, recipient, older-than or \
-         state; all of them only with all"
+        "{0:?} is not a state; the states are queued, deferred, in-flight, done, failed and held"
+    )]
+    State(String),
+    /// The value is not a number of seconds.
+    #[error("{0:?} is not a number of seconds")]
+    Age(String),
+    /// There is neither a condition nor `all`.
+    #[error(
+        "which messages? give their ids, or select them by domain, sender, recipient, older-than or \
+         state; all selects every message"
     )]
     Nothing,
-    /// Everything and something.
-    #[error("all of them and some of them: choose one")]
+    /// There are both conditions and `all`.
+    #[error("all cannot be combined with other conditions")]
     AllAndSome,
 }
 
-/// What a verb is about: it never means everything unless that is said.
+/// The messages that a verb applies to. Without `all`, a verb never applies to every message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Scope {
     /// Every message of the queue.
     All,
-    /// Those that fit; the filter asks for something.
+    /// The messages that match the filter, which has a condition.
     Some(Filter),
 }
 
 impl Scope {
-    /// `all`: whether everything is asked for.
+    /// Creates a scope from the conditions; `all` selects every message.
     pub fn new(all: bool, filter: Filter) -> Result<Self, FilterError> {
         match (all, filter == Filter::default()) {
             (true, true) => Ok(Self::All),
@@ -138,7 +139,7 @@ impl Scope {
         Self::new(all, filter)
     }
 
-    /// As it goes over the socket.
+    /// Returns the pairs of the form.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::All => vec![(ALL, "true".to_owned())],
@@ -146,7 +147,7 @@ impl Scope {
         }
     }
 
-    /// The filter behind it; one that asks for nothing if everything is meant.
+    /// Returns the filter; it has no condition if every message is selected.
     pub fn into_filter(self) -> Filter {
         match self {
             Self::All => Filter::default(),
@@ -164,7 +165,7 @@ const OLDER_THAN: &str = "older_than";
 const STATE: &str = "state";
 
 impl Filter {
-    /// Whether it asks for no more than a rule for mail that comes in can: a domain and a sender.
+    /// Whether it has only the conditions that a rule for incoming mail may have: domain and sender.
     pub fn is_for_incoming(&self) -> bool {
         let rule = Self {
             domain: self.domain.clone(),
@@ -174,7 +175,7 @@ impl Filter {
         *self == rule
     }
 
-    /// Reads what [`Self::pairs`] has written; no pair at all asks for nothing.
+    /// Reads what [`Self::pairs`] has written; without a pair there is no condition.
     pub fn from_pairs(
         pairs: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, FilterError> {
@@ -200,7 +201,7 @@ impl Filter {
         Ok(filter)
     }
 
-    /// As it goes over the socket.
+    /// Returns the pairs of the form.
     pub fn pairs(&self) -> Vec<(&'static str, String)> {
         let mut pairs: Vec<_> = self.ids.iter().map(|id| (ID, id.clone())).collect();
         let texts = [
@@ -211,7 +212,7 @@ impl Filter {
         for (name, value) in texts {
             pairs.extend(value.iter().map(|value| (name, value.clone())));
         }
-        // Rounded up: what is younger was not asked for.
+        // Rounded up, so that no younger message matches.
         let seconds = |age: Duration| {
             age.as_secs()
                 .saturating_add((age.subsec_nanos() > 0).into())

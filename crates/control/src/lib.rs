@@ -22,10 +22,10 @@
 //! | `GET /v1/route?from=…&to=…` | [`Plan`] |
 //! | `POST /v1/reload` | [`Reload`] |
 //!
-//! FILTER is what [`Filter`] makes, SCOPE what [`Scope`] makes, VERB a [`Verb`].
+//! FILTER is encoded by [`Filter`], SCOPE by [`Scope`]; VERB is a [`Verb`].
 //!
 //! Any other answer than `200` carries a [`Problem`]. Times are seconds since 1970, sizes octets.
-//! A reader must take fields and states that it does not know.
+//! A reader must accept unknown fields and states.
 
 pub mod accounting;
 mod filter;
@@ -49,47 +49,47 @@ pub use summary::Summary;
 pub use temporary_relay::TemporaryRelay;
 pub use verb::{Count, Verb, VerbError, VerbResult};
 
-/// Where the daemon listens for `relayctl`, unless the operator says otherwise.
+/// The control socket, unless another one is configured.
 pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";
 
 /// The paths of the requests.
 pub mod path {
-    /// How the relay does.
+    /// The status of the relay.
     pub const STATUS: &str = "/v1/status";
-    /// Whether the books balance.
+    /// Whether every accepted recipient is accounted for.
     pub const AUDIT: &str = "/v1/audit";
-    /// What is in the queue; with an id behind a slash, that message; with a verb, that is done.
+    /// The messages in the queue; followed by an id, that message; followed by a verb, a change.
     pub const QUEUE: &str = "/v1/queue";
-    /// Behind a message: its octets.
+    /// Appended to a message: its content.
     pub const CONTENT: &str = "content";
-    /// How many messages a verb would be about.
+    /// How many messages a verb would apply to.
     pub const COUNT: &str = "/v1/count";
-    /// What waits, by destination and age.
+    /// The waiting recipients by destination and age.
     pub const SUMMARY: &str = "/v1/summary";
-    /// What is in the queue, for another machine.
+    /// The queue as a stream, for another machine.
     pub const EXPORT: &str = "/v1/export";
-    /// What stands until it is taken back; with what is to be done behind a slash, that.
+    /// The standing rules; followed by a verb, a change of them.
     pub const ORDERS: &str = "/v1/orders";
     /// The events of messages as they happen.
     pub const EVENTS: &str = "/v1/events";
-    /// Who may relay for a while; with an address behind a slash, that one.
+    /// The addresses that may relay for a limited time; followed by an address, that one.
     pub const ACL: &str = "/v1/acl";
-    /// Where mail from one address to another would go.
+    /// The route from one address to another.
     pub const ROUTE: &str = "/v1/route";
-    /// Read the configuration again.
+    /// Reload the configuration.
     pub const RELOAD: &str = "/v1/reload";
 }
 
-/// Why a request was not done.
+/// Why a request was refused.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
-    /// One line.
+    /// The reason, on one line.
     pub error: String,
 }
 
-/// What became of a reload.
+/// The result of a reload.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reload {
-    /// What was not applied, and why; empty if all was.
+    /// What was not applied, and why; empty if everything was.
     pub problems: Vec<String>,
 }

@@ -1,33 +1,33 @@
-//! What the operator has ordered, and what stands until it is taken back: over a restart too.
+//! The rules of the operator that stay in force until they are removed, also after a restart.
 
 use serde::{Deserialize, Serialize};
 
-/// All that stands.
+/// All rules that are in force.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandingRules {
-    /// Destinations that nothing is sent to, in the order of their names.
+    /// The suspended destinations, sorted by name.
     pub suspended: Vec<String>,
-    /// What is held as it comes in.
+    /// The rules that hold incoming mail.
     pub hold_incoming: Vec<HoldRule>,
 }
 
-/// Mail that is held as it comes in: what fits all that is named.
+/// A rule that holds incoming mail; all of its conditions must match.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HoldRule {
-    /// With a recipient at this domain; `None` for any.
+    /// The domain of a recipient; `None` for any.
     pub domain: Option<String>,
-    /// From this address, empty for the null sender; `None` for any.
+    /// The envelope sender, empty for the null sender; `None` for any.
     pub sender: Option<String>,
-    /// Since when.
+    /// When the rule was made, in seconds since 1970.
     pub since: u64,
 }
 
-/// What an order has come to.
+/// The result of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleChange {
-    /// How many of the orders that stand came or went; none if all was so before.
+    /// How many rules were added or removed.
     pub changed: u64,
-    /// What stands now.
+    /// The rules that are in force now.
     #[serde(rename = "orders")]
     pub rules: StandingRules,
 }

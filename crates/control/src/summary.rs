@@ -1,36 +1,36 @@
-//! What waits, by destination and age.
+//! Waiting recipients by destination and age.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Where the columns of ages end, in minutes; the last one is open.
+/// The upper limits of the age columns in minutes; the last column has none.
 pub const AGES: [u64; 9] = [5, 10, 20, 40, 80, 160, 320, 640, 1280];
 
-/// The recipients that something is left to do for.
+/// The unsettled recipients.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
-    /// Where the columns of `ages` end, in seconds; the last one has no end.
+    /// The upper limits of the columns of `ages` in seconds; the last column has none.
     pub ages_below: Vec<u64>,
-    /// All together.
+    /// The total.
     pub total: Waiting,
-    /// By destination, those with the most first.
+    /// The destinations, the largest first.
     pub destinations: Vec<Waiting>,
 }
 
-/// Recipients that wait.
+/// The waiting recipients of one destination.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
     /// The destination: a domain, or a smarthost. `TOTAL` for all together.
     pub name: String,
-    /// How many.
+    /// How many recipients wait.
     pub recipients: u64,
-    /// How many of which age, by the time since their message arrived.
+    /// How many wait in each column, by the time since their message arrived.
     pub ages: Vec<u64>,
 }
 
 impl Waiting {
-    /// Nobody yet.
+    /// Creates an empty count.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -39,7 +39,7 @@ impl Waiting {
         }
     }
 
-    /// One more, of this age.
+    /// Counts one more recipient of this age.
     pub fn count(&mut self, age: Duration) {
         let minutes = age.as_secs() / 60;
         let column = AGES.partition_point(|&end| end <= minutes);
@@ -49,7 +49,7 @@ impl Waiting {
 }
 
 impl Summary {
-    /// Sums the destinations up, and sorts them.
+    /// Adds the destinations up and sorts them.
     pub fn of(mut destinations: Vec<Waiting>) -> Self {
         let mut total = Waiting::new("TOTAL");
         for destination in &destinations {

@@ -1,14 +1,14 @@
-//! Addresses that may relay for a while.
+//! Addresses that may relay for a limited time.
 
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// One address that may relay until a time.
+/// An address that may relay until the given time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TemporaryRelay {
-    /// The client.
+    /// The address of the client.
     pub address: IpAddr,
-    /// When it ends, in seconds since 1970.
+    /// When the permission expires, in seconds since 1970.
     pub until: u64,
 }

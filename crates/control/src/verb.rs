@@ -1,22 +1,22 @@
-//! What the operator does to messages of the queue, and what came of it.
+//! The verbs that change messages in the queue, and their result.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What is done to messages of the queue.
+/// A verb that changes messages in the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
-    /// Try them now.
+    /// Try the messages now.
     Retry,
-    /// Set them aside.
+    /// Stop delivery until the messages are released.
     Hold,
-    /// End that, and try them now.
+    /// End a hold and try the messages now.
     Release,
-    /// Remove them; nobody is told.
+    /// Delete the messages without notifying anybody.
     Delete,
-    /// Give them up and report to their senders.
+    /// Give the messages up and report to their senders.
     Bounce,
 }
 
@@ -47,9 +47,9 @@ impl fmt::Display for Verb {
     }
 }
 
-/// There is no such verb.
+/// The text is not a verb.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is not among retry, hold, release, delete and bounce")]
+#[error("the verb is not one of retry, hold, release, delete and bounce")]
 pub struct VerbError;
 
 impl FromStr for Verb {
@@ -61,40 +61,39 @@ impl FromStr for Verb {
     }
 }
 
-/// What a verb has come to.
+/// The result of a verb.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerbResult {
-    /// Messages that were meant.
+    /// How many messages were selected.
     pub matched: u64,
-    /// Messages of them that it changed something for.
+    /// How many of them were changed.
     pub changed: u64,
-    /// Messages of those that are returned to their senders when the attempt that is under way has
-    /// ended, unless that delivers them or the relay stops first.
+    /// How many of the changed messages bounce when their current attempt has ended, unless it
+    /// delivers them or the relay stops first.
     #[serde(default)]
     pub pending: u64,
-    /// Messages of those that were given up without anybody being told: there is nobody, or nobody
-    /// who wants it.
+    /// How many of the changed messages were given up without a report, because there is no sender or
+    /// the sender does not want one.
     #[serde(default)]
     pub untold: u64,
-    /// Messages of them that were held when it came to them.
+    /// How many of the selected messages were held.
     pub held: u64,
-    /// Ids that were named and are not in the queue.
+    /// The given ids that are not in the queue.
     #[serde(default)]
     pub unknown: Vec<String>,
-    /// What went wrong, a line for each message, and why it was broken off if it was.
+    /// One line for each message that failed, and the reason if the verb was aborted.
     pub problems: Vec<String>,
 }
 
-/// What a verb would be about.
+/// The messages that a verb would apply to.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Count {
-    /// Messages that are meant.
+    /// How many messages are selected.
     pub matched: u64,
-    /// Recipients of theirs that something is left to do for and that were not asked for: a verb is
-    /// about whole messages.
+    /// How many of their unsettled recipients were not selected: a verb applies to whole messages.
     #[serde(default)]
     pub others: u64,
-    /// Messages of them that are reports of ours.
+    /// How many of them are bounces or other reports of this relay.
     #[serde(default)]
     pub reports: u64,
 }

@@ -1,4 +1,4 @@
-//! Whether every recipient that came in is accounted for.
+//! `audit`: whether every recipient that came in is accounted for.
 
 use std::io::{self, Write};
 
@@ -18,7 +18,7 @@ pub(crate) async fn run(client: &Client, json: bool, out: &mut impl Write) -> Re
     if audit.balanced {
         return Ok(());
     }
-    // What was counted comes before what follows from it.
+    // The counts are printed before the verdict.
     out.flush().map_err(Failure::Output)?;
     let (came_in, settled) = (audit.accounting.came_in(), audit.accounting.settled());
     Err(Failure::Refused(format!(
@@ -28,7 +28,7 @@ pub(crate) async fn run(client: &Client, json: bool, out: &mut impl Write) -> Re
     )))
 }
 
-/// What came in, what it became, and what is still there.
+/// Prints the counters.
 pub(crate) fn print_audit(out: &mut impl Write, audit: &Audit) -> Result<(), Failure> {
     write_audit(out, audit).map_err(Failure::Output)
 }

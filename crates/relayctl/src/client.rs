@@ -18,12 +18,12 @@ use tokio::time::timeout;
 
 use crate::failure::Failure;
 
-/// How long the daemon may think about an answer.
+/// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Octets of an answer that is not a list, and of a line of one that is.
+/// The most octets of an answer, or of one line of a list.
 const LONGEST: usize = 64 << 20;
 
-/// Asks the daemon at one socket.
+/// Sends requests to the daemon at one socket.
 #[derive(Debug)]
 pub(crate) struct Client {
     socket: PathBuf,
@@ -38,7 +38,7 @@ impl Client {
         whole(self.ask(Method::GET, path).await?, Some(PATIENCE)).await
     }
 
-    /// What the daemon may take any time to find out.
+    /// Waits without a limit: the daemon may need long to find out.
     pub(crate) async fn get_slowly<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let request = Request::builder().method(Method::GET);
         let answer = self.send(request, path, String::new(), None).await?;
@@ -49,7 +49,7 @@ impl Client {
         whole(self.ask(Method::POST, path).await?, Some(PATIENCE)).await
     }
 
-    /// Has something done with a form; it may take as long as it takes, and ends when we go away.
+    /// Sends a form and waits without a limit; the daemon stops if this program ends.
     pub(crate) async fn order<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -79,7 +79,7 @@ impl Client {
         })
     }
 
-    /// A long answer as it is, piece by piece.
+    /// A long answer in pieces.
     pub(crate) async fn octets(&self, path: &str) -> Result<Octets, Failure> {
         let answer = self.ask(Method::GET, path).await?;
         Ok(Octets(answer.into_body()))
@@ -91,7 +91,7 @@ impl Client {
             .await
     }
 
-    /// `patience`: until the answer begins.
+    /// `patience`: how long to wait until the answer begins.
     async fn send(
         &self,
         request: request::Builder,
@@ -105,7 +105,7 @@ impl Client {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(Failure::answer)?;
-        // It ends with the answer; what goes wrong in it shows there.
+        // The task ends with the answer; its errors show there.
         tokio::spawn(connection);
         let request = request
             .uri(path)
@@ -170,7 +170,7 @@ async fn in_time<T>(
 pub(crate) struct Octets(Incoming);
 
 impl Octets {
-    /// The next piece; `None` behind the last one.
+    /// Returns the next piece; `None` after the last one.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
         let frame = timeout(PATIENCE, self.0.frame()).await;
         match frame.map_err(|_| Failure::answer("no answer in time"))? {
@@ -187,13 +187,13 @@ impl Octets {
 #[derive(Debug)]
 pub(crate) struct Lines {
     body: Incoming,
-    /// What has been read and not yet given out.
+    /// Octets that were read but not returned yet.
     read: BytesMut,
     line: BytesMut,
 }
 
 impl Lines {
-    /// The next line without its end; `None` behind the last one.
+    /// Returns the next line without its end; `None` after the last one.
     pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>, Failure> {
         let mut searched = 0;
         loop {
@@ -203,7 +203,7 @@ impl Lines {
             }
             searched = self.read.len();
             if searched > LONGEST {
-                return Err(Failure::answer("an endless line"));
+                return Err(Failure::answer("a line that is too long"));
             }
             match in_time(Some(PATIENCE), self.body.frame()).await? {
                 Some(frame) => {

@@ -1,4 +1,4 @@
-//! Why a command was not done, and what to do about it.
+//! Why a command has failed, and what the operator can do.
 
 use std::fmt::Display;
 use std::io;
@@ -8,13 +8,13 @@ use std::process::ExitCode;
 use relay_terminal::password::PasswordError;
 use relay_users::{HashError, RecordError, UsersError};
 
-/// Why a command was not done.
+/// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Nobody answers at the socket.
+    /// Nothing answers at the socket.
     #[error(
         "no relayd answers at {}: {reason}; start it (systemctl start relayd), \
-         or name its socket with --socket PATH or its configuration with --config FILE",
+         or give its socket with --socket PATH or its configuration with --config FILE",
         socket.display()
     )]
     NoDaemon {
@@ -23,9 +23,9 @@ pub(crate) enum Failure {
         /// What the system said.
         reason: io::Error,
     },
-    /// There is a daemon, but not for this user.
+    /// The user may not use the socket.
     #[error(
-        "may not connect to {}: run this as root or as the user that relayd runs as",
+        "no permission to connect to {}: run this as root or as the user that relayd runs as",
         socket.display()
     )]
     NotAllowed {
@@ -45,28 +45,28 @@ pub(crate) enum Failure {
         #[from]
         source: UsersError,
     },
-    /// What was asked for makes no sense, or lacks something.
+    /// The arguments are wrong or incomplete.
     #[error("{0}")]
     Usage(String),
-    /// The daemon said no, or this program did.
+    /// The request was refused, or matched nothing.
     #[error("{0}")]
     Refused(String),
-    /// The daemon cannot do it now: it is going down, or its queue does not answer.
+    /// The daemon cannot do it now: it is shutting down, or its queue does not answer.
     #[error("{0}")]
     Unavailable(String),
-    /// No answer, or none that could be what the daemon meant to say.
-    #[error("the daemon's answer broke off or makes no sense: {0}")]
+    /// There is no answer, or it is incomplete or invalid.
+    #[error("the daemon's answer is incomplete or invalid: {0}")]
     Answer(String),
     /// The daemon has ended while it was being watched.
     #[error("the relay has gone away: {0}")]
     Gone(String),
-    /// Our own output.
+    /// The output cannot be written.
     #[error("writing the answer: {0}")]
     Output(io::Error),
 }
 
 impl Failure {
-    /// An answer that cannot be understood.
+    /// An invalid answer.
     pub(crate) fn answer(reason: impl Display) -> Self {
         Self::Answer(reason.to_string())
     }
@@ -86,7 +86,7 @@ impl Failure {
             Self::Users { .. } | Self::Password(_) | Self::Refused(_) | Self::Output(_) => {
                 ExitCode::from(1)
             }
-            // What was asked is not known to be so or not: books that do not balance are another matter.
+            // The answer is unknown here; 1 would mean that it is negative.
             Self::Unavailable(_)
             | Self::Answer(_)
             | Self::Gone(_)
@@ -118,14 +118,14 @@ impl From<HashError> for Failure {
     }
 }
 
-/// What to do about it, where the reason does not say it.
+/// What to do, where the reason does not say it.
 fn hint(reason: &UsersError) -> &'static str {
     match reason {
         UsersError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             "; run this as root or as the user that relayd runs as"
         }
         UsersError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            "; make its folder first"
+            "; create its directory first"
         }
         _ => "",
     }

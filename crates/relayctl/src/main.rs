@@ -1,5 +1,5 @@
-//! The command line of the relay's operator: asks the daemon over its control socket, and changes
-//! the users file without it.
+//! The operator's command line: inspects and controls a running relayd over its control socket, and
+//! changes the users file without it.
 //!
 //! Exit codes: 0 done, 1 nothing matched or refused, 2 usage or no daemon.
 
@@ -47,11 +47,11 @@ fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever reads has seen enough.
+        // The reader of the output has closed the pipe.
         Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
         Err(failure) => {
-            // Where standard error is gone too, the exit code has to do.
-            // Part of the words may be the daemon's, and in them whatever a client has said.
+            // If standard error is closed too, only the exit code remains. The message may contain text
+            // from a client.
             let words = escape(&failure.to_string());
             let _ = writeln!(io::stderr(), "relayctl: {words}");
             failure.exit_code()
@@ -122,7 +122,7 @@ async fn reload(client: &Client, json: bool, out: &mut impl Write) -> Result<(),
         true if json => Ok(()),
         true => writeln!(out, "reloaded").map_err(Failure::Output),
         false => Err(Failure::Refused(format!(
-            "not all was applied: {}",
+            "not everything was applied: {}",
             reload.problems.join("; ")
         ))),
     }

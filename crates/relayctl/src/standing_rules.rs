@@ -1,5 +1,4 @@
-//! StandingRules that stand until they are taken back: `suspend`, `resume`, and mail that is held as it comes
-//! in.
+//! Rules that stay in force until they are removed: `suspend`, `resume`, and `queue hold --incoming`.
 
 use std::io::{self, Write};
 
@@ -11,7 +10,7 @@ use crate::failure::Failure;
 use crate::output::print_answer;
 use crate::urlencode;
 
-/// What is ordered.
+/// A change of the standing rules.
 pub(crate) enum RuleVerb<'a> {
     Suspend(&'a str),
     Resume(&'a str),
@@ -38,7 +37,7 @@ impl RuleVerb<'_> {
         }
     }
 
-    /// Why nothing was changed.
+    /// The reason why nothing was changed.
     fn refusal(&self) -> &'static str {
         match self {
             Self::Suspend(_) => "it is suspended already",
@@ -49,11 +48,11 @@ impl RuleVerb<'_> {
     }
 }
 
-/// The rule that these words make.
+/// Checks that a rule for incoming mail can have these conditions.
 pub(crate) fn rule(scope: Scope) -> Result<Scope, Failure> {
     match &scope {
         Scope::Some(filter) if !filter.is_for_incoming() => Err(Failure::Usage(
-            "mail that comes in is held by --domain and --sender alone, or --all of it".to_owned(),
+            "incoming mail can be held by --domain and --sender only, or --all of it".to_owned(),
         )),
         Scope::All | Scope::Some(_) => Ok(scope),
     }
@@ -91,7 +90,7 @@ pub(crate) async fn list(client: &Client, json: bool, out: &mut impl Write) -> R
     }
 }
 
-/// A line for each order.
+/// Prints one line for each rule.
 pub(crate) fn print_rules(out: &mut impl Write, orders: &StandingRules) -> Result<(), Failure> {
     write_rules(out, orders).map_err(Failure::Output)
 }

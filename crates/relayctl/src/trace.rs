@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::failure::Failure;
 use crate::urlencode;
 
-/// What is followed.
+/// What to follow.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Subject {
@@ -23,7 +23,7 @@ pub(crate) struct Subject {
     domain: Option<String>,
 }
 
-/// A line for each event, until the message has left or this is interrupted.
+/// Prints a line for each event until the message has left the queue or this is interrupted.
 pub(crate) async fn run(
     subject: &Subject,
     client: &Client,
@@ -37,7 +37,7 @@ pub(crate) async fn run(
     let query = urlencode::encode(pairs);
     let mut lines = client.lines(&format!("{}?{query}", path::EVENTS)).await?;
     while let Some(line) = lines.next().await? {
-        // The daemon says that it is still there.
+        // An empty line shows that the daemon is still there.
         if line.is_empty() {
             continue;
         }
@@ -47,7 +47,7 @@ pub(crate) async fn run(
         } else {
             writeln!(out, "{}", shown(&event))
         };
-        // Who follows along waits for this very line.
+        // A reader of the pipe waits for this line.
         written
             .and_then(|()| out.flush())
             .map_err(Failure::Output)?;
@@ -55,7 +55,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// When, and what; of a delivery also for whom and to which host.
+/// The time and the message; of a delivery also the recipient and the host.
 fn shown(event: &Value) -> String {
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let mut shown = format!("{} {}", text("time"), text("message"));
@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_event_is_a_line_that_cannot_steer_a_terminal() {
+    fn an_event_is_a_line_without_control_characters() {
         for (json, expected) in [
             (
                 r#"{"time":"2026-11-21T03:10:00.123Z","event":"end msg","message":"end msg 06Q","id":"06Q"}"#,

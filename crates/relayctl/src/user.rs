@@ -1,4 +1,4 @@
-//! The users file, which is changed in place: the daemon need not be up, and sees it by itself.
+//! `user`: changes the users file. The daemon need not run; it notices the change itself.
 
 use std::fs;
 use std::io::{self, Write};
@@ -52,7 +52,7 @@ pub(crate) struct Login {
     password_stdin: bool,
 }
 
-/// Does it; what to tell the operator goes to `out`.
+/// Runs the verb and prints its result to `out`.
 pub(crate) fn run(
     verb: &UserVerb,
     config: &Config,
@@ -82,7 +82,7 @@ fn add(
             name = name.as_str()
         ))
     };
-    // Nobody need think of a password for nothing.
+    // Checked before the operator is asked for a password.
     if Users::load(file)?.find(name).is_some() {
         return Err(exists());
     }
@@ -132,7 +132,7 @@ fn read(login: &Login) -> Result<Secret, Failure> {
     }
 }
 
-/// The user of the daemon, who has to read the file: whose the state directory is.
+/// The user of the daemon, which has to read the file: the owner of the state directory.
 fn owner_of(state_dir: &Path) -> Option<Owner> {
     let found = fs::metadata(state_dir).ok()?;
     Some(Owner {
@@ -141,7 +141,7 @@ fn owner_of(state_dir: &Path) -> Option<Owner> {
     })
 }
 
-/// A user of the list.
+/// One user of the list.
 #[derive(Debug, Serialize)]
 struct Listed<'a> {
     name: &'a str,

@@ -121,7 +121,7 @@ async fn a_new_key_is_private_and_its_record_ready_to_paste() {
     let args = [&args[..6], &["none/k.pem"]].concat();
     let nowhere = operator.dkim(&args).await;
     assert_eq!(nowhere.code, 1);
-    assert!(nowhere.error.contains("make its folder first"));
+    assert!(nowhere.error.contains("create its directory first"));
 }
 
 #[tokio::test]

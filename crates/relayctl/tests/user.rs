@@ -176,7 +176,7 @@ fn without_its_folder_it_says_so() {
     let (code, _, error) = world.add("new", "x\n", &[]);
     assert_eq!(code, Some(1));
     assert!(
-        error.contains("none/users") && error.contains("make its folder"),
+        error.contains("none/users") && error.contains("create its directory"),
         "{error}"
     );
 }

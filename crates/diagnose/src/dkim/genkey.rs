@@ -118,7 +118,7 @@ fn give(file: &Path, user: u32, group: u32) {
 fn refused(reason: &GenerateError) -> Error {
     let hint = match reason {
         GenerateError::Write { source, .. } if source.kind() == io::ErrorKind::NotFound => {
-            "; make its folder first"
+            "; create its directory first"
         }
         GenerateError::Write { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
             "; run this as root"

@@ -74,7 +74,7 @@ fn verbs(roff: &mut Roff, verb: &Command, path: &str) {
 /// `relayctl mx [OPTIONS] DOMAIN`
 fn usage(verb: &Command, path: &str) -> String {
     let mut usage = path.to_owned();
-    let has_options = verb.get_opts().any(|option| is_own(option));
+    let has_options = verb.get_opts().any(is_own);
     if has_options {
         usage.push_str(" [OPTIONS]");
     }
