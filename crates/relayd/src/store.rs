@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use relay_queue::{SledStore, StoreConfig, StoreError};
+use relay_message::StoreError;
+use relay_queue::{SledStore, StoreConfig};
 
 use crate::config::Config;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_mailauth::Policy;
 
-use super::{ConfigError, Mapping, NamedFile, Step, key, schema};
+use super::{ConfigError, Mapping, Step, key, schema};
 
 /// Block lists, at most: each is asked about every client.
 const MAX_LISTS: usize = 16;
