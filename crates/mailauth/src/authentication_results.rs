@@ -12,19 +12,19 @@ use crate::spf::{Identity, SpfResult};
 /// The longest value of a property: no domain is longer, and few addresses are.
 const MAX_VALUE: usize = 253;
 
-/// All that has been found out.
+/// The results of all checks of a message.
 pub(crate) struct Results<'a> {
     pub(crate) hostname: &'a str,
     pub(crate) spf: &'a SpfResult,
     pub(crate) signatures: &'a [SignatureResult],
-    /// For each of the author's domains.
+    /// One for each domain of the From field.
     pub(crate) dmarc: Result<&'a [DmarcResult], AuthorError>,
-    /// What is done with the message.
+    /// What happens to the message.
     pub(crate) disposition: Disposition,
 }
 
 impl Results<'_> {
-    /// The field, each result on a line of its own.
+    /// Formats the field, with each result on its own line.
     pub(crate) fn field(&self) -> String {
         let mut field = format!("Authentication-Results: {}", self.hostname);
         self.write(&mut field)
@@ -83,8 +83,8 @@ fn property(field: &mut String, name: &str, value: Option<&str>) -> fmt::Result 
     }
 }
 
-/// A text of somebody else's that may stand in the field as it is; nothing that would have to be quoted
-/// is worth being shown.
+/// Returns the text if it may be written into the field as it is. Text from the message that would need
+/// quoting is left out.
 fn plain(text: &str) -> Option<&str> {
     let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.@".contains(&c);
     let fits = (1..=MAX_VALUE).contains(&text.len());
@@ -124,7 +124,7 @@ fn of_signature(status: SignatureStatus) -> &'static str {
     }
 }
 
-/// The best that the signatures came to in one word; the first counts where none passes.
+/// The result of the best signature: `pass` if one passes, else the result of the first.
 pub(crate) fn of_signatures(signatures: &[SignatureResult]) -> &'static str {
     let passes = |verified: &&SignatureResult| verified.status == SignatureStatus::Pass;
     let best = signatures.iter().find(passes).or(signatures.first());

@@ -1,7 +1,7 @@
-//! Authentication-Results fields from others, where they pretend to be ours (RFC 8601 §5).
+//! Recognizes Authentication-Results fields of others that carry our name (RFC 8601 §5).
 
-/// Whether the value of an Authentication-Results field says that it is this server's, in any spelling
-/// that a reader may take for it; so does one that cannot be read.
+/// Whether the value of an Authentication-Results field names this server as its author, in any spelling
+/// that a reader might accept. A value that cannot be parsed counts as such.
 pub fn claims_to_be(hostname: &str, value: &[u8]) -> bool {
     let Some(text) = identifier(value) else {
         return true;
@@ -10,17 +10,17 @@ pub fn claims_to_be(hostname: &str, value: &[u8]) -> bool {
         let name = name.strip_suffix(b".").unwrap_or(name);
         name.eq_ignore_ascii_case(hostname.as_bytes())
     };
-    // A semicolon that is left stands in a quotation, which not every reader knows.
+    // A semicolon that is left is inside a quoted string, which not every reader supports.
     let mut words = text
         .split(|octet| octet.is_ascii_whitespace() || *octet == b';')
         .filter(|word| !word.is_empty());
-    // The word behind it is a version; but a name may come in pieces, too.
+    // The word after the name is a version, but a name may also be written in pieces.
     let whole: Vec<u8> = words.clone().flatten().copied().collect();
     words.next().is_some_and(is_ours) || is_ours(&whole)
 }
 
-/// What stands before the first semicolon, without comments and quotation marks; `None` where a comment
-/// or a quotation does not end.
+/// The text before the first semicolon, without comments and quotation marks; `None` if a comment or a
+/// quoted string is not closed.
 fn identifier(value: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let mut octets = value.iter().copied();

@@ -1,4 +1,4 @@
-//! What the lookups about one message have brought, so that nothing is asked twice.
+//! A cache of the TXT records of one message, so that no name is looked up twice.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -7,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use mail_auth::{ResolverCache, Txt};
 
-/// TXT records by name, in lower case and with a dot at the end. It lives as long as the examination of
-/// its message, whose lookups have a bound.
+/// TXT records by name, in lower case and with a trailing dot. It lives as long as the check of its
+/// message, so its size is limited by the number of lookups.
 #[derive(Default)]
 pub(crate) struct TxtCache(Mutex<HashMap<Box<str>, Txt>>);
 
@@ -17,7 +17,7 @@ impl TxtCache {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// From now on this is what the name has; it has no dot at the end.
+    /// Stores the record of a name, which is given without a trailing dot.
     pub(crate) fn set(&self, name: &str, text: Txt) {
         let name = format!("{}.", name.to_ascii_lowercase());
         self.texts().insert(name.into(), text);

@@ -1,4 +1,4 @@
-//! DMARC (RFC 9989): whether the author's domain stands behind a message, and what it asks for if not.
+//! DMARC (RFC 9989): whether SPF or DKIM passes for the author's domain, and that domain's policy.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,20 +18,20 @@ use tokio::time::{Instant, timeout_at};
 use crate::cache::TxtCache;
 use crate::spf::SpfResult;
 
-/// Names whose records are fetched for one message, at most: those of its authors, four domains of eight
-/// names each, and some of others that may speak for them. The rest is looked up if it is needed.
+/// The most names whose records are prefetched for one message: eight names for each of four author
+/// domains, and some for domains that may align with them. Other records are looked up when needed.
 const MAX_NAMES: usize = 48;
 
-/// What DMARC came to for one domain of the From field.
+/// The DMARC result for one domain of the From field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct DmarcResult {
     pub(crate) author: Domain,
     pub(crate) result: Alignment,
-    /// What the domain asks for where a message fails.
+    /// The policy of the domain for messages that fail.
     pub(crate) policy: Disposition,
 }
 
-/// Whether something that passes is in the author's name.
+/// Whether SPF or DKIM passes for a domain that aligns with the author's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Alignment {
     Pass,
@@ -43,7 +43,7 @@ pub(crate) enum Alignment {
 }
 
 impl DmarcResult {
-    /// Of a domain whose record could not be looked up.
+    /// The result for a domain whose record could not be looked up.
     pub(crate) fn unknown(author: &Domain) -> Self {
         Self {
             author: author.clone(),
@@ -52,7 +52,7 @@ impl DmarcResult {
         }
     }
 
-    /// What is to be done with the message as far as this domain is concerned.
+    /// What to do with the message according to this domain.
     pub(crate) fn disposition(&self) -> Disposition {
         match self.result {
             Alignment::Fail => self.policy,
@@ -63,7 +63,7 @@ impl DmarcResult {
     }
 }
 
-/// `p=`, `sp=` or `np=`, whichever counts; the last asks for the most.
+/// The value of `p=`, `sp=` or `np=`, whichever applies, from the mildest to the strictest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Disposition {
     None,
@@ -80,7 +80,7 @@ impl Disposition {
         }
     }
 
-    /// One step milder, for a domain that is only trying its policy out.
+    /// One step milder, for a domain that is only testing its policy.
     fn milder(self) -> Self {
         match self {
             Self::Reject => Self::Quarantine,
@@ -89,16 +89,16 @@ impl Disposition {
     }
 }
 
-/// The policy records that may be needed, fetched before anything is known of SPF and DKIM.
+/// The policy records that may be needed, fetched before the results of SPF and DKIM are known.
 #[derive(Debug, Default)]
 pub(crate) struct PolicyRecords {
-    /// Those that ask for a part of the mail only.
+    /// The records whose `pct=` is below 100.
     partial: Mutex<Vec<Arc<Dmarc>>>,
 }
 
 impl PolicyRecords {
-    /// Fetches the records of these domains and of all above them, side by side (RFC 9989 §4.10), the
-    /// most important first.
+    /// Fetches the records of these domains and of their parent domains in parallel (RFC 9989 §4.10),
+    /// in order of importance.
     pub(crate) async fn fetch(
         &self,
         dns: &Arc<Dns>,
@@ -125,7 +125,7 @@ impl PolicyRecords {
         }
     }
 
-    /// The one record of a name: of several none counts (RFC 7489 §6.6.3).
+    /// The record of a name. If there are several, none counts (RFC 7489 §6.6.3).
     fn read(&self, texts: Result<Vec<Vec<u8>>, LookupError>) -> Txt {
         let none = Txt::Error(Error::Dns(DnsError::InvalidRecordType));
         let texts = match texts {
@@ -156,7 +156,7 @@ impl PolicyRecords {
         partial.iter().any(|known| Arc::ptr_eq(known, record))
     }
 
-    /// Judges a message by one of its authors' domains.
+    /// Evaluates DMARC for one of the authors' domains.
     pub(crate) async fn judge(
         &self,
         dns: &Dns,
@@ -191,8 +191,8 @@ impl PolicyRecords {
         }
     }
 
-    /// What the domain asks for. `pct=` is gone from the standard, but whoever still has it below 100
-    /// does not want all of its mail refused; that is what `t=y` says now.
+    /// The policy of the domain. RFC 9989 has no `pct=` any more, but a domain that still has it below 100
+    /// does not want all of its mail refused. It counts like `t=y`.
     fn asked(&self, output: &DmarcOutput) -> Disposition {
         let asked = match output.policy() {
             Policy::None | Policy::Unspecified => Disposition::None,
@@ -211,7 +211,7 @@ fn late() -> LookupError {
     LookupError::Unavailable("no answer in time".to_owned())
 }
 
-/// The names whose records are looked at, from the domain up: eight at the most (RFC 9989 §4.10).
+/// The names to query, from the domain upwards, at most eight (RFC 9989 §4.10).
 fn walk(domain: &str) -> Vec<String> {
     let labels: Vec<&str> = domain
         .split('.')
@@ -232,7 +232,7 @@ fn walk(domain: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether two domains could have an organization in common.
+/// Whether two domains could have the same organizational domain.
 pub(crate) fn may_align(one: &str, other: &str) -> bool {
     let mut pairs = one.rsplit('.').zip(other.rsplit('.'));
     let mut is_next_same = || pairs.next().is_some_and(|(a, b)| a.eq_ignore_ascii_case(b));

@@ -12,14 +12,14 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::events;
 
-/// How often trouble with one list is told.
+/// The shortest time between two warnings about one list.
 const WARN: Duration = Duration::from_hours(1);
 
-/// Octets of a list's own words that are passed on: they go into a reply, which has 512 in all
-/// (RFC 5321 §4.5.3.1.5).
+/// Octets of a list's text that are passed on. It becomes part of a reply, which is limited to 512
+/// octets (RFC 5321 §4.5.3.1.5).
 const MAX_TEXT: usize = 200;
 
-/// The lists that are asked.
+/// The configured block lists.
 #[derive(Debug)]
 pub(crate) struct BlockLists {
     lists: Vec<Arc<BlockList>>,
@@ -29,16 +29,16 @@ pub(crate) struct BlockLists {
 #[derive(Debug)]
 struct BlockList {
     zone: String,
-    /// When trouble with it was told the last time.
+    /// When the last warning about it was logged.
     warned: Mutex<Option<Instant>>,
 }
 
-/// What a list's answer means.
+/// The result of a query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum ListAnswer {
     Listed,
     NotListed,
-    /// Nothing that can be relied on; why.
+    /// The answer cannot be relied on, for this reason.
     Trouble(String),
 }
 
@@ -59,7 +59,7 @@ impl BlockLists {
         self.lists.is_empty()
     }
 
-    /// The first list that says that it lists the client; the others are not waited for then.
+    /// Returns the first answer that lists the client, without waiting for the other lists.
     pub(crate) async fn ask(&self, dns: &Arc<Dns>, client: IpAddr) -> Option<Listing> {
         let end = Instant::now() + self.timeout;
         let mut answers = JoinSet::new();
@@ -132,7 +132,7 @@ fn meaning(addresses: Result<Vec<IpAddr>, LookupError>) -> ListAnswer {
     }
 }
 
-/// An answer about the question: by the convention of the lists, 127.255.255.0/24.
+/// Whether the answer is an error code about the query; by convention these are in 127.255.255.0/24.
 fn is_error(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(code) => code.octets()[..3] == Ipv4Addr::new(127, 255, 255, 0).octets()[..3],
@@ -140,7 +140,7 @@ fn is_error(address: &IpAddr) -> bool {
     }
 }
 
-/// The parts of an address, the last first: octets of IPv4 (RFC 5782 §2.1), half octets of IPv6 (§2.4).
+/// The reversed address: octets for IPv4 (RFC 5782 §2.1), nibbles for IPv6 (§2.4).
 fn backwards(address: IpAddr) -> String {
     let parts: Vec<String> = match address.to_canonical() {
         IpAddr::V4(address) => {
@@ -156,7 +156,7 @@ fn backwards(address: IpAddr) -> String {
     parts.join(".")
 }
 
-/// Whatever a list says, as it may stand in a reply and in the log.
+/// The text of a list, made safe for a reply and the log.
 fn printable(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
     let plain = |c: char| if matches!(c, ' '..='~') { c } else { '?' };

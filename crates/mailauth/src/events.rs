@@ -1,23 +1,23 @@
-//! What this crate says in the log.
+//! The log events of this crate.
 
 use tracing::{info, warn};
 
-/// What a message from a stranger was found to be worth.
+/// The results for a message from an external client.
 #[derive(Debug)]
 pub(crate) struct Results<'a> {
     pub(crate) id: &'a str,
     pub(crate) client: &'a str,
-    /// The domain of the From field that decided, or `-`.
+    /// The domain of the From field whose result decided, or `-`.
     pub(crate) from: &'a str,
     pub(crate) spf: &'a str,
-    /// The best of the signatures.
+    /// The result of the best signature.
     pub(crate) dkim: &'a str,
     pub(crate) dmarc: &'a str,
     pub(crate) policy: &'a str,
     pub(crate) disposition: &'a str,
 }
 
-/// A message from a stranger has been examined.
+/// A message from an external client has been checked.
 pub(crate) fn checked(results: &Results<'_>) {
     let Results {
         id,
@@ -44,7 +44,7 @@ pub(crate) fn checked(results: &Results<'_>) {
     );
 }
 
-/// A block list cannot be relied on for now, so it lists nobody.
+/// A block list gives no usable answer, so no client counts as listed by it.
 pub(crate) fn list_trouble(list: &str, reason: &str) {
     warn!(target: "relayd", event = "dnsbl", list, reason,
         "dnsbl: {list} lists nobody for now: {reason}");

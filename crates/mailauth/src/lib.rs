@@ -6,23 +6,23 @@
 //! lookups start then and run in parallel while the body passes. Only hashes of the body are kept. The
 //! crate promises that
 //!
-//! * nothing takes longer than [`Settings::timeout`] from its start, but for the second that DMARC may
-//!   need at the end;
-//! * a lookup that fails refuses nothing: it is a `temperror`, or a list that does not list;
-//! * a message makes a bounded number of lookups, whatever it says, and whatever the DNS says.
+//! * no check takes longer than [`Settings::timeout`], except that DMARC may take one more second at the
+//!   end of the message;
+//! * a failed lookup never causes a refusal: the result is `temperror`, or the client counts as not listed;
+//! * the number of lookups for a message has a limit, whatever the message or the DNS contains.
 //!
-//! It decides nothing by itself: [`CheckResult`] say what the message's own domain asks for, and that only
-//! where the operator wants it done. mail-auth evaluates SPF and DMARC.
+//! A message is refused only if the policy of its own domain asks for that and the operator has enabled
+//! it. mail-auth evaluates SPF and DMARC.
 //!
 //! | module | what |
 //! |---|---|
 //! | `dnsbl` | DNS block lists (RFC 5782) |
 //! | `message_check` | the check of one message |
-//! | `spf`, `signatures`, `dmarc` | the three questions (RFC 7208, RFC 6376, RFC 9989) |
-//! | `cache` | what one message's lookups have brought |
-//! | `authentication_results` | the Authentication-Results field that says so (RFC 8601) |
-//! | `authserv` | the same field from others, where it pretends to be ours |
-//! | `events` | what is logged from here |
+//! | `spf`, `signatures`, `dmarc` | SPF, DKIM and DMARC (RFC 7208, RFC 6376, RFC 9989) |
+//! | `cache` | TXT records that were looked up for one message |
+//! | `authentication_results` | the Authentication-Results field (RFC 8601) |
+//! | `authserv` | recognizes such fields forged in our name |
+//! | `events` | log events |
 
 mod authentication_results;
 mod authserv;

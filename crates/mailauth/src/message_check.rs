@@ -1,4 +1,4 @@
-//! The examination of one message.
+//! The check of one message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,12 +17,11 @@ use crate::signatures::{self, SignatureResult};
 use crate::spf::{self, Identity, SpfResult};
 use crate::{Policy, events};
 
-/// DMARC judges at the end of the message, mostly by what is there already; so long it may take to look
-/// up what is not.
+/// How long DMARC may look up records at the end of the message. Most of them are there already.
 const JUDGING: Duration = Duration::from_secs(1);
 
-/// A message from a source whose header section is known, and whose body passes by. Dropped, it ends
-/// its lookups.
+/// The check of a message whose header section is complete and whose body is still coming in. Dropping
+/// it cancels the lookups.
 #[derive(Debug)]
 pub(crate) struct RunningCheck {
     context: Arc<Context>,
@@ -31,7 +30,7 @@ pub(crate) struct RunningCheck {
     lookups: AbortOnDropHandle<Lookups>,
 }
 
-/// What is known from the start.
+/// What the check knows from its start.
 #[derive(Debug)]
 struct Context {
     dns: Arc<Dns>,
@@ -41,11 +40,11 @@ struct Context {
     authors: Result<Vec<Domain>, AuthorError>,
     cache: TxtCache,
     records: PolicyRecords,
-    /// By then all lookups have come to an end.
+    /// When all lookups end at the latest.
     end: Instant,
 }
 
-/// What the lookups have come to.
+/// The results of the lookups.
 #[derive(Debug)]
 struct Lookups {
     spf: SpfVerdict,
@@ -130,8 +129,8 @@ impl Context {
         Lookups { spf, signatures }
     }
 
-    /// The domains whose policy records may be needed: those of the authors, and of others that may
-    /// speak for them.
+    /// The domains whose policy records may be needed: those of the authors, and those of SPF and DKIM
+    /// that may align with them.
     fn names(&self, claims: &[Claim]) -> Vec<String> {
         let authors: Vec<&str> = self.authors.iter().flatten().map(Domain::as_str).collect();
         let identity = Identity::of(&self.source);
@@ -216,8 +215,8 @@ impl Context {
     }
 }
 
-/// Of several authors' domains, the one that asks for the most where the message fails it (RFC 7489
-/// §6.6.1); else the first.
+/// The result that decides. If several authors' domains fail, it is the one with the strictest policy
+/// (RFC 7489 §6.6.1); if none fails, the first.
 fn decisive(judged: &[DmarcResult]) -> Option<&DmarcResult> {
     let failed = judged
         .iter()

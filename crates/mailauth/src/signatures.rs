@@ -1,4 +1,4 @@
-//! DKIM (RFC 6376): the keys of a message's signatures, all looked up at once.
+//! DKIM (RFC 6376): verifies the signatures of a message, with all keys looked up in parallel.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -10,24 +10,24 @@ use relay_remote::dns::{Dns, LookupError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-/// What came of one signature.
+/// The result of one signature.
 #[derive(Debug, Clone)]
 pub(crate) struct SignatureResult {
     pub(crate) claim: Claim,
     pub(crate) status: SignatureStatus,
 }
 
-/// Whether a signature counts.
+/// Whether a signature verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SignatureStatus {
     Pass,
     Failed(SignatureError),
-    /// Its key could not be looked up now.
+    /// Its key could not be looked up because of a temporary error.
     Unknown,
 }
 
 impl SignatureResult {
-    /// Now that the body has passed.
+    /// Adds the result of the body hash.
     fn with_body(mut self, hashes: &BodyHashes) -> Self {
         if let (SignatureStatus::Pass, Ok(signature)) = (self.status, &self.claim.signature)
             && let Err(flaw) = hashes.check(signature)
@@ -37,7 +37,7 @@ impl SignatureResult {
         self
     }
 
-    /// The domain that signed, where its signature passes or may do so later, as mail-auth has it.
+    /// The signing domain as a type of mail-auth, if the signature could be parsed.
     fn signature(&self) -> Option<Signature> {
         let signature = self.claim.signature.as_ref().ok()?;
         Some(Signature {
@@ -47,7 +47,7 @@ impl SignatureResult {
     }
 }
 
-/// Verifies all of them but for the body.
+/// Verifies all signatures except for the body hash.
 pub(crate) async fn check(
     dns: &Arc<Dns>,
     claims: Vec<Claim>,
@@ -85,7 +85,7 @@ pub(crate) async fn check(
     verified
 }
 
-/// What can be said of signatures without their keys.
+/// The results of signatures while their keys are unknown.
 pub(crate) fn unknown(claims: Vec<Claim>) -> Vec<SignatureResult> {
     let unknown = |claim: Claim| SignatureResult {
         status: match claim.signature {
@@ -97,7 +97,7 @@ pub(crate) fn unknown(claims: Vec<Claim>) -> Vec<SignatureResult> {
     claims.into_iter().map(unknown).collect()
 }
 
-/// The same, with what the body has to say.
+/// The same results, with the body hashes checked.
 pub(crate) fn with_body(
     verified: Vec<SignatureResult>,
     hashes: &BodyHashes,
@@ -105,7 +105,7 @@ pub(crate) fn with_body(
     verified.into_iter().map(|v| v.with_body(hashes)).collect()
 }
 
-/// The domains of the signatures that DMARC has to know of.
+/// The signing domains that DMARC needs.
 pub(crate) fn domains(verified: &[SignatureResult]) -> Vec<(SignatureStatus, Signature)> {
     verified
         .iter()
@@ -113,7 +113,7 @@ pub(crate) fn domains(verified: &[SignatureResult]) -> Vec<(SignatureStatus, Sig
         .collect()
 }
 
-/// As mail-auth has them, for DMARC.
+/// The results as types of mail-auth, for DMARC.
 pub(crate) fn outputs(domains: &[(SignatureStatus, Signature)]) -> Vec<DkimOutput<'_>> {
     domains
         .iter()

@@ -10,19 +10,19 @@ use relay_smtpd::inbound_check::MessageSource;
 
 use crate::cache::TxtCache;
 
-/// What SPF came to.
+/// The result of SPF, and what it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SpfResult {
     pub(crate) result: SpfVerdict,
     pub(crate) identity: Identity,
 }
 
-/// Whose record it was.
+/// The identity that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Identity {
     /// MAIL FROM, as it was given.
     MailFrom(String),
-    /// The name in EHLO, where there is no sender (RFC 7208 §2.4).
+    /// The name in EHLO or HELO, if the sender is null (RFC 7208 §2.4).
     Hello(String),
 }
 
@@ -34,7 +34,7 @@ impl Identity {
         }
     }
 
-    /// The domain that a pass is for.
+    /// The domain that was checked.
     pub(crate) fn domain(&self) -> &str {
         match self {
             Self::MailFrom(address) => address.rsplit_once('@').map_or("", |(_, domain)| domain),
@@ -49,7 +49,7 @@ fn hello(source: &MessageSource) -> &str {
 }
 
 impl SpfResult {
-    /// As mail-auth has it, for DMARC.
+    /// The result as a type of mail-auth, for DMARC.
     pub(crate) fn output(&self) -> SpfOutput {
         SpfOutput::new(self.identity.domain().to_owned()).with_result(self.result)
     }
@@ -85,8 +85,8 @@ pub(crate) async fn check(
     resolver.verify_spf(parameters).await.result()
 }
 
-/// Puts the domain's one record into the memory, or says why there is none that counts: mail-auth takes
-/// the first of several, which RFC 7208 §4.5 has for an error.
+/// Puts the domain's record into the cache, or returns the result if there is no usable record. mail-auth
+/// would take the first of several records, which RFC 7208 §4.5 makes an error.
 async fn look_up(dns: &Dns, cache: &TxtCache, domain: &str) -> Result<(), SpfVerdict> {
     if domain.is_empty() || domain.starts_with('[') {
         return Err(SpfVerdict::None);

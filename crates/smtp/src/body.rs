@@ -40,7 +40,7 @@ pub struct Decoded {
 /// Undoes dot-stuffing (RFC 5321 §4.5.2) and finds the end, however the input is cut.
 #[derive(Debug)]
 pub struct BodyDecoder {
-    state: State,
+    state: DecoderState,
     policy: BareNewline,
     line_limit: usize,
     /// Octets of the line so far, its dot and line end not counted.
@@ -50,7 +50,7 @@ pub struct BodyDecoder {
 
 /// What the octets before this one were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum DecoderState {
     /// CR LF, or nothing yet.
     LineStart,
     /// A dot behind CR LF.
@@ -69,7 +69,7 @@ impl BodyDecoder {
     /// A decoder at the beginning of a message whose lines may have `line_limit` octets.
     pub fn new(policy: BareNewline, line_limit: usize) -> Self {
         Self {
-            state: State::LineStart,
+            state: DecoderState::LineStart,
             policy,
             line_limit,
             line: 0,
@@ -81,15 +81,15 @@ impl BodyDecoder {
     /// consumed up to the message's true end, for only there may the reply be given.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Decoded {
         let mut at = 0;
-        while at < input.len() && self.state != State::End {
+        while at < input.len() && self.state != DecoderState::End {
             at += match self.state {
-                State::Text => self.take_text(&input[at..], out),
+                DecoderState::Text => self.take_text(&input[at..], out),
                 _ => self.take_octet(input[at], out),
             };
         }
         Decoded {
             consumed: at,
-            ended: self.state == State::End,
+            ended: self.state == DecoderState::End,
         }
     }
 
@@ -117,16 +117,22 @@ impl BodyDecoder {
     /// to be looked at again in the new state.
     fn take_octet(&mut self, octet: u8, out: &mut Vec<u8>) -> usize {
         match (self.state, octet) {
-            (State::LineStart, b'.') => self.state = State::Dot,
-            (State::Dot, b'\r') => self.state = State::DotCr,
-            (State::DotCr, b'\n') => self.state = State::End,
-            (State::Cr, b'\n') => self.end_line(out),
-            (State::Cr | State::DotCr, _) => {
+            (DecoderState::LineStart, b'.') => self.state = DecoderState::Dot,
+            (DecoderState::Dot, b'\r') => self.state = DecoderState::DotCr,
+            (DecoderState::DotCr, b'\n') => self.state = DecoderState::End,
+            (DecoderState::Cr, b'\n') => self.end_line(out),
+            (DecoderState::Cr | DecoderState::DotCr, _) => {
                 self.bare_newline(out);
                 return 0;
             }
-            (State::LineStart | State::Dot | State::Text | State::End, _) => {
-                self.state = State::Text;
+            (
+                DecoderState::LineStart
+                | DecoderState::Dot
+                | DecoderState::Text
+                | DecoderState::End,
+                _,
+            ) => {
+                self.state = DecoderState::Text;
                 return 0;
             }
         }
@@ -135,7 +141,7 @@ impl BodyDecoder {
 
     fn take_special(&mut self, octet: u8, out: &mut Vec<u8>) {
         match octet {
-            b'\r' => self.state = State::Cr,
+            b'\r' => self.state = DecoderState::Cr,
             b'\n' => self.bare_newline(out),
             _ => self.violate(Violation::Nul),
         }
@@ -147,12 +153,12 @@ impl BodyDecoder {
             BareNewline::Refuse => self.violate(Violation::BareNewline),
             BareNewline::Normalize => self.end_line(out),
         }
-        self.state = State::Text;
+        self.state = DecoderState::Text;
     }
 
     fn end_line(&mut self, out: &mut Vec<u8>) {
         self.line = 0;
-        self.state = State::LineStart;
+        self.state = DecoderState::LineStart;
         if self.violation.is_none() {
             out.extend_from_slice(b"\r\n");
         }

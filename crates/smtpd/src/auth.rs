@@ -1,7 +1,7 @@
-//! Who may log in, and what guessing costs.
+//! Logins: users, passwords, and penalties for failures.
 //!
-//! A password is checked against its hash off the async threads, a few at a time; a success is
-//! remembered for some minutes; a failure is counted, answered late, and in the end cut off.
+//! Password hashes are computed on blocking threads, a few at a time. A success is cached for some
+//! minutes. Failures are counted and answered with a delay; too many of them lock the client out.
 
 mod authenticator;
 mod failures;
@@ -20,30 +20,30 @@ use relay_smtp::pattern::AddressPattern;
 pub(crate) use authenticator::{Authenticator, LoginAttempt, LoginFailure};
 pub use password::{PasswordHash, PasswordHashError};
 
-/// Somebody who may log in.
+/// A user who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     /// For PLAIN and LOGIN.
     pub password: PasswordHash,
     /// For SCRAM-SHA-256.
     pub scram: ScramVerifier,
-    /// The senders that they may use; any, if there are none.
+    /// The senders that the user may use; if empty, all senders.
     pub senders: Vec<AddressPattern>,
 }
 
-/// The users, as they are now.
+/// The current users.
 pub trait Users: fmt::Debug + Send + Sync {
-    /// The user of exactly this name. Called at each login, so it must not take long.
+    /// Returns the user of exactly this name. It is called at each login, so it must be fast.
     fn find(&self, name: &str) -> Option<User>;
 }
 
-/// Clients that may relay for a time, as they are now.
+/// The clients that may currently relay for a limited time.
 pub trait TemporaryRelay: fmt::Debug + Send + Sync {
-    /// Whether this client may.
+    /// Whether this client may relay.
     fn may_relay(&self, client: IpAddr) -> bool;
 }
 
-/// No client may.
+/// No client may relay temporarily.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct NoTemporaryRelay;
 
@@ -53,11 +53,10 @@ impl TemporaryRelay for NoTemporaryRelay {
     }
 }
 
-/// What the operator decides about failed logins.
+/// The limits for failed logins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AuthLimits {
-    /// How long a client that has failed too often is refused; failures that lie further back
-    /// than this do not count.
+    /// How long a client is locked out after too many failures. Older failures do not count.
     pub lockout: Duration,
 }
 

@@ -1,20 +1,20 @@
-//! Who a client is, and what counts as one.
+//! The identity of a client, and which clients are counted as one.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Who a client is: for all that is judged, counted, remembered and logged.
+/// The identity of a client for permissions, counters and the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ClientId {
-    /// Somebody at an address; an IPv4 address is given as one.
+    /// A client with an IP address. IPv4-mapped addresses are stored as IPv4.
     Address(IpAddr),
-    /// A user of this machine, whom the system vouches for.
+    /// A user of this machine, as reported by the kernel.
     Uid(u32),
 }
 
 impl ClientId {
-    /// The client that a peer belongs to, for all that is counted per client: whoever has one IPv6
-    /// address has a whole /64 (RFC 6177 §2).
+    /// The client that this one is counted as. All IPv6 addresses of a /64 count as one client (RFC 6177
+    /// §2).
     pub(crate) fn counted_as(self) -> Self {
         match self {
             Self::Address(address) => Self::Address(network(address)),
@@ -23,7 +23,7 @@ impl ClientId {
     }
 }
 
-/// As the log has it.
+/// The form in the log.
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,4 +1,4 @@
-//! What the operator decides about coming in.
+//! The configuration of the server.
 
 use std::sync::Arc;
 
@@ -15,35 +15,35 @@ use crate::relay::RelayRules;
 use crate::rewrite::Rewriting;
 use crate::tls::TlsServer;
 
-/// The rules of the server. A session keeps those of its first moment, as under tcpserver.
+/// The configuration of the server. A session keeps the configuration that it began with.
 #[derive(Debug, Clone)]
 pub struct ServerConfig {
-    /// Our name: greeting, EHLO, Received.
+    /// Our host name, for the greeting, EHLO and Received.
     pub hostname: Arc<str>,
-    /// Who reads mail for postmaster.
+    /// The mailbox that gets mail for postmaster.
     pub postmaster: Mailbox,
     /// Who may send what to whom.
     pub relay: RelayRules,
-    /// How much of everything.
+    /// Limits for sessions and messages.
     pub limits: Limits,
-    /// Certificates; without them there is no TLS, and so no AUTH.
+    /// Certificates. Without them neither TLS nor AUTH is offered.
     pub tls: Option<Arc<TlsServer>>,
-    /// Who may log in; without them AUTH is not offered.
+    /// The users that may log in. Without users AUTH is not offered.
     pub users: Option<Arc<dyn Users>>,
-    /// Who may relay for a time.
+    /// Clients that may relay temporarily.
     pub temporary_relay: Arc<dyn TemporaryRelay>,
-    /// What failed logins lead to.
+    /// Limits for failed logins.
     pub auth: AuthLimits,
-    /// What is done to addresses of submitted mail.
+    /// Rules for rewriting addresses of submitted mail.
     pub rewriting: Rewriting,
-    /// What our own clients' mail is signed with.
+    /// The DKIM keys for mail of clients that may relay.
     pub signer: Arc<Signer>,
-    /// Who looks into strangers; without it nobody does, and nothing is looked up.
+    /// Checks external clients. Without it nothing is checked or looked up.
     pub inbound: Option<Arc<dyn InboundCheck>>,
 }
 
 impl ServerConfig {
-    /// What a session has to know, of a client whose mail begins its way here or may not.
+    /// The settings of a session; `submits` tells whether the client submits mail for the first time.
     pub(crate) fn settings(&self, submits: bool) -> server::Settings {
         let bare_address = match self.rewriting.domain.clone() {
             Some(domain) if submits => BareAddress::Complete(domain),
@@ -60,14 +60,14 @@ impl ServerConfig {
     }
 }
 
-/// How much the server takes on.
+/// The limits of the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Open sessions in all.
+    /// The most open sessions in total.
     pub connections: usize,
-    /// Open sessions of one client address.
+    /// The most open sessions of one client.
     pub connections_per_client: usize,
-    /// What one session may ask.
+    /// The limits of one session.
     pub session: server::Limits,
 }
 
@@ -81,19 +81,19 @@ impl Default for Limits {
     }
 }
 
-/// What a listener is for.
+/// The role of a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
     /// Port 25: mail from other servers, and from clients that may relay.
     Mx,
-    /// Port 587: mail from clients that may relay, and from nobody else (RFC 6409).
+    /// Port 587: mail only from clients that may relay (RFC 6409).
     Submission,
     /// Port 465: the same, under TLS from the first octet (RFC 8314 §3.3).
     Submissions,
 }
 
 impl Role {
-    /// Whether only those who may relay may send at all.
+    /// Whether only clients that may relay may send mail.
     pub(crate) fn is_submission(self) -> bool {
         match self {
             Self::Mx => false,
@@ -105,17 +105,17 @@ impl Role {
 /// A socket to listen on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerConfig {
-    /// Where it is.
+    /// The address to listen on.
     pub address: Address,
-    /// What it is for.
+    /// The role of the listener.
     pub role: Role,
-    /// Proxies: they must begin with the PROXY protocol and are believed; to others it means
-    /// nothing.
+    /// The networks of trusted proxies. Connections from them must begin with a PROXY header; from other
+    /// clients a PROXY header is not accepted.
     pub proxies: Vec<IpNet>,
 }
 
 impl ListenerConfig {
-    /// Whether this peer speaks for others.
+    /// Whether this client is a trusted proxy.
     pub(crate) fn is_proxy(&self, peer: ClientId) -> bool {
         match peer {
             ClientId::Address(address) => self

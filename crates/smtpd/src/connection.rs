@@ -1,4 +1,4 @@
-//! One client: its bytes carried, its session's questions answered.
+//! The connection of one client: moves its bytes and answers the questions of its session.
 
 mod dnsbl;
 mod login;
@@ -37,30 +37,30 @@ use crate::{clock, events};
 /// What all connections share.
 pub(crate) struct SharedState<S> {
     pub(crate) store: Arc<S>,
-    /// Told of each message once it is safe.
+    /// Called for each message once it is stored.
     pub(crate) accepted: Arc<dyn Fn(Message) + Send + Sync>,
     pub(crate) buffers: BufferPool,
     pub(crate) authenticator: Authenticator,
     pub(crate) signing_pool: Arc<SigningPool>,
-    /// From now on idle sessions end; a message in work is waited for.
+    /// Cancelled when the server shuts down: idle sessions end, a message under way may finish.
     pub(crate) stopping: CancellationToken,
-    /// Nothing is waited for any longer: every client that listens is told, and goes.
+    /// Cancelled at the end of the drain: every client gets a reply and is disconnected.
     pub(crate) ending: CancellationToken,
 }
 
-/// Who has come, and by which door.
+/// A client and the role of the listener that it connected to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Client {
-    /// Judged and logged as it stands.
+    /// Its identity, for permissions and the log.
     pub(crate) id: ClientId,
-    /// False for whoever comes through a proxy that does not name them: the address is then the
-    /// proxy's, and what the proxy may do is not theirs to do.
+    /// False if the client comes through a proxy that does not tell its address. The address is then the
+    /// proxy's, and the client does not get the proxy's permissions.
     pub(crate) address_known: bool,
     pub(crate) role: Role,
 }
 
 impl Client {
-    /// What passes between processes of one machine goes where nobody else can read it.
+    /// Nobody else can read what two processes of one machine exchange, so that counts as TLS.
     fn channel(&self) -> Channel {
         match self.id {
             ClientId::Address(_) => Channel::Clear,
@@ -68,7 +68,7 @@ impl Client {
         }
     }
 
-    /// Its address, if anybody knows it.
+    /// Its address, if it is known.
     fn address(&self) -> Option<IpAddr> {
         match self.id {
             ClientId::Address(address) => self.address_known.then_some(address),
@@ -76,7 +76,7 @@ impl Client {
         }
     }
 
-    /// Whether what it sends was written by itself, not passed on: such a message is completed.
+    /// Whether the client submits its own mail. Missing fields of such mail are added.
     fn submits_mail(&self) -> bool {
         let is_of_this_machine = matches!(self.id, ClientId::Uid(_));
         self.role.is_submission() || is_of_this_machine
@@ -94,12 +94,12 @@ pub(crate) struct Connection<S: QueueStore, T> {
     intake: Intake<S>,
     failed_logins: u32,
     dnsbl: DnsblCheck,
-    /// Of the message that comes in, or came last. Boxed: most sessions wait most of the time.
+    /// The time limit of the current or last message. Boxed, because most sessions are idle.
     min_rate: Option<Box<MinRate>>,
 }
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
-    /// A session that begins at once: in clear, or where nobody can listen in.
+    /// A session that begins without a handshake.
     pub(crate) fn new(
         shared: Arc<SharedState<S>>,
         config: Arc<ServerConfig>,
@@ -125,7 +125,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// A session that begins under TLS; none where the handshake failed.
+    /// A session that begins with a TLS handshake; `None` if the handshake fails.
     pub(crate) async fn secured(
         shared: Arc<SharedState<S>>,
         config: Arc<ServerConfig>,
@@ -164,7 +164,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 Some(Event::Close) => return self.close(&input).await,
                 Some(Event::Flush) => self.flush().await,
                 Some(Event::StartTls) => {
-                    // Whoever wrote these octets, they came before the handshake (RFC 3207 §4.2).
+                    // These octets came before the handshake and must be discarded (RFC 3207 §4.2).
                     input.advance(input.octets().len(), &self.shared.buffers);
                     match Box::pin(self.start_tls()).await {
                         Some(secured) => self = secured,
@@ -192,7 +192,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             Event::Mail(request) => self.check_sender(request),
             Event::Rcpt(recipient) => {
                 if self.needs_dnsbl_result() {
-                    // Boxed, so that the sessions that are busy otherwise stay small.
+                    // Boxed to keep the futures of other sessions small.
                     Box::pin(self.await_dnsbl_result()).await;
                     self.session.answered(clock::now().into_std());
                 }
@@ -235,7 +235,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// What is done with a message that begins now, if anything.
+    /// How to process a message that begins now, if it is processed at all.
     fn processing(&self, id: QueueId) -> Option<Processing> {
         if self.may_relay_mail() {
             return Some(Processing::Submission(Submission {
@@ -264,12 +264,12 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }))
     }
 
-    /// Whether what comes is a client's own mail, not passed on for others.
+    /// Whether the client submits its own mail, by the listener or by its login.
     fn is_submitted(&self) -> bool {
         self.client.submits_mail() || self.session.user().is_some()
     }
 
-    /// The end of a message: the client learns of it only once it is safe.
+    /// Commits the message. The client gets its reply only after the message is stored.
     async fn commit(&mut self, transaction: Transaction) {
         let arrived = clock::today();
         let received = Received {
@@ -316,7 +316,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         self.session.finish_message(&reply, clock::now().into_std());
     }
 
-    /// The message cannot be taken in.
+    /// Refuses a message that could not be stored or was rejected.
     fn refuse_message(&mut self, command: &'static str, error: &IntakeError) {
         let reply = intake_reply(self.intake.id(), error);
         self.intake.abandon();
@@ -330,7 +330,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 }
 
-/// A message that is not taken in.
+/// The refusal of a message.
 fn refusal(command: &'static str, sender: Option<ReversePath>, reply: Reply) -> Refusal {
     Refusal {
         command,
@@ -341,7 +341,7 @@ fn refusal(command: &'static str, sender: Option<ReversePath>, reply: Reply) -> 
     }
 }
 
-/// What the client is told of a message that cannot be taken in, and if the fault is ours, the log.
+/// The reply for a message that is not accepted. Errors of our own are also logged.
 fn intake_reply(id: Option<QueueId>, error: &IntakeError) -> Reply {
     match error {
         IntakeError::Store(error) => {
@@ -357,7 +357,7 @@ fn intake_reply(id: Option<QueueId>, error: &IntakeError) -> Reply {
     }
 }
 
-/// What the client is told of trouble with the queue.
+/// The reply for an error of the queue.
 fn store_reply(error: &StoreError) -> Reply {
     match error {
         StoreError::NoRoom { .. } => replies::no_room(),

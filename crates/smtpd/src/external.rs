@@ -1,4 +1,4 @@
-//! What mail of strangers goes through on its way in: it is checking, and nobody speaks in our name.
+//! Mail of external clients: checks it, and removes Authentication-Results fields forged in our name.
 
 use std::sync::Arc;
 
@@ -8,23 +8,23 @@ use relay_smtp::server::replies;
 use crate::inbound_check::{CheckResult, InboundCheck, MessageCheck, MessageSource, Refusal};
 use relay_smtp::header;
 
-/// A message whose header section is still on its way.
+/// A message whose header section is still coming in.
 #[derive(Debug)]
 pub(crate) struct External {
     pub(crate) inbound: Arc<dyn InboundCheck>,
     pub(crate) source: MessageSource,
 }
 
-/// A message whose header section is known, and whose body passes by.
+/// A message whose header section is complete and whose check is running.
 #[derive(Debug)]
 pub(crate) struct Checking(Box<dyn MessageCheck>);
 
 impl External {
-    /// Looks at the header section, which `message` has whole, with whatever there is behind it; `None`
-    /// where nobody wants to know.
+    /// Starts the check. `message` holds all of the header section, and perhaps the beginning of the
+    /// body. Returns `None` if messages are not checked.
     ///
-    /// What is examined is the message as it came. It goes on with an empty line between header section
-    /// and body, for a reader that finds none might go on to believe what the body says.
+    /// The message is checked as it came. If the empty line between header section and body is missing, it
+    /// is added afterwards; a reader might otherwise take the beginning of the body for header fields.
     pub(crate) fn begin(self, message: &mut Vec<u8>) -> Option<Checking> {
         let fields = header::length(message);
         let mut examination = self
@@ -40,12 +40,12 @@ impl External {
 }
 
 impl Checking {
-    /// The next octets of the body.
+    /// Takes the next octets of the body.
     pub(crate) fn pass(&mut self, body: &[u8]) {
         self.0.pass(body);
     }
 
-    /// All of the message has passed: what stands above it, or why it is refused.
+    /// Finishes the check: returns the field to put at the top, or the reply that refuses the message.
     pub(crate) async fn finish(self) -> Result<String, Box<Reply>> {
         let CheckResult { field, refusal } = self.0.finish().await;
         let reply = match refusal {

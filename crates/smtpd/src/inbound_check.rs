@@ -1,4 +1,4 @@
-//! Questions about strangers, for whoever can ask the DNS.
+//! The checks of external clients and their mail, as a trait. Its implementation may use the DNS.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,77 +9,77 @@ pub use relay_message::QueueId;
 use relay_smtp::ReversePath;
 use relay_smtp::command::ClientName;
 
-/// An answer that may take a while; its asker goes on meanwhile. Dropped, it is not wanted any more.
+/// A result that arrives later. Dropping the future cancels the check.
 pub type CheckFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// Looks into strangers: clients that may not relay, at listeners for other servers. Nobody else is ever
-/// asked about. Each answer comes within a bound of the implementer's, and says no more than what was
-/// found: trouble is no reason to refuse anything.
+/// Checks external clients, that is, clients that may not relay, on listeners with the role `mx`. Other
+/// clients are never checked. The implementation limits the time of each check. An error during a check
+/// must not cause a refusal.
 pub trait InboundCheck: fmt::Debug + Send + Sync {
-    /// Whether the client stands on a block list; `None` where there are none to ask.
+    /// Returns the block list entry of the client, if there is one. `None` if no lists are configured.
     fn listing(&self, client: IpAddr) -> Option<CheckFuture<Option<Listing>>>;
 
-    /// Begins to examine a message, given its header section; `None` where messages are not looked at.
+    /// Starts the check of a message, given its header section. `None` if messages are not checked.
     fn check_message(&self, source: MessageSource, header: &[u8]) -> Option<Box<dyn MessageCheck>>;
 
-    /// Whether this field of a stranger's message says something in our name.
+    /// Whether this field of an external message is forged in our name.
     fn is_forged(&self, name: &[u8], value: &[u8]) -> bool;
 }
 
-/// A message whose body passes by.
+/// The check of a message whose body is still coming in.
 pub trait MessageCheck: fmt::Debug + Send {
-    /// The next octets of the body.
+    /// Takes the next octets of the body.
     fn pass(&mut self, body: &[u8]);
 
-    /// All of the message has passed.
+    /// Finishes after the whole message has passed, and returns the result.
     fn finish(self: Box<Self>) -> CheckFuture<CheckResult>;
 }
 
-/// A client stands on a block list.
+/// An entry of a block list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listing {
-    /// The list.
+    /// The zone of the list.
     pub list: String,
-    /// What the list says, in printable ASCII and short; it may be empty.
+    /// The text of the list, in printable ASCII and short; it may be empty.
     pub text: String,
 }
 
-/// Who sends a message.
+/// Where a message comes from.
 #[derive(Debug, Clone)]
 pub struct MessageSource {
     /// The id that the message will have.
     pub id: QueueId,
-    /// The client; `None` if a proxy does not say who it is.
+    /// The address of the client; `None` if a proxy does not tell it.
     pub client: Option<IpAddr>,
-    /// How it introduced itself.
+    /// The name in EHLO or HELO.
     pub hello: Option<ClientName>,
     /// MAIL FROM.
     pub sender: ReversePath,
-    /// When the message began to come in.
+    /// When the message began to arrive.
     pub begun: SystemTime,
 }
 
-/// What was found out about a message.
+/// The result of the check of a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckResult {
-    /// A field of the header section that tells of it, with its line's end.
+    /// The Authentication-Results field, including its final CR LF.
     pub field: String,
-    /// Set if the message must not be taken.
+    /// The reason for refusing the message, if it must be refused.
     pub refusal: Option<Refusal>,
 }
 
-/// Why a message is refused for whom it is from.
+/// Why a message is refused because of its author.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// The domain asks for it.
+    /// The author's domain has the DMARC policy `reject`.
     DmarcReject {
         /// The domain, in ASCII.
         domain: String,
-        /// What SPF came to, in a word.
+        /// The SPF result, a keyword of RFC 8601 §2.7.2.
         spf: &'static str,
-        /// What DKIM came to, in a word.
+        /// The DKIM result, a keyword of RFC 8601 §2.7.1.
         dkim: &'static str,
     },
-    /// It is from more domains than anybody could judge.
+    /// The From field has more domains than are checked.
     TooManyAuthors,
 }

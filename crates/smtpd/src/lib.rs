@@ -7,24 +7,24 @@
 //! It never delivers, never looks anything up in the DNS, and never holds a message in memory
 //! beyond its header section and one read.
 //!
-//! | module | its idea |
+//! | module | what it does |
 //! |---|---|
-//! | `config` | what the operator decides |
+//! | `config`, `address` | the configuration; addresses of listeners |
 //! | `relay` | who may send what to whom |
-//! | `listener`, `unix`, `server` | sockets, sessions, shutdown |
-//! | `door` | a way in without a listener |
-//! | `slots`, `client` | how many sessions are open, and whose they are |
-//! | `proxy`, `preface` | what a proxy says before its client speaks |
-//! | `tls`, `stream` | certificates, handshakes, octets in clear or not |
-//! | `auth` | users, passwords, what guessing costs |
-//! | `inbound`, `strangers` | what is found out about strangers, and what comes of it |
-//! | `connection` | one client: its session, its login, what it may send |
-//! | `intake`, `pace` | a message's way into the queue, and how long it may take |
-//! | `trace`, `submitted`, `section` | the fields that we add, and those that are there |
-//! | `own_mail`, `signatory` | what mail of our own clients gets: fields that it lacks, signatures |
-//! | `rewrite` | the addresses in it that do not go out as they came |
-//! | `buffers` | memory only for those who need it |
-//! | `events` | the log |
+//! | `listener`, `unix`, `server`, `spawner` | sockets, accepting, starting sessions, shutdown |
+//! | `local_session` | sessions without a listener, for the maildrop |
+//! | `slots`, `client` | limits for open sessions, in all and per client |
+//! | `proxy`, `proxy_header` | the PROXY protocol |
+//! | `tls`, `stream` | certificates, handshakes, connections in clear or under TLS |
+//! | `auth` | users, passwords, penalties for failed logins |
+//! | `inbound_check`, `external` | checks of external clients and their mail |
+//! | `connection` | one client: its session, its login, its permissions |
+//! | `intake`, `min_rate` | how a message enters the queue, and how long it may take |
+//! | `received`, `missing_headers` | the Received field, and other fields that are added |
+//! | `submission`, `signing_pool` | mail of clients that may relay: missing fields, signatures |
+//! | `rewrite` | addresses of submitted mail that are completed or replaced |
+//! | `buffers` | a pool of read buffers |
+//! | `events` | log events |
 
 mod address;
 pub mod auth;

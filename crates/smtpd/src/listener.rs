@@ -1,4 +1,4 @@
-//! Sockets that listen.
+//! Listening sockets.
 
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,29 +15,29 @@ use crate::proxy::ProxiedClient;
 use crate::proxy_header;
 use crate::unix::{SocketError, SocketFile, bind_unix};
 
-/// Connections that may wait to be accepted.
+/// The most connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
-/// Every user of this machine may submit mail; a directory can keep some of them away.
+/// Every user of this machine may submit mail, unless the permissions of a directory prevent it.
 const FOR_ALL: u32 = 0o666;
 const DIRECTORY_FOR_ALL: u32 = 0o755;
 
 /// A listener could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
-    /// At an address and a port.
+    /// The address and port could not be opened.
     #[error("cannot listen on {address}: {source}{}", hint(source))]
     Tcp {
         /// The address as it was configured.
         address: SocketAddr,
-        /// The system's own reason.
+        /// The error of the system.
         source: io::Error,
     },
-    /// At a Unix socket.
+    /// The Unix socket could not be opened.
     #[error("cannot listen on unix:{}: {source}", path.display())]
     Unix {
         /// The path as it was configured.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: SocketError,
     },
 }
@@ -62,29 +62,29 @@ pub(crate) enum Listener {
     Unix(UnixSocket),
 }
 
-/// A Unix socket that goes with its name.
+/// A Unix socket whose file is removed with it.
 #[derive(Debug)]
 pub(crate) struct UnixSocket {
     listener: UnixListener,
     _file: SocketFile,
 }
 
-/// What gives connections.
+/// A source of connections.
 pub(crate) trait Accept: Send + Sync + 'static {
-    /// A connection.
+    /// The type of the connections.
     type Stream: IncomingStream;
 
-    /// The next one, and who is there.
+    /// Accepts the next connection and returns the client's identity with it.
     fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, ClientId)>> + Send;
 }
 
-/// A connection that nothing was said on yet.
+/// A connection on which no octet has been sent or read.
 pub(crate) trait IncomingStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
-    /// Whom the proxy at the other end speaks for, as it says.
+    /// Reads the PROXY header and returns the client that it names.
     fn read_proxy_header(&mut self) -> impl Future<Output = io::Result<ProxiedClient>> + Send;
 
-    /// Says one thing in the one write that a fresh connection takes without waiting, and ends it.
-    /// A client that is gone already needs no answer.
+    /// Writes `text` in one write, which does not block on a new connection, and closes it. Errors are
+    /// ignored, because the client is gone then.
     fn reply_and_close(self, text: &[u8]);
 }
 
@@ -93,7 +93,7 @@ impl Accept for TcpListener {
 
     async fn accept(&self) -> io::Result<(TcpStream, ClientId)> {
         let (stream, client) = self.accept().await?;
-        // An IPv4 client of a dual-stack socket is judged by its IPv4 address.
+        // An IPv4 client of a dual-stack socket is identified by its IPv4 address.
         Ok((stream, ClientId::Address(client.ip().to_canonical())))
     }
 }
@@ -103,7 +103,7 @@ impl Accept for UnixSocket {
 
     async fn accept(&self) -> io::Result<(UnixStream, ClientId)> {
         let (stream, _) = self.listener.accept().await?;
-        // SO_PEERCRED: who it was when it connected, as the system knows.
+        // SO_PEERCRED: the user at the time of the connect.
         let uid = stream.peer_cred()?.uid();
         Ok((stream, ClientId::Uid(uid)))
     }
@@ -122,7 +122,7 @@ impl IncomingStream for TcpStream {
 }
 
 impl IncomingStream for UnixStream {
-    /// There is none: the system says who is there.
+    /// A Unix socket has no PROXY header, because the kernel reports the user.
     async fn read_proxy_header(&mut self) -> io::Result<ProxiedClient> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -134,8 +134,8 @@ impl IncomingStream for UnixStream {
     }
 }
 
-/// Opens a listener, and tells its address with the real port; `all` tells which other ports are
-/// asked for.
+/// Opens a listener and returns it with its address and real port. `all` lists all configured
+/// listeners.
 pub(crate) fn bind(
     config: &ListenerConfig,
     all: &[ListenerConfig],

@@ -1,28 +1,28 @@
-//! How slowly a message may come in.
+//! The minimum rate at which a message must arrive.
 //!
-//! Every octet buys time until the next one, so the time for one alone would let a client hold its
+//! The command timeout starts again with each octet, so on its own it would let a slow client keep its
 //! session for ever.
 
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What every message may take, however little has come of it.
+/// The time that every message has, even if little of it has arrived.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// Octets a second that are enough for more time: less than any modem brings.
+/// The rate in octets per second that earns more time. It is slower than any modem.
 const RATE: u64 = 1024;
 
-/// The time of one message.
+/// The time limit of one message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct MinRate {
     began: Instant,
     octets: u64,
-    /// Octets that buy time; what is over the limit is only swallowed.
+    /// The most octets that earn time; more than the size limit is only discarded.
     most: u64,
 }
 
 impl MinRate {
-    /// A message of at most `most` octets begins now.
+    /// Starts the time of a message of at most `most` octets.
     pub(crate) fn new(began: Instant, most: u64) -> Self {
         Self {
             began,
@@ -31,13 +31,13 @@ impl MinRate {
         }
     }
 
-    /// More of it has come.
+    /// Counts octets that have arrived.
     pub(crate) fn add(&mut self, octets: usize) {
         self.octets = self.octets.saturating_add(octets as u64).min(self.most);
     }
 
-    /// When the message has taken too long, if no more of it comes; `None` if that is beyond what
-    /// the clock can tell.
+    /// When the message has taken too long if no more of it arrives; `None` if that is beyond the range
+    /// of the clock.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let bought = Duration::from_secs(self.octets / RATE);
         self.began.checked_add(PATIENCE.saturating_add(bought))

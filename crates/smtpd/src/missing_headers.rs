@@ -1,4 +1,4 @@
-//! What a mail client may leave out of its message and a submission server adds (RFC 6409 §8).
+//! Header fields that a submission server adds if the mail client left them out (RFC 6409 §8).
 
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -8,7 +8,7 @@ use relay_smtp::ReversePath;
 use relay_smtp::date::Date;
 use relay_smtp::header::fields;
 
-/// Fields that a message ought to have (RFC 5322 §3.6) and has not.
+/// Which of the required fields (RFC 5322 §3.6) a message lacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MissingHeaders {
     pub(crate) from: bool,
@@ -17,7 +17,7 @@ pub(crate) struct MissingHeaders {
 }
 
 impl MissingHeaders {
-    /// Looks through a header section; what follows it is passed over.
+    /// Examines a header section; the rest of the message is ignored.
     pub(crate) fn in_header(message: &[u8]) -> Self {
         let mut missing = Self {
             from: true,
@@ -32,7 +32,7 @@ impl MissingHeaders {
         missing
     }
 
-    /// What is missing, as fields. The queue id makes the Message-ID unique at our name.
+    /// Formats the missing fields. The queue id makes the Message-ID unique for our host name.
     pub(crate) fn filled(self, addition: &Addition<'_>) -> String {
         let Addition {
             id,
@@ -45,7 +45,7 @@ impl MissingHeaders {
         if self.from {
             match sender {
                 ReversePath::Mailbox(sender) => write!(fields, "From: {sender}\r\n"),
-                // What answers to nobody was not written by a person.
+                // A message with the null sender was not written by a person.
                 ReversePath::Null => write!(fields, "From: MAILER-DAEMON@{hostname}\r\n"),
             }
             .expect(done);
@@ -60,14 +60,14 @@ impl MissingHeaders {
     }
 }
 
-/// What fields are made of.
+/// The values for the added fields.
 #[derive(Debug)]
 pub(crate) struct Addition<'a> {
     pub(crate) id: QueueId,
-    /// Ours.
+    /// Our host name.
     pub(crate) hostname: &'a str,
     pub(crate) now: SystemTime,
-    /// The envelope's.
+    /// The sender of the envelope.
     pub(crate) sender: &'a ReversePath,
 }
 

@@ -1,4 +1,4 @@
-//! The trace header that every message gets (RFC 5321 §4.4).
+//! The Received field that every message gets (RFC 5321 §4.4).
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
@@ -11,14 +11,14 @@ use relay_smtp::server::Hello;
 use crate::client::ClientId;
 use crate::tls::TlsFacts;
 
-/// What a Received field tells.
+/// The values of a Received field.
 #[derive(Debug)]
 pub(crate) struct Received<'a> {
     pub(crate) client: ClientId,
     pub(crate) hello: Option<&'a Hello>,
     /// Whether the transaction uses SMTPUTF8.
     pub(crate) utf8: bool,
-    /// What protects the connection, if something does.
+    /// The TLS parameters of the connection, if it is under TLS.
     pub(crate) tls: Option<&'a TlsFacts>,
     /// Whether the client has logged in.
     pub(crate) authenticated: bool,
@@ -27,12 +27,12 @@ pub(crate) struct Received<'a> {
 }
 
 impl Received<'_> {
-    /// The field, folded; only the client's own name can make a line long, and that is a domain or
-    /// an address literal. The suite has a clause of its own (RFC 8314 §4.3).
+    /// Formats the field, folded. Only the name that the client gave can make a line long. The cipher
+    /// suite has a clause of its own (RFC 8314 §4.3).
     pub(crate) fn to_header(&self, id: QueueId) -> String {
         let mut field = String::with_capacity(384);
         field.push_str("Received: from ");
-        // Nothing but DATA behind EHLO or HELO leads here.
+        // DATA is accepted only after EHLO or HELO, so the name is known.
         field.push_str(self.hello.map_or("unknown", |hello| hello.name.as_str()));
         let (hostname, protocol) = (self.hostname, self.protocol());
         let client = TcpInfo(self.client);
@@ -74,8 +74,8 @@ impl Received<'_> {
     }
 }
 
-/// What stands in parentheses behind the client's own name: an address literal (RFC 5321 §4.4), or
-/// for a user of this machine, who has no address, a comment.
+/// The text in parentheses after the name of the client: an address literal (RFC 5321 §4.4), or a
+/// comment for a user of this machine, who has no address.
 struct TcpInfo(ClientId);
 
 impl std::fmt::Display for TcpInfo {

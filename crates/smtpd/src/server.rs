@@ -1,4 +1,4 @@
-//! The listeners and the sessions that come of them.
+//! The server: opens the listeners, accepts connections, shuts down.
 
 use std::io;
 use std::sync::Arc;
@@ -21,15 +21,15 @@ use crate::local_session::{LocalSessions, PendingLocalSessions, accept_local};
 use crate::signing_pool::SigningPool;
 use crate::spawner::SessionSpawner;
 
-/// How long the relay takes to go down: so long it waits for messages that are coming in.
+/// How long a shutdown waits for messages that are coming in.
 pub const DRAIN: Duration = Duration::from_secs(5);
-/// The last part of it, in which clients are told that their messages have taken too long.
+/// The last part of the drain, in which clients get the reply that their message took too long.
 const FAREWELL: Duration = Duration::from_secs(1);
 /// The first pause after a failed accept; it doubles up to [`LONGEST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// Listeners that are open and wait for [`Server::run`].
+/// Open listeners that wait for [`Server::run`].
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<(Listener, ListenerConfig)>,
@@ -56,7 +56,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The addresses that are listened on, in the order of the configuration, with real ports.
+    /// The addresses of the listeners with their real ports, in the order of the configuration.
     pub fn addresses(&self) -> &[Address] {
         &self.addresses
     }
@@ -68,7 +68,7 @@ impl Server {
 
     /// Serves until `shutdown`, then ends idle sessions at once and others within [`DRAIN`].
     ///
-    /// `accepted` is told of each message after it is safe and before its client is.
+    /// `accepted` is called for each message after it is stored and before the client gets its reply.
     pub async fn run<S: QueueStore>(
         self,
         store: Arc<S>,
@@ -115,7 +115,7 @@ impl Server {
     }
 }
 
-/// Takes connections; trouble makes it pause, never end.
+/// Accepts connections. An error makes it pause, but never end.
 async fn accept<S: QueueStore, L: Accept>(
     listener: L,
     config: Arc<ListenerConfig>,
@@ -133,7 +133,7 @@ async fn accept<S: QueueStore, L: Accept>(
                 spawner.start(stream, client, &config);
             }
             Err(error) if is_of_one_connection(&error) => {}
-            // Out of file descriptors or memory: sessions that end will give some back.
+            // Out of file descriptors or memory: sessions that end will release some.
             Err(error) => {
                 events::accept_failed(&config.address, &error);
                 sleep(pause).await;

@@ -1,4 +1,4 @@
-//! Signatures, computed where they hold no session up.
+//! Computes signatures on threads of their own, so that sessions do not wait for them.
 
 use std::thread;
 use std::time::SystemTime;
@@ -7,24 +7,24 @@ use relay_dkim::{SignError, Signing};
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::task::{self, JoinError};
 
-/// Signs on threads of its own: an RSA signature takes a good part of a millisecond, in which a thread
-/// of the executor could have served many sessions.
+/// Signs on blocking threads. An RSA signature takes a good part of a millisecond, in which a thread of
+/// the executor can serve many sessions.
 #[derive(Debug)]
 pub(crate) struct SigningPool {
-    /// As many signatures at a time as there are processors; more would only wait for each other.
+    /// One permit for each processor; more signatures at a time would only wait for each other.
     locks: Semaphore,
 }
 
-/// Why a message that is to be signed could not be.
+/// Why a message could not be signed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SigningError {
     /// A key did not sign.
     #[error(transparent)]
     Sign(#[from] SignError),
-    /// The thread has ended before it had signed.
+    /// The thread ended before it signed.
     #[error("signing was broken off: {0}")]
     BrokenOff(#[from] JoinError),
-    /// No turns are given any more.
+    /// The pool is closed.
     #[error("signing has ended")]
     Ended(#[from] AcquireError),
 }
@@ -43,7 +43,7 @@ impl SigningPool {
         self.locks.close();
     }
 
-    /// The signature fields of a message whose body has passed.
+    /// Returns the signature fields of a message whose body has passed.
     pub(crate) async fn sign(
         &self,
         signing: Signing,

@@ -31,7 +31,7 @@ impl<S: QueueStore> SessionSpawner<S> {
         self.shared.stopping.cancelled()
     }
 
-    /// The rules for a session that begins now.
+    /// The configuration for a session that begins now.
     pub(crate) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config.borrow())
     }
@@ -80,7 +80,7 @@ impl<S: QueueStore> SessionSpawner<S> {
     }
 }
 
-/// A connection that has a place and no session yet.
+/// A connection that has a slot and no session yet.
 struct PendingConnection<S: QueueStore, T> {
     shared: Arc<SharedState<S>>,
     config: Arc<ServerConfig>,
@@ -90,7 +90,7 @@ struct PendingConnection<S: QueueStore, T> {
 }
 
 impl<S: QueueStore, T: IncomingStream> PendingConnection<S, T> {
-    /// What only some do is boxed, so that the others stay small.
+    /// Rare steps are boxed to keep the futures of most sessions small.
     async fn serve(self, is_proxy: bool) {
         let pending = if is_proxy {
             match Box::pin(self.read_proxy_header()).await {
@@ -117,7 +117,7 @@ impl<S: QueueStore, T: IncomingStream> PendingConnection<S, T> {
         }
     }
 
-    /// The same, with the client that the proxy speaks for.
+    /// Reads the PROXY header and returns the connection with the client that it names.
     async fn read_proxy_header(mut self) -> Option<Self> {
         let told = tokio::select! {
             told = self.stream.read_proxy_header() => told,
@@ -145,8 +145,8 @@ impl<S: QueueStore, T: IncomingStream> PendingConnection<S, T> {
     }
 }
 
-/// Says why in the one write that a fresh connection takes without waiting. Where a handshake is
-/// due, there is no way to say it.
+/// Closes a connection with this reply. On a listener with implicit TLS the reply cannot be sent, because
+/// the handshake has not been made.
 fn reject(stream: impl IncomingStream, client: ClientId, role: Role, reply: &Reply) {
     events::refused_connection(client, reply);
     if role == Role::Submissions {

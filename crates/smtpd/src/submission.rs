@@ -1,5 +1,4 @@
-//! What mail of our own clients gets on its way in: whole addresses, the fields that it lacks, and
-//! signatures.
+//! Mail of clients that may relay: completes addresses, adds missing header fields, and signs.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -16,23 +15,23 @@ use crate::missing_headers::{Addition, MissingHeaders};
 use crate::rewrite::TooLong;
 use crate::signing_pool::{SigningError, SigningPool};
 
-/// A message whose header section is still on its way, and what is to be done for it.
+/// A message whose header section is still coming in, and what to do with it.
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) config: Arc<ServerConfig>,
     pub(crate) id: QueueId,
     /// When it began to come in.
     pub(crate) begun: SystemTime,
-    /// Its sender, if it begins its way here: then its addresses are completed, and what it lacks is
-    /// added.
+    /// Its sender, if it is submitted here for the first time: then its addresses are completed and
+    /// missing fields are added.
     pub(crate) submitted_by: Option<ReversePath>,
-    /// It is from a user of this machine, as cron is: bare addresses are at `hostname`, unless the
-    /// operator says otherwise.
+    /// Whether it is from a user of this machine, such as cron. Bare addresses are then completed with
+    /// `hostname`, unless the operator has configured another domain.
     pub(crate) is_local: bool,
     pub(crate) signing_pool: Arc<SigningPool>,
 }
 
-/// A message whose header section is known, and whose body passes by.
+/// A message whose header section is complete and whose body is still coming in.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     id: QueueId,
@@ -41,18 +40,18 @@ pub(crate) struct Prepared {
     signing_pool: Arc<SigningPool>,
 }
 
-/// What stands before the message beside the trace header.
+/// What is put in front of the message besides the Received field.
 #[derive(Debug, Default)]
 pub(crate) struct Additions {
-    /// Above everything else: signatures (RFC 6376 §5.6), or what a stranger's message was found to be
-    /// worth (RFC 8601 §4.1).
+    /// At the very top: signatures (RFC 6376 §5.6), or the Authentication-Results field (RFC 8601
+    /// §4.1).
     pub(crate) top: Vec<u8>,
-    /// Below the trace header, together with the fields that the client wrote.
+    /// Below the Received field, together with the fields that the client wrote.
     pub(crate) fields: String,
 }
 
 impl Submission {
-    /// Looks at the header section, which `message` has whole, with whatever there is behind it.
+    /// Handles the header section. `message` holds all of it, and perhaps the beginning of the body.
     pub(crate) fn begin(self, message: &mut Vec<u8>) -> Result<Prepared, TooLong> {
         let mut added = String::new();
         if let Some(sender) = &self.submitted_by {
@@ -78,7 +77,7 @@ impl Submission {
         Ok(prepared)
     }
 
-    /// Completes and replaces addresses of the header section.
+    /// Completes and replaces addresses in the header section.
     fn rewrite(&self, message: &mut Vec<u8>) -> Result<(), TooLong> {
         let length = header::length(message);
         let most = self.config.limits.session.header_size;
@@ -117,14 +116,14 @@ impl Submission {
 }
 
 impl Prepared {
-    /// The next octets of the body.
+    /// Takes the next octets of the body.
     pub(crate) fn pass(&mut self, body: &[u8]) {
         if let Some(signing) = &mut self.signing {
             signing.write(body);
         }
     }
 
-    /// All of the message has passed.
+    /// Finishes after the whole message has passed.
     pub(crate) async fn finish(self, now: SystemTime) -> Result<Additions, SigningError> {
         let signatures = match self.signing {
             Some(signing) => {

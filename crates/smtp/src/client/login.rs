@@ -17,9 +17,9 @@ const COMMAND: usize = 512;
 
 /// What a client may say next.
 #[derive(Debug)]
-pub(super) enum Login {
+pub(super) enum AuthExchange {
     /// The first message, which did not fit the command.
-    Deferred(Response, Box<Login>),
+    Deferred(Response, Box<AuthExchange>),
     /// The user's name, by LOGIN.
     User(UserName, Secret),
     /// The password, by LOGIN.
@@ -48,7 +48,7 @@ fn mechanisms(proof: &Proof) -> &'static [Mechanism] {
     }
 }
 
-impl Login {
+impl AuthExchange {
     /// Begins the exchange with the strongest mechanism that is offered, and gives the command;
     /// `None` if none is.
     pub(super) fn begin(

@@ -4,33 +4,35 @@ use zeroize::Zeroize;
 
 use crate::client::event::{Event, Trouble};
 use crate::client::extensions::Extensions;
-use crate::client::login::Login;
+use crate::client::login::AuthExchange;
 use crate::client::plan::{Credentials, TlsUse};
 use crate::reply::Reply;
 
-use crate::client::session::{ClientSession, State, is_refusal};
+use crate::client::session::{ClientSession, ClientState, is_refusal};
 
 /// The server waits for a response (RFC 4954 §4).
 const CHALLENGE: u16 = 334;
 
 impl ClientSession {
     /// What a reply means before the first transaction.
-    pub(super) fn opening_reply(&mut self, found: State, reply: Reply) -> Option<Event> {
+    pub(super) fn opening_reply(&mut self, found: ClientState, reply: Reply) -> Option<Event> {
         let stage = found.stage();
         match found {
-            State::Greeting if reply.is_positive() => self.enter(State::Ehlo),
-            State::Ehlo if reply.is_positive() => {
+            ClientState::Greeting if reply.is_positive() => self.enter(ClientState::Ehlo),
+            ClientState::Ehlo if reply.is_positive() => {
                 self.peer = Extensions::parse(&reply);
                 self.protect()
             }
             // RFC 5321 §3.2: a server that knows no EHLO may know HELO.
-            State::Ehlo if reply.is_permanent() => self.enter(State::Helo),
-            State::Helo if reply.is_positive() => self.protect(),
-            State::StartTls if reply.is_positive() => self.enter(State::Handshake),
-            State::StartTls if is_refusal(&reply) => self.tls_refused(reply),
-            State::Auth(login) if reply.code() == CHALLENGE => self.challenged(login, &reply),
-            State::Auth(login) if reply.is_positive() => self.logged_in(&login),
-            State::Auth(_) if is_refusal(&reply) => Some(self.end(Trouble::AuthRefused(reply))),
+            ClientState::Ehlo if reply.is_permanent() => self.enter(ClientState::Helo),
+            ClientState::Helo if reply.is_positive() => self.protect(),
+            ClientState::StartTls if reply.is_positive() => self.enter(ClientState::Handshake),
+            ClientState::StartTls if is_refusal(&reply) => self.tls_refused(reply),
+            ClientState::Auth(login) if reply.code() == CHALLENGE => self.challenged(login, &reply),
+            ClientState::Auth(login) if reply.is_positive() => self.logged_in(&login),
+            ClientState::Auth(_) if is_refusal(&reply) => {
+                Some(self.end(Trouble::AuthRefused(reply)))
+            }
             _ if is_refusal(&reply) => Some(self.end(Trouble::Refused(stage, reply))),
             _ => Some(self.end(Trouble::Unexpected(stage, reply))),
         }
@@ -40,7 +42,7 @@ impl ClientSession {
     fn protect(&mut self) -> Option<Event> {
         match self.plan.tls {
             TlsUse::IfOffered | TlsUse::Required if self.peer.starttls => {
-                self.enter(State::StartTls)
+                self.enter(ClientState::StartTls)
             }
             TlsUse::Required => Some(self.end(Trouble::NoTls)),
             TlsUse::IfOffered | TlsUse::Never | TlsUse::Active => self.log_in(),
@@ -61,12 +63,12 @@ impl ClientSession {
     /// would be to let the server choose the weakest.
     fn log_in(&mut self) -> Option<Event> {
         let Some(credentials) = self.plan.credentials.take() else {
-            return self.enter(State::Idle { reset: false });
+            return self.enter(ClientState::Idle { reset: false });
         };
         if self.plan.tls != TlsUse::Active && !credentials.in_clear {
             return Some(self.end(Trouble::AuthInClear));
         }
-        let Some((mechanism, login, command)) = Login::begin(credentials, &self.peer) else {
+        let Some((mechanism, login, command)) = AuthExchange::begin(credentials, &self.peer) else {
             let offered = self.peer.auth.clone();
             return Some(self.end(Trouble::NoMechanism { offered }));
         };
@@ -74,28 +76,28 @@ impl ClientSession {
         self.say_in_exchange(login, &command)
     }
 
-    fn challenged(&mut self, login: Login, challenge: &Reply) -> Option<Event> {
+    fn challenged(&mut self, login: AuthExchange, challenge: &Reply) -> Option<Event> {
         match login.answer(challenge) {
             Ok((login, response)) => self.say_in_exchange(login, &response),
             Err(error) => Some(self.end(Trouble::Challenge(error))),
         }
     }
 
-    fn logged_in(&mut self, login: &Login) -> Option<Event> {
+    fn logged_in(&mut self, login: &AuthExchange) -> Option<Event> {
         self.wipe();
         match login.end() {
-            Ok(()) => self.enter(State::Idle { reset: false }),
+            Ok(()) => self.enter(ClientState::Idle { reset: false }),
             Err(error) => Some(self.end(Trouble::Challenge(error))),
         }
     }
 
-    fn say_in_exchange(&mut self, login: Login, line: &str) -> Option<Event> {
+    fn say_in_exchange(&mut self, login: AuthExchange, line: &str) -> Option<Event> {
         self.wipe();
         // In one piece, so that no copy of a part is left behind.
         self.output.reserve(line.len() + 2);
         self.output.extend_from_slice(line.as_bytes());
         self.output.extend_from_slice(b"\r\n");
-        self.state = State::Auth(login);
+        self.state = ClientState::Auth(login);
         None
     }
 

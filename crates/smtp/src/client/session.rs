@@ -7,7 +7,7 @@ use zeroize::Zeroize;
 use crate::client::envelope::{Answer, Commands, Envelope, lack};
 use crate::client::event::{Event, Trouble};
 use crate::client::extensions::Extensions;
-use crate::client::login::Login;
+use crate::client::login::AuthExchange;
 use crate::client::plan::{Plan, TlsUse};
 use crate::client::transaction::Transaction;
 use crate::outcome::Stage;
@@ -18,7 +18,21 @@ use crate::sasl::Mechanism;
 /// RFC 5321 §3.8: the server is about to close the connection, whatever was asked.
 const CLOSING: u16 = 421;
 
-/// One session over one connection, for any number of transactions.
+/// The client's side of one session, for any number of transactions.
+///
+/// ```
+/// use relay_smtp::client::{ClientSession, Event, Plan};
+///
+/// let mut session = ClientSession::new("relay.example.org", Plan::CLEAR);
+/// let mut input = &b"220 mx.example.com ready\r\n"[..];
+/// assert_eq!(session.receive(&mut input), None);
+/// assert_eq!(session.output().as_slice(), b"EHLO relay.example.org\r\n");
+///
+/// session.output().clear();
+/// let mut input = &b"250-mx.example.com\r\n250 PIPELINING\r\n"[..];
+/// assert_eq!(session.receive(&mut input), Some(Event::Ready));
+/// assert!(session.extensions().pipelining && session.is_idle());
+/// ```
 pub struct ClientSession {
     name: String,
     /// The credentials are in it until they are used.
@@ -27,12 +41,12 @@ pub struct ClientSession {
     pub(super) peer: Extensions,
     pub(super) mechanism: Option<Mechanism>,
     pub(super) output: Vec<u8>,
-    pub(super) state: State,
+    pub(super) state: ClientState,
 }
 
 /// Which reply is waited for, with what is needed to understand it.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum ClientState {
     Greeting,
     Ehlo,
     Helo,
@@ -40,7 +54,7 @@ pub(super) enum State {
     /// Behind the 220 to STARTTLS: whatever comes now is the handshake's, not ours. The session
     /// goes back to `Ehlo`, with all that was said before forgotten (RFC 3207 §4.2).
     Handshake,
-    Auth(Login),
+    Auth(AuthExchange),
     /// No transaction. `reset`: the last one may have left something behind.
     Idle {
         reset: bool,
@@ -71,7 +85,7 @@ impl ClientSession {
             peer: Extensions::default(),
             mechanism: None,
             output: Vec::new(),
-            state: State::Greeting,
+            state: ClientState::Greeting,
         }
     }
 
@@ -88,12 +102,12 @@ impl ClientSession {
     /// The handshake that [`Event::StartTls`] asked for is done: what was said before it is
     /// forgotten (RFC 3207 §4.2).
     pub fn tls_started(&mut self) {
-        if let State::Handshake = self.state {
+        if let ClientState::Handshake = self.state {
             self.plan.tls = TlsUse::Active;
             self.peer = Extensions::default();
             self.parser = ReplyParser::default();
             self.output = Vec::new();
-            self.enter(State::Ehlo);
+            self.enter(ClientState::Ehlo);
         }
     }
 
@@ -109,20 +123,20 @@ impl ClientSession {
 
     /// Whether another transaction can begin now.
     pub fn is_idle(&self) -> bool {
-        matches!(self.state, State::Idle { .. }) && self.parser.is_empty()
+        matches!(self.state, ClientState::Idle { .. }) && self.parser.is_empty()
     }
 
     /// Whether the final dot has gone out and its reply has not come: if the connection breaks now,
     /// nobody knows whether the peer took the message (RFC 1047).
     pub fn may_have_been_taken(&self) -> bool {
-        matches!(self.state, State::Dot(_))
+        matches!(self.state, ClientState::Dot(_))
     }
 
     /// Whether the transaction under way has not been answered by a single reply: if the connection
     /// breaks now, the peer may have closed it before the transaction began.
     pub fn is_unanswered(&self) -> bool {
         match &self.state {
-            State::Rset(t) | State::Mail(t) | State::Over(Some(t)) => !t.answered,
+            ClientState::Rset(t) | ClientState::Mail(t) | ClientState::Over(Some(t)) => !t.answered,
             _ => false,
         }
     }
@@ -138,7 +152,7 @@ impl ClientSession {
     ///
     /// If the session is not idle.
     pub fn begin(&mut self, envelope: &Envelope<'_>) -> Option<Event> {
-        let State::Idle { reset } = self.state else {
+        let ClientState::Idle { reset } = self.state else {
             panic!("a transaction begins when the session is idle");
         };
         let lacks = envelope
@@ -157,27 +171,27 @@ impl ClientSession {
             answered: false,
         };
         if transaction.asked.is_empty() {
-            return Some(self.finish(transaction, State::Idle { reset }));
+            return Some(self.finish(transaction, ClientState::Idle { reset }));
         }
         self.enter(if reset {
-            State::Rset(transaction)
+            ClientState::Rset(transaction)
         } else {
-            State::Mail(transaction)
+            ClientState::Mail(transaction)
         })
     }
 
     /// The whole message has been sent, its final dot included.
     pub fn content_sent(&mut self) {
-        self.state = match std::mem::replace(&mut self.state, State::Over(None)) {
-            State::Content(transaction) => State::Dot(transaction),
+        self.state = match std::mem::replace(&mut self.state, ClientState::Over(None)) {
+            ClientState::Content(transaction) => ClientState::Dot(transaction),
             other => other,
         };
     }
 
     /// Says goodbye, if nothing is under way.
     pub fn quit(&mut self) {
-        if let State::Idle { .. } = self.state {
-            self.enter(State::Quit);
+        if let ClientState::Idle { .. } = self.state {
+            self.enter(ClientState::Quit);
         }
     }
 
@@ -185,7 +199,7 @@ impl ClientSession {
     /// taken and nothing has.
     pub fn receive(&mut self, input: &mut &[u8]) -> Option<Event> {
         while !input.is_empty() {
-            if let State::Handshake = self.state {
+            if let ClientState::Handshake = self.state {
                 *input = &[];
                 return None;
             }
@@ -206,27 +220,33 @@ impl ClientSession {
 
     /// Ends the session: the answers so far, `None` for recipients whose fate is open.
     pub fn abandon(&mut self) -> Vec<Option<Answer>> {
-        let state = std::mem::replace(&mut self.state, State::Over(None));
+        let state = std::mem::replace(&mut self.state, ClientState::Over(None));
         state.transaction().map(|t| t.answers).unwrap_or_default()
     }
 
     /// What is sent on entering a state.
-    pub(super) fn enter(&mut self, mut state: State) -> Option<Event> {
+    pub(super) fn enter(&mut self, mut state: ClientState) -> Option<Event> {
         let output = &mut self.output;
         let event = match &mut state {
-            State::Ehlo => say(output, &["EHLO ", &self.name]),
-            State::Helo => say(output, &["HELO ", &self.name]),
-            State::StartTls => say(output, &["STARTTLS"]),
-            State::Handshake => Some(Event::StartTls),
-            State::Idle { .. } => Some(Event::Ready),
-            State::Rset(t) | State::Mail(t) | State::Rcpt(t, _) | State::Data(t) => {
+            ClientState::Ehlo => say(output, &["EHLO ", &self.name]),
+            ClientState::Helo => say(output, &["HELO ", &self.name]),
+            ClientState::StartTls => say(output, &["STARTTLS"]),
+            ClientState::Handshake => Some(Event::StartTls),
+            ClientState::Idle { .. } => Some(Event::Ready),
+            ClientState::Rset(t)
+            | ClientState::Mail(t)
+            | ClientState::Rcpt(t, _)
+            | ClientState::Data(t) => {
                 output.extend_from_slice(t.commands.release());
                 None
             }
-            State::Content(_) => Some(Event::Content),
-            State::LoneDot(_) => say(output, &["."]),
-            State::Quit => say(output, &["QUIT"]),
-            State::Greeting | State::Auth(_) | State::Dot(_) | State::Over(_) => None,
+            ClientState::Content(_) => Some(Event::Content),
+            ClientState::LoneDot(_) => say(output, &["."]),
+            ClientState::Quit => say(output, &["QUIT"]),
+            ClientState::Greeting
+            | ClientState::Auth(_)
+            | ClientState::Dot(_)
+            | ClientState::Over(_) => None,
         };
         self.state = state;
         event
@@ -234,47 +254,47 @@ impl ClientSession {
 
     /// What a reply means in the state that it finds.
     fn reply(&mut self, reply: Reply) -> Option<Event> {
-        match std::mem::replace(&mut self.state, State::Over(None)) {
-            State::Quit | State::Over(None) => None,
+        match std::mem::replace(&mut self.state, ClientState::Over(None)) {
+            ClientState::Quit | ClientState::Over(None) => None,
             found if reply.code() == CLOSING => {
                 let stage = found.stage();
                 self.state = found;
                 Some(self.end(Trouble::Refused(stage, reply)))
             }
-            found @ (State::Greeting
-            | State::Ehlo
-            | State::Helo
-            | State::StartTls
-            | State::Handshake
-            | State::Auth(_)) => self.opening_reply(found, reply),
+            found @ (ClientState::Greeting
+            | ClientState::Ehlo
+            | ClientState::Helo
+            | ClientState::StartTls
+            | ClientState::Handshake
+            | ClientState::Auth(_)) => self.opening_reply(found, reply),
             found => self.transaction_reply(found, reply),
         }
     }
 
-    fn transaction_reply(&mut self, found: State, reply: Reply) -> Option<Event> {
+    fn transaction_reply(&mut self, found: ClientState, reply: Reply) -> Option<Event> {
         let stage = found.stage();
         let (yes, no) = (reply.is_positive(), is_refusal(&reply));
         match found {
-            State::Rset(t) if yes => self.enter(State::Mail(t.answered())),
-            State::Mail(t) if yes => self.enter(State::Rcpt(t.answered(), 0)),
-            State::Mail(t) if no => self.mail_refused(t.answered(), &reply),
-            State::Rcpt(t, i) if yes || no => self.rcpt_answered(t, i, reply),
-            State::Data(t) if reply.is_intermediate() && t.accepted > 0 => {
-                self.enter(State::Content(t))
+            ClientState::Rset(t) if yes => self.enter(ClientState::Mail(t.answered())),
+            ClientState::Mail(t) if yes => self.enter(ClientState::Rcpt(t.answered(), 0)),
+            ClientState::Mail(t) if no => self.mail_refused(t.answered(), &reply),
+            ClientState::Rcpt(t, i) if yes || no => self.rcpt_answered(t, i, reply),
+            ClientState::Data(t) if reply.is_intermediate() && t.accepted > 0 => {
+                self.enter(ClientState::Content(t))
             }
-            State::Data(t) if reply.is_intermediate() => self.enter(State::LoneDot(t)),
-            State::Data(t) | State::Dot(t) if no => {
-                Some(self.finish(t.refused(stage, &reply), State::Idle { reset: true }))
+            ClientState::Data(t) if reply.is_intermediate() => self.enter(ClientState::LoneDot(t)),
+            ClientState::Data(t) | ClientState::Dot(t) if no => {
+                Some(self.finish(t.refused(stage, &reply), ClientState::Idle { reset: true }))
             }
             // A reply before the end of the message: the peer has heard enough.
-            State::Content(t) if no => {
-                Some(self.finish(t.refused(stage, &reply), State::Over(None)))
+            ClientState::Content(t) if no => {
+                Some(self.finish(t.refused(stage, &reply), ClientState::Over(None)))
             }
-            State::Dot(t) if yes => {
+            ClientState::Dot(t) if yes => {
                 let taken = t.answer_open(|| Answer::Taken(reply.clone()));
-                Some(self.finish(taken, State::Idle { reset: false }))
+                Some(self.finish(taken, ClientState::Idle { reset: false }))
             }
-            State::LoneDot(t) => Some(self.finish(t, State::Idle { reset: true })),
+            ClientState::LoneDot(t) => Some(self.finish(t, ClientState::Idle { reset: true })),
             other => {
                 self.state = other;
                 Some(self.end(Trouble::Unexpected(stage, reply)))
@@ -286,9 +306,9 @@ impl ClientSession {
     fn mail_refused(&mut self, t: Transaction, reply: &Reply) -> Option<Event> {
         let t = t.refused(Stage::Mail, reply);
         if t.commands.is_pipelined() {
-            self.enter(State::Rcpt(t, 0))
+            self.enter(ClientState::Rcpt(t, 0))
         } else {
-            Some(self.finish(t, State::Idle { reset: true }))
+            Some(self.finish(t, ClientState::Idle { reset: true }))
         }
     }
 
@@ -299,27 +319,29 @@ impl ClientSession {
             Some(open) => *open = Some(Answer::Refused(Stage::Rcpt, reply)),
         }
         if i + 1 < t.asked.len() {
-            self.enter(State::Rcpt(t, i + 1))
+            self.enter(ClientState::Rcpt(t, i + 1))
         } else if t.accepted > 0 || t.commands.is_pipelined() {
-            self.enter(State::Data(t))
+            self.enter(ClientState::Data(t))
         } else {
-            Some(self.finish(t, State::Idle { reset: true }))
+            Some(self.finish(t, ClientState::Idle { reset: true }))
         }
     }
 
     /// The transaction is over; every recipient has its answer.
-    fn finish(&mut self, transaction: Transaction, next: State) -> Event {
+    fn finish(&mut self, transaction: Transaction, next: ClientState) -> Event {
         self.state = next;
         Event::Finished(transaction.answers.into_iter().flatten().collect())
     }
 
     /// The session is over; if the transaction was decided already, that stands.
     pub(super) fn end(&mut self, trouble: Trouble) -> Event {
-        let state = std::mem::replace(&mut self.state, State::Over(None));
+        let state = std::mem::replace(&mut self.state, ClientState::Over(None));
         match state.transaction() {
-            Some(t) if t.answers.iter().all(Option::is_some) => self.finish(t, State::Over(None)),
+            Some(t) if t.answers.iter().all(Option::is_some) => {
+                self.finish(t, ClientState::Over(None))
+            }
             transaction => {
-                self.state = State::Over(transaction);
+                self.state = ClientState::Over(transaction);
                 Event::Broken(trouble)
             }
         }
@@ -343,40 +365,42 @@ impl Drop for ClientSession {
     }
 }
 
-impl State {
+impl ClientState {
     pub(super) fn stage(&self) -> Stage {
         match self {
-            State::Greeting => Stage::Greeting,
-            State::Ehlo | State::Helo => Stage::Hello,
-            State::StartTls | State::Handshake => Stage::Tls,
-            State::Auth(_) => Stage::Auth,
-            State::Idle { .. } | State::Rset(_) | State::Mail(_) => Stage::Mail,
-            State::Rcpt(..) => Stage::Rcpt,
-            State::Data(_) => Stage::Data,
-            State::Content(_) | State::Dot(_) | State::LoneDot(_) => Stage::Message,
-            State::Quit | State::Over(_) => Stage::Connect,
+            ClientState::Greeting => Stage::Greeting,
+            ClientState::Ehlo | ClientState::Helo => Stage::Hello,
+            ClientState::StartTls | ClientState::Handshake => Stage::Tls,
+            ClientState::Auth(_) => Stage::Auth,
+            ClientState::Idle { .. } | ClientState::Rset(_) | ClientState::Mail(_) => Stage::Mail,
+            ClientState::Rcpt(..) => Stage::Rcpt,
+            ClientState::Data(_) => Stage::Data,
+            ClientState::Content(_) | ClientState::Dot(_) | ClientState::LoneDot(_) => {
+                Stage::Message
+            }
+            ClientState::Quit | ClientState::Over(_) => Stage::Connect,
         }
     }
 
     fn transaction(self) -> Option<Transaction> {
         match self {
-            State::Rset(t)
-            | State::Mail(t)
-            | State::Rcpt(t, _)
-            | State::Data(t)
-            | State::Content(t)
-            | State::Dot(t)
-            | State::LoneDot(t)
-            | State::Over(Some(t)) => Some(t),
-            State::Greeting
-            | State::Ehlo
-            | State::Helo
-            | State::StartTls
-            | State::Handshake
-            | State::Auth(_)
-            | State::Idle { .. }
-            | State::Quit
-            | State::Over(None) => None,
+            ClientState::Rset(t)
+            | ClientState::Mail(t)
+            | ClientState::Rcpt(t, _)
+            | ClientState::Data(t)
+            | ClientState::Content(t)
+            | ClientState::Dot(t)
+            | ClientState::LoneDot(t)
+            | ClientState::Over(Some(t)) => Some(t),
+            ClientState::Greeting
+            | ClientState::Ehlo
+            | ClientState::Helo
+            | ClientState::StartTls
+            | ClientState::Handshake
+            | ClientState::Auth(_)
+            | ClientState::Idle { .. }
+            | ClientState::Quit
+            | ClientState::Over(None) => None,
         }
     }
 }

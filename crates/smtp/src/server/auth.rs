@@ -9,7 +9,7 @@ use crate::sasl::{Mechanism, Response, ResponseError, UserName, base64};
 use super::event::{Event, Hello};
 use super::exchange::{Due, Exchange, Next, Question};
 use super::replies;
-use super::session::{ServerSession, State};
+use super::session::{ServerSession, ServerState};
 use super::settings::Channel;
 
 /// The verb, which is all that a refusal tells of the command.
@@ -26,7 +26,7 @@ impl ServerSession {
                 self.expect(hello, Due::ScramEnd(user), &replies::challenge(&text));
             }
             Some((hello, Question::Proof(None) | Question::Verifier(_))) => {
-                self.state = State::Ready(hello);
+                self.state = ServerState::Ready(hello);
                 self.reply(&replies::authentication_failed());
             }
             None => {}
@@ -47,7 +47,7 @@ impl ServerSession {
                 );
             }
             Some((hello, other)) => {
-                self.state = State::Authenticating(hello, Box::new(Exchange::Asked(other)));
+                self.state = ServerState::Authenticating(hello, Box::new(Exchange::Asked(other)));
             }
             None => {}
         }
@@ -77,14 +77,14 @@ impl ServerSession {
 
     /// A line within an exchange.
     pub(super) fn handle_response(&mut self, response: &Response) -> Option<Event> {
-        match mem::replace(&mut self.state, State::Closed) {
-            State::Authenticating(hello, exchange) => match *exchange {
+        match mem::replace(&mut self.state, ServerState::Closed) {
+            ServerState::Authenticating(hello, exchange) => match *exchange {
                 Exchange::Due(due) => {
                     let octets = response.decode();
                     self.go_on(hello, octets.and_then(|octets| due.answer(&octets)))
                 }
                 asked @ Exchange::Asked(_) => {
-                    self.state = State::Authenticating(hello, Box::new(asked));
+                    self.state = ServerState::Authenticating(hello, Box::new(asked));
                     None
                 }
             },
@@ -107,8 +107,8 @@ impl ServerSession {
             return Some(replies::authenticated_already());
         }
         match &self.state {
-            State::Ready(hello) if hello.extended => None,
-            State::Transaction(..) => Some(replies::auth_in_transaction()),
+            ServerState::Ready(hello) if hello.extended => None,
+            ServerState::Transaction(..) => Some(replies::auth_in_transaction()),
             _ => Some(replies::want_hello()),
         }
     }
@@ -122,7 +122,7 @@ impl ServerSession {
             }
             Ok(Next::Ask(question, event)) => {
                 let asked = Box::new(Exchange::Asked(question));
-                self.state = State::Authenticating(hello, asked);
+                self.state = ServerState::Authenticating(hello, asked);
                 Some(event)
             }
             Ok(Next::Done(user)) => {
@@ -130,30 +130,30 @@ impl ServerSession {
                 None
             }
             Err(error) => {
-                self.state = State::Ready(hello);
+                self.state = ServerState::Ready(hello);
                 Some(self.protocol_error(AUTH, reply_to(error)))
             }
         }
     }
 
     fn expect(&mut self, hello: Hello, due: Due, challenge: &Reply) {
-        self.state = State::Authenticating(hello, Box::new(Exchange::Due(due)));
+        self.state = ServerState::Authenticating(hello, Box::new(Exchange::Due(due)));
         self.reply(challenge);
     }
 
     fn log_in(&mut self, hello: Hello, user: UserName) {
-        self.state = State::Ready(hello);
+        self.state = ServerState::Ready(hello);
         self.user = Some(user);
         self.reply(&replies::authenticated());
     }
 
     /// The question that the driver is about to answer.
     fn take_question(&mut self) -> Option<(Hello, Question)> {
-        match mem::replace(&mut self.state, State::Closed) {
-            State::Authenticating(hello, exchange) => match *exchange {
+        match mem::replace(&mut self.state, ServerState::Closed) {
+            ServerState::Authenticating(hello, exchange) => match *exchange {
                 Exchange::Asked(question) => Some((hello, question)),
                 due @ Exchange::Due(_) => {
-                    self.state = State::Authenticating(hello, Box::new(due));
+                    self.state = ServerState::Authenticating(hello, Box::new(due));
                     None
                 }
             },

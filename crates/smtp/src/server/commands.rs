@@ -9,7 +9,7 @@ use crate::reply::Reply;
 use super::event::{Event, Hello, MailRequest, Refusal};
 use super::line::LineError;
 use super::replies::{self, Security};
-use super::session::{ServerSession, State};
+use super::session::{ServerSession, ServerState};
 use super::settings::{Channel, Settings};
 
 impl ServerSession {
@@ -28,7 +28,7 @@ impl ServerSession {
             Command::Data => return Some(self.handle_data()),
             Command::Rset => {
                 if let Some(hello) = self.end_transaction() {
-                    self.state = State::Ready(hello);
+                    self.state = ServerState::Ready(hello);
                 }
                 replies::ok()
             }
@@ -36,7 +36,7 @@ impl ServerSession {
             Command::Vrfy(..) | Command::Expn(..) => replies::verify(),
             Command::Help => replies::help(),
             Command::Quit => {
-                self.state = State::Closed;
+                self.state = ServerState::Closed;
                 replies::goodbye()
             }
             Command::StartTls => return Some(self.handle_start_tls()),
@@ -84,7 +84,7 @@ impl ServerSession {
     }
 
     fn handle_hello(&mut self, name: ClientName, extended: bool) -> Reply {
-        self.state = State::Ready(Hello { name, extended });
+        self.state = ServerState::Ready(Hello { name, extended });
         let Settings {
             hostname,
             limits,
@@ -111,14 +111,14 @@ impl ServerSession {
             return self.protocol_error("STARTTLS", replies::unimplemented());
         }
         self.reply(&replies::start_tls());
-        self.state = State::Handshake;
+        self.state = ServerState::Handshake;
         Event::StartTls
     }
 
     fn handle_mail(&mut self, sender: ReversePath, params: MailParams) -> Event {
         match &self.state {
-            State::Ready(_) => {}
-            State::Transaction(..) => {
+            ServerState::Ready(_) => {}
+            ServerState::Transaction(..) => {
                 return self.protocol_error("MAIL", replies::nested_mail());
             }
             _ => return self.protocol_error("MAIL", replies::want_hello()),
@@ -144,7 +144,7 @@ impl ServerSession {
     }
 
     fn handle_rcpt(&mut self, recipient: Recipient) -> Event {
-        let State::Transaction(_, transaction) = &self.state else {
+        let ServerState::Transaction(_, transaction) = &self.state else {
             return self.protocol_error("RCPT", replies::want_mail());
         };
         let needs_utf8 = recipient.path.mailbox().is_some_and(Mailbox::needs_utf8)
@@ -167,10 +167,10 @@ impl ServerSession {
 
     fn handle_data(&mut self) -> Event {
         match &self.state {
-            State::Transaction(_, transaction) if transaction.recipients.is_empty() => {
+            ServerState::Transaction(_, transaction) if transaction.recipients.is_empty() => {
                 self.protocol_error("DATA", replies::want_recipient())
             }
-            State::Transaction(..) => Event::Data,
+            ServerState::Transaction(..) => Event::Data,
             _ => self.protocol_error("DATA", replies::want_mail()),
         }
     }

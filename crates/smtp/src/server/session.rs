@@ -27,10 +27,39 @@ fn deadline(now: Instant, timeout: Duration) -> Instant {
 }
 
 /// The server's side of one session.
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use relay_smtp::server::{BareAddress, Channel, Event, Limits, ServerSession, Settings};
+///
+/// # #[expect(clippy::disallowed_methods, reason = "an example needs some instant")]
+/// let now = Instant::now();
+/// let settings = Settings {
+///     hostname: "mx.example.org".into(),
+///     limits: Limits::default(),
+///     starttls: false,
+///     auth: false,
+///     bare_address: BareAddress::Refuse,
+/// };
+/// let mut session = ServerSession::new(settings, Channel::Clear, now);
+/// assert!(session.take_output().starts_with(b"220 mx.example.org"));
+///
+/// let input = b"EHLO client.example.com\r\nMAIL FROM:<ann@example.com>\r\n";
+/// let mut message = Vec::new();
+/// let step = session.handle(input, &mut message, now);
+/// let Some(Event::Mail(request)) = step.event else {
+///     panic!("MAIL asks whether the sender is accepted");
+/// };
+/// assert_eq!(step.consumed, input.len());
+/// session.accept_sender(request);
+/// let output = session.take_output();
+/// assert!(output.ends_with(b"250 2.1.0 ok\r\n"), "{}", String::from_utf8_lossy(&output));
+/// ```
 #[derive(Debug)]
 pub struct ServerSession {
     pub(super) settings: Settings,
-    pub(super) state: State,
+    pub(super) state: ServerState,
     channel: Channel,
     pub(super) user: Option<UserName>,
     lines: LineReader,
@@ -41,7 +70,7 @@ pub struct ServerSession {
 
 /// Where the session stands; each state holds what is known there.
 #[derive(Debug)]
-pub(super) enum State {
+pub(super) enum ServerState {
     Connected,
     Ready(Hello),
     Transaction(Hello, Transaction),
@@ -54,7 +83,7 @@ pub(super) enum State {
 
 /// What one call of [`ServerSession::handle`] did.
 #[derive(Debug)]
-pub struct Step {
+pub struct SessionStep {
     /// Octets of input that are done with.
     pub consumed: usize,
     /// What came of them; `None` when all of the input is used up and more is needed.
@@ -67,7 +96,7 @@ impl ServerSession {
         let mut session = Self {
             deadline: deadline(now, settings.limits.command_timeout),
             settings,
-            state: State::Connected,
+            state: ServerState::Connected,
             channel,
             user: None,
             lines: LineReader::default(),
@@ -84,17 +113,17 @@ impl ServerSession {
     /// `message` gathers the decoded octets of a message. The driver empties it at
     /// [`Event::Content`] and [`Event::MessageEnd`] and else leaves it alone; it never holds more
     /// than `header_size` and one input.
-    pub fn handle(&mut self, input: &[u8], message: &mut Vec<u8>, now: Instant) -> Step {
+    pub fn handle(&mut self, input: &[u8], message: &mut Vec<u8>, now: Instant) -> SessionStep {
         let mut consumed = 0;
         loop {
             let rest = &input[consumed..];
             let (taken, event) = match &self.state {
-                State::Closed => (0, Some(Event::Close)),
+                ServerState::Closed => (0, Some(Event::Close)),
                 _ if self.output.len() > OUTPUT => (0, Some(Event::Flush)),
-                State::Handshake => (rest.len(), None),
+                ServerState::Handshake => (rest.len(), None),
                 _ if rest.is_empty() => (0, None),
-                State::Receiving(..) => self.receive(rest, message, now),
-                State::Authenticating(_, exchange) => match &**exchange {
+                ServerState::Receiving(..) => self.receive(rest, message, now),
+                ServerState::Authenticating(_, exchange) => match &**exchange {
                     Exchange::Due(_) => self.read_response(rest, now),
                     // A question that is left open is a no.
                     Exchange::Asked(_) => {
@@ -102,13 +131,13 @@ impl ServerSession {
                         (0, None)
                     }
                 },
-                State::Connected | State::Ready(_) | State::Transaction(..) => {
+                ServerState::Connected | ServerState::Ready(_) | ServerState::Transaction(..) => {
                     self.read_command(rest, now)
                 }
             };
             consumed += taken;
             if event.is_some() || rest.is_empty() {
-                return Step { consumed, event };
+                return SessionStep { consumed, event };
             }
         }
     }
@@ -132,24 +161,24 @@ impl ServerSession {
     /// EHLO or HELO, as far as it was said.
     pub fn hello(&self) -> Option<&Hello> {
         match &self.state {
-            State::Ready(hello)
-            | State::Transaction(hello, _)
-            | State::Receiving(hello, _)
-            | State::Authenticating(hello, _) => Some(hello),
-            State::Connected | State::Handshake | State::Closed => None,
+            ServerState::Ready(hello)
+            | ServerState::Transaction(hello, _)
+            | ServerState::Receiving(hello, _)
+            | ServerState::Authenticating(hello, _) => Some(hello),
+            ServerState::Connected | ServerState::Handshake | ServerState::Closed => None,
         }
     }
 
     /// MAIL FROM of the transaction that is open.
     pub fn sender(&self) -> Option<&ReversePath> {
         match &self.state {
-            State::Transaction(_, transaction) => Some(&transaction.sender),
-            State::Receiving(_, receiving) => Some(&receiving.transaction().sender),
-            State::Connected
-            | State::Ready(_)
-            | State::Authenticating(..)
-            | State::Handshake
-            | State::Closed => None,
+            ServerState::Transaction(_, transaction) => Some(&transaction.sender),
+            ServerState::Receiving(_, receiving) => Some(&receiving.transaction().sender),
+            ServerState::Connected
+            | ServerState::Ready(_)
+            | ServerState::Authenticating(..)
+            | ServerState::Handshake
+            | ServerState::Closed => None,
         }
     }
 
@@ -166,8 +195,8 @@ impl ServerSession {
     /// The handshake that [`Event::StartTls`] asked for is done: what was said before it is
     /// forgotten (RFC 3207 §4.2). At any other time nothing is done: TLS is not there for being said.
     pub fn tls_started(&mut self, now: Instant) {
-        if let State::Handshake = self.state {
-            self.state = State::Connected;
+        if let ServerState::Handshake = self.state {
+            self.state = ServerState::Connected;
             self.channel = Channel::Tls;
             self.user = None;
             self.lines = LineReader::default();
@@ -178,13 +207,13 @@ impl ServerSession {
 
     /// Whether a message is coming in: the one thing that a relay that goes down waits for.
     pub fn is_receiving(&self) -> bool {
-        matches!(self.state, State::Receiving(..))
+        matches!(self.state, ServerState::Receiving(..))
     }
 
     /// Yes to [`Event::Mail`].
     pub fn accept_sender(&mut self, request: MailRequest) {
         if let Some(hello) = self.end_transaction() {
-            self.state = State::Transaction(
+            self.state = ServerState::Transaction(
                 hello,
                 Transaction {
                     sender: request.sender,
@@ -201,7 +230,7 @@ impl ServerSession {
 
     /// Yes to [`Event::Rcpt`], with that recipient or one in its place.
     pub fn accept_recipient(&mut self, recipient: Recipient) {
-        if let State::Transaction(_, transaction) = &mut self.state {
+        if let ServerState::Transaction(_, transaction) = &mut self.state {
             transaction.recipients.push(recipient);
             self.reply(&replies::recipient_ok());
         }
@@ -209,10 +238,10 @@ impl ServerSession {
 
     /// Yes to [`Event::Data`].
     pub fn accept_message(&mut self) {
-        match mem::replace(&mut self.state, State::Closed) {
-            State::Transaction(hello, transaction) => {
+        match mem::replace(&mut self.state, ServerState::Closed) {
+            ServerState::Transaction(hello, transaction) => {
                 let receiving = Receiving::new(transaction, &self.settings.limits);
-                self.state = State::Receiving(hello, Box::new(receiving));
+                self.state = ServerState::Receiving(hello, Box::new(receiving));
                 self.reply(&replies::go_ahead());
             }
             other => self.state = other,
@@ -224,17 +253,17 @@ impl ServerSession {
     pub fn refuse(&mut self, reply: &Reply) {
         match &mut self.state {
             // Nothing can be said in clear any more, and not yet under TLS.
-            State::Closed | State::Handshake => {}
-            State::Receiving(_, receiving) if reply.code() != 421 => {
+            ServerState::Closed | ServerState::Handshake => {}
+            ServerState::Receiving(_, receiving) if reply.code() != 421 => {
                 receiving.refuse(reply.clone());
             }
             _ => self.reply(reply),
         }
-        if let State::Authenticating(hello, _) = &self.state {
-            self.state = State::Ready(hello.clone());
+        if let ServerState::Authenticating(hello, _) = &self.state {
+            self.state = ServerState::Ready(hello.clone());
         }
         if reply.code() == 421 {
-            self.state = State::Closed;
+            self.state = ServerState::Closed;
         }
     }
 
@@ -265,7 +294,7 @@ impl ServerSession {
         message: &mut Vec<u8>,
         now: Instant,
     ) -> (usize, Option<Event>) {
-        let State::Receiving(_, receiving) = &mut self.state else {
+        let ServerState::Receiving(_, receiving) = &mut self.state else {
             return (0, None);
         };
         let received = receiving.take(input, message);
@@ -294,9 +323,9 @@ impl ServerSession {
 
     /// Behind CR LF . CR LF: a good message asks for a verdict, another gets its own.
     fn end_message(&mut self) -> Option<Event> {
-        match mem::replace(&mut self.state, State::Closed) {
-            State::Receiving(hello, receiving) => {
-                self.state = State::Ready(hello);
+        match mem::replace(&mut self.state, ServerState::Closed) {
+            ServerState::Receiving(hello, receiving) => {
+                self.state = ServerState::Ready(hello);
                 match receiving.finish() {
                     Ok(transaction) => Some(Event::MessageEnd(transaction)),
                     Err(reply) => {
@@ -349,8 +378,8 @@ impl ServerSession {
 
     /// The greeted client, its transaction forgotten; `None` before EHLO or HELO.
     pub(super) fn end_transaction(&mut self) -> Option<Hello> {
-        match mem::replace(&mut self.state, State::Closed) {
-            State::Ready(hello) | State::Transaction(hello, _) => Some(hello),
+        match mem::replace(&mut self.state, ServerState::Closed) {
+            ServerState::Ready(hello) | ServerState::Transaction(hello, _) => Some(hello),
             other => {
                 self.state = other;
                 None

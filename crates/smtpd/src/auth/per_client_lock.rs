@@ -1,5 +1,5 @@
-//! One password at a time per client: whoever tries many at once waits for himself, not others
-//! for him.
+//! Checks one password at a time for each client, so that a client with many logins at once delays
+//! only itself.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,20 +10,20 @@ use crate::client::ClientId;
 
 type ClientLock = Arc<tokio::sync::Mutex<()>>;
 
-/// The clients that have, or wait for, a turn.
+/// The clients that hold or wait for their lock.
 #[derive(Debug, Default)]
 pub(super) struct PerClientLocks {
     lines: Mutex<HashMap<ClientId, ClientLock>>,
 }
 
-/// A client's turn, until it is dropped.
+/// The lock of a client, held until it is dropped.
 #[derive(Debug)]
 pub(super) struct PerClientLock {
     _guard: OwnedMutexGuard<()>,
     _place: LockEntry,
 }
 
-/// A place in a client's line; the last to leave takes the line away.
+/// A reference to the lock of a client. The last one that is dropped removes the lock.
 #[derive(Debug)]
 struct LockEntry {
     locks: Arc<PerClientLocks>,
@@ -32,7 +32,7 @@ struct LockEntry {
 }
 
 impl PerClientLocks {
-    /// Waits for this client's turn.
+    /// Waits for the lock of this client.
     pub(super) async fn take(self: &Arc<Self>, client: ClientId) -> PerClientLock {
         let line = Arc::clone(self.lock().entry(client).or_default());
         let place = LockEntry {
@@ -55,7 +55,7 @@ impl Drop for LockEntry {
     fn drop(&mut self) {
         let mut lines = self.locks.lock();
         self.line = None;
-        // Whoever else is in line holds it, too; new ones come by way of the table.
+        // Others that wait hold a reference too; new ones get it through the table.
         if lines
             .get(&self.client)
             .is_some_and(|line| Arc::strong_count(line) == 1)

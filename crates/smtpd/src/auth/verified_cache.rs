@@ -1,5 +1,5 @@
-//! Successes of the last minutes, so that a client that logs in for every message costs no hash
-//! each time.
+//! Caches successful logins for some minutes, so that a client that logs in for every message does not
+//! cost a hash each time.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -9,15 +9,15 @@ use aws_lc_rs::rand::SystemRandom;
 
 use super::password::PasswordHash;
 
-/// How long a success is remembered.
+/// How long a success is cached.
 const PERIOD: Duration = Duration::from_mins(5);
-/// How many are.
+/// The most cached successes.
 const REMEMBERED: usize = 16 * 1024;
 
-/// What is left of a password: useless without the key, which never leaves the process.
+/// A keyed hash of a login. It is useless without the key, which never leaves the process.
 type Tag = [u8; 32];
 
-/// Successes, in bounded memory.
+/// Cached successes, in bounded memory.
 #[derive(Debug)]
 pub(super) struct VerifiedCache {
     key: hmac::Key,
@@ -25,8 +25,8 @@ pub(super) struct VerifiedCache {
     order: VecDeque<(Tag, Instant)>,
 }
 
-/// What a client must repeat to be known again: the user, the password, and that it has not been
-/// changed since.
+/// What must be the same for a cached success to count: the user, the password, and the stored hash,
+/// which changes with the password.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct VerifiedLogin<'a> {
     pub(super) user: &'a str,
@@ -35,7 +35,7 @@ pub(super) struct VerifiedLogin<'a> {
 }
 
 impl VerifiedCache {
-    /// A memory with a key of its own.
+    /// An empty cache with a new key.
     pub(super) fn new() -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &SystemRandom::new())
             .expect("the system has random octets");
@@ -46,13 +46,13 @@ impl VerifiedCache {
         }
     }
 
-    /// Whether this very login has succeeded of late.
+    /// Whether this login succeeded recently.
     pub(super) fn knows(&mut self, login: &VerifiedLogin<'_>, now: Instant) -> bool {
         self.forget(now);
         self.tags.contains(&self.tag(login))
     }
 
-    /// A login has succeeded.
+    /// Records a successful login.
     pub(super) fn remember(&mut self, login: &VerifiedLogin<'_>, now: Instant) {
         self.forget(now);
         let tag = self.tag(login);
@@ -61,7 +61,7 @@ impl VerifiedCache {
         }
     }
 
-    /// Each part with its length, so that no two logins run into the same octets.
+    /// Each part is hashed with its length, so that two different logins never give the same input.
     fn tag(&self, login: &VerifiedLogin<'_>) -> Tag {
         let mut context = hmac::Context::with_key(&self.key);
         for part in [login.user, login.password, login.hash.as_str()] {

@@ -1,4 +1,4 @@
-//! Whether block lists name the client: asked when it comes, wanted when it names a recipient.
+//! Block lists: queried when the client connects, awaited when it names a recipient.
 
 use std::sync::Arc;
 
@@ -12,28 +12,28 @@ use super::Connection;
 use crate::config::Role;
 use crate::inbound_check::{InboundCheck, Listing};
 
-/// What block lists say about a client.
+/// The state of the block list query for a client.
 #[derive(Debug)]
 pub(super) enum DnsblCheck {
-    /// They are asked; the answer may be there already.
+    /// The query is running, or its result has not been fetched.
     Pending(AbortOnDropHandle<Option<Listing>>),
-    /// They have answered, or nobody asks them.
+    /// The result; `None` also if no query was made.
     Done(Option<Box<Listing>>),
 }
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
-    /// Who looks into this client, unless it is one of our own.
+    /// The checks for this client; `None` if it may relay or nothing is configured.
     pub(super) fn inbound(&self) -> Option<&Arc<dyn InboundCheck>> {
         let inbound = self.config.inbound.as_ref()?;
         (self.client.role == Role::Mx && !self.may_relay_mail()).then_some(inbound)
     }
 
-    /// Whether it may relay, as who it is or as who it has logged in as.
+    /// Whether the client may relay, by its address or its login.
     pub(super) fn may_relay_mail(&self) -> bool {
         self.session.user().is_some() || self.is_trusted()
     }
 
-    /// Asks the lists, so that they have answered by the time that it matters.
+    /// Starts the query early, so that the result is usually there when it is needed.
     pub(super) fn start_dnsbl_check(&mut self) {
         let answer = self.inbound().zip(self.client.address());
         if let Some(answer) = answer.and_then(|(inbound, client)| inbound.listing(client)) {
@@ -42,20 +42,20 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// Whether the lists have been asked, and their answer matters.
+    /// Whether a query is pending whose result is needed.
     pub(super) fn needs_dnsbl_result(&self) -> bool {
         matches!(self.dnsbl, DnsblCheck::Pending(_)) && !self.may_relay_mail()
     }
 
-    /// Waits for the lists.
+    /// Waits for the result of the query.
     pub(super) async fn await_dnsbl_result(&mut self) {
         if let DnsblCheck::Pending(asking) = &mut self.dnsbl {
-            // Whoever fails to ask finds nothing.
+            // A failed task counts as not listed.
             self.dnsbl = DnsblCheck::Done(asking.await.unwrap_or_default().map(Box::new));
         }
     }
 
-    /// What a client that stands on a list is told.
+    /// Returns the refusal for a listed client.
     pub(super) fn check_dnsbl_result(&self) -> Result<(), Reply> {
         match &self.dnsbl {
             DnsblCheck::Done(Some(listing)) if !self.may_relay_mail() => {

@@ -28,5 +28,5 @@ mod session;
 mod settings;
 
 pub use event::{Credentials, Event, Hello, MailRequest, Refusal, Transaction};
-pub use session::{ServerSession, Step};
+pub use session::{ServerSession, SessionStep};
 pub use settings::{BareAddress, Channel, Limits, Settings};
