@@ -308,7 +308,7 @@ mod tests {
 
     use relay_message::Envelope;
     use relay_smtp::dsn::DsnRequest;
-    use relay_smtp::{ForwardPath, QueuedRecipient};
+    use relay_smtp::{ForwardPath, Recipient};
 
     use super::*;
 
@@ -323,7 +323,7 @@ mod tests {
         let envelope = Envelope {
             sender: "me@home.test".parse().expect("a good address"),
             recipients: (0..recipients)
-                .map(|n| QueuedRecipient::from(ForwardPath::Mailbox(address(n))))
+                .map(|n| Recipient::from(ForwardPath::Mailbox(address(n))))
                 .collect(),
             eight_bit: false,
             utf8: false,
