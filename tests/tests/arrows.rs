@@ -19,11 +19,13 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-atomic-file", &[]),
     ("relay-users", &["relay-atomic-file", "relay-smtp"]),
     ("relay-maildrop", &["relay-smtp"]),
+    ("relay-config", &["relay-smtp"]),
     ("relay-cli", &[]),
     ("relay-terminal", &["relay-smtp"]),
     (
         "relay-diagnose",
         &[
+            "relay-config",
             "relay-control",
             "relay-users",
             "relay-terminal",
@@ -72,6 +74,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "relay-send",
             "relay-remote",
             "relay-cli",
+            "relay-config",
             "relay-control",
             "relay-users",
             "relay-maildrop",
@@ -99,6 +102,10 @@ const WITHOUT: &[(&str, &[&str])] = &[
     ("relay-users", &["tokio", "mio", "socket2", "sled"]),
     ("relay-maildrop", &["tokio", "mio", "socket2", "sled"]),
     ("relay-atomic-file", &["tokio", "mio", "socket2", "sled"]),
+    (
+        "relay-config",
+        &["tokio", "mio", "hickory-resolver", "sled", "axum"],
+    ),
     ("relay-cli", &["tokio", "mio", "socket2", "sled"]),
     ("relay-terminal", &["tokio", "mio", "socket2", "sled"]),
     ("relay-diagnose", &["sled", "axum"]),

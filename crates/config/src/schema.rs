@@ -535,3 +535,6 @@ fn networks(texts: &[&str]) -> Vec<Text<IpNet>> {
     let parse = |text: &&str| Text(text.parse().expect("the default is a network"));
     texts.iter().map(parse).collect()
 }
+
+#[cfg(test)]
+mod tests;

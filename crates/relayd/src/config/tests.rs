@@ -1,4 +1,4 @@
-use std::collections::BTreeSet;
+use std::fs;
 
 use relay_remote::{RouteTls, SecretSource};
 
@@ -46,39 +46,6 @@ fn who_is_told_of_what_reaches_the_schedule() {
 }
 
 #[test]
-fn the_file_in_etc_has_every_key() {
-    let spelled: toml::Table = uncommented().parse().expect("TOML");
-    let examples = ["hostname", "postmaster", "route", "dkim"];
-    // Lists of tables whose keys stand in an example, for they have no defaults.
-    let tables = ["route", "dkim", "tls.extra"];
-    for table in [
-        "", "listener", "relay", "limits", "tls", "auth", "queue", "delivery", "dns", "control",
-        "log", "inbound",
-    ] {
-        let known = known_keys(table);
-        assert!(!known.is_empty());
-        let spelled = match table {
-            "" => Some(&spelled),
-            "listener" => spelled["listener"][0].as_table(),
-            table => spelled[table].as_table(),
-        };
-        let mut spelled: BTreeSet<String> = spelled.expect(table).keys().cloned().collect();
-        match table {
-            "" => spelled.extend(examples.map(str::to_owned)),
-            "tls" => spelled.extend(["extra".to_owned()]),
-            _ => {}
-        }
-        assert_eq!(known, spelled, "[{table}]");
-    }
-    let keys = tables.iter().flat_map(|table| known_keys(table));
-    for key in keys.chain(examples.iter().chain(&tables).map(|&key| key.to_owned())) {
-        let is_shown =
-            |line: &str| line.starts_with(&format!("# {key} = ")) || line == format!("# [[{key}]]");
-        assert!(DEFAULTS.lines().any(is_shown), "{key}");
-    }
-}
-
-#[test]
 fn the_examples_in_etc_are_good() {
     let mut lines = DEFAULTS.lines();
     let mut examples = String::new();
@@ -91,28 +58,6 @@ fn the_examples_in_etc_are_good() {
         }
     }
     assert_eq!(parse(&examples).expect("good examples").routes.len(), 3);
-}
-
-/// What serde expects in a table, from its answer to a key that is none.
-fn known_keys(table: &str) -> BTreeSet<String> {
-    let text = match table {
-        "" => "no-key = 1".to_owned(),
-        "listener" | "route" | "dkim" | "tls.extra" => format!("[[{table}]]\nno-key = 1"),
-        table => format!("[{table}]\nno-key = 1"),
-    };
-    let error = toml::from_str::<File>(&text)
-        .expect_err("no-key is no key")
-        .to_string();
-    let message = error
-        .lines()
-        .find(|l| l.starts_with("unknown field"))
-        .expect("serde's words");
-    message
-        .split('`')
-        .skip(3)
-        .step_by(2)
-        .map(str::to_owned)
-        .collect()
 }
 
 #[test]
