@@ -54,10 +54,9 @@ impl Operation {
     pub(crate) fn refuse(self, reason: &str) {
         match self {
             Operation::Commit(_, _, answer) => refuse(answer, reason),
-            Operation::Settle(_, answer) => refuse(answer, reason),
             Operation::SetAside(_, _, answer) | Operation::Close(answer) => refuse(answer, reason),
             Operation::Hold(_, _, answer) => refuse(answer, reason),
-            Operation::Delete(_, answer) => refuse(answer, reason),
+            Operation::Settle(_, answer) | Operation::Delete(_, answer) => refuse(answer, reason),
             Operation::Audit(answer) => refuse(answer, reason),
         }
     }

@@ -372,10 +372,11 @@ impl Round {
         for waiting in self.waiting {
             match waiting {
                 Waiting::Commit(_, answer) => refuse(answer, reason),
-                Waiting::Settle(_, _, answer) => refuse(answer, reason),
                 Waiting::SetAside(_, answer) => refuse(answer, reason),
                 Waiting::Hold(_, answer) => refuse(answer, reason),
-                Waiting::Delete(_, answer) => refuse(answer, reason),
+                Waiting::Settle(_, _, answer) | Waiting::Delete(_, answer) => {
+                    refuse(answer, reason);
+                }
             }
         }
     }

@@ -74,7 +74,7 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Dkim(verb) => dkim::run(verb, &cli.daemon.config_file(), cli.json, &mut out).await?,
         Verb::Man(args) => man::run(args, cli::command())?,
         Verb::Completion(args) => {
-            completion::run(args, cli::command(), &mut out).map_err(Failure::Output)?
+            completion::run(args, cli::command(), &mut out).map_err(Failure::Output)?;
         }
         Verb::Ask(question) => ask(question, cli, &mut out).await?,
     }

@@ -126,7 +126,7 @@ impl<S: QueueStore, T: IncomingStream> PendingConnection<S, T> {
         let proxy = self.client.id;
         match told {
             Ok(ProxiedClient::Address(address)) => {
-                self.client.id = ClientId::Address(address.to_canonical())
+                self.client.id = ClientId::Address(address.to_canonical());
             }
             Ok(ProxiedClient::Unknown) => self.client.address_known = false,
             Err(reason) => {

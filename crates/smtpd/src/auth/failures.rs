@@ -1,4 +1,4 @@
-//! LoginFailure logins: how long the answer takes, and who has to go.
+//! Counts failed logins: how long the answer takes, and which client is locked out.
 //!
 //! A client is shut out after a few. A user never is: anybody could do that to them by guessing.
 //! But failures for a user slow the answer to the next one, whichever client it comes from.
