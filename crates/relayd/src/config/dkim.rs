@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn a_key_that_others_can_read_is_refused_with_what_mends_it() {
-        let dir = tempschema::tempdir().expect("a directory");
+        let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("k.pem");
         let text = format!(
             "[[dkim]]\ndomain = \"d.test\"\nselector = \"s\"\nsubdomains = true\nkey = {:?}\n",
