@@ -21,7 +21,7 @@ const EXPECTED: &[(&str, usize)] = &[
     ("docs/smarthost.md", 4),
     ("docs/submission.md", 2),
     ("docs/local-programs.md", 2),
-    ("docs/inbound.md", 1),
+    ("docs/inbound.md", 2),
     ("docs/dkim.md", 1),
     ("docs/from-postfix.md", 1),
 ];
