@@ -14,8 +14,8 @@
 //! Head and body are the message as it goes out, without dot-stuffing. After `end` the stream is over,
 //! or another begins.
 
+mod import;
 mod reader;
-mod take_in;
 
 use std::fs::File;
 use std::io;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relay_message::{Body, Content, QueueId, StoreError};
 
-pub use self::take_in::{End, Imported, import};
+pub use self::import::{End, Imported, import};
 use crate::record::Record;
 use crate::sled_store::SledStore;
 

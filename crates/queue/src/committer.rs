@@ -14,19 +14,19 @@ use std::time::{Duration, Instant};
 use relay_message::{Audit, QueueId, StoreError};
 use tracing::{error, info};
 
+use crate::batch::Batch;
 use crate::claims::Claims;
 use crate::database::{Database, Table, panics_as_errors};
 use crate::operation::{Answer, Operation};
 use crate::record::Ledger;
 use crate::remover::Remover;
-use crate::round::Round;
 use crate::spool::io_error;
 use crate::sweep;
 
 /// How long what nobody hurries for waits to ride along with a commit.
 const LINGER: Duration = Duration::from_millis(10);
-/// Operations of one round; bounds the batch, and with it how long the first one waits.
-const ROUND: usize = 512;
+/// The most operations in a batch. This limits how long the first one waits.
+const LONGEST_BATCH: usize = 512;
 /// How long to wait before a database that failed is opened anew.
 const REOPEN_AFTER: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 1000 });
 
@@ -130,18 +130,18 @@ pub(crate) fn start(
 struct Committer {
     shared: Arc<Shared>,
     database: Option<Database>,
-    /// The round that failed: to be written again before anything else is.
-    doubtful: Option<Round>,
+    /// The batch that failed: to be written again before anything else is.
+    doubtful: Option<Batch>,
     failed_at: Option<Instant>,
     lock: File,
 }
 
 impl Committer {
     fn run(mut self, operations: &Receiver<Operation>) {
-        while let Some(round) = self.next_round(operations) {
+        while let Some(batch) = self.next_batch(operations) {
             let (mut closing, mut audits) = (None, Vec::new());
-            let mut work = Vec::with_capacity(round.len());
-            for operation in round {
+            let mut work = Vec::with_capacity(batch.len());
+            for operation in batch {
                 match operation {
                     Operation::Close(answer) => closing = Some(answer),
                     Operation::Audit(answer) => audits.push(answer),
@@ -149,7 +149,7 @@ impl Committer {
                 }
             }
             if !work.is_empty() {
-                self.handle_round(work);
+                self.handle_batch(work);
             }
             for answer in audits {
                 let _ = answer.send(self.audit());
@@ -163,7 +163,7 @@ impl Committer {
 
     /// `None` at the end. Without a database it is tried again even if nobody asks for anything: all
     /// that clients hear meanwhile is that there is none.
-    fn next_round(&mut self, operations: &Receiver<Operation>) -> Option<Vec<Operation>> {
+    fn next_batch(&mut self, operations: &Receiver<Operation>) -> Option<Vec<Operation>> {
         while self.database.is_none() {
             match operations.recv_timeout(REOPEN_AFTER) {
                 Ok(first) => return Some(gather(first, operations)),
@@ -177,8 +177,8 @@ impl Committer {
 
     fn close(self, answer: Option<Answer<()>>) {
         self.shared.set_access(Access::Closed);
-        if let Some(round) = self.doubtful {
-            round.abandon("it was shut down while an error kept it closed");
+        if let Some(batch) = self.doubtful {
+            batch.abandon("it was shut down while an error kept it closed");
         }
         drop(self.database);
         self.shared.remover.finish();
@@ -188,24 +188,24 @@ impl Committer {
         }
     }
 
-    fn handle_round(&mut self, work: Vec<Operation>) {
+    fn handle_batch(&mut self, work: Vec<Operation>) {
         let database = match self.ensure_open() {
             Ok(database) => database,
             Err(reason) => return work.into_iter().for_each(|op| op.refuse(&reason)),
         };
-        let mut round = Round::new(self.shared.ledger());
+        let mut batch = Batch::new(self.shared.ledger());
         let mut left = work.into_iter();
         let committed = panics_as_errors(|| {
-            left.try_for_each(|op| round.apply(op, database.table(), &self.shared))?;
-            database.commit(round.changes(), round.has_new_files())
+            left.try_for_each(|op| batch.apply(op, database.table(), &self.shared))?;
+            database.commit(batch.changes(), batch.has_new_files())
         });
         match committed {
             Ok(()) => {
                 self.database = Some(database);
-                round.succeed(&self.shared);
+                batch.succeed(&self.shared);
             }
             Err(e) => {
-                self.fail(database, round, &e);
+                self.fail(database, batch, &e);
                 left.for_each(|op| op.refuse(&e.to_string()));
             }
         }
@@ -223,12 +223,12 @@ impl Committer {
         })
     }
 
-    fn fail(&mut self, database: Database, mut round: Round, e: &StoreError) {
+    fn fail(&mut self, database: Database, mut batch: Batch, e: &StoreError) {
         error!(target: "relayd", event = "queue error", error = %e,
             "queue error: {e}; clients are told 451 until the queue is open again");
         self.shared.set_access(Access::Failed);
-        round.refuse_commits(&e.to_string());
-        self.doubtful = Some(round);
+        batch.refuse_commits(&e.to_string());
+        self.doubtful = Some(batch);
         self.failed_at = Some(now());
         drop(database);
     }
@@ -243,8 +243,8 @@ impl Committer {
         }
         let reopened = panics_as_errors(|| {
             let database = Database::reopen(&self.shared.state_dir)?;
-            if let Some(round) = &self.doubtful {
-                database.commit(round.changes(), round.has_new_files())?;
+            if let Some(batch) = &self.doubtful {
+                database.commit(batch.changes(), batch.has_new_files())?;
             }
             Ok(database)
         });
@@ -254,8 +254,8 @@ impl Committer {
         })?;
         let table = database.table().clone();
         self.shared.set_access(Access::Open(table));
-        if let Some(round) = self.doubtful.take() {
-            round.succeed(&self.shared);
+        if let Some(batch) = self.doubtful.take() {
+            batch.succeed(&self.shared);
         }
         self.failed_at = None;
         info!(target: "relayd", event = "queue open", "the queue is open again");
@@ -275,23 +275,23 @@ fn now() -> Instant {
 /// What else there is to do; what nobody hurries for waits a little for more.
 fn gather(first: Operation, operations: &Receiver<Operation>) -> Vec<Operation> {
     let mut is_urgent = first.is_urgent();
-    let mut round = vec![first];
+    let mut batch = vec![first];
     let until = now() + LINGER;
-    while round.len() < ROUND {
+    while batch.len() < LONGEST_BATCH {
         if is_urgent {
             match operations.try_recv() {
-                Ok(operation) => round.push(operation),
+                Ok(operation) => batch.push(operation),
                 Err(_) => break,
             }
         } else {
             match operations.recv_timeout(until.saturating_duration_since(now())) {
                 Ok(operation) => {
                     is_urgent |= operation.is_urgent();
-                    round.push(operation);
+                    batch.push(operation);
                 }
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => break,
             }
         }
     }
-    round
+    batch
 }

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relay_message::{Body, Content, StoreError};
 
+use crate::chunks::Kind;
 use crate::database::Table;
-use crate::parts::Kind;
 use crate::record::{Layout, Place, Record};
 use crate::spool::io_error;
 use crate::sweep::wrong_length;

@@ -16,8 +16,8 @@ use relay_message::{QueueId, StoreError};
 use rustix::fs::{Advice, fadvise};
 use tracing::warn;
 
+use crate::chunks::{BOOKS, Changes, Chunk, Kind, id_of, is_continued};
 use crate::flush::Flusher;
-use crate::parts::{BOOKS, Changes, Kind, Part, goes_on, id_of};
 use crate::record::Ledger;
 use crate::spool::io_error;
 
@@ -52,7 +52,7 @@ pub(crate) struct Table {
     file: Arc<File>,
     /// sled's position in its log up to which `file` has been synced.
     synced: Arc<AtomicI64>,
-    /// A batch is atomic across a crash, but not for readers: who reads a value of several parts
+    /// A batch is atomic across a crash, but not for readers: who reads a value of several chunks
     /// holds this, so that they are all of one batch.
     applying: Arc<RwLock<()>>,
 }
@@ -187,35 +187,35 @@ impl Drop for Database {
 }
 
 impl Table {
-    /// A value, its parts put together. Of one that was cut off, what there is.
+    /// A value, its chunks put together. Of one that was cut off, what there is.
     pub(crate) fn get(&self, kind: Kind, id: QueueId) -> Result<Option<sled::IVec>, StoreError> {
-        let first = self.part(&kind.key(id))?;
+        let first = self.chunk(&kind.key(id))?;
         match first {
-            Some(part) if goes_on(&part) => self.join(kind, id),
+            Some(chunk) if is_continued(&chunk) => self.join(kind, id),
             other => Ok(other),
         }
     }
 
     fn join(&self, kind: Kind, id: QueueId) -> Result<Option<sled::IVec>, StoreError> {
         let _quiet = self.applying.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut part) = self.part(&kind.key(id))? else {
+        let Some(mut chunk) = self.chunk(&kind.key(id))? else {
             return Ok(None);
         };
-        let (mut value, mut number) = (part.to_vec(), 0);
-        while goes_on(&part) {
+        let (mut value, mut number) = (chunk.to_vec(), 0);
+        while is_continued(&chunk) {
             number += 1;
-            let Some(next) = self.part(&kind.further_key(id, number))? else {
+            let Some(next) = self.chunk(&kind.further_key(id, number))? else {
                 break;
             };
             value.extend_from_slice(&next);
-            part = next;
+            chunk = next;
         }
         Ok(Some(value.into()))
     }
 
     /// The books; `None` if there are none yet, or what lies there is none.
     pub(crate) fn ledger(&self) -> Result<Option<Ledger>, StoreError> {
-        let stored = self.part(BOOKS)?;
+        let stored = self.chunk(BOOKS)?;
         let ledger = stored.as_ref().and_then(|bytes| Ledger::decode(bytes));
         if stored.is_some() && ledger.is_none() {
             warn!(target: "relayd", event = "corrupt",
@@ -224,7 +224,7 @@ impl Table {
         Ok(ledger)
     }
 
-    fn part(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+    fn chunk(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         let found = self.db.get(key);
         found.map_err(|e| database_error("reading", Path::new("the queue"), &e))
     }
@@ -263,7 +263,7 @@ impl Table {
             Err(e) => Some(Err(database_error("reading", Path::new("the queue"), &e))),
             Ok((key, first)) => {
                 let id = id_of(&key)?;
-                if goes_on(&first) {
+                if is_continued(&first) {
                     // It may have left meanwhile.
                     let whole = self.get(Kind::Record, id).transpose()?;
                     return Some(whole.map(|value| (id, value)));
@@ -273,7 +273,7 @@ impl Table {
         })
     }
 
-    /// All values but the first parts of records, with their keys.
+    /// All values but the first chunks of records, with their keys.
     pub(crate) fn beside_records(
         &self,
     ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> + '_ {
@@ -285,11 +285,14 @@ impl Table {
         rows.filter(move |row| !row.as_ref().is_ok_and(|(key, _)| is_record(key)))
     }
 
-    /// Whether there is the part before this one, and it goes on; before a content, its record.
-    pub(crate) fn has_what_it_follows(&self, part: Part) -> Result<bool, StoreError> {
-        match part.before() {
-            Some(before) => Ok(self.part(&before.key())?.is_some_and(|part| goes_on(&part))),
-            None => Ok(self.part(&Kind::Record.key(part.id))?.is_some()),
+    /// Returns whether the chunk before this one exists and is continued; for the first chunk of a
+    /// content, whether its record exists.
+    pub(crate) fn has_what_it_follows(&self, chunk: Chunk) -> Result<bool, StoreError> {
+        match chunk.before() {
+            Some(before) => Ok(self
+                .chunk(&before.key())?
+                .is_some_and(|chunk| is_continued(&chunk))),
+            None => Ok(self.chunk(&Kind::Record.key(chunk.id))?.is_some()),
         }
     }
 

@@ -12,11 +12,11 @@ use std::path::Path;
 
 use relay_message::{Books, QueueId, StoreError};
 
-use crate::aside::{self, Evidence};
+use crate::chunks::{Changes, Chunk, Kind};
 use crate::committer::Shared;
 use crate::content;
 use crate::database::Database;
-use crate::parts::{Changes, Kind, Part};
+use crate::quarantine::{self, Evidence};
 use crate::record::Ledger;
 use crate::record::{Record, refuse_later};
 use crate::remover::Remover;
@@ -233,7 +233,7 @@ impl<'a> Check<'a> {
         }
         for (id, reason) in self.damaged.drain(..) {
             if let Some(evidence) = Evidence::gather(self.database.table(), id)? {
-                aside::keep(self.shared, id, &evidence, &reason)?;
+                quarantine::keep(self.shared, id, &evidence, &reason)?;
                 changes.remove(Kind::Record, id, evidence.record.len());
                 changes.remove(Kind::Content, id, evidence.content.len());
             }
@@ -241,22 +241,22 @@ impl<'a> Check<'a> {
         self.database.commit(changes, false)
     }
 
-    /// A content needs its record, and a further part the one before it.
+    /// A content needs its record, and a further chunk the one before it.
     fn check_values(&mut self) -> Result<(), StoreError> {
         let table = self.database.table();
         for row in table.beside_records() {
             let (key, value) = row?;
-            let Some(part) = Part::of(&key) else {
+            let Some(chunk) = Chunk::of(&key) else {
                 continue;
             };
-            if table.has_what_it_follows(part)? {
+            if table.has_what_it_follows(chunk)? {
                 continue;
             }
-            self.found(&Finding::Value(part.id));
+            self.found(&Finding::Value(chunk.id));
             if self.mode == Mode::Repair {
-                aside::keep_value(self.shared, part.id, &value)?;
+                quarantine::keep_value(self.shared, chunk.id, &value)?;
                 let mut changes = Changes::default();
-                changes.remove_part(part);
+                changes.remove_chunk(chunk);
                 self.database.commit(changes, false)?;
             }
         }
@@ -279,7 +279,7 @@ impl<'a> Check<'a> {
         let Some(id) = id.filter(|_| is_file) else {
             self.found(&Finding::Stray(format!("{}", name.display())));
             if self.mode == Mode::Repair {
-                aside::keep_stray(self.shared, entry)?;
+                quarantine::keep_stray(self.shared, entry)?;
             }
             return Ok(());
         };
@@ -294,7 +294,7 @@ impl<'a> Check<'a> {
         self.found(&Finding::Body(id));
         if self.mode == Mode::Repair {
             let evidence = Evidence::default();
-            aside::keep(self.shared, id, &evidence, "a body that no message has")?;
+            quarantine::keep(self.shared, id, &evidence, "a body that no message has")?;
         }
         Ok(())
     }

@@ -81,21 +81,21 @@
 //!   takes to be free.
 
 pub mod archive;
-mod aside;
+mod batch;
+mod chunks;
 mod claims;
 mod committer;
 mod content;
 mod database;
+mod disk_space;
 mod flush;
 pub mod fsck;
 mod id_source;
 pub mod memory;
 mod operation;
-mod parts;
+mod quarantine;
 mod record;
 mod remover;
-mod room;
-mod round;
 pub mod sled_store;
 mod spool;
 mod sweep;

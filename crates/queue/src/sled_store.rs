@@ -16,15 +16,15 @@ use relay_message::{
 };
 use tokio::sync::oneshot;
 
+use crate::chunks::Kind;
 use crate::committer::{self, Shared};
 use crate::content;
 use crate::database::{Database, Table, panics_as_errors};
+use crate::disk_space::DiskSpace;
 use crate::id_source::IdSource;
 use crate::operation::{Operation, Settle};
-use crate::parts::Kind;
 use crate::record::{Record, RecordError};
 use crate::remover::Remover;
-use crate::room::Room;
 use crate::spool::{Prepared, SledSpool, SpoolConfig, io_error, run_blocking};
 use crate::sweep;
 
@@ -78,7 +78,7 @@ impl SledStore {
         let (operations, committer) = committer::start(Arc::clone(&shared), database, lock)?;
         let spool = Arc::new(SpoolConfig {
             mess: shared.mess(),
-            room: Room::new(state_dir.clone(), config.min_free),
+            disk_space: DiskSpace::new(state_dir.clone(), config.min_free),
             inline_body: config.inline_body,
             remover,
         });
@@ -133,14 +133,14 @@ impl SledStore {
         &self,
         id: QueueId,
     ) -> Result<Option<(Record, Content)>, StoreError> {
-        let Some(record) = self.aside_if_damaged(self.record(id)).await? else {
+        let Some(record) = self.quarantine_if_damaged(self.record(id)).await? else {
             return Ok(None);
         };
         match self.read_content(record.clone()).await {
             // It may have left while it was read.
             Err(StoreError::Damaged { .. }) if !self.has(id)? => Ok(None),
             read => {
-                let content = self.aside_if_damaged(read).await?;
+                let content = self.quarantine_if_damaged(read).await?;
                 Ok(Some((record, content)))
             }
         }
@@ -194,7 +194,10 @@ impl SledStore {
     }
 
     /// `Damaged` sets the message aside on its way out.
-    async fn aside_if_damaged<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    async fn quarantine_if_damaged<T>(
+        &self,
+        result: Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         if let Err(StoreError::Damaged { id, reason }) = &result {
             self.set_aside(*id, reason.clone()).await?;
         }
@@ -221,7 +224,7 @@ impl SledStore {
 }
 
 impl Drop for SledStore {
-    /// Waits for the round that is being written, so that the queue can be opened again at once.
+    /// Waits for the batch that is being written, so that the queue can be opened again at once.
     fn drop(&mut self) {
         self.operations = None;
         if let Some(committer) = self.committer.take() {
@@ -241,7 +244,7 @@ impl QueueStore for SledStore {
 
     fn has_room(&self, size: u64) -> Result<(), StoreError> {
         self.shared.table()?;
-        self.spool.room.check(size)
+        self.spool.disk_space.check(size)
     }
 
     fn begin(&self) -> Result<SledSpool, StoreError> {
@@ -278,7 +281,7 @@ impl QueueStore for SledStore {
     }
 
     async fn get(&self, id: QueueId) -> Result<Option<Message>, StoreError> {
-        let record = self.aside_if_damaged(self.record(id)).await?;
+        let record = self.quarantine_if_damaged(self.record(id)).await?;
         Ok(record.map(|record| record.message))
     }
 
@@ -298,7 +301,7 @@ impl QueueStore for SledStore {
             Ok(record) => self.read_content(record).await,
             Err(e) => Err(e),
         };
-        self.aside_if_damaged(content).await
+        self.quarantine_if_damaged(content).await
     }
 
     async fn settle(

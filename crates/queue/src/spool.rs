@@ -11,9 +11,9 @@ use relay_failpoint as failpoint;
 use relay_message::{QueueId, Spool, StoreError};
 use tokio::task;
 
+use crate::disk_space::DiskSpace;
 use crate::record::{Layout, Place};
 use crate::remover::Remover;
-use crate::room::Room;
 
 /// Octets gathered before they go to the file: enough that system calls do not count, little
 /// enough that a thousand sessions fit in memory.
@@ -26,7 +26,7 @@ const SMALL_HEAD: usize = 2 * 1024;
 #[derive(Debug)]
 pub(crate) struct SpoolConfig {
     pub(crate) mess: PathBuf,
-    pub(crate) room: Room,
+    pub(crate) disk_space: DiskSpace,
     pub(crate) inline_body: usize,
     pub(crate) remover: Remover,
 }
@@ -96,7 +96,7 @@ impl SledSpool {
     /// Hands the gathered octets to the file, which is made with the first ones.
     async fn write_out(&mut self) -> Result<(), StoreError> {
         if self.reserve == Reserve::Kept {
-            self.config.room.check(self.buffer.len() as u64)?;
+            self.config.disk_space.check(self.buffer.len() as u64)?;
         }
         let buffer = mem::take(&mut self.buffer);
         let path = self.config.mess.join(self.id.to_string());

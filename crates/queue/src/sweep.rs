@@ -12,10 +12,10 @@ use std::thread;
 use relay_message::{Books, QueueId, StoreError};
 use tracing::{info, warn};
 
-use crate::aside::{self, Evidence};
+use crate::chunks::{Changes, Kind};
 use crate::committer::Shared;
 use crate::database::{Database, Table};
-use crate::parts::{Changes, Kind};
+use crate::quarantine::{self, Evidence};
 use crate::record::Ledger;
 use crate::record::{Place, Record, refuse_later};
 use crate::spool::io_error;
@@ -60,8 +60,8 @@ struct Damaged {
 /// Counts the queue, sets damaged messages aside, deletes what belongs to no message, and returns
 /// the highest id. To be run before anybody else works with the queue.
 pub(crate) fn run(shared: &Shared, database: &Database) -> Result<Option<QueueId>, StoreError> {
-    let aside = aside::count(shared)?;
-    shared.damaged.store(aside, Ordering::Relaxed);
+    let quarantined = quarantine::count(shared)?;
+    shared.damaged.store(quarantined, Ordering::Relaxed);
     let mut found = read_records(database.table())?;
     let stored = database.table().ledger()?;
     let missing = stored.map_or(0, |l| {
@@ -255,7 +255,7 @@ fn sweep_body_files(
         let id = name.to_str().and_then(|name| name.parse::<QueueId>().ok());
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let Some(id) = id.filter(|_| is_file) else {
-            if let Err(e) = aside::keep_stray(shared, &entry) {
+            if let Err(e) = quarantine::keep_stray(shared, &entry) {
                 warn!(target: "relayd", event = "corrupt", file = ?name, error = %e,
                     "corrupt: {name:?} in mess/ is no file of the queue, and stays there: {e}");
             }
@@ -289,8 +289,8 @@ fn remove_or_keep(shared: &Shared, id: QueueId, unclaimed: Unclaimed) -> Result<
         }
         Unclaimed::Keep => {
             let reason = "a body without a record, while the books miss recipients";
-            if let Err(e) = aside::keep(shared, id, &Evidence::default(), reason) {
-                aside::warn_of_staying(id, reason, &e);
+            if let Err(e) = quarantine::keep(shared, id, &Evidence::default(), reason) {
+                quarantine::warn_of_staying(id, reason, &e);
             }
         }
     }
@@ -314,8 +314,8 @@ fn set_aside(
         let Some(evidence) = Evidence::gather(database.table(), id)? else {
             continue;
         };
-        if let Err(e) = aside::keep(shared, id, &evidence, &reason) {
-            aside::warn_of_staying(id, &reason, &e);
+        if let Err(e) = quarantine::keep(shared, id, &evidence, &reason) {
+            quarantine::warn_of_staying(id, &reason, &e);
             found.staying.insert(id);
             continue;
         }

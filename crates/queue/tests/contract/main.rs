@@ -1,17 +1,17 @@
 //! The contract of [`relay_message::QueueStore`], held by every store, and by one whose operations fail.
 
 mod archive;
-mod aside;
 mod damage;
 mod disk;
 mod faults;
 mod fsck;
 mod later;
 mod model;
+mod quarantine;
 mod rules;
 
+mod round_trip;
 mod stores;
-mod take_in;
 
 use relay_queue::{MemoryStore, SledStore};
 use relay_testkit::FaultyStore;
@@ -22,7 +22,7 @@ macro_rules! contract {
         mod $store {
             use super::*;
 
-            contract!(@rules $harness, take_in: [
+            contract!(@rules $harness, round_trip: [
                 what_was_committed_is_given_back,
                 any_octets_come_back_as_they_were,
                 a_spool_dropped_before_its_commit_leaves_nothing,

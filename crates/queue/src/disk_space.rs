@@ -1,23 +1,23 @@
-//! Room on the disk: the queue stops taking mail in before sled meets a full disk, from which it
-//! does not recover while the disk stays full.
+//! Free disk space. The queue stops accepting mail before the disk is full: sled cannot recover from a
+//! full disk while it stays full.
 
 use std::path::PathBuf;
 
 use relay_message::StoreError;
 
-/// The reserve on the file system of the queue.
+/// The octets that must stay free on the file system of the queue.
 #[derive(Debug, Clone)]
-pub(crate) struct Room {
+pub(crate) struct DiskSpace {
     dir: PathBuf,
     min_free: u64,
 }
 
-impl Room {
+impl DiskSpace {
     pub(crate) fn new(dir: PathBuf, min_free: u64) -> Self {
         Self { dir, min_free }
     }
 
-    /// Whether `size` more octets leave the reserve untouched.
+    /// Returns an error if fewer than `min_free` octets would be free after writing `size` octets.
     pub(crate) fn check(&self, size: u64) -> Result<(), StoreError> {
         let stat = rustix::fs::statvfs(&self.dir).map_err(|e| StoreError::Io {
             doing: format!("asking for the free space of {}", self.dir.display()),

@@ -1,4 +1,4 @@
-//! One round of the committer: many operations become one batch.
+//! A batch of the committer: many operations become durable with one write.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -7,26 +7,26 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use relay_failpoint as failpoint;
 use relay_message::{HoldResult, Message, QueueId, Settled, StoreError};
 
-use crate::aside::{self, Evidence};
+use crate::chunks::{Changes, Kind};
 use crate::committer::Shared;
 use crate::database::Table;
 use crate::operation::{Answer, Operation, Settle, refuse};
-use crate::parts::{Changes, Kind};
+use crate::quarantine::{self, Evidence};
 use crate::record::Ledger;
 use crate::record::{Layout, Place, Record};
 use crate::spool::{BodyFile, Prepared};
 
-/// What is to be written, and who is to be told. All of it is as things shall be, not by how much
-/// they change: it may be written again when it is not known whether it was.
+/// What is to be written, and who waits for an answer. Entries are final values, not differences: a
+/// batch can be written again if it is not known whether it reached the disk.
 #[derive(Default)]
-pub(crate) struct Round {
+pub(crate) struct Batch {
     entries: HashMap<QueueId, Entry>,
     /// Contents that enter.
     contents: HashMap<QueueId, Vec<u8>>,
     files: HashMap<QueueId, BodyFile>,
     waiting: Vec<Waiting>,
     ledger: Ledger,
-    /// Files that have no record any more once the round is durable.
+    /// Files that have no record any more once the batch is durable.
     unlink: Vec<PathBuf>,
     count: Change,
     fresh: Change,
@@ -36,13 +36,13 @@ pub(crate) struct Round {
 struct Entry {
     /// Its record as it will be; `None` if it leaves.
     record: Option<Record>,
-    /// Octets of its record before this round.
+    /// Octets of its record before this batch.
     stored: usize,
     /// Octets of its content, which leaves with it.
     content: usize,
 }
 
-/// Who waits for the round, and for what.
+/// Who waits for the batch, and for what.
 enum Waiting {
     Commit(Box<Message>, Answer<Message>),
     Settle(QueueId, Option<Box<Message>>, Answer<Option<Message>>),
@@ -51,7 +51,7 @@ enum Waiting {
     Delete(Box<Message>, Answer<Option<Message>>),
 }
 
-/// How a counter moves when the round is durable.
+/// How a counter moves when the batch is durable.
 #[derive(Default)]
 struct Change {
     up: u64,
@@ -65,8 +65,8 @@ impl Change {
     }
 }
 
-impl Round {
-    /// A round upon books as they are on the disk.
+impl Batch {
+    /// Starts a batch on top of the books as they are on disk.
     pub(crate) fn new(ledger: Ledger) -> Self {
         Self {
             ledger,
@@ -74,7 +74,7 @@ impl Round {
         }
     }
 
-    /// Takes one operation in; an error is the database's and ends the round.
+    /// Adds one operation. An error comes from the database and ends the batch.
     pub(crate) fn apply(
         &mut self,
         operation: Operation,
@@ -93,7 +93,7 @@ impl Round {
                 match self.set_aside(id, &reason, table, shared) {
                     Ok(()) => self.waiting.push(Waiting::SetAside(id, answer)),
                     Err(e) => {
-                        aside::warn_of_staying(id, &reason, &e);
+                        quarantine::warn_of_staying(id, &reason, &e);
                         let _ = answer.send(Err(e));
                     }
                 }
@@ -167,7 +167,7 @@ impl Round {
         Ok(())
     }
 
-    /// The record as this round has it so far, and the octets it takes in the database.
+    /// The record as this batch has it so far, and the octets it takes in the database.
     fn read(&self, id: QueueId, table: &Table) -> Result<Option<(Record, usize)>, StoreError> {
         if let Some(entry) = self.entries.get(&id) {
             return Ok(entry.record.clone().map(|record| (record, entry.stored)));
@@ -209,7 +209,7 @@ impl Round {
             let _ = answer.send(Ok(None));
             return Ok(());
         };
-        // From here on no attempt settles, also none that comes in this round.
+        // From here on no attempt settles, also none that comes in this batch.
         shared.claims.end(id);
         self.ledger.books.discarded += record.message.outstanding();
         self.leave(&record, record.message.is_fresh(), stored, shared);
@@ -251,12 +251,12 @@ impl Round {
         table: &Table,
         shared: &Shared,
     ) -> Result<(), StoreError> {
-        let in_round = self.entries.get(&id).is_some_and(|e| e.record.is_none());
-        let Some(evidence) = Evidence::gather(table, id)?.filter(|_| !in_round) else {
+        let in_batch = self.entries.get(&id).is_some_and(|e| e.record.is_none());
+        let Some(evidence) = Evidence::gather(table, id)?.filter(|_| !in_batch) else {
             return Ok(());
         };
         let known = self.read(id, table)?;
-        aside::keep(shared, id, &evidence, reason)?;
+        quarantine::keep(shared, id, &evidence, reason)?;
         self.count.down += 1;
         match known {
             Some((record, _)) => {
@@ -296,7 +296,7 @@ impl Round {
         !self.files.is_empty()
     }
 
-    /// The round is durable: count, answer, and remove what has no record any more.
+    /// The batch is durable: count, answer, and remove what has no record any more.
     pub(crate) fn succeed(self, shared: &Shared) {
         self.count.apply(&shared.count);
         self.fresh.apply(&shared.fresh);
@@ -333,8 +333,8 @@ impl Round {
         }
     }
 
-    /// Whether the round reached the disk is not known. Clients are refused, so what they brought
-    /// must go, should it be there; all else is to be written again. What is left is a round that,
+    /// Whether the batch reached the disk is not known. Clients are refused, so what they brought
+    /// must go, should it be there; all else is to be written again. What is left is a batch that,
     /// written once more, leaves no doubt.
     pub(crate) fn refuse_commits(&mut self, reason: &str) {
         let (commits, others) = self

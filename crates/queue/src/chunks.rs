@@ -1,19 +1,19 @@
-//! Values in parts.
+//! Values in chunks.
 //!
 //! sled writes a page of more than 128 KiB to a file of its own under `queue/blobs/`, which it never
 //! syncs and whose name nobody makes durable: a power cut would take every record on that page. A
 //! page holds 17 values, for a moment 20 when two pages are merged. So no value is larger than a
-//! [`PART`], and no page ever comes near the bound; `tests/contract/disk.rs` holds that.
+//! [`CHUNK_SIZE`], and no page ever comes near the bound; `tests/contract/disk.rs` holds that.
 //!
-//! A value's first part lies under its key. A part of exactly [`PART`] octets goes on in the next
-//! one; the last is shorter, and may be empty.
+//! The first chunk of a value is stored under the key of the value. After a chunk of exactly
+//! [`CHUNK_SIZE`] octets comes another one. The last chunk is shorter and may be empty.
 
 use relay_message::QueueId;
 
 use crate::record::Ledger;
 
-/// Octets of a part: a message of 4 KiB with its head fits in one.
-pub(crate) const PART: usize = 5 * 1024;
+/// Octets of a chunk: a message of 4 KiB with its head fits in one.
+pub(crate) const CHUNK_SIZE: usize = 5 * 1024;
 
 /// The key of the books; no message's.
 pub(crate) const BOOKS: &[u8] = b"books";
@@ -28,7 +28,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// The first octet of the keys of first parts; scans must not meet the further ones.
+    /// The first octet of the keys of first chunks; scans must not meet the further ones.
     pub(crate) const fn first(self) -> u8 {
         match self {
             Kind::Record => b'm',
@@ -43,14 +43,14 @@ impl Kind {
         }
     }
 
-    /// The key of the first part.
+    /// The key of the first chunk.
     pub(crate) fn key(self, id: QueueId) -> [u8; 9] {
         let mut key = [self.first(); 9];
         key[1..].copy_from_slice(&id.to_bits().to_be_bytes());
         key
     }
 
-    /// The key of a part behind the first; the first of them has the number 1.
+    /// The key of a chunk behind the first; the first of them has the number 1.
     pub(crate) fn further_key(self, id: QueueId, number: u32) -> [u8; 13] {
         let mut key = [self.further(); 13];
         key[1..9].copy_from_slice(&id.to_bits().to_be_bytes());
@@ -59,7 +59,7 @@ impl Kind {
     }
 }
 
-/// The id in the key of a first part.
+/// The id in the key of a first chunk.
 pub(crate) fn id_of(key: &[u8]) -> Option<QueueId> {
     let (_, bits) = key.split_first()?;
     Some(QueueId::from_bits(u64::from_be_bytes(
@@ -67,17 +67,17 @@ pub(crate) fn id_of(key: &[u8]) -> Option<QueueId> {
     )))
 }
 
-/// One part of a value of a message.
+/// One chunk of a value of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Part {
+pub(crate) struct Chunk {
     pub(crate) kind: Kind,
     pub(crate) id: QueueId,
     /// 0 for the first.
     number: u32,
 }
 
-impl Part {
-    /// The part with this key; `None` if it is no message's.
+impl Chunk {
+    /// The chunk with this key; `None` if it is no message's.
     pub(crate) fn of(key: &[u8]) -> Option<Self> {
         let kinds = [Kind::Record, Kind::Content];
         let (&first, _) = key.split_first()?;
@@ -106,14 +106,14 @@ impl Part {
     }
 }
 
-/// Whether a part is followed by another.
-pub(crate) fn goes_on(part: &[u8]) -> bool {
-    part.len() == PART
+/// Whether a chunk is followed by another.
+pub(crate) fn is_continued(chunk: &[u8]) -> bool {
+    chunk.len() == CHUNK_SIZE
 }
 
-/// Parts behind the first of a value of this length.
-fn further_parts(length: usize) -> u32 {
-    u32::try_from(length / PART).unwrap_or(u32::MAX)
+/// Chunks behind the first of a value of this length.
+fn further_chunks(length: usize) -> u32 {
+    u32::try_from(length / CHUNK_SIZE).unwrap_or(u32::MAX)
 }
 
 /// Changes to the database that become durable together or not at all.
@@ -126,14 +126,14 @@ pub(crate) struct Changes {
 impl Changes {
     /// Writes a value over one of `old` octets; 0 if there was none.
     pub(crate) fn put(&mut self, kind: Kind, id: QueueId, value: &[u8], old: usize) {
-        let (first, mut rest) = value.split_at(value.len().min(PART));
+        let (first, mut rest) = value.split_at(value.len().min(CHUNK_SIZE));
         self.batch.insert(&kind.key(id), first);
-        for number in 1..=further_parts(value.len()) {
-            let (part, later) = rest.split_at(rest.len().min(PART));
-            self.batch.insert(&kind.further_key(id, number), part);
+        for number in 1..=further_chunks(value.len()) {
+            let (chunk, later) = rest.split_at(rest.len().min(CHUNK_SIZE));
+            self.batch.insert(&kind.further_key(id, number), chunk);
             rest = later;
         }
-        for number in further_parts(value.len()) + 1..=further_parts(old) {
+        for number in further_chunks(value.len()) + 1..=further_chunks(old) {
             self.batch.remove(&kind.further_key(id, number));
         }
     }
@@ -142,17 +142,17 @@ impl Changes {
     pub(crate) fn remove(&mut self, kind: Kind, id: QueueId, old: usize) {
         self.batch.remove(&kind.key(id));
         self.is_leaving |= kind == Kind::Record;
-        for number in 1..=further_parts(old) {
+        for number in 1..=further_chunks(old) {
             self.batch.remove(&kind.further_key(id, number));
         }
     }
 
-    /// Removes one part of a value.
-    pub(crate) fn remove_part(&mut self, part: Part) {
-        self.batch.remove(part.key());
+    /// Removes one chunk of a value.
+    pub(crate) fn remove_chunk(&mut self, chunk: Chunk) {
+        self.batch.remove(chunk.key());
     }
 
-    /// Writes the books, which are shorter than a part.
+    /// Writes the books, which are shorter than a chunk.
     pub(crate) fn put_books(&mut self, ledger: &Ledger) {
         self.batch.insert(BOOKS, ledger.encode());
     }

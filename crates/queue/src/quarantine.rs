@@ -14,9 +14,9 @@ use relay_failpoint as failpoint;
 use relay_message::{QueueId, StoreError};
 use tracing::warn;
 
+use crate::chunks::Kind;
 use crate::committer::Shared;
 use crate::database::Table;
-use crate::parts::Kind;
 use crate::spool::io_error;
 
 const REASON: &str = "reason";
