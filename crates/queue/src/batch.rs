@@ -8,13 +8,13 @@ use relay_failpoint as failpoint;
 use relay_message::{HoldResult, Message, QueueId, Settled, StoreError};
 
 use crate::chunks::{Changes, Kind};
-use crate::committer::Shared;
 use crate::database::Table;
 use crate::operation::{Answer, Operation, Settle, refuse};
 use crate::quarantine::{self, Evidence};
 use crate::record::Ledger;
 use crate::record::{Layout, Place, Record};
 use crate::spool::{BodyFile, Prepared};
+use crate::store_state::StoreState;
 
 /// What is to be written, and who waits for an answer. Entries are final values, not differences: a
 /// batch can be written again if it is not known whether it reached the disk.
@@ -79,7 +79,7 @@ impl Batch {
         &mut self,
         operation: Operation,
         table: &Table,
-        shared: &Shared,
+        state: &StoreState,
     ) -> Result<(), StoreError> {
         match operation {
             Operation::Commit(message, prepared, answer) => {
@@ -87,10 +87,10 @@ impl Batch {
                 self.waiting.push(Waiting::Commit(message, answer));
                 Ok(())
             }
-            Operation::Settle(settle, answer) => self.settle(settle, answer, table, shared),
+            Operation::Settle(settle, answer) => self.settle(settle, answer, table, state),
             Operation::SetAside(id, reason, answer) => {
                 // A `corrupt/` that cannot be written to is no reason to close the queue.
-                match self.set_aside(id, &reason, table, shared) {
+                match self.set_aside(id, &reason, table, state) {
                     Ok(()) => self.waiting.push(Waiting::SetAside(id, answer)),
                     Err(e) => {
                         quarantine::warn_of_staying(id, &reason, &e);
@@ -100,7 +100,7 @@ impl Batch {
                 Ok(())
             }
             Operation::Hold(id, held, answer) => self.hold(id, held, answer, table),
-            Operation::Delete(id, answer) => self.delete(id, answer, table, shared),
+            Operation::Delete(id, answer) => self.delete(id, answer, table, state),
             // The committer's own.
             Operation::Audit(_) | Operation::Close(_) => Ok(()),
         }
@@ -133,16 +133,16 @@ impl Batch {
         settle: Settle,
         answer: Answer<Option<Message>>,
         table: &Table,
-        shared: &Shared,
+        state: &StoreState,
     ) -> Result<(), StoreError> {
         let id = settle.claim.id;
-        if !shared.claims.is_held(settle.claim) {
+        if !state.claims.is_held(settle.claim) {
             let _ = answer.send(Err(StoreError::ClaimLost(id)));
             return Ok(());
         }
         let Some((mut record, stored)) = self.read(id, table)? else {
             // It has left; what this settlement would bring in went with it or never came.
-            shared.claims.end(id);
+            state.claims.end(id);
             let _ = answer.send(Ok(None));
             return Ok(());
         };
@@ -152,7 +152,7 @@ impl Batch {
         record.message.told_of_delay(&settle.told_of_delay);
         self.ledger.books.settle(before, &record.message);
         let left = if record.message.is_settled() {
-            self.leave(&record, was_fresh, stored, shared);
+            self.leave(&record, was_fresh, stored, state);
             None
         } else {
             self.fresh.down += u64::from(was_fresh && !record.message.is_fresh());
@@ -203,16 +203,16 @@ impl Batch {
         id: QueueId,
         answer: Answer<Option<Message>>,
         table: &Table,
-        shared: &Shared,
+        state: &StoreState,
     ) -> Result<(), StoreError> {
         let Some((record, stored)) = self.read(id, table)? else {
             let _ = answer.send(Ok(None));
             return Ok(());
         };
         // From here on no attempt settles, also none that comes in this batch.
-        shared.claims.end(id);
+        state.claims.end(id);
         self.ledger.books.discarded += record.message.outstanding();
-        self.leave(&record, record.message.is_fresh(), stored, shared);
+        self.leave(&record, record.message.is_fresh(), stored, state);
         let message = Box::new(record.message);
         self.waiting.push(Waiting::Delete(message, answer));
         Ok(())
@@ -228,7 +228,7 @@ impl Batch {
         self.entries.insert(id, entry);
     }
 
-    fn leave(&mut self, record: &Record, was_fresh: bool, stored: usize, shared: &Shared) {
+    fn leave(&mut self, record: &Record, was_fresh: bool, stored: usize, state: &StoreState) {
         let id = record.message.id;
         let entry = Entry {
             record: None,
@@ -239,7 +239,7 @@ impl Batch {
         self.count.down += 1;
         self.fresh.down += u64::from(was_fresh);
         if record.layout.place.has_file() {
-            self.unlink.push(shared.body(id));
+            self.unlink.push(state.body(id));
         }
     }
 
@@ -249,14 +249,14 @@ impl Batch {
         id: QueueId,
         reason: &str,
         table: &Table,
-        shared: &Shared,
+        state: &StoreState,
     ) -> Result<(), StoreError> {
         let in_batch = self.entries.get(&id).is_some_and(|e| e.record.is_none());
         let Some(evidence) = Evidence::gather(table, id)?.filter(|_| !in_batch) else {
             return Ok(());
         };
         let known = self.read(id, table)?;
-        quarantine::keep(shared, id, &evidence, reason)?;
+        quarantine::keep(state, id, &evidence, reason)?;
         self.count.down += 1;
         match known {
             Some((record, _)) => {
@@ -297,10 +297,10 @@ impl Batch {
     }
 
     /// The batch is durable: count, answer, and remove what has no record any more.
-    pub(crate) fn succeed(self, shared: &Shared) {
-        self.count.apply(&shared.count);
-        self.fresh.apply(&shared.fresh);
-        shared.set_ledger(self.ledger);
+    pub(crate) fn succeed(self, state: &StoreState) {
+        self.count.apply(&state.count);
+        self.fresh.apply(&state.fresh);
+        state.set_ledger(self.ledger);
         self.files.into_values().for_each(BodyFile::keep);
         for waiting in self.waiting {
             match waiting {
@@ -309,12 +309,12 @@ impl Batch {
                 }
                 Waiting::Settle(id, left, answer) => {
                     if left.is_none() {
-                        shared.claims.end(id);
+                        state.claims.end(id);
                     }
                     let _ = answer.send(Ok(left.map(|message| *message)));
                 }
                 Waiting::SetAside(id, answer) => {
-                    shared.claims.end(id);
+                    state.claims.end(id);
                     let _ = answer.send(Ok(()));
                 }
                 Waiting::Hold(result, answer) => {
@@ -322,14 +322,14 @@ impl Batch {
                 }
                 Waiting::Delete(message, answer) => {
                     // Who claimed it meanwhile has nothing to work on.
-                    shared.claims.end(message.id);
+                    state.claims.end(message.id);
                     let _ = answer.send(Ok(Some(*message)));
                 }
             }
         }
         failpoint::point("told");
         for path in self.unlink {
-            shared.remover.remove(path, None);
+            state.remover.remove(path, None);
         }
     }
 

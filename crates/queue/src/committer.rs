@@ -4,23 +4,20 @@
 //! commit*. With one writer there is no delay; with many, they share the two syncs.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use relay_message::{Audit, QueueId, StoreError};
+use relay_message::{Audit, StoreError};
 use tracing::{error, info};
 
 use crate::batch::Batch;
-use crate::claims::Claims;
-use crate::database::{Database, Table, panics_as_errors};
+use crate::database::{Database, panics_as_errors};
 use crate::operation::{Answer, Operation};
-use crate::record::Ledger;
-use crate::remover::Remover;
 use crate::spool::io_error;
+use crate::store_state::{Access, StoreState};
 use crate::sweep;
 
 /// How long what nobody hurries for waits to ride along with a commit.
@@ -30,91 +27,17 @@ const LONGEST_BATCH: usize = 512;
 /// How long to wait before a database that failed is opened anew.
 const REOPEN_AFTER: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 1000 });
 
-/// What the committer and the readers of the store share.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    state_dir: PathBuf,
-    pub(crate) claims: Claims,
-    pub(crate) remover: Remover,
-    access: RwLock<Access>,
-    pub(crate) count: AtomicU64,
-    pub(crate) fresh: AtomicU64,
-    pub(crate) damaged: AtomicU64,
-    ledger: Mutex<Ledger>,
-}
-
-/// Whether there is a database to read.
-#[derive(Debug)]
-enum Access {
-    Open(Table),
-    /// Until it is opened again after an error.
-    Failed,
-    Closed,
-}
-
-impl Shared {
-    pub(crate) fn new(state_dir: PathBuf, remover: Remover) -> Self {
-        Self {
-            state_dir,
-            claims: Claims::default(),
-            remover,
-            access: RwLock::new(Access::Closed),
-            count: AtomicU64::new(0),
-            fresh: AtomicU64::new(0),
-            damaged: AtomicU64::new(0),
-            ledger: Mutex::default(),
-        }
-    }
-
-    pub(crate) fn table(&self) -> Result<Table, StoreError> {
-        let reason = match &*self.access.read().unwrap_or_else(PoisonError::into_inner) {
-            Access::Open(table) => return Ok(table.clone()),
-            Access::Failed => "an error closed it; it is opened again as soon as it can be",
-            Access::Closed => "it was shut down",
-        };
-        Err(StoreError::Closed {
-            reason: reason.into(),
-        })
-    }
-
-    fn set_access(&self, access: Access) {
-        *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
-    }
-
-    /// The books as they were made durable last.
-    pub(crate) fn ledger(&self) -> Ledger {
-        *self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn set_ledger(&self, ledger: Ledger) {
-        *self.ledger.lock().unwrap_or_else(PoisonError::into_inner) = ledger;
-    }
-
-    pub(crate) fn mess(&self) -> PathBuf {
-        self.state_dir.join("mess")
-    }
-
-    /// Where the body file of a message is, if it has one.
-    pub(crate) fn body(&self, id: QueueId) -> PathBuf {
-        self.mess().join(id.to_string())
-    }
-
-    pub(crate) fn corrupt(&self) -> PathBuf {
-        self.state_dir.join("corrupt")
-    }
-}
-
 /// Starts the thread. It ends when it is told to close or the sender is dropped, and gives up the
 /// database first, then `lock`.
 pub(crate) fn start(
-    shared: Arc<Shared>,
+    state: Arc<StoreState>,
     database: Database,
     lock: File,
 ) -> Result<(Sender<Operation>, JoinHandle<()>), StoreError> {
     let (sender, receiver) = channel();
-    shared.set_access(Access::Open(database.table().clone()));
+    state.set_access(Access::Open(database.table().clone()));
     let committer = Committer {
-        shared,
+        state,
         database: Some(database),
         doubtful: None,
         failed_at: None,
@@ -128,7 +51,7 @@ pub(crate) fn start(
 }
 
 struct Committer {
-    shared: Arc<Shared>,
+    state: Arc<StoreState>,
     database: Option<Database>,
     /// The batch that failed: to be written again before anything else is.
     doubtful: Option<Batch>,
@@ -176,12 +99,12 @@ impl Committer {
     }
 
     fn close(self, answer: Option<Answer<()>>) {
-        self.shared.set_access(Access::Closed);
+        self.state.set_access(Access::Closed);
         if let Some(batch) = self.doubtful {
             batch.abandon("it was shut down while an error kept it closed");
         }
         drop(self.database);
-        self.shared.remover.finish();
+        self.state.remover.finish();
         drop(self.lock);
         if let Some(answer) = answer {
             let _ = answer.send(Ok(()));
@@ -193,16 +116,16 @@ impl Committer {
             Ok(database) => database,
             Err(reason) => return work.into_iter().for_each(|op| op.refuse(&reason)),
         };
-        let mut batch = Batch::new(self.shared.ledger());
+        let mut batch = Batch::new(self.state.ledger());
         let mut left = work.into_iter();
         let committed = panics_as_errors(|| {
-            left.try_for_each(|op| batch.apply(op, database.table(), &self.shared))?;
+            left.try_for_each(|op| batch.apply(op, database.table(), &self.state))?;
             database.commit(batch.changes(), batch.has_new_files())
         });
         match committed {
             Ok(()) => {
                 self.database = Some(database);
-                batch.succeed(&self.shared);
+                batch.succeed(&self.state);
             }
             Err(e) => {
                 self.fail(database, batch, &e);
@@ -218,7 +141,7 @@ impl Committer {
         let queued = panics_as_errors(|| sweep::count_outstanding(database.table()));
         self.database = Some(database);
         Ok(Audit {
-            books: self.shared.ledger().books,
+            books: self.state.ledger().books,
             queued: queued?,
         })
     }
@@ -226,7 +149,7 @@ impl Committer {
     fn fail(&mut self, database: Database, mut batch: Batch, e: &StoreError) {
         error!(target: "relayd", event = "queue error", error = %e,
             "queue error: {e}; clients are told 451 until the queue is open again");
-        self.shared.set_access(Access::Failed);
+        self.state.set_access(Access::Failed);
         batch.refuse_commits(&e.to_string());
         self.doubtful = Some(batch);
         self.failed_at = Some(now());
@@ -242,7 +165,7 @@ impl Committer {
             return Err("an error closed it a moment ago".into());
         }
         let reopened = panics_as_errors(|| {
-            let database = Database::reopen(&self.shared.state_dir)?;
+            let database = Database::reopen(&self.state.state_dir)?;
             if let Some(batch) = &self.doubtful {
                 database.commit(batch.changes(), batch.has_new_files())?;
             }
@@ -253,9 +176,9 @@ impl Committer {
             e.to_string()
         })?;
         let table = database.table().clone();
-        self.shared.set_access(Access::Open(table));
+        self.state.set_access(Access::Open(table));
         if let Some(batch) = self.doubtful.take() {
-            batch.succeed(&self.shared);
+            batch.succeed(&self.state);
         }
         self.failed_at = None;
         info!(target: "relayd", event = "queue open", "the queue is open again");

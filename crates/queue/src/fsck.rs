@@ -13,7 +13,6 @@ use std::path::Path;
 use relay_message::{Books, QueueId, StoreError};
 
 use crate::chunks::{Changes, Chunk, Kind};
-use crate::committer::Shared;
 use crate::content;
 use crate::database::Database;
 use crate::quarantine::{self, Evidence};
@@ -22,6 +21,7 @@ use crate::record::{Record, refuse_later};
 use crate::remover::Remover;
 use crate::sled_store::{make_dir, take_lock};
 use crate::spool::io_error;
+use crate::store_state::StoreState;
 
 /// Messages between two looks at how much sled has written, and damaged ones that are set aside at
 /// once.
@@ -97,8 +97,8 @@ pub fn check(
         let database = Database::open(state_dir)?;
         let remover = Remover::start();
         let remover = remover.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
-        let shared = Shared::new(state_dir.to_owned(), remover);
-        Check::new(&shared, &database, mode, tell)?.run()
+        let state = StoreState::new(state_dir.to_owned(), remover);
+        Check::new(&state, &database, mode, tell)?.run()
     }));
     checked.unwrap_or_else(|_| {
         Err(StoreError::Database {
@@ -109,7 +109,7 @@ pub fn check(
 }
 
 struct Check<'a> {
-    shared: &'a Shared,
+    state: &'a StoreState,
     database: &'a Database,
     mode: Mode,
     tell: &'a mut dyn FnMut(&Finding),
@@ -128,14 +128,14 @@ struct Check<'a> {
 
 impl<'a> Check<'a> {
     fn new(
-        shared: &'a Shared,
+        state: &'a StoreState,
         database: &'a Database,
         mode: Mode,
         tell: &'a mut dyn FnMut(&Finding),
     ) -> Result<Self, StoreError> {
         let ledger = database.table().ledger()?;
         Ok(Self {
-            shared,
+            state,
             database,
             mode,
             tell,
@@ -196,7 +196,7 @@ impl<'a> Check<'a> {
     fn check_content(&mut self, record: &Record) -> Result<(), StoreError> {
         let message = &record.message;
         let (id, outstanding) = (message.id, message.outstanding());
-        let body = self.shared.body(id);
+        let body = self.state.body(id);
         match content::read(self.database.table(), record, &body) {
             Ok(_) => self.summary.sound += 1,
             Err(StoreError::Damaged { reason, .. }) => {
@@ -233,7 +233,7 @@ impl<'a> Check<'a> {
         }
         for (id, reason) in self.damaged.drain(..) {
             if let Some(evidence) = Evidence::gather(self.database.table(), id)? {
-                quarantine::keep(self.shared, id, &evidence, &reason)?;
+                quarantine::keep(self.state, id, &evidence, &reason)?;
                 changes.remove(Kind::Record, id, evidence.record.len());
                 changes.remove(Kind::Content, id, evidence.content.len());
             }
@@ -254,7 +254,7 @@ impl<'a> Check<'a> {
             }
             self.found(&Finding::Value(chunk.id));
             if self.mode == Mode::Repair {
-                quarantine::keep_value(self.shared, chunk.id, &value)?;
+                quarantine::keep_value(self.state, chunk.id, &value)?;
                 let mut changes = Changes::default();
                 changes.remove_chunk(chunk);
                 self.database.commit(changes, false)?;
@@ -264,7 +264,7 @@ impl<'a> Check<'a> {
     }
 
     fn check_files(&mut self) -> Result<(), StoreError> {
-        let mess = self.shared.mess();
+        let mess = self.state.mess();
         let unreadable = |e: io::Error| io_error("reading the directory", &mess, e);
         for entry in fs::read_dir(&mess).map_err(unreadable)? {
             self.check_file(&entry.map_err(unreadable)?)?;
@@ -279,7 +279,7 @@ impl<'a> Check<'a> {
         let Some(id) = id.filter(|_| is_file) else {
             self.found(&Finding::Stray(format!("{}", name.display())));
             if self.mode == Mode::Repair {
-                quarantine::keep_stray(self.shared, entry)?;
+                quarantine::keep_stray(self.state, entry)?;
             }
             return Ok(());
         };
@@ -294,7 +294,7 @@ impl<'a> Check<'a> {
         self.found(&Finding::Body(id));
         if self.mode == Mode::Repair {
             let evidence = Evidence::default();
-            quarantine::keep(self.shared, id, &evidence, "a body that no message has")?;
+            quarantine::keep(self.state, id, &evidence, "a body that no message has")?;
         }
         Ok(())
     }

@@ -98,6 +98,7 @@ mod record;
 mod remover;
 pub mod sled_store;
 mod spool;
+mod store_state;
 mod sweep;
 
 pub use memory::MemoryStore;

@@ -15,9 +15,9 @@ use relay_message::{QueueId, StoreError};
 use tracing::warn;
 
 use crate::chunks::Kind;
-use crate::committer::Shared;
 use crate::database::Table;
 use crate::spool::io_error;
+use crate::store_state::StoreState;
 
 const REASON: &str = "reason";
 const RECORD: &str = "record";
@@ -44,8 +44,8 @@ impl Evidence {
 }
 
 /// Cases that lie there.
-pub(crate) fn count(shared: &Shared) -> Result<u64, StoreError> {
-    let corrupt = shared.corrupt();
+pub(crate) fn count(state: &StoreState) -> Result<u64, StoreError> {
+    let corrupt = state.corrupt();
     let names = fs::read_dir(&corrupt)
         .map_err(|e| io_error("reading the directory", &corrupt, e))?
         .flatten();
@@ -56,16 +56,16 @@ pub(crate) fn count(shared: &Shared) -> Result<u64, StoreError> {
 /// Writes what there is of a damaged message, and why, and moves its body; durable on return. The
 /// record is the caller's to remove. After an error all is where it was.
 pub(crate) fn keep(
-    shared: &Shared,
+    state: &StoreState,
     id: QueueId,
     evidence: &Evidence,
     reason: &str,
 ) -> Result<(), StoreError> {
-    let case = free_name(shared, OsStr::new(&id.to_string()));
-    let body = shared.body(id);
+    let case = free_name(state, OsStr::new(&id.to_string()));
+    let body = state.body(id);
     let kept = write_evidence(&case, evidence)
         .and_then(|()| move_body(&body, &with_ending(&case, BODY)))
-        .and_then(|()| close_case(shared, &case, reason));
+        .and_then(|()| close_case(state, &case, reason));
     if kept.is_err() {
         // If this fails too, what is left there is a case without a reason.
         let _ = fs::rename(with_ending(&case, BODY), &body);
@@ -104,36 +104,36 @@ fn move_body(body: &Path, to: &Path) -> Result<(), StoreError> {
 }
 
 /// Writes a value that belongs to no message; it is the caller's to remove.
-pub(crate) fn keep_value(shared: &Shared, id: QueueId, value: &[u8]) -> Result<(), StoreError> {
-    let case = free_name(shared, OsStr::new(&id.to_string()));
+pub(crate) fn keep_value(state: &StoreState, id: QueueId, value: &[u8]) -> Result<(), StoreError> {
+    let case = free_name(state, OsStr::new(&id.to_string()));
     write_durably(&with_ending(&case, CONTENT), value)?;
-    close_case(shared, &case, "a value that belongs to no message")
+    close_case(state, &case, "a value that belongs to no message")
 }
 
 /// Moves away what is in `mess/`, but no body.
-pub(crate) fn keep_stray(shared: &Shared, entry: &DirEntry) -> Result<(), StoreError> {
+pub(crate) fn keep_stray(state: &StoreState, entry: &DirEntry) -> Result<(), StoreError> {
     let (name, path) = (entry.file_name(), entry.path());
-    let case = free_name(shared, &name);
+    let case = free_name(state, &name);
     fs::rename(&path, &case).map_err(|e| io_error("moving away", &path, e))?;
-    close_case(shared, &case, "no file of the queue")?;
+    close_case(state, &case, "no file of the queue")?;
     warn!(target: "relayd", event = "corrupt", file = ?name,
         "corrupt: {name:?} in mess/ is no file of the queue; moved to {}", case.display());
     Ok(())
 }
 
-fn close_case(shared: &Shared, case: &Path, reason: &str) -> Result<(), StoreError> {
-    let corrupt = shared.corrupt();
+fn close_case(state: &StoreState, case: &Path, reason: &str) -> Result<(), StoreError> {
+    let corrupt = state.corrupt();
     write_durably(&with_ending(case, REASON), format!("{reason}\n").as_bytes())?;
     File::open(&corrupt)
         .and_then(|dir| dir.sync_all())
         .map_err(|e| io_error("syncing", &corrupt, e))?;
-    shared.damaged.fetch_add(1, Ordering::Relaxed);
+    state.damaged.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 
 /// The first of `NAME`, `NAME.1`, `NAME.2` … that no file of another case has.
-fn free_name(shared: &Shared, name: &OsStr) -> PathBuf {
-    let mut case = shared.corrupt().join(name);
+fn free_name(state: &StoreState, name: &OsStr) -> PathBuf {
+    let mut case = state.corrupt().join(name);
     let is_taken = |case: &Path| {
         let taken = |path: &Path| path.symlink_metadata().is_ok();
         taken(case)
@@ -145,7 +145,7 @@ fn free_name(shared: &Shared, name: &OsStr) -> PathBuf {
         if !is_taken(&case) {
             break;
         }
-        case = with_ending(&shared.corrupt().join(name), &number.to_string());
+        case = with_ending(&state.corrupt().join(name), &number.to_string());
     }
     case
 }

@@ -17,7 +17,7 @@ use relay_message::{
 use tokio::sync::oneshot;
 
 use crate::chunks::Kind;
-use crate::committer::{self, Shared};
+use crate::committer;
 use crate::content;
 use crate::database::{Database, Table, panics_as_errors};
 use crate::disk_space::DiskSpace;
@@ -26,6 +26,7 @@ use crate::operation::{Operation, Settle};
 use crate::record::{Record, RecordError};
 use crate::remover::Remover;
 use crate::spool::{Prepared, SledSpool, SpoolConfig, io_error, run_blocking};
+use crate::store_state::StoreState;
 use crate::sweep;
 
 /// What a store on disk needs to know.
@@ -42,7 +43,7 @@ pub struct StoreConfig {
 /// A [`QueueStore`] that survives power loss.
 #[derive(Debug)]
 pub struct SledStore {
-    shared: Arc<Shared>,
+    state: Arc<StoreState>,
     spool: Arc<SpoolConfig>,
     ids: IdSource,
     /// `None` only while the store is being dropped.
@@ -70,20 +71,20 @@ impl SledStore {
         let faults = database.faults.clone();
         let remover = Remover::start();
         let remover = remover.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
-        let shared = Arc::new(Shared::new(state_dir.clone(), remover.clone()));
+        let state = Arc::new(StoreState::new(state_dir.clone(), remover.clone()));
         let ids = IdSource::default();
-        if let Some(last) = panics_as_errors(|| sweep::run(&shared, &database))? {
+        if let Some(last) = panics_as_errors(|| sweep::run(&state, &database))? {
             ids.skip_past(last);
         }
-        let (operations, committer) = committer::start(Arc::clone(&shared), database, lock)?;
+        let (operations, committer) = committer::start(Arc::clone(&state), database, lock)?;
         let spool = Arc::new(SpoolConfig {
-            mess: shared.mess(),
+            mess: state.mess(),
             disk_space: DiskSpace::new(state_dir.clone(), config.min_free),
             inline_body: config.inline_body,
             remover,
         });
         Ok(Self {
-            shared,
+            state,
             spool,
             ids,
             operations: Some(operations),
@@ -111,7 +112,7 @@ impl SledStore {
     }
 
     fn record(&self, id: QueueId) -> Result<Option<Record>, StoreError> {
-        let found = self.shared.table()?.get(Kind::Record, id)?;
+        let found = self.state.table()?.get(Kind::Record, id)?;
         let damaged = |e: RecordError| StoreError::Damaged {
             id,
             reason: e.to_string(),
@@ -148,12 +149,12 @@ impl SledStore {
 
     /// Whether there is a record of this id, readable or not.
     pub(crate) fn has(&self, id: QueueId) -> Result<bool, StoreError> {
-        Ok(self.shared.table()?.get(Kind::Record, id)?.is_some())
+        Ok(self.state.table()?.get(Kind::Record, id)?.is_some())
     }
 
     /// A way in for a message that has its id already, which must be nobody else's.
     pub(crate) fn spool_as(&self, id: QueueId) -> Result<SledSpool, StoreError> {
-        self.shared.table()?;
+        self.state.table()?;
         self.ids.skip_past(id);
         Ok(SledSpool::new(id, Arc::clone(&self.spool)))
     }
@@ -183,7 +184,7 @@ impl SledStore {
 
     /// Waits until no file is left of messages that were given up.
     pub(crate) async fn has_removed(&self) {
-        let remover = self.shared.remover.clone();
+        let remover = self.state.remover.clone();
         // A thread that has died leaves its files to the next sweep.
         let _ = tokio::task::spawn_blocking(move || remover.finish()).await;
     }
@@ -215,7 +216,7 @@ impl SledStore {
 
     /// A file is checked where that holds nobody up; what is in the database takes no such time.
     async fn read_content(&self, record: Record) -> Result<Content, StoreError> {
-        let (table, body) = (self.shared.table()?, self.shared.body(record.message.id));
+        let (table, body) = (self.state.table()?, self.state.body(record.message.id));
         if record.layout.place.has_file() {
             return run_blocking(move || content::read(&table, &record, &body)).await;
         }
@@ -243,12 +244,12 @@ impl QueueStore for SledStore {
     }
 
     fn has_room(&self, size: u64) -> Result<(), StoreError> {
-        self.shared.table()?;
+        self.state.table()?;
         self.spool.disk_space.check(size)
     }
 
     fn begin(&self) -> Result<SledSpool, StoreError> {
-        self.shared.table()?;
+        self.state.table()?;
         Ok(SledSpool::new(self.next_id(), Arc::clone(&self.spool)))
     }
 
@@ -268,7 +269,7 @@ impl QueueStore for SledStore {
     }
 
     async fn scan(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Message>, StoreError> {
-        let table = self.shared.table()?;
+        let table = self.state.table()?;
         let (messages, damaged) = run_blocking(move || read_page(&table, after, limit)).await?;
         for (id, reason) in damaged {
             match self.set_aside(id, reason).await {
@@ -287,11 +288,11 @@ impl QueueStore for SledStore {
 
     async fn claim(&self, id: QueueId) -> Result<Option<(Claim, Message)>, StoreError> {
         let message = self.get(id).await?;
-        Ok(message.map(|message| (self.shared.claims.take(id), message)))
+        Ok(message.map(|message| (self.state.claims.take(id), message)))
     }
 
     async fn open(&self, claim: Claim) -> Result<Content, StoreError> {
-        if !self.shared.claims.is_held(claim) {
+        if !self.state.claims.is_held(claim) {
             return Err(StoreError::ClaimLost(claim.id));
         }
         let record = self
@@ -340,23 +341,23 @@ impl QueueStore for SledStore {
     }
 
     fn release(&self, claim: Claim) {
-        self.shared.claims.release(claim);
+        self.state.claims.release(claim);
     }
 
     fn count(&self) -> u64 {
-        self.shared.count.load(Ordering::Relaxed)
+        self.state.count.load(Ordering::Relaxed)
     }
 
     fn count_fresh(&self) -> u64 {
-        self.shared.fresh.load(Ordering::Relaxed)
+        self.state.fresh.load(Ordering::Relaxed)
     }
 
     fn count_damaged(&self) -> u64 {
-        self.shared.damaged.load(Ordering::Relaxed)
+        self.state.damaged.load(Ordering::Relaxed)
     }
 
     fn books(&self) -> Books {
-        self.shared.ledger().books
+        self.state.ledger().books
     }
 
     async fn audit(&self) -> Result<Audit, StoreError> {

@@ -13,12 +13,12 @@ use relay_message::{Books, QueueId, StoreError};
 use tracing::{info, warn};
 
 use crate::chunks::{Changes, Kind};
-use crate::committer::Shared;
 use crate::database::{Database, Table};
 use crate::quarantine::{self, Evidence};
 use crate::record::Ledger;
 use crate::record::{Place, Record, refuse_later};
 use crate::spool::io_error;
+use crate::store_state::StoreState;
 
 /// Records that a thread reads between two looks at how much sled has written.
 const LOOK_EVERY: u64 = 512;
@@ -59,9 +59,9 @@ struct Damaged {
 
 /// Counts the queue, sets damaged messages aside, deletes what belongs to no message, and returns
 /// the highest id. To be run before anybody else works with the queue.
-pub(crate) fn run(shared: &Shared, database: &Database) -> Result<Option<QueueId>, StoreError> {
-    let quarantined = quarantine::count(shared)?;
-    shared.damaged.store(quarantined, Ordering::Relaxed);
+pub(crate) fn run(state: &StoreState, database: &Database) -> Result<Option<QueueId>, StoreError> {
+    let quarantined = quarantine::count(state)?;
+    state.damaged.store(quarantined, Ordering::Relaxed);
     let mut found = read_records(database.table())?;
     let stored = database.table().ledger()?;
     let missing = stored.map_or(0, |l| {
@@ -69,16 +69,16 @@ pub(crate) fn run(shared: &Shared, database: &Database) -> Result<Option<QueueId
     });
     let mut ledger = open_books(stored, &found, missing);
     // First, for the body of a record that cannot be read looks as if it belonged to none.
-    set_aside(shared, database, &mut found, &mut ledger)?;
+    set_aside(state, database, &mut found, &mut ledger)?;
     let unclaimed = match missing {
         0 => Unclaimed::Remove,
         _ => Unclaimed::Keep,
     };
-    sweep_body_files(shared, &mut found, unclaimed)?;
-    set_aside(shared, database, &mut found, &mut ledger)?;
-    shared.set_ledger(ledger);
-    shared.count.store(found.count, Ordering::Relaxed);
-    shared.fresh.store(found.fresh, Ordering::Relaxed);
+    sweep_body_files(state, &mut found, unclaimed)?;
+    set_aside(state, database, &mut found, &mut ledger)?;
+    state.set_ledger(ledger);
+    state.count.store(found.count, Ordering::Relaxed);
+    state.fresh.store(found.fresh, Ordering::Relaxed);
     Ok(found.last)
 }
 
@@ -243,11 +243,11 @@ impl Found {
 
 /// Compares the files that are there with those that should be.
 fn sweep_body_files(
-    shared: &Shared,
+    state: &StoreState,
     found: &mut Found,
     unclaimed: Unclaimed,
 ) -> Result<(), StoreError> {
-    let mess = shared.mess();
+    let mess = state.mess();
     let unreadable = |e| io_error("reading the directory", &mess, e);
     for entry in fs::read_dir(&mess).map_err(unreadable)? {
         let entry = entry.map_err(unreadable)?;
@@ -255,7 +255,7 @@ fn sweep_body_files(
         let id = name.to_str().and_then(|name| name.parse::<QueueId>().ok());
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let Some(id) = id.filter(|_| is_file) else {
-            if let Err(e) = quarantine::keep_stray(shared, &entry) {
+            if let Err(e) = quarantine::keep_stray(state, &entry) {
                 warn!(target: "relayd", event = "corrupt", file = ?name, error = %e,
                     "corrupt: {name:?} in mess/ is no file of the queue, and stays there: {e}");
             }
@@ -263,7 +263,7 @@ fn sweep_body_files(
         };
         let Some(expected) = found.files.remove(&id) else {
             if !found.staying.contains(&id) {
-                remove_or_keep(shared, id, unclaimed)?;
+                remove_or_keep(state, id, unclaimed)?;
             }
             continue;
         };
@@ -279,8 +279,8 @@ fn sweep_body_files(
     Ok(())
 }
 
-fn remove_or_keep(shared: &Shared, id: QueueId, unclaimed: Unclaimed) -> Result<(), StoreError> {
-    let path = shared.body(id);
+fn remove_or_keep(state: &StoreState, id: QueueId, unclaimed: Unclaimed) -> Result<(), StoreError> {
+    let path = state.body(id);
     match unclaimed {
         Unclaimed::Remove => {
             fs::remove_file(&path).map_err(|e| io_error("removing", &path, e))?;
@@ -289,7 +289,7 @@ fn remove_or_keep(shared: &Shared, id: QueueId, unclaimed: Unclaimed) -> Result<
         }
         Unclaimed::Keep => {
             let reason = "a body without a record, while the books miss recipients";
-            if let Err(e) = quarantine::keep(shared, id, &Evidence::default(), reason) {
+            if let Err(e) = quarantine::keep(state, id, &Evidence::default(), reason) {
                 quarantine::warn_of_staying(id, reason, &e);
             }
         }
@@ -303,7 +303,7 @@ pub(crate) fn wrong_length(found: u64, expected: u64) -> String {
 }
 
 fn set_aside(
-    shared: &Shared,
+    state: &StoreState,
     database: &Database,
     found: &mut Found,
     ledger: &mut Ledger,
@@ -314,7 +314,7 @@ fn set_aside(
         let Some(evidence) = Evidence::gather(database.table(), id)? else {
             continue;
         };
-        if let Err(e) = quarantine::keep(shared, id, &evidence, &reason) {
+        if let Err(e) = quarantine::keep(state, id, &evidence, &reason) {
             quarantine::warn_of_staying(id, &reason, &e);
             found.staying.insert(id);
             continue;
