@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use relay_failpoint as failpoint;
 use relay_message::{HoldResult, Message, QueueId, Settled, StoreError};
 
-use crate::chunks::{Changes, Kind};
+use crate::chunks::{Changes, ValueKind};
 use crate::database::Table;
 use crate::operation::{Answer, Operation, Settle, refuse};
 use crate::quarantine::{self, Evidence};
 use crate::record::Ledger;
-use crate::record::{Layout, Place, Record};
+use crate::record::{ContentPlace, Layout, Record};
 use crate::spool::{BodyFile, Prepared};
 use crate::store_state::StoreState;
 
@@ -172,7 +172,7 @@ impl Batch {
         if let Some(entry) = self.entries.get(&id) {
             return Ok(entry.record.clone().map(|record| (record, entry.stored)));
         }
-        let bytes = table.get(Kind::Record, id)?;
+        let bytes = table.get(ValueKind::Record, id)?;
         // A record that cannot be read is the next scan's to set aside; here it is as good as gone.
         Ok(bytes.and_then(|bytes| Some((Record::decode(id, &bytes).ok()?, bytes.len()))))
     }
@@ -279,14 +279,14 @@ impl Batch {
         let mut changes = Changes::default();
         changes.put_books(&self.ledger);
         for (&id, content) in &self.contents {
-            changes.put(Kind::Content, id, content, 0);
+            changes.put(ValueKind::Content, id, content, 0);
         }
         for (&id, entry) in &self.entries {
             if let Some(record) = &entry.record {
-                changes.put(Kind::Record, id, &record.encode(), entry.stored);
+                changes.put(ValueKind::Record, id, &record.encode(), entry.stored);
             } else {
-                changes.remove(Kind::Record, id, entry.stored);
-                changes.remove(Kind::Content, id, entry.content);
+                changes.remove(ValueKind::Record, id, entry.stored);
+                changes.remove(ValueKind::Content, id, entry.content);
             }
         }
         changes
@@ -385,9 +385,9 @@ impl Batch {
 /// Octets that the database holds of head and body.
 fn content_length(layout: &Layout) -> usize {
     let octets = match layout.place {
-        Place::Database => layout.size(),
-        Place::BodyFile => layout.head,
-        Place::WholeFile => 0,
+        ContentPlace::Database => layout.size(),
+        ContentPlace::BodyFile => layout.head,
+        ContentPlace::WholeFile => 0,
     };
     usize::try_from(octets).unwrap_or(usize::MAX)
 }

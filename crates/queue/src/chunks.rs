@@ -20,26 +20,26 @@ pub(crate) const BOOKS: &[u8] = b"books";
 
 /// What a value is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     /// The record of a message.
     Record,
     /// Its head, and its body if that is small.
     Content,
 }
 
-impl Kind {
+impl ValueKind {
     /// The first octet of the keys of first chunks; scans must not meet the further ones.
     pub(crate) const fn first(self) -> u8 {
         match self {
-            Kind::Record => b'm',
-            Kind::Content => b'c',
+            ValueKind::Record => b'm',
+            ValueKind::Content => b'c',
         }
     }
 
     const fn further(self) -> u8 {
         match self {
-            Kind::Record => b'n',
-            Kind::Content => b'd',
+            ValueKind::Record => b'n',
+            ValueKind::Content => b'd',
         }
     }
 
@@ -70,7 +70,7 @@ pub(crate) fn id_of(key: &[u8]) -> Option<QueueId> {
 /// One chunk of a value of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chunk {
-    pub(crate) kind: Kind,
+    pub(crate) kind: ValueKind,
     pub(crate) id: QueueId,
     /// 0 for the first.
     number: u32,
@@ -79,7 +79,7 @@ pub(crate) struct Chunk {
 impl Chunk {
     /// The chunk with this key; `None` if it is no message's.
     pub(crate) fn of(key: &[u8]) -> Option<Self> {
-        let kinds = [Kind::Record, Kind::Content];
+        let kinds = [ValueKind::Record, ValueKind::Content];
         let (&first, _) = key.split_first()?;
         if let Some(kind) = kinds.into_iter().find(|kind| kind.first() == first) {
             let (id, number) = (id_of(key)?, 0);
@@ -125,7 +125,7 @@ pub(crate) struct Changes {
 
 impl Changes {
     /// Writes a value over one of `old` octets; 0 if there was none.
-    pub(crate) fn put(&mut self, kind: Kind, id: QueueId, value: &[u8], old: usize) {
+    pub(crate) fn put(&mut self, kind: ValueKind, id: QueueId, value: &[u8], old: usize) {
         let (first, mut rest) = value.split_at(value.len().min(CHUNK_SIZE));
         self.batch.insert(&kind.key(id), first);
         for number in 1..=further_chunks(value.len()) {
@@ -139,9 +139,9 @@ impl Changes {
     }
 
     /// Removes a value of `old` octets.
-    pub(crate) fn remove(&mut self, kind: Kind, id: QueueId, old: usize) {
+    pub(crate) fn remove(&mut self, kind: ValueKind, id: QueueId, old: usize) {
         self.batch.remove(&kind.key(id));
-        self.is_leaving |= kind == Kind::Record;
+        self.is_leaving |= kind == ValueKind::Record;
         for number in 1..=further_chunks(old) {
             self.batch.remove(&kind.further_key(id, number));
         }

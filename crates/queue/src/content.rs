@@ -9,9 +9,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relay_message::{Body, Content, StoreError};
 
-use crate::chunks::Kind;
+use crate::chunks::ValueKind;
 use crate::database::Table;
-use crate::record::{Layout, Place, Record};
+use crate::record::{ContentPlace, Layout, Record};
 use crate::spool::io_error;
 use crate::sweep::wrong_length;
 
@@ -24,17 +24,17 @@ pub(crate) fn read(table: &Table, record: &Record, body: &Path) -> Result<Conten
     let (id, layout) = (record.message.id, record.layout);
     let damaged = |reason: String| StoreError::Damaged { id, reason };
     let stored = match layout.place {
-        Place::WholeFile => Bytes::new(),
-        Place::Database | Place::BodyFile => {
+        ContentPlace::WholeFile => Bytes::new(),
+        ContentPlace::Database | ContentPlace::BodyFile => {
             // Sharing sled's own buffer spares a copy of the body. What is empty is not stored.
-            let found = table.get(Kind::Content, id)?.map(Bytes::from_owner);
+            let found = table.get(ValueKind::Content, id)?.map(Bytes::from_owner);
             found.unwrap_or_default()
         }
     };
     let content = match layout.place {
-        Place::Database => inline(&layout, &stored),
-        Place::BodyFile => with_file(&layout, stored, body)?,
-        Place::WholeFile => whole_file(&layout, body)?,
+        ContentPlace::Database => inline(&layout, &stored),
+        ContentPlace::BodyFile => with_file(&layout, stored, body)?,
+        ContentPlace::WholeFile => whole_file(&layout, body)?,
     };
     content.map_err(damaged)
 }

@@ -16,7 +16,7 @@ use relay_message::{QueueId, StoreError};
 use rustix::fs::{Advice, fadvise};
 use tracing::warn;
 
-use crate::chunks::{BOOKS, Changes, Chunk, Kind, id_of, is_continued};
+use crate::chunks::{BOOKS, Changes, Chunk, ValueKind, id_of, is_continued};
 use crate::flush::Flusher;
 use crate::record::Ledger;
 use crate::spool::io_error;
@@ -188,7 +188,11 @@ impl Drop for Database {
 
 impl Table {
     /// A value, its chunks put together. Of one that was cut off, what there is.
-    pub(crate) fn get(&self, kind: Kind, id: QueueId) -> Result<Option<sled::IVec>, StoreError> {
+    pub(crate) fn get(
+        &self,
+        kind: ValueKind,
+        id: QueueId,
+    ) -> Result<Option<sled::IVec>, StoreError> {
         let first = self.chunk(&kind.key(id))?;
         match first {
             Some(chunk) if is_continued(&chunk) => self.join(kind, id),
@@ -196,7 +200,7 @@ impl Table {
         }
     }
 
-    fn join(&self, kind: Kind, id: QueueId) -> Result<Option<sled::IVec>, StoreError> {
+    fn join(&self, kind: ValueKind, id: QueueId) -> Result<Option<sled::IVec>, StoreError> {
         let _quiet = self.applying.read().unwrap_or_else(PoisonError::into_inner);
         let Some(mut chunk) = self.chunk(&kind.key(id))? else {
             return Ok(None);
@@ -233,7 +237,7 @@ impl Table {
     pub(crate) fn ends(&self) -> Result<Option<(QueueId, QueueId)>, StoreError> {
         let rows = self
             .db
-            .range(Kind::Record.key(FIRST)..=Kind::Record.key(LAST));
+            .range(ValueKind::Record.key(FIRST)..=ValueKind::Record.key(LAST));
         let mut ids = rows.filter_map(|row| match row {
             Err(e) => Some(Err(database_error("reading", Path::new("the queue"), &e))),
             Ok((key, _)) => id_of(&key).map(Ok),
@@ -257,7 +261,7 @@ impl Table {
         ids: (Bound<QueueId>, Bound<QueueId>),
     ) -> impl Iterator<Item = Result<(QueueId, sled::IVec), StoreError>> + '_ {
         let (from, to) = ids;
-        let key = |id| Kind::Record.key(id);
+        let key = |id| ValueKind::Record.key(id);
         let rows = self.db.range((from.map(key), to.map(key)));
         rows.filter_map(|row| match row {
             Err(e) => Some(Err(database_error("reading", Path::new("the queue"), &e))),
@@ -265,7 +269,7 @@ impl Table {
                 let id = id_of(&key)?;
                 if is_continued(&first) {
                     // It may have left meanwhile.
-                    let whole = self.get(Kind::Record, id).transpose()?;
+                    let whole = self.get(ValueKind::Record, id).transpose()?;
                     return Some(whole.map(|value| (id, value)));
                 }
                 Some(Ok((id, first)))
@@ -277,7 +281,7 @@ impl Table {
     pub(crate) fn beside_records(
         &self,
     ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> + '_ {
-        let is_record = |key: &[u8]| key.first() == Some(&Kind::Record.first());
+        let is_record = |key: &[u8]| key.first() == Some(&ValueKind::Record.first());
         let rows = self
             .db
             .iter()
@@ -292,7 +296,7 @@ impl Table {
             Some(before) => Ok(self
                 .chunk(&before.key())?
                 .is_some_and(|chunk| is_continued(&chunk))),
-            None => Ok(self.chunk(&Kind::Record.key(chunk.id))?.is_some()),
+            None => Ok(self.chunk(&ValueKind::Record.key(chunk.id))?.is_some()),
         }
     }
 

@@ -12,7 +12,7 @@ use std::path::Path;
 
 use relay_message::{Books, QueueId, StoreError};
 
-use crate::chunks::{Changes, Chunk, Kind};
+use crate::chunks::{Changes, Chunk, ValueKind};
 use crate::content;
 use crate::database::Database;
 use crate::quarantine::{self, Evidence};
@@ -234,8 +234,8 @@ impl<'a> Check<'a> {
         for (id, reason) in self.damaged.drain(..) {
             if let Some(evidence) = Evidence::gather(self.database.table(), id)? {
                 quarantine::keep(self.state, id, &evidence, &reason)?;
-                changes.remove(Kind::Record, id, evidence.record.len());
-                changes.remove(Kind::Content, id, evidence.content.len());
+                changes.remove(ValueKind::Record, id, evidence.record.len());
+                changes.remove(ValueKind::Content, id, evidence.content.len());
             }
         }
         self.database.commit(changes, false)
@@ -283,7 +283,7 @@ impl<'a> Check<'a> {
             }
             return Ok(());
         };
-        let record = self.database.table().get(Kind::Record, id)?;
+        let record = self.database.table().get(ValueKind::Record, id)?;
         // Of a record that cannot be read it has been told already.
         let names_it = |record: &sled::IVec| {
             Record::decode(id, record).map_or(true, |record| record.layout.place.has_file())

@@ -14,7 +14,7 @@ use relay_failpoint as failpoint;
 use relay_message::{QueueId, StoreError};
 use tracing::warn;
 
-use crate::chunks::Kind;
+use crate::chunks::ValueKind;
 use crate::database::Table;
 use crate::spool::io_error;
 use crate::store_state::StoreState;
@@ -35,10 +35,10 @@ pub(crate) struct Evidence {
 impl Evidence {
     /// `None` if there is no such message.
     pub(crate) fn gather(table: &Table, id: QueueId) -> Result<Option<Self>, StoreError> {
-        let Some(record) = table.get(Kind::Record, id)? else {
+        let Some(record) = table.get(ValueKind::Record, id)? else {
             return Ok(None);
         };
-        let content = table.get(Kind::Content, id)?.unwrap_or_default();
+        let content = table.get(ValueKind::Content, id)?.unwrap_or_default();
         Ok(Some(Self { record, content }))
     }
 }

@@ -18,7 +18,7 @@ const VERSION: u8 = 2;
 
 /// Where the bytes of a message are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Place {
+pub(crate) enum ContentPlace {
     /// Head and body in the database, under the content key.
     Database,
     /// The body in `mess/ID`, the head in the database.
@@ -27,11 +27,11 @@ pub(crate) enum Place {
     WholeFile,
 }
 
-impl Place {
+impl ContentPlace {
     pub(crate) fn has_file(self) -> bool {
         match self {
-            Place::Database => false,
-            Place::BodyFile | Place::WholeFile => true,
+            ContentPlace::Database => false,
+            ContentPlace::BodyFile | ContentPlace::WholeFile => true,
         }
     }
 }
@@ -39,7 +39,7 @@ impl Place {
 /// Where the bytes are, how many, and their CRC-32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
-    pub(crate) place: Place,
+    pub(crate) place: ContentPlace,
     pub(crate) head: u64,
     pub(crate) body: u64,
     /// Over the body, then the head.

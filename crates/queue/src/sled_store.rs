@@ -16,7 +16,7 @@ use relay_message::{
 };
 use tokio::sync::oneshot;
 
-use crate::chunks::Kind;
+use crate::chunks::ValueKind;
 use crate::committer;
 use crate::content;
 use crate::database::{Database, Table, panics_as_errors};
@@ -112,7 +112,7 @@ impl SledStore {
     }
 
     fn record(&self, id: QueueId) -> Result<Option<Record>, StoreError> {
-        let found = self.state.table()?.get(Kind::Record, id)?;
+        let found = self.state.table()?.get(ValueKind::Record, id)?;
         let damaged = |e: RecordError| StoreError::Damaged {
             id,
             reason: e.to_string(),
@@ -149,7 +149,7 @@ impl SledStore {
 
     /// Whether there is a record of this id, readable or not.
     pub(crate) fn has(&self, id: QueueId) -> Result<bool, StoreError> {
-        Ok(self.state.table()?.get(Kind::Record, id)?.is_some())
+        Ok(self.state.table()?.get(ValueKind::Record, id)?.is_some())
     }
 
     /// A way in for a message that has its id already, which must be nobody else's.

@@ -12,7 +12,7 @@ use relay_message::{QueueId, Spool, StoreError};
 use tokio::task;
 
 use crate::disk_space::DiskSpace;
-use crate::record::{Layout, Place};
+use crate::record::{ContentPlace, Layout};
 use crate::remover::Remover;
 
 /// Octets gathered before they go to the file: enough that system calls do not count, little
@@ -65,7 +65,7 @@ pub(crate) struct BodyFile {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) layout: Layout,
-    /// What goes into the database under the content key; empty for [`Place::WholeFile`].
+    /// What goes into the database under the content key; empty for [`ContentPlace::WholeFile`].
     pub(crate) content: Vec<u8>,
     pub(crate) file: Option<BodyFile>,
 }
@@ -134,16 +134,16 @@ impl SledSpool {
             content.extend_from_slice(head);
             content.extend_from_slice(&self.buffer);
             return Ok(Prepared {
-                layout: layout(Place::Database, self.checksum.finalize()),
+                layout: layout(ContentPlace::Database, self.checksum.finalize()),
                 content,
                 file: None,
             });
         }
         let (place, content) = if head.len() > SMALL_HEAD {
             self.buffer.extend_from_slice(head);
-            (Place::WholeFile, Vec::new())
+            (ContentPlace::WholeFile, Vec::new())
         } else {
-            (Place::BodyFile, head.to_vec())
+            (ContentPlace::BodyFile, head.to_vec())
         };
         self.write_out().await?;
         let file = self.file.take();

@@ -12,11 +12,11 @@ use std::thread;
 use relay_message::{Books, QueueId, StoreError};
 use tracing::{info, warn};
 
-use crate::chunks::{Changes, Kind};
+use crate::chunks::{Changes, ValueKind};
 use crate::database::{Database, Table};
 use crate::quarantine::{self, Evidence};
 use crate::record::Ledger;
-use crate::record::{Place, Record, refuse_later};
+use crate::record::{ContentPlace, Record, refuse_later};
 use crate::spool::io_error;
 use crate::store_state::StoreState;
 
@@ -211,9 +211,9 @@ impl Found {
         self.count += 1;
         self.fresh += u64::from(is_fresh);
         let length = match record.layout.place {
-            Place::Database => return,
-            Place::BodyFile => record.layout.body,
-            Place::WholeFile => record.layout.size(),
+            ContentPlace::Database => return,
+            ContentPlace::BodyFile => record.layout.body,
+            ContentPlace::WholeFile => record.layout.size(),
         };
         self.files.insert(
             id,
@@ -323,8 +323,8 @@ fn set_aside(
         found.count -= 1;
         found.fresh -= u64::from(damaged.is_fresh);
         ledger.books.set_aside += damaged.outstanding;
-        changes.remove(Kind::Record, id, evidence.record.len());
-        changes.remove(Kind::Content, id, evidence.content.len());
+        changes.remove(ValueKind::Record, id, evidence.record.len());
+        changes.remove(ValueKind::Content, id, evidence.content.len());
     }
     if !is_changed {
         return Ok(());

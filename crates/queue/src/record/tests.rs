@@ -52,7 +52,7 @@ fn example() -> Record {
         dsn: DsnRequest::default(),
     };
     let layout = Layout {
-        place: Place::BodyFile,
+        place: ContentPlace::BodyFile,
         head: 10,
         body: 20,
         checksum: 0xdead_beef,
@@ -237,9 +237,9 @@ fn dsn() -> impl Strategy<Value = DsnRequest> {
 
 fn record() -> impl Strategy<Value = Record> {
     let place = prop_oneof![
-        Just(Place::Database),
-        Just(Place::BodyFile),
-        Just(Place::WholeFile)
+        Just(ContentPlace::Database),
+        Just(ContentPlace::BodyFile),
+        Just(ContentPlace::WholeFile)
     ];
     let layout = (place, any::<u64>(), any::<u64>(), any::<u32>());
     let recipients = prop::collection::vec(recipient(), 0..6);
