@@ -21,28 +21,28 @@ use crate::store_state::StoreState;
 #[derive(Default)]
 pub(crate) struct Batch {
     entries: HashMap<QueueId, Entry>,
-    /// Contents that enter.
+    /// Contents of new messages.
     contents: HashMap<QueueId, Vec<u8>>,
     files: HashMap<QueueId, BodyFile>,
     waiting: Vec<Waiting>,
     ledger: Ledger,
-    /// Files that have no record any more once the batch is durable.
+    /// Files to remove when the batch is durable.
     unlink: Vec<PathBuf>,
     count: Change,
     fresh: Change,
 }
 
-/// What becomes of one message.
+/// The change to one message.
 struct Entry {
-    /// Its record as it will be; `None` if it leaves.
+    /// The new record, or `None` if the message leaves.
     record: Option<Record>,
-    /// Octets of its record before this batch.
+    /// The octets of its record before this batch.
     stored: usize,
-    /// Octets of its content, which leaves with it.
+    /// The octets of its content, which is removed with the record.
     content: usize,
 }
 
-/// Who waits for the batch, and for what.
+/// An operation that waits for the batch, and its answer.
 enum Waiting {
     Commit(Box<Message>, Answer<Message>),
     Settle(QueueId, Option<Box<Message>>, Answer<Option<Message>>),
@@ -51,7 +51,7 @@ enum Waiting {
     Delete(Box<Message>, Answer<Option<Message>>),
 }
 
-/// How a counter moves when the batch is durable.
+/// The change of a counter when the batch is durable.
 #[derive(Default)]
 struct Change {
     up: u64,
@@ -89,7 +89,7 @@ impl Batch {
             }
             Operation::Settle(settle, answer) => self.settle(settle, answer, table, state),
             Operation::SetAside(id, reason, answer) => {
-                // A `corrupt/` that cannot be written to is no reason to close the queue.
+                // If `corrupt/` cannot be written, the queue stays open.
                 match self.set_aside(id, &reason, table, state) {
                     Ok(()) => self.waiting.push(Waiting::SetAside(id, answer)),
                     Err(e) => {
@@ -108,7 +108,7 @@ impl Batch {
 
     fn enter(&mut self, message: Message, prepared: Prepared) {
         let (id, layout) = (message.id, prepared.layout);
-        // One that comes from another queue may have been tried there.
+        // A message imported from another queue may have been tried there.
         let is_fresh = message.is_fresh();
         let outstanding = message.outstanding();
         self.ledger.books.enter(message.origin, outstanding);
@@ -141,7 +141,7 @@ impl Batch {
             return Ok(());
         }
         let Some((mut record, stored)) = self.read(id, table)? else {
-            // It has left; what this settlement would bring in went with it or never came.
+            // The message has left. The bounces of this settlement are dropped.
             state.claims.end(id);
             let _ = answer.send(Ok(None));
             return Ok(());
@@ -167,13 +167,13 @@ impl Batch {
         Ok(())
     }
 
-    /// The record as this batch has it so far, and the octets it takes in the database.
+    /// Returns the record with the changes of this batch, and its octets in the database.
     fn read(&self, id: QueueId, table: &Table) -> Result<Option<(Record, usize)>, StoreError> {
         if let Some(entry) = self.entries.get(&id) {
             return Ok(entry.record.clone().map(|record| (record, entry.stored)));
         }
         let bytes = table.get(ValueKind::Record, id)?;
-        // A record that cannot be read is the next scan's to set aside; here it is as good as gone.
+        // The next scan sets an unreadable record aside. Here it counts as gone.
         Ok(bytes.and_then(|bytes| Some((Record::decode(id, &bytes).ok()?, bytes.len()))))
     }
 
@@ -209,7 +209,7 @@ impl Batch {
             let _ = answer.send(Ok(None));
             return Ok(());
         };
-        // From here on no attempt settles, also none that comes in this batch.
+        // From now on no attempt can settle, not even later in this batch.
         state.claims.end(id);
         self.ledger.books.discarded += record.message.outstanding();
         self.leave(&record, record.message.is_fresh(), stored, state);
@@ -243,7 +243,7 @@ impl Batch {
         }
     }
 
-    /// Whatever there is of the message goes to `corrupt/`, before its record goes.
+    /// Moves all that is left of the message to `corrupt/`, before its record is removed.
     fn set_aside(
         &mut self,
         id: QueueId,
@@ -263,7 +263,7 @@ impl Batch {
                 self.fresh.down += u64::from(record.message.is_fresh());
                 self.ledger.books.set_aside += record.message.outstanding();
             }
-            // It was counted with the others all the same.
+            // Its recipients are in the books, but their number is unknown.
             None => self.ledger.is_short = true,
         }
         let entry = Entry {
@@ -296,7 +296,7 @@ impl Batch {
         !self.files.is_empty()
     }
 
-    /// The batch is durable: count, answer, and remove what has no record any more.
+    /// Called when the batch is durable. Updates the counters, answers, and removes unused files.
     pub(crate) fn succeed(self, state: &StoreState) {
         self.count.apply(&state.count);
         self.fresh.apply(&state.fresh);
@@ -321,7 +321,7 @@ impl Batch {
                     let _ = answer.send(Ok(Some(*result)));
                 }
                 Waiting::Delete(message, answer) => {
-                    // Who claimed it meanwhile has nothing to work on.
+                    // A claim taken in the meantime is void.
                     state.claims.end(message.id);
                     let _ = answer.send(Ok(Some(*message)));
                 }
@@ -333,9 +333,9 @@ impl Batch {
         }
     }
 
-    /// Whether the batch reached the disk is not known. Clients are refused, so what they brought
-    /// must go, should it be there; all else is to be written again. What is left is a batch that,
-    /// written once more, leaves no doubt.
+    /// Called when it is not known whether the batch reached the disk. Clients get an error, so
+    /// their messages must be removed if they are on the disk; all other changes must be written
+    /// again. The batch that is left does both when it is written.
     pub(crate) fn refuse_commits(&mut self, reason: &str) {
         let (commits, others) = self
             .waiting
@@ -353,7 +353,7 @@ impl Batch {
 
     fn take_back(&mut self, id: QueueId) {
         self.contents.remove(&id);
-        // Its file goes with its handle.
+        // Dropping the handle removes the file.
         self.files.remove(&id);
         self.count.up -= 1;
         let Some(entry) = self.entries.get_mut(&id) else {
@@ -366,7 +366,8 @@ impl Batch {
         }
     }
 
-    /// The queue ends in doubt. Files stay: a record may name them, else the next sweep takes them.
+    /// Called when the store closes and it is not known whether the batch reached the disk. Files
+    /// stay: a record may refer to them; if not, the next sweep removes them.
     pub(crate) fn abandon(self, reason: &str) {
         self.files.into_values().for_each(BodyFile::keep);
         for waiting in self.waiting {
@@ -382,7 +383,7 @@ impl Batch {
     }
 }
 
-/// Octets that the database holds of head and body.
+/// Returns the octets of head and body that are in the database.
 fn content_length(layout: &Layout) -> usize {
     let octets = match layout.place {
         ContentPlace::Database => layout.size(),

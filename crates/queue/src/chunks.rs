@@ -1,9 +1,10 @@
 //! Values in chunks.
 //!
-//! sled writes a page of more than 128 KiB to a file of its own under `queue/blobs/`, which it never
-//! syncs and whose name nobody makes durable: a power cut would take every record on that page. A
-//! page holds 17 values, for a moment 20 when two pages are merged. So no value is larger than a
-//! [`CHUNK_SIZE`], and no page ever comes near the bound; `tests/contract/disk.rs` holds that.
+//! sled writes a page of more than 128 KiB to a file of its own under `queue/blobs/`, which it
+//! never syncs and whose name nobody makes durable: a power cut would take every record on that
+//! page. A page holds 17 values, for a moment 20 when two pages are merged. So no value is larger
+//! than a [`CHUNK_SIZE`], and no page ever comes near the bound; `tests/contract/disk.rs` holds
+//! that.
 //!
 //! The first chunk of a value is stored under the key of the value. After a chunk of exactly
 //! [`CHUNK_SIZE`] octets comes another one. The last chunk is shorter and may be empty.

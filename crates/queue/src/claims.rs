@@ -1,11 +1,11 @@
-//! Who works on which message, for stores that one relay has to itself.
+//! The claims on messages, for a store that only one relay uses.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use relay_message::{Claim, QueueId};
 
-/// The claims that are held; in memory, for they end with the process.
+/// The current claims. They are in memory only: they end with the process.
 #[derive(Debug, Default)]
 pub(crate) struct Claims {
     held: Mutex<Held>,
@@ -18,7 +18,7 @@ struct Held {
 }
 
 impl Claims {
-    /// A new claim; a former one on the same message is lost.
+    /// Returns a new claim. An earlier claim on the same message is lost.
     pub(crate) fn take(&self, id: QueueId) -> Claim {
         let mut held = self.lock();
         held.last += 1;
@@ -31,7 +31,7 @@ impl Claims {
         self.lock().tokens.get(&claim.id) == Some(&claim.token)
     }
 
-    /// Gives up the claim, if it is still held.
+    /// Releases the claim, if it is still held.
     pub(crate) fn release(&self, claim: Claim) {
         let mut held = self.lock();
         if held.tokens.get(&claim.id) == Some(&claim.token) {
@@ -39,13 +39,14 @@ impl Claims {
         }
     }
 
-    /// Ends whatever claim there is on a message that is gone.
+    /// Ends the claim on a message that has left.
     pub(crate) fn end(&self, id: QueueId) {
         self.lock().tokens.remove(&id);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
-        // Every change under this lock is a single insertion or removal: a panic leaves no half.
+        // Each change under this lock is a single insertion or removal, so a panic cannot leave
+        // half of one.
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,7 +1,7 @@
 //! The committer: the one thread that writes to the database.
 //!
-//! It drains what waits, applies it as one atomic batch, makes that durable, then answers: *group
-//! commit*. With one writer there is no delay; with many, they share the two syncs.
+//! It takes all waiting operations, applies them as one atomic batch, makes the batch durable and
+//! then answers: *group commit*. A single client is not delayed; many clients share the two syncs.
 
 use std::fs::File;
 use std::path::Path;
@@ -20,14 +20,14 @@ use crate::spool::io_error;
 use crate::store_state::{Access, StoreState};
 use crate::sweep;
 
-/// How long what nobody hurries for waits to ride along with a commit.
+/// How long an operation that is not urgent waits to share the sync of a commit.
 const LINGER: Duration = Duration::from_millis(10);
 /// The most operations in a batch. This limits how long the first one waits.
 const LONGEST_BATCH: usize = 512;
-/// How long to wait before a database that failed is opened anew.
+/// How long to wait before a failed database is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 1000 });
 
-/// Starts the thread. It ends when it is told to close or the sender is dropped, and gives up the
+/// Starts the thread. It ends at [`Operation::Close`] or when the sender is dropped. It closes the
 /// database first, then `lock`.
 pub(crate) fn start(
     state: Arc<StoreState>,
@@ -53,7 +53,7 @@ pub(crate) fn start(
 struct Committer {
     state: Arc<StoreState>,
     database: Option<Database>,
-    /// The batch that failed: to be written again before anything else is.
+    /// The batch that failed. It is written again before any other.
     doubtful: Option<Batch>,
     failed_at: Option<Instant>,
     lock: File,
@@ -84,8 +84,8 @@ impl Committer {
         self.close(None);
     }
 
-    /// `None` at the end. Without a database it is tried again even if nobody asks for anything: all
-    /// that clients hear meanwhile is that there is none.
+    /// Returns `None` at the end. While the database is closed, this keeps trying to open it, even
+    /// if there is no operation: until it is open, clients only get errors.
     fn next_batch(&mut self, operations: &Receiver<Operation>) -> Option<Vec<Operation>> {
         while self.database.is_none() {
             match operations.recv_timeout(REOPEN_AFTER) {
@@ -134,7 +134,7 @@ impl Committer {
         }
     }
 
-    /// On the one thread that writes, so that the books and the records are of one moment.
+    /// Runs on the only thread that writes, so that the books and the records are consistent.
     fn audit(&mut self) -> Result<Audit, StoreError> {
         let opened = self.ensure_open();
         let database = opened.map_err(|reason| StoreError::Closed { reason })?;
@@ -186,7 +186,7 @@ impl Committer {
     }
 }
 
-/// The clock of the committer's own pauses; no decision about a message hangs on it.
+/// The clock for the committer's own pauses. No decision about a message depends on it.
 #[expect(
     clippy::disallowed_methods,
     reason = "paces the committer's own thread only"
@@ -195,7 +195,8 @@ fn now() -> Instant {
     Instant::now()
 }
 
-/// What else there is to do; what nobody hurries for waits a little for more.
+/// Collects the operations of the next batch. If none is urgent, this waits up to [`LINGER`] for
+/// more.
 fn gather(first: Operation, operations: &Receiver<Operation>) -> Vec<Operation> {
     let mut is_urgent = first.is_urgent();
     let mut batch = vec![first];

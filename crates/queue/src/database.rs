@@ -94,11 +94,12 @@ impl Database {
 
     /// Opens it again after an error, and believes only what is on the disk.
     ///
-    /// A page of the cache whose write has failed counts as clean from then on (Linux, ext4 and XFS):
-    /// no later sync writes or reports it, and whoever reads it sees what the disk does not have. sled
-    /// may have moved records there that were accepted long ago, and would use their old places again.
-    /// So the cache is given up first; where they lay before, they still are. A directory needs no such
-    /// care: a file system that failed to write its journal takes no more writes.
+    /// A page of the cache whose write has failed counts as clean from then on (Linux, ext4 and
+    /// XFS): no later sync writes or reports it, and whoever reads it sees what the disk does not
+    /// have. sled may have moved records there that were accepted long ago, and would use their old
+    /// places again. So the cache is given up first; where they lay before, they still are. A
+    /// directory needs no such care: a file system that failed to write its journal takes no more
+    /// writes.
     ///
     /// No test holds this, for it takes a device whose writes fail while its file system goes on.
     pub(crate) fn reopen(state_dir: &Path) -> Result<Self, StoreError> {
@@ -326,8 +327,8 @@ impl Table {
     }
 }
 
-/// A relayd that was killed may have moved pages and synced nothing since. Where they lay before, sled
-/// writes zeros as it opens, so their new place must be durable by then.
+/// A relayd that was killed may have moved pages and synced nothing since. Where they lay before,
+/// sled writes zeros as it opens, so their new place must be durable by then.
 fn sync_what_is_there(path: &Path) -> Result<(), StoreError> {
     match File::open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -338,8 +339,8 @@ fn sync_what_is_there(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// A start that was cut off may leave `snap.ID.generating` behind; sled takes it for a snapshot, finds
-/// it torn, and would never open again. What it was made from is all still there.
+/// A start that was cut off may leave `snap.ID.generating` behind; sled takes it for a snapshot,
+/// finds it torn, and would never open again. What it was made from is all still there.
 fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StoreError> {
     let names = match fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),

@@ -1,5 +1,5 @@
-//! Free disk space. The queue stops accepting mail before the disk is full: sled cannot recover from a
-//! full disk while it stays full.
+//! Free disk space. The queue stops accepting mail before the disk is full: sled cannot recover
+//! from a full disk while it stays full.
 
 use std::path::PathBuf;
 

@@ -1,9 +1,10 @@
 //! sled's flush, which always returns.
 //!
-//! A thread of sled that fails to write notes the error, but on one of its two ways forgets to wake
-//! who waits in a flush for that write: that one would wait for ever, and every client with it.
-//! Another flush finds the error noted and wakes everybody. So a thread stands by that calls one for
-//! each that takes longer than a [`TICK`]; where nothing has failed, it waits along with it.
+//! When a thread of sled fails to write, it stores the error, but on one of two code paths it does
+//! not wake the thread that waits in a flush for that write. That thread would wait forever, and so
+//! would every client. A second flush finds the stored error and wakes all waiting threads. So a
+//! helper thread calls a second flush when one takes longer than a [`TICK`]. If nothing has failed,
+//! the second flush only waits too.
 
 use std::io;
 use std::sync::Arc;
@@ -12,15 +13,15 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How often the thread looks; a flush that it sees twice is helped.
+/// How often the thread checks. If it sees the same flush twice, it calls a second one.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Flushes one database. It has to be dropped for the database to be released.
+/// Flushes one database. The database is released only after this is dropped.
 #[derive(Debug)]
 pub(crate) struct Flusher {
     db: sled::Db,
     counts: Arc<Counts>,
-    /// `None` only while it is being dropped, which ends the thread.
+    /// `None` only during the drop. Dropping the sender ends the thread.
     standing_by: Option<SyncSender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -32,7 +33,7 @@ struct Counts {
 }
 
 impl Counts {
-    /// The number of the flush that is under way, if one is.
+    /// Returns the number of the current flush, if there is one.
     fn under_way(&self) -> Option<u64> {
         let begun = self.begun.load(Ordering::Acquire);
         (begun != self.ended.load(Ordering::Acquire)).then_some(begun)
@@ -56,7 +57,7 @@ impl Flusher {
         })
     }
 
-    /// Has sled write all that it has; one thread at a time calls this.
+    /// Makes sled write all its data. Only one thread at a time may call this.
     pub(crate) fn flush(&self) -> sled::Result<()> {
         self.counts.begun.fetch_add(1, Ordering::AcqRel);
         let flushed = self.db.flush();
@@ -69,7 +70,7 @@ impl Drop for Flusher {
     fn drop(&mut self) {
         self.standing_by = None;
         if let Some(thread) = self.thread.take() {
-            // It panicked if at all with its message already printed.
+            // If it panicked, its message is already printed.
             let _ = thread.join();
         }
     }
@@ -80,7 +81,7 @@ fn stand_by(db: &sled::Db, counts: &Counts, ended: &Receiver<()>) {
     while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(TICK) {
         let under_way = counts.under_way();
         if under_way.is_some() && under_way == seen {
-            // Its error is the other's too, who is told of it.
+            // The other flush returns the same error.
             let _ = db.flush();
         }
         seen = under_way;

@@ -1,44 +1,44 @@
-//! What the committer is asked to do, and how the answer finds its way back.
+//! Operations that the committer executes, and their answers.
 
 use relay_message::{Audit, Claim, HoldResult, Message, QueueId, RecipientChange, StoreError};
 use tokio::sync::oneshot;
 
 use crate::spool::Prepared;
 
-/// How an operation's caller learns what became of it.
+/// The channel that returns the result to the caller.
 pub(crate) type Answer<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What an attempt wants recorded.
+/// The result of an attempt.
 #[derive(Debug)]
 pub(crate) struct Settle {
     pub(crate) claim: Claim,
     pub(crate) changes: Vec<RecipientChange>,
     pub(crate) told_of_delay: Vec<usize>,
-    /// What enters in the same batch.
+    /// Messages that enter in the same batch.
     pub(crate) bounces: Vec<(Message, Prepared)>,
 }
 
-/// Something to be made durable.
+/// A change to be made durable, or another request to the committer.
 #[derive(Debug)]
 pub(crate) enum Operation {
     /// A message enters.
     Commit(Box<Message>, Prepared, Answer<Message>),
-    /// An attempt has ended, and perhaps made a bounce.
+    /// An attempt has ended; it may have made bounces.
     Settle(Settle, Answer<Option<Message>>),
-    /// A message does not fit what was written, for the reason given: it leaves for `corrupt/`.
+    /// A message is damaged, for the given reason, and moves to `corrupt/`.
     SetAside(QueueId, String, Answer<()>),
-    /// The operator holds a message back, or gives it free.
+    /// The operator holds or releases a message.
     Hold(QueueId, bool, Answer<Option<HoldResult>>),
-    /// The operator does away with a message.
+    /// The operator deletes a message.
     Delete(QueueId, Answer<Option<Message>>),
     /// The books are compared with the records.
     Audit(Answer<Audit>),
-    /// No more operations.
+    /// The store closes. No operation follows.
     Close(Answer<()>),
 }
 
 impl Operation {
-    /// Whether somebody outside waits for it: a client for its `250`, or the operator.
+    /// Returns whether a client or the operator waits for the answer.
     pub(crate) fn is_urgent(&self) -> bool {
         match self {
             Self::Settle(..) | Self::SetAside(..) => false,
@@ -50,7 +50,7 @@ impl Operation {
         }
     }
 
-    /// It was not begun: nothing of it is or will be on the disk.
+    /// Answers with an error. The operation was not started and does not reach the disk.
     pub(crate) fn refuse(self, reason: &str) {
         match self {
             Operation::Commit(_, _, answer) => refuse(answer, reason),
@@ -62,7 +62,7 @@ impl Operation {
     }
 }
 
-/// Nothing of it was done, for this reason.
+/// Answers that the operation was not executed, with the reason.
 pub(crate) fn refuse<T>(answer: Answer<T>, reason: &str) {
     let _ = answer.send(Err(StoreError::Closed {
         reason: reason.to_owned(),

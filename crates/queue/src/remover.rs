@@ -1,8 +1,8 @@
-//! Removes body files that no record names any more.
+//! Removes body files that no record refers to.
 //!
-//! Removing a large file takes the file system a while, and neither a commit that waits behind it
-//! nor a task of the runtime should: so it has a thread of its own. A file that it does not come to
-//! remove is a stray, which the sweep at the next start removes (state S1).
+//! Removing a large file takes time. Neither a commit nor a task of the runtime should wait for it,
+//! so a separate thread does it. If the process ends first, the sweep at the next start removes the
+//! file (state S1).
 
 use std::fs::{self, File};
 use std::io;
@@ -12,11 +12,11 @@ use std::thread;
 
 use relay_failpoint as failpoint;
 
-/// Files that may wait. Beyond it whoever brings one removes it, so that the disk is given back no
-/// slower than it is taken.
+/// The most files that wait. When the queue is full, the caller removes its file itself, so that
+/// disk space is freed as fast as it is used.
 const WAITING: usize = 1024;
 
-/// The handle of the thread, which ends with the last one.
+/// A handle of the thread. The thread ends when the last handle is dropped.
 #[derive(Debug, Clone)]
 pub(crate) struct Remover {
     jobs: SyncSender<Job>,
@@ -24,9 +24,10 @@ pub(crate) struct Remover {
 
 #[derive(Debug)]
 enum Job {
-    /// The file goes when it has no name and no handle any more, so the handle is dropped here too.
+    /// The disk space is freed when the file has no name and no handle, so this drops the handle
+    /// too.
     Remove(PathBuf, Option<File>),
-    /// All that came before is done.
+    /// Reports that all earlier jobs are done.
     Report(SyncSender<()>),
 }
 
@@ -52,7 +53,7 @@ impl Remover {
         Ok(Self { jobs })
     }
 
-    /// Removes the file soon, and gives up its handle.
+    /// Removes the file in the background, and closes its handle.
     pub(crate) fn remove(&self, path: PathBuf, file: Option<File>) {
         match self.jobs.try_send(Job::Remove(path, file)) {
             Ok(()) => {}
@@ -60,7 +61,7 @@ impl Remover {
         }
     }
 
-    /// Returns when all that was to be removed is.
+    /// Returns when all earlier files are removed.
     pub(crate) fn finish(&self) {
         let (done, finished) = sync_channel(1);
         if self.jobs.send(Job::Report(done)).is_ok() {

@@ -1,5 +1,5 @@
-//! What the committer and the readers of a store share: whether there is a database, the claims, the
-//! counts and the books.
+//! What the committer and the readers of a store share: whether there is a database, the claims,
+//! the counts and the books.
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
@@ -25,11 +25,11 @@ pub(crate) struct StoreState {
     ledger: Mutex<Ledger>,
 }
 
-/// Whether there is a database to read.
+/// Whether the database can be read.
 #[derive(Debug)]
 pub(crate) enum Access {
     Open(Table),
-    /// Until it is opened again after an error.
+    /// An error closed the database. It will be opened again.
     Failed,
     Closed,
 }
@@ -63,7 +63,7 @@ impl StoreState {
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
     }
 
-    /// The books as they were made durable last.
+    /// Returns the books as last made durable.
     pub(crate) fn ledger(&self) -> Ledger {
         *self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -76,7 +76,7 @@ impl StoreState {
         self.state_dir.join("mess")
     }
 
-    /// Where the body file of a message is, if it has one.
+    /// Returns the path of the body file of a message, which need not exist.
     pub(crate) fn body(&self, id: QueueId) -> PathBuf {
         self.mess().join(id.to_string())
     }
