@@ -1,10 +1,10 @@
-//! Values in chunks.
+//! Values of the database, split into chunks.
 //!
-//! sled writes a page of more than 128 KiB to a file of its own under `queue/blobs/`, which it
-//! never syncs and whose name nobody makes durable: a power cut would take every record on that
-//! page. A page holds 17 values, for a moment 20 when two pages are merged. So no value is larger
-//! than a [`CHUNK_SIZE`], and no page ever comes near the bound; `tests/contract/disk.rs` holds
-//! that.
+//! sled writes a page of more than 128 KiB to a separate file under `queue/blobs/`. It never syncs
+//! that file, and nothing makes its name durable: a power loss would destroy all records on the
+//! page. A page holds 17 values, and 20 for a moment when two pages are merged. So a larger value
+//! is split into chunks of at most [`CHUNK_SIZE`], and no page comes near the limit.
+//! `tests/contract/disk.rs` tests this.
 //!
 //! The first chunk of a value is stored under the key of the value. After a chunk of exactly
 //! [`CHUNK_SIZE`] octets comes another one. The last chunk is shorter and may be empty.
@@ -13,23 +13,24 @@ use relay_message::QueueId;
 
 use crate::record::Ledger;
 
-/// Octets of a chunk: a message of 4 KiB with its head fits in one.
+/// The octets of a chunk that is not the last: a message of 4 KiB with its head fits in one.
 pub(crate) const CHUNK_SIZE: usize = 5 * 1024;
 
-/// The key of the books; no message's.
+/// The key of the books. No message has it.
 pub(crate) const BOOKS: &[u8] = b"books";
 
-/// What a value is.
+/// What a value contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ValueKind {
     /// The record of a message.
     Record,
-    /// Its head, and its body if that is small.
+    /// The head of a message, and its body if that is small.
     Content,
 }
 
 impl ValueKind {
-    /// The first octet of the keys of first chunks; scans must not meet the further ones.
+    /// Returns the first octet of the keys of first chunks. Further chunks have another, so that a
+    /// scan does not see them.
     pub(crate) const fn first(self) -> u8 {
         match self {
             ValueKind::Record => b'm',
@@ -44,14 +45,14 @@ impl ValueKind {
         }
     }
 
-    /// The key of the first chunk.
+    /// Returns the key of the first chunk.
     pub(crate) fn key(self, id: QueueId) -> [u8; 9] {
         let mut key = [self.first(); 9];
         key[1..].copy_from_slice(&id.to_bits().to_be_bytes());
         key
     }
 
-    /// The key of a chunk behind the first; the first of them has the number 1.
+    /// Returns the key of a further chunk. They are numbered from 1.
     pub(crate) fn further_key(self, id: QueueId, number: u32) -> [u8; 13] {
         let mut key = [self.further(); 13];
         key[1..9].copy_from_slice(&id.to_bits().to_be_bytes());
@@ -60,7 +61,7 @@ impl ValueKind {
     }
 }
 
-/// The id in the key of a first chunk.
+/// Returns the id in the key of a first chunk.
 pub(crate) fn id_of(key: &[u8]) -> Option<QueueId> {
     let (_, bits) = key.split_first()?;
     Some(QueueId::from_bits(u64::from_be_bytes(
@@ -68,7 +69,7 @@ pub(crate) fn id_of(key: &[u8]) -> Option<QueueId> {
     )))
 }
 
-/// One chunk of a value of a message.
+/// The place of a chunk: its message, its value and its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chunk {
     pub(crate) kind: ValueKind,
@@ -78,7 +79,7 @@ pub(crate) struct Chunk {
 }
 
 impl Chunk {
-    /// The chunk with this key; `None` if it is no message's.
+    /// Returns the chunk with this key, or `None` if the key does not belong to a message.
     pub(crate) fn of(key: &[u8]) -> Option<Self> {
         let kinds = [ValueKind::Record, ValueKind::Content];
         let (&first, _) = key.split_first()?;
@@ -93,7 +94,7 @@ impl Chunk {
         (number > 0).then_some(Self { kind, id, number })
     }
 
-    /// The one before it; `None` for the first.
+    /// Returns the chunk before this one, or `None` for the first.
     pub(crate) fn before(self) -> Option<Self> {
         let number = self.number.checked_sub(1)?;
         Some(Self { number, ..self })
@@ -107,12 +108,12 @@ impl Chunk {
     }
 }
 
-/// Whether a chunk is followed by another.
+/// Returns whether another chunk follows this one.
 pub(crate) fn is_continued(chunk: &[u8]) -> bool {
     chunk.len() == CHUNK_SIZE
 }
 
-/// Chunks behind the first of a value of this length.
+/// Returns the number of chunks after the first, for a value of this length.
 fn further_chunks(length: usize) -> u32 {
     u32::try_from(length / CHUNK_SIZE).unwrap_or(u32::MAX)
 }
@@ -125,7 +126,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Writes a value over one of `old` octets; 0 if there was none.
+    /// Writes a value. It replaces one of `old` octets, or 0 if there was none.
     pub(crate) fn put(&mut self, kind: ValueKind, id: QueueId, value: &[u8], old: usize) {
         let (first, mut rest) = value.split_at(value.len().min(CHUNK_SIZE));
         self.batch.insert(&kind.key(id), first);
@@ -158,7 +159,7 @@ impl Changes {
         self.batch.insert(BOOKS, ledger.encode());
     }
 
-    /// Whether a message leaves with them.
+    /// Returns whether the changes remove a message.
     pub(crate) fn is_leaving(&self) -> bool {
         self.is_leaving
     }

@@ -1,5 +1,5 @@
-//! sled, made durable: the only module that knows how its files reach the disk. The crate's page
-//! tells why this is enough.
+//! Makes sled durable. Only this module knows how sled's files reach the disk. The crate's page
+//! explains why this is enough.
 
 use std::fs::{self, File};
 use std::io;
@@ -21,22 +21,22 @@ use crate::flush::Flusher;
 use crate::record::Ledger;
 use crate::spool::io_error;
 
-/// sled's page cache. It is all of the database that stays in memory beside sled's table of pages.
+/// The size of sled's page cache. Only this and sled's table of pages stay in memory.
 const CACHE: u64 = 16 * 1024 * 1024;
-/// How much sled may write by itself, on a reader's visit, before it is made durable: far less than
-/// the two segments that lie between a page's new place and the reuse of its old one.
+/// How many octets sled may write during reads before they are synced. This is far less than the
+/// two segments between the new copy of a page and the reuse of the old one.
 const UNSYNCED: i64 = 256 * 1024;
-/// The ends of all ids.
+/// The lowest and the highest id.
 const FIRST: QueueId = QueueId::from_bits(0);
 const LAST: QueueId = QueueId::from_bits(u64::MAX);
-/// How often, and after what pause, a database is tried that our own readers still hold.
+/// How often, and at what interval, to try to open a database that our own readers still hold.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// The open database with our own handle of its file, whose `fdatasync` is the commit.
+/// The open database, and our own handle of its file. The `fdatasync` of the handle is the commit.
 #[derive(Debug)]
 pub(crate) struct Database {
-    /// `None` only while it is being dropped.
+    /// `None` only during the drop.
     table: Option<Table>,
     /// The same.
     flusher: Option<Flusher>,
@@ -50,15 +50,15 @@ pub(crate) struct Database {
 pub(crate) struct Table {
     db: sled::Db,
     file: Arc<File>,
-    /// sled's position in its log up to which `file` has been synced.
+    /// The position in sled's log up to which `file` is synced.
     synced: Arc<AtomicI64>,
-    /// A batch is atomic across a crash, but not for readers: who reads a value of several chunks
-    /// holds this, so that they are all of one batch.
+    /// A batch is atomic across a crash, but not for readers. A reader of a value of several chunks
+    /// holds this lock, so that all chunks are from the same batch.
     applying: Arc<RwLock<()>>,
 }
 
 impl Database {
-    /// Opens or makes it, with the directories that name it made durable.
+    /// Opens the database, or creates it, and makes its directories durable.
     pub(crate) fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let dir = state_dir.join("queue");
         remove_unfinished_snapshots(&dir)?;
@@ -92,19 +92,18 @@ impl Database {
         })
     }
 
-    /// Opens it again after an error, and believes only what is on the disk.
+    /// Opens the database again after an error, and reads only what is on the disk.
     ///
-    /// A page of the cache whose write has failed counts as clean from then on (Linux, ext4 and
-    /// XFS): no later sync writes or reports it, and whoever reads it sees what the disk does not
-    /// have. sled may have moved records there that were accepted long ago, and would use their old
-    /// places again. So the cache is given up first; where they lay before, they still are. A
-    /// directory needs no such care: a file system that failed to write its journal takes no more
-    /// writes.
+    /// Linux (ext4 and XFS) marks a cached page as clean after a failed write. No later sync writes
+    /// the page or reports the error, and readers see data that the disk does not have. sled may
+    /// have moved records to such a page that were accepted long ago, and would reuse their old
+    /// places. So the cache is dropped first; the old copies are still on the disk. A directory
+    /// does not need this: a file system that failed to write its journal accepts no more writes.
     ///
-    /// No test holds this, for it takes a device whose writes fail while its file system goes on.
+    /// No test covers this: it needs a device whose writes fail while its file system continues.
     pub(crate) fn reopen(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join("queue").join("db");
-        // What is dirty yet is written; only clean pages are given up.
+        // Dirty pages are written first: the kernel only drops clean ones.
         sync_what_is_there(&path)?;
         if let Ok(file) = File::open(&path) {
             fadvise(&file, 0, None, Advice::DontNeed)
@@ -117,7 +116,7 @@ impl Database {
         self.table.as_ref().expect("only drop takes it")
     }
 
-    /// Applies the changes and returns once they would survive power loss.
+    /// Applies the changes and returns when they would survive a power loss.
     pub(crate) fn commit(&self, changes: Changes, has_new_files: bool) -> Result<(), StoreError> {
         let (table, queue) = (self.table(), Path::new("the queue"));
         if has_new_files {
@@ -126,7 +125,8 @@ impl Database {
             sync_all(&self.mess, mess)?;
             failpoint::point("directory-synced");
         }
-        // What sled reuses during the batch, it has moved before it: that must be durable by now.
+        // Segments that sled reuses during the batch had their pages moved before it. The new
+        // copies must be durable now.
         table.sync_beyond(0)?;
         let is_leaving = changes.is_leaving();
         self.step(Step::Apply, is_leaving)?;
@@ -149,7 +149,7 @@ impl Database {
         self.step(Step::Answer, is_leaving)
     }
 
-    /// A place at which a test makes the commit fail, or the process end.
+    /// A point at which a test can make the commit fail or the process end.
     #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps))]
     fn step(&self, step: Step, is_leaving: bool) -> Result<(), StoreError> {
         let (point, leaving) = match step {
@@ -169,7 +169,7 @@ impl Database {
     }
 }
 
-/// What a commit is about to do.
+/// The next step of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
     Apply,
@@ -180,15 +180,15 @@ pub(crate) enum Step {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        // sled syncs its file once more when its last handle goes, and panics if that fails: as it
-        // will, when the database is given up because a sync has failed.
+        // sled syncs its file once more when its last handle is dropped, and panics if that fails.
+        // It does fail when the database is closed because of a failed sync.
         let handles = (self.flusher.take(), self.table.take());
         let _ = catch_unwind(AssertUnwindSafe(|| drop(handles)));
     }
 }
 
 impl Table {
-    /// A value, its chunks put together. Of one that was cut off, what there is.
+    /// Returns a value, joined from its chunks. If chunks at the end are missing, it is shorter.
     pub(crate) fn get(
         &self,
         kind: ValueKind,
@@ -218,7 +218,7 @@ impl Table {
         Ok(Some(value.into()))
     }
 
-    /// The books; `None` if there are none yet, or what lies there is none.
+    /// Returns the books, or `None` if there are none or they cannot be read.
     pub(crate) fn ledger(&self) -> Result<Option<Ledger>, StoreError> {
         let stored = self.chunk(BOOKS)?;
         let ledger = stored.as_ref().and_then(|bytes| Ledger::decode(bytes));
@@ -234,7 +234,7 @@ impl Table {
         found.map_err(|e| database_error("reading", Path::new("the queue"), &e))
     }
 
-    /// The lowest and the highest id of a record.
+    /// Returns the lowest and the highest id of a record.
     pub(crate) fn ends(&self) -> Result<Option<(QueueId, QueueId)>, StoreError> {
         let rows = self
             .db
@@ -247,7 +247,7 @@ impl Table {
         Ok(first.map(|first| (first, last.unwrap_or(first))))
     }
 
-    /// The records above `after`, in the order of their ids.
+    /// Returns the records above `after`, in the order of their ids.
     pub(crate) fn records(
         &self,
         after: Option<QueueId>,
@@ -256,7 +256,7 @@ impl Table {
         self.records_of((from, Bound::Included(LAST)))
     }
 
-    /// The records with these ids, in their order.
+    /// Returns the records with these ids, in the order of their ids.
     pub(crate) fn records_of(
         &self,
         ids: (Bound<QueueId>, Bound<QueueId>),
@@ -269,7 +269,7 @@ impl Table {
             Ok((key, first)) => {
                 let id = id_of(&key)?;
                 if is_continued(&first) {
-                    // It may have left meanwhile.
+                    // The message may have left in the meantime.
                     let whole = self.get(ValueKind::Record, id).transpose()?;
                     return Some(whole.map(|value| (id, value)));
                 }
@@ -278,7 +278,7 @@ impl Table {
         })
     }
 
-    /// All values but the first chunks of records, with their keys.
+    /// Returns all chunks except the first chunks of records, with their keys.
     pub(crate) fn beside_records(
         &self,
     ) -> impl Iterator<Item = Result<(sled::IVec, sled::IVec), StoreError>> + '_ {
@@ -301,8 +301,8 @@ impl Table {
         }
     }
 
-    /// Whoever reads much calls this now and then: where pages are too full or too empty, sled
-    /// rewrites them on a reader's visit too.
+    /// A long scan must call this regularly: sled also rewrites pages during a read, if they are
+    /// too full or too empty.
     pub(crate) fn sync_if_much_was_written(&self) -> Result<(), StoreError> {
         self.sync_beyond(UNSYNCED)
     }
@@ -327,8 +327,8 @@ impl Table {
     }
 }
 
-/// A relayd that was killed may have moved pages and synced nothing since. Where they lay before,
-/// sled writes zeros as it opens, so their new place must be durable by then.
+/// A killed relayd may have moved pages without a sync. sled writes zeros over the old copies when
+/// it opens, so the new copies must be durable before that.
 fn sync_what_is_there(path: &Path) -> Result<(), StoreError> {
     match File::open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
@@ -339,8 +339,8 @@ fn sync_what_is_there(path: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// A start that was cut off may leave `snap.ID.generating` behind; sled takes it for a snapshot,
-/// finds it torn, and would never open again. What it was made from is all still there.
+/// An interrupted start may leave a file `snap.ID.generating`. sled takes it for a snapshot, finds
+/// it incomplete, and does not open any more. The data it was made from is still there.
 fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StoreError> {
     let names = match fs::read_dir(dir) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -355,8 +355,8 @@ fn remove_unfinished_snapshots(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// We hold the lock of the state directory, so whoever holds sled's is a reader or a thread of sled
-/// that has not quite finished with the database as it was open before.
+/// We hold the lock of the state directory. So if sled's lock is held, it is held by our own reader
+/// or by a thread of sled that still uses the database from before.
 fn open_when_released(dir: &Path) -> Result<sled::Db, StoreError> {
     let config = sled::Config::new()
         .path(dir)
@@ -374,8 +374,8 @@ fn open_when_released(dir: &Path) -> Result<sled::Db, StoreError> {
     }
 }
 
-/// sled panics on some of what can happen to its file. For us that is an error like any other: the
-/// database is closed, and opened anew when it can be.
+/// sled panics on some kinds of damage to its file. A panic is treated like any other error: the
+/// database is closed, and opened again when that is possible.
 pub(crate) fn panics_as_errors<T>(
     work: impl FnOnce() -> Result<T, StoreError>,
 ) -> Result<T, StoreError> {
@@ -399,7 +399,7 @@ fn sync_data(file: &File, path: &Path) -> Result<(), StoreError> {
         .map_err(|source| io_error("syncing", path, source))
 }
 
-/// For directories: it is fsync that is said to make the names in them durable.
+/// For directories: only fsync is documented to make their entries durable.
 fn sync_all(file: &File, path: &Path) -> Result<(), StoreError> {
     file.sync_all()
         .map_err(|source| io_error("syncing", path, source))
@@ -418,7 +418,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    /// The step of the next commit at which it fails; for all databases of a test's thread's store.
+    /// The step at which the next commit fails, for all databases of one store.
     #[derive(Debug, Clone, Default)]
     pub(crate) struct Faults {
         at: Arc<Mutex<Option<(Step, Fault)>>>,
@@ -435,7 +435,7 @@ pub(crate) mod tests {
             self.set(step, Fault::Error);
         }
 
-        /// As sled does on some of what can happen to its file.
+        /// As sled panics on some kinds of damage.
         pub(crate) fn panic_at(&self, step: Step) {
             self.set(step, Fault::Panic);
         }

@@ -1,7 +1,8 @@
-//! What does not fit goes to `corrupt/`, for a person to look at.
+//! Moves damaged messages to `corrupt/`, for the operator to inspect.
 //!
-//! Each case has one file `NAME.reason`, and beside it, of a message, what there was of its record,
-//! content and body. A name that is taken gets a number: nothing there is ever overwritten.
+//! Each case has a file `NAME.reason`. For a message there are also files with what was found of
+//! its record, content and body. If the name exists, a number is added: no file is ever
+//! overwritten.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, File, OpenOptions};
@@ -25,7 +26,7 @@ const CONTENT: &str = "content";
 const BODY: &str = "body";
 const ENDINGS: [&str; 4] = [REASON, RECORD, CONTENT, BODY];
 
-/// What the database holds of a damaged message.
+/// The values of a damaged message in the database.
 #[derive(Default)]
 pub(crate) struct Evidence {
     pub(crate) record: sled::IVec,
@@ -33,7 +34,7 @@ pub(crate) struct Evidence {
 }
 
 impl Evidence {
-    /// `None` if there is no such message.
+    /// Reads the values; returns `None` if there is no such message.
     pub(crate) fn gather(table: &Table, id: QueueId) -> Result<Option<Self>, StoreError> {
         let Some(record) = table.get(ValueKind::Record, id)? else {
             return Ok(None);
@@ -43,7 +44,7 @@ impl Evidence {
     }
 }
 
-/// Cases that lie there.
+/// Counts the cases in `corrupt/`.
 pub(crate) fn count(state: &StoreState) -> Result<u64, StoreError> {
     let corrupt = state.corrupt();
     let names = fs::read_dir(&corrupt)
@@ -53,8 +54,8 @@ pub(crate) fn count(state: &StoreState) -> Result<u64, StoreError> {
     Ok(names.filter(is_reason).count() as u64)
 }
 
-/// Writes what there is of a damaged message, and why, and moves its body; durable on return. The
-/// record is the caller's to remove. After an error all is where it was.
+/// Writes the values of a damaged message and the reason, and moves its body. All is durable on
+/// return. The caller must remove the record. After an error nothing has moved.
 pub(crate) fn keep(
     state: &StoreState,
     id: QueueId,
@@ -67,7 +68,7 @@ pub(crate) fn keep(
         .and_then(|()| move_body(&body, &with_ending(&case, BODY)))
         .and_then(|()| close_case(state, &case, reason));
     if kept.is_err() {
-        // If this fails too, what is left there is a case without a reason.
+        // If this fails too, a case without a reason is left.
         let _ = fs::rename(with_ending(&case, BODY), &body);
         for ending in [RECORD, CONTENT, REASON] {
             let _ = fs::remove_file(with_ending(&case, ending));
@@ -80,7 +81,7 @@ pub(crate) fn keep(
     Ok(())
 }
 
-/// A `corrupt/` that cannot be written to is no reason to stop: the message stays where it is.
+/// Logs that the message stays in place because `corrupt/` cannot be written. The relay goes on.
 pub(crate) fn warn_of_staying(id: QueueId, reason: &str, error: &StoreError) {
     warn!(target: "relayd", event = "corrupt", %id, reason, error = %error,
         "corrupt: message {id} is damaged ({reason}) and cannot be set aside: {error}; it stays where it is");
@@ -95,7 +96,7 @@ fn write_evidence(case: &Path, evidence: &Evidence) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// There may be none.
+/// Moves the body file, if there is one.
 fn move_body(body: &Path, to: &Path) -> Result<(), StoreError> {
     match failpoint::call("aside-rename").and_then(|()| fs::rename(body, to)) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("moving away", body, e)),
@@ -103,14 +104,14 @@ fn move_body(body: &Path, to: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Writes a value that belongs to no message; it is the caller's to remove.
+/// Writes a value that belongs to no message. The caller must remove it from the database.
 pub(crate) fn keep_value(state: &StoreState, id: QueueId, value: &[u8]) -> Result<(), StoreError> {
     let case = free_name(state, OsStr::new(&id.to_string()));
     write_durably(&with_ending(&case, CONTENT), value)?;
     close_case(state, &case, "a value that belongs to no message")
 }
 
-/// Moves away what is in `mess/`, but no body.
+/// Moves a file or directory in `mess/` that is not a body.
 pub(crate) fn keep_stray(state: &StoreState, entry: &DirEntry) -> Result<(), StoreError> {
     let (name, path) = (entry.file_name(), entry.path());
     let case = free_name(state, &name);
@@ -131,7 +132,7 @@ fn close_case(state: &StoreState, case: &Path, reason: &str) -> Result<(), Store
     Ok(())
 }
 
-/// The first of `NAME`, `NAME.1`, `NAME.2` … that no file of another case has.
+/// Returns the first of `NAME`, `NAME.1`, `NAME.2` … that no other case uses.
 fn free_name(state: &StoreState, name: &OsStr) -> PathBuf {
     let mut case = state.corrupt().join(name);
     let is_taken = |case: &Path| {
@@ -166,7 +167,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut file = made.map_err(|source| io_error("making", path, source))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_data());
     written.map_err(|source| {
-        // Half of it helps nobody.
+        // A partial file is of no use.
         let _ = fs::remove_file(path);
         io_error("writing", path, source)
     })
