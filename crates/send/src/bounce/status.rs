@@ -52,7 +52,7 @@ fn recipient_fields(
     if let Some(orcpt) = &recipient.to.orcpt {
         let _ = write!(
             text,
-            "Original-QueuedRecipient: {}\r\n",
+            "Original-Recipient: {}\r\n",
             original_recipient(orcpt, charset)
         );
     }
@@ -63,7 +63,7 @@ fn recipient_fields(
     let status = status(recipient, notice);
     let _ = write!(
         text,
-        "Final-QueuedRecipient: {kind}; {address}\r\nAction: {action}\r\nStatus: {status}\r\n"
+        "Final-Recipient: {kind}; {address}\r\nAction: {action}\r\nStatus: {status}\r\n"
     );
 }
 

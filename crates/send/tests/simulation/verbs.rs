@@ -313,7 +313,7 @@ async fn a_verb_on_thousands_does_all_and_stops_where_the_store_fails() {
         ids.push(id);
     }
     pass(60).await;
-    world.store.fail(Outage::Reading);
+    world.store.fail(Outage::Writing);
     let steered = world.sender.hold(ids.clone()).await.expect("it runs");
     assert_eq!((steered.changed, steered.problems.len()), (0, 250));
     world.store.fail(Outage::Nothing);
