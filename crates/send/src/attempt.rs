@@ -1,5 +1,7 @@
 //! One job from claim to settlement: an attempt or an expiry.
 
+pub(crate) mod claimed_job;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -11,14 +13,14 @@ use relay_message::{
 use relay_smtp::Outcome;
 use tokio::sync::mpsc;
 
+use crate::active_message::MessageClaim;
+use crate::attempt::claimed_job::{ClaimedJob, Times, unless_it_panics};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
+use crate::completion::{Completion, NotifyOnDrop, Store};
 use crate::destination::Feedback;
-use crate::errand::{Errand, Times, unless_it_panics};
 use crate::events;
-use crate::flight::Docket;
 use crate::handle::ReportPolicy;
-use crate::news::{LastWord, News, Store};
 use crate::quota::Quotas;
 use crate::recipients::{self, Stop, Todo, Wish};
 use crate::report::Report;
@@ -40,7 +42,7 @@ pub(crate) struct Context<S, D, C> {
     pub(crate) reports: ReportPolicy,
     pub(crate) signer: Option<Arc<dyn Sign>>,
     pub(crate) quotas: Arc<Quotas>,
-    pub(crate) news: mpsc::UnboundedSender<News>,
+    pub(crate) completions: mpsc::UnboundedSender<Completion>,
 }
 
 /// What a piece of work would have recorded.
@@ -52,45 +54,50 @@ pub(crate) struct Draft {
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     /// Does one job; always ends by telling the runner that it is no longer out.
-    pub(crate) async fn work(self: Arc<Self>, job: Job, delivery: u64, docket: Arc<Docket>) {
+    pub(crate) async fn work(
+        self: Arc<Self>,
+        job: Job,
+        delivery: u64,
+        message_claim: Arc<MessageClaim>,
+    ) {
         let now = self.clock.now();
         let later = self.policy.next_attempt(job.arrived, now, 0.0);
-        let if_it_panics =
-            News::Settled(job.destination.clone(), rest(&job, later), Store::Unknown);
-        let last_word = LastWord::new(&self.news, if_it_panics);
-        let (todo, store) = match self.try_work(&job, delivery, &docket).await {
+        let on_panic =
+            Completion::Settled(job.destination.clone(), rest(&job, later), Store::Unknown);
+        let last = NotifyOnDrop::new(&self.completions, on_panic);
+        let (todo, store) = match self.try_work(&job, delivery, &message_claim).await {
             Ok(todo) => (todo, Store::Works),
             Err(e) => self.after_error(&job, &e),
         };
-        last_word.tell(News::Settled(job.destination, todo, store));
+        last.notify(Completion::Settled(job.destination, todo, store));
     }
 
     async fn try_work(
         &self,
         job: &Job,
         delivery: u64,
-        docket: &Arc<Docket>,
+        message_claim: &Arc<MessageClaim>,
     ) -> Result<Todo, StoreError> {
         let slot = job.task.takes_slot().then(|| {
-            let nothing = News::Finished(job.destination.clone(), Feedback::Nothing);
-            LastWord::new(&self.news, nothing)
+            let nothing = Completion::Finished(job.destination.clone(), Feedback::Nothing);
+            NotifyOnDrop::new(&self.completions, nothing)
         });
         let choose = |message: &Message, taken: &_| self.choose(message, taken, job);
-        let hold = docket.reserve(&*self.store, job.id, choose).await?;
+        let hold = message_claim.reserve(&*self.store, job.id, choose).await?;
         let Some((claim, message, reservation)) = hold else {
             return Ok(nothing_left(job));
         };
         let mine = reservation.recipients();
         if mine.is_empty() {
-            return Ok(self.left(&message, job, mine, docket));
+            return Ok(self.left(&message, job, mine, message_claim));
         }
-        let errand = Errand {
+        let claimed = ClaimedJob {
             job,
             delivery,
             message: &message,
             mine,
         };
-        let draft = match self.draft(claim, &errand, slot).await {
+        let draft = match self.draft(claim, &claimed, slot).await {
             // A body that cannot be read holds up its own message, not the queue.
             Err(e @ StoreError::Io { .. }) => {
                 events::store_error("opening", job.id, &e);
@@ -101,20 +108,20 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let Some(message) = self.settle(claim, &message, draft).await? else {
             return Ok(nothing_left(job));
         };
-        docket.settled();
-        Ok(self.left(&message, job, mine, docket))
+        message_claim.settled();
+        Ok(self.left(&message, job, mine, message_claim))
     }
 
     async fn draft(
         &self,
         claim: Claim,
-        errand: &Errand<'_>,
-        slot: Option<LastWord>,
+        claimed: &ClaimedJob<'_>,
+        slot: Option<NotifyOnDrop>,
     ) -> Result<Draft, StoreError> {
-        match &errand.job.task {
-            Task::Attempt | Task::Force => self.attempt(claim, errand, slot).await,
-            Task::Expire(trouble) => Ok(self.expire(errand, trouble)),
-            Task::Notice(trouble) => self.notice(claim, errand, trouble.as_deref()).await,
+        match &claimed.job.task {
+            Task::Attempt | Task::Force => self.attempt(claim, claimed, slot).await,
+            Task::Expire(trouble) => Ok(self.expire(claimed, trouble)),
+            Task::Notice(trouble) => self.notice(claim, claimed, trouble.as_deref()).await,
         }
     }
 
@@ -136,26 +143,26 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     async fn attempt(
         &self,
         claim: Claim,
-        errand: &Errand<'_>,
-        slot: Option<LastWord>,
+        claimed: &ClaimedJob<'_>,
+        slot: Option<NotifyOnDrop>,
     ) -> Result<Draft, StoreError> {
         let content = self.store.open(claim).await?;
-        let destination = &errand.job.destination;
-        let recipients = errand.mine.len();
-        events::starting_delivery(errand.delivery, claim.id, destination, recipients);
+        let destination = &claimed.job.destination;
+        let recipients = claimed.mine.len();
+        events::starting_delivery(claimed.delivery, claim.id, destination, recipients);
         let times = Times::new(self.clock.now());
-        let attempt = errand.attempt(content, Arc::clone(&times.progress) as Arc<dyn Progress>);
+        let attempt = claimed.attempt(content, Arc::clone(&times.progress) as Arc<dyn Progress>);
         let mut outcomes = unless_it_panics(self.deliver.deliver(attempt)).await;
         if let Some(slot) = slot {
             let feedback = recipients::feedback(&outcomes);
-            slot.tell(News::Finished(destination.clone(), feedback));
+            slot.notify(Completion::Finished(destination.clone(), feedback));
         }
         outcomes.resize_with(recipients, recipients::without_outcome);
         relay_failpoint::point("attempted");
         let ended = self.clock.now();
-        errand.log(&outcomes, &times, ended);
-        let Errand { message, mine, .. } = errand;
-        let relayed = errand.relayed(&outcomes, &times.progress);
+        claimed.log(&outcomes, &times, ended);
+        let ClaimedJob { message, mine, .. } = claimed;
+        let relayed = claimed.relayed(&outcomes, &times.progress);
         let changes = recipients::changes(message, mine, outcomes, &self.policy, ended);
         let report = self
             .relay_notice(claim, message, &changes, &relayed)
@@ -167,10 +174,10 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         })
     }
 
-    fn expire(&self, errand: &Errand, trouble: &Outcome) -> Draft {
+    fn expire(&self, claimed: &ClaimedJob, trouble: &Outcome) -> Draft {
         let now = self.clock.now();
         Draft {
-            changes: recipients::expire(errand.message, errand.mine, trouble, now),
+            changes: recipients::expire(claimed.message, claimed.mine, trouble, now),
             report: None,
             told_of_delay: Vec::new(),
         }
@@ -199,7 +206,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         relay_failpoint::point("recorded");
         if let Some(report) = draft.report {
             let report = report.entered(message.id);
-            let _ = self.news.send(News::Entered(Box::new(report)));
+            let _ = self.completions.send(Completion::Entered(Box::new(report)));
         }
         if left.is_none() {
             events::end_msg(message.id);
@@ -241,7 +248,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
 
     /// Tells that the store does not do as asked, and waits before it is asked again.
     pub(crate) async fn stuck(&self, id: QueueId, e: &StoreError) {
-        let _ = self.news.send(News::Stuck(id, e.to_string()));
+        let _ = self.completions.send(Completion::Stuck(id, e.to_string()));
         tokio::time::sleep(STORE_PAUSE).await;
     }
 
@@ -251,8 +258,14 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
 
     /// What is left to do of a job, for the recipients that were its own, wherever their mail goes
     /// by now, and others at its destination. Those that are under way come back by themselves.
-    fn left(&self, message: &Message, job: &Job, mine: &[usize], docket: &Docket) -> Todo {
-        let taken = docket.taken();
+    fn left(
+        &self,
+        message: &Message,
+        job: &Job,
+        mine: &[usize],
+        message_claim: &MessageClaim,
+    ) -> Todo {
+        let taken = message_claim.taken();
         let is_ours = |index: &usize| mine.binary_search(index).is_ok();
         let stops = message.recipients.iter().enumerate().filter_map(|(i, r)| {
             let due = recipients::due_after(r, message.arrived, &self.policy)?;

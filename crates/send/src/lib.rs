@@ -10,18 +10,17 @@
 //! recorded, however often the store has to be asked; and that every recipient is delivered to or
 //! failed by its expiry, unless the operator holds it.
 
+mod active_message;
 mod attempt;
 pub mod bounce;
 pub mod clock;
+mod completion;
 pub mod destination;
-mod errand;
 mod events;
-mod flight;
 mod handle;
 mod hold;
 mod job;
 mod line;
-mod news;
 mod progress;
 mod quota;
 mod recipients;

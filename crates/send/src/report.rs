@@ -11,13 +11,13 @@ use relay_message::{
 use relay_smtp::Outcome;
 use tokio::task;
 
+use crate::active_message::MessageClaim;
+use crate::attempt::claimed_job::ClaimedJob;
 use crate::attempt::{Context, Draft};
 use crate::bounce::{Addressee, Event, MAX_HEADERS, MAX_WHOLE, Notice, Original, wants_whole};
 use crate::clock::Clock;
-use crate::errand::Errand;
+use crate::completion::{Completion, NotifyOnDrop, Reported};
 use crate::events::{self, Silence};
-use crate::flight::Docket;
-use crate::news::{LastWord, News, Reported};
 use crate::quota::Permit;
 use crate::recipients;
 use crate::sign::signed;
@@ -77,10 +77,18 @@ impl<'a> Telling<'a> {
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     /// Reports what has failed and not been reported, and settles it in the same batch; where the
     /// message is `returned`, with everything that has not been delivered.
-    pub(crate) async fn report(self: Arc<Self>, id: QueueId, docket: Arc<Docket>, returned: bool) {
-        let last_word = LastWord::new(&self.news, News::Reported(id, Reported::Nothing));
+    pub(crate) async fn report(
+        self: Arc<Self>,
+        id: QueueId,
+        message_claim: Arc<MessageClaim>,
+        returned: bool,
+    ) {
+        let last = NotifyOnDrop::new(
+            &self.completions,
+            Completion::Reported(id, Reported::Nothing),
+        );
         let reported = loop {
-            match self.try_report(id, &docket, returned).await {
+            match self.try_report(id, &message_claim, returned).await {
                 Ok(reported) => break reported,
                 Err(StoreError::ClaimLost(_)) => {
                     events::claim_lost(id);
@@ -93,16 +101,16 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                 }
             }
         };
-        last_word.tell(News::Reported(id, reported));
+        last.notify(Completion::Reported(id, reported));
     }
 
     async fn try_report(
         &self,
         id: QueueId,
-        docket: &Docket,
+        message_claim: &MessageClaim,
         returned: bool,
     ) -> Result<Reported, StoreError> {
-        let Some((claim, mut message)) = docket.read(&*self.store, id).await? else {
+        let Some((claim, mut message)) = message_claim.read(&*self.store, id).await? else {
             return Ok(Reported::Nothing);
         };
         let mut changes = Vec::new();
@@ -131,7 +139,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         };
         failpoint::point("reporting");
         self.settle(claim, &message, draft).await?;
-        docket.settled();
+        message_claim.settled();
         Ok(reported)
     }
 
@@ -161,10 +169,10 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     pub(crate) async fn notice(
         &self,
         claim: Claim,
-        errand: &Errand<'_>,
+        claimed: &ClaimedJob<'_>,
         trouble: Option<&Outcome>,
     ) -> Result<Draft, StoreError> {
-        let Errand { message, mine, .. } = errand;
+        let ClaimedJob { message, mine, .. } = claimed;
         let until = self.policy.expiry(message.arrived);
         let rows = mine.iter().map(|&i| &message.recipients[i]).collect();
         let what = Telling {

@@ -13,20 +13,20 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::active_message::{ActiveMessage, Owed};
 use crate::attempt::{Context, STORE_PAUSE};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
+use crate::completion::{Completion, Return, Store};
 use crate::destination::Feedback;
 use crate::events;
-use crate::flight::{Flight, Owed};
 use crate::handle::{Command, Config, Handle, Status, StoreTrouble, Verb};
 use crate::hold::HoldRules;
-use crate::news::{News, Return, Store};
 use crate::recipients::Todo;
 use crate::scan::Page;
 use crate::schedule::{Job, Schedule};
 
-/// Commands and news taken in before the schedule is looked at again.
+/// Commands and completions taken in before the schedule is looked at again.
 const TURN: usize = 256;
 /// Messages beyond the concurrency that may wait for the store to record what became of them. Should
 /// it never do so, as many have been delivered without a trace.
@@ -38,7 +38,7 @@ struct Runner<S, D, C> {
     context: Arc<Context<S, D, C>>,
     config: Config,
     schedule: Schedule,
-    flights: HashMap<QueueId, Flight>,
+    active_messages: HashMap<QueueId, ActiveMessage>,
     tasks: JoinSet<()>,
     /// Verbs of the operator that are being carried out.
     verbs: JoinSet<()>,
@@ -71,7 +71,7 @@ where
     C: Clock + Clone,
 {
     let (commands, receiver) = mpsc::unbounded_channel();
-    let (news, news_receiver) = mpsc::unbounded_channel();
+    let (completions, completion_receiver) = mpsc::unbounded_channel();
     let holds = HoldRules::new(config.orders.hold_incoming.clone());
     let mut schedule = Schedule::new(config.rules());
     for destination in &config.orders.suspended {
@@ -91,10 +91,10 @@ where
             reports: config.reports,
             signer: config.signer.clone(),
             quotas: Arc::default(),
-            news,
+            completions,
         }),
         config,
-        flights: HashMap::new(),
+        active_messages: HashMap::new(),
         tasks: JoinSet::new(),
         verbs: JoinSet::new(),
         deliveries: 0,
@@ -103,7 +103,7 @@ where
         trouble: None,
         ending: None,
     };
-    tokio::spawn(runner.run(receiver, news_receiver));
+    tokio::spawn(runner.run(receiver, completion_receiver));
     Handle::new(commands, deliver, holds)
 }
 
@@ -116,16 +116,16 @@ where
     async fn run(
         mut self,
         mut commands: mpsc::UnboundedReceiver<Command>,
-        mut news: mpsc::UnboundedReceiver<News>,
+        mut completions: mpsc::UnboundedReceiver<Completion>,
     ) {
         self.read_queue();
-        let (mut some_commands, mut some_news) = (Vec::new(), Vec::new());
+        let (mut some_commands, mut some_completions) = (Vec::new(), Vec::new());
         while !self.has_ended() {
             self.start_due();
             let pause = self.pause();
             let takes_pages = self.ending.is_none() && self.has_room();
             tokio::select! {
-                _ = news.recv_many(&mut some_news, TURN) => {}
+                _ = completions.recv_many(&mut some_completions, TURN) => {}
                 n = commands.recv_many(&mut some_commands, TURN) => {
                     if n == 0 {
                         // Nobody is left who could shut this down in order.
@@ -136,7 +136,9 @@ where
                 Some(_) = self.verbs.join_next() => {}
                 () = sleep(pause) => {}
             }
-            some_news.drain(..).for_each(|item| self.handle_news(item));
+            some_completions
+                .drain(..)
+                .for_each(|completion| self.handle_completion(completion));
             some_commands
                 .drain(..)
                 .for_each(|command| self.handle_command(command));
@@ -168,28 +170,30 @@ where
         ending.answers.push(answer);
     }
 
-    fn handle_news(&mut self, news: News) {
-        match news {
-            News::Finished(destination, feedback) => {
+    fn handle_completion(&mut self, completion: Completion) {
+        match completion {
+            Completion::Finished(destination, feedback) => {
                 let now = self.now();
                 self.schedule.finished(&destination, feedback, now);
                 let overall = self.config.concurrency.overall;
                 events::status(self.schedule.in_flight(), overall);
             }
-            News::Settled(destination, todo, store) => self.settled(&destination, todo, store),
-            News::Stuck(id, reason) => {
+            Completion::Settled(destination, todo, store) => {
+                self.settled(&destination, todo, store);
+            }
+            Completion::Stuck(id, reason) => {
                 self.blame_store(reason.clone());
                 self.stuck.insert(id);
-                if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.tell(Return::Stuck(id, reason));
+                if let Some(active) = self.active_messages.get_mut(&id) {
+                    active.notify(Return::Stuck(id, reason));
                 }
             }
-            News::Steered(steering) => self.steered(steering),
-            News::Entered(message) => self.take_report(&message),
-            News::Reported(id, reported) => {
+            Completion::Steered(steering) => self.steered(steering),
+            Completion::Entered(message) => self.take_report(&message),
+            Completion::Reported(id, reported) => {
                 self.stuck.remove(&id);
-                if let Some(flight) = self.flights.get_mut(&id) {
-                    flight.reported(reported);
+                if let Some(active) = self.active_messages.get_mut(&id) {
+                    active.reported(reported);
                 }
                 self.conclude(id);
             }
@@ -209,10 +213,10 @@ where
         }
         self.schedule.settled(id, destination);
         let mut is_returned = false;
-        if let Some(flight) = self.flights.get_mut(&id) {
-            flight.owed = flight.owed.max(Owed::report(todo.owes_report));
-            flight.land(destination);
-            is_returned = flight.is_returned();
+        if let Some(active) = self.active_messages.get_mut(&id) {
+            active.owed = active.owed.max(Owed::report(todo.owes_report));
+            active.end_job(destination);
+            is_returned = active.is_returned();
         }
         // More recipients of the same message may be due this very moment: what fails together is
         // reported together.
@@ -234,26 +238,32 @@ where
 
     /// When no work on a message is left: report what failed, or let go of it.
     fn conclude(&mut self, id: QueueId) {
-        let Some(flight) = self.flights.get_mut(&id).filter(|f| f.is_over()) else {
+        let Some(active) = self
+            .active_messages
+            .get_mut(&id)
+            .filter(|active| active.is_over())
+        else {
             return;
         };
-        if flight.owed > Owed::Nothing && self.ending.is_none() {
-            let is_return = flight.report();
-            let (context, docket) = (Arc::clone(&self.context), Arc::clone(&flight.docket));
-            self.tasks.spawn(context.report(id, docket, is_return));
+        if active.owed > Owed::Nothing && self.ending.is_none() {
+            let is_return = active.report();
+            let context = Arc::clone(&self.context);
+            let message_claim = Arc::clone(&active.message_claim);
+            self.tasks
+                .spawn(context.report(id, message_claim, is_return));
         } else {
             self.let_go(id);
         }
     }
 
     fn let_go(&mut self, id: QueueId) {
-        let Some(flight) = self.flights.remove(&id) else {
+        let Some(active) = self.active_messages.remove(&id) else {
             return;
         };
-        if let Some(claim) = flight.docket.claim() {
+        if let Some(claim) = active.message_claim.claim() {
             self.context.store.release(claim);
         }
-        if flight.was_released && self.ending.is_none() {
+        if active.was_released && self.ending.is_none() {
             self.steer_ourselves(Verb::Reread, vec![id]);
         }
     }
@@ -273,17 +283,19 @@ where
     }
 
     fn start(&mut self, job: Job) {
-        let flight = self.flights.get(&job.id);
-        if flight.is_some_and(Flight::is_returned) {
+        let active = self.active_messages.get(&job.id);
+        if active.is_some_and(ActiveMessage::is_returned) {
             // It was read from the queue once more, before the operator wanted it returned.
             self.drop_job(&job);
             return;
         }
         self.deliveries += 1;
-        let flight = self.flights.entry(job.id).or_default();
-        flight.jobs.push(job.destination.clone());
-        let (context, docket) = (Arc::clone(&self.context), Arc::clone(&flight.docket));
-        self.tasks.spawn(context.work(job, self.deliveries, docket));
+        let active = self.active_messages.entry(job.id).or_default();
+        active.jobs.push(job.destination.clone());
+        let context = Arc::clone(&self.context);
+        let message_claim = Arc::clone(&active.message_claim);
+        self.tasks
+            .spawn(context.work(job, self.deliveries, message_claim));
     }
 
     /// Of what is no longer to be done.
@@ -304,12 +316,12 @@ where
     }
 
     fn has_room(&self) -> bool {
-        self.flights.len() < self.config.concurrency.overall as usize + RECORDING
+        self.active_messages.len() < self.config.concurrency.overall as usize + RECORDING
     }
 
     fn status(&self) -> Status {
-        let of = |(id, flight): (&QueueId, &Flight)| {
-            let jobs = flight.jobs.iter().map(|key| (*id, key.clone()));
+        let of = |(id, active): (&QueueId, &ActiveMessage)| {
+            let jobs = active.jobs.iter().map(|key| (*id, key.clone()));
             jobs.collect::<Vec<_>>()
         };
         Status {
@@ -320,12 +332,12 @@ where
             destinations: self.schedule.status(self.now()),
             reports_suppressed: self.context.quotas.suppressed(),
             suspended: self.schedule.suspended().cloned().collect(),
-            deliveries: self.flights.iter().flat_map(of).collect(),
+            deliveries: self.active_messages.iter().flat_map(of).collect(),
         }
     }
 
     fn has_ended(&self) -> bool {
-        let is_idle = self.flights.is_empty() && self.verbs.is_empty();
+        let is_idle = self.active_messages.is_empty() && self.verbs.is_empty();
         let is_over = |e: &Ending| is_idle || e.deadline <= Instant::now();
         self.ending.as_ref().is_some_and(is_over)
     }
@@ -334,7 +346,7 @@ where
     async fn break_off(mut self) {
         self.verbs.shutdown().await;
         self.tasks.shutdown().await;
-        let ids: Vec<QueueId> = self.flights.keys().copied().collect();
+        let ids: Vec<QueueId> = self.active_messages.keys().copied().collect();
         for id in ids {
             self.let_go(id);
         }
@@ -343,7 +355,7 @@ where
         }
     }
 
-    /// How long until there is something to do without news.
+    /// How long until there is something to do without a completion or a command.
     fn pause(&self) -> Option<Duration> {
         if let Some(ending) = &self.ending {
             return Some(ending.deadline.saturating_duration_since(Instant::now()));

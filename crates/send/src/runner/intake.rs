@@ -7,10 +7,10 @@ use std::time::SystemTime;
 use relay_message::{Deliver, Message, QueueStore};
 
 use super::{CLOCK_CHECK, Runner};
+use crate::active_message::{ActiveMessage, Owed};
 use crate::attempt::Context;
 use crate::bounce::Reporter;
 use crate::clock::Clock;
-use crate::flight::{Flight, Owed};
 use crate::handle::{Config, Verb};
 use crate::recipients::Todo;
 use crate::scan::{self, Page};
@@ -47,12 +47,12 @@ where
     pub(super) fn enter(&mut self, todo: Todo) {
         let (id, owes_report) = (todo.id, todo.owes_report);
         self.schedule_jobs(todo);
-        if owes_report && !self.flights.contains_key(&id) {
-            let flight = Flight {
+        if owes_report && !self.active_messages.contains_key(&id) {
+            let active = ActiveMessage {
                 owed: Owed::Report,
-                ..Flight::default()
+                ..ActiveMessage::default()
             };
-            self.flights.insert(id, flight);
+            self.active_messages.insert(id, active);
             self.conclude(id);
         }
     }
@@ -89,7 +89,7 @@ where
             reports: config.reports,
             signer: config.signer.clone(),
             quotas: Arc::clone(&self.context.quotas),
-            news: self.context.news.clone(),
+            completions: self.context.completions.clone(),
         });
         self.config = config;
         self.read_anew();

@@ -8,12 +8,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::Runner;
+use crate::active_message::Owed;
 use crate::attempt::{Context, STORE_PAUSE};
 use crate::clock::Clock;
+use crate::completion::{Changed, Completion, Reported, Return, Steering};
 use crate::events;
-use crate::flight::Owed;
 use crate::handle::{Steered, Verb};
-use crate::news::{Changed, News, Reported, Return, Steering};
 use crate::recipients::Todo;
 
 /// Messages that the store is asked about at once, to be made durable together, before the schedule is
@@ -59,7 +59,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         }
         let (changed, told) = oneshot::channel();
         let (returns, mut returned) = mpsc::unbounded_channel();
-        let _ = self.news.send(News::Steered(Steering {
+        let _ = self.completions.send(Completion::Steered(Steering {
             verb,
             todos,
             changed,
@@ -186,7 +186,7 @@ where
     fn retry(&mut self, todo: Todo) -> bool {
         let (id, arrived) = (todo.id, todo.arrived);
         let destinations: Vec<_> = todo.jobs.iter().map(|s| s.destination.clone()).collect();
-        if !self.flights.contains_key(&id) {
+        if !self.active_messages.contains_key(&id) {
             self.enter(todo);
         }
         let mut is_changed = false;
@@ -205,8 +205,8 @@ where
     }
 
     fn release(&mut self, todo: Todo) -> bool {
-        if let Some(flight) = self.flights.get_mut(&todo.id) {
-            flight.was_released = true;
+        if let Some(active) = self.active_messages.get_mut(&todo.id) {
+            active.was_released = true;
             return true;
         }
         self.retry(todo);
@@ -220,12 +220,12 @@ where
         changed: &mut Changed,
     ) -> bool {
         self.withdraw(todo);
-        let flight = self.flights.entry(todo.id).or_default();
-        let is_new = !flight.is_returned();
+        let active = self.active_messages.entry(todo.id).or_default();
+        let is_new = !active.is_returned();
         if is_new {
-            flight.owed = Owed::Return;
-            if flight.jobs.is_empty() {
-                flight.returns = Some(returns.clone());
+            active.owed = Owed::Return;
+            if active.jobs.is_empty() {
+                active.returns = Some(returns.clone());
             } else {
                 changed.pending += 1;
             }

@@ -1,4 +1,4 @@
-//! What the tasks tell the runner.
+//! What the tasks report to the runner.
 //!
 //! The channel has no bound of its own and needs none: the runner bounds the tasks, a task has two
 //! or three things to tell, and one that waits for the store tells so every few seconds.
@@ -10,8 +10,9 @@ use crate::destination::Feedback;
 use crate::handle::Verb;
 use crate::recipients::Todo;
 
+/// What a task has finished, or cannot finish yet.
 #[derive(Debug)]
-pub(crate) enum News {
+pub(crate) enum Completion {
     /// An attempt has ended: its slot is free.
     Finished(DestinationKey, Feedback),
     /// A job is no longer out, and this is left of it.
@@ -78,33 +79,33 @@ pub(crate) enum Store {
     Unknown,
 }
 
-/// The last word of a piece of work: told when this is dropped, so even if the work panics.
+/// The last completion of a task. It is sent when this is dropped, so also if the task panics.
 #[derive(Debug)]
-pub(crate) struct LastWord {
-    to: mpsc::UnboundedSender<News>,
-    word: Option<News>,
+pub(crate) struct NotifyOnDrop {
+    to: mpsc::UnboundedSender<Completion>,
+    completion: Option<Completion>,
 }
 
-impl LastWord {
-    /// `word` is what a panic would mean.
-    pub(crate) fn new(to: &mpsc::UnboundedSender<News>, word: News) -> Self {
+impl NotifyOnDrop {
+    /// `completion` is what is sent if the task panics.
+    pub(crate) fn new(to: &mpsc::UnboundedSender<Completion>, completion: Completion) -> Self {
         Self {
             to: to.clone(),
-            word: Some(word),
+            completion: Some(completion),
         }
     }
 
-    /// Tells this instead.
-    pub(crate) fn tell(mut self, word: News) {
-        self.word = Some(word);
+    /// Sends this one instead.
+    pub(crate) fn notify(mut self, completion: Completion) {
+        self.completion = Some(completion);
     }
 }
 
-impl Drop for LastWord {
+impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
-        if let Some(word) = self.word.take() {
-            // The runner outlives its tasks, except at the very end, when nobody needs the news.
-            let _ = self.to.send(word);
+        if let Some(completion) = self.completion.take() {
+            // The runner outlives its tasks, except at the very end, when nobody needs it.
+            let _ = self.to.send(completion);
         }
     }
 }

@@ -6,12 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use relay_message::{Claim, DestinationKey, Message, QueueId, QueueStore, StoreError};
 use tokio::sync::{OnceCell, mpsc};
 
-use crate::news::{Reported, Return};
+use crate::completion::{Reported, Return};
 
 /// What the runner knows of a message that is being worked on.
 #[derive(Debug, Default)]
-pub(crate) struct Flight {
-    pub(crate) docket: Arc<Docket>,
+pub(crate) struct ActiveMessage {
+    pub(crate) message_claim: Arc<MessageClaim>,
     /// Where it is being delivered.
     pub(crate) jobs: Vec<DestinationKey>,
     pub(crate) owed: Owed,
@@ -40,7 +40,7 @@ impl Owed {
     }
 }
 
-impl Flight {
+impl ActiveMessage {
     /// Whether no work on it is left.
     pub(crate) fn is_over(&self) -> bool {
         self.jobs.is_empty() && self.reporting == Owed::Nothing
@@ -60,19 +60,19 @@ impl Flight {
     /// What was being reported is no longer.
     pub(crate) fn reported(&mut self, reported: Reported) {
         if std::mem::take(&mut self.reporting) == Owed::Return {
-            self.tell(Return::Done(reported));
+            self.notify(Return::Done(reported));
         }
     }
 
     /// Tells who waits for its return; once.
-    pub(crate) fn tell(&mut self, of: Return) {
+    pub(crate) fn notify(&mut self, of: Return) {
         if let Some(returns) = self.returns.take() {
             // Whoever asked may have gone away.
             let _ = returns.send(of);
         }
     }
 
-    pub(crate) fn land(&mut self, destination: &DestinationKey) {
+    pub(crate) fn end_job(&mut self, destination: &DestinationKey) {
         if let Some(at) = self.jobs.iter().position(|key| key == destination) {
             self.jobs.swap_remove(at);
         }
@@ -84,7 +84,7 @@ impl Flight {
 /// A recipient's destination may change while it is under way (routes are read at every attempt),
 /// so the destinations of two pieces of work being different does not make their recipients so.
 #[derive(Debug, Default)]
-pub(crate) struct Docket {
+pub(crate) struct MessageClaim {
     claim: OnceCell<Option<Claim>>,
     taken: Mutex<Taken>,
 }
@@ -99,14 +99,14 @@ struct Taken {
 /// Recipients that nobody else works on until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
-    docket: Arc<Docket>,
+    message_claim: Arc<MessageClaim>,
     recipients: Vec<usize>,
 }
 
 /// The claim, the record, and the recipients that are reserved.
 pub(crate) type Hold = (Claim, Message, Reservation);
 
-impl Docket {
+impl MessageClaim {
     /// Claims the message if that has not been done, and reserves the recipients that `choose`
     /// picks from the record, given those that are taken. `None` if the message is gone.
     pub(crate) async fn reserve<S: QueueStore>(
@@ -127,7 +127,7 @@ impl Docket {
             let recipients = choose(&message, &taken.recipients);
             taken.recipients.extend(&recipients);
             let reservation = Reservation {
-                docket: Arc::clone(self),
+                message_claim: Arc::clone(self),
                 recipients,
             };
             return Ok(Some((claim, message, reservation)));
@@ -188,7 +188,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let mut taken = self.docket.lock();
+        let mut taken = self.message_claim.lock();
         for index in &self.recipients {
             taken.recipients.remove(index);
         }

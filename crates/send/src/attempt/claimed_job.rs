@@ -1,4 +1,4 @@
-//! One attempt: what it is about, how long it takes, and what becomes of it if it panics.
+//! A job whose message is claimed, how long its attempt takes, and what happens if that panics.
 
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,8 +15,8 @@ use crate::progress::ProgressRecord;
 use crate::recipients;
 use crate::schedule::Job;
 
-/// What one attempt is about.
-pub(crate) struct Errand<'a> {
+/// A job with its claimed message and the recipients reserved for it.
+pub(crate) struct ClaimedJob<'a> {
     pub(crate) job: &'a Job,
     pub(crate) delivery: u64,
     pub(crate) message: &'a Message,
@@ -24,7 +24,7 @@ pub(crate) struct Errand<'a> {
     pub(crate) mine: &'a [usize],
 }
 
-impl Errand<'_> {
+impl ClaimedJob<'_> {
     pub(crate) fn attempt(&self, content: Content, progress: Arc<dyn Progress>) -> Attempt {
         let message = self.message;
         let mine = self.mine.iter().map(|&i| &message.recipients[i]);
