@@ -106,7 +106,7 @@ impl Daemon {
             Arc::clone(&store),
             Arc::clone(&deliver),
             relay_send::Config {
-                orders: orders.for_send(),
+                standing_rules: orders.for_send(),
                 ..shared::send(&current.config, &read.signing)
             },
             SystemClock,

@@ -98,9 +98,9 @@ impl Orders {
     }
 
     /// For the schedule.
-    pub(crate) fn for_send(&self) -> relay_send::Orders {
+    pub(crate) fn for_send(&self) -> relay_send::StandingRules {
         let suspended = self.stored.suspended.iter();
-        relay_send::Orders {
+        relay_send::StandingRules {
             suspended: suspended.map(|name| key(name)).collect(),
             hold_incoming: self.rules(),
         }
@@ -272,7 +272,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let now = UNIX_EPOCH + Duration::from_micros(1_795_230_600_000_001);
         let mut orders = Orders::open(dir.path()).expect("none");
-        assert_eq!(orders.for_send(), relay_send::Orders::default());
+        assert_eq!(orders.for_send(), relay_send::StandingRules::default());
         for (name, is_new) in [("b.test", true), ("a.test", true), ("b.test", false)] {
             assert_eq!(orders.suspend(name).expect("a disk"), is_new);
         }

@@ -21,7 +21,7 @@ pub(crate) enum Completion {
     /// again.
     Stuck(QueueId, String),
     /// The records that a verb of the operator is about have been read.
-    Steered(Steering),
+    VerbReady(ReadyVerb),
     /// A report has entered the queue.
     Entered(Box<Message>),
     /// What failed needs no report any more.
@@ -48,9 +48,9 @@ pub(crate) enum Return {
     Stuck(QueueId, String),
 }
 
-/// A verb of the operator on its way back from the store.
+/// An operator's verb whose messages the store has looked up or changed.
 #[derive(Debug)]
-pub(crate) struct Steering {
+pub(crate) struct ReadyVerb {
     pub(crate) verb: Verb,
     /// What the messages that exist need.
     pub(crate) todos: Vec<Todo>,

@@ -116,7 +116,7 @@ pub(crate) enum Silence {
 }
 
 /// The operator, or a rule of the operator's, has done this to a message.
-pub(crate) fn steered(verb: Verb, id: QueueId) {
+pub(crate) fn operator(verb: Verb, id: QueueId) {
     let verb = match verb {
         Verb::Retry => "retry",
         Verb::Bounce => "bounce",

@@ -32,14 +32,13 @@ pub struct Config {
     pub reports: ReportPolicy,
     /// What signs reports, if anything does.
     pub signer: Option<Arc<dyn Sign>>,
-    /// What the operator's orders are at the start. A reload leaves those of the moment as they
-    /// are: [`Handle::suspend`], [`Handle::resume`] and [`Handle::hold_incoming`] change them.
-    pub orders: Orders,
+    /// The rules at the start. A reload does not change the current ones: [`Handle::suspend`], [`Handle::resume`] and [`Handle::hold_incoming`] change them.
+    pub standing_rules: StandingRules,
 }
 
-/// What stands until the operator takes it back. To keep it over a restart is the caller's.
+/// Rules that apply until the operator removes them. The caller keeps them over a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Orders {
+pub struct StandingRules {
     /// Destinations that nothing is to be sent to.
     pub suspended: Vec<DestinationKey>,
     /// What is held as it comes in.
@@ -124,9 +123,9 @@ pub(crate) enum Verb {
     Reread,
 }
 
-/// What a verb has come to.
+/// What a verb has changed.
 #[derive(Debug, Default)]
-pub struct Steered {
+pub struct Applied {
     /// Messages that it changed something for. What it changed survives a power cut, but for those
     /// that are `pending`.
     pub changed: usize,
@@ -146,7 +145,7 @@ pub(crate) enum Command {
     /// What has just come in is to be held.
     Hold(QueueId),
     Reconfigure(Box<Config>),
-    Steer(Verb, Vec<QueueId>, oneshot::Sender<Steered>),
+    Apply(Verb, Vec<QueueId>, oneshot::Sender<Applied>),
     Suspend(DestinationKey, oneshot::Sender<bool>),
     Resume(DestinationKey, oneshot::Sender<bool>),
     Status(oneshot::Sender<Status>),
@@ -203,31 +202,31 @@ impl<D: Deliver> Handle<D> {
     ///
     /// `None` from this and the other verbs when the sender is being shut down, so that these
     /// messages, or most of them, are as they were.
-    pub async fn retry(&self, ids: Vec<QueueId>) -> Option<Steered> {
-        self.steer(Verb::Retry, ids).await
+    pub async fn retry(&self, ids: Vec<QueueId>) -> Option<Applied> {
+        self.apply_verb(Verb::Retry, ids).await
     }
 
     /// Gives these messages up and reports to their senders, however many reports those get; once what
     /// is under way has ended.
-    pub async fn bounce(&self, ids: Vec<QueueId>) -> Option<Steered> {
-        self.steer(Verb::Bounce, ids).await
+    pub async fn bounce(&self, ids: Vec<QueueId>) -> Option<Applied> {
+        self.apply_verb(Verb::Bounce, ids).await
     }
 
     /// Holds these messages: nothing more is tried until they are released. What is under way goes
     /// on and is recorded.
-    pub async fn hold(&self, ids: Vec<QueueId>) -> Option<Steered> {
-        self.steer(Verb::Hold, ids).await
+    pub async fn hold(&self, ids: Vec<QueueId>) -> Option<Applied> {
+        self.apply_verb(Verb::Hold, ids).await
     }
 
     /// Ends what [`Self::hold`] began; what is released is tried now.
-    pub async fn release(&self, ids: Vec<QueueId>) -> Option<Steered> {
-        self.steer(Verb::Release, ids).await
+    pub async fn release(&self, ids: Vec<QueueId>) -> Option<Applied> {
+        self.apply_verb(Verb::Release, ids).await
     }
 
     /// Removes these messages, and nobody is told. What is under way may still be delivered, and is
     /// not tried again.
-    pub async fn delete(&self, ids: Vec<QueueId>) -> Option<Steered> {
-        self.steer(Verb::Delete, ids).await
+    pub async fn delete(&self, ids: Vec<QueueId>) -> Option<Applied> {
+        self.apply_verb(Verb::Delete, ids).await
     }
 
     /// Holds what comes in from now on by these rules, and by no others.
@@ -249,9 +248,9 @@ impl<D: Deliver> Handle<D> {
         answered.await.unwrap_or_default()
     }
 
-    async fn steer(&self, verb: Verb, ids: Vec<QueueId>) -> Option<Steered> {
+    async fn apply_verb(&self, verb: Verb, ids: Vec<QueueId>) -> Option<Applied> {
         let (answer, answered) = oneshot::channel();
-        self.send(Command::Steer(verb, ids, answer));
+        self.send(Command::Apply(verb, ids, answer));
         answered.await.ok()
     }
 

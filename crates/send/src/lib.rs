@@ -3,7 +3,7 @@
 //! [`start`] delivers what is in the store and what [`Handle::accepted`] tells of. What is decided
 //! without I/O stands in [`schedule`], [`destination`] and [`retry`], which know neither store nor
 //! clock; what is done with it in the tasks of `attempt` and `report`, started by the one task of
-//! `runner`, which also carries out what the operator orders. This crate never speaks SMTP and never
+//! `runner`, which also carries out the operator's verbs. This crate never speaks SMTP and never
 //! looks at a disk.
 //!
 //! It promises that a recipient is never in two attempts at once; that what an attempt has come to is
@@ -33,7 +33,7 @@ mod sign;
 mod site;
 
 pub use clock::{Clock, SystemClock};
-pub use handle::{Config, Handle, Orders, ReportPolicy, Status, Steered, StoreTrouble};
+pub use handle::{Applied, Config, Handle, ReportPolicy, StandingRules, Status, StoreTrouble};
 pub use hold::HoldRule;
 pub use retry::RetryPolicy;
 pub use runner::start;

@@ -2,7 +2,7 @@
 //! what is under way. Everything else of this crate it calls; nothing else calls it.
 
 mod intake;
-mod steer;
+mod operator;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -72,9 +72,9 @@ where
 {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (completions, completion_receiver) = mpsc::unbounded_channel();
-    let holds = HoldRules::new(config.orders.hold_incoming.clone());
+    let holds = HoldRules::new(config.standing_rules.hold_incoming.clone());
     let mut schedule = Schedule::new(config.rules());
-    for destination in &config.orders.suspended {
+    for destination in &config.standing_rules.suspended {
         schedule.suspend(destination);
     }
     let runner = Runner {
@@ -151,8 +151,8 @@ where
         match command {
             Command::Accepted(todo) => self.enter(todo),
             Command::Reconfigure(config) => self.reconfigure(*config),
-            Command::Hold(id) => self.steer_ourselves(Verb::HoldNew, vec![id]),
-            Command::Steer(verb, ids, answer) => self.steer(verb, ids, answer),
+            Command::Hold(id) => self.apply_own_verb(Verb::HoldNew, vec![id]),
+            Command::Apply(verb, ids, answer) => self.apply_verb(verb, ids, answer),
             Command::Suspend(key, answer) => drop(answer.send(self.schedule.suspend(&key))),
             Command::Resume(key, answer) => drop(answer.send(self.schedule.resume(&key))),
             Command::Status(answer) => drop(answer.send(self.status())),
@@ -188,7 +188,7 @@ where
                     active.notify(Return::Stuck(id, reason));
                 }
             }
-            Completion::Steered(steering) => self.steered(steering),
+            Completion::VerbReady(ready) => self.finish_verb(ready),
             Completion::Entered(message) => self.take_report(&message),
             Completion::Reported(id, reported) => {
                 self.stuck.remove(&id);
@@ -264,7 +264,7 @@ where
             self.context.store.release(claim);
         }
         if active.was_released && self.ending.is_none() {
-            self.steer_ourselves(Verb::Reread, vec![id]);
+            self.apply_own_verb(Verb::Reread, vec![id]);
         }
     }
 

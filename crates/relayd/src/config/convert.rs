@@ -65,7 +65,7 @@ impl Config {
                 per_sender: self.queue.bounces_per_sender,
             },
             signer: None,
-            orders: relay_send::Orders::default(),
+            standing_rules: relay_send::StandingRules::default(),
         }
     }
 

@@ -25,7 +25,7 @@ where
     pub(super) fn take_in(&mut self, page: Page) {
         page.todos.into_iter().for_each(|todo| self.enter(todo));
         if !page.to_hold.is_empty() {
-            self.steer_ourselves(Verb::HoldNew, page.to_hold);
+            self.apply_own_verb(Verb::HoldNew, page.to_hold);
         }
         if page.is_last {
             self.pages = None;
@@ -36,7 +36,7 @@ where
     /// A report of ours has entered the queue: to the operator's rules it is mail like any other.
     pub(super) fn take_report(&mut self, message: &Message) {
         if self.holds.hold(message) {
-            self.steer_ourselves(Verb::HoldNew, vec![message.id]);
+            self.apply_own_verb(Verb::HoldNew, vec![message.id]);
             return;
         }
         let todo = Todo::of(message, &*self.context.deliver);

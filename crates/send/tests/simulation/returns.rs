@@ -54,8 +54,8 @@ async fn a_return_waits_for_what_is_under_way_and_nothing_begins_behind_it() {
     let later = world.submit("me@home.test", &to("later@far.test")).await;
     let ok = world.submit("me@home.test", &to("ok@far.test")).await;
     pass(5).await;
-    let steered = world.sender.bounce(vec![later, ok]).await.expect("it runs");
-    assert_eq!((steered.changed, steered.pending), (2, 2));
+    let applied = world.sender.bounce(vec![later, ok]).await.expect("it runs");
+    assert_eq!((applied.changed, applied.pending), (2, 2));
     assert_eq!(
         world
             .sender
@@ -137,9 +137,9 @@ async fn reports<S: QueueStore>(world: &World<S>) -> usize {
 async fn what_is_said_to_be_returned_is_returned_whatever_comes_next() {
     let mut world = World::new(|tried| tried.all(QUICK, &deferred()));
     let ids = deferred_mail(&world, 700).await;
-    let steered = world.sender.bounce(ids.clone()).await.expect("it runs");
+    let applied = world.sender.bounce(ids.clone()).await.expect("it runs");
     let reports_then = reports(&world).await;
-    assert_eq!((steered.changed, steered.pending), (700, 0));
+    assert_eq!((applied.changed, applied.pending), (700, 0));
     assert_eq!(reports_then, 700, "recorded when it is said");
     world.restart(Duration::ZERO).await;
     for id in ids {
@@ -154,8 +154,8 @@ async fn a_sender_is_told_of_every_message_that_is_returned_however_many_they_ar
         _ => tried.all(QUICK, &deferred()),
     });
     let ids = deferred_mail(&world, 500).await;
-    let steered = world.sender.bounce(ids).await.expect("it runs");
-    assert_eq!((steered.changed, steered.untold), (500, 0));
+    let applied = world.sender.bounce(ids).await.expect("it runs");
+    assert_eq!((applied.changed, applied.untold), (500, 0));
     world.until_empty(DAY).await;
     assert_eq!(world.times("me@home.test").len(), 500);
     let status = world.sender.status().await.expect("it runs");
@@ -172,12 +172,12 @@ async fn a_return_that_nobody_is_told_of_is_counted_as_such() {
         .await;
     let told = world.submit("me@home.test", &to("c@far.test")).await;
     pass(10).await;
-    let steered = world
+    let applied = world
         .sender
         .bounce(vec![null, never, told])
         .await
         .expect("it runs");
-    assert_eq!((steered.changed, steered.untold), (3, 2));
+    assert_eq!((applied.changed, applied.untold), (3, 2));
 }
 
 #[tokio::test(start_paused = true)]
@@ -188,9 +188,9 @@ async fn a_return_that_cannot_be_recorded_is_no_success() {
     let world = World::over(store, clock, |tried| tried.all(QUICK, &deferred()));
     let ids = deferred_mail(&world, 300).await;
     world.store.fail(Outage::Writing);
-    let steered = world.sender.bounce(ids.clone()).await.expect("it runs");
-    assert_eq!((steered.changed, steered.problems.len()), (0, 150));
-    assert!(steered.problems[0].1.contains("outage"), "{steered:?}");
+    let applied = world.sender.bounce(ids.clone()).await.expect("it runs");
+    assert_eq!((applied.changed, applied.problems.len()), (0, 150));
+    assert!(applied.problems[0].1.contains("outage"), "{applied:?}");
     world.store.fail(Outage::Nothing);
     assert_eq!(
         world
@@ -256,8 +256,8 @@ async fn the_postmaster_is_not_flooded_with_reports_that_are_returned() {
     pass(60).await;
     let queued = world.store.scan(None, 1000).await.expect("it works");
     let ids = queued.iter().map(|report| report.id).collect();
-    let steered = world.sender.bounce(ids).await.expect("it runs");
-    assert_eq!((steered.changed, steered.untold), (300, 200));
+    let applied = world.sender.bounce(ids).await.expect("it runs");
+    assert_eq!((applied.changed, applied.untold), (300, 200));
     world.until_empty(DAY).await;
     assert_eq!(world.times("postmaster@home.test").len(), 100);
 }
@@ -276,8 +276,8 @@ async fn nothing_is_tried_beside_a_return_though_it_is_read_once_more() {
     // The record has been read once, and is claimed and settled while it comes to be due.
     pass(12).await;
     world.sender.reconfigure(config());
-    let steered = returning.await.expect("no panic").expect("it runs");
-    assert_eq!(steered.changed, 50);
+    let applied = returning.await.expect("no panic").expect("it runs");
+    assert_eq!(applied.changed, 50);
     pass(60).await;
     let tried = world.internet.tried();
     let mine = tried.iter().filter(|t| ids.contains(&t.id));

@@ -24,12 +24,12 @@ async fn a_retry_of_one_message_tries_that_one_alone() {
     world.submit("me@home.test", &to("b@far.test")).await;
     pass(10).await;
     let absent = relay_message::QueueId::from_bits(7);
-    let steered = world
+    let applied = world
         .sender
         .retry(vec![mine, absent])
         .await
         .expect("it runs");
-    assert_eq!((steered.changed, steered.problems.len()), (1, 0));
+    assert_eq!((applied.changed, applied.problems.len()), (1, 0));
     pass(1).await;
     assert_eq!(world.times("a@far.test"), [0, 10]);
     assert_eq!(world.times("b@far.test"), [0]);
@@ -218,7 +218,7 @@ async fn mail_under_a_rule_is_held_as_it_comes_in_and_no_other() {
     }
     // A crash may come between the commit and the hold.
     world.commit("me@home.test", &to("e@far.test")).await;
-    world.config.orders.hold_incoming = rules;
+    world.config.standing_rules.hold_incoming = rules;
     world.restart(Duration::from_secs(10)).await;
     pass(86400).await;
     let tried = world.internet.tried();
@@ -261,7 +261,7 @@ async fn what_is_released_under_a_standing_rule_stays_released() {
     world.sender.suspend(far.clone()).await;
     let released = world.sender.release(vec![id]).await.expect("it runs");
     assert_eq!(released.changed, 1);
-    world.config.orders.hold_incoming = rules;
+    world.config.standing_rules.hold_incoming = rules;
     world.sender.reconfigure(config());
     pass(10).await;
     world.restart(Duration::from_secs(10)).await;
@@ -276,7 +276,8 @@ async fn a_rule_holds_nothing_that_came_in_before_it() {
     world.sender.shutdown(Duration::ZERO).await;
     world.commit("me@home.test", &to("a@far.test")).await;
     pass(100).await;
-    world.config.orders.hold_incoming = vec![rule(None, None, Duration::from_secs(50), &world)];
+    world.config.standing_rules.hold_incoming =
+        vec![rule(None, None, Duration::from_secs(50), &world)];
     world.restart(Duration::ZERO).await;
     world.until_empty(Duration::from_mins(1)).await;
 }
@@ -286,14 +287,14 @@ async fn orders_at_the_start_hold_before_anything_is_tried() {
     let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
     world.sender.shutdown(Duration::ZERO).await;
     world.commit("me@home.test", &to("a@far.test")).await;
-    world.config.orders.suspended = vec![DestinationKey("far.test".into())];
+    world.config.standing_rules.suspended = vec![DestinationKey("far.test".into())];
     world.restart(Duration::ZERO).await;
     pass(1000).await;
     world.sender.reconfigure(config());
     pass(1000).await;
     assert!(
         world.internet.tried().is_empty(),
-        "a reload changes no orders"
+        "a reload changes no standing rules"
     );
     world.sender.resume(DestinationKey("far.test".into())).await;
     world.until_empty(Duration::from_mins(1)).await;
@@ -314,8 +315,8 @@ async fn a_verb_on_thousands_does_all_and_stops_where_the_store_fails() {
     }
     pass(60).await;
     world.store.fail(Outage::Writing);
-    let steered = world.sender.hold(ids.clone()).await.expect("it runs");
-    assert_eq!((steered.changed, steered.problems.len()), (0, 250));
+    let applied = world.sender.hold(ids.clone()).await.expect("it runs");
+    assert_eq!((applied.changed, applied.problems.len()), (0, 250));
     world.store.fail(Outage::Nothing);
     assert_eq!(
         world

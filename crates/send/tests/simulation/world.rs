@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use relay_message::{Envelope, Message, QueueId, QueueStore, Recipient, Spool};
 use relay_queue::MemoryStore;
-use relay_send::{Clock, Concurrency, Config, Handle, Orders, ReportPolicy, RetryPolicy};
+use relay_send::{Clock, Concurrency, Config, Handle, ReportPolicy, RetryPolicy, StandingRules};
 use relay_smtp::dsn::{DsnRequest, Notify};
 use relay_smtp::{ForwardPath, Outcome};
 
@@ -173,7 +173,7 @@ pub fn config() -> Config {
         },
         reports: ReportPolicy::default(),
         signer: None,
-        orders: Orders::default(),
+        standing_rules: StandingRules::default(),
     }
 }
 

@@ -128,7 +128,7 @@ async fn apply_to_all(
 }
 
 /// `None` when the relay is going down.
-async fn act(shared: &Shared, verb: Verb, ids: Vec<QueueId>) -> Option<relay_send::Steered> {
+async fn act(shared: &Shared, verb: Verb, ids: Vec<QueueId>) -> Option<relay_send::Applied> {
     let sender = &shared.sender;
     match verb {
         Verb::Retry => sender.retry(ids).await,

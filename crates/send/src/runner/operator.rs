@@ -11,9 +11,9 @@ use super::Runner;
 use crate::active_message::Owed;
 use crate::attempt::{Context, STORE_PAUSE};
 use crate::clock::Clock;
-use crate::completion::{Changed, Completion, Reported, Return, Steering};
+use crate::completion::{Changed, Completion, ReadyVerb, Reported, Return};
 use crate::events;
-use crate::handle::{Steered, Verb};
+use crate::handle::{Applied, Verb};
 use crate::recipients::Todo;
 
 /// Messages that the store is asked about at once, to be made durable together, before the schedule is
@@ -29,57 +29,57 @@ const PROBLEMS: usize = 100;
 type LookedUp = BTreeMap<QueueId, Result<Option<Todo>, StoreError>>;
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
-    async fn steer(
+    async fn apply_verb(
         self: Arc<Self>,
         verb: Verb,
         ids: Vec<QueueId>,
-        answer: oneshot::Sender<Steered>,
+        answer: oneshot::Sender<Applied>,
     ) {
-        let mut steered = Steered::default();
+        let mut applied = Applied::default();
         let page = match verb {
             Verb::Bounce => RETURNS,
             _ => PAGE,
         };
         for page in ids.chunks(page) {
-            self.steer_page(verb, page, &mut steered).await;
-            if steered.problems.len() > PROBLEMS {
+            self.apply_to_page(verb, page, &mut applied).await;
+            if applied.problems.len() > PROBLEMS {
                 break;
             }
         }
-        let _ = answer.send(steered);
+        let _ = answer.send(applied);
     }
 
-    async fn steer_page(self: &Arc<Self>, verb: Verb, page: &[QueueId], steered: &mut Steered) {
+    async fn apply_to_page(self: &Arc<Self>, verb: Verb, page: &[QueueId], applied: &mut Applied) {
         let mut todos = Vec::with_capacity(page.len());
         for (id, found) in self.look_up_all(verb, page).await {
             match found {
                 Ok(todo) => todos.extend(todo),
-                Err(problem) => steered.problems.push((id, problem.to_string())),
+                Err(problem) => applied.problems.push((id, problem.to_string())),
             }
         }
         let (changed, told) = oneshot::channel();
         let (returns, mut returned) = mpsc::unbounded_channel();
-        let _ = self.completions.send(Completion::Steered(Steering {
+        let _ = self.completions.send(Completion::VerbReady(ReadyVerb {
             verb,
             todos,
             changed,
             returns,
         }));
         let changed = told.await.unwrap_or_default();
-        steered.changed += changed.at_once + changed.pending;
-        steered.pending += changed.pending;
+        applied.changed += changed.at_once + changed.pending;
+        applied.pending += changed.pending;
         // Ends when every message has been told of, or let go.
         while let Some(end) = returned.recv().await {
             match end {
-                Return::Done(Reported::Told) => steered.changed += 1,
+                Return::Done(Reported::Told) => applied.changed += 1,
                 Return::Done(Reported::Untold) => {
-                    steered.changed += 1;
-                    steered.untold += 1;
+                    applied.changed += 1;
+                    applied.untold += 1;
                 }
                 Return::Done(Reported::Nothing) => {}
                 Return::Stuck(id, reason) => {
                     let problem = format!("{reason}; tried again until relayd stops");
-                    steered.problems.push((id, problem));
+                    applied.problems.push((id, problem));
                 }
             }
         }
@@ -143,30 +143,30 @@ where
     D: Deliver,
     C: Clock + Clone,
 {
-    pub(super) fn steer(
+    pub(super) fn apply_verb(
         &mut self,
         verb: Verb,
         ids: Vec<QueueId>,
-        answer: oneshot::Sender<Steered>,
+        answer: oneshot::Sender<Applied>,
     ) {
         // What is dropped without an answer says that nothing was done.
         if self.ending.is_none() {
             let context = Arc::clone(&self.context);
-            self.verbs.spawn(context.steer(verb, ids, answer));
+            self.verbs.spawn(context.apply_verb(verb, ids, answer));
         }
     }
 
     /// Nobody waits for it, and it waits for no shutdown.
-    pub(super) fn steer_ourselves(&mut self, verb: Verb, ids: Vec<QueueId>) {
+    pub(super) fn apply_own_verb(&mut self, verb: Verb, ids: Vec<QueueId>) {
         let (nobody, _) = oneshot::channel();
         let context = Arc::clone(&self.context);
-        self.tasks.spawn(context.steer(verb, ids, nobody));
+        self.tasks.spawn(context.apply_verb(verb, ids, nobody));
     }
 
-    pub(super) fn steered(&mut self, steering: Steering) {
+    pub(super) fn finish_verb(&mut self, ready: ReadyVerb) {
         let mut changed = Changed::default();
-        let (verb, returns) = (steering.verb, steering.returns);
-        for todo in steering.todos {
+        let (verb, returns) = (ready.verb, ready.returns);
+        for todo in ready.todos {
             let id = todo.id;
             let is_changed = match verb {
                 Verb::Retry => self.retry(todo),
@@ -175,11 +175,11 @@ where
                 Verb::Release | Verb::Reread => self.release(todo),
             };
             if is_changed {
-                events::steered(verb, id);
+                events::operator(verb, id);
             }
             changed.at_once += usize::from(is_changed && verb != Verb::Bounce);
         }
-        let _ = steering.changed.send(changed);
+        let _ = ready.changed.send(changed);
     }
 
     /// It may not have been read from the queue yet.
