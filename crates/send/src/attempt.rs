@@ -22,7 +22,7 @@ use crate::destination::Feedback;
 use crate::events;
 use crate::handle::ReportPolicy;
 use crate::quota::Quotas;
-use crate::recipients::{self, Stop, Todo, Wish};
+use crate::recipients::{self, DelayNotice, DestinationWork, Work};
 use crate::report::Report;
 use crate::retry::RetryPolicy;
 use crate::schedule::{Due, Job, Task};
@@ -65,11 +65,11 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let on_panic =
             Completion::Settled(job.destination.clone(), rest(&job, later), Store::Unknown);
         let last = NotifyOnDrop::new(&self.completions, on_panic);
-        let (todo, store) = match self.try_work(&job, delivery, &message_claim).await {
-            Ok(todo) => (todo, Store::Works),
+        let (work, store) = match self.try_work(&job, delivery, &message_claim).await {
+            Ok(work) => (work, Store::Works),
             Err(e) => self.after_error(&job, &e),
         };
-        last.notify(Completion::Settled(job.destination, todo, store));
+        last.notify(Completion::Settled(job.destination, work, store));
     }
 
     async fn try_work(
@@ -77,7 +77,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         job: &Job,
         delivery: u64,
         message_claim: &Arc<MessageClaim>,
-    ) -> Result<Todo, StoreError> {
+    ) -> Result<Work, StoreError> {
         let slot = job.task.takes_slot().then(|| {
             let nothing = Completion::Finished(job.destination.clone(), Feedback::Nothing);
             NotifyOnDrop::new(&self.completions, nothing)
@@ -214,7 +214,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(left)
     }
 
-    fn after_error(&self, job: &Job, e: &StoreError) -> (Todo, Store) {
+    fn after_error(&self, job: &Job, e: &StoreError) -> (Work, Store) {
         match e {
             StoreError::ClaimLost(_) => {
                 events::claim_lost(job.id);
@@ -264,31 +264,31 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         job: &Job,
         mine: &[usize],
         message_claim: &MessageClaim,
-    ) -> Todo {
+    ) -> Work {
         let taken = message_claim.taken();
         let is_ours = |index: &usize| mine.binary_search(index).is_ok();
-        let stops = message.recipients.iter().enumerate().filter_map(|(i, r)| {
+        let all_destinations = message.recipients.iter().enumerate().filter_map(|(i, r)| {
             let due = recipients::due_after(r, message.arrived, &self.policy)?;
             let is_free = !message.held && (is_ours(&i) || !taken.contains(&i));
             let destination =
                 is_free.then(|| self.deliver.destination(&message.sender, &r.to.path))?;
-            let wish = Wish::of(message, r);
-            (is_ours(&i) || destination == job.destination).then_some(Stop {
+            let delay_notice = DelayNotice::of(message, r);
+            (is_ours(&i) || destination == job.destination).then_some(DestinationWork {
                 destination,
                 due,
-                wish,
+                delay_notice,
             })
         });
-        Todo {
-            jobs: recipients::jobs(stops),
+        Work {
+            jobs: recipients::jobs(all_destinations),
             owes_report: recipients::owes_report(message),
             ..nothing_left(job)
         }
     }
 }
 
-fn nothing_left(job: &Job) -> Todo {
-    Todo {
+fn nothing_left(job: &Job) -> Work {
+    Work {
         id: job.id,
         arrived: job.arrived,
         jobs: Vec::new(),
@@ -297,15 +297,15 @@ fn nothing_left(job: &Job) -> Todo {
 }
 
 /// The whole job again, at `due`.
-fn rest(job: &Job, due: SystemTime) -> Todo {
-    let stop = Stop {
+fn rest(job: &Job, due: SystemTime) -> Work {
+    let destination_work = DestinationWork {
         destination: job.destination.clone(),
         due: Due::At(due),
         // The record will tell whether it has.
-        wish: Wish::Asked,
+        delay_notice: DelayNotice::Asked,
     };
-    Todo {
-        jobs: vec![stop],
+    Work {
+        jobs: vec![destination_work],
         ..nothing_left(job)
     }
 }

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::destination::Feedback;
 use crate::handle::Verb;
-use crate::recipients::Todo;
+use crate::recipients::Work;
 
 /// What a task has finished, or cannot finish yet.
 #[derive(Debug)]
@@ -16,7 +16,7 @@ pub(crate) enum Completion {
     /// An attempt has ended: its slot is free.
     Finished(DestinationKey, Feedback),
     /// A job is no longer out, and this is left of it.
-    Settled(DestinationKey, Todo, Store),
+    Settled(DestinationKey, Work, Store),
     /// The store does not take what has to be recorded of this message, for this reason; it is asked
     /// again.
     Stuck(QueueId, String),
@@ -39,7 +39,7 @@ pub(crate) enum Reported {
     Nothing,
 }
 
-/// What has come of the wish to return one message to its sender.
+/// What has become of the order to return one message to its sender.
 #[derive(Debug)]
 pub(crate) enum Return {
     /// It is returned, as durably as it had been accepted.
@@ -53,7 +53,7 @@ pub(crate) enum Return {
 pub(crate) struct ReadyVerb {
     pub(crate) verb: Verb,
     /// What the messages that exist need.
-    pub(crate) todos: Vec<Todo>,
+    pub(crate) all_work: Vec<Work>,
     /// To be told for how many of them it changed something.
     pub(crate) changed: oneshot::Sender<Changed>,
     /// To be told of each message that is returned to its sender.

@@ -27,7 +27,7 @@ pub(crate) fn starting_delivery(
 pub(crate) struct Delays {
     /// Until it was due: earlier attempts, and the pauses between them.
     pub(crate) deferred: Duration,
-    /// In its destination's line: for a slot, or for the destination to recover.
+    /// In its destination's wait queue: for a slot, or for the destination to recover.
     pub(crate) in_line: Duration,
     /// Until a session was ready.
     pub(crate) connecting: Duration,
@@ -97,11 +97,11 @@ pub(crate) fn unsigned(report: QueueId, reason: &str) {
 }
 
 /// A message has failed for good, and nobody is told.
-pub(crate) fn discard(message: &Message, why: Silence) {
+pub(crate) fn discard(message: &Message, why: NoReportReason) {
     let reason = match why {
-        Silence::NoSender => "it has the null sender",
-        Silence::NotWanted => "its sender wants no report",
-        Silence::TooMany => "whoever would be told has had too many reports within an hour",
+        NoReportReason::NoSender => "it has the null sender",
+        NoReportReason::NotWanted => "its sender wants no report",
+        NoReportReason::TooMany => "whoever would be told has had too many reports within an hour",
     };
     warn!(target: "relayd", event = "discard", id = %message.id, reason,
         "msg {} has failed and nobody is told, for {reason}: discarded", message.id);
@@ -109,7 +109,7 @@ pub(crate) fn discard(message: &Message, why: Silence) {
 
 /// Why nobody is told of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Silence {
+pub(crate) enum NoReportReason {
     NoSender,
     NotWanted,
     TooMany,

@@ -12,7 +12,7 @@ use relay_smtp::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::hold::{HoldRule, HoldRules};
-use crate::recipients::Todo;
+use crate::recipients::Work;
 use crate::retry::RetryPolicy;
 use crate::schedule::{Concurrency, DestinationStatus, Rules};
 use crate::sign::Sign;
@@ -32,7 +32,8 @@ pub struct Config {
     pub reports: ReportPolicy,
     /// What signs reports, if anything does.
     pub signer: Option<Arc<dyn Sign>>,
-    /// The rules at the start. A reload does not change the current ones: [`Handle::suspend`], [`Handle::resume`] and [`Handle::hold_incoming`] change them.
+    /// The rules at the start. A reload does not change the current ones:
+    /// [`Handle::suspend`], [`Handle::resume`] and [`Handle::hold_incoming`] do.
     pub standing_rules: StandingRules,
 }
 
@@ -141,7 +142,7 @@ pub struct Applied {
 }
 
 pub(crate) enum Command {
-    Accepted(Todo),
+    Accepted(Work),
     /// What has just come in is to be held.
     Hold(QueueId),
     Reconfigure(Box<Config>),
@@ -189,10 +190,10 @@ impl<D: Deliver> Handle<D> {
             self.send(Command::Hold(message.id));
             return;
         }
-        self.send(Command::Accepted(Todo::of(message, &*self.deliver)));
+        self.send(Command::Accepted(Work::of(message, &*self.deliver)));
     }
 
-    /// Other numbers, and perhaps other routes: everything that waits is put in its line anew.
+    /// Other numbers, and perhaps other routes: all waiting jobs are scheduled again.
     pub fn reconfigure(&self, config: Config) {
         self.send(Command::Reconfigure(Box::new(config)));
     }

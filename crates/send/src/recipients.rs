@@ -19,25 +19,25 @@ const RECIPIENTS: usize = 100;
 
 /// What a message needs: attempts at destinations, and perhaps a report.
 #[derive(Debug)]
-pub(crate) struct Todo {
+pub(crate) struct Work {
     pub(crate) id: QueueId,
     pub(crate) arrived: SystemTime,
-    pub(crate) jobs: Vec<Stop>,
+    pub(crate) jobs: Vec<DestinationWork>,
     /// Whether the sender has not been told of a failure yet.
     pub(crate) owes_report: bool,
 }
 
 /// One destination that a message has to go to.
 #[derive(Debug)]
-pub(crate) struct Stop {
+pub(crate) struct DestinationWork {
     pub(crate) destination: DestinationKey,
     pub(crate) due: Due,
-    pub(crate) wish: Wish,
+    pub(crate) delay_notice: DelayNotice,
 }
 
 /// Whether the sender is to be told of a delay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Wish {
+pub(crate) enum DelayNotice {
     /// It has been told, or does not want it, or there is nobody to tell.
     Nothing,
     /// It has not said, so it is as the operator holds it.
@@ -46,7 +46,7 @@ pub(crate) enum Wish {
     Asked,
 }
 
-impl Wish {
+impl DelayNotice {
     pub(crate) fn of(message: &Message, recipient: &QueuedRecipient) -> Self {
         let is_report = message.origin != Origin::Client || message.sender == ReversePath::Null;
         if is_report || recipient.delay_told || !recipient.to.notify.on_delay(true) {
@@ -67,15 +67,15 @@ impl Wish {
     }
 }
 
-impl Todo {
+impl Work {
     /// All that a record asks for. A message that is held asks for nothing.
     pub(crate) fn of(message: &Message, deliver: &impl Deliver) -> Self {
         let waits = message.recipients.iter().filter_map(|recipient| {
             let due = due(recipient, message.arrived).filter(|_| !message.held)?;
-            Some(Stop {
+            Some(DestinationWork {
                 destination: deliver.destination_of(message, recipient),
                 due: Due::At(due),
-                wish: Wish::of(message, recipient),
+                delay_notice: DelayNotice::of(message, recipient),
             })
         });
         Self {
@@ -109,16 +109,18 @@ pub(crate) fn unreported(message: &Message) -> impl Iterator<Item = (usize, &Que
 }
 
 /// One job for each destination, waiting for the earliest of what its recipients wait for.
-pub(crate) fn jobs(stops: impl Iterator<Item = Stop>) -> Vec<Stop> {
-    let mut jobs: Vec<Stop> = Vec::new();
+pub(crate) fn jobs(
+    all_destinations: impl Iterator<Item = DestinationWork>,
+) -> Vec<DestinationWork> {
+    let mut jobs: Vec<DestinationWork> = Vec::new();
     let mut places: HashMap<DestinationKey, usize> = HashMap::new();
-    for stop in stops {
-        if let Some(&at) = places.get(&stop.destination) {
-            jobs[at].due = jobs[at].due.earlier(stop.due);
-            jobs[at].wish = jobs[at].wish.max(stop.wish);
+    for destination_work in all_destinations {
+        if let Some(&at) = places.get(&destination_work.destination) {
+            jobs[at].due = jobs[at].due.earlier(destination_work.due);
+            jobs[at].delay_notice = jobs[at].delay_notice.max(destination_work.delay_notice);
         } else {
-            places.insert(stop.destination.clone(), jobs.len());
-            jobs.push(stop);
+            places.insert(destination_work.destination.clone(), jobs.len());
+            jobs.push(destination_work);
         }
     }
     jobs
@@ -134,7 +136,7 @@ pub(crate) fn untold(
     let rows = message.recipients.iter().enumerate();
     let untold = rows.filter(|(index, recipient)| {
         let waits = due(recipient, message.arrived).is_some() && !taken.contains(index);
-        waits && Wish::of(message, recipient).is_owed(reports)
+        waits && DelayNotice::of(message, recipient).is_owed(reports)
     });
     untold.map(|(index, _)| index).collect()
 }

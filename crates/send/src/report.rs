@@ -17,7 +17,7 @@ use crate::attempt::{Context, Draft};
 use crate::bounce::{Addressee, Event, MAX_HEADERS, MAX_WHOLE, Notice, Original, wants_whole};
 use crate::clock::Clock;
 use crate::completion::{Completion, NotifyOnDrop, Reported};
-use crate::events::{self, Silence};
+use crate::events::{self, NoReportReason};
 use crate::quota::Permit;
 use crate::recipients;
 use crate::sign::signed;
@@ -54,7 +54,7 @@ impl Report {
 }
 
 /// What somebody is to be told.
-struct Telling<'a> {
+struct ReportRequest<'a> {
     event: Event,
     recipients: Vec<&'a QueuedRecipient>,
     /// Why the destination is left alone.
@@ -63,7 +63,7 @@ struct Telling<'a> {
     is_ordered: bool,
 }
 
-impl<'a> Telling<'a> {
+impl<'a> ReportRequest<'a> {
     fn of(event: Event, recipients: Vec<&'a QueuedRecipient>) -> Self {
         Self {
             event,
@@ -151,16 +151,16 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         returned: bool,
     ) -> Result<Option<Report>, StoreError> {
         let wanted = recipients::unreported(message).filter(|(_, r)| r.to.notify.on_failure());
-        let what = Telling {
+        let request = ReportRequest {
             is_ordered: returned,
-            ..Telling::of(
+            ..ReportRequest::of(
                 Event::Failed,
                 wanted.map(|(_, recipient)| recipient).collect(),
             )
         };
-        let report = self.make(claim, message, what).await?;
-        if let Err(silence) = &report {
-            events::discard(message, *silence);
+        let report = self.make(claim, message, request).await?;
+        if let Err(reason) = &report {
+            events::discard(message, *reason);
         }
         Ok(report.ok())
     }
@@ -175,11 +175,11 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let ClaimedJob { message, mine, .. } = claimed;
         let until = self.policy.expiry(message.arrived);
         let rows = mine.iter().map(|&i| &message.recipients[i]).collect();
-        let what = Telling {
+        let request = ReportRequest {
             trouble,
-            ..Telling::of(Event::Delayed { until }, rows)
+            ..ReportRequest::of(Event::Delayed { until }, rows)
         };
-        let report = self.make(claim, message, what).await?;
+        let report = self.make(claim, message, request).await?;
         Ok(Draft {
             changes: Vec::new(),
             report: report.ok(),
@@ -202,8 +202,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let mut message = message.clone();
         message.apply(changes.to_vec());
         let rows = relayed.iter().map(|&i| &message.recipients[i]).collect();
-        let what = Telling::of(Event::Relayed, rows);
-        let report = self.make(claim, &message, what).await?;
+        let request = ReportRequest::of(Event::Relayed, rows);
+        let report = self.make(claim, &message, request).await?;
         Ok(report.ok())
     }
 
@@ -212,19 +212,19 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         &self,
         claim: Claim,
         message: &Message,
-        what: Telling<'_>,
-    ) -> Result<Result<Report, Silence>, StoreError> {
-        let Telling {
+        request: ReportRequest<'_>,
+    ) -> Result<Result<Report, NoReportReason>, StoreError> {
+        let ReportRequest {
             event,
             recipients,
             trouble,
             is_ordered,
-        } = what;
+        } = request;
         if !self.reporter.tells(message, event) {
-            return Ok(Err(Silence::NoSender));
+            return Ok(Err(NoReportReason::NoSender));
         }
         if recipients.is_empty() {
-            return Ok(Err(Silence::NotWanted));
+            return Ok(Err(NoReportReason::NotWanted));
         }
         let now = self.clock.now();
         let quota = match event {
@@ -237,10 +237,10 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             Addressee::Sender(to) | Addressee::Postmaster(to) => {
                 quota.take(&to, self.reports.per_sender, now)
             }
-            Addressee::Nobody => return Ok(Err(Silence::NoSender)),
+            Addressee::Nobody => return Ok(Err(NoReportReason::NoSender)),
         };
         let Some(permit) = permit else {
-            return Ok(Err(Silence::TooMany));
+            return Ok(Err(NoReportReason::TooMany));
         };
         let octets = self.original(claim, message, event).await?;
         let is_whole = wants_whole(message, event) && octets.len() as u64 == message.size;
@@ -256,7 +256,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             },
         };
         let Some(message) = self.reporter.report(self.store.next_id(), &notice, now) else {
-            return Ok(Err(Silence::NoSender));
+            return Ok(Err(NoReportReason::NoSender));
         };
         let message = signed(self.signer.clone(), message, now).await;
         Ok(Ok(Report { message, permit }))

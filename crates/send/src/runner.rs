@@ -22,7 +22,7 @@ use crate::destination::Feedback;
 use crate::events;
 use crate::handle::{Command, Config, Handle, Status, StoreTrouble, Verb};
 use crate::hold::HoldRules;
-use crate::recipients::Todo;
+use crate::recipients::Work;
 use crate::scan::Page;
 use crate::schedule::{Job, Schedule};
 
@@ -149,7 +149,7 @@ where
 
     fn handle_command(&mut self, command: Command) {
         match command {
-            Command::Accepted(todo) => self.enter(todo),
+            Command::Accepted(work) => self.enter(work),
             Command::Reconfigure(config) => self.reconfigure(*config),
             Command::Hold(id) => self.apply_own_verb(Verb::HoldNew, vec![id]),
             Command::Apply(verb, ids, answer) => self.apply_verb(verb, ids, answer),
@@ -178,8 +178,8 @@ where
                 let overall = self.config.concurrency.overall;
                 events::status(self.schedule.in_flight(), overall);
             }
-            Completion::Settled(destination, todo, store) => {
-                self.settled(&destination, todo, store);
+            Completion::Settled(destination, work, store) => {
+                self.settled(&destination, work, store);
             }
             Completion::Stuck(id, reason) => {
                 self.blame_store(reason.clone());
@@ -200,8 +200,8 @@ where
         }
     }
 
-    fn settled(&mut self, destination: &DestinationKey, todo: Todo, store: Store) {
-        let id = todo.id;
+    fn settled(&mut self, destination: &DestinationKey, work: Work, store: Store) {
+        let id = work.id;
         self.stuck.remove(&id);
         match store {
             Store::Works => self.store_again = None,
@@ -214,13 +214,13 @@ where
         self.schedule.settled(id, destination);
         let mut is_returned = false;
         if let Some(active) = self.active_messages.get_mut(&id) {
-            active.owed = active.owed.max(Owed::report(todo.owes_report));
+            active.owed = active.owed.max(Owed::report(work.owes_report));
             active.end_job(destination);
             is_returned = active.is_returned();
         }
         // More recipients of the same message may be due this very moment: what fails together is
         // reported together.
-        if !is_returned && self.schedule_jobs(todo) {
+        if !is_returned && self.schedule_jobs(work) {
             self.start_due();
         }
         self.conclude(id);

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::attempt::STORE_PAUSE;
 use crate::events;
 use crate::hold::HoldRules;
-use crate::recipients::Todo;
+use crate::recipients::Work;
 
 /// Records that are read at once.
 const PAGE: usize = 1000;
@@ -16,7 +16,7 @@ const PAGE: usize = 1000;
 /// What one page of records asks for.
 #[derive(Debug)]
 pub(crate) struct Page {
-    pub(crate) todos: Vec<Todo>,
+    pub(crate) all_work: Vec<Work>,
     /// What came in under a rule that holds it, and was not held before the end of the process.
     pub(crate) to_hold: Vec<QueueId>,
     pub(crate) is_last: bool,
@@ -58,7 +58,7 @@ pub(crate) fn start<S: QueueStore, D: Deliver>(
 fn page<D: Deliver>(records: &[Message], is_last: bool, deliver: &D, holds: &HoldRules) -> Page {
     let (to_hold, rest): (Vec<_>, Vec<_>) = records.iter().partition(|m| holds.hold(m));
     Page {
-        todos: rest.into_iter().map(|m| Todo::of(m, deliver)).collect(),
+        all_work: rest.into_iter().map(|m| Work::of(m, deliver)).collect(),
         to_hold: to_hold.into_iter().map(|m| m.id).collect(),
         is_last,
     }

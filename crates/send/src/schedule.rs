@@ -1,6 +1,6 @@
 //! What to try next: a state machine without store, clock or tasks.
 //!
-//! A *job* is one message at one destination. It waits in its destination's line, ordered by the
+//! A *job* is one message at one destination. It waits in its destination's wait queue, ordered by the
 //! time it is due; the destination waits in the list of timers for its first job, its back-off or
 //! its oldest job's expiry, then in the ring of the ready, where each takes its turn. So a poll looks at no
 //! job that is not due and at no destination that is not ready, however many wait.
@@ -12,10 +12,10 @@ use relay_message::{DestinationKey, QueueId};
 use relay_smtp::Outcome;
 
 use crate::destination::Feedback;
+use crate::destination_queue::{DestinationQueue, Place};
 pub use crate::job::{Due, Job, Task, Wait};
-use crate::line::{Age, Moment};
 use crate::retry::RetryPolicy;
-use crate::site::{Place, Site};
+use crate::wait_queue::{JobKey, Micros};
 
 /// Destinations without work that are remembered for what was learned about them.
 const REMEMBERED: usize = 1024;
@@ -67,10 +67,10 @@ pub struct Schedule {
     rules: Rules,
     in_flight: u32,
     waiting: usize,
-    sites: Vec<Option<Box<Site>>>,
+    queues: Vec<Option<Box<DestinationQueue>>>,
     free: Vec<Index>,
     by_key: HashMap<DestinationKey, Index>,
-    timers: BTreeSet<(Moment, Index)>,
+    timers: BTreeSet<(Micros, Index)>,
     ring: VecDeque<Index>,
     /// Destinations that the operator has left alone, known or not.
     suspended: HashSet<DestinationKey>,
@@ -85,7 +85,7 @@ impl Schedule {
             rules,
             in_flight: 0,
             waiting: 0,
-            sites: Vec::new(),
+            queues: Vec::new(),
             free: Vec::new(),
             by_key: HashMap::new(),
             timers: BTreeSet::new(),
@@ -100,9 +100,11 @@ impl Schedule {
     pub fn configure(&mut self, rules: Rules, now: SystemTime) {
         self.rules = rules;
         let latest = now + rules.retry.probe_pause(u32::MAX);
-        for index in 0..self.sites.len() {
-            if let Some(site) = &mut self.sites[index] {
-                site.health.bound(rules.concurrency.per_destination, latest);
+        for index in 0..self.queues.len() {
+            if let Some(queue) = &mut self.queues[index] {
+                queue
+                    .health
+                    .bound(rules.concurrency.per_destination, latest);
             }
             self.place(index);
         }
@@ -112,8 +114,8 @@ impl Schedule {
     /// is out being worked on is not taken twice: [`Self::settled`] and another call bring it back.
     pub fn insert(&mut self, wait: Wait, key: &DestinationKey) {
         let index = self.index(key);
-        if let Some(site) = &mut self.sites[index] {
-            self.waiting += usize::from(site.insert(wait));
+        if let Some(queue) = &mut self.queues[index] {
+            self.waiting += usize::from(queue.insert(wait));
         }
         self.place(index);
         if self.wanted.contains(&wait.id) {
@@ -123,14 +125,14 @@ impl Schedule {
 
     /// The next job that may begin at `now`.
     pub fn poll(&mut self, now: SystemTime) -> Option<Job> {
-        let reached = Moment::reached(now);
+        let reached = Micros::reached(now);
         while let Some(&(at, index)) = self.timers.first() {
             if at > reached {
                 break;
             }
             self.timers.pop_first();
-            if let Some(site) = &mut self.sites[index] {
-                site.place = Place::Ring;
+            if let Some(queue) = &mut self.queues[index] {
+                queue.place = Place::Ring;
                 self.ring.push_back(index);
             }
         }
@@ -153,7 +155,7 @@ impl Schedule {
             return None;
         }
         if !self.ring.is_empty() {
-            return Some(Moment::FIRST.time());
+            return Some(Micros::FIRST.time());
         }
         self.timers.first().map(|&(at, _)| at.time())
     }
@@ -165,9 +167,9 @@ impl Schedule {
         let Some(&index) = self.by_key.get(key) else {
             return;
         };
-        if let Some(site) = &mut self.sites[index] {
-            site.health.finish(feedback, max, &self.rules.retry, now);
-            site.settle_doubts();
+        if let Some(queue) = &mut self.queues[index] {
+            queue.health.finish(feedback, max, &self.rules.retry, now);
+            queue.settle_doubts();
         }
         self.place(index);
     }
@@ -178,23 +180,24 @@ impl Schedule {
         let Some(&index) = self.by_key.get(key) else {
             return;
         };
-        if let Some(site) = &mut self.sites[index] {
-            site.busy.remove(&id);
+        if let Some(queue) = &mut self.queues[index] {
+            queue.busy.remove(&id);
         }
         self.place(index);
     }
 
     /// Forgets every job that waits; those that are out come back as ever. Used when routes have
-    /// changed and every job is to be put in its line anew. What [`Self::retry_job`] was called for
+    /// changed and every job is inserted again. What [`Self::retry_job`] was called for
     /// is tried when it comes again, until [`Self::is_whole`] is called.
     pub fn forget_waiting(&mut self) {
         self.waiting = 0;
         self.timers.clear();
         self.ring.clear();
-        for index in 0..self.sites.len() {
-            if let Some(site) = &mut self.sites[index] {
-                self.wanted.extend(site.line.wanted().map(Age::id));
-                site.forget_waiting();
+        for index in 0..self.queues.len() {
+            if let Some(queue) = &mut self.queues[index] {
+                self.wanted
+                    .extend(queue.wait_queue.wanted().map(JobKey::id));
+                queue.forget_waiting();
             }
             self.drop_if_idle(index);
         }
@@ -212,24 +215,24 @@ impl Schedule {
             return false;
         };
         let mut is_woken = false;
-        if let Some(site) = &mut self.sites[index]
-            && !site.is_suspended
-            && site.line.want(Age::new(arrived, id))
+        if let Some(queue) = &mut self.queues[index]
+            && !queue.is_suspended
+            && queue.wait_queue.want(JobKey::new(arrived, id))
         {
-            site.health.forget_trouble();
+            queue.health.forget_trouble();
             is_woken = true;
         }
         self.place(index);
         is_woken
     }
 
-    /// Takes a message that waits at a destination out of its line: it is held, or gone.
+    /// Takes a message that waits at a destination out of the wait queue: it is held or deleted.
     pub fn withdraw(&mut self, id: QueueId, arrived: SystemTime, key: &DestinationKey) {
         let Some(&index) = self.by_key.get(key) else {
             return;
         };
-        if let Some(site) = &mut self.sites[index] {
-            self.waiting -= usize::from(site.line.remove(Age::new(arrived, id)));
+        if let Some(queue) = &mut self.queues[index] {
+            self.waiting -= usize::from(queue.wait_queue.remove(JobKey::new(arrived, id)));
         }
         self.place(index);
     }
@@ -256,8 +259,8 @@ impl Schedule {
 
     fn set_suspended(&mut self, key: &DestinationKey, is_suspended: bool) {
         if let Some(&index) = self.by_key.get(key) {
-            if let Some(site) = &mut self.sites[index] {
-                site.is_suspended = is_suspended;
+            if let Some(queue) = &mut self.queues[index] {
+                queue.is_suspended = is_suspended;
             }
             self.place(index);
         }
@@ -280,9 +283,10 @@ impl Schedule {
 
     /// Every destination that has work.
     pub fn status(&self, now: SystemTime) -> Vec<DestinationStatus> {
-        let sites = self.sites.iter().flatten();
-        let busy = sites.filter(|site| !site.line.is_empty() || site.health.in_flight() > 0);
-        busy.map(|site| site.status(now)).collect()
+        let queues = self.queues.iter().flatten();
+        let busy =
+            queues.filter(|queue| !queue.wait_queue.is_empty() || queue.health.in_flight() > 0);
+        busy.map(|queue| queue.status(now)).collect()
     }
 
     fn is_full(&self) -> bool {
@@ -294,70 +298,70 @@ impl Schedule {
             return index;
         }
         let max = self.rules.concurrency.per_destination;
-        let mut site = Box::new(Site::new(key.clone(), max));
-        site.is_suspended = self.suspended.contains(key);
+        let mut queue = Box::new(DestinationQueue::new(key.clone(), max));
+        queue.is_suspended = self.suspended.contains(key);
         let index = if let Some(index) = self.free.pop() {
-            self.sites[index] = Some(site);
+            self.queues[index] = Some(queue);
             index
         } else {
-            self.sites.push(Some(site));
-            self.sites.len() - 1
+            self.queues.push(Some(queue));
+            self.queues.len() - 1
         };
         self.by_key.insert(key.clone(), index);
         index
     }
 
     fn take_job(&mut self, index: Index, now: SystemTime) -> Option<Job> {
-        let site = self.sites[index].as_mut()?;
-        site.place = Place::Nowhere;
-        let (age, task) = site.next_job(&self.rules, now)?;
+        let queue = self.queues[index].as_mut()?;
+        queue.place = Place::Nowhere;
+        let (job_key, task) = queue.next_job(&self.rules, now)?;
         self.waiting -= 1;
-        self.wanted.remove(&age.id());
+        self.wanted.remove(&job_key.id());
         if task.takes_slot() {
             self.in_flight += 1;
-            site.health.start();
+            queue.health.start();
         }
         Some(Job {
-            id: age.id(),
-            arrived: age.arrived(),
-            destination: site.key.clone(),
+            id: job_key.id(),
+            arrived: job_key.arrived(),
+            destination: queue.key.clone(),
             task,
         })
     }
 
     /// Puts a destination where it belongs after anything about it has changed.
     fn place(&mut self, index: Index) {
-        let Some(site) = &mut self.sites[index] else {
+        let Some(queue) = &mut self.queues[index] else {
             return;
         };
-        if site.place == Place::Ring {
+        if queue.place == Place::Ring {
             return;
         }
-        let next = site.wake_at(&self.rules);
-        if let Place::Timer(at) = site.place {
+        let next = queue.wake_at(&self.rules);
+        if let Place::Timer(at) = queue.place {
             if Some(at) == next {
                 return;
             }
             self.timers.remove(&(at, index));
         }
         if let Some(at) = next {
-            site.place = Place::Timer(at);
+            queue.place = Place::Timer(at);
             self.timers.insert((at, index));
         } else {
-            site.place = Place::Nowhere;
+            queue.place = Place::Nowhere;
             self.drop_if_idle(index);
         }
     }
 
     fn drop_if_idle(&mut self, index: Index) {
-        let is_idle = self.sites[index]
+        let is_idle = self.queues[index]
             .as_ref()
-            .is_some_and(|site| site.is_idle());
+            .is_some_and(|queue| queue.is_idle());
         if is_idle
             && self.by_key.len() > REMEMBERED
-            && let Some(site) = self.sites[index].take()
+            && let Some(queue) = self.queues[index].take()
         {
-            self.by_key.remove(&site.key);
+            self.by_key.remove(&queue.key);
             self.free.push(index);
         }
     }

@@ -12,7 +12,7 @@ use crate::attempt::Context;
 use crate::bounce::Reporter;
 use crate::clock::Clock;
 use crate::handle::{Config, Verb};
-use crate::recipients::Todo;
+use crate::recipients::Work;
 use crate::scan::{self, Page};
 use crate::schedule::{Due, Wait};
 
@@ -23,7 +23,7 @@ where
     C: Clock + Clone,
 {
     pub(super) fn take_in(&mut self, page: Page) {
-        page.todos.into_iter().for_each(|todo| self.enter(todo));
+        page.all_work.into_iter().for_each(|work| self.enter(work));
         if !page.to_hold.is_empty() {
             self.apply_own_verb(Verb::HoldNew, page.to_hold);
         }
@@ -39,14 +39,14 @@ where
             self.apply_own_verb(Verb::HoldNew, vec![message.id]);
             return;
         }
-        let todo = Todo::of(message, &*self.context.deliver);
-        self.enter(todo);
+        let work = Work::of(message, &*self.context.deliver);
+        self.enter(work);
     }
 
     /// A message of the queue: its jobs, and a report that a crash has kept from being made.
-    pub(super) fn enter(&mut self, todo: Todo) {
-        let (id, owes_report) = (todo.id, todo.owes_report);
-        self.schedule_jobs(todo);
+    pub(super) fn enter(&mut self, work: Work) {
+        let (id, owes_report) = (work.id, work.owes_report);
+        self.schedule_jobs(work);
         if owes_report && !self.active_messages.contains_key(&id) {
             let active = ActiveMessage {
                 owed: Owed::Report,
@@ -58,23 +58,23 @@ where
     }
 
     /// Whether there were any.
-    pub(super) fn schedule_jobs(&mut self, todo: Todo) -> bool {
+    pub(super) fn schedule_jobs(&mut self, work: Work) -> bool {
         let now = self.now();
-        let (id, arrived, any) = (todo.id, todo.arrived, !todo.jobs.is_empty());
-        for stop in todo.jobs {
-            let due = match stop.due {
+        let (id, arrived, any) = (work.id, work.arrived, !work.jobs.is_empty());
+        for destination_work in work.jobs {
+            let due = match destination_work.due {
                 // Only a clock that was set back has mail arrive in the future.
                 Due::At(at) if at == arrived => Due::At(at.min(now)),
                 Due::At(at) => Due::At(self.config.retry.plausible(at, now)),
-                Due::Recovery { .. } => stop.due,
+                Due::Recovery { .. } => destination_work.due,
             };
             let wait = Wait {
                 id,
                 arrived,
                 due,
-                owes_notice: stop.wish.is_owed(&self.config.reports),
+                owes_notice: destination_work.delay_notice.is_owed(&self.config.reports),
             };
-            self.schedule.insert(wait, &stop.destination);
+            self.schedule.insert(wait, &destination_work.destination);
         }
         any
     }

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::completion::{Changed, Completion, ReadyVerb, Reported, Return};
 use crate::events;
 use crate::handle::{Applied, Verb};
-use crate::recipients::Todo;
+use crate::recipients::Work;
 
 /// Messages that the store is asked about at once, to be made durable together, before the schedule is
 /// told: the more, the longer a client's message waits for its turn.
@@ -26,7 +26,7 @@ const RETURNS: usize = 50;
 const PROBLEMS: usize = 100;
 
 /// What becomes of each message, in the order of their ids.
-type LookedUp = BTreeMap<QueueId, Result<Option<Todo>, StoreError>>;
+type LookedUp = BTreeMap<QueueId, Result<Option<Work>, StoreError>>;
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     async fn apply_verb(
@@ -50,10 +50,10 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     }
 
     async fn apply_to_page(self: &Arc<Self>, verb: Verb, page: &[QueueId], applied: &mut Applied) {
-        let mut todos = Vec::with_capacity(page.len());
+        let mut all_work = Vec::with_capacity(page.len());
         for (id, found) in self.look_up_all(verb, page).await {
             match found {
-                Ok(todo) => todos.extend(todo),
+                Ok(work) => all_work.extend(work),
                 Err(problem) => applied.problems.push((id, problem.to_string())),
             }
         }
@@ -61,7 +61,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let (returns, mut returned) = mpsc::unbounded_channel();
         let _ = self.completions.send(Completion::VerbReady(ReadyVerb {
             verb,
-            todos,
+            all_work,
             changed,
             returns,
         }));
@@ -95,7 +95,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     }
 
     /// What a message needs; `None` if it is not there, or the verb changes nothing.
-    async fn look_up(&self, verb: Verb, id: QueueId) -> Result<Option<Todo>, StoreError> {
+    async fn look_up(&self, verb: Verb, id: QueueId) -> Result<Option<Work>, StoreError> {
         let message = match verb {
             Verb::Retry | Verb::Bounce | Verb::Reread => self.store.get(id).await?,
             Verb::Hold => self.set_held(id, true).await?,
@@ -113,7 +113,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
                 message.held = false;
             }
         }
-        Ok(Some(Todo::of(&message, &*self.deliver)))
+        Ok(Some(Work::of(&message, &*self.deliver)))
     }
 
     /// The message, if this changed anything.
@@ -166,13 +166,13 @@ where
     pub(super) fn finish_verb(&mut self, ready: ReadyVerb) {
         let mut changed = Changed::default();
         let (verb, returns) = (ready.verb, ready.returns);
-        for todo in ready.todos {
-            let id = todo.id;
+        for work in ready.all_work {
+            let id = work.id;
             let is_changed = match verb {
-                Verb::Retry => self.retry(todo),
-                Verb::Bounce => self.give_back(&todo, &returns, &mut changed),
-                Verb::Hold | Verb::Delete | Verb::HoldNew => self.withdraw(&todo),
-                Verb::Release | Verb::Reread => self.release(todo),
+                Verb::Retry => self.retry(work),
+                Verb::Bounce => self.give_back(&work, &returns, &mut changed),
+                Verb::Hold | Verb::Delete | Verb::HoldNew => self.withdraw(&work),
+                Verb::Release | Verb::Reread => self.release(work),
             };
             if is_changed {
                 events::operator(verb, id);
@@ -183,11 +183,11 @@ where
     }
 
     /// It may not have been read from the queue yet.
-    fn retry(&mut self, todo: Todo) -> bool {
-        let (id, arrived) = (todo.id, todo.arrived);
-        let destinations: Vec<_> = todo.jobs.iter().map(|s| s.destination.clone()).collect();
+    fn retry(&mut self, work: Work) -> bool {
+        let (id, arrived) = (work.id, work.arrived);
+        let destinations: Vec<_> = work.jobs.iter().map(|s| s.destination.clone()).collect();
         if !self.active_messages.contains_key(&id) {
-            self.enter(todo);
+            self.enter(work);
         }
         let mut is_changed = false;
         for destination in &destinations {
@@ -196,31 +196,32 @@ where
         is_changed
     }
 
-    fn withdraw(&mut self, todo: &Todo) -> bool {
-        let (id, arrived) = (todo.id, todo.arrived);
-        for stop in &todo.jobs {
-            self.schedule.withdraw(id, arrived, &stop.destination);
+    fn withdraw(&mut self, work: &Work) -> bool {
+        let (id, arrived) = (work.id, work.arrived);
+        for destination_work in &work.jobs {
+            self.schedule
+                .withdraw(id, arrived, &destination_work.destination);
         }
         true
     }
 
-    fn release(&mut self, todo: Todo) -> bool {
-        if let Some(active) = self.active_messages.get_mut(&todo.id) {
+    fn release(&mut self, work: Work) -> bool {
+        if let Some(active) = self.active_messages.get_mut(&work.id) {
             active.was_released = true;
             return true;
         }
-        self.retry(todo);
+        self.retry(work);
         true
     }
 
     fn give_back(
         &mut self,
-        todo: &Todo,
+        work: &Work,
         returns: &mpsc::UnboundedSender<Return>,
         changed: &mut Changed,
     ) -> bool {
-        self.withdraw(todo);
-        let active = self.active_messages.entry(todo.id).or_default();
+        self.withdraw(work);
+        let active = self.active_messages.entry(work.id).or_default();
         let is_new = !active.is_returned();
         if is_new {
             active.owed = Owed::Return;
@@ -229,7 +230,7 @@ where
             } else {
                 changed.pending += 1;
             }
-            self.conclude(todo.id);
+            self.conclude(work.id);
         }
         is_new
     }

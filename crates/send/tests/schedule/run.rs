@@ -47,7 +47,7 @@ pub enum Event {
     Withdraw(usize),
     /// The operator has a destination left alone, or no longer.
     Suspend(usize, bool),
-    /// What waits is forgotten and put in line anew.
+    /// All waiting jobs are forgotten and scheduled again.
     Reload,
 }
 

@@ -3,6 +3,7 @@
 mod answers;
 mod bounces;
 mod destinations;
+mod dsn_options;
 mod faults;
 mod internet;
 mod operator;
@@ -10,5 +11,4 @@ mod retries;
 mod returns;
 mod verbs;
 mod watched;
-mod wishes;
 mod world;

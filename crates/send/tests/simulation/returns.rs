@@ -9,7 +9,8 @@ use relay_smtp::dsn::{DsnRequest, Notify};
 use relay_testkit::FaultyStore;
 
 use crate::world::{
-    DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, failed, pass, to, wishing,
+    DAY, Outage, Timepiece, Watched, World, config, deferred, delivered, failed, pass, to,
+    with_notify,
 };
 
 const QUICK: Duration = Duration::from_millis(50);
@@ -166,7 +167,7 @@ async fn a_sender_is_told_of_every_message_that_is_returned_however_many_they_ar
 async fn a_return_that_nobody_is_told_of_is_counted_as_such() {
     let world = World::new(|tried| tried.all(QUICK, &deferred()));
     let null = world.submit("", &to("a@far.test")).await;
-    let never = vec![wishing("b@far.test", Notify::Never)];
+    let never = vec![with_notify("b@far.test", Notify::Never)];
     let never = world
         .submit_wishing("me@home.test", never, DsnRequest::default())
         .await;

@@ -77,7 +77,7 @@ impl<S: QueueStore> World<S> {
         message.id
     }
 
-    /// The same with wishes about reports.
+    /// The same with DSN options for each recipient.
     pub async fn submit_wishing(&self, from: &str, to: Vec<Recipient>, dsn: DsnRequest) -> QueueId {
         let message = self.commit_wishing(from, to, dsn).await;
         self.sender.accepted(&message);
@@ -86,7 +86,7 @@ impl<S: QueueStore> World<S> {
 
     /// Commits a message behind the runner's back; a store that fails is asked until it does not.
     pub async fn commit(&self, from: &str, to: &[String]) -> Message {
-        let to = to.iter().map(|to| wishing(to, Notify::Unspecified));
+        let to = to.iter().map(|to| with_notify(to, Notify::Unspecified));
         self.commit_wishing(from, to.collect(), DsnRequest::default())
             .await
     }
@@ -106,7 +106,7 @@ impl<S: QueueStore> World<S> {
     /// Commits a message of so many octets, and tells the runner.
     pub async fn submit_large(&self, from: &str, to: &str, octets: usize) -> QueueId {
         let text = [TEXT, &b"x".repeat(octets)].concat();
-        let envelope = envelope(from, vec![wishing(to, Notify::Unspecified)]);
+        let envelope = envelope(from, vec![with_notify(to, Notify::Unspecified)]);
         let message = self.try_commit(envelope, &text).await;
         let message = message.expect("this store takes it");
         self.sender.accepted(&message);
@@ -187,7 +187,7 @@ fn envelope(from: &str, to: Vec<Recipient>) -> Envelope {
     }
 }
 
-pub fn wishing(to: &str, notify: Notify) -> Recipient {
+pub fn with_notify(to: &str, notify: Notify) -> Recipient {
     let address: ForwardPath = to.parse().expect("a good address");
     Recipient {
         notify,

@@ -7,7 +7,7 @@ use relay_smtp::dsn::{DsnRequest, Notify};
 
 use crate::world::{
     DAY, DSN_PEER, Tried, World, config, deferred, delivered, failed, pass, to, unreachable,
-    wishing,
+    with_notify,
 };
 
 const QUICK: Duration = Duration::from_millis(50);
@@ -31,13 +31,13 @@ fn reports(world: &World) -> Vec<Tried> {
     tried.into_iter().filter(|t| t.sender.is_empty()).collect()
 }
 
-/// What the sender is told within a day, for one recipient with this wish.
-async fn told(world: &World, address: &str, wish: Notify) -> Vec<Tried> {
+/// The reports that the sender gets within a day, for one recipient with this NOTIFY option.
+async fn told(world: &World, address: &str, option: Notify) -> Vec<Tried> {
     let before = reports(world).len();
     world
         .submit_wishing(
             "me@home.test",
-            vec![wishing(address, wish)],
+            vec![with_notify(address, option)],
             DsnRequest::default(),
         )
         .await;
@@ -57,14 +57,14 @@ async fn a_delivery_is_told_where_that_was_asked_and_the_peer_does_not_tell() {
         "{text}"
     );
     assert!(!text.contains("\r\nbody\r\n"), "headers alone");
-    for (address, wish) in [
+    for (address, option) in [
         ("you@ok.test", Notify::Unspecified),
         ("you@ok.test", notify("FAILURE,DELAY")),
         (&format!("you@{DSN_PEER}"), notify("SUCCESS")),
     ] {
         assert!(
-            told(&world, address, wish).await.is_empty(),
-            "{address} {wish}"
+            told(&world, address, option).await.is_empty(),
+            "{address} {option}"
         );
     }
 }
@@ -72,16 +72,16 @@ async fn a_delivery_is_told_where_that_was_asked_and_the_peer_does_not_tell() {
 #[tokio::test(start_paused = true)]
 async fn a_failure_is_told_unless_that_was_not_asked_for() {
     let world = world();
-    for (wish, reports) in [
+    for (option, reports) in [
         (Notify::Unspecified, 1),
         (notify("SUCCESS,FAILURE"), 1),
         (notify("SUCCESS,DELAY"), 0),
         (Notify::Never, 0),
     ] {
         assert_eq!(
-            told(&world, "you@gone.test", wish).await.len(),
+            told(&world, "you@gone.test", option).await.len(),
             reports,
-            "{wish}"
+            "{option}"
         );
     }
     assert_eq!(world.store.count(), 0);
@@ -91,8 +91,8 @@ async fn a_failure_is_told_unless_that_was_not_asked_for() {
 async fn a_failure_is_told_of_those_recipients_that_it_is_wanted_for() {
     let world = world();
     let to = vec![
-        wishing("a@gone.test", Notify::Never),
-        wishing("b@gone.test", Notify::Unspecified),
+        with_notify("a@gone.test", Notify::Never),
+        with_notify("b@gone.test", Notify::Unspecified),
     ];
     world
         .submit_wishing("me@home.test", to, DsnRequest::default())
@@ -111,7 +111,7 @@ async fn the_wishes_go_to_whoever_delivers() {
         envid: Some("QQ1".parse().expect("a good ENVID")),
         ret: None,
     };
-    let to = vec![wishing("you@ok.test", notify("SUCCESS"))];
+    let to = vec![with_notify("you@ok.test", notify("SUCCESS"))];
     world
         .submit_wishing("me@home.test", to, request.clone())
         .await;
@@ -167,10 +167,10 @@ async fn one_notice_tells_of_all_recipients_that_wait_wherever() {
     let world = world();
     let asked = notify("DELAY");
     let to = vec![
-        wishing("a@far.test", asked),
-        wishing("b@down.test", asked),
-        wishing("c@far.test", Notify::Never),
-        wishing("d@ok.test", asked),
+        with_notify("a@far.test", asked),
+        with_notify("b@down.test", asked),
+        with_notify("c@far.test", Notify::Never),
+        with_notify("d@ok.test", asked),
     ];
     world
         .submit_wishing("me@home.test", to, DsnRequest::default())
@@ -229,7 +229,7 @@ async fn many_notices_of_deliveries_keep_no_failure_from_being_told() {
     let mut config = config();
     config.reports.per_sender = 5;
     world.sender.reconfigure(config);
-    let relayed = (0..20).map(|n| wishing(&format!("u@ok{n}.test"), notify("SUCCESS")));
+    let relayed = (0..20).map(|n| with_notify(&format!("u@ok{n}.test"), notify("SUCCESS")));
     world
         .submit_wishing("me@home.test", relayed.collect(), DsnRequest::default())
         .await;

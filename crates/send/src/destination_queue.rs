@@ -1,4 +1,4 @@
-//! One destination in the schedule: its line, its health, and what of it is under way.
+//! One destination in the schedule: its wait queue, its health, and its jobs under way.
 
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -6,40 +6,40 @@ use std::time::SystemTime;
 use relay_message::{DestinationKey, QueueId};
 
 use crate::destination::Health;
-use crate::line::{Age, Line, Moment};
 use crate::schedule::{DestinationStatus, Due, Rules, Task, Wait};
+use crate::wait_queue::{JobKey, Micros, WaitQueue};
 
 /// Jobs in doubt that are remembered: more than a destination has attempts under way is of no use.
 const DOUBTS: usize = 100;
 
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct DestinationQueue {
     pub(crate) key: DestinationKey,
     pub(crate) health: Health,
-    pub(crate) line: Line,
+    pub(crate) wait_queue: WaitQueue,
     /// Jobs that were handed out and have not come back.
     pub(crate) busy: HashSet<QueueId>,
     pub(crate) place: Place,
     /// The operator has it left alone.
     pub(crate) is_suspended: bool,
     /// Jobs that met trouble which is not known yet to be the destination's.
-    doubts: Vec<(Age, Moment)>,
+    doubts: Vec<(JobKey, Micros)>,
 }
 
 /// Where a destination waits for its turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Place {
     Nowhere,
-    Timer(Moment),
+    Timer(Micros),
     Ring,
 }
 
-impl Site {
+impl DestinationQueue {
     pub(crate) fn new(key: DestinationKey, max: u32) -> Self {
         Self {
             key,
             health: Health::new(max),
-            line: Line::default(),
+            wait_queue: WaitQueue::default(),
             busy: HashSet::new(),
             place: Place::Nowhere,
             is_suspended: false,
@@ -47,25 +47,25 @@ impl Site {
         }
     }
 
-    /// Puts a job in line; whether it was not there.
+    /// Adds a job to the wait queue. Returns whether it is new.
     pub(crate) fn insert(&mut self, wait: Wait) -> bool {
         if self.busy.contains(&wait.id) {
             return false;
         }
-        let age = Age::new(wait.arrived, wait.id);
+        let job_key = JobKey::new(wait.arrived, wait.id);
         let due = match wait.due {
             Due::At(time) => time,
             Due::Recovery { since, .. } if self.health.trouble().is_some() => since,
             Due::Recovery { since, otherwise } => {
                 if self.health.in_flight() > 0 && self.doubts.len() < DOUBTS {
-                    self.doubts.push((age, Moment::of(since)));
+                    self.doubts.push((job_key, Micros::of(since)));
                 }
                 otherwise
             }
         };
-        let is_new = self.line.insert(age, Moment::of(due));
+        let is_new = self.wait_queue.insert(job_key, Micros::of(due));
         if wait.owes_notice {
-            self.line.owe_notice(age);
+            self.wait_queue.owe_notice(job_key);
         }
         is_new
     }
@@ -74,8 +74,8 @@ impl Site {
     pub(crate) fn settle_doubts(&mut self) {
         let is_down = self.health.trouble().is_some();
         if is_down {
-            for (age, since) in self.doubts.drain(..) {
-                self.line.advance(age, since);
+            for (job_key, since) in self.doubts.drain(..) {
+                self.wait_queue.advance(job_key, since);
             }
         } else if self.health.in_flight() == 0 || self.health.has_answered() {
             self.doubts.clear();
@@ -83,90 +83,90 @@ impl Site {
     }
 
     pub(crate) fn forget_waiting(&mut self) {
-        self.line = Line::default();
+        self.wait_queue = WaitQueue::default();
         self.doubts = Vec::new();
         self.place = Place::Nowhere;
     }
 
-    /// The first job that may begin now, taken out of the line.
-    pub(crate) fn next_job(&mut self, rules: &Rules, now: SystemTime) -> Option<(Age, Task)> {
+    /// The first job that may begin now, taken out of the wait queue.
+    pub(crate) fn next_job(&mut self, rules: &Rules, now: SystemTime) -> Option<(JobKey, Task)> {
         let mail = if self.is_suspended {
             None
         } else {
             self.attempt(now).or_else(|| self.expire(rules, now))
         };
-        let (age, task) = mail.or_else(|| self.give_notice(rules, now))?;
-        self.busy.insert(age.id());
-        Some((age, task))
+        let (job_key, task) = mail.or_else(|| self.give_notice(rules, now))?;
+        self.busy.insert(job_key.id());
+        Some((job_key, task))
     }
 
-    fn attempt(&mut self, now: SystemTime) -> Option<(Age, Task)> {
+    fn attempt(&mut self, now: SystemTime) -> Option<(JobKey, Task)> {
         if !self.health.has_slot(now) {
             return None;
         }
-        if let Some(age) = self.line.take_forced() {
-            return Some((age, Task::Force));
+        if let Some(job_key) = self.wait_queue.take_forced() {
+            return Some((job_key, Task::Force));
         }
-        let age = self.line.take_due(Moment::reached(now))?;
-        Some((age, Task::Attempt))
+        let job_key = self.wait_queue.take_due(Micros::reached(now))?;
+        Some((job_key, Task::Attempt))
     }
 
-    fn expire(&mut self, rules: &Rules, now: SystemTime) -> Option<(Age, Task)> {
+    fn expire(&mut self, rules: &Rules, now: SystemTime) -> Option<(JobKey, Task)> {
         let trouble = self.health.trouble()?;
-        let oldest = self.line.oldest()?;
+        let oldest = self.wait_queue.oldest()?;
         if oldest.expiry(&rules.retry) > now {
             return None;
         }
         let task = Task::Expire(Box::new(trouble.clone()));
-        self.line.remove(oldest);
+        self.wait_queue.remove(oldest);
         Some((oldest, task))
     }
 
-    fn give_notice(&mut self, rules: &Rules, now: SystemTime) -> Option<(Age, Task)> {
-        let untold = self.line.first_untold()?;
+    fn give_notice(&mut self, rules: &Rules, now: SystemTime) -> Option<(JobKey, Task)> {
+        let untold = self.wait_queue.first_untold()?;
         if untold.notice(rules.notice_after) > now {
             return None;
         }
-        self.line.remove(untold);
+        self.wait_queue.remove(untold);
         let trouble = self.health.trouble().cloned().map(Box::new);
         Some((untold, Task::Notice(trouble)))
     }
 
     /// When there is something to do, not counting what waits for a slot.
-    pub(crate) fn wake_at(&self, rules: &Rules) -> Option<Moment> {
-        let untold = self.line.first_untold();
-        let notice = untold.map(|age| Moment::of(age.notice(rules.notice_after)));
+    pub(crate) fn wake_at(&self, rules: &Rules) -> Option<Micros> {
+        let untold = self.wait_queue.first_untold();
+        let notice = untold.map(|job_key| Micros::of(job_key.notice(rules.notice_after)));
         notice.into_iter().chain(self.wake_for_mail(rules)).min()
     }
 
-    fn wake_for_mail(&self, rules: &Rules) -> Option<Moment> {
+    fn wake_for_mail(&self, rules: &Rules) -> Option<Micros> {
         if self.is_suspended {
             return None;
         }
-        let due = self.line.first_due()?;
+        let due = self.wait_queue.first_due()?;
         let Some(until) = self.health.down_until() else {
             return (!self.health.is_full()).then_some(due);
         };
-        let oldest = self.line.oldest();
-        let expiry = oldest.map(|age| Moment::of(age.expiry(&rules.retry)));
-        let probe = (!self.health.is_full()).then(|| due.max(Moment::of(until)));
+        let oldest = self.wait_queue.oldest();
+        let expiry = oldest.map(|job_key| Micros::of(job_key.expiry(&rules.retry)));
+        let probe = (!self.health.is_full()).then(|| due.max(Micros::of(until)));
         expiry.into_iter().chain(probe).min()
     }
 
     /// Whether nothing waits and nothing is out.
     pub(crate) fn is_idle(&self) -> bool {
-        self.line.is_empty() && self.busy.is_empty() && self.health.in_flight() == 0
+        self.wait_queue.is_empty() && self.busy.is_empty() && self.health.in_flight() == 0
     }
 
     pub(crate) fn status(&self, now: SystemTime) -> DestinationStatus {
-        let first = self.line.first_due().map(|due| match due {
-            Moment::FIRST => now,
+        let first = self.wait_queue.first_due().map(|due| match due {
+            Micros::FIRST => now,
             due => due.time(),
         });
         let until = self.health.down_until();
         DestinationStatus {
             name: self.key.clone(),
-            waiting: self.line.len(),
+            waiting: self.wait_queue.len(),
             in_flight: self.health.in_flight(),
             limit: self.health.limit(),
             next_attempt: first
