@@ -21,11 +21,11 @@ use crate::completion::{Completion, NotifyOnDrop, Store};
 use crate::destination::Feedback;
 use crate::events;
 use crate::handle::ReportPolicy;
+use crate::job::{Due, Job, Task};
 use crate::quota::Quotas;
 use crate::recipients::{self, DelayNotice, DestinationWork, Work};
 use crate::report::Report;
 use crate::retry::RetryPolicy;
-use crate::schedule::{Due, Job, Task};
 use crate::sign::Sign;
 
 /// How long to wait before a store that failed is asked again.

@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::time::SystemTime;
 
 use relay_message::{DestinationKey, QueueId};
+use relay_smtp::Outcome;
 
 use crate::destination::Health;
-use crate::schedule::{DestinationStatus, Due, Rules, Task, Wait};
+use crate::job::{Due, Task, Wait};
+use crate::rules::Rules;
 use crate::wait_queue::{JobKey, Micros, WaitQueue};
 
 /// Jobs in doubt that are remembered: more than a destination has attempts under way is of no use.
@@ -24,6 +26,25 @@ pub(crate) struct DestinationQueue {
     pub(crate) is_suspended: bool,
     /// Jobs that met trouble which is not known yet to be the destination's.
     doubts: Vec<(JobKey, Micros)>,
+}
+
+/// How one destination stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationStatus {
+    /// Its name.
+    pub name: DestinationKey,
+    /// Jobs that wait.
+    pub waiting: usize,
+    /// Attempts under way.
+    pub in_flight: u32,
+    /// Attempts that may be under way at once.
+    pub limit: u32,
+    /// When its first job is due or, if it is left alone, its next probe.
+    pub next_attempt: Option<SystemTime>,
+    /// Why it is left alone.
+    pub trouble: Option<Outcome>,
+    /// Whether the operator has it left alone.
+    pub is_suspended: bool,
 }
 
 /// Where a destination waits for its turn.

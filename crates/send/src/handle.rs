@@ -11,10 +11,11 @@ use relay_message::{Deliver, DestinationKey, Message, QueueId};
 use relay_smtp::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::destination_queue::DestinationStatus;
 use crate::hold::{HoldRule, HoldRules};
 use crate::recipients::Work;
 use crate::retry::RetryPolicy;
-use crate::schedule::{Concurrency, DestinationStatus, Rules};
+use crate::rules::{Concurrency, Rules};
 use crate::sign::Sign;
 
 /// What the operator decides.

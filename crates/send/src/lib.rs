@@ -26,6 +26,7 @@ mod quota;
 mod recipients;
 mod report;
 pub mod retry;
+mod rules;
 mod runner;
 mod scan;
 pub mod schedule;

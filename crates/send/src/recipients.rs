@@ -11,8 +11,8 @@ use relay_smtp::{EnhancedStatus, Outcome, Reply, ReversePath, Stage, Verdict};
 
 use crate::destination::Feedback;
 use crate::handle::ReportPolicy;
+use crate::job::{Due, Task};
 use crate::retry::RetryPolicy;
-use crate::schedule::{Due, Task};
 
 /// Recipients that share a transaction (RFC 5321 §4.5.3.1.8 has every server take as many).
 const RECIPIENTS: usize = 100;

@@ -22,9 +22,10 @@ use crate::destination::Feedback;
 use crate::events;
 use crate::handle::{Command, Config, Handle, Status, StoreTrouble, Verb};
 use crate::hold::HoldRules;
+use crate::job::Job;
 use crate::recipients::Work;
 use crate::scan::Page;
-use crate::schedule::{Job, Schedule};
+use crate::schedule::Schedule;
 
 /// Commands and completions taken in before the schedule is looked at again.
 const TURN: usize = 256;

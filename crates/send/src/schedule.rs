@@ -6,58 +6,19 @@
 //! job that is not due and at no destination that is not ready, however many wait.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use relay_message::{DestinationKey, QueueId};
-use relay_smtp::Outcome;
 
 use crate::destination::Feedback;
+pub use crate::destination_queue::DestinationStatus;
 use crate::destination_queue::{DestinationQueue, Place};
 pub use crate::job::{Due, Job, Task, Wait};
-use crate::retry::RetryPolicy;
+pub use crate::rules::{Concurrency, Rules};
 use crate::wait_queue::{JobKey, Micros};
 
 /// Destinations without work that are remembered for what was learned about them.
 const REMEMBERED: usize = 1024;
-
-/// How much at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Concurrency {
-    /// Attempts in all (qmail: concurrencyremote).
-    pub overall: u32,
-    /// Attempts at one destination.
-    pub per_destination: u32,
-}
-
-/// The numbers that a schedule goes by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
-    /// How long and how often to try.
-    pub retry: RetryPolicy,
-    /// How much at once.
-    pub concurrency: Concurrency,
-    /// How long a message waits until its sender is told, if it is to be told.
-    pub notice_after: Duration,
-}
-
-/// How one destination stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DestinationStatus {
-    /// Its name.
-    pub name: DestinationKey,
-    /// Jobs that wait.
-    pub waiting: usize,
-    /// Attempts under way.
-    pub in_flight: u32,
-    /// Attempts that may be under way at once.
-    pub limit: u32,
-    /// When its first job is due or, if it is left alone, its next probe.
-    pub next_attempt: Option<SystemTime>,
-    /// Why it is left alone.
-    pub trouble: Option<Outcome>,
-    /// Whether the operator has it left alone.
-    pub is_suspended: bool,
-}
 
 type Index = usize;
 

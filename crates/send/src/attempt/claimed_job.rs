@@ -11,9 +11,9 @@ use relay_message::{Attempt, Content, Message, Progress};
 use relay_smtp::{Outcome, Stage, Verdict};
 
 use crate::events::{self, Delays};
+use crate::job::Job;
 use crate::progress::ProgressRecord;
 use crate::recipients;
-use crate::schedule::Job;
 
 /// A job with its claimed message and the recipients reserved for it.
 pub(crate) struct ClaimedJob<'a> {

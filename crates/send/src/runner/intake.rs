@@ -12,9 +12,9 @@ use crate::attempt::Context;
 use crate::bounce::Reporter;
 use crate::clock::Clock;
 use crate::handle::{Config, Verb};
+use crate::job::{Due, Wait};
 use crate::recipients::Work;
 use crate::scan::{self, Page};
-use crate::schedule::{Due, Wait};
 
 impl<S, D, C> Runner<S, D, C>
 where
