@@ -4,53 +4,21 @@ pub(crate) mod claimed_job;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use relay_message::{
-    Claim, Deliver, Message, Progress, QueueId, QueueStore, QueuedRecipient, RecipientChange,
-    Settlement, StoreError,
-};
+use relay_message::{Claim, Deliver, Message, Progress, QueueStore, QueuedRecipient, StoreError};
 use relay_smtp::Outcome;
-use tokio::sync::mpsc;
 
 use crate::active_message::MessageClaim;
 use crate::attempt::claimed_job::{ClaimedJob, Times, unless_it_panics};
-use crate::bounce::Reporter;
 use crate::clock::Clock;
 use crate::completion::{Completion, NotifyOnDrop, Store};
+use crate::context::Context;
 use crate::destination::Feedback;
+use crate::draft::Draft;
 use crate::events;
-use crate::handle::ReportPolicy;
 use crate::job::{Due, Job, Task};
-use crate::quota::Quotas;
 use crate::recipients::{self, DelayNotice, DestinationWork, Work};
-use crate::report::Report;
-use crate::retry::RetryPolicy;
-use crate::sign::Sign;
-
-/// How long to wait before a store that failed is asked again.
-pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(2);
-
-/// What the tasks of one moment share; a reload makes a new one for those that come after.
-#[derive(Debug)]
-pub(crate) struct Context<S, D, C> {
-    pub(crate) store: Arc<S>,
-    pub(crate) deliver: Arc<D>,
-    pub(crate) clock: C,
-    pub(crate) policy: RetryPolicy,
-    pub(crate) reporter: Reporter,
-    pub(crate) reports: ReportPolicy,
-    pub(crate) signer: Option<Arc<dyn Sign>>,
-    pub(crate) quotas: Arc<Quotas>,
-    pub(crate) completions: mpsc::UnboundedSender<Completion>,
-}
-
-/// What a piece of work would have recorded.
-pub(crate) struct Draft {
-    pub(crate) changes: Vec<RecipientChange>,
-    pub(crate) report: Option<Report>,
-    pub(crate) told_of_delay: Vec<usize>,
-}
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     /// Does one job; always ends by telling the runner that it is no longer out.
@@ -188,32 +156,6 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         self.policy.next_attempt(arrived, self.clock.now(), chance)
     }
 
-    /// Records what has become of a message and puts the report on it into the queue. The message
-    /// as it is now; `None` if it has left.
-    pub(crate) async fn settle(
-        &self,
-        claim: Claim,
-        message: &Message,
-        draft: Draft,
-    ) -> Result<Option<Message>, StoreError> {
-        let bounces = draft.report.iter().map(|report| report.message.clone());
-        let settlement = Settlement {
-            recipients: draft.changes,
-            bounces: bounces.collect(),
-            told_of_delay: draft.told_of_delay,
-        };
-        let left = self.record(claim, &settlement).await?;
-        relay_failpoint::point("recorded");
-        if let Some(report) = draft.report {
-            let report = report.entered(message.id);
-            let _ = self.completions.send(Completion::Entered(Box::new(report)));
-        }
-        if left.is_none() {
-            events::end_msg(message.id);
-        }
-        Ok(left)
-    }
-
     fn after_error(&self, job: &Job, e: &StoreError) -> (Work, Store) {
         match e {
             StoreError::ClaimLost(_) => {
@@ -226,30 +168,6 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             }
             _ => (nothing_left(job), Store::Works),
         }
-    }
-
-    /// Records a settlement, however often the store has to be asked: what a remote host has taken
-    /// must not be sent to it again. Returns the record that is left.
-    pub(crate) async fn record(
-        &self,
-        claim: Claim,
-        what: &Settlement,
-    ) -> Result<Option<Message>, StoreError> {
-        loop {
-            match self.store.settle(claim, what.clone()).await {
-                Err(e) if e.is_transient() => {
-                    events::store_error("recording the outcome of", claim.id, &e);
-                    self.stuck(claim.id, &e).await;
-                }
-                ended => return ended,
-            }
-        }
-    }
-
-    /// Tells that the store does not do as asked, and waits before it is asked again.
-    pub(crate) async fn stuck(&self, id: QueueId, e: &StoreError) {
-        let _ = self.completions.send(Completion::Stuck(id, e.to_string()));
-        tokio::time::sleep(STORE_PAUSE).await;
     }
 
     fn is_here(&self, message: &Message, recipient: &QueuedRecipient, job: &Job) -> bool {

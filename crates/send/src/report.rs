@@ -5,53 +5,26 @@ use std::sync::Arc;
 use bytes::Bytes;
 use relay_failpoint as failpoint;
 use relay_message::{
-    Body, Claim, Content, Deliver, Message, NewMessage, QueueId, QueueStore, QueuedRecipient,
-    RecipientChange, RecipientState, StoreError,
+    Body, Claim, Content, Deliver, Message, QueueId, QueueStore, QueuedRecipient, RecipientChange,
+    RecipientState, StoreError,
 };
 use relay_smtp::Outcome;
 use tokio::task;
 
 use crate::active_message::MessageClaim;
 use crate::attempt::claimed_job::ClaimedJob;
-use crate::attempt::{Context, Draft};
 use crate::bounce::{Addressee, Event, MAX_HEADERS, MAX_WHOLE, Notice, Original, wants_whole};
 use crate::clock::Clock;
 use crate::completion::{Completion, NotifyOnDrop, Reported};
+use crate::context::Context;
+use crate::draft::{Draft, Report};
 use crate::events::{self, NoReportReason};
-use crate::quota::Permit;
 use crate::recipients;
 use crate::sign::signed;
 
 /// Octets of an original that go into a report while the disk has only its reserve left, which
 /// reports draw on.
 const SCARCE_HEADERS: usize = 2 * 1024;
-
-/// A report that is to enter the queue.
-#[derive(Debug)]
-pub(crate) struct Report {
-    pub(crate) message: NewMessage,
-    permit: Permit,
-}
-
-impl Report {
-    /// It is in the queue.
-    pub(crate) fn entered(self, about: QueueId) -> Message {
-        self.permit.used();
-        let NewMessage {
-            id,
-            origin,
-            envelope,
-            arrived,
-            head,
-            body,
-        } = self.message;
-        for to in &envelope.recipients {
-            events::bounce_msg(about, id, to.path.as_str());
-        }
-        let size = (head.len() + body.len()) as u64;
-        Message::new(id, arrived, origin, envelope, size)
-    }
-}
 
 /// What somebody is to be told.
 struct ReportRequest<'a> {
@@ -259,7 +232,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             return Ok(Err(NoReportReason::NoSender));
         };
         let message = signed(self.signer.clone(), message, now).await;
-        Ok(Ok(Report { message, permit }))
+        Ok(Ok(Report::new(message, permit)))
     }
 
     /// How the message begins, or all of it if the disk has room for more than must be. A body that cannot be read is left out: a report

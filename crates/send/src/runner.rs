@@ -14,10 +14,10 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::active_message::{ActiveMessage, Owed};
-use crate::attempt::{Context, STORE_PAUSE};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
 use crate::completion::{Completion, Return, Store};
+use crate::context::{Context, STORE_PAUSE};
 use crate::destination::Feedback;
 use crate::events;
 use crate::handle::{Command, Config, Handle, Status, StoreTrouble, Verb};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use relay_message::{Deliver, Message, QueueId, QueueStore};
 use tokio::sync::mpsc;
 
-use crate::attempt::STORE_PAUSE;
+use crate::context::STORE_PAUSE;
 use crate::events;
 use crate::hold::HoldRules;
 use crate::recipients::Work;

@@ -8,9 +8,9 @@ use relay_message::{Deliver, Message, QueueStore};
 
 use super::{CLOCK_CHECK, Runner};
 use crate::active_message::{ActiveMessage, Owed};
-use crate::attempt::Context;
 use crate::bounce::Reporter;
 use crate::clock::Clock;
+use crate::context::Context;
 use crate::handle::{Config, Verb};
 use crate::job::{Due, Wait};
 use crate::recipients::Work;

@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 
 use super::Runner;
 use crate::active_message::Owed;
-use crate::attempt::{Context, STORE_PAUSE};
 use crate::clock::Clock;
 use crate::completion::{Changed, Completion, ReadyVerb, Reported, Return};
+use crate::context::{Context, STORE_PAUSE};
 use crate::events;
 use crate::handle::{Applied, Verb};
 use crate::recipients::Work;
