@@ -20,7 +20,7 @@ use relay_smtp::{ForwardPath, Mailbox, Outcome, ReversePath, Verdict};
 use self::original::Part;
 pub use self::original::{MAX_HEADERS, MAX_WHOLE, Original};
 use self::words::{Charset, fold};
-use crate::handle::Config;
+use crate::config::Config;
 
 /// Octets of a part behind which no more reasons are given, only addresses: a report for very many
 /// recipients stays a mail that can be delivered.

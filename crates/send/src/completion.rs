@@ -7,8 +7,8 @@ use relay_message::{DestinationKey, Message, QueueId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::destination::Feedback;
-use crate::handle::Verb;
 use crate::recipients::Work;
+use crate::verb::Verb;
 
 /// What a task has finished, or cannot finish yet.
 #[derive(Debug)]

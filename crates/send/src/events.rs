@@ -8,7 +8,7 @@ use relay_message::{DestinationKey, Message, QueueId, StoreError};
 use relay_smtp::{Outcome, Verdict};
 use tracing::{error, info, warn};
 
-use crate::handle::Verb;
+use crate::verb::Verb;
 
 /// An attempt begins.
 pub(crate) fn starting_delivery(

@@ -5,142 +5,16 @@
 //! accepting a message takes a sync of the disk.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use relay_message::{Deliver, DestinationKey, Message, QueueId};
-use relay_smtp::Mailbox;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::destination_queue::DestinationStatus;
+use crate::config::Config;
 use crate::hold::{HoldRule, HoldRules};
 use crate::recipients::Work;
-use crate::retry::RetryPolicy;
-use crate::rules::{Concurrency, Rules};
-use crate::sign::Sign;
-
-/// What the operator decides.
-#[derive(Debug, Clone)]
-pub struct Config {
-    /// Our name.
-    pub hostname: String,
-    /// Who is told of bounces that fail.
-    pub postmaster: Mailbox,
-    /// How long and how often to try.
-    pub retry: RetryPolicy,
-    /// How much at once.
-    pub concurrency: Concurrency,
-    /// How senders are told.
-    pub reports: ReportPolicy,
-    /// What signs reports, if anything does.
-    pub signer: Option<Arc<dyn Sign>>,
-    /// The rules at the start. A reload does not change the current ones:
-    /// [`Handle::suspend`], [`Handle::resume`] and [`Handle::hold_incoming`] do.
-    pub standing_rules: StandingRules,
-}
-
-/// Rules that apply until the operator removes them. The caller keeps them over a restart.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct StandingRules {
-    /// Destinations that nothing is to be sent to.
-    pub suspended: Vec<DestinationKey>,
-    /// What is held as it comes in.
-    pub hold_incoming: Vec<HoldRule>,
-}
-
-/// How senders are told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ReportPolicy {
-    /// How long a message waits until a sender that asked for nothing is told of the delay; `None`
-    /// if only those are told who asked.
-    pub delay_notice: Option<Duration>,
-    /// Reports of failures to one sender, or to the postmaster, within an hour, and as many of anything
-    /// else; what goes beyond is discarded.
-    /// What the operator returns is reported to senders in any case.
-    pub per_sender: u32,
-}
-
-impl Default for ReportPolicy {
-    fn default() -> Self {
-        Self {
-            delay_notice: None,
-            per_sender: 100,
-        }
-    }
-}
-
-/// When those are told of a delay who asked, unless the operator has chosen a time.
-const NOTICE_AFTER: Duration = Duration::from_hours(4);
-
-impl Config {
-    pub(crate) fn rules(&self) -> Rules {
-        Rules {
-            retry: self.retry,
-            concurrency: self.concurrency,
-            notice_after: self.reports.delay_notice.unwrap_or(NOTICE_AFTER),
-        }
-    }
-}
-
-/// How the queue stands at one moment.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// Attempts under way.
-    pub in_flight: u32,
-    /// Jobs (a message at a destination) that wait.
-    pub waiting: usize,
-    /// Whether the queue on disk has been read whole since the start, or since a reload.
-    pub is_complete: bool,
-    /// Why nothing begins, if the store does not do as asked.
-    pub store_trouble: Option<StoreTrouble>,
-    /// The destinations that have work.
-    pub destinations: Vec<DestinationStatus>,
-    /// Reports that were not made since the start, for their senders had had too many.
-    pub reports_suppressed: u64,
-    /// The destinations that are suspended, with work or without.
-    pub suspended: Vec<DestinationKey>,
-    /// What is being delivered right now, where to.
-    pub deliveries: Vec<(QueueId, DestinationKey)>,
-}
-
-/// A store that does not do as asked: until it does, nothing is begun that could not be recorded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoreTrouble {
-    /// When that began.
-    pub since: SystemTime,
-    /// What it said last.
-    pub reason: String,
-}
-
-/// What the operator wants of single messages.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verb {
-    Retry,
-    Bounce,
-    Hold,
-    Release,
-    Delete,
-    /// Hold what has just come in, however often the store has to be asked.
-    HoldNew,
-    /// Look at a message again that was released while it was worked on.
-    Reread,
-}
-
-/// What a verb has changed.
-#[derive(Debug, Default)]
-pub struct Applied {
-    /// Messages that it changed something for. What it changed survives a power cut, but for those
-    /// that are `pending`.
-    pub changed: usize,
-    /// Messages of them that are returned to their senders when what is under way has ended, unless
-    /// that delivers them or this process ends first.
-    pub pending: usize,
-    /// Messages of them that were given up without anybody being told: there is nobody, or nobody
-    /// who wants it.
-    pub untold: usize,
-    /// Messages that the store did not do as asked for, and what it said. After a good hundred of
-    /// them the rest is left alone.
-    pub problems: Vec<(QueueId, String)>,
-}
+use crate::status::Status;
+use crate::verb::{Applied, Verb};
 
 pub(crate) enum Command {
     Accepted(Work),

@@ -9,8 +9,8 @@ use relay_message::{
 };
 use relay_smtp::{EnhancedStatus, Outcome, Reply, ReversePath, Stage, Verdict};
 
+use crate::config::ReportPolicy;
 use crate::destination::Feedback;
-use crate::handle::ReportPolicy;
 use crate::job::{Due, Task};
 use crate::retry::RetryPolicy;
 

@@ -17,15 +17,18 @@ use crate::active_message::{ActiveMessage, Owed};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
 use crate::completion::{Completion, Return, Store};
+use crate::config::Config;
 use crate::context::{Context, STORE_PAUSE};
 use crate::destination::Feedback;
 use crate::events;
-use crate::handle::{Command, Config, Handle, Status, StoreTrouble, Verb};
+use crate::handle::{Command, Handle};
 use crate::hold::HoldRules;
 use crate::job::Job;
 use crate::recipients::Work;
 use crate::scan::Page;
 use crate::schedule::Schedule;
+use crate::status::{Status, StoreTrouble};
+use crate::verb::Verb;
 
 /// Commands and completions taken in before the schedule is looked at again.
 const TURN: usize = 256;

@@ -10,11 +10,12 @@ use super::{CLOCK_CHECK, Runner};
 use crate::active_message::{ActiveMessage, Owed};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
+use crate::config::Config;
 use crate::context::Context;
-use crate::handle::{Config, Verb};
 use crate::job::{Due, Wait};
 use crate::recipients::Work;
 use crate::scan::{self, Page};
+use crate::verb::Verb;
 
 impl<S, D, C> Runner<S, D, C>
 where

@@ -13,8 +13,8 @@ use crate::clock::Clock;
 use crate::completion::{Changed, Completion, ReadyVerb, Reported, Return};
 use crate::context::{Context, STORE_PAUSE};
 use crate::events;
-use crate::handle::{Applied, Verb};
 use crate::recipients::Work;
+use crate::verb::{Applied, Verb};
 
 /// Messages that the store is asked about at once, to be made durable together, before the schedule is
 /// told: the more, the longer a client's message waits for its turn.
