@@ -6,18 +6,19 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// Octets of a local part. RFC 5321 §4.5.3.1.1 has 64, and §4.5.3.1 asks to be more generous: bounce
-/// addresses that carry the recipient (VERP) or a forwarded sender (SRS) are often longer.
+/// The most octets of a local part. RFC 5321 §4.5.3.1.1 says 64, but §4.5.3.1 asks implementations
+/// to allow more: bounce addresses that contain the recipient (VERP) or a forwarded sender (SRS)
+/// are often longer.
 const MAX_LOCAL: usize = 255;
-/// RFC 5321 §4.5.3.1.2: octets of a domain.
+/// RFC 5321 §4.5.3.1.2: the most octets of a domain.
 const MAX_DOMAIN: usize = 255;
-/// RFC 1035 §2.3.4: octets of a label.
+/// RFC 1035 §2.3.4: the most octets of a label.
 const MAX_LABEL: usize = 63;
 
-/// Why a text is no address.
+/// Why a text is not an address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    /// Nothing before or behind the `@`, or no `@`.
+    /// There is no `@`, or nothing before or after it.
     #[error("an address is local-part@domain")]
     Incomplete,
     /// The local part is neither a dot-string nor a quoted string.
@@ -26,14 +27,15 @@ pub enum AddressError {
     /// The domain is neither a host name nor an address literal.
     #[error("bad domain")]
     Domain,
-    /// Over 255 octets before the `@`, or over 255 behind it.
+    /// There are more than 255 octets before the `@`, or more than 255 after it.
     #[error("address too long")]
     TooLong,
 }
 
 /// `local-part@domain`, valid by RFC 5321 §4.1.2 and RFC 6531 §3.3.
 ///
-/// Kept as it was written: the local part belongs to its host, and case may matter there.
+/// The text is kept unchanged. The local part is interpreted by its own host, which may distinguish
+/// case.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Mailbox {
@@ -47,7 +49,7 @@ impl Mailbox {
         &self.text[..usize::from(self.at)]
     }
 
-    /// The domain or address literal as it was written.
+    /// The domain or address literal, as it was written.
     pub fn domain(&self) -> &str {
         &self.text[usize::from(self.at) + 1..]
     }
@@ -57,12 +59,12 @@ impl Mailbox {
         &self.text
     }
 
-    /// The address, if the domain is an address literal (RFC 5321 §4.1.3).
+    /// The IP address, if the domain is an address literal (RFC 5321 §4.1.3).
     pub fn address_literal(&self) -> Option<IpAddr> {
         parse_literal(self.domain())
     }
 
-    /// Whether it can only go to a peer that offers SMTPUTF8 (RFC 6531).
+    /// Whether the address can be sent only to a peer that offers SMTPUTF8 (RFC 6531).
     pub fn needs_utf8(&self) -> bool {
         !self.text.is_ascii()
     }
@@ -108,11 +110,11 @@ impl fmt::Display for Mailbox {
     }
 }
 
-/// Where non-delivery is reported to: the argument of MAIL FROM.
+/// The address that gets bounces: the argument of MAIL FROM.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum ReversePath {
-    /// `<>`: a notification, to which nobody must ever be notified (RFC 5321 §4.5.5).
+    /// `<>`: the sender of a notification. No notification may be sent for it (RFC 5321 §4.5.5).
     Null,
     /// An ordinary sender.
     Mailbox(Mailbox),
@@ -136,7 +138,7 @@ impl ReversePath {
     }
 }
 
-/// With angle brackets, as MAIL FROM and the log show it.
+/// Formats the path with angle brackets, as in MAIL FROM and the log.
 impl fmt::Display for ReversePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{}>", self.as_str())
@@ -146,7 +148,7 @@ impl fmt::Display for ReversePath {
 impl FromStr for ReversePath {
     type Err = AddressError;
 
-    /// Without angle brackets; the empty text is the null path.
+    /// Parses a path without angle brackets. An empty text is the null path.
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match text {
             "" => Ok(Self::Null),
@@ -155,11 +157,11 @@ impl FromStr for ReversePath {
     }
 }
 
-/// Whom the message is for: the argument of RCPT TO.
+/// The address that the message is for: the argument of RCPT TO.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub enum ForwardPath {
-    /// `<Postmaster>` without a domain, which every server must take (RFC 5321 §4.5.1).
+    /// `<Postmaster>` without a domain, which every server must accept (RFC 5321 §4.5.1).
     Postmaster,
     /// An ordinary recipient.
     Mailbox(Mailbox),
@@ -183,7 +185,7 @@ impl ForwardPath {
     }
 }
 
-/// With angle brackets, as RCPT TO and the log show it.
+/// Formats the path with angle brackets, as in RCPT TO and the log.
 impl fmt::Display for ForwardPath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "<{}>", self.as_str())
@@ -193,7 +195,8 @@ impl fmt::Display for ForwardPath {
 impl FromStr for ForwardPath {
     type Err = AddressError;
 
-    /// Without angle brackets. A source route is stripped (RFC 5321 §4.1.1.3, appendix C).
+    /// Parses a path without angle brackets. A source route is removed (RFC 5321 §4.1.1.3, appendix
+    /// C).
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if text.eq_ignore_ascii_case("postmaster") {
             return Ok(Self::Postmaster);
@@ -219,8 +222,8 @@ macro_rules! as_string_in_serde {
 }
 as_string_in_serde!(ReversePath, ForwardPath);
 
-/// Whether `text` is a host name: labels of letters, digits, hyphens, underscores (seen in real
-/// mail domains) or UTF-8 (RFC 6531 §3.3), no trailing dot.
+/// Whether `text` is a host name: labels of letters, digits, hyphens, underscores (which real mail
+/// domains use) or UTF-8 (RFC 6531 §3.3), without a trailing dot.
 pub fn is_domain(text: &str) -> bool {
     !text.is_empty() && text.len() <= MAX_DOMAIN && text.split('.').all(is_label)
 }
@@ -235,13 +238,13 @@ fn is_label(label: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || is_utf8_letter(c))
 }
 
-/// Whether an address is at this domain, whatever the size of its letters (RFC 5321 §2.4).
+/// Whether the address is in this domain. Case is ignored (RFC 5321 §2.4).
 pub fn is_at(address: &str, domain: &str) -> bool {
     let at = address.rsplit_once('@');
     at.is_some_and(|(_, of)| of.eq_ignore_ascii_case(domain))
 }
 
-/// The address behind `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
+/// Parses the address in `[192.0.2.1]` or `[IPv6:2001:db8::1]` (RFC 5321 §4.1.3).
 pub fn parse_literal(text: &str) -> Option<IpAddr> {
     let inner = text.strip_prefix('[')?.strip_suffix(']')?;
     match inner.get(..5) {
@@ -266,7 +269,7 @@ fn strip_source_route(text: &str) -> Result<&str, AddressError> {
     }
 }
 
-/// The index of the `@` that ends a valid local part.
+/// Returns the index of the `@` that ends a valid local part.
 fn local_part_end(text: &str) -> Result<usize, AddressError> {
     let end = if text.starts_with('"') {
         quoted_string_end(text)?
@@ -284,7 +287,7 @@ fn local_part_end(text: &str) -> Result<usize, AddressError> {
     }
 }
 
-/// The index behind the closing quote (RFC 5321 §4.1.2, Quoted-string).
+/// Returns the index after the closing quote (RFC 5321 §4.1.2, Quoted-string).
 fn quoted_string_end(text: &str) -> Result<usize, AddressError> {
     let mut chars = text.char_indices().skip(1);
     while let Some((i, c)) = chars.next() {
@@ -310,8 +313,8 @@ fn is_atom(atom: &str) -> bool {
         })
 }
 
-/// UTF-8 beyond ASCII without controls, blanks, and what turns the direction of writing: an address
-/// must look in a log like what it is.
+/// UTF-8 beyond ASCII, without controls, blanks and characters that change the direction of
+/// writing, because the log must show an address as it is.
 pub(crate) fn is_utf8_letter(c: char) -> bool {
     let steers = matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
     !c.is_ascii() && !c.is_control() && !c.is_whitespace() && !steers

@@ -1,19 +1,19 @@
-//! The addresses of a header field's value, and where in it they are (RFC 5322 §3.4, §4.4).
+//! Parses the addresses in the value of a header field, with their positions (RFC 5322 §3.4, §4.4).
 //!
-//! This is the one reader of addresses in header fields. It follows comments, folding white space,
-//! quoted strings, groups, source routes and the obsolete forms, and it never guesses: an element that
-//! is not a valid address is reported as what it is, so a caller can refuse it instead of missing it.
+//! All addresses in header fields are parsed here. The parser follows comments, folding white
+//! space, quoted strings, groups, source routes and the obsolete forms. It never guesses: it
+//! reports an element that is not a valid address, so that the caller can refuse it.
 
 use std::ops::Range;
 
-/// An address and its place in the field's value, without the display name and angle brackets.
+/// An address and its position in the field's value, without the display name and angle brackets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     /// The whole address, with the source route that may precede it.
     pub whole: Range<usize>,
-    /// The part before the `@`, with its quotes and with comments inside it.
+    /// The part before the `@`, with its quotes and with any comments inside it.
     pub local_part: Range<usize>,
-    /// The part behind the `@`; `None` for a bare address.
+    /// The part after the `@`; `None` for a bare address.
     pub domain: Option<Range<usize>>,
 }
 
@@ -27,7 +27,7 @@ impl Address {
         let is_dot_string = !plain.is_empty()
             && plain.bytes().all(is_of_word)
             && plain.split('.').all(|atom| !atom.is_empty());
-        // What needs quotes and has none, such as `a..b`, stays the invalid local part that it is.
+        // A local part that needs quotes and has none, such as `a..b`, stays invalid.
         let keeps_quotes = !is_dot_string && written.contains(&b'"');
         Some(if keeps_quotes { quoted(&plain) } else { plain })
     }
@@ -43,7 +43,7 @@ impl Address {
 }
 
 impl Address {
-    /// Whether a bare address is rather the rest of a name with a comma in it, such as `Inc.`.
+    /// Whether a bare address is more likely the rest of a name with a comma in it, such as `Inc.`.
     fn is_cut_name(&self, value: &[u8]) -> bool {
         let local_part = &value[self.local_part.clone()];
         self.domain.is_none() && (local_part.starts_with(b".") || local_part.ends_with(b"."))
@@ -61,15 +61,16 @@ pub fn quoted(local_part: &str) -> String {
 pub enum Element {
     /// An address, complete or bare.
     Address(Address),
-    /// A name without an address: `Acme Ltd`, or what an unquoted comma cuts off from a name.
+    /// A name without an address: `Acme Ltd`, or the part of a name before an unquoted comma.
     Name(Range<usize>),
     /// The empty address `<>`, with or without a name.
     Null(Range<usize>),
-    /// Anything that is not an address, such as `a@`, `a@b@c` or a quoted string without its end.
+    /// Anything that is not an address, such as `a@`, `a@b@c` or a quoted string that is not
+    /// closed.
     Unreadable(Range<usize>),
 }
 
-/// The elements of an address list, in order. Empty ones (RFC 5322 §4.4) are left out.
+/// Returns the elements of an address list, in order. Empty ones (RFC 5322 §4.4) are left out.
 pub fn elements(value: &[u8]) -> impl Iterator<Item = Element> {
     let mut tokens = Tokens {
         value,
@@ -87,7 +88,7 @@ pub fn elements(value: &[u8]) -> impl Iterator<Item = Element> {
     })
 }
 
-/// The addresses among the [`elements`] of a field's value.
+/// Returns the addresses among the [`elements`] of a field's value.
 pub fn addresses(value: &[u8]) -> impl Iterator<Item = Address> {
     elements(value).filter_map(|element| match element {
         Element::Address(address) => Some(address),
@@ -108,9 +109,9 @@ enum Kind {
     Quoted,
     /// `[192.0.2.1]`
     Literal,
-    /// A special octet (RFC 5322 §3.2.3), or one that must not occur.
+    /// A special octet (RFC 5322 §3.2.3), or one that is not allowed.
     Mark(u8),
-    /// A quoted string, literal or comment without its end.
+    /// A quoted string, literal or comment that is not closed.
     Unclosed,
 }
 
@@ -120,7 +121,7 @@ struct Tokens<'a> {
     in_group: bool,
 }
 
-/// What the tokens of an element make so far.
+/// The meaning of the tokens of an element so far.
 #[derive(Debug, Clone, Default)]
 enum Candidate {
     #[default]
@@ -132,15 +133,15 @@ enum Candidate {
     },
     /// Words that are not joined: a phrase.
     Phrase,
-    /// A local part and the `@` behind it.
+    /// A local part and the `@` after it.
     At { local: Range<usize> },
     Domain {
         local: Range<usize>,
         place: Range<usize>,
-        /// `None` for a literal, which nothing can continue.
+        /// `None` after a literal, which nothing can follow.
         ends_in_dot: Option<bool>,
     },
-    /// Nothing that RFC 5322 allows.
+    /// A sequence that RFC 5322 does not allow.
     Broken,
 }
 
@@ -208,7 +209,7 @@ impl Candidate {
         }
     }
 
-    /// The element that these tokens are without angle brackets.
+    /// Returns the element that these tokens form without angle brackets.
     fn element(self, whole: Range<usize>, value: &[u8]) -> Element {
         if let Self::Phrase = self {
             return Element::Name(whole);
@@ -221,15 +222,15 @@ impl Candidate {
     }
 }
 
-/// What comes next in an address list.
+/// The next part of an address list.
 enum Next {
     Element(Element),
-    /// Nothing between two commas.
+    /// An empty element between two commas.
     Empty,
     End,
 }
 
-/// What angle brackets hold.
+/// The content of angle brackets.
 enum Angle {
     Address(Address),
     Null,
@@ -257,7 +258,8 @@ impl Tokens<'_> {
                     continue;
                 }
                 Kind::Mark(b'<') if angle.is_none() => angle = Some(self.angle()),
-                // Text behind the angle brackets: which of the two is meant cannot be known.
+                // There is text after the angle brackets, so it is unclear which of the two is the
+                // address.
                 _ if angle.is_some() => angle = Some(Angle::Broken),
                 _ => plain = plain.push(&token, self.value),
             }
@@ -275,7 +277,7 @@ impl Tokens<'_> {
         })
     }
 
-    /// Reads from behind `<` up to and including `>`.
+    /// Reads from after `<` up to and including `>`.
     fn angle(&mut self) -> Angle {
         let mut inside = Candidate::default();
         let mut route = None;
@@ -304,7 +306,7 @@ impl Tokens<'_> {
         Angle::Broken
     }
 
-    /// Skips from behind the first `@` of `@a.example,@b.example:` up to and including the colon.
+    /// Skips from after the first `@` of `@a.example,@b.example:` up to and including the colon.
     fn skip_route(&mut self) -> Option<()> {
         loop {
             match self.token()?.kind {
@@ -315,7 +317,7 @@ impl Tokens<'_> {
         }
     }
 
-    /// The next token; blanks, folds and comments are skipped.
+    /// Returns the next token. Blanks, folds and comments are skipped.
     fn token(&mut self) -> Option<Token> {
         let start = self.position;
         if !self.skip_blanks() {
@@ -345,7 +347,7 @@ impl Tokens<'_> {
         })
     }
 
-    /// Reads from an opening octet to the closing one. A backslash escapes the octet behind it.
+    /// Reads from an opening octet to the closing one. A backslash escapes the next octet.
     fn enclosed(&mut self, close: u8, kind: Kind) -> Kind {
         self.position += 1;
         while let Some(&octet) = self.value.get(self.position) {
@@ -360,8 +362,8 @@ impl Tokens<'_> {
         Kind::Unclosed
     }
 
-    /// Skips blanks and comments, which nest (RFC 5322 §3.2.2). Returns false for a comment without
-    /// its end, which takes all that is left.
+    /// Skips blanks and comments, which nest (RFC 5322 §3.2.2). Returns false for a comment that is
+    /// not closed; it takes the rest of the value.
     fn skip_blanks(&mut self) -> bool {
         let mut depth = 0_usize;
         while let Some(&octet) = self.value.get(self.position) {
@@ -380,7 +382,7 @@ impl Tokens<'_> {
     }
 }
 
-/// The words of a local part or domain, joined, without quotes, blanks and comments.
+/// Joins the words of a local part or domain, without quotes, blanks and comments.
 fn words(octets: &[u8]) -> Vec<u8> {
     let mut tokens = Tokens {
         value: octets,
@@ -398,7 +400,7 @@ fn words(octets: &[u8]) -> Vec<u8> {
     joined
 }
 
-/// Appends what a quoted string means (RFC 5322 §3.2.4): without its backslashes and line ends.
+/// Appends the content of a quoted string (RFC 5322 §3.2.4), without its backslashes and line ends.
 fn unquote(content: &[u8], out: &mut Vec<u8>) {
     let mut octets = content.iter();
     while let Some(&octet) = octets.next() {
@@ -533,7 +535,7 @@ mod tests {
         ] {
             assert_eq!(found(value), [("root", "root", None)], "{value}");
         }
-        // In angle brackets and in quotes a comma is none.
+        // A comma in angle brackets or in quotes does not separate.
         for value in ["<a, root", "\"a, root"] {
             assert_eq!(found(value), [], "{value}");
         }

@@ -1,19 +1,19 @@
-//! The message as it comes in behind DATA: where it ends, and what it says.
+//! Decodes the message after DATA: finds its end and undoes dot-stuffing.
 //!
-//! Only CR LF . CR LF ends a message. Servers that also take LF . LF or CR . CR for the end let a
-//! client hide a second message inside the first, past whatever checked that one ("SMTP
-//! smuggling"); RFC 5321 §4.1.1.4 and §2.3.8 forbid it. So a bare CR or LF never ends anything
-//! here: the message is refused, or the bare newline becomes CR LF and stays content.
+//! Only CR LF . CR LF ends a message. Some servers also accept LF . LF or CR . CR as the end. Then
+//! a client can hide a second message inside the first, unseen by the system that checked the first
+//! one ("SMTP smuggling"). RFC 5321 §4.1.1.4 and §2.3.8 forbid this. So a bare CR or LF never ends
+//! a message here: the message is refused, or the bare newline becomes CR LF and stays content.
 
 use memchr::memchr3;
 
-/// What a bare CR or LF in a message is taken for.
+/// How to treat a bare CR or LF in a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BareNewline {
-    /// A fault: the message is refused (RFC 5321 §2.3.8).
+    /// It is an error: the message is refused (RFC 5321 §2.3.8).
     #[default]
     Refuse,
-    /// A line end of a sloppy client: it becomes CR LF, but never ends the message.
+    /// It is a line end from a careless client. It becomes CR LF, but never ends the message.
     Normalize,
 }
 
@@ -28,45 +28,46 @@ pub enum Violation {
     LineTooLong,
 }
 
-/// What one call of [`BodyDecoder::decode`] did.
+/// The result of one call of [`BodyDecoder::decode`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Decoded {
-    /// Octets of input that belonged to the message, its end included.
+    /// How many octets of input belonged to the message, including its end.
     pub consumed: usize,
-    /// Whether the message has ended; what follows is the next command.
+    /// Whether the message has ended. The octets after it are the next command.
     pub ended: bool,
 }
 
-/// Undoes dot-stuffing (RFC 5321 §4.5.2) and finds the end, however the input is cut.
+/// Undoes dot-stuffing (RFC 5321 §4.5.2) and finds the end of the message. The result does not
+/// depend on how the input is split.
 #[derive(Debug)]
 pub struct BodyDecoder {
     state: DecoderState,
     policy: BareNewline,
     line_limit: usize,
-    /// Octets of the line so far, its dot and line end not counted.
+    /// The octets of the line so far, without its first dot and its line end.
     line: usize,
     violation: Option<Violation>,
 }
 
-/// What the octets before this one were.
+/// The position in the message, given by the octets so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum DecoderState {
-    /// CR LF, or nothing yet.
+    /// After CR LF, or at the start of the message.
     LineStart,
-    /// A dot behind CR LF.
+    /// After a dot that follows CR LF.
     Dot,
-    /// A dot and a CR behind CR LF.
+    /// After a dot and a CR that follow CR LF.
     DotCr,
-    /// Something within a line.
+    /// Within a line.
     Text,
-    /// A CR within a line.
+    /// After a CR within a line.
     Cr,
-    /// CR LF . CR LF
+    /// After CR LF . CR LF.
     End,
 }
 
 impl BodyDecoder {
-    /// A decoder at the beginning of a message whose lines may have `line_limit` octets.
+    /// Makes a decoder for a message whose lines may have `line_limit` octets.
     pub fn new(policy: BareNewline, line_limit: usize) -> Self {
         Self {
             state: DecoderState::LineStart,
@@ -77,8 +78,8 @@ impl BodyDecoder {
         }
     }
 
-    /// Appends to `out` what `input` says. After a violation nothing more is appended, but input is
-    /// consumed up to the message's true end, for only there may the reply be given.
+    /// Appends the decoded input to `out`. After a violation nothing more is appended, but input is
+    /// consumed up to the true end of the message, because the reply may be sent only there.
     pub fn decode(&mut self, input: &[u8], out: &mut Vec<u8>) -> Decoded {
         let mut at = 0;
         while at < input.len() && self.state != DecoderState::End {
@@ -93,12 +94,12 @@ impl BodyDecoder {
         }
     }
 
-    /// The first thing that was wrong.
+    /// The first violation that was found.
     pub fn violation(&self) -> Option<Violation> {
         self.violation
     }
 
-    /// A run of plain octets at once; CR, LF and NUL one by one.
+    /// Copies a run of plain octets at once. CR, LF and NUL are handled one by one.
     fn take_text(&mut self, input: &[u8], out: &mut Vec<u8>) -> usize {
         match memchr3(b'\r', b'\n', 0, input) {
             Some(0) => {
@@ -113,8 +114,8 @@ impl BodyDecoder {
         }
     }
 
-    /// The octet behind a line end, a leading dot or a CR; how many octets it took: none if it is
-    /// to be looked at again in the new state.
+    /// Handles the octet after a line end, a leading dot or a CR. Returns how many octets were
+    /// consumed; 0 means that the octet must be handled again in the new state.
     fn take_octet(&mut self, octet: u8, out: &mut Vec<u8>) -> usize {
         match (self.state, octet) {
             (DecoderState::LineStart, b'.') => self.state = DecoderState::Dot,
@@ -147,7 +148,7 @@ impl BodyDecoder {
         }
     }
 
-    /// The line goes on behind it: a dot there is content, for no client stuffs it.
+    /// The line continues after it. A dot there is content, because no client stuffs it.
     fn bare_newline(&mut self, out: &mut Vec<u8>) {
         match self.policy {
             BareNewline::Refuse => self.violate(Violation::BareNewline),

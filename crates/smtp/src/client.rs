@@ -1,8 +1,8 @@
 //! The client's side of a session (RFC 5321 §3), without I/O.
 //!
-//! [`ClientSession`] is given what the peer said and gives back what is to be said, until a
-//! transaction has an [`Answer`] for each recipient. Whatever a peer does ends in a defined result:
-//! an answer, or a [`Trouble`] after which the session is over.
+//! [`ClientSession`] takes the replies of the peer and returns the commands to send, until a
+//! transaction has an [`Answer`] for each recipient. Any behaviour of a peer has a defined result:
+//! an answer, or a [`Trouble`] that ends the session.
 
 mod content;
 mod envelope;

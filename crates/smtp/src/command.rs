@@ -1,4 +1,4 @@
-//! Commands as a client sends them (RFC 5321 §4.1), one line each.
+//! The commands of a client (RFC 5321 §4.1), one line each.
 
 use memchr::memchr;
 
@@ -11,7 +11,7 @@ mod parameters;
 pub use name::ClientName;
 pub use parameters::{MailParams, RcptParams};
 
-/// A command with arguments that are known to be good.
+/// A command with valid arguments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// `EHLO name`
@@ -22,14 +22,14 @@ pub enum Command {
     Mail {
         /// The sender.
         path: ReversePath,
-        /// What was said beside it.
+        /// Its parameters.
         params: MailParams,
     },
     /// `RCPT TO:<path> parameters`
     Rcpt {
         /// The recipient.
         path: ForwardPath,
-        /// What was said beside it.
+        /// Its parameters.
         params: RcptParams,
     },
     /// `DATA`
@@ -50,33 +50,33 @@ pub enum Command {
     StartTls,
     /// `AUTH mechanism [initial-response]` (RFC 4954)
     Auth {
-        /// The mechanism, if it is known here.
+        /// The mechanism, if it is supported.
         mechanism: Option<Mechanism>,
         /// The initial response.
         initial: Option<Response>,
     },
 }
 
-/// Why a line is no command; each kind has a reply of its own.
+/// Why a line is not a command. Each kind has its own reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// `500`: no such verb.
+    /// `500`: the verb is unknown.
     #[error("unknown command")]
     Unknown,
-    /// `501`: the verb is known, its argument is missing or malformed.
+    /// `501`: the verb is known, but its argument is missing or malformed.
     #[error("syntax error in the argument of {0}")]
     Syntax(&'static str),
     /// `555`: a parameter of MAIL or RCPT that was not offered (RFC 5321 §4.1.1.11).
     #[error("unknown parameter of {0}")]
     UnknownParameter(&'static str),
-    /// `501`: a known parameter with a value it cannot have, or a second one.
+    /// `501`: a known parameter has an invalid value, or is repeated.
     #[error("bad parameter value in {0}")]
     BadParameter(&'static str),
 }
 
 impl CommandError {
-    /// What was to be an address and its parameters, of a line that is refused for this; nothing of
-    /// other lines, which may hold a password.
+    /// Returns the argument of a refused MAIL or RCPT line. Returns `None` for other lines, because
+    /// they may contain a password.
     pub(crate) fn argument_of(self, line: &[u8]) -> Option<Box<str>> {
         match self {
             Self::Syntax(verb) | Self::UnknownParameter(verb) | Self::BadParameter(verb)
@@ -95,13 +95,13 @@ const VERBS: [&str; 13] = [
     "STARTTLS", "AUTH",
 ];
 
-/// Parses one line without its CR LF. Verbs and parameter names may come in any case
-/// (RFC 5321 §2.4), and blanks at the end of the line are passed over (§4.1.1).
+/// Parses one line without its CR LF. Case is ignored in verbs and parameter names (RFC 5321 §2.4),
+/// and blanks at the end of the line are ignored (§4.1.1).
 pub fn parse(line: &[u8]) -> Result<Command, CommandError> {
     parse_with(line, None)
 }
 
-/// The same; with a domain, an address that has none in MAIL or RCPT is at that one.
+/// Like [`parse`]. If `domain` is given, it completes an address in MAIL or RCPT that has none.
 pub fn parse_with(line: &[u8], domain: Option<&str>) -> Result<Command, CommandError> {
     let end = line.iter().rposition(|octet| !b" \t".contains(octet));
     let line = &line[..end.map_or(0, |last| last + 1)];
@@ -110,7 +110,8 @@ pub fn parse_with(line: &[u8], domain: Option<&str>) -> Result<Command, CommandE
         .into_iter()
         .find(|known| known.as_bytes().eq_ignore_ascii_case(verb))
         .ok_or(CommandError::Unknown)?;
-    // Octets beyond ASCII are UTF-8 or nothing (RFC 6531 §3.3), but for names, which any machine has.
+    // Octets beyond ASCII must be UTF-8 (RFC 6531 §3.3), except in EHLO and HELO, where clients
+    // send names of any form.
     if let "EHLO" | "HELO" = verb {
         let name = String::from_utf8_lossy(argument);
         let name = client_name(verb, name.trim_start_matches(' '))?;
@@ -184,13 +185,14 @@ fn rcpt(verb: &'static str, argument: &str, domain: Option<&str>) -> Result<Comm
     Ok(Command::Rcpt { path, params })
 }
 
-/// A bare address at this domain.
+/// Adds this domain to a bare address.
 fn completed(local_part: &str, domain: &str) -> Option<Mailbox> {
     format!("{local_part}@{domain}").parse().ok()
 }
 
-/// `FROM:<path> rest`; blanks behind the colon are common, if wrong, and harmless. So are paths
-/// without their brackets: those end at the first blank, and are never empty.
+/// Parses `FROM:<path> rest`. Blanks after the colon are wrong, but common and harmless, so they
+/// are accepted. The same goes for paths without angle brackets: such a path ends at the first
+/// blank and is never empty.
 fn path_argument<'a>(
     verb: &'static str,
     keyword: &str,
@@ -215,7 +217,7 @@ fn path_argument<'a>(
     }
 }
 
-/// The `>` outside of a quoted string.
+/// Returns the index of the `>` that is not in a quoted string.
 fn closing_bracket(path: &str) -> Option<usize> {
     let (mut quoted, mut escaped) = (false, false);
     path.bytes().position(|b| {
@@ -234,7 +236,7 @@ fn auth(verb: &'static str, argument: &str) -> Result<Command, CommandError> {
     let mut words = argument.split(' ').filter(|word| !word.is_empty());
     let mechanism = words.next().ok_or(CommandError::Syntax(verb))?;
     let initial = words.next().map(Response::new);
-    // RFC 4422 §3.1: 1 to 20 of letters, digits, hyphen, underscore.
+    // RFC 4422 §3.1: 1 to 20 letters, digits, hyphens or underscores.
     let is_name = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
     if words.next().is_some() || mechanism.len() > 20 || !mechanism.bytes().all(is_name) {
         return Err(CommandError::Syntax(verb));

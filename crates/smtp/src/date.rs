@@ -1,10 +1,10 @@
-//! Dates as header fields have them (RFC 5322 §3.3).
+//! Dates as used in header fields (RFC 5322 §3.3).
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A time of day in UTC: `Sun, 06 Nov 1994 08:49:37 +0000`. Times before 1970 and after 9999, which
-/// only a damaged record can hold, are shown as the nearest that there is.
+/// Formats a time in UTC: `Sun, 06 Nov 1994 08:49:37 +0000`. Times before 1970 and after 9999,
+/// which only a damaged record can contain, become the nearest valid time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Date(pub SystemTime);
 
@@ -18,7 +18,7 @@ impl fmt::Display for Date {
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default()
             .min(LAST);
-        // RFC 9110's form differs from RFC 5322's in the zone alone, which is obsolete in mail.
+        // RFC 9110's form differs from RFC 5322's only in the zone, whose form is obsolete in mail.
         let date = httpdate::fmt_http_date(UNIX_EPOCH + since);
         write!(f, "{} +0000", date.trim_end_matches(" GMT"))
     }

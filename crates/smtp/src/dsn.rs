@@ -1,8 +1,8 @@
-//! What a sender asks of reports on its message (RFC 3461): the parameters of MAIL and RCPT.
+//! The parameters of MAIL and RCPT for delivery status notifications (RFC 3461).
 //!
-//! Each is parsed and bounded once. What goes on to the next host is kept as it was written, for it
-//! must arrive there unchanged (RFC 3461 §5.2.1); what it stands for is told by methods, and is
-//! printable, so that it can stand in a report or a log.
+//! Each value is parsed and limited once. The original text is kept, because it must reach the next
+//! host unchanged (RFC 3461 §5.2.1). Methods return the decoded value; it is printable, so a report
+//! or a log can contain it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -11,44 +11,44 @@ use serde::{Deserialize, Serialize};
 
 use crate::address::is_utf8_letter;
 
-/// Octets of the value of `ENVID`, as it is written (RFC 3461 §4.4).
+/// The most octets of the value of `ENVID`, as it is written (RFC 3461 §4.4).
 const MAX_ENVID: usize = 100;
 
 /// Why a value of a DSN parameter is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum DsnError {
-    /// `RET` is `FULL` or `HDRS`.
+    /// `RET` is not `FULL` or `HDRS`.
     #[error("RET is FULL or HDRS")]
     Ret,
-    /// `NOTIFY` is `NEVER`, or a list of `SUCCESS`, `FAILURE` and `DELAY`.
+    /// `NOTIFY` is not `NEVER` or a list of `SUCCESS`, `FAILURE` and `DELAY`.
     #[error("NOTIFY is NEVER or a list of SUCCESS, FAILURE and DELAY")]
     Notify,
-    /// `ENVID` is no xtext of printable ASCII.
+    /// `ENVID` is not xtext of printable ASCII.
     #[error("bad ENVID")]
     EnvelopeId,
     /// `ORCPT` has no address type, or an address that its type does not allow.
     #[error("bad ORCPT")]
     Orcpt,
-    /// Over 100 octets of `ENVID` or over 500 of `ORCPT`.
+    /// `ENVID` has more than 100 octets, or `ORCPT` has more than 500.
     #[error("parameter too long")]
     TooLong,
 }
 
-/// What is asked for a message as a whole.
+/// The parameters for the message as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct DsnRequest {
-    /// `RET`: how much of the message a report of its failure brings back.
+    /// `RET`: how much of the message a failure report contains.
     pub ret: Option<Ret>,
-    /// `ENVID`: the sender's own name for this transaction.
+    /// `ENVID`: the sender's identifier for this transaction.
     pub envid: Option<EnvelopeId>,
 }
 
-/// How much of a message a report of its failure brings back (RFC 3461 §4.3).
+/// How much of the message a failure report contains (RFC 3461 §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ret {
     /// `FULL`: all of it.
     Full,
-    /// `HDRS`: its header section.
+    /// `HDRS`: only its header section.
     Headers,
 }
 
@@ -75,19 +75,19 @@ impl fmt::Display for Ret {
     }
 }
 
-/// When the sender wants to hear of a recipient (RFC 3461 §4.1).
+/// When the sender wants reports for a recipient (RFC 3461 §4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Notify {
-    /// Nothing was said: of failures, and of delays as each relay holds it.
+    /// The parameter was not given. Failures are reported; each relay decides about delays.
     #[default]
     Unspecified,
-    /// `NEVER`: whatever happens.
+    /// `NEVER`: nothing is reported.
     Never,
-    /// On these occasions, and on no other.
+    /// Only these events are reported.
     On(Occasions),
 }
 
-/// One at least of `SUCCESS`, `FAILURE` and `DELAY`.
+/// At least one of `SUCCESS`, `FAILURE` and `DELAY`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "(bool, bool, bool)", into = "(bool, bool, bool)")]
 pub struct Occasions {
@@ -111,8 +111,8 @@ impl Notify {
         }
     }
 
-    /// Whether a delay is to be reported; `by_default` is what the operator chose for senders that
-    /// said nothing.
+    /// Whether a delay is to be reported. `by_default` is the operator's choice for senders that
+    /// did not give the parameter.
     pub fn on_delay(self, by_default: bool) -> bool {
         match self {
             Self::Unspecified => by_default,
@@ -123,7 +123,7 @@ impl Notify {
 }
 
 impl Occasions {
-    /// `None` if there is none.
+    /// Makes a set. Returns `None` if it would be empty.
     pub fn new(success: bool, failure: bool, delay: bool) -> Option<Self> {
         (success || failure || delay).then_some(Self {
             success,
@@ -169,7 +169,8 @@ impl FromStr for Notify {
     }
 }
 
-/// As the parameter's value; empty if nothing was said, when the parameter is left out.
+/// Formats the value of the parameter. The text is empty if the parameter was not given; it is then
+/// left out.
 impl fmt::Display for Notify {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let occasions = match self {
@@ -187,18 +188,18 @@ impl fmt::Display for Notify {
     }
 }
 
-/// The sender's own name for a transaction (RFC 3461 §4.4), kept as the xtext that it came as.
+/// The sender's identifier for a transaction (RFC 3461 §4.4), kept as the original xtext.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct EnvelopeId(Box<str>);
 
 impl EnvelopeId {
-    /// As it was written: the value of the parameter for the next host.
+    /// The original text: the value of the parameter for the next host.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// What it stands for: printable ASCII, for `Original-Envelope-Id` (RFC 3464 §2.2.1).
+    /// The decoded value: printable ASCII, for `Original-Envelope-Id` (RFC 3464 §2.2.1).
     pub fn decoded(&self) -> String {
         decode_xtext(&self.0).unwrap_or_default()
     }
@@ -218,8 +219,8 @@ impl FromStr for EnvelopeId {
     }
 }
 
-/// The recipient as the sender first named it (RFC 3461 §4.2): `rfc822;user@example.org`, kept as
-/// it was written.
+/// The original recipient (RFC 3461 §4.2), such as `rfc822;user@example.org`, kept as it was
+/// written.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct Orcpt {
@@ -228,30 +229,30 @@ pub struct Orcpt {
 }
 
 impl Orcpt {
-    /// Octets of the parameter's value, as it is written (RFC 3461 §4.2).
+    /// The most octets of the parameter's value, as it is written (RFC 3461 §4.2).
     pub const MAX: usize = 500;
 
-    /// As it was written: the value of the parameter for the next host.
+    /// The original text: the value of the parameter for the next host.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// `rfc822`, `utf-8` (RFC 6533) or another, in whatever case it was written.
+    /// The address type: `rfc822`, `utf-8` (RFC 6533) or another, with its case unchanged.
     pub fn address_type(&self) -> &str {
         &self.text[..usize::from(self.semicolon)]
     }
 
-    /// The address that it stands for: printable, ASCII unless the type is `utf-8`.
+    /// The decoded address. It is printable, and ASCII unless the type is `utf-8`.
     pub fn address(&self) -> String {
         decode(self.address_type(), self.written()).unwrap_or_default()
     }
 
-    /// Whether it can only go to a peer that offers SMTPUTF8 as it is written (RFC 6533 §3).
+    /// Whether the original form needs a peer that offers SMTPUTF8 (RFC 6533 §3).
     pub fn needs_utf8(&self) -> bool {
         !self.text.is_ascii()
     }
 
-    /// The same in ASCII: what is beyond becomes `\x{...}` (RFC 6533 §3, `utf-8-addr-xtext`).
+    /// The value in ASCII: other characters become `\x{...}` (RFC 6533 §3, `utf-8-addr-xtext`).
     pub fn to_ascii(&self) -> String {
         let escape = |c: char| match c {
             ' '..='~' => c.to_string(),
@@ -268,8 +269,8 @@ impl Orcpt {
 impl FromStr for Orcpt {
     type Err = DsnError;
 
-    /// An address of the type `utf-8` may hold characters beyond ASCII; whether it may in this
-    /// transaction is the caller's to ask by [`Orcpt::needs_utf8`].
+    /// An address of the type `utf-8` may contain characters beyond ASCII. The caller checks with
+    /// [`Orcpt::needs_utf8`] whether this transaction allows them.
     fn from_str(text: &str) -> Result<Self, DsnError> {
         if text.len() > Self::MAX {
             return Err(DsnError::TooLong);
@@ -288,7 +289,7 @@ impl FromStr for Orcpt {
     }
 }
 
-/// What an address of this type stands for; `None` if it cannot be one.
+/// Decodes an address of this type. Returns `None` if it is not valid.
 fn decode(address_type: &str, written: &str) -> Option<String> {
     if address_type.eq_ignore_ascii_case("utf-8") {
         decode_utf8_address(written)
@@ -297,8 +298,8 @@ fn decode(address_type: &str, written: &str) -> Option<String> {
     }
 }
 
-/// RFC 3461 §4: ASCII from `!` to `~` but for `+` and `=`, and `+` with two capital hexadecimal
-/// digits for any octet; what it stands for must be printable (§4.2, §4.4).
+/// RFC 3461 §4: ASCII from `!` to `~` except `+` and `=`, and `+` with two capital hexadecimal
+/// digits for any octet. The decoded text must be printable (§4.2, §4.4).
 fn decode_xtext(text: &str) -> Option<String> {
     let (mut decoded, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(c) = rest.chars().next() {
@@ -318,8 +319,8 @@ fn decode_xtext(text: &str) -> Option<String> {
     Some(decoded)
 }
 
-/// RFC 6533 §3, `utf-8-addr-xtext` and `utf-8-addr-unitext`: ASCII but for `+`, `=` and `\`, or
-/// characters beyond it, or `\x{...}` with a code point's capital hexadecimal digits.
+/// RFC 6533 §3, `utf-8-addr-xtext` and `utf-8-addr-unitext`: ASCII except `+`, `=` and `\`,
+/// characters beyond ASCII, and `\x{...}` with the code point in capital hexadecimal digits.
 fn decode_utf8_address(text: &str) -> Option<String> {
     let (mut decoded, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(c) = rest.chars().next() {
@@ -340,7 +341,7 @@ fn decode_utf8_address(text: &str) -> Option<String> {
     Some(decoded)
 }
 
-/// An address must look in a report like what it is.
+/// A report must show an address as it is.
 fn is_printable(c: char) -> bool {
     matches!(c, ' '..='~') || is_utf8_letter(c)
 }

@@ -10,12 +10,12 @@ use memchr::memchr;
 
 pub use scan::{HeaderFault, HeaderScan};
 
-/// A header field, as it came.
+/// A header field, unchanged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field<'a> {
     /// The name, without the blanks that may precede the colon (RFC 5322 §4.5).
     pub name: &'a [u8],
-    /// Everything behind the colon, folded as it came, with the end of its last line.
+    /// The text after the colon, with its folds and the end of its last line.
     pub value: &'a [u8],
     /// The whole field, with its continuation lines and the end of the last one.
     pub octets: &'a [u8],
@@ -50,7 +50,8 @@ impl<'a> Field<'a> {
     }
 }
 
-/// The fields from the first octet up to an empty line, or to the first line that is no field.
+/// Returns the fields from the first octet up to an empty line, or to the first line that is not a
+/// field.
 ///
 /// A line ends with LF, which in a message from the wire always has a CR before it.
 pub fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
@@ -68,15 +69,16 @@ pub fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
     })
 }
 
-/// The number of octets that [`fields`] covers.
+/// Returns the number of octets that [`fields`] covers.
 pub fn length(message: &[u8]) -> usize {
     fields(message).map(|field| field.octets.len()).sum()
 }
 
 /// Separates the header section from the body, and returns where the body begins.
 ///
-/// Where a line that is no field ends the section, verifiers would disagree on where the body begins,
-/// so the missing empty line is inserted. A message that is all body is left as it is.
+/// If a line that is not a field ends the section, verifiers would disagree on where the body
+/// begins. So the missing empty line is inserted. A message without a header section stays
+/// unchanged.
 pub fn separate_body(message: &mut Vec<u8>) -> usize {
     const EMPTY_LINE: &[u8] = b"\r\n";
     let fields = length(message);
@@ -159,7 +161,7 @@ mod tests {
             ("A: 1\r\n\r\n", "A: 1\r\n\r\n", ""),
             ("A: 1\r\n", "A: 1\r\n", ""),
             ("\r\nbody\r\n", "\r\nbody\r\n", "body\r\n"),
-            // The head has the empty line.
+            // The empty line belongs to the head.
             ("body\r\n", "body\r\n", "body\r\n"),
             ("", "", ""),
         ] {

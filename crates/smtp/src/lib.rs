@@ -1,8 +1,8 @@
 //! SMTP (RFC 5321) as types and state machines.
 //!
-//! Nothing here does I/O, reads a clock or knows tokio: bytes, decisions and time are
-//! arguments, output and events are results. Values of the types are known to be good:
-//! they are parsed once, at the edge.
+//! This crate does no I/O, reads no clock and does not use tokio. Bytes, decisions and time are
+//! arguments; output and events are results. Values of the types are always valid, because they are
+//! parsed once, on input.
 
 pub mod address;
 pub mod address_list;

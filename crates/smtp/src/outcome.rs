@@ -1,4 +1,5 @@
-//! What one delivery attempt meant for one recipient. Failure is data, not an error.
+//! The result of one delivery attempt for one recipient. A failed delivery is a value, not an
+//! error.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,23 +10,23 @@ use serde::{Deserialize, Serialize};
 use crate::reply::Reply;
 use crate::status::EnhancedStatus;
 
-/// The verdict of an attempt on a recipient.
+/// The result of an attempt for a recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Verdict {
-    /// The remote host has taken responsibility.
+    /// The remote host has taken responsibility for the message.
     Delivered,
-    /// To be tried again later.
+    /// The delivery will be tried again.
     Deferred,
-    /// Never to be tried again; the sender must learn of it.
+    /// The delivery will not be tried again. The sender must be notified.
     Failed,
 }
 
-/// The step of a delivery that an outcome answers.
+/// The step of a delivery that produced an outcome.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
-    /// Looking up where the mail goes.
+    /// Looking up the mail hosts of the domain.
     Route,
     /// Opening the connection.
     Connect,
@@ -64,20 +65,21 @@ impl fmt::Display for Stage {
     }
 }
 
-/// The host that an outcome came from.
+/// The host that produced an outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
-    /// Its name: the MX's or the smarthost's.
+    /// Its name: that of the MX or of the smarthost.
     pub host: String,
     /// The address and port that were tried.
     pub address: SocketAddr,
-    /// What protected the connection; `None` is clear text. Left out when this is written whole, for
-    /// the first layout of the queue's record had no place for it; later ones keep it beside.
+    /// The TLS protection of the connection; `None` means clear text. It is not serialized with the
+    /// host, because the first layout of the queue record had no place for it. Later layouts store
+    /// it separately.
     #[serde(skip)]
     pub tls: Option<Tls>,
 }
 
-/// The protection of a connection, as its handshake settled it.
+/// The TLS protection of a connection, as negotiated in the handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tls {
     /// `TLSv1.3`
@@ -88,22 +90,22 @@ pub struct Tls {
     pub verified: bool,
 }
 
-/// The name of a version or a cipher suite of TLS: visible ASCII without a space, at most
+/// The name of a TLS version or cipher suite: visible ASCII without a space, at most
 /// [`TlsName::MAX`] octets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct TlsName(Cow<'static, str>);
 
-/// Not the name of anything in TLS.
+/// The text cannot be the name of a TLS version or cipher suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the name of a version or a cipher suite of TLS")]
 pub struct TlsNameError;
 
 impl TlsName {
-    /// Octets of the longest name that is taken; the longest of IANA's registry has 46.
+    /// The most octets of a name. The longest in IANA's registry has 46.
     pub const MAX: usize = 64;
 
-    /// A name that the program itself has.
+    /// Makes a name from a constant of the program.
     pub const fn known(name: &'static str) -> Self {
         Self(Cow::Borrowed(name))
     }
@@ -132,7 +134,7 @@ impl fmt::Display for TlsName {
     }
 }
 
-/// On one line, for logs: `TLSv1.3 TLS13_AES_256_GCM_SHA384 verified`.
+/// Formats the protection on one line, for logs: `TLSv1.3 TLS13_AES_256_GCM_SHA384 verified`.
 impl fmt::Display for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verified = if self.verified {
@@ -161,20 +163,22 @@ impl fmt::Display for Peer {
 pub struct Outcome {
     /// Delivered, deferred or failed.
     pub verdict: Verdict,
-    /// The enhanced status: the remote's own where it gave one of the verdict's class.
+    /// The enhanced status. It is the one in the reply, if its class matches the result.
     pub status: EnhancedStatus,
-    /// The step that decided.
+    /// The step that decided the result.
     pub stage: Stage,
-    /// The host that was asked last, if it came to that.
+    /// The last host that was tried, if any.
     pub peer: Option<Peer>,
-    /// The remote's whole reply, if it was a reply that decided.
+    /// The complete reply, if a reply decided the result.
     pub reply: Option<Reply>,
-    /// Our own words when no reply decided ("connection refused"), one line.
+    /// Our own description if no reply decided the result, such as "connection refused", on one
+    /// line.
     pub detail: String,
 }
 
 impl Outcome {
-    /// On one line: the remote's words and the command they answered, or ours.
+    /// Formats the outcome on one line: the remote's text and the command that it answers, or our
+    /// text.
     pub fn text(&self) -> String {
         match (&self.peer, &self.reply) {
             (Some(peer), Some(reply)) => {

@@ -1,4 +1,4 @@
-//! Patterns of domains and addresses, the same wherever a configuration or command takes one.
+//! Patterns of domains and addresses. Every configuration key and command uses the same patterns.
 //!
 //! | pattern | meaning |
 //! |---|---|
@@ -9,8 +9,8 @@
 //! | `*@DOMAIN`, `@DOMAIN` | every address at the domains that `DOMAIN` matches |
 //! | `<>` | the null sender, where senders are matched |
 //!
-//! Case makes no difference, in local parts neither: an operator who blocks or rewrites `root` means
-//! `Root` too.
+//! Case is ignored, even in local parts: an operator who blocks or rewrites `root` also means
+//! `Root`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -29,7 +29,7 @@ pub struct DomainPatternError(String);
 )]
 pub struct AddressPatternError(String);
 
-/// Matches domains: one, all below one, or all.
+/// Matches one domain, all domains below one, or all domains.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DomainPattern(Domains);
 
@@ -126,7 +126,7 @@ impl FromStr for AddressPattern {
 
     fn from_str(text: &str) -> Result<Self, AddressPatternError> {
         let error = || AddressPatternError(text.to_owned());
-        // A quoted local part could hold a tab or a line end, which no file of ours can.
+        // A quoted local part could contain a tab or a line end, which our files do not allow.
         if text.contains(char::is_control) {
             return Err(error());
         }
@@ -144,7 +144,7 @@ impl FromStr for AddressPattern {
     }
 }
 
-/// The pattern as it was written, but for `@example.org`, which is shown as `*@example.org`.
+/// Formats the pattern as it was written, except that `@example.org` becomes `*@example.org`.
 impl fmt::Display for AddressPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let local_part = self.local_part.as_deref().unwrap_or("*");
@@ -152,7 +152,7 @@ impl fmt::Display for AddressPattern {
     }
 }
 
-/// Matches envelope senders, the null sender among them.
+/// Matches envelope senders, including the null sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SenderPattern {
     /// The null sender.

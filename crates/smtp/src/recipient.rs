@@ -1,9 +1,9 @@
-//! A recipient with what the sender asks for it.
+//! A recipient with its DSN parameters.
 
 use crate::address::ForwardPath;
 use crate::dsn::{Notify, Orcpt};
 
-/// A recipient of a transaction, on its way in or out.
+/// A recipient of a transaction, incoming or outgoing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recipient {
     /// RCPT TO.
@@ -14,7 +14,7 @@ pub struct Recipient {
     pub orcpt: Option<Orcpt>,
 }
 
-/// One of whom nothing more was said than the address.
+/// Makes a recipient without DSN parameters.
 impl From<ForwardPath> for Recipient {
     fn from(path: ForwardPath) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! An SMTP reply (RFC 5321 §4.2): what a server says to one command.
+//! An SMTP reply (RFC 5321 §4.2), the answer of a server to a command.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::status::{Class, EnhancedStatus};
 
-/// A reply: a three-digit code, perhaps an enhanced status of the same class, and lines of text.
+/// A reply: a three-digit code, an optional enhanced status of the same class, and lines of text.
 ///
-/// The text never holds CR, LF or another control character: [`Reply::new`] is given constants,
-/// and the reply parser replaces what a peer sent.
+/// The text never contains CR, LF or another control character: [`Reply::new`] takes constants, and
+/// the reply parser replaces such characters from a peer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply {
     code: u16,
@@ -19,8 +19,8 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// A reply of one line with the enhanced status `class.subject.detail`, the class taken from
-    /// `code` so that the two cannot disagree (RFC 2034 §4). `3xx` replies carry no status.
+    /// Makes a reply of one line with the enhanced status `class.subject.detail`. The class is
+    /// taken from `code`, so the two always agree (RFC 2034 §4). `3xx` replies have no status.
     pub fn new(code: u16, subject: u16, detail: u16, text: impl Into<Cow<'static, str>>) -> Self {
         let status = class_of(code).map(|class| EnhancedStatus::new(class, subject, detail));
         Self {
@@ -30,7 +30,7 @@ impl Reply {
         }
     }
 
-    /// A reply without enhanced status: greeting, EHLO, `354`.
+    /// Makes a reply without enhanced status: for the greeting, EHLO and `354`.
     pub fn plain(code: u16, lines: Vec<Cow<'static, str>>) -> Self {
         Self {
             code,
@@ -39,7 +39,7 @@ impl Reply {
         }
     }
 
-    /// A reply as a peer sent it; a status whose class is not the code's is dropped.
+    /// Makes a reply as a peer sent it. A status whose class does not match the code is dropped.
     pub fn received(code: u16, status: Option<EnhancedStatus>, lines: Vec<String>) -> Self {
         Self {
             code,
@@ -53,12 +53,12 @@ impl Reply {
         self.code
     }
 
-    /// The enhanced status, where the reply has one.
+    /// The enhanced status, if the reply has one.
     pub fn status(&self) -> Option<EnhancedStatus> {
         self.status
     }
 
-    /// The lines of text without code and enhanced status.
+    /// The lines of text, without code and enhanced status.
     pub fn lines(&self) -> &[Cow<'static, str>] {
         &self.lines
     }
@@ -83,7 +83,7 @@ impl Reply {
         self.code / 100 == 5
     }
 
-    /// Appends the reply as it goes over the wire, every line with code and status.
+    /// Appends the reply in wire format. Every line has the code and the status.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let last = self.lines.len().saturating_sub(1);
         for (i, line) in self.lines.iter().enumerate() {
@@ -98,7 +98,7 @@ impl Reply {
     }
 }
 
-/// On one line, as a log or a Diagnostic-Code shows it: `450 4.2.0 first second`.
+/// Formats the reply on one line, as in a log or a Diagnostic-Code: `450 4.2.0 first second`.
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.code)?;

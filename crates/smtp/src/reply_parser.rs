@@ -1,24 +1,24 @@
-//! Replies off the wire: incremental, bounded, and never more than data (RFC 5321 §4.2).
+//! Parses the replies of a peer, incrementally and in bounded memory (RFC 5321 §4.2).
 //!
-//! What a peer may get wrong without harm is taken: a bare LF as line end, a code without text,
-//! octets that are no UTF-8. What makes a reply ambiguous or endless is an error, after which
-//! nothing more can be understood and the connection is of no use.
+//! Harmless errors of a peer are accepted: a bare LF as line end, a code without text, octets that
+//! are not UTF-8. A reply that is ambiguous or endless is an error. After an error nothing more can
+//! be parsed, so the connection must be closed.
 
 use crate::reply::Reply;
 use crate::status::EnhancedStatus;
 
-/// The longest line that is read at all, its end not counted. RFC 5321 §4.5.3.1.5 allows 512
-/// octets; servers exceed that.
+/// The longest line that is accepted, without its end. RFC 5321 §4.5.3.1.5 allows 512 octets;
+/// servers exceed that.
 const MAX_LINE: usize = 4096;
 /// The most lines of one reply.
 const MAX_LINES: usize = 100;
-/// Octets of text kept of one reply; it is stored for every recipient, so what is beyond is read
-/// and dropped.
+/// The most octets of text that are kept of one reply. The text is stored for every recipient, so
+/// the rest is read and discarded.
 const MAX_TEXT: usize = 2048;
-/// Octets quoted of a line that is no reply.
+/// The most octets that are quoted of a line that is not a reply.
 const MAX_QUOTE: usize = 80;
 
-/// Why what the peer sent is no reply.
+/// Why the octets of a peer are not a reply.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ReplyError {
     /// A line without a code from 200 to 599 followed by a space, a hyphen or nothing.
@@ -29,7 +29,7 @@ pub enum ReplyError {
     CodeChanged {
         /// The code of the first line.
         first: u16,
-        /// The one that differs.
+        /// The code that differs.
         then: u16,
     },
     /// A line of more than 4096 octets.
@@ -40,14 +40,14 @@ pub enum ReplyError {
     EndlessReply,
 }
 
-/// Puts replies together from what arrives, in whatever pieces.
+/// Assembles replies from input of any size.
 #[derive(Debug, Default)]
 pub struct ReplyParser {
-    /// The line that has not ended yet.
+    /// The line that is not complete yet.
     line: Vec<u8>,
-    /// The reply that has not ended yet.
+    /// The reply that is not complete yet.
     reply: Option<Partial>,
-    /// Replies that have ended.
+    /// The number of complete replies.
     whole: u64,
 }
 
@@ -61,8 +61,8 @@ struct Partial {
 }
 
 impl ReplyParser {
-    /// Takes octets from the front of `input` until a reply is whole; `None` when all are taken
-    /// and it is not.
+    /// Consumes octets from the front of `input` up to the end of a reply. Returns `None` if all
+    /// are consumed and the reply is not complete.
     ///
     /// After an error the parser must not be used again.
     pub fn parse(&mut self, input: &mut &[u8]) -> Result<Option<Reply>, ReplyError> {
@@ -90,7 +90,7 @@ impl ReplyParser {
         self.line.is_empty() && self.reply.is_none()
     }
 
-    /// Replies that came whole so far.
+    /// The number of complete replies so far.
     pub fn whole(&self) -> u64 {
         self.whole
     }
@@ -149,8 +149,8 @@ impl Partial {
         Ok(())
     }
 
-    /// Takes the enhanced status off the front (RFC 2034 §4), if it is the reply's and agrees with
-    /// its code.
+    /// Removes the enhanced status from the front (RFC 2034 §4), if it matches the code of the
+    /// reply.
     fn without_status(&mut self, text: String) -> String {
         let (word, rest) = text.split_once(' ').unwrap_or((&text, ""));
         let Ok(status) = word.parse::<EnhancedStatus>() else {
@@ -165,7 +165,7 @@ impl Partial {
     }
 }
 
-/// The three digits at the front, from 200 to 599 (RFC 5321 §4.2.1).
+/// Parses the three digits at the front, from 200 to 599 (RFC 5321 §4.2.1).
 fn code_of(line: &[u8]) -> Option<u16> {
     let digits = line.get(..3)?;
     if !digits.iter().all(u8::is_ascii_digit) {
@@ -175,8 +175,8 @@ fn code_of(line: &[u8]) -> Option<u16> {
     (200..600).contains(&code).then_some(code)
 }
 
-/// At most `limit` octets of UTF-8 without control characters: what a log, a bounce or a terminal
-/// shows must not be steered by a peer.
+/// Returns at most `limit` octets of UTF-8 without control characters, because a peer must not
+/// control what a log, a bounce or a terminal shows.
 fn printable(octets: &[u8], limit: usize) -> String {
     let mut text = String::new();
     for c in String::from_utf8_lossy(octets).trim_end().chars() {
@@ -193,7 +193,7 @@ fn printable(octets: &[u8], limit: usize) -> String {
     text
 }
 
-/// Line and paragraph separators, and what turns the direction of writing.
+/// Line and paragraph separators, and characters that change the direction of writing.
 fn is_layout(c: char) -> bool {
     matches!(c, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -203,7 +203,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Every reply in `wire`, given in pieces of `size` octets, and whether all was used up.
+    /// Parses every reply in `wire`, in pieces of `size` octets. Also returns whether all input was
+    /// consumed.
     fn parse(wire: &[u8], size: usize) -> (Vec<String>, Result<bool, ReplyError>) {
         let (mut parser, mut replies) = (ReplyParser::default(), Vec::new());
         for mut piece in wire.chunks(size.max(1)) {

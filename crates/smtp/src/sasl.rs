@@ -1,8 +1,7 @@
-//! SASL mechanisms as SMTP AUTH carries them (RFC 4422, RFC 4954): what the two sides say, without
-//! I/O.
+//! SASL mechanisms for SMTP AUTH (RFC 4422, RFC 4954): the messages of both sides, without I/O.
 //!
-//! Whatever may hold a secret is a [`Secret`] or a [`Response`]: neither shows itself in `Debug`,
-//! and both are wiped when they are dropped.
+//! Values that may contain a secret are a [`Secret`] or a [`Response`]. Both hide their content in
+//! `Debug` and are wiped when they are dropped.
 
 pub mod base64;
 mod challenge;

@@ -5,14 +5,14 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What the first digit of a status says (RFC 3463 §2).
+/// The class: the first digit of a status (RFC 3463 §2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Class {
-    /// `2`: the recipient has been dealt with.
+    /// `2`: success.
     Success,
-    /// `4`: trying again later may help.
+    /// `4`: a temporary failure; a later attempt may succeed.
     Transient,
-    /// `5`: trying again will not help.
+    /// `5`: a permanent failure; another attempt will not succeed.
     Permanent,
 }
 
@@ -25,7 +25,7 @@ pub struct EnhancedStatus {
 }
 
 impl EnhancedStatus {
-    /// A status of the given class; subject and detail are at most 999 (RFC 3463 §2).
+    /// Makes a status of the given class. Subject and detail are at most 999 (RFC 3463 §2).
     pub const fn new(class: Class, subject: u16, detail: u16) -> Self {
         assert!(
             subject <= 999 && detail <= 999,
@@ -53,17 +53,17 @@ impl EnhancedStatus {
         Self::new(Class::Permanent, subject, detail)
     }
 
-    /// Its first digit's meaning.
+    /// The class.
     pub const fn class(self) -> Class {
         self.class
     }
 
-    /// What it is about, as RFC 3463 §3 numbers it: 7 is security and policy.
+    /// The subject by its number in RFC 3463 §3; 7 is security and policy.
     pub const fn subject(self) -> u16 {
         self.subject
     }
 
-    /// The same subject and detail under another class.
+    /// Returns the same subject and detail under another class.
     #[must_use]
     pub const fn with_class(self, class: Class) -> Self {
         Self { class, ..self }
@@ -81,7 +81,7 @@ impl fmt::Display for EnhancedStatus {
     }
 }
 
-/// The text is no status code of RFC 3463.
+/// The text is not a status code of RFC 3463.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an enhanced status code")]
 pub struct StatusError;

@@ -1,4 +1,5 @@
-//! The decoder against a plain reading of RFC 5321 §4.1.1.4 and §4.5.2, in any pieces.
+//! Compares the decoder with a simple reading of RFC 5321 §4.1.1.4 and §4.5.2, for input split in
+//! any way.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -7,7 +8,7 @@ use relay_smtp::client::ContentEncoder;
 
 const LINE_LIMIT: usize = 60;
 
-/// What a decoder makes of a wire.
+/// The result of decoding an input.
 #[derive(Debug, PartialEq)]
 struct Reading {
     content: Vec<u8>,
@@ -36,21 +37,21 @@ fn read(policy: BareNewline, wire: &[u8], mut piece: impl FnMut() -> usize) -> R
     reading
 }
 
-/// The index behind the first CR LF . CR LF, the CR LF of DATA counted in.
+/// Returns the index after the first CR LF . CR LF. The CR LF of DATA counts as its first.
 fn true_end(wire: &[u8]) -> Option<usize> {
     let framed = [b"\r\n", wire].concat();
     let end = framed.windows(5).position(|w| w == b"\r\n.\r\n");
     end.map(|start| start + 3)
 }
 
-/// Lines as a receiver that knows of nothing but CR LF and dots sees them.
+/// Returns the lines as a receiver sees them that handles only CR LF and dots.
 fn plain_reading(wire: &[u8]) -> Vec<u8> {
     let lines = std::str::from_utf8(wire).expect("ASCII").split("\r\n");
     let lines: Vec<&str> = lines.map(|l| l.strip_prefix('.').unwrap_or(l)).collect();
     lines.join("\r\n").into_bytes()
 }
 
-/// What can go wrong goes wrong at dots and line ends.
+/// Most errors occur at dots and line ends, so the input has many of them.
 fn wire() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&[u8]> = vec![
         b"\r\n",
@@ -76,7 +77,7 @@ fn wire() -> impl Strategy<Value = Vec<u8>> {
     vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
-/// Lines in which every CR stands before an LF and every LF behind a CR, with no NUL.
+/// Lines in which CR and LF occur only as CR LF, without NUL.
 fn message() -> impl Strategy<Value = Vec<u8>> {
     let line = "[.]{0,3}[a-z.é]{0,20}".prop_map(|line| line + "\r\n");
     vec(line, 0..20).prop_map(|lines| lines.concat().into_bytes())

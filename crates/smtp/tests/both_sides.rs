@@ -1,4 +1,4 @@
-//! Our client against our server, in any pieces: what one says the other understands.
+//! Our client with our server, for input split in any way: each side understands the other.
 
 use std::time::Instant;
 
@@ -21,7 +21,7 @@ struct World {
     turns: usize,
 }
 
-/// How it came out for the client.
+/// The result for the client.
 type End = Result<(), Trouble>;
 
 impl World {
@@ -50,7 +50,7 @@ impl World {
         }
     }
 
-    /// Until the client is ready, or gives up.
+    /// Runs until the client is ready or ends the session.
     fn run(&mut self) -> End {
         loop {
             let said = self.server.take_output();
@@ -132,7 +132,7 @@ impl World {
     }
 }
 
-/// What the server says, with one mechanism in place of all.
+/// Returns the server's output, with one mechanism instead of all.
 fn offer(only: Mechanism, said: &[u8]) -> Vec<u8> {
     let all = Mechanism::SERVED.map(Mechanism::name).join(" ");
     let said = String::from_utf8(said.to_vec()).expect("ASCII");

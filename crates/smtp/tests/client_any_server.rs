@@ -1,4 +1,4 @@
-//! Whatever a server says, and wherever it stops, the session ends in a defined result.
+//! The session ends in a defined result, whatever a server sends and wherever it stops.
 
 use proptest::prelude::*;
 use relay_smtp::client::{
@@ -11,7 +11,7 @@ use relay_smtp::{ForwardPath, Recipient, ReversePath};
 
 const SERVER: &str = "220 mx.test\r\n250-mx.test\r\n250 PIPELINING\r\n250 ok\r\n550 5.1.1 no\r\n250 ok\r\n354 go\r\n250 2.0.0 taken\r\n";
 
-/// Plays one transaction of two recipients against these octets, then breaks the connection.
+/// Plays one transaction with two recipients against these octets, then breaks the connection.
 fn play(plan: Plan, server: &[u8]) -> Vec<Option<Answer>> {
     let recipients: Vec<Recipient> = ["no@dest.test", "u@dest.test"]
         .map(|r| Recipient::from(r.parse::<ForwardPath>().expect("a path")))

@@ -1,4 +1,4 @@
-//! What a sender asks of reports arrives at the next host as it was written (RFC 3461 §5.2.1).
+//! DSN parameters reach the next host as they were written (RFC 3461 §5.2.1).
 
 use std::time::Instant;
 
@@ -10,8 +10,9 @@ use relay_smtp::server::{
 };
 use relay_smtp::{Recipient, ReversePath};
 
-/// Plays one transaction of our client with our server, of whose offers `hidden` does not arrive;
-/// what the server was told. RCPT is refused to nobody, and the message is empty.
+/// Plays one transaction of our client with our server and returns the commands that the server
+/// received. The extensions in `hidden` are removed from the EHLO reply. No recipient is refused,
+/// and the message is empty.
 fn pass(recipients: &[Recipient], dsn: &DsnRequest, hidden: &str) -> Transaction {
     let now = now();
     let settings = Settings {

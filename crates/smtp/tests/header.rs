@@ -1,9 +1,10 @@
-//! The streaming and the whole reader of header sections agree on any octets, however they are cut.
+//! The streaming reader and the whole reader of header sections agree on any octets, split in any
+//! way.
 
 use proptest::prelude::*;
 use relay_smtp::header::{self, HeaderFault, HeaderScan, fields};
 
-/// Octets of which many make fields, folds and ends.
+/// Octets that often form fields, folds and ends.
 fn octets() -> impl Strategy<Value = Vec<u8>> {
     let piece = prop_oneof![
         Just(b"\r\n".to_vec()),
@@ -45,7 +46,7 @@ proptest! {
         mut message in octets(),
         cuts in proptest::collection::vec(any::<usize>(), 0..6),
     ) {
-        // A line without its end may still become a field; with its end there is nothing open.
+        // The message ends with a line end, because an incomplete line could still become a field.
         message.push(b'\n');
         let length = header::length(&message);
         let count = u32::try_from(received(&message)).expect("few");

@@ -1,4 +1,4 @@
-//! Parse after format is the identity, and whatever else a line says has one meaning or none.
+//! Parsing a formatted value returns the same value, and any other line has one meaning or none.
 
 use proptest::collection::vec;
 use proptest::option;
@@ -167,7 +167,7 @@ fn format(command: &Command) -> String {
     }
 }
 
-/// Lines that are nearly commands.
+/// Lines that are almost commands.
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&str> = vec![
         "MAIL", "RCPT", "EHLO", "AUTH", " ", "\t", "FROM:", "to:", "<", ">", "@", "\"", "\\", "a",

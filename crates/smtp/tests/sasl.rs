@@ -1,4 +1,4 @@
-//! What one half of a mechanism says the other half reads, and nobody else's words prove anything.
+//! Each side of a mechanism understands the other, and messages of anyone else prove nothing.
 
 use std::num::NonZeroU32;
 
@@ -73,7 +73,7 @@ proptest! {
 }
 
 proptest! {
-    // Each derives keys, which costs some milliseconds.
+    // Each case derives keys, which takes some milliseconds.
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
@@ -167,7 +167,7 @@ fn published_messages_of_plain_are_read() {
         ),
         ("dGVzdAB0ZXN0ADEyMzQ=", Ok(("test", "1234"))),
         ("AHRlc3QAMTIzNA==", Ok(("test", "1234"))),
-        // Ursel, who is Kurt by his password.
+        // The user Kurt asks to act for Ursel.
         ("VXJzZWwAS3VydAB4aXBqM3BsbXE=", Err(ResponseError::Denied)),
     ] {
         let octets = base64::decode(text.as_bytes()).expect("base64");

@@ -1,4 +1,4 @@
-//! Whatever a client sends and however it is cut: the same output and events, in bounded memory.
+//! The output and events are the same however the input of a client is split, in bounded memory.
 
 use std::time::Instant;
 
@@ -39,8 +39,8 @@ fn verifier() -> ScramVerifier {
     }
 }
 
-/// Plays all of `input` in pieces; the events without those that depend on the pieces, each
-/// message with its content, and the output.
+/// Plays all of `input` in pieces. Returns the output and the events, each message with its
+/// content. Events that depend on the pieces are left out.
 fn play(
     channel: Channel,
     input: &[u8],
@@ -80,7 +80,8 @@ fn play(
                     content.clear();
                     events.push(format!("{refusal:?}"));
                 }
-                // As if what follows came behind the handshake, whatever piece it is in.
+                // The input after this counts as sent after the handshake, whichever piece it is
+                // in.
                 Event::StartTls => {
                     output.extend(session.take_output());
                     session.tls_started(time);
@@ -121,7 +122,7 @@ fn play(
     }
 }
 
-/// What clients send, and what they should not.
+/// Input that clients send, valid and invalid.
 fn fragment() -> impl Strategy<Value = Vec<u8>> {
     let known: Vec<&[u8]> = vec![
         b"EHLO c.test\r\n",
@@ -164,7 +165,7 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
         1 => (1..700usize).prop_map(|length| vec![b'x'; length]),
         1 => (12000..12600usize).prop_map(|length| [b"AUTH PLAIN ".as_slice(), &vec![b'A'; length]].concat()),
         4 => Just(b"EHLO c.test\r\nAUTH LOGIN\r\n".to_vec()),
-        // Straight to where most can go wrong.
+        // These cases begin where most errors can occur.
         4 => Just(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@d.test>\r\nDATA\r\n".to_vec()),
     ]
 }

@@ -1,7 +1,7 @@
-//! What logins cost, and what a flood of wrong passwords costs others.
+//! Measures the cost of logins, and the effect of a flood of wrong passwords on other clients.
 //!
-//! `cargo bench -p relay-smtpd --bench logins` prints a line for each figure. Server and clients
-//! share the machine; the processor's time is that of the server's threads alone.
+//! `cargo bench -p relay-smtpd --bench logins` prints a line for each figure. The server and the
+//! clients share the machine, but only the processor time of the server's threads is counted.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -28,15 +28,15 @@ mod under_tls;
 #[expect(dead_code, reason = "the tests use more of it")]
 mod world;
 
-/// Logins that are measured, and how many are under way at a time.
+/// How many logins are measured, and how many run at a time.
 const LOGINS: u32 = 4000;
 const AT_A_TIME: u32 = 8;
 /// Connections of a flood: as many as one client may have by default.
 const FLOOD: u64 = 50;
-/// Visits during a flood, and how often there is one.
+/// How many visits are made during a flood, and their interval.
 const VISITS: u32 = 500;
 const EVERY: Duration = Duration::from_millis(10);
-/// How the threads of the server are called.
+/// The name of the server's threads.
 const SERVER: &str = "server";
 /// Clock ticks of /proc per second, on every Linux.
 const TICKS: f64 = 100.0;
@@ -64,7 +64,7 @@ impl Users for OneUser {
     }
 }
 
-/// A server, and how its clients speak.
+/// A server, and the way its clients connect.
 struct Bench {
     world: World<MemoryStore>,
     dialect: Dialect,
@@ -109,16 +109,16 @@ fn runtime(name: &str) -> Runtime {
     built.build().expect("threads")
 }
 
-/// Another client each time.
+/// Returns a different client each time.
 fn of_many(number: u64) -> Ipv4Addr {
     let [.., a, b, c] = number.to_be_bytes();
     Ipv4Addr::new(127, 1 + a, b, c)
 }
 
 impl Bench {
-    /// What AUTH adds to a session under TLS.
+    /// Measures what AUTH adds to a session under TLS.
     async fn compare_logins(self: &Arc<Self>) {
-        // The first one is hashed.
+        // The first login is hashed.
         self.session(STRANGER, Some("s3cret")).await;
         let without = self.measure("a session under TLS without a login", None);
         let without = without.await;
@@ -126,7 +126,7 @@ impl Bench {
         println!("the login alone: {:.3} ms", with.await - without);
     }
 
-    /// Milliseconds of the processor that a session takes.
+    /// Returns the processor time of a session in milliseconds.
     async fn measure(self: &Arc<Self>, what: &str, password: Option<&'static str>) -> f64 {
         let (began, spent) = (Instant::now(), processor_time());
         let mut clients = JoinSet::new();
@@ -147,7 +147,7 @@ impl Bench {
         each
     }
 
-    /// A whole session; whether the login in it succeeded.
+    /// Runs a whole session and returns whether its login succeeded.
     async fn session(&self, from: Ipv4Addr, password: Option<&str>) -> bool {
         let visit = self.world.secured(Role::Submissions, from, &self.dialect);
         let (mut client, _) = visit.await;
@@ -163,7 +163,7 @@ impl Bench {
         succeeded
     }
 
-    /// Floods the server from these clients, and visits it meanwhile.
+    /// Floods the server from these clients and visits it meanwhile.
     async fn visit_during(self: &Arc<Self>, what: &str, from: fn(u64) -> Ipv4Addr) {
         let guesses = Arc::new(AtomicU64::new(0));
         let mut flood = JoinSet::new();
@@ -182,8 +182,8 @@ impl Bench {
         println!("  {guesses} attempts meanwhile");
     }
 
-    /// Looks in every few milliseconds: how long the greeting takes, and how long a whole session
-    /// with a known password.
+    /// Visits the server every few milliseconds. Measures the time to the greeting and the time of
+    /// a whole session with a cached password.
     async fn visit(&self, what: &str) {
         self.session(FRIEND, Some("s3cret")).await;
         let (mut greetings, mut logins) = (Vec::new(), Vec::new());
@@ -212,7 +212,7 @@ fn quantiles(mut times: Vec<Duration>) -> String {
     format!("half within {half:.1} ms, 99 % within {most:.1} ms, all within {all:.1} ms")
 }
 
-/// Seconds of the processor that the threads of the server have taken (proc(5)).
+/// Returns the processor time of the server's threads in seconds (proc(5)).
 fn processor_time() -> f64 {
     let time = || -> io::Result<u32> {
         let mut ticks = 0;

@@ -7,14 +7,14 @@ use std::path::PathBuf;
 /// The address that a listener is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
-    /// Address and port; `[::]` takes IPv4 as well, unless `0.0.0.0` has that port beside it.
+    /// An IP address and a port. `[::]` also accepts IPv4, unless `0.0.0.0` has the same port.
     Tcp(SocketAddr),
     /// The path of a Unix socket, for users of this machine.
     Unix(PathBuf),
 }
 
 impl Address {
-    /// Address and port, if that is what it is.
+    /// Returns the IP address and port, or `None` for a Unix socket.
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
@@ -29,7 +29,7 @@ impl From<SocketAddr> for Address {
     }
 }
 
-/// As the configuration has it.
+/// Formats the address as it is written in the configuration.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -1,13 +1,14 @@
-//! Read buffers that sessions hold only while there is something in them.
+//! Read buffers that a session holds only while they contain data.
 
 use std::sync::{Mutex, PoisonError};
 
-/// Octets of a buffer: what one system call reads at most.
+/// The size of a buffer in octets, which is the most that one system call reads.
 const SIZE: usize = 32 * 1024;
-/// Buffers kept for the next reader.
+/// The most free buffers that are kept for reuse.
 const KEPT: usize = 32;
 
-/// Buffers on loan, so that ten thousand idle sessions hold none.
+/// A pool of buffers. Sessions take buffers from it only while they need them, so ten thousand idle
+/// sessions hold none.
 #[derive(Debug, Default)]
 pub(crate) struct BufferPool {
     free: Mutex<Vec<Box<[u8]>>>,
@@ -31,7 +32,7 @@ impl BufferPool {
     }
 }
 
-/// Input that has been read and not yet used up; an empty one holds no buffer.
+/// Input that has been read but not consumed. It holds no buffer when it is empty.
 #[derive(Debug, Default)]
 pub(crate) struct Unread {
     buffer: Option<Box<[u8]>>,
@@ -40,7 +41,7 @@ pub(crate) struct Unread {
 }
 
 impl Unread {
-    /// The first `length` octets of a buffer from the pool.
+    /// Takes the first `length` octets of a buffer from the pool.
     pub(crate) fn new(buffer: Box<[u8]>, length: usize) -> Self {
         Self {
             buffer: Some(buffer),
@@ -56,7 +57,7 @@ impl Unread {
         }
     }
 
-    /// Drops octets from the front; the buffer goes back as soon as it is used up.
+    /// Drops octets from the front. The buffer returns to the pool when all of it is consumed.
     pub(crate) fn advance(&mut self, octets: usize, pool: &BufferPool) {
         self.start = self.end.min(self.start + octets);
         if self.start == self.end

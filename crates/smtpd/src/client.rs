@@ -23,7 +23,7 @@ impl ClientId {
     }
 }
 
-/// The form in the log.
+/// Formats the client for the log.
 impl fmt::Display for ClientId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -4,12 +4,12 @@ use std::time::SystemTime;
 
 use tokio::time::Instant;
 
-/// For deadlines.
+/// The time for deadlines.
 pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// For the trace header and the queue.
+/// The time of day, for the Received field and the queue.
 #[expect(clippy::disallowed_methods, reason = "the driver's clock")]
 pub(crate) fn today() -> SystemTime {
     SystemTime::now()

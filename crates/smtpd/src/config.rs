@@ -43,7 +43,7 @@ pub struct ServerConfig {
 }
 
 impl ServerConfig {
-    /// The settings of a session; `submits` tells whether the client submits mail for the first time.
+    /// Returns the settings of a session. `submits` is true if the client submits its own mail.
     pub(crate) fn settings(&self, submits: bool) -> server::Settings {
         let bare_address = match self.rewriting.domain.clone() {
             Some(domain) if submits => BareAddress::Complete(domain),
@@ -88,7 +88,7 @@ pub enum Role {
     Mx,
     /// Port 587: mail only from clients that may relay (RFC 6409).
     Submission,
-    /// Port 465: the same, under TLS from the first octet (RFC 8314 §3.3).
+    /// Port 465: like port 587, but under TLS from the first octet (RFC 8314 §3.3).
     Submissions,
 }
 

@@ -34,7 +34,7 @@ use crate::submission::Submission;
 use crate::tls::TlsFacts;
 use crate::{clock, events};
 
-/// What all connections share.
+/// The state that all connections share.
 pub(crate) struct SharedState<S> {
     pub(crate) store: Arc<S>,
     /// Called for each message once it is stored.
@@ -42,7 +42,8 @@ pub(crate) struct SharedState<S> {
     pub(crate) buffers: BufferPool,
     pub(crate) authenticator: Authenticator,
     pub(crate) signing_pool: Arc<SigningPool>,
-    /// Cancelled when the server shuts down: idle sessions end, a message under way may finish.
+    /// Cancelled when the server shuts down. Idle sessions then end; a message that is coming in
+    /// may finish.
     pub(crate) stopping: CancellationToken,
     /// Cancelled at the end of the drain: every client gets a reply and is disconnected.
     pub(crate) ending: CancellationToken,
@@ -53,14 +54,14 @@ pub(crate) struct SharedState<S> {
 pub(crate) struct Client {
     /// Its identity, for permissions and the log.
     pub(crate) id: ClientId,
-    /// False if the client comes through a proxy that does not tell its address. The address is then the
-    /// proxy's, and the client does not get the proxy's permissions.
+    /// False if the client comes through a proxy that does not name it. The address is then that of
+    /// the proxy, and the client does not get the permissions of the proxy.
     pub(crate) address_known: bool,
     pub(crate) role: Role,
 }
 
 impl Client {
-    /// Nobody else can read what two processes of one machine exchange, so that counts as TLS.
+    /// No one else can read what two processes of one machine exchange, so that counts as TLS.
     fn channel(&self) -> Channel {
         match self.id {
             ClientId::Address(_) => Channel::Clear,
@@ -68,7 +69,7 @@ impl Client {
         }
     }
 
-    /// Its address, if it is known.
+    /// Returns the address of the client, if it is known.
     fn address(&self) -> Option<IpAddr> {
         match self.id {
             ClientId::Address(address) => self.address_known.then_some(address),

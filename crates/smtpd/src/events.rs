@@ -1,7 +1,7 @@
-//! What the server tells the log: one function for each event.
+//! The events that the server writes to the log: one function for each event.
 //!
-//! What a client wrote is data, and given as it is: whatever writes the log escapes it, so that it
-//! cannot look like another line.
+//! Values that come from a client are passed on unchanged. The log writer escapes them, so that
+//! they cannot look like another line.
 
 use std::fmt::Display;
 use std::io;
@@ -66,7 +66,7 @@ pub(crate) fn refused(client: ClientId, hello: Option<&Hello>, refusal: &Refusal
     );
 }
 
-/// A sender that another one stands in for.
+/// A sender was replaced by another one.
 pub(crate) fn rewritten(client: ClientId, from: &ReversePath, to: &ReversePath) {
     let (from, to) = (from.as_str(), to.as_str());
     info!(
@@ -79,7 +79,7 @@ pub(crate) fn rewritten(client: ClientId, from: &ReversePath, to: &ReversePath) 
     );
 }
 
-/// A connection was refused at once.
+/// A connection was refused before the session began.
 pub(crate) fn refused_connection(client: ClientId, reply: &Reply) {
     info!(
         target: "relayd",
@@ -91,7 +91,7 @@ pub(crate) fn refused_connection(client: ClientId, reply: &Reply) {
     );
 }
 
-/// The queue did not take a message; the client was told to come back.
+/// The queue could not take a message. The client was asked to try again.
 pub(crate) fn store_failed(id: Option<QueueId>, reason: &StoreError) {
     let id = id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     error!(
@@ -103,18 +103,18 @@ pub(crate) fn store_failed(id: Option<QueueId>, reason: &StoreError) {
     );
 }
 
-/// A message of ours is signed, with these keys.
+/// A message of a client that may relay was signed with these keys.
 pub(crate) fn signed(id: QueueId, keys: &str) {
     info!(target: "relayd", event = "dkim", %id, result = "signed", keys, "dkim: msg {id} is signed: {keys}");
 }
 
-/// A message of one of our own clients is not signed, though there are keys.
+/// A message of a client that may relay was not signed, although there are keys.
 pub(crate) fn unsigned(id: QueueId, reason: &dyn Display) {
     info!(target: "relayd", event = "dkim", %id, result = "none", %reason,
         "dkim: msg {id} is not signed: {reason}");
 }
 
-/// A message that is to be signed could not be; the client was told to come back.
+/// A message that must be signed could not be signed. The client was asked to try again.
 pub(crate) fn signing_failed(id: Option<QueueId>, reason: &SigningError) {
     let id = id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     error!(
@@ -126,7 +126,7 @@ pub(crate) fn signing_failed(id: Option<QueueId>, reason: &SigningError) {
     );
 }
 
-/// No connection can be accepted for the moment.
+/// Connections cannot be accepted at the moment.
 pub(crate) fn accept_failed(listener: &Address, reason: &io::Error) {
     warn!(
         target: "relayd",
@@ -137,7 +137,7 @@ pub(crate) fn accept_failed(listener: &Address, reason: &io::Error) {
     );
 }
 
-/// A client is under TLS now.
+/// A connection is now under TLS.
 pub(crate) fn tls_started(client: ClientId, facts: &TlsFacts) {
     let TlsFacts {
         version,
@@ -157,7 +157,7 @@ pub(crate) fn tls_started(client: ClientId, facts: &TlsFacts) {
     );
 }
 
-/// A handshake came to nothing.
+/// A TLS handshake failed.
 pub(crate) fn tls_failed(client: ClientId, reason: &io::Error) {
     info!(
         target: "relayd",
@@ -169,7 +169,7 @@ pub(crate) fn tls_failed(client: ClientId, reason: &io::Error) {
     );
 }
 
-/// A listener needs a certificate and there is none.
+/// A listener needs a certificate, but none is configured.
 pub(crate) fn no_certificate(client: ClientId) {
     warn!(
         target: "relayd",
@@ -179,16 +179,16 @@ pub(crate) fn no_certificate(client: ClientId) {
     );
 }
 
-/// What came of an AUTH.
+/// The result of an AUTH command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LoginResult {
-    /// The client is this user now.
+    /// The client is logged in as this user.
     Ok,
-    /// Wrong password, or no such user.
+    /// The password is wrong, or the user does not exist.
     LoginFailure,
-    /// The client failed too often before.
+    /// The client is locked out because of earlier failures.
     ShutOut,
-    /// There was no time to check it.
+    /// The password could not be checked in time.
     Busy,
 }
 
@@ -203,7 +203,7 @@ impl LoginResult {
     }
 }
 
-/// Somebody logged in, or tried to.
+/// A client logged in, or tried to.
 pub(crate) fn login(client: ClientId, mechanism: Mechanism, user: &UserName, result: LoginResult) {
     let (mechanism, result) = (mechanism.name(), result.name());
     let user = user.as_str();
@@ -218,7 +218,7 @@ pub(crate) fn login(client: ClientId, mechanism: Mechanism, user: &UserName, res
     );
 }
 
-/// A proxy did not say whom it speaks for.
+/// A proxy did not send a valid PROXY header.
 pub(crate) fn bad_proxy(peer: ClientId, reason: &io::Error) {
     warn!(
         target: "relayd",

@@ -49,7 +49,7 @@ pub struct Listing {
 pub struct MessageSource {
     /// The id that the message will have.
     pub id: QueueId,
-    /// The address of the client; `None` if a proxy does not tell it.
+    /// The address of the client; `None` if a proxy does not name it.
     pub client: Option<IpAddr>,
     /// The name in EHLO or HELO.
     pub hello: Option<ClientName>,

@@ -1,4 +1,4 @@
-//! A message's way from the session into the queue.
+//! How a message gets from the session into the queue.
 
 use std::mem;
 use std::time::SystemTime;
@@ -13,50 +13,50 @@ use crate::rewrite::TooLong;
 use crate::signing_pool::SigningError;
 use crate::submission::{Additions, Prepared, Submission};
 
-/// Octets of memory that an open message keeps for what comes next.
+/// The octets of memory that an open message keeps for its next input.
 const KEPT: usize = 64 * 1024;
 
-/// The message that comes in, if one does: gathered until its header section is complete, then
-/// passed on to the spool in bounded memory.
+/// The message that is coming in, if there is one. It is gathered in memory until its header
+/// section is complete; after that it is passed on to the spool in bounded memory.
 pub(crate) struct Intake<S: QueueStore> {
     spool: Option<S::Spool>,
     gathered: Vec<u8>,
     stage: Stage,
 }
 
-/// How far a message has come.
+/// The state of a message that is coming in.
 #[derive(Debug)]
 enum Stage {
-    /// Nothing is done with it: it goes on as it comes.
+    /// The message is passed on unchanged.
     Passing,
-    /// Its header section is still gathered.
+    /// The header section is not complete yet.
     Header(Box<Processing>),
-    /// Its header section is known, and it is from one of our own clients.
+    /// The header section of a message from a client that may relay is complete.
     Prepared(Box<Prepared>),
-    /// The same of a source.
+    /// The header section of a message from an external client is complete.
     Checking(Checking),
 }
 
-/// What is to be done with a message, by whose it is.
+/// How to process a message. This depends on the client.
 #[derive(Debug)]
 pub(crate) enum Processing {
     Submission(Submission),
     External(External),
 }
 
-/// Why a message was not taken in.
+/// Why a message was not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IntakeError {
-    /// The queue has not taken it.
+    /// The queue could not take it.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// It is to be signed and could not be.
+    /// It must be signed and could not be signed.
     #[error(transparent)]
     Signing(#[from] SigningError),
-    /// It is not to be believed.
+    /// The check of an external message refused it.
     #[error("{0}")]
     Refused(Box<Reply>),
-    /// Its header section would be longer than it may be.
+    /// Its header section would exceed the limit after rewriting.
     #[error(transparent)]
     Header(#[from] TooLong),
 }
@@ -70,7 +70,7 @@ impl<S: QueueStore> Intake<S> {
         }
     }
 
-    /// A message will come, and this is to be done with it, if anything.
+    /// Begins a message, with the processing that it needs, if any.
     pub(crate) fn begin(&mut self, spool: S::Spool, processing: Option<Processing>) {
         self.stage = match processing {
             Some(processing) => Stage::Header(Box::new(processing)),
@@ -79,17 +79,17 @@ impl<S: QueueStore> Intake<S> {
         self.spool = Some(spool);
     }
 
-    /// Where the session puts what it decodes.
+    /// The buffer for the octets that the session decodes.
     pub(crate) fn gathered(&mut self) -> &mut Vec<u8> {
         &mut self.gathered
     }
 
-    /// The id of the message that comes in.
+    /// The id of the message that is coming in.
     pub(crate) fn id(&self) -> Option<QueueId> {
         self.spool.as_ref().map(Spool::id)
     }
 
-    /// Passes on what has been gathered.
+    /// Passes the gathered octets on.
     pub(crate) async fn pass_on(&mut self) -> Result<(), IntakeError> {
         self.serve()?;
         if let Some(spool) = &mut self.spool {
@@ -100,7 +100,7 @@ impl<S: QueueStore> Intake<S> {
         Ok(())
     }
 
-    /// Looks at what has been gathered: the first time it has the header section whole.
+    /// Examines the gathered octets when the header section is complete for the first time.
     fn serve(&mut self) -> Result<(), TooLong> {
         self.stage = match mem::replace(&mut self.stage, Stage::Passing) {
             Stage::Passing => Stage::Passing,
@@ -125,15 +125,15 @@ impl<S: QueueStore> Intake<S> {
         Ok(())
     }
 
-    /// Drops the message; nothing of it stays.
+    /// Drops the message. Nothing of it stays in the queue.
     pub(crate) fn abandon(&mut self) {
         self.spool = None;
         self.gathered = Vec::new();
         self.stage = Stage::Passing;
     }
 
-    /// Hands the message over to the queue; when this returns `Ok`, it would survive power loss.
-    /// `head` makes what stands before it, from its id and from what is added to it.
+    /// Commits the message to the queue. If this returns `Ok`, the message survives a power loss.
+    /// `head` formats what goes in front of the message, from its id and its added fields.
     pub(crate) async fn commit(
         &mut self,
         store: &S,

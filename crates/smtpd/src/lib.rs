@@ -1,11 +1,12 @@
 //! The SMTP server (qmail-smtpd, tcpserver): listeners, relay rules, intake.
 //!
-//! It drives [`relay_smtp::server::ServerSession`], which knows the protocol, answers its questions
-//! from the operator's [`ServerConfig`], and hands messages to the queue. A client is told `250` only
-//! once [`relay_message::QueueStore::commit`] says that its message would survive power loss.
+//! It drives [`relay_smtp::server::ServerSession`], which knows the protocol. It answers the
+//! questions of the session from the operator's [`ServerConfig`] and hands messages to the queue. A
+//! client gets `250` only after [`relay_message::QueueStore::commit`] has returned, when the
+//! message would survive a power loss.
 //!
-//! It never delivers, never looks anything up in the DNS, and never holds a message in memory
-//! beyond its header section and one read.
+//! It never delivers mail, never makes DNS lookups, and never holds more of a message in memory
+//! than its header section and one read.
 //!
 //! | module | what it does |
 //! |---|---|

@@ -163,11 +163,12 @@ pub(crate) fn bind(
     }
 }
 
-/// `[::]` takes IPv4 as well, as operators expect, unless `0.0.0.0` has that port to itself;
-/// where the system has no IPv6 at all, it takes IPv4 alone.
+/// `[::]` also accepts IPv4, as operators expect, unless `0.0.0.0` is configured with the same
+/// port. If the system has no IPv6, it accepts only IPv4.
 fn bind_tcp(address: SocketAddr, all: &[ListenerConfig]) -> io::Result<(TcpListener, SocketAddr)> {
     let port = address.port();
-    // A single IPv4 address does not count: all others would go unheard without a word.
+    // A listener on a single IPv4 address does not count: IPv4 connections to the other addresses
+    // would not be accepted, without any warning.
     let all_of_ipv4 = Address::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
     let has_ipv4_beside = port != 0 && all.iter().any(|other| other.address == all_of_ipv4);
     let listener = open(address, has_ipv4_beside)?;
@@ -193,9 +194,9 @@ fn open(address: SocketAddr, only_v6: bool) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(only_v6)?;
     }
-    // A restart need not wait for old connections to be forgotten.
+    // A restart need not wait until the system has forgotten old connections.
     socket.set_reuse_address(true)?;
-    // Linux hands it on to each accepted connection, which saves a system call there.
+    // On Linux accepted connections inherit this option, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&SockAddr::from(address))?;

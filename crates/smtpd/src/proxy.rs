@@ -1,47 +1,48 @@
-//! The PROXY protocol, versions 1 and 2: what a proxy says of the client behind it.
+//! The PROXY protocol, versions 1 and 2, by which a proxy names the client behind it.
 //!
 //! Specification: <https://www.haproxy.org/download/3.1/doc/proxy-protocol.txt>.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::{self, FromStr};
 
-/// How version 2 begins.
+/// The signature of version 2.
 const SIGNATURE: &[u8; 12] = b"\r\n\r\n\0\r\nQUIT\n";
-/// How version 1 begins.
+/// The beginning of version 1.
 const PREFIX: &[u8; 6] = b"PROXY ";
-/// Octets of a version 1 header, CR LF included.
+/// The most octets of a version 1 header, including CR LF.
 const LONGEST_V1: usize = 107;
-/// Octets of a version 2 header before its addresses.
+/// The octets of a version 2 header before its addresses.
 const FIXED_V2: usize = 16;
-/// Octets of a header that are read at most: version 2 may add what it likes to the addresses.
+/// The most octets of a header that are read. A version 2 header may have any data after its
+/// addresses.
 pub(crate) const LONGEST: usize = 2048;
 
-/// What the octets so far are.
+/// The result of parsing the octets so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Header {
-    /// The beginning of a header: all of them belong to it, and there is more to come.
+    /// The header is not complete. All octets so far belong to it.
     Partial,
-    /// A whole header.
+    /// The header is complete.
     Complete {
-        /// Its octets; what follows is the client's.
+        /// The length of the header in octets. The octets after it are the client's.
         length: usize,
-        /// The client.
+        /// The client that it names.
         client: ProxiedClient,
     },
-    /// No header.
+    /// The octets are not a valid header.
     Invalid,
 }
 
-/// Whom a proxy speaks for.
+/// The client that a header names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProxiedClient {
     /// A client that connected to the proxy from this address.
     Address(IpAddr),
-    /// The proxy itself, which looks whether we live, or somebody that it cannot name.
+    /// The proxy itself, which makes a health check, or a client that the proxy cannot name.
     Unknown,
 }
 
-/// Reads the beginning of a connection.
+/// Parses the beginning of a connection.
 pub(crate) fn parse(input: &[u8]) -> Header {
     if begins(input, SIGNATURE) {
         parse_v2(input)
@@ -52,7 +53,7 @@ pub(crate) fn parse(input: &[u8]) -> Header {
     }
 }
 
-/// Whether `input` begins with `start`, as far as it goes.
+/// Whether `input` begins with `start`, or is itself a beginning of it.
 fn begins(input: &[u8], start: &[u8]) -> bool {
     let common = input.len().min(start.len());
     input[..common] == start[..common]
@@ -81,7 +82,7 @@ fn client_of_line(line: &str) -> Option<ProxiedClient> {
     let mut words = line.split(' ').skip(1);
     let family = words.next()?;
     if family == "UNKNOWN" {
-        // The rest of such a line is to be passed over.
+        // §2.1: the rest of an UNKNOWN line must be ignored.
         return Some(ProxiedClient::Unknown);
     }
     let (from, to) = (words.next()?, words.next()?);
@@ -94,19 +95,19 @@ fn client_of_line(line: &str) -> Option<ProxiedClient> {
     (are_ports && words.next().is_none()).then_some(ProxiedClient::Address(client))
 }
 
-/// The first of two addresses of one family.
+/// Parses the first of two addresses of the same family.
 fn source<A: FromStr>(from: &str, to: &str) -> Option<A> {
     to.parse::<A>().ok()?;
     from.parse().ok()
 }
 
-/// Decimal, without leading zeros.
+/// Parses a decimal number without leading zeros.
 fn is_port(word: &str) -> bool {
     let is_plain = word == "0" || word.starts_with(|first: char| ('1'..='9').contains(&first));
     is_plain && word.parse::<u16>().is_ok()
 }
 
-/// §2.2: a binary header, its length in octets 15 and 16.
+/// §2.2: a binary header. Octets 15 and 16 contain its length.
 fn parse_v2(input: &[u8]) -> Header {
     let Some((fixed, rest)) = input.split_at_checked(FIXED_V2) else {
         return Header::Partial;
@@ -127,10 +128,11 @@ fn parse_v2(input: &[u8]) -> Header {
     }
 }
 
-/// `command` has the version in its upper half; `family` tells address family and transport.
+/// The upper half of `command` is the version. `family` contains the address family and the
+/// transport.
 fn client_of_block(command: u8, family: u8, addresses: &[u8]) -> Option<ProxiedClient> {
     match (command, family) {
-        // TCP over IPv4: two addresses, two ports.
+        // TCP over IPv4: two addresses and two ports.
         (0x21, 0x11) if addresses.len() >= 12 => {
             let source: [u8; 4] = addresses[..4].try_into().ok()?;
             Some(ProxiedClient::Address(source.into()))
@@ -140,8 +142,8 @@ fn client_of_block(command: u8, family: u8, addresses: &[u8]) -> Option<ProxiedC
             let source: [u8; 16] = addresses[..16].try_into().ok()?;
             Some(ProxiedClient::Address(source.into()))
         }
-        // LOCAL, and behind it unspecified and Unix sockets: whatever the addresses are, they are
-        // to be passed over.
+        // LOCAL, and addresses that are unspecified or of Unix sockets: the addresses must be
+        // ignored.
         (0x20, _) | (0x21, 0x00 | 0x31 | 0x32) => Some(ProxiedClient::Unknown),
         _ => None,
     }
@@ -261,7 +263,8 @@ mod tests {
     }
 
     proptest! {
-        /// The reader takes all of a partial header off the socket: it must be the header's.
+        /// The reader consumes an incomplete header from the socket, so all of it must belong to
+        /// the header.
         #[test]
         fn every_beginning_of_a_header_is_partial_and_what_follows_is_left(
             header in any_header(),

@@ -1,4 +1,4 @@
-//! What a proxy says before its client speaks, read off the socket.
+//! Reads the PROXY header, which a proxy sends before the octets of its client.
 
 use std::io;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use tokio::time::timeout;
 
 use crate::proxy::{self, Header, ProxiedClient};
 
-/// How long a proxy may take: it has all to say when it connects.
+/// How long a proxy may take. It has the whole header when it connects.
 const WAIT: Duration = Duration::from_secs(5);
 
-/// Reads the PROXY header and nothing behind it, for that may be a TLS handshake.
+/// Reads the PROXY header and nothing after it, because a TLS handshake may follow.
 pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<ProxiedClient> {
     timeout(WAIT, read_header(stream))
         .await
@@ -28,7 +28,8 @@ async fn read_header(stream: &mut TcpStream) -> io::Result<ProxiedClient> {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let (end, client) = match proxy::parse(&header[..seen]) {
-            // All of it belongs to the header: taken off, it is not seen again.
+            // All of these octets belong to the header. After they are consumed they cannot be read
+            // again.
             Header::Partial => (seen, None),
             Header::Complete { length, client } => (length, Some(client)),
             Header::Invalid => {
@@ -62,7 +63,7 @@ mod tests {
             let mut proxy = TcpStream::connect(address).await.expect("a listener");
             let (mut stream, _) = listener.accept().await.expect("a connection");
             proxy.write_all(beginning).await.expect("a connection");
-            // Nothing else will happen, so the clock may run ahead.
+            // Nothing else happens in this test, so the clock may skip ahead.
             tokio::time::pause();
             let began = tokio::time::Instant::now();
             let read = read(&mut stream).await;

@@ -7,20 +7,20 @@ use relay_smtp::pattern::{AddressPattern, DomainPattern};
 use relay_smtp::server::replies;
 use relay_smtp::{ForwardPath, Mailbox, Reply, ReversePath};
 
-/// The operator's rules. Nobody may relay by default.
+/// The operator's relay rules. By default no client may relay.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RelayRules {
     /// Clients that may send to any domain.
     pub networks: Vec<IpNet>,
     /// Domains that anyone may send to.
     pub domains: Vec<DomainPattern>,
-    /// Senders that nobody may use.
+    /// Senders that are refused.
     pub bad_senders: Vec<AddressPattern>,
 }
 
 impl RelayRules {
-    /// Whether this client may send to any domain; an IPv4 client of a dual-stack socket is judged
-    /// by its IPv4 address.
+    /// Whether this client may send to any domain. An IPv4 client of a dual-stack socket is
+    /// compared by its IPv4 address.
     pub fn may_relay(&self, client: IpAddr) -> bool {
         let client = client.to_canonical();
         self.networks
@@ -28,7 +28,7 @@ impl RelayRules {
             .any(|network| network.contains(&client))
     }
 
-    /// MAIL.
+    /// Checks the sender (MAIL).
     pub fn check_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
         let is_bad = |mailbox| self.bad_senders.iter().any(|bad| bad.matches(mailbox));
         match sender.mailbox() {
@@ -37,9 +37,9 @@ impl RelayRules {
         }
     }
 
-    /// RCPT, from a client that may or may not relay. A local part is its domain's own affair, so
-    /// `user%elsewhere@ours` is mail for us and never goes elsewhere; an address literal is no
-    /// domain of ours, even when the address is.
+    /// Checks a recipient (RCPT). Local parts are not interpreted: `user%elsewhere@ours` is mail
+    /// for us and never goes elsewhere. An address literal does not count as one of our domains,
+    /// even if the address is ours.
     pub fn check_recipient(&self, may_relay: bool, recipient: &Mailbox) -> Result<(), Reply> {
         let is_ours = |domain| self.domains.iter().any(|ours| ours.matches(domain));
         if may_relay || is_ours(recipient.domain()) {
@@ -50,8 +50,7 @@ impl RelayRules {
     }
 }
 
-/// Whether mail for this recipient is for the postmaster here, whom everyone may reach
-/// (RFC 5321 §4.5.1).
+/// Whether this recipient is the postmaster here, to whom any client may send (RFC 5321 §4.5.1).
 pub(crate) fn is_our_postmaster(recipient: &ForwardPath, hostname: &str) -> bool {
     match recipient {
         ForwardPath::Postmaster => true,

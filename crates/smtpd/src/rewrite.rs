@@ -1,8 +1,7 @@
-//! Addresses of submitted mail that are not as they should go out: bare ones, and senders that others
-//! stand in for.
+//! Rewrites addresses of submitted mail: completes bare addresses and replaces senders.
 //!
-//! The rules are the operator's. What they say of a header section is done to its addresses alone, in
-//! place; every other octet stays as it came: names, comments, groups, folds.
+//! The operator sets the rules. In a header section only the addresses change. Every other octet
+//! stays as it came: names, comments, groups and folds.
 
 mod header;
 
@@ -12,41 +11,41 @@ use std::sync::Arc;
 use relay_smtp::pattern::AddressPattern;
 use relay_smtp::{Mailbox, ReversePath};
 
-/// What is done to addresses of submitted mail; nothing by default.
+/// The rules for addresses of submitted mail. By default nothing changes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Rewriting {
-    /// What completes a bare address.
+    /// The domain that completes bare addresses.
     pub domain: Option<Arc<str>>,
-    /// Whose mail goes out as somebody else's; the first that fits says whose.
+    /// The rules for replacing senders. The first rule that matches applies.
     pub from: Vec<Replacement>,
 }
 
-/// A sender that stands in for others.
+/// A rule that replaces senders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Replacement {
-    /// Whom it stands in for.
+    /// The senders that it replaces.
     pub pattern: AddressPattern,
-    /// The sender.
+    /// The sender to use instead.
     pub sender: Mailbox,
 }
 
-/// The header section would be longer than it may be.
+/// The rewritten header section would exceed the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("with its addresses complete, the header section is too long")]
 pub struct TooLong;
 
 impl Rewriting {
-    /// The sender of an envelope as it goes out. The null sender is nobody's and stays.
+    /// Returns the rewritten sender of an envelope. The null sender stays.
     pub fn sender(&self, sender: ReversePath) -> ReversePath {
         let other = sender.mailbox().and_then(|mailbox| self.stand_in(mailbox));
         other.cloned().map_or(sender, ReversePath::Mailbox)
     }
 
-    /// The fields of a header section, without the empty line that ends it, as they go out: bare
-    /// addresses of From, Sender, Reply-To, To and Cc are completed, authors are replaced. More than
-    /// `most` octets of it are an error.
+    /// Returns the rewritten fields of a header section, without the empty line that ends it. Bare
+    /// addresses in From, Sender, Reply-To, To and Cc are completed, and authors are replaced. A
+    /// result of more than `most` octets is an error.
     ///
-    /// It takes one pass over the octets, and no more memory than `most`.
+    /// This takes one pass over the octets, and at most `most` octets of memory.
     pub fn header<'a>(&self, fields: &'a [u8], most: usize) -> Result<Cow<'a, [u8]>, TooLong> {
         if self.domain.is_none() && self.from.is_empty() {
             return Ok(Cow::Borrowed(fields));
@@ -60,7 +59,8 @@ impl Rewriting {
         Some(&rule.sender)
     }
 
-    /// A bare address with its domain; none if nothing can make an address of it.
+    /// Completes a bare address with its domain. Returns `None` if the result is not a valid
+    /// address.
     fn completed(&self, local_part: &str) -> Option<Mailbox> {
         let domain = self.domain.as_deref()?;
         format!("{local_part}@{domain}").parse().ok()

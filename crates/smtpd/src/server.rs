@@ -39,7 +39,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens all listeners, or none. To be called within a runtime.
+    /// Opens all listeners. If one fails, none stays open. Must be called within a runtime.
     pub fn bind(listeners: &[ListenerConfig]) -> Result<Self, BindError> {
         let (local_sessions, pending_local) = LocalSessions::new();
         let mut server = Self {
@@ -143,7 +143,7 @@ async fn accept<S: QueueStore, L: Accept>(
     }
 }
 
-/// accept(2): a connection that failed before it was taken says nothing about the next one.
+/// accept(2): an error of one connection says nothing about the next one.
 fn is_of_one_connection(error: &io::Error) -> bool {
     matches!(
         error.kind(),

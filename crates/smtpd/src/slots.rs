@@ -1,4 +1,4 @@
-//! How many sessions are open, in all and per client.
+//! Limits the number of open sessions, in total and per client.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -22,17 +22,17 @@ struct Open {
     by_client: HashMap<ClientId, usize>,
 }
 
-/// A session's place; given back when dropped.
+/// The slot of a session. Dropping it frees the slot.
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
-    /// What the client counts as; not known before the proxy has told.
+    /// What the client is counted as. It is not known before the PROXY header has been read.
     client: Option<ClientId>,
 }
 
 impl Slots {
-    /// A place, or why there is none; for a client that a proxy speaks for it is [`Slot::assign`]
-    /// that looks at the client.
+    /// Takes a slot, or returns why none is free. For a client behind a proxy, [`Slot::assign`]
+    /// checks the limit per client.
     pub(crate) fn take(
         self: &Arc<Self>,
         client: Option<ClientId>,
@@ -68,7 +68,7 @@ impl Open {
 }
 
 impl Slot {
-    /// The client has become known.
+    /// Counts the session for its client, which is now known.
     pub(crate) fn assign(&mut self, client: ClientId, limits: &Limits) -> Result<(), Reply> {
         let client = client.counted_as();
         self.slots.lock().count(client, limits)?;

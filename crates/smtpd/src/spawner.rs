@@ -51,7 +51,7 @@ impl<S: QueueStore> SessionSpawner<S> {
         });
     }
 
-    /// Starts a session on a connection, or rejects it where there is no free slot.
+    /// Starts a session on a connection, or rejects the connection if there is no free slot.
     pub(crate) fn start<T: IncomingStream>(
         &self,
         stream: T,

@@ -56,7 +56,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Stream<T> {
         }
     }
 
-    /// Under TLS this says `close_notify` first (RFC 8446 §6.1).
+    /// Under TLS this sends `close_notify` first (RFC 8446 §6.1).
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Clear(stream) => Pin::new(stream).poll_shutdown(context),

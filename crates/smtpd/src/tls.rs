@@ -22,30 +22,30 @@ use tokio_rustls::server::TlsStream;
 use pair::Pair;
 use resolver::Resolver;
 
-/// How long a handshake may take.
+/// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(30);
 
 /// A certificate chain and its private key, in PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificatePair {
-    /// The chain, the server's own certificate first.
+    /// The file of the certificate chain. The server's own certificate comes first.
     pub certificate: PathBuf,
-    /// PKCS #8, PKCS #1 or SEC 1.
+    /// The file of the private key, in PKCS #8, PKCS #1 or SEC 1.
     pub key: PathBuf,
 }
 
-/// What the operator decides about TLS.
+/// The TLS settings of the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TlsSettings {
-    /// Whether clients may resume sessions by tickets. Off by default: some senders fail with
-    /// tickets, and mail gains little by them.
+    /// Whether clients may resume sessions with tickets. This is off by default, because some
+    /// senders fail with tickets and mail gains little from them.
     pub session_tickets: bool,
 }
 
-/// Why a pair cannot be used.
+/// Why certificates cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// No pair was given.
+    /// No certificate was configured.
     #[error("TLS needs a certificate and a key")]
     NoPair,
     /// A file cannot be read, or is not PEM.
@@ -53,22 +53,22 @@ pub enum TlsError {
     Read {
         /// The file.
         file: PathBuf,
-        /// The system's reason, or what is wrong with the text.
+        /// The system's error, or what is wrong with the content.
         source: io::Error,
     },
-    /// A file holds no certificate.
+    /// A file does not contain a certificate.
     #[error("{} holds no certificate", file.display())]
     NoCertificate {
         /// The file.
         file: PathBuf,
     },
-    /// A file holds no private key.
+    /// A file does not contain a private key.
     #[error("{} holds no private key; one with a passphrase cannot be used", file.display())]
     NoKey {
         /// The file.
         file: PathBuf,
     },
-    /// A certificate cannot be understood.
+    /// A certificate cannot be parsed.
     #[error("{} holds a certificate that cannot be read: {reason}", file.display())]
     BadCertificate {
         /// The file.
@@ -84,7 +84,7 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
-    /// The key is another certificate's.
+    /// The key does not belong to the certificate.
     #[error("the key in {} does not belong to the certificate in {}", key.display(), certificate.display())]
     Mismatch {
         /// The certificate's file.
@@ -95,31 +95,32 @@ pub enum TlsError {
     /// The TLS library refuses the settings.
     #[error("TLS cannot be set up: {reason}")]
     Setup {
-        /// What it says.
+        /// The error of the library.
         reason: String,
     },
 }
 
-/// A certificate that is in use, for the operator.
+/// A certificate that is in use, as shown to the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateInfo {
-    /// Where it was read from.
+    /// The file that it was read from.
     pub path: PathBuf,
-    /// The DNS names that it is for.
+    /// The DNS names that it is valid for.
     pub names: Vec<String>,
     /// When it expires.
     pub not_after: SystemTime,
 }
 
-/// Certificates and settings, read once: new files take a new one.
+/// The certificates and settings. They are read once; to use new files, make a new value.
 pub struct TlsServer {
     acceptor: TlsAcceptor,
     certificates: Vec<CertificateInfo>,
 }
 
 impl TlsServer {
-    /// Reads all pairs. The first is shown to clients that name no host or an unknown one; of
-    /// several for one name, the first whose kind of key the client can verify.
+    /// Reads all certificates and keys. The first certificate is used for clients that send no host
+    /// name or an unknown one. If several match a name, the first whose kind of key the client
+    /// supports is used.
     pub fn new(pairs: &[CertificatePair], settings: TlsSettings) -> Result<Self, TlsError> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let pairs = pairs
@@ -130,16 +131,15 @@ impl TlsServer {
             return Err(TlsError::NoPair);
         }
         let certificates = pairs.iter().map(|pair| pair.info.clone()).collect();
-        // Nothing older than TLS 1.2 is left (RFC 8996), and of that only AEAD suites with
-        // forward secrecy: the library knows no others.
+        // RFC 8996 forbids versions before TLS 1.2. The library has only AEAD suites with forward
+        // secrecy for TLS 1.2.
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])
             .map_err(|error| setup_error(&error))?
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(Resolver::new(pairs)));
         config.ignore_client_order = true;
-        // Without it, and without a ticketer, there is nothing that a ticket could be for, and so
-        // none is sent.
+        // Without session storage and a ticketer no tickets are sent.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         if settings.session_tickets {
             config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| setup_error(&error))?;
@@ -150,12 +150,12 @@ impl TlsServer {
         })
     }
 
-    /// What is in use, in the order of the pairs.
+    /// Returns the certificates in use, in the order of the configuration.
     pub fn certificates(&self) -> &[CertificateInfo] {
         &self.certificates
     }
 
-    /// The handshake, within its time.
+    /// Makes the handshake within the time limit.
     pub(crate) async fn accept<T>(&self, stream: T) -> io::Result<TlsStream<T>>
     where
         T: AsyncRead + AsyncWrite + Unpin,
@@ -180,14 +180,14 @@ fn setup_error(error: &rustls::Error) -> TlsError {
     }
 }
 
-/// What a handshake came to, for the log and the trace header.
+/// The result of a handshake, for the log and the Received field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TlsFacts {
-    /// As people write it: `TLSv1.3`.
+    /// The version in its usual form, such as `TLSv1.3`.
     pub(crate) version: &'static str,
-    /// The suite's name in IANA's registry.
+    /// The name of the cipher suite in IANA's registry.
     pub(crate) cipher: String,
-    /// The host that the client asked for, if its name could be one.
+    /// The host name that the client asked for, if it is a valid one.
     pub(crate) server_name: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! Unix sockets that listen: their names in the file system.
+//! Listening Unix sockets and their names in the file system.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
@@ -11,19 +11,19 @@ use tokio::net::UnixListener;
 /// A Unix socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// What has its name is no socket.
+    /// A file with this name exists and is not a socket.
     #[error("there is something else of that name: choose another path")]
     Taken,
-    /// Somebody listens on it.
+    /// Another process listens on the socket.
     #[error("in use by another relayd: stop that one, or choose another path")]
     InUse,
-    /// Nobody listens on it, but it cannot be removed.
+    /// No process listens on the socket, but its file cannot be removed.
     #[error("left over, but cannot be replaced: {0}")]
     LeftOver(io::Error),
-    /// Its directory is missing and cannot be made.
+    /// Its directory is missing and cannot be created.
     #[error("its directory cannot be made: {0}")]
     Directory(io::Error),
-    /// The system refuses it.
+    /// The system refuses to open it.
     #[error("cannot be opened: {0}; choose another path")]
     Open(io::Error),
     /// Its permissions cannot be set.
@@ -31,19 +31,20 @@ pub enum SocketError {
     Mode(io::Error),
 }
 
-/// The name of a socket of ours, which goes when we do.
+/// The file of one of our sockets. Dropping this removes the file.
 #[derive(Debug)]
 pub struct SocketFile(PathBuf);
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // One that stays behind is replaced at the next start.
+        // If the file cannot be removed now, the next start replaces it.
         let _ = fs::remove_file(&self.0);
     }
 }
 
-/// Opens a socket with these permissions. One that nobody listens on is left over from a crash and
-/// is replaced. A missing directory is made with mode `directory`. To be called within a runtime.
+/// Opens a socket with these permissions. If no process listens on an existing socket, it was left
+/// by a crash and is replaced. A missing directory is created with the mode `directory`. Must be
+/// called within a runtime.
 pub fn bind_unix(
     path: &Path,
     mode: u32,
@@ -68,7 +69,7 @@ fn replace_left_over(path: &Path) -> Result<(), SocketError> {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(SocketError::LeftOver)
         }
-        // Whoever may not even connect may not take it for left over.
+        // If this process may not connect to the socket, it cannot know that no process listens.
         _ => Err(SocketError::InUse),
     }
 }
@@ -77,7 +78,7 @@ fn make_parent(path: &Path, mode: u32) -> io::Result<()> {
     let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
     let missing: Vec<_> = path.ancestors().skip(1).take_while(missing).collect();
     for folder in missing.into_iter().rev() {
-        // What the umask takes away is given back.
+        // The mode is set explicitly, because the umask may have removed bits.
         DirBuilder::new().mode(mode).create(folder)?;
         fs::set_permissions(folder, Permissions::from_mode(mode))?;
     }

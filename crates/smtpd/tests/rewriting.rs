@@ -1,5 +1,5 @@
-//! Header sections under the rules: only the addresses that need it change, whatever stands around them,
-//! and nobody can make it work for long.
+//! Header sections under the rewriting rules: only the addresses that need it change, whatever is
+//! around them, and no input can make it take long.
 
 use std::sync::mpsc;
 use std::thread;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use relay_smtpd::{Replacement, Rewriting};
 use relay_testkit::DEADLINE;
 
-/// `limits.header_size`, unless the operator says otherwise.
+/// `limits.header_size`, by default.
 const MOST: usize = 256 * 1024;
 const DOMAIN: &[u8] = b"@ours.test";
 
@@ -33,7 +33,7 @@ fn rewritten(rules: &Rewriting, header: &[u8]) -> Vec<u8> {
     rules.header(header, MOST).expect("short").into_owned()
 }
 
-/// Whether `new` is `old` with nothing but domains added.
+/// Whether `new` is `old` with only domains added.
 fn is_completed(mut old: &[u8], mut new: &[u8]) -> bool {
     while !new.is_empty() {
         if old.first() == new.first() {
@@ -47,7 +47,7 @@ fn is_completed(mut old: &[u8], mut new: &[u8]) -> bool {
     old.is_empty()
 }
 
-/// Blanks and comments as they may stand between the parts of an address.
+/// Blanks and comments, as they are allowed between the parts of an address.
 fn blank() -> impl Strategy<Value = String> {
     prop::sample::select(vec![
         "",
@@ -72,7 +72,7 @@ fn name() -> impl Strategy<Value = String> {
     .prop_map(str::to_owned)
 }
 
-/// An address as it is written, and as it is to go out.
+/// An address as it is written, and its expected rewritten form.
 fn mailbox() -> impl Strategy<Value = (String, String)> {
     let local = prop::sample::select(vec!["root", "u.v", "a+b", "\"a b\"", "\"x, @y\"", "jörg"]);
     let domain = prop::sample::select(vec!["", "@d.test", "@[192.0.2.1]", "@b\u{fc}cher.test"]);
@@ -95,7 +95,7 @@ fn mailbox() -> impl Strategy<Value = (String, String)> {
     )
 }
 
-/// A list of them, parts of it in groups.
+/// A list of such addresses, parts of it in groups.
 fn list() -> impl Strategy<Value = (String, String)> {
     let entry = (mailbox(), 0..4).prop_map(|((written, expected), kind)| {
         let group = |address: &str| match kind {

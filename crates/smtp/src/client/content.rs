@@ -1,9 +1,9 @@
-//! The message as it goes over the wire after DATA (RFC 5321 §4.5.2).
+//! Encodes the message for sending after DATA (RFC 5321 §4.5.2).
 
-/// Turns a message, in whatever pieces, into what follows a 354.
+/// Encodes a message, in pieces of any size, for sending after the 354 reply.
 ///
-/// Lines that begin with a dot get another; a bare CR or LF, which some servers would take for a
-/// line end and others not, becomes CRLF; the end is always CRLF.CRLF.
+/// A line that begins with a dot gets another one. A bare CR or LF becomes CRLF, because servers
+/// disagree on whether it ends a line. The end is always CRLF.CRLF.
 #[derive(Debug, Default)]
 pub struct ContentEncoder {
     at: Position,
@@ -16,7 +16,7 @@ enum Position {
     LineStart,
     /// Within a line.
     Line,
-    /// Behind a CR that has not been passed on yet.
+    /// After a CR that has not been passed on yet.
     Cr,
 }
 
@@ -53,7 +53,8 @@ impl ContentEncoder {
         }
     }
 
-    /// Appends what ends the message: the missing end of its last line, and the dot.
+    /// Appends the end of the message: the line end of its last line, if it is missing, and the
+    /// dot.
     pub fn finish(self, out: &mut Vec<u8>) {
         match self.at {
             Position::LineStart => {}

@@ -1,4 +1,4 @@
-//! A transaction's envelope as commands, and what came of it.
+//! The envelope of a transaction as commands, and the answers for its recipients.
 
 use crate::address::ReversePath;
 use crate::client::extensions::Extensions;
@@ -7,51 +7,51 @@ use crate::outcome::Stage;
 use crate::recipient::Recipient;
 use crate::reply::Reply;
 
-/// What one transaction sends.
+/// The envelope of one transaction.
 #[derive(Debug, Clone, Copy)]
 pub struct Envelope<'a> {
     /// MAIL FROM.
     pub sender: &'a ReversePath,
-    /// RCPT TO, in order; there must be one at least.
+    /// RCPT TO, in order. There must be at least one.
     pub recipients: &'a [&'a Recipient],
     /// Octets of the message, for `SIZE=`.
     pub size: u64,
     /// The message was declared `BODY=8BITMIME`.
     ///
-    /// A peer without 8BITMIME is sent it all the same, undeclared: nothing here can convert it,
-    /// such peers pass eight bits on in practice, and a bounce would serve nobody.
+    /// A peer without 8BITMIME gets the message without the declaration. Nothing here can convert
+    /// the message, such peers pass eight bits on in practice, and a bounce would help no one.
     pub eight_bit: bool,
-    /// The message was declared `SMTPUTF8`: its header may hold UTF-8.
+    /// The message was declared `SMTPUTF8`: its header may contain UTF-8.
     pub utf8: bool,
-    /// `RET` and `ENVID`. They and what is asked for each recipient go to a peer that offers DSN, as
-    /// they came; nothing is added to them (RFC 3461 §5.2.1).
+    /// `RET` and `ENVID`. Like the parameters of each recipient, they are sent unchanged to a peer
+    /// that offers DSN. Nothing is added to them (RFC 3461 §5.2.1).
     pub dsn: &'a DsnRequest,
 }
 
-/// What a transaction needs and the peer does not offer.
+/// An extension or limit that the transaction needs and the peer does not offer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lack {
     /// SMTPUTF8, for an address or a header beyond ASCII (RFC 6531 §3.2).
     Utf8,
-    /// Room: the message has more octets than the peer's SIZE limit (RFC 1870 §6.2).
+    /// A higher limit: the message has more octets than the peer's SIZE limit (RFC 1870 §6.2).
     Room {
-        /// The most octets that the peer takes.
+        /// The most octets that the peer accepts.
         limit: u64,
     },
 }
 
-/// What a transaction came to for one recipient.
+/// The result of a transaction for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answer {
-    /// The peer has taken responsibility.
+    /// The peer has taken responsibility for the message.
     Taken(Reply),
-    /// The peer refused with 4xx or 5xx at this stage.
+    /// The peer refused at this stage with 4xx or 5xx.
     Refused(Stage, Reply),
-    /// It was not even asked for: the peer cannot take it.
+    /// The recipient was not sent to the peer, because the peer lacks what it needs.
     Unsupported(Lack),
 }
 
-/// The commands of one transaction, and how many of them have been let go.
+/// The commands of one transaction, and how many of them have been sent.
 #[derive(Debug)]
 pub(super) struct Commands {
     bytes: Vec<u8>,
@@ -61,7 +61,7 @@ pub(super) struct Commands {
 }
 
 impl Commands {
-    /// RSET if `reset`, then MAIL, RCPT for those of `asked`, and DATA.
+    /// Builds the commands: RSET if `reset`, MAIL, RCPT for the recipients in `asked`, and DATA.
     pub(super) fn new(
         envelope: &Envelope<'_>,
         asked: &[usize],
@@ -105,8 +105,8 @@ impl Commands {
         }
     }
 
-    /// What to send now: everything at once to a peer that offers PIPELINING, else the next
-    /// command.
+    /// Returns the octets to send now: all commands for a peer that offers PIPELINING, otherwise
+    /// the next one.
     pub(super) fn release(&mut self) -> &[u8] {
         let end = if self.pipelined {
             self.ends.by_ref().last()
@@ -118,13 +118,13 @@ impl Commands {
         &self.bytes[start..self.released]
     }
 
-    /// Whether replies to all commands are on their way, wanted or not.
+    /// Whether all commands have been sent, so that replies to all of them will come.
     pub(super) fn is_pipelined(&self) -> bool {
         self.pipelined
     }
 }
 
-/// The parameters of MAIL, each as the peer offers it (RFC 1870, RFC 6152, RFC 6531, RFC 3461).
+/// The parameters of MAIL, as far as the peer offers them (RFC 1870, RFC 6152, RFC 6531, RFC 3461).
 fn mail_parameters(envelope: &Envelope<'_>, peer: &Extensions) -> String {
     let mut text = String::new();
     if peer.size.is_some() {
@@ -164,7 +164,8 @@ fn rcpt_parameters(recipient: &Recipient, envelope: &Envelope<'_>, peer: &Extens
         } else {
             orcpt.to_ascii()
         };
-        // In ASCII it takes more octets; a peer may refuse a recipient for too many of them.
+        // The ASCII form has more octets. A peer may refuse a recipient whose parameter is too
+        // long.
         if orcpt.len() <= Orcpt::MAX {
             text.push_str(" ORCPT=");
             text.push_str(&orcpt);
@@ -173,7 +174,7 @@ fn rcpt_parameters(recipient: &Recipient, envelope: &Envelope<'_>, peer: &Extens
     text
 }
 
-/// Whether the transaction is one under SMTPUTF8.
+/// Whether the transaction uses SMTPUTF8.
 fn may_be_utf8(envelope: &Envelope<'_>, peer: &Extensions) -> bool {
     peer.utf8 && needs_utf8(envelope)
 }
@@ -190,7 +191,7 @@ fn recipient_needs_utf8(recipient: &Recipient) -> bool {
     !recipient.path.as_str().is_ascii()
 }
 
-/// What keeps this recipient from even being asked for.
+/// Returns what this recipient needs and the peer does not offer.
 pub(super) fn lack(
     envelope: &Envelope<'_>,
     recipient: &Recipient,

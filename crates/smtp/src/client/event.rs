@@ -1,4 +1,4 @@
-//! What a session tells its driver.
+//! The events that a session returns to its driver.
 
 use crate::client::envelope::Answer;
 use crate::outcome::Stage;
@@ -6,46 +6,46 @@ use crate::reply::Reply;
 use crate::reply_parser::ReplyError;
 use crate::sasl::ChallengeError;
 
-/// What the peer's words came to.
+/// The result of the peer's replies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// What the plan asks for is done: a transaction may begin.
+    /// The session is ready: all steps of the plan are done and a transaction may begin.
     Ready,
     /// The peer waits for the message: send it through a [`crate::client::ContentEncoder`], then
     /// call [`ClientSession::content_sent`].
     Content,
-    /// The peer waits for a handshake: throw away every octet that has been read and not handled,
-    /// for it may be anybody's (RFC 3207 §4.2), shake hands, then call
+    /// The peer waits for a TLS handshake. Discard every octet that has been read and not handled,
+    /// because it came unprotected (RFC 3207 §4.2), make the handshake, then call
     /// [`ClientSession::tls_started`].
     StartTls,
     /// The transaction is over, with an answer for each recipient.
     Finished(Vec<Answer>),
-    /// The session is over; [`ClientSession::abandon`] has the answers that came before.
+    /// The session is over. [`ClientSession::abandon`] returns the answers up to here.
     Broken(Trouble),
 }
 
-/// Why a session ended before its time.
+/// Why a session ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Trouble {
-    /// The peer does not want to talk: 4xx or 5xx to the greeting or to HELO, or 421 to anything.
+    /// The peer refuses the session: 4xx or 5xx to the greeting or to HELO, or 421 to any command.
     Refused(Stage, Reply),
-    /// A reply that the command cannot have, such as 250 to DATA.
+    /// A reply that is not valid for the command, such as 250 to DATA.
     Unexpected(Stage, Reply),
-    /// Octets that are no reply.
+    /// The octets are not a reply.
     Garbled(Stage, ReplyError),
-    /// TLS is required, and the peer does not offer it.
+    /// TLS is required, but the peer does not offer it.
     NoTls,
     /// STARTTLS was answered with 4xx or 5xx.
     TlsRefused(Reply),
-    /// The peer offers no mechanism that goes with the credentials.
+    /// The peer offers no mechanism that fits the credentials.
     NoMechanism {
-        /// What it offers, as it wrote it.
+        /// The mechanisms that it offers, as it wrote them.
         offered: String,
     },
-    /// The credentials are not for a connection in clear, and that is what this is.
+    /// The credentials must not be sent in clear, and the connection is in clear.
     AuthInClear,
     /// AUTH was answered with 4xx or 5xx.
     AuthRefused(Reply),
-    /// A challenge that the mechanism cannot have.
+    /// A challenge that is not valid for the mechanism.
     Challenge(ChallengeError),
 }

@@ -1,9 +1,9 @@
-//! What a peer offers in its reply to EHLO (RFC 5321 §4.1.1.1).
+//! The extensions that a peer offers in its reply to EHLO (RFC 5321 §4.1.1.1).
 
 use crate::reply::Reply;
 use crate::sasl::Mechanism;
 
-/// The service extensions that this client makes use of.
+/// The service extensions that this client uses.
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a keyword that is there or not, alone"
@@ -23,16 +23,16 @@ pub struct Extensions {
     pub dsn: bool,
     /// STARTTLS (RFC 3207).
     pub starttls: bool,
-    /// The mechanisms of AUTH as the peer wrote them, a space between each (RFC 4954 §3).
+    /// The mechanisms of AUTH as the peer wrote them, separated by spaces (RFC 4954 §3).
     pub auth: String,
 }
 
 impl Extensions {
-    /// Reads the lines behind the first; what is unknown or malformed is not offered.
+    /// Parses the lines after the first. Unknown and malformed lines are ignored.
     pub fn parse(reply: &Reply) -> Self {
         let mut offered = Self::default();
         for line in reply.lines().iter().skip(1) {
-            // Before there was RFC 2554 it was `AUTH=`, and some servers still write that too.
+            // Before RFC 2554 the form was `AUTH=`. Some servers still send it as well.
             let mut words = line.split(|c: char| c.is_ascii_whitespace() || c == '=');
             let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
             let mut words = words.filter(|word| !word.is_empty());
@@ -63,7 +63,7 @@ impl Extensions {
         self.auth.push_str(mechanism);
     }
 
-    /// Whether a message of `size` octets is beyond what the peer takes.
+    /// Whether a message of `size` octets exceeds the limit of the peer.
     pub fn refuses_size(&self, size: u64) -> Option<u64> {
         self.size.filter(|&limit| limit != 0 && size > limit)
     }

@@ -1,4 +1,4 @@
-//! An AUTH exchange from the client's side (RFC 4954 §4): what is said, one response after another.
+//! The client's side of an AUTH exchange (RFC 4954 §4), one response after another.
 
 use zeroize::Zeroizing;
 
@@ -11,36 +11,36 @@ use crate::sasl::{
 use super::extensions::Extensions;
 use super::plan::{Credentials, Proof};
 
-/// Octets of an AUTH command, CR LF included. An initial response beyond them has to wait for a
+/// The most octets of an AUTH command, including CR LF. A longer initial response is sent after a
 /// challenge (RFC 4954 §4).
 const COMMAND: usize = 512;
 
-/// What a client may say next.
+/// The next response of the client.
 #[derive(Debug)]
 pub(super) enum AuthExchange {
-    /// The first message, which did not fit the command.
+    /// The first message, which was too long for the command.
     Deferred(Response, Box<AuthExchange>),
-    /// The user's name, by LOGIN.
+    /// The user name, for LOGIN.
     User(UserName, Secret),
-    /// The password, by LOGIN.
+    /// The password, for LOGIN.
     Password(Secret),
-    /// An answer to what is told about a token that was refused.
+    /// The answer to the error message for a refused token.
     Acknowledgement(&'static [u8]),
     /// The final message of SCRAM.
     ScramFinal(ClientFirst, Secret),
-    /// Nothing, but to look at the server's proof.
+    /// An empty line, if the server's proof is right.
     ScramProof(AwaitedProof),
-    /// Nothing.
+    /// None: the exchange is complete on the client's side.
     Complete,
 }
 
-/// A line of an exchange, to be sent and wiped.
+/// A line of an exchange. It is wiped after it is sent.
 pub(super) type Response = Zeroizing<String>;
 
-/// The mechanisms for this kind of proof, the strongest first.
+/// Returns the mechanisms for this kind of proof, the strongest first.
 ///
-/// Of the two for tokens XOAUTH2 comes first: it is the one that Google and Microsoft both document
-/// for SMTP, and Microsoft offers no other.
+/// For tokens XOAUTH2 comes first: Google and Microsoft both document it for SMTP, and Microsoft
+/// offers no other.
 fn mechanisms(proof: &Proof) -> &'static [Mechanism] {
     match proof {
         Proof::Password(_) => &[Mechanism::ScramSha256, Mechanism::Plain, Mechanism::Login],
@@ -49,8 +49,8 @@ fn mechanisms(proof: &Proof) -> &'static [Mechanism] {
 }
 
 impl AuthExchange {
-    /// Begins the exchange with the strongest mechanism that is offered, and gives the command;
-    /// `None` if none is.
+    /// Begins the exchange with the strongest mechanism that is offered, and returns the command.
+    /// Returns `None` if no mechanism fits.
     pub(super) fn begin(
         credentials: Credentials,
         peer: &Extensions,
@@ -72,7 +72,7 @@ impl AuthExchange {
         Some((mechanism, login, command))
     }
 
-    /// The first message of the mechanism, if it has one, and what follows it.
+    /// Returns the first message of the mechanism, if it has one, and the next state.
     fn first(mechanism: Mechanism, credentials: Credentials) -> (Self, Option<Response>) {
         let Credentials {
             user, proof, nonce, ..
@@ -102,8 +102,8 @@ impl AuthExchange {
         }
     }
 
-    /// The answer to a 334. Where a challenge can only be a prompt its words do not matter: servers
-    /// differ in them.
+    /// Answers a 334. If a challenge can only be a prompt, its text is ignored, because it differs
+    /// between servers.
     pub(super) fn answer(self, challenge: &Reply) -> Result<(Self, Response), ChallengeError> {
         match self {
             Self::Deferred(message, then) => Ok((*then, message)),
@@ -130,8 +130,8 @@ impl AuthExchange {
         }
     }
 
-    /// Whether a 235 may come now: the user is proven, and the server where the mechanism asks for
-    /// that.
+    /// Whether a 235 is valid now: the client has sent everything, and the server has proved itself
+    /// if the mechanism requires it.
     pub(super) fn end(&self) -> Result<(), ChallengeError> {
         match self {
             Self::Complete | Self::Acknowledgement(_) => Ok(()),
@@ -142,7 +142,7 @@ impl AuthExchange {
     }
 }
 
-/// What a challenge says; it is one line (RFC 4954 §4).
+/// Decodes a challenge, which is one line (RFC 4954 §4).
 fn octets(challenge: &Reply) -> Result<Zeroizing<Vec<u8>>, ChallengeError> {
     match challenge.lines() {
         [line] => base64::decode(line.as_bytes()).map_err(|_| ChallengeError::Encoding),

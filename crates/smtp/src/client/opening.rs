@@ -14,7 +14,7 @@ use crate::client::session::{ClientSession, ClientState, is_refusal};
 const CHALLENGE: u16 = 334;
 
 impl ClientSession {
-    /// What a reply means before the first transaction.
+    /// Handles a reply before the first transaction.
     pub(super) fn opening_reply(&mut self, found: ClientState, reply: Reply) -> Option<Event> {
         let stage = found.stage();
         match found {
@@ -23,7 +23,7 @@ impl ClientSession {
                 self.peer = Extensions::parse(&reply);
                 self.protect()
             }
-            // RFC 5321 §3.2: a server that knows no EHLO may know HELO.
+            // RFC 5321 §3.2: a server that does not know EHLO may know HELO.
             ClientState::Ehlo if reply.is_permanent() => self.enter(ClientState::Helo),
             ClientState::Helo if reply.is_positive() => self.protect(),
             ClientState::StartTls if reply.is_positive() => self.enter(ClientState::Handshake),
@@ -38,7 +38,7 @@ impl ClientSession {
         }
     }
 
-    /// TLS, if it is wanted and not there yet.
+    /// Starts TLS, if it is wanted and not active yet.
     fn protect(&mut self) -> Option<Event> {
         match self.plan.tls {
             TlsUse::IfOffered | TlsUse::Required if self.peer.starttls => {
@@ -59,8 +59,8 @@ impl ClientSession {
         }
     }
 
-    /// AUTH, if somebody logs in. There is one try: to go on with another mechanism after a refusal
-    /// would be to let the server choose the weakest.
+    /// Sends AUTH, if there are credentials. There is only one attempt: if the client went on to
+    /// another mechanism after a refusal, the server could make it use the weakest.
     fn log_in(&mut self) -> Option<Event> {
         let Some(credentials) = self.plan.credentials.take() else {
             return self.enter(ClientState::Idle { reset: false });
@@ -93,7 +93,7 @@ impl ClientSession {
 
     fn say_in_exchange(&mut self, login: AuthExchange, line: &str) -> Option<Event> {
         self.wipe();
-        // In one piece, so that no copy of a part is left behind.
+        // Built in one piece, so that no copy of a part is left in memory.
         self.output.reserve(line.len() + 2);
         self.output.extend_from_slice(line.as_bytes());
         self.output.extend_from_slice(b"\r\n");
@@ -101,7 +101,7 @@ impl ClientSession {
         None
     }
 
-    /// Overwrites what was said last, if it has been sent.
+    /// Overwrites the output, if it has been sent.
     fn wipe(&mut self) {
         if self.output.is_empty() {
             self.output.zeroize();

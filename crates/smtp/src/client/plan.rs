@@ -1,58 +1,58 @@
-//! How a session is to be protected, and as whom.
+//! How a session is protected, and the user that it logs in as.
 
 use crate::sasl::scram::Nonce;
 use crate::sasl::{Secret, UserName};
 
-/// What a session does before its first transaction.
+/// The steps of a session before its first transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// What TLS is used for.
+    /// Whether TLS is used.
     pub tls: TlsUse,
-    /// Who logs in, if anybody does.
+    /// The credentials, if the session logs in.
     pub credentials: Option<Credentials>,
 }
 
 impl Plan {
-    /// In clear, as nobody.
+    /// A session in clear, without a login.
     pub const CLEAR: Self = Self {
         tls: TlsUse::Never,
         credentials: None,
     };
 }
 
-/// When a session is under TLS.
+/// Whether a session uses TLS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum TlsUse {
-    /// Not even if the peer offers it.
+    /// No TLS, even if the peer offers it.
     Never,
-    /// If the peer offers it; a refused STARTTLS changes nothing, unless there are credentials that
-    /// are not for a connection in clear.
+    /// TLS if the peer offers it. After a refused STARTTLS the session continues in clear, unless
+    /// it has credentials that must not be sent in clear.
     IfOffered,
-    /// Or there is no session.
+    /// TLS; without it the session ends.
     Required,
-    /// It was there before the greeting.
+    /// TLS that is active before the greeting.
     Active,
 }
 
-/// Who logs in.
+/// A user and the proof of its identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// The user.
+    /// The user name.
     pub user: UserName,
-    /// By what.
+    /// The password or token.
     pub proof: Proof,
-    /// To be shown without TLS too: for a peer that no network lies before, loopback alone.
+    /// Whether the credentials may be sent without TLS. This is only for peers on loopback.
     pub in_clear: bool,
-    /// New for every session.
+    /// The client's part of the SCRAM nonce, new for every session.
     pub nonce: Nonce,
 }
 
-/// What proves a user. Its kind decides the mechanism: a password is never sent where a token was
-/// meant, nor the other way about.
+/// The proof of a user's identity. Its kind decides the mechanism: a password is never sent as a
+/// token, nor a token as a password.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Proof {
-    /// A password: SCRAM-SHA-256, PLAIN or LOGIN, the first of these that is offered.
+    /// A password, for the first of SCRAM-SHA-256, PLAIN and LOGIN that is offered.
     Password(Secret),
-    /// A bearer token: XOAUTH2 or OAUTHBEARER, the first of these that is offered.
+    /// A bearer token, for the first of XOAUTH2 and OAUTHBEARER that is offered.
     Token(Secret),
 }

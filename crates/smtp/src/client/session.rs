@@ -1,4 +1,5 @@
-//! The state machine: what is sent on entering a state, and what a reply means there.
+//! The state machine of the client: the commands sent on entering a state, and the handling of
+//! replies.
 
 use std::fmt;
 
@@ -15,7 +16,7 @@ use crate::reply::Reply;
 use crate::reply_parser::ReplyParser;
 use crate::sasl::Mechanism;
 
-/// RFC 5321 §3.8: the server is about to close the connection, whatever was asked.
+/// RFC 5321 §3.8: the server is about to close the connection. It may be the reply to any command.
 const CLOSING: u16 = 421;
 
 /// The client's side of one session, for any number of transactions.
@@ -35,7 +36,7 @@ const CLOSING: u16 = 421;
 /// ```
 pub struct ClientSession {
     name: String,
-    /// The credentials are in it until they are used.
+    /// It contains the credentials until they are used.
     pub(super) plan: Plan,
     parser: ReplyParser,
     pub(super) peer: Extensions,
@@ -44,39 +45,39 @@ pub struct ClientSession {
     pub(super) state: ClientState,
 }
 
-/// Which reply is waited for, with what is needed to understand it.
+/// The reply that the session waits for, with the data that is needed to handle it.
 #[derive(Debug)]
 pub(super) enum ClientState {
     Greeting,
     Ehlo,
     Helo,
     StartTls,
-    /// Behind the 220 to STARTTLS: whatever comes now is the handshake's, not ours. The session
-    /// goes back to `Ehlo`, with all that was said before forgotten (RFC 3207 §4.2).
+    /// After the 220 to STARTTLS: the next octets belong to the handshake. Then the session goes
+    /// back to `Ehlo` and forgets everything from before (RFC 3207 §4.2).
     Handshake,
     Auth(AuthExchange),
-    /// No transaction. `reset`: the last one may have left something behind.
+    /// No transaction is open. `reset`: the last one may still be open at the peer.
     Idle {
         reset: bool,
     },
     Rset(Transaction),
     Mail(Transaction),
-    /// Behind the transaction, which of the recipients asked for.
+    /// The number is the position in `asked` of the recipient whose reply comes next.
     Rcpt(Transaction, usize),
     Data(Transaction),
-    /// The message is on its way; no reply is due.
+    /// The message is being sent; no reply is due.
     Content(Transaction),
     /// The final dot has been sent.
     Dot(Transaction),
-    /// A lone dot after an unwanted 354 (RFC 2920 §3.1).
+    /// A lone dot was sent after an unwanted 354 (RFC 2920 §3.1).
     LoneDot(Transaction),
     Quit,
-    /// Nothing more can be said; the transaction that was under way, if any.
+    /// Nothing more can be sent. Contains the transaction that was under way, if any.
     Over(Option<Transaction>),
 }
 
 impl ClientSession {
-    /// A session on a connection that has just opened; `name` is our own for EHLO.
+    /// Makes a session for a new connection. `name` is our own name for EHLO.
     pub fn new(name: impl Into<String>, plan: Plan) -> Self {
         Self {
             name: name.into(),
@@ -89,18 +90,18 @@ impl ClientSession {
         }
     }
 
-    /// What is to be sent before anything is read; the caller empties it.
+    /// The octets to send before more input is read. The caller empties it.
     pub fn output(&mut self) -> &mut Vec<u8> {
         &mut self.output
     }
 
-    /// The step whose reply is waited for: for timeouts, and to say where a connection broke.
+    /// The step whose reply is waited for. It is used for timeouts and error messages.
     pub fn stage(&self) -> Stage {
         self.state.stage()
     }
 
-    /// The handshake that [`Event::StartTls`] asked for is done: what was said before it is
-    /// forgotten (RFC 3207 §4.2).
+    /// Reports that the handshake of [`Event::StartTls`] is done. The session forgets everything
+    /// from before it (RFC 3207 §4.2).
     pub fn tls_started(&mut self) {
         if let ClientState::Handshake = self.state {
             self.plan.tls = TlsUse::Active;
@@ -111,12 +112,12 @@ impl ClientSession {
         }
     }
 
-    /// What the peer offered.
+    /// The extensions that the peer offered.
     pub fn extensions(&self) -> &Extensions {
         &self.peer
     }
 
-    /// By which mechanism it has logged in, or tried to.
+    /// The mechanism of the login, or of the attempt.
     pub fn mechanism(&self) -> Option<Mechanism> {
         self.mechanism
     }
@@ -126,14 +127,14 @@ impl ClientSession {
         matches!(self.state, ClientState::Idle { .. }) && self.parser.is_empty()
     }
 
-    /// Whether the final dot has gone out and its reply has not come: if the connection breaks now,
-    /// nobody knows whether the peer took the message (RFC 1047).
+    /// Whether the final dot has been sent and its reply has not come. If the connection breaks
+    /// now, it is unknown whether the peer took the message (RFC 1047).
     pub fn may_have_been_taken(&self) -> bool {
         matches!(self.state, ClientState::Dot(_))
     }
 
-    /// Whether the transaction under way has not been answered by a single reply: if the connection
-    /// breaks now, the peer may have closed it before the transaction began.
+    /// Whether no reply to the open transaction has come yet. If the connection breaks now, the
+    /// peer may have closed it before the transaction began.
     pub fn is_unanswered(&self) -> bool {
         match &self.state {
             ClientState::Rset(t) | ClientState::Mail(t) | ClientState::Over(Some(t)) => !t.answered,
@@ -141,12 +142,13 @@ impl ClientSession {
         }
     }
 
-    /// Replies heard so far. When one has come whole, the time limit of the next begins.
+    /// The number of complete replies so far. After each one the next time limit begins.
     pub fn replies(&self) -> u64 {
         self.parser.whole()
     }
 
-    /// Begins a transaction. `Some` if it is over at once, because the peer can take none of it.
+    /// Begins a transaction. Returns `Some` if it is over at once, because the peer can take none
+    /// of it.
     ///
     /// # Panics
     ///
@@ -180,7 +182,7 @@ impl ClientSession {
         })
     }
 
-    /// The whole message has been sent, its final dot included.
+    /// Reports that the whole message has been sent, including the final dot.
     pub fn content_sent(&mut self) {
         self.state = match std::mem::replace(&mut self.state, ClientState::Over(None)) {
             ClientState::Content(transaction) => ClientState::Dot(transaction),
@@ -188,15 +190,15 @@ impl ClientSession {
         };
     }
 
-    /// Says goodbye, if nothing is under way.
+    /// Sends QUIT, if no transaction is under way.
     pub fn quit(&mut self) {
         if let ClientState::Idle { .. } = self.state {
             self.enter(ClientState::Quit);
         }
     }
 
-    /// Takes octets from the front of `input` until something has come of them; `None` when all are
-    /// taken and nothing has.
+    /// Consumes octets from the front of `input` up to the next event. Returns `None` if all are
+    /// consumed without an event.
     pub fn receive(&mut self, input: &mut &[u8]) -> Option<Event> {
         while !input.is_empty() {
             if let ClientState::Handshake = self.state {
@@ -218,13 +220,14 @@ impl ClientSession {
         None
     }
 
-    /// Ends the session: the answers so far, `None` for recipients whose fate is open.
+    /// Ends the session and returns the answers so far. The answer is `None` for recipients without
+    /// a result.
     pub fn abandon(&mut self) -> Vec<Option<Answer>> {
         let state = std::mem::replace(&mut self.state, ClientState::Over(None));
         state.transaction().map(|t| t.answers).unwrap_or_default()
     }
 
-    /// What is sent on entering a state.
+    /// Sends the command of a state on entering it.
     pub(super) fn enter(&mut self, mut state: ClientState) -> Option<Event> {
         let output = &mut self.output;
         let event = match &mut state {
@@ -252,7 +255,7 @@ impl ClientSession {
         event
     }
 
-    /// What a reply means in the state that it finds.
+    /// Handles a reply in the current state.
     fn reply(&mut self, reply: Reply) -> Option<Event> {
         match std::mem::replace(&mut self.state, ClientState::Over(None)) {
             ClientState::Quit | ClientState::Over(None) => None,
@@ -286,7 +289,7 @@ impl ClientSession {
             ClientState::Data(t) | ClientState::Dot(t) if no => {
                 Some(self.finish(t.refused(stage, &reply), ClientState::Idle { reset: true }))
             }
-            // A reply before the end of the message: the peer has heard enough.
+            // The peer replied before the end of the message, so the rest is not sent.
             ClientState::Content(t) if no => {
                 Some(self.finish(t.refused(stage, &reply), ClientState::Over(None)))
             }
@@ -302,7 +305,7 @@ impl ClientSession {
         }
     }
 
-    /// What was sent behind a refused MAIL is answered all the same.
+    /// The peer also answers the commands that were already sent after a refused MAIL.
     fn mail_refused(&mut self, t: Transaction, reply: &Reply) -> Option<Event> {
         let t = t.refused(Stage::Mail, reply);
         if t.commands.is_pipelined() {
@@ -327,13 +330,14 @@ impl ClientSession {
         }
     }
 
-    /// The transaction is over; every recipient has its answer.
+    /// Ends the transaction. Every recipient has its answer.
     fn finish(&mut self, transaction: Transaction, next: ClientState) -> Event {
         self.state = next;
         Event::Finished(transaction.answers.into_iter().flatten().collect())
     }
 
-    /// The session is over; if the transaction was decided already, that stands.
+    /// Ends the session. If every recipient already has its answer, the transaction counts as
+    /// finished.
     pub(super) fn end(&mut self, trouble: Trouble) -> Event {
         let state = std::mem::replace(&mut self.state, ClientState::Over(None));
         match state.transaction() {
@@ -348,7 +352,7 @@ impl ClientSession {
     }
 }
 
-/// Nothing of what is said, nor of whom for: it may be a password.
+/// Shows no octets and no addresses, because they may contain a password.
 impl fmt::Debug for ClientSession {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ClientSession")
@@ -358,7 +362,7 @@ impl fmt::Debug for ClientSession {
     }
 }
 
-/// What was not sent any more may be a password.
+/// Output that was not sent may contain a password.
 impl Drop for ClientSession {
     fn drop(&mut self) {
         self.output.zeroize();
@@ -409,7 +413,7 @@ pub(super) fn is_refusal(reply: &Reply) -> bool {
     reply.is_transient() || reply.is_permanent()
 }
 
-/// Appends one command. No event comes of it until it is answered.
+/// Appends one command. There is no event until its reply comes.
 fn say(output: &mut Vec<u8>, parts: &[&str]) -> Option<Event> {
     for part in parts {
         output.extend_from_slice(part.as_bytes());

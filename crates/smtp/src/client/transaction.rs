@@ -7,7 +7,7 @@ use crate::reply::Reply;
 #[derive(Debug)]
 pub(super) struct Transaction {
     pub(super) commands: Commands,
-    /// The recipients that RCPT is sent for, as indices of `answers`.
+    /// The recipients that are sent in RCPT, as indices of `answers`.
     pub(super) asked: Vec<usize>,
     pub(super) answers: Vec<Option<Answer>>,
     /// How many RCPT were answered with 2xx.

@@ -1,10 +1,11 @@
-//! What a client calls itself.
+//! The name that a client gives in EHLO or HELO.
 
 use std::fmt;
 
-/// The name by which a client introduces itself: by RFC 5321 §4.1.3 a domain or an address literal,
-/// in practice also what its owner calls the machine. Nothing depends on it, so none is refused for
-/// its letters; what could be more than a word in a header or a log is kept as `?`.
+/// The name that a client gives in EHLO or HELO. RFC 5321 §4.1.3 requires a domain or an address
+/// literal, but real clients send other names too. No decision depends on the name, so no
+/// characters cause a refusal; characters that could break a header or a log line are replaced by
+/// `?`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientName(Box<str>);
 
@@ -12,8 +13,8 @@ impl ClientName {
     /// RFC 5321 §4.5.3.1.2
     const MAX: usize = 255;
 
-    /// The name of 1 to 255 octets without control characters, with `?` in place of all but letters,
-    /// digits and `.-_:[]`.
+    /// Makes a name of 1 to 255 octets without control characters. All characters other than
+    /// letters, digits and `.-_:[]` become `?`.
     pub fn parse(text: &str) -> Option<Self> {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
         let fits = (1..=Self::MAX).contains(&text.len()) && !text.contains(char::is_control);
@@ -21,7 +22,7 @@ impl ClientName {
         fits.then(|| Self(name.collect()))
     }
 
-    /// As it may stand anywhere.
+    /// The name, which is safe in a header and in a log.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,14 +1,14 @@
-//! What may stand behind the paths of MAIL and RCPT (RFC 5321 §4.1.2).
+//! The parameters after the paths of MAIL and RCPT (RFC 5321 §4.1.2).
 
 use std::str::FromStr;
 
 use super::CommandError;
 use crate::dsn::{DsnRequest, Notify, Orcpt};
 
-/// The parameters of MAIL that are known here.
+/// The supported parameters of MAIL.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct MailParams {
-    /// `SIZE=n`: octets that the client means to send (RFC 1870).
+    /// `SIZE=n`: the size in octets of the message that the client intends to send (RFC 1870).
     pub size: Option<u64>,
     /// `BODY=8BITMIME` (RFC 6152).
     pub eight_bit: bool,
@@ -18,7 +18,7 @@ pub struct MailParams {
     pub dsn: DsnRequest,
 }
 
-/// The parameters of RCPT that are known here.
+/// The supported parameters of RCPT.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RcptParams {
     /// `NOTIFY` (RFC 3461 §4.1).
@@ -28,7 +28,7 @@ pub struct RcptParams {
 }
 
 impl MailParams {
-    /// Reads what is behind the path.
+    /// Parses the text after the path.
     pub(super) fn parse(verb: &'static str, text: &str) -> Result<Self, CommandError> {
         let mut params = Self::default();
         let bad = CommandError::BadParameter(verb);
@@ -37,8 +37,8 @@ impl MailParams {
                 "SIZE" => params.size = Some(value.and_then(size).ok_or(bad)?),
                 "BODY" => params.eight_bit = value.and_then(eight_bit).ok_or(bad)?,
                 "SMTPUTF8" if value.is_none() => params.utf8 = true,
-                // Who wrote the message first, says a client; nobody here believes it, which is
-                // allowed (RFC 4954 §5).
+                // `AUTH=` names the original author, as the client claims. The value is ignored,
+                // which is allowed (RFC 4954 §5).
                 "AUTH" if value.is_some_and(is_xtext) => {}
                 "RET" => once(&mut params.dsn.ret, value).ok_or(bad)?,
                 "ENVID" => once(&mut params.dsn.envid, value).ok_or(bad)?,
@@ -51,7 +51,7 @@ impl MailParams {
 }
 
 impl RcptParams {
-    /// Reads what is behind the path.
+    /// Parses the text after the path.
     pub(super) fn parse(verb: &'static str, text: &str) -> Result<Self, CommandError> {
         let (mut notify, mut orcpt) = (None, None);
         let bad = CommandError::BadParameter(verb);
@@ -69,8 +69,8 @@ impl RcptParams {
     }
 }
 
-/// Fills in a parameter of RFC 3461, each of which may come once in a command (§4); `None` if it has
-/// come before, or has no good value.
+/// Sets a parameter of RFC 3461. Each may come once in a command (§4). Returns `None` if it is
+/// repeated or its value is invalid.
 fn once<T: FromStr>(param: &mut Option<T>, value: Option<&str>) -> Option<()> {
     let value = value?.parse().ok()?;
     param.replace(value).is_none().then_some(())
@@ -85,7 +85,7 @@ fn parameters(text: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
         })
 }
 
-/// RFC 1870 §4: up to 20 digits; beyond what a `u64` holds is as good as endless.
+/// RFC 1870 §4: up to 20 digits. A number that does not fit a `u64` becomes the largest `u64`.
 fn size(value: &str) -> Option<u64> {
     let is_number = (1..=20).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_digit());
     is_number.then(|| value.parse().unwrap_or(u64::MAX))
@@ -102,7 +102,7 @@ fn eight_bit(value: &str) -> Option<bool> {
     }
 }
 
-/// RFC 3461 §4: printable, with `+` before two digits in capitals for any other octet.
+/// RFC 3461 §4: printable characters. Any other octet is `+` and two capital hexadecimal digits.
 fn is_xtext(value: &str) -> bool {
     let mut parts = value.split('+');
     let is_plain = |text: &str| {

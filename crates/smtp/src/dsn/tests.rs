@@ -1,4 +1,5 @@
-//! What each parameter may be, and what nobody may hide in it.
+//! Tests which values each parameter accepts, and that it accepts nothing that could forge a report
+//! or a log line.
 
 use proptest::prelude::*;
 use serde::de::IntoDeserializer;

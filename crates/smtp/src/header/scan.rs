@@ -4,11 +4,12 @@ use memchr::memchr;
 
 const RECEIVED: &[u8] = b"received";
 
-/// Follows the decoded octets of a message up to the end of its header section, in any chunks.
+/// Follows the decoded octets of a message up to the end of its header section, in pieces of any
+/// size.
 ///
-/// It ends the section where [`fields`](super::fields) ends it: at an empty line, or at the first line
-/// that cannot be a field (RFC 5322 §2.2). The scan stops at the very octet that exceeds a limit, so
-/// it finds the same fault however the octets were cut.
+/// It ends the section where [`fields`](super::fields) ends it: at an empty line, or at the first
+/// line that cannot be a field (RFC 5322 §2.2). The scan stops at the exact octet that exceeds a
+/// limit, so the result does not depend on how the octets are split.
 #[derive(Debug)]
 pub struct HeaderScan {
     position: Position,
@@ -17,7 +18,7 @@ pub struct HeaderScan {
     fault: Option<HeaderFault>,
     /// Whether the first line was a field, or the empty line of a section without fields.
     has_begun: bool,
-    /// Whether a field holds an octet beyond ASCII.
+    /// Whether a field contains an octet beyond ASCII.
     is_utf8: bool,
 }
 
@@ -30,22 +31,23 @@ pub enum HeaderFault {
     TooManyHops,
 }
 
-/// Where in a line the scan is.
+/// The position of the scan in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
     /// Before the first octet.
     Start,
     LineStart,
-    /// In a field's name, after `length` octets that do or do not spell `Received` so far.
+    /// In the name of a field. `length` octets have been read, which so far match `Received` or
+    /// not.
     Name {
         length: usize,
         is_received: bool,
     },
-    /// In the white space that may stand before the colon (RFC 5322 §4.5).
+    /// In the white space before the colon (RFC 5322 §4.5).
     BeforeColon {
         is_received: bool,
     },
-    /// Behind the colon, or in a continuation line.
+    /// After the colon, or in a continuation line.
     Value,
     /// In the body.
     Ended,
@@ -69,12 +71,13 @@ impl HeaderScan {
         self.position == Position::Ended
     }
 
-    /// Whether the message is a body from its first octet, without even the empty line before it.
+    /// Whether the message has no header section, not even the empty line that would end it.
     pub fn is_missing(&self) -> bool {
         self.has_ended() && !self.has_begun
     }
 
-    /// Whether a field holds more than ASCII, which only SMTPUTF8 allows (RFC 6532 §3.2).
+    /// Whether a field contains characters beyond ASCII, which only SMTPUTF8 allows (RFC 6532
+    /// §3.2).
     pub fn is_utf8(&self) -> bool {
         self.is_utf8
     }

@@ -3,19 +3,19 @@
 use base64::prelude::{BASE64_STANDARD, Engine as _};
 use zeroize::Zeroizing;
 
-/// The text is no base64.
+/// The text is not base64.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not base64")]
 pub struct NotBase64;
 
-/// The octets that `text` stands for. What another encoder could not have written is refused: a
-/// missing or needless `=`, bits behind the last octet, any character that is not in the alphabet.
+/// Decodes `text`. Anything that is not the one canonical encoding is refused: a missing or
+/// needless `=`, bits after the last octet, any character outside the alphabet.
 pub fn decode(text: &[u8]) -> Result<Zeroizing<Vec<u8>>, NotBase64> {
     let octets = BASE64_STANDARD.decode(text).map_err(|_| NotBase64)?;
     Ok(Zeroizing::new(octets))
 }
 
-/// The text that stands for `octets`.
+/// Encodes `octets`.
 pub fn encode(octets: &[u8]) -> Zeroizing<String> {
     Zeroizing::new(BASE64_STANDARD.encode(octets))
 }

@@ -1,22 +1,22 @@
-//! LOGIN: the user and the password, asked for one after the other.
+//! LOGIN: the server asks for the user name and then for the password.
 //!
-//! Never specified; these prompts are the ones that some clients insist on. An initial response is
-//! the user's name.
+//! LOGIN was never specified. Some clients insist on exactly these prompts. An initial response is
+//! the user name.
 
 use super::{ResponseError, Secret, UserName, plain};
 
-/// The first question.
+/// The first prompt.
 pub const USER_PROMPT: &str = "Username:";
-/// The second question.
+/// The second prompt.
 pub const PASSWORD_PROMPT: &str = "Password:";
 
-/// The answer to the first question. [`ResponseError::Denied`] is to be held back until the second
-/// one has been answered too.
+/// Parses the answer to the first prompt. [`ResponseError::Denied`] must be held back until the
+/// second prompt has been answered too.
 pub fn user_name(response: &[u8]) -> Result<UserName, ResponseError> {
     plain::user_name(response)
 }
 
-/// The answer to the second question.
+/// Parses the answer to the second prompt.
 pub fn password(response: &[u8]) -> Result<Secret, ResponseError> {
     plain::secret(response)
 }

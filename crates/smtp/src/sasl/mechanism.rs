@@ -1,24 +1,25 @@
-//! The mechanisms that are known here.
+//! The supported mechanisms.
 
 use std::fmt;
 
 /// A mechanism by its registered name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Mechanism {
-    /// The password in one response (RFC 4616).
+    /// PLAIN: the user and the password in one response (RFC 4616).
     Plain,
-    /// User and password in a response each; never specified, widely spoken.
+    /// LOGIN: the user and the password in one response each. It was never specified, but is widely
+    /// used.
     Login,
-    /// Proof of the password on both sides, without telling it (RFC 5802, RFC 7677).
+    /// SCRAM: both sides prove that they know the password without sending it (RFC 5802, RFC 7677).
     ScramSha256,
-    /// A bearer token, as Google and Microsoft ask for it.
+    /// XOAUTH2: a bearer token, as Google and Microsoft require it.
     XOauth2,
-    /// A bearer token (RFC 7628).
+    /// OAUTHBEARER: a bearer token (RFC 7628).
     OAuthBearer,
 }
 
 impl Mechanism {
-    /// Those that a server of ours takes, in the order of its announcement.
+    /// The mechanisms that our server offers, in the order of the EHLO reply.
     pub const SERVED: [Self; 3] = [Self::Plain, Self::Login, Self::ScramSha256];
 
     const ALL: [Self; 5] = [
@@ -29,13 +30,13 @@ impl Mechanism {
         Self::OAuthBearer,
     ];
 
-    /// The mechanism of this name in any case, if it is known here.
+    /// Returns the mechanism of this name, if it is supported. Case is ignored.
     pub fn named(name: &str) -> Option<Self> {
         let is_it = |known: &Self| known.name().eq_ignore_ascii_case(name);
         Self::ALL.into_iter().find(is_it)
     }
 
-    /// Its name in capitals.
+    /// The name in capitals.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "PLAIN",

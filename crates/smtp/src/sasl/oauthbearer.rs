@@ -5,7 +5,7 @@ use zeroize::Zeroizing;
 use super::scram::escape;
 use super::{Secret, UserName};
 
-/// What a client sends (RFC 7628 §3.1).
+/// Makes the message of the client (RFC 7628 §3.1).
 pub fn message(user: &UserName, token: &Secret) -> Zeroizing<Vec<u8>> {
     let (user, token) = (escape(user.as_str()), token.expose().as_bytes());
     let parts = [
@@ -15,12 +15,12 @@ pub fn message(user: &UserName, token: &Secret) -> Zeroizing<Vec<u8>> {
         token,
         b"\x01\x01",
     ];
-    // In one piece, so that no copy of a part is left behind.
+    // Built in one piece, so that no copy of a part is left in memory.
     Zeroizing::new(parts.concat())
 }
 
-/// The answer to a challenge that tells why the token was refused: after it the reply comes
-/// (RFC 7628 §3.2.3).
+/// The answer to the challenge that says why a token was refused. After it the server sends its
+/// reply (RFC 7628 §3.2.3).
 pub const ACKNOWLEDGEMENT: &[u8] = b"\x01";
 
 #[cfg(test)]

@@ -4,8 +4,8 @@ use zeroize::Zeroizing;
 
 use super::{ResponseError, Secret, UserName};
 
-/// What a client says: who it is and the password. Nobody acts for another here, so the name to
-/// act as must be none or the user's own.
+/// Parses the message of a client: the user and the password. Users cannot act for others, so the
+/// authorization identity must be empty or the user's own name.
 pub fn parse(message: &[u8]) -> Result<(UserName, Secret), ResponseError> {
     let mut parts = message.split(|&octet| octet == 0);
     let (Some(acts_as), Some(user), Some(password), None) =
@@ -19,7 +19,7 @@ pub fn parse(message: &[u8]) -> Result<(UserName, Secret), ResponseError> {
     Ok((user_name(user)?, secret(password)?))
 }
 
-/// What a client sends.
+/// Makes the message of the client.
 pub fn message(user: &UserName, password: &Secret) -> Zeroizing<Vec<u8>> {
     let (user, password) = (user.as_str().as_bytes(), password.expose().as_bytes());
     let mut message = Zeroizing::new(Vec::with_capacity(2 + user.len() + password.len()));
@@ -29,13 +29,13 @@ pub fn message(user: &UserName, password: &Secret) -> Zeroizing<Vec<u8>> {
     message
 }
 
-/// A user's name off the wire.
+/// Parses a user name from the wire.
 pub(super) fn user_name(octets: &[u8]) -> Result<UserName, ResponseError> {
     let text = std::str::from_utf8(octets).map_err(|_| ResponseError::Denied)?;
     text.parse().map_err(|_| ResponseError::Denied)
 }
 
-/// A password off the wire.
+/// Parses a password from the wire.
 pub(super) fn secret(octets: &[u8]) -> Result<Secret, ResponseError> {
     let text = std::str::from_utf8(octets).map_err(|_| ResponseError::Denied)?;
     Secret::new(text).map_err(|_| ResponseError::Denied)

@@ -1,19 +1,19 @@
-//! One form for a password, however it was typed.
+//! Brings a password into one form, however it was typed.
 
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-/// The form of a password that is hashed for SCRAM (RFC 5802 §2.2).
+/// Returns the form of a password that is hashed for SCRAM (RFC 5802 §2.2).
 ///
-/// Every text that RFC 4013 allows becomes what it says: blanks of other scripts a space, what is
-/// commonly mapped to nothing is left out, the rest is put in form NFKC. What it forbids beyond
-/// control characters, such as characters younger than Unicode 3.2, is treated in the same way:
-/// people have passwords with them.
+/// A text that RFC 4013 allows is prepared as it says: blanks of other scripts become a space,
+/// characters that are commonly mapped to nothing are left out, and the rest is put in form NFKC.
+/// Apart from control characters, text that RFC 4013 forbids, such as characters newer than Unicode
+/// 3.2, is treated in the same way, because people have passwords with them.
 pub fn prepare(text: &str) -> Zeroizing<String> {
     let blanks = text.chars().map(|c| if is_blank(c) { ' ' } else { c });
     let mapped = blanks.filter(|&c| !is_nothing(c));
-    // Form NFKC has at most eleven times the octets (of U+FDFA); room for them from the start, for
-    // what a growing string leaves behind is not wiped.
+    // Form NFKC has at most eleven times the octets (for U+FDFA). The space is allocated at once,
+    // because the old copies of a growing string are not wiped.
     let mut prepared = Zeroizing::new(String::with_capacity(text.len().saturating_mul(11)));
     prepared.extend(mapped.nfkc());
     prepared

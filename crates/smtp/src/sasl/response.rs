@@ -1,4 +1,4 @@
-//! A client's lines in an exchange, as a server takes them.
+//! The responses of a client in an exchange, as a server receives them.
 
 use std::fmt;
 
@@ -6,24 +6,24 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::base64;
 
-/// One line of a client's part in an exchange as it came: base64, or what should have been.
+/// One response of a client, unchanged: it should be base64, but may not be.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Response(Vec<u8>);
 
 /// Why a server ends an exchange.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ResponseError {
-    /// `*`: the client wants no more of it (RFC 4954 §4).
+    /// `*`: the client cancels the exchange (RFC 4954 §4).
     #[error("the client cancelled the exchange")]
     Cancelled,
-    /// Not base64 (RFC 4954 §4).
+    /// The response is not base64 (RFC 4954 §4).
     #[error("a response that is not base64")]
     NotBase64,
-    /// Not what the mechanism's grammar says.
+    /// The response does not follow the grammar of the mechanism.
     #[error("a response that makes no sense")]
     Malformed,
-    /// Well-formed, but nobody can be meant: a name that no user has, text that is no password, or
-    /// somebody who wants to act for another.
+    /// The response is well formed, but cannot be right: a name that no user can have, text that
+    /// cannot be a password, or a request to act for another user.
     #[error("a response that nobody can have given")]
     Denied,
 }
@@ -39,7 +39,7 @@ impl Response {
         &self.0
     }
 
-    /// What a line of its own says.
+    /// Decodes a response on its own line.
     pub fn decode(&self) -> Result<Zeroizing<Vec<u8>>, ResponseError> {
         match self.expose() {
             b"*" => Err(ResponseError::Cancelled),
@@ -47,7 +47,7 @@ impl Response {
         }
     }
 
-    /// What it says as an initial response, where a lone `=` stands for no octets (RFC 4954 §4).
+    /// Decodes an initial response, in which a lone `=` means no octets (RFC 4954 §4).
     pub fn decode_initial(&self) -> Result<Zeroizing<Vec<u8>>, ResponseError> {
         match self.expose() {
             b"=" => Ok(Zeroizing::default()),

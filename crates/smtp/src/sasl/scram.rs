@@ -18,7 +18,7 @@ pub use verifier::{Nonce, ScramVerifier};
 
 #[cfg(test)]
 mod tests {
-    //! The exchange of RFC 7677 §3, and what both halves' tests need of it.
+    //! The exchange of RFC 7677 §3, and helpers for the tests of both sides.
 
     use std::num::NonZeroU32;
 

@@ -1,34 +1,35 @@
-//! What must be seen by nobody.
+//! Passwords and tokens, which must stay secret.
 
 use std::fmt;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use zeroize::Zeroizing;
 
-/// Octets of a secret: tokens of some providers have thousands, and in base64 it must fit a line
-/// of 12288 (RFC 4954 §4).
+/// The most octets of a secret. The tokens of some providers have thousands; in base64 a secret
+/// must fit a line of 12288 octets (RFC 4954 §4).
 const MAX: usize = 8192;
 
 /// A password or a token: text of at most 8192 octets without control characters (RFC 4013 §2.3).
-/// It may be empty, as what a client sends may be.
+/// It may be empty, because a client may send an empty one.
 ///
-/// It shows itself only by [`Secret::expose`], compares in constant time and is wiped when dropped.
+/// Only [`Secret::expose`] returns the text. Secrets are compared in constant time and wiped when
+/// dropped.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
-/// Why a text can be no secret.
+/// Why a text cannot be a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
-    /// Over 8192 octets.
+    /// It has more than 8192 octets.
     #[error("a password has at most 8192 octets")]
     TooLong,
-    /// A control character, a line end among them (RFC 4013 §2.3).
+    /// It contains a control character, such as a line end (RFC 4013 §2.3).
     #[error("a password holds no control character")]
     Control,
 }
 
 impl Secret {
-    /// The secret, if `text` can be one; wiped if not.
+    /// Makes a secret. If `text` cannot be one, it is wiped.
     pub fn new(text: impl Into<String>) -> Result<Self, SecretError> {
         let text = Zeroizing::new(text.into());
         if text.len() > MAX {
@@ -40,7 +41,7 @@ impl Secret {
         }
     }
 
-    /// The text itself, for those who must have it.
+    /// Returns the text itself, for code that needs it.
     pub fn expose(&self) -> &str {
         &self.0
     }

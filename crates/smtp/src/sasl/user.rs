@@ -1,32 +1,32 @@
-//! Names of users.
+//! User names.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// RFC 4616 §2: a name of up to 255 octets must be taken.
+/// RFC 4616 §2: names of up to 255 octets must be accepted.
 const MAX: usize = 255;
 
-/// The name of a user: 1 to 255 octets without control characters, so that it may stand in a log
-/// as it is. Case matters.
+/// A user name: 1 to 255 octets without control characters, so a log can contain it unchanged. Case
+/// matters.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UserName(Box<str>);
 
-/// Why a text is no user's name.
+/// Why a text is not a user name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UserNameError {
-    /// No text at all.
+    /// It is empty.
     #[error("a user's name is not empty")]
     Empty,
-    /// Over 255 octets.
+    /// It has more than 255 octets.
     #[error("a user's name has at most 255 octets")]
     TooLong,
-    /// A control character (RFC 4013 §2.3).
+    /// It contains a control character (RFC 4013 §2.3).
     #[error("a user's name holds no control character")]
     Control,
 }
 
 impl UserName {
-    /// As it was given.
+    /// The name, as it was given.
     pub fn as_str(&self) -> &str {
         &self.0
     }

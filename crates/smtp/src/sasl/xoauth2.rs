@@ -4,14 +4,15 @@ use zeroize::Zeroizing;
 
 use super::{Secret, UserName};
 
-/// What a client sends.
+/// Makes the message of the client.
 pub fn message(user: &UserName, token: &Secret) -> Zeroizing<Vec<u8>> {
     let (user, token) = (user.as_str().as_bytes(), token.expose().as_bytes());
-    // In one piece, so that no copy of a part is left behind.
+    // Built in one piece, so that no copy of a part is left in memory.
     Zeroizing::new([b"user=", user, b"\x01auth=Bearer ", token, b"\x01\x01"].concat())
 }
 
-/// The answer to a challenge that tells why the token was refused: after it the reply comes.
+/// The answer to the challenge that says why a token was refused. After it the server sends its
+/// reply.
 pub const ACKNOWLEDGEMENT: &[u8] = b"";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! AUTH (RFC 4954): who the client is.
+//! AUTH (RFC 4954): how a client logs in.
 
 use std::mem;
 
@@ -12,12 +12,12 @@ use super::replies;
 use super::session::{ServerSession, ServerState};
 use super::settings::Channel;
 
-/// The verb, which is all that a refusal tells of the command.
+/// The verb. The log of a refusal shows nothing else of the command.
 const AUTH: &str = "AUTH";
 
 impl ServerSession {
-    /// Yes to [`Event::Authenticate`], or to a good [`Event::ScramDone`]: the client is this user
-    /// from here on. To a proof that is not good it is a no.
+    /// Accepts [`Event::Authenticate`] or [`Event::ScramDone`]. The client is logged in as this
+    /// user, unless its SCRAM proof is wrong; then it is refused.
     pub fn accept_user(&mut self, user: UserName) {
         match self.take_question() {
             Some((hello, Question::Login)) => self.log_in(hello, user),
@@ -33,8 +33,7 @@ impl ServerSession {
         }
     }
 
-    /// The answer to [`Event::ScramUser`]: what is kept of the user's password, and the server's
-    /// part of the nonce.
+    /// Answers [`Event::ScramUser`] with the user's verifier and the server's part of the nonce.
     pub fn continue_scram(&mut self, verifier: ScramVerifier, nonce: &Nonce) {
         match self.take_question() {
             Some((hello, Question::Verifier(first))) => {
@@ -75,7 +74,7 @@ impl ServerSession {
         }
     }
 
-    /// A line within an exchange.
+    /// Handles a response within an exchange.
     pub(super) fn handle_response(&mut self, response: &Response) -> Option<Event> {
         match mem::replace(&mut self.state, ServerState::Closed) {
             ServerState::Authenticating(hello, exchange) => match *exchange {
@@ -95,7 +94,7 @@ impl ServerSession {
         }
     }
 
-    /// Why AUTH is not to be heard at all (RFC 4954 §4).
+    /// Returns the refusal if AUTH is not possible now (RFC 4954 §4).
     fn auth_refusal(&self) -> Option<Reply> {
         if !self.settings.auth {
             return Some(replies::unimplemented());
@@ -147,7 +146,7 @@ impl ServerSession {
         self.reply(&replies::authenticated());
     }
 
-    /// The question that the driver is about to answer.
+    /// Takes the question that the driver is about to answer.
     fn take_question(&mut self) -> Option<(Hello, Question)> {
         match mem::replace(&mut self.state, ServerState::Closed) {
             ServerState::Authenticating(hello, exchange) => match *exchange {

@@ -1,4 +1,4 @@
-//! What each command means in each state.
+//! Handles each command in each state.
 
 use crate::address::{Mailbox, ReversePath};
 use crate::command::{ClientName, Command, CommandError, MailParams};

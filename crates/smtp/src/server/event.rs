@@ -1,4 +1,4 @@
-//! What a session tells and asks its driver.
+//! The events and questions of a session for its driver.
 
 use crate::address::{ForwardPath, ReversePath};
 use crate::command::ClientName;
@@ -7,52 +7,52 @@ use crate::recipient::Recipient;
 use crate::reply::Reply;
 use crate::sasl::{Mechanism, Secret, UserName};
 
-/// What [`super::ServerSession::handle`] came upon.
+/// The next event that [`super::ServerSession::handle`] found.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
-    /// May this sender send? Answer with `accept_sender` or `refuse`.
+    /// Whether this sender may send mail. Answer with `accept_sender` or `refuse`.
     Mail(MailRequest),
-    /// Is this recipient's mail taken here? Answer with `accept_recipient` or `refuse`.
+    /// Whether mail for this recipient is accepted. Answer with `accept_recipient` or `refuse`.
     Rcpt(Recipient),
-    /// Can a message be taken in? Answer with `accept_message` or `refuse`.
+    /// Whether a message can be received. Answer with `accept_message` or `refuse`.
     Data,
-    /// The header section is complete: what has been gathered may leave memory.
+    /// The header section is complete. The gathered octets may now be moved out of memory.
     Content,
-    /// The message is complete, the rest of it has been gathered. Answer with
-    /// `finish_message` once it is safe or known not to be.
+    /// The message is complete, and its last octets have been gathered. Call `finish_message` once
+    /// the message is stored or has failed.
     MessageEnd(Transaction),
-    /// The session has refused a command or a message by itself. What has come of a message in
-    /// work is of no use any more; its reply goes out at its end.
+    /// The session refused a command or a message by itself. Discard what has arrived of a message;
+    /// the reply is sent at its end.
     Refused(Refusal),
-    /// A handshake is due: send the output, throw away every octet that has been read and not
-    /// handled, for it may be anybody's (RFC 3207 §4.2), shake hands, then call `tls_started`. If
-    /// the handshake fails, close.
+    /// A TLS handshake is due. Send the output, discard every octet that has been read and not
+    /// handled, because it came unprotected (RFC 3207 §4.2), make the handshake, then call
+    /// `tls_started`. If the handshake fails, close the connection.
     StartTls,
-    /// Are these good? Answer with `accept_user` or `refuse`.
+    /// Whether these credentials are right. Answer with `accept_user` or `refuse`.
     Authenticate(Credentials),
     /// A client wants to prove that it knows this user's password. Answer with `continue_scram` or
-    /// `refuse`; for a user who does not exist with an invented verifier, the same each time, so
-    /// that nobody learns who exists.
+    /// `refuse`. For a user that does not exist use an invented verifier, the same each time, so
+    /// that clients cannot find out which users exist.
     ScramUser(UserName),
-    /// The proof has come. Answer with `accept_user`, if it is good, or `refuse`.
+    /// The proof has arrived. If it is right, answer with `accept_user`, otherwise with `refuse`.
     ScramDone {
-        /// Who it is about.
+        /// The user.
         user: UserName,
         /// Whether it proves that the client knows the password.
         verified: bool,
     },
-    /// So many replies have gathered that they are to be sent before the session goes on.
+    /// So many replies have gathered that they must be sent before the session continues.
     Flush,
-    /// Nothing more is read or answered: send the output and close.
+    /// No more input is read or answered. Send the output and close the connection.
     Close,
 }
 
-/// What MAIL asks for.
+/// The arguments of MAIL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MailRequest {
     /// MAIL FROM.
     pub sender: ReversePath,
-    /// SIZE: octets that the client means to send (RFC 1870).
+    /// SIZE: the octets that the client intends to send (RFC 1870).
     pub size: Option<u64>,
     /// `BODY=8BITMIME` (RFC 6152).
     pub eight_bit: bool,
@@ -62,10 +62,10 @@ pub struct MailRequest {
     pub dsn: DsnRequest,
 }
 
-/// Who a client says it is, by PLAIN or LOGIN.
+/// The credentials of a client, sent by PLAIN or LOGIN.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Credentials {
-    /// How it said so.
+    /// The mechanism that was used.
     pub mechanism: Mechanism,
     /// The user.
     pub user: UserName,
@@ -82,38 +82,40 @@ pub struct Transaction {
     pub recipients: Vec<Recipient>,
     /// `BODY=8BITMIME` (RFC 6152).
     pub eight_bit: bool,
-    /// `SMTPUTF8` (RFC 6531), as far as the message needs it: once it is complete, only if there is
-    /// UTF-8 in its sender or header section, for the rest may go to any peer (RFC 6531 §3.4). What
-    /// a recipient's own address needs shows in that address.
+    /// Whether the message needs SMTPUTF8 (RFC 6531). Until the message is complete, this is the
+    /// parameter of MAIL. Then it is true only if there is UTF-8 in the sender or the header
+    /// section, because other messages may go to any peer (RFC 6531 §3.4). UTF-8 in a recipient's
+    /// address does not count here.
     pub utf8: bool,
     /// `RET` and `ENVID` (RFC 3461).
     pub dsn: DsnRequest,
-    /// Whether the message begins with its body, so that an empty line has to stand between what is
-    /// put before it and its first line (RFC 5322 §2.1); known once the message is complete.
+    /// Whether the message begins with its body. An empty line must then separate it from the
+    /// fields that are put in front of it (RFC 5322 §2.1). The value is known once the message is
+    /// complete.
     pub lacks_header: bool,
 }
 
 /// A command or message that was refused, for the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The verb of the command, or what came in place of one.
+    /// The verb of the command, or a name for input that is not a command.
     pub command: &'static str,
-    /// The sender, as far as there is one.
+    /// The sender, if there is one.
     pub sender: Option<ReversePath>,
     /// The recipient that was refused.
     pub recipient: Option<ForwardPath>,
-    /// What MAIL or RCPT was given where that is no address: whatever the client wrote, cut to the
-    /// length of a command.
+    /// The argument of MAIL or RCPT if it is not an address: the client's text, cut to the length
+    /// of a command.
     pub argument: Option<Box<str>>,
-    /// What the client was told, or will be.
+    /// The reply that the client got or will get.
     pub reply: Reply,
 }
 
-/// How the client introduced itself.
+/// The name and command by which the client introduced itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hello {
-    /// The name it gave.
+    /// The name that the client gave.
     pub name: ClientName,
-    /// By EHLO, not HELO.
+    /// Whether the client used EHLO, not HELO.
     pub extended: bool,
 }

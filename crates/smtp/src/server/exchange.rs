@@ -1,4 +1,4 @@
-//! What the lines of an AUTH exchange mean, one mechanism beside the other.
+//! Handles the responses of an AUTH exchange, for each mechanism.
 
 use std::borrow::Cow;
 
@@ -7,57 +7,57 @@ use crate::sasl::{Mechanism, ResponseError, UserName, base64, login, plain};
 
 use super::event::{Credentials, Event};
 
-/// An exchange under way, by who has the next word.
+/// An open exchange, by the side that must act next.
 #[derive(Debug)]
 pub(super) enum Exchange {
-    /// The client has.
+    /// The client must send a response.
     Due(Due),
-    /// The driver has.
+    /// The driver must answer a question.
     Asked(Question),
 }
 
-/// Which response is waited for.
+/// The response that is expected next.
 #[derive(Debug)]
 pub(super) enum Due {
-    /// The one message of PLAIN.
+    /// The only message of PLAIN.
     Plain,
-    /// The user's name, by LOGIN.
+    /// The user name, for LOGIN.
     LoginUser,
-    /// The password, by LOGIN. A name that nobody can have is answered only behind it, as a wrong
-    /// one would be.
+    /// The password, for LOGIN. A name that no user can have is refused only after the password,
+    /// like a wrong one.
     LoginPassword(Option<UserName>),
     /// The first message of SCRAM.
     ScramFirst,
     /// The final message of SCRAM.
     ScramFinal(Challenge),
-    /// The empty line by which the client takes note of our proof (RFC 4954 §4).
+    /// The empty line by which the client confirms our proof (RFC 4954 §4).
     ScramEnd(UserName),
 }
 
-/// What the driver has been asked.
+/// The question to the driver.
 #[derive(Debug)]
 pub(super) enum Question {
-    /// Are these credentials good?
+    /// Whether these credentials are right.
     Login,
-    /// What is kept of this user's password?
+    /// Which verifier is stored for this user.
     Verifier(ClientFirst),
-    /// Is the user welcome? With our own proof, if the client's is good.
+    /// Whether the user may log in. Contains our own proof if the client's is right.
     Proof(Option<ServerProof>),
 }
 
-/// What a response led to.
+/// The result of a response.
 #[derive(Debug)]
 pub(super) enum Next {
-    /// Another one is due.
+    /// Another response is due.
     Response(Due),
-    /// The driver is asked.
+    /// The driver must answer a question.
     Ask(Question, Event),
     /// The client has logged in.
     Done(UserName),
 }
 
 impl Due {
-    /// The first response of this mechanism, if it is taken here.
+    /// Returns the first response of this mechanism, if the server supports it.
     pub(super) fn first_of(mechanism: Mechanism) -> Option<Self> {
         match mechanism {
             Mechanism::Plain => Some(Self::Plain),
@@ -67,7 +67,7 @@ impl Due {
         }
     }
 
-    /// What asks for it, in base64, where that is the same each time.
+    /// Returns the prompt for the response in base64, if it is always the same.
     pub(super) fn prompt(&self) -> Cow<'static, str> {
         let prompt = match self {
             Self::LoginUser => login::USER_PROMPT,
@@ -77,7 +77,7 @@ impl Due {
         base64::encode(prompt.as_bytes()).to_string().into()
     }
 
-    /// What the response means.
+    /// Handles the response.
     pub(super) fn answer(self, octets: &[u8]) -> Result<Next, ResponseError> {
         match self {
             Self::Plain => {

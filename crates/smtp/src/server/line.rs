@@ -1,20 +1,21 @@
-//! Command lines out of a stream of bytes, in bounded memory.
+//! Splits a stream of bytes into command lines, in bounded memory.
 
 use std::fmt;
 
 use memchr::memchr;
 use zeroize::Zeroizing;
 
-/// Octets of a command line, CR LF included: RFC 5321 §4.5.3.1.4, and what the offered extensions
-/// add to MAIL, which is more than what they add to RCPT: SIZE (RFC 1870 §3), BODY (RFC 6152 §2),
-/// SMTPUTF8 (RFC 6531 §3.2), AUTH (RFC 4954 §3), RET and ENVID with a blank before each (RFC 3461
-/// §4.3, §4.4).
+/// The most octets of a command line, including CR LF: RFC 5321 §4.5.3.1.4, plus the octets that
+/// the offered extensions add to MAIL: SIZE (RFC 1870 §3), BODY (RFC 6152 §2), SMTPUTF8 (RFC 6531
+/// §3.2), AUTH (RFC 4954 §3), RET and ENVID with a blank before each (RFC 3461 §4.3, §4.4). They
+/// add less to RCPT.
 pub(super) const LIMIT: usize = 512 + 26 + 17 + 10 + 500 + 9 + 107;
 
-/// Octets of a line of an AUTH exchange, its command with an initial response included (RFC 4954 §4).
+/// The most octets of a line of an AUTH exchange, or of an AUTH command with an initial response
+/// (RFC 4954 §4).
 pub(super) const AUTH_LIMIT: usize = 12288;
 
-/// What may come next.
+/// The kind of the next line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A command.
@@ -23,29 +24,29 @@ pub(super) enum Kind {
     Response,
 }
 
-/// A line that is no command, whatever it says.
+/// Why a line is not a command. Its content does not matter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LineError {
-    /// Longer than [`LIMIT`]; what is beyond was not kept.
+    /// It is longer than [`LIMIT`]. The rest was not kept.
     TooLong,
-    /// A line of an AUTH exchange longer than [`AUTH_LIMIT`].
+    /// It is a line of an AUTH exchange longer than [`AUTH_LIMIT`].
     AuthTooLong,
-    /// Ended by LF alone: only CR LF ends a command (RFC 5321 §2.3.8).
+    /// It ends with LF alone. Only CR LF ends a command (RFC 5321 §2.3.8).
     BareNewline,
 }
 
-/// Cuts lines. Holds memory only while a line has begun and not ended, and wipes it: it may be a
-/// password.
+/// Splits input into lines. It holds memory only for an incomplete line and wipes it, because a
+/// line may contain a password.
 #[derive(Default)]
 pub(super) struct LineReader {
     partial: Zeroizing<Vec<u8>>,
-    /// The line that has begun is too long already.
+    /// The incomplete line is already too long.
     fault: Option<LineError>,
 }
 
 impl LineReader {
-    /// Takes octets of `input` up to the end of the line, and what `parse` makes of the whole line
-    /// (without CR LF) if that end is there.
+    /// Consumes octets of `input` up to the end of the line. If the line is complete, returns the
+    /// result of `parse` for the line without CR LF.
     pub(super) fn read<T>(
         &mut self,
         input: &[u8],
@@ -85,7 +86,7 @@ impl LineReader {
     }
 }
 
-/// Nothing of the line: it may be a password.
+/// Hides the line, because it may contain a password.
 impl fmt::Debug for LineReader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LineReader")
@@ -101,7 +102,7 @@ fn cut<T>(line: &[u8], kind: Kind, parse: impl FnOnce(&[u8]) -> T) -> Result<T, 
         .ok_or(LineError::BareNewline)
 }
 
-/// Whether a line that begins like this may have that length.
+/// Whether a line that begins like this may have this length.
 fn check(octets: impl Iterator<Item = u8>, length: usize, kind: Kind) -> Result<(), LineError> {
     const AUTH: [u8; 5] = *b"AUTH ";
     if length <= LIMIT {

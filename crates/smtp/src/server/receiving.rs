@@ -1,4 +1,4 @@
-//! The message itself, as it comes in behind DATA.
+//! Receives the message after DATA.
 
 use crate::address::Mailbox;
 use crate::body::{BodyDecoder, Violation};
@@ -9,8 +9,8 @@ use super::replies;
 use super::settings::Limits;
 use crate::header::{HeaderFault, HeaderScan};
 
-/// A message on its way in. Once something is wrong with it, the rest is swallowed up to its true
-/// end, for only there may the reply be given (RFC 5321 §3.3).
+/// A message that is coming in. After an error the rest is discarded up to the true end of the
+/// message, because the reply may be sent only there (RFC 5321 §3.3).
 #[derive(Debug)]
 pub(super) struct Receiving {
     transaction: Transaction,
@@ -20,14 +20,14 @@ pub(super) struct Receiving {
     refusal: Option<Reply>,
 }
 
-/// What became of a piece of input.
+/// The result of a piece of input.
 #[derive(Debug)]
 pub(super) struct Received {
-    /// Octets of input taken.
+    /// The octets of input that were consumed.
     pub(super) consumed: usize,
-    /// Whether the message has come to its end.
+    /// Whether the message has ended.
     pub(super) ended: bool,
-    /// What was found wrong in this very piece.
+    /// The error that was found in this piece.
     pub(super) refusal: Option<Reply>,
 }
 
@@ -42,7 +42,8 @@ impl Receiving {
         }
     }
 
-    /// Decodes a piece of input; what it says is appended to `message`, or nothing once refused.
+    /// Decodes a piece of input and appends the result to `message`. After an error `message`
+    /// stays empty.
     pub(super) fn take(&mut self, input: &[u8], message: &mut Vec<u8>) -> Received {
         let before = message.len();
         let decoded = self.decoder.decode(input, message);
@@ -63,8 +64,8 @@ impl Receiving {
         }
     }
 
-    /// Looks at new octets in the order of their faults, so that the first fault in the message
-    /// decides and not the first one in a piece of it.
+    /// Checks new octets in the order of the message, so that the reply does not depend on how the
+    /// input is split.
     fn inspect(&mut self, octets: &[u8]) -> Option<Reply> {
         let room = usize::try_from(self.room).unwrap_or(usize::MAX);
         let within = &octets[..octets.len().min(room)];
@@ -86,17 +87,17 @@ impl Receiving {
         })
     }
 
-    /// Swallows the rest: the relay itself cannot take the message.
+    /// Discards the rest, because the relay itself cannot take the message.
     pub(super) fn refuse(&mut self, reply: Reply) {
         self.refusal.get_or_insert(reply);
     }
 
-    /// Whether the whole header section is there.
+    /// Whether the header section is complete.
     pub(super) fn header_has_ended(&self) -> bool {
         self.header.has_ended()
     }
 
-    /// At the end: the envelope of a good message, or the reply to another.
+    /// Ends the message. Returns the envelope, or the reply to a message with an error.
     pub(super) fn finish(self) -> Result<Transaction, Reply> {
         match self.refusal {
             None => Ok(Transaction {

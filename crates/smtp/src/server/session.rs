@@ -1,4 +1,4 @@
-//! The state machine of one session.
+//! The state machine of the server's session.
 
 use std::mem;
 use std::time::{Duration, Instant};
@@ -16,10 +16,10 @@ use super::receiving::Receiving;
 use super::replies;
 use super::settings::{BareAddress, Channel, Settings};
 
-/// Octets of replies that may gather; a client that makes more without reading has to wait.
+/// The most octets of replies that may gather. A client that does not read its replies has to wait.
 const OUTPUT: usize = 16 * 1024;
 
-/// No session is waited for longer, whatever the limit; an `Instant` has an end, too.
+/// The longest time limit that is used, because an `Instant` has a limited range.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
 fn deadline(now: Instant, timeout: Duration) -> Instant {
@@ -68,7 +68,7 @@ pub struct ServerSession {
     deadline: Instant,
 }
 
-/// Where the session stands; each state holds what is known there.
+/// The state of the session. Each state contains the data that is known in it.
 #[derive(Debug)]
 pub(super) enum ServerState {
     Connected,
@@ -76,22 +76,22 @@ pub(super) enum ServerState {
     Transaction(Hello, Transaction),
     Receiving(Hello, Box<Receiving>),
     Authenticating(Hello, Box<Exchange>),
-    /// Behind STARTTLS: whatever comes now is the handshake's, not ours.
+    /// After STARTTLS: the next octets belong to the handshake.
     Handshake,
     Closed,
 }
 
-/// What one call of [`ServerSession::handle`] did.
+/// The result of one call of [`ServerSession::handle`].
 #[derive(Debug)]
 pub struct SessionStep {
-    /// Octets of input that are done with.
+    /// The octets of input that were consumed.
     pub consumed: usize,
-    /// What came of them; `None` when all of the input is used up and more is needed.
+    /// The event. `None` means that all input was consumed and more is needed.
     pub event: Option<Event>,
 }
 
 impl ServerSession {
-    /// A session that begins on `channel` at `now`, with its greeting in the output.
+    /// Begins a session on `channel` at `now`. The output contains the greeting.
     pub fn new(settings: Settings, channel: Channel, now: Instant) -> Self {
         let mut session = Self {
             deadline: deadline(now, settings.limits.command_timeout),
@@ -107,12 +107,12 @@ impl ServerSession {
         session
     }
 
-    /// Takes input up to the next event. To be called until it asks for more input or says
-    /// [`Event::Close`]; a question is to be answered before the next call.
+    /// Consumes input up to the next event. Call it again until it needs more input or returns
+    /// [`Event::Close`]. A question must be answered before the next call.
     ///
     /// `message` gathers the decoded octets of a message. The driver empties it at
-    /// [`Event::Content`] and [`Event::MessageEnd`] and else leaves it alone; it never holds more
-    /// than `header_size` and one input.
+    /// [`Event::Content`] and [`Event::MessageEnd`] and must not change it at other times. It never
+    /// holds more than `header_size` octets and one input.
     pub fn handle(&mut self, input: &[u8], message: &mut Vec<u8>, now: Instant) -> SessionStep {
         let mut consumed = 0;
         loop {
@@ -125,7 +125,7 @@ impl ServerSession {
                 ServerState::Receiving(..) => self.receive(rest, message, now),
                 ServerState::Authenticating(_, exchange) => match &**exchange {
                     Exchange::Due(_) => self.read_response(rest, now),
-                    // A question that is left open is a no.
+                    // A question without an answer counts as refused.
                     Exchange::Asked(_) => {
                         self.refuse(&replies::authentication_unavailable());
                         (0, None)
@@ -142,23 +142,23 @@ impl ServerSession {
         }
     }
 
-    /// When [`Self::handle_timeout`] is due if no input comes.
+    /// When [`Self::handle_timeout`] must be called if no input comes.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// The deadline has passed.
+    /// Reports that the deadline has passed.
     pub fn handle_timeout(&mut self) {
         self.refuse(&replies::timeout());
     }
 
-    /// What is to be sent when the session asks for more input: replies to a whole group of
-    /// commands in one piece (RFC 2920 §3.2).
+    /// Takes the output. It is to be sent when the session needs more input, so that the replies to
+    /// a group of commands go out together (RFC 2920 §3.2).
     pub fn take_output(&mut self) -> Vec<u8> {
         mem::take(&mut self.output)
     }
 
-    /// EHLO or HELO, as far as it was said.
+    /// The client's EHLO or HELO, if it has been sent.
     pub fn hello(&self) -> Option<&Hello> {
         match &self.state {
             ServerState::Ready(hello)
@@ -169,7 +169,7 @@ impl ServerSession {
         }
     }
 
-    /// MAIL FROM of the transaction that is open.
+    /// The sender of the open transaction.
     pub fn sender(&self) -> Option<&ReversePath> {
         match &self.state {
             ServerState::Transaction(_, transaction) => Some(&transaction.sender),
@@ -182,18 +182,18 @@ impl ServerSession {
         }
     }
 
-    /// What carries the session now.
+    /// Whether the connection is now in clear or under TLS.
     pub fn channel(&self) -> Channel {
         self.channel
     }
 
-    /// Who has logged in.
+    /// The user who is logged in.
     pub fn user(&self) -> Option<&UserName> {
         self.user.as_ref()
     }
 
-    /// The handshake that [`Event::StartTls`] asked for is done: what was said before it is
-    /// forgotten (RFC 3207 §4.2). At any other time nothing is done: TLS is not there for being said.
+    /// Reports that the handshake of [`Event::StartTls`] is done. The session forgets everything
+    /// from before it (RFC 3207 §4.2). At any other time the call does nothing.
     pub fn tls_started(&mut self, now: Instant) {
         if let ServerState::Handshake = self.state {
             self.state = ServerState::Connected;
@@ -205,12 +205,12 @@ impl ServerSession {
         }
     }
 
-    /// Whether a message is coming in: the one thing that a relay that goes down waits for.
+    /// Whether a message is coming in. A shutdown waits only for such sessions.
     pub fn is_receiving(&self) -> bool {
         matches!(self.state, ServerState::Receiving(..))
     }
 
-    /// Yes to [`Event::Mail`].
+    /// Accepts [`Event::Mail`].
     pub fn accept_sender(&mut self, request: MailRequest) {
         if let Some(hello) = self.end_transaction() {
             self.state = ServerState::Transaction(
@@ -228,7 +228,7 @@ impl ServerSession {
         }
     }
 
-    /// Yes to [`Event::Rcpt`], with that recipient or one in its place.
+    /// Accepts [`Event::Rcpt`], with this recipient or another one in its place.
     pub fn accept_recipient(&mut self, recipient: Recipient) {
         if let ServerState::Transaction(_, transaction) = &mut self.state {
             transaction.recipients.push(recipient);
@@ -236,7 +236,7 @@ impl ServerSession {
         }
     }
 
-    /// Yes to [`Event::Data`].
+    /// Accepts [`Event::Data`].
     pub fn accept_message(&mut self) {
         match mem::replace(&mut self.state, ServerState::Closed) {
             ServerState::Transaction(hello, transaction) => {
@@ -248,11 +248,11 @@ impl ServerSession {
         }
     }
 
-    /// No to any question. A `421` ends the session (RFC 5321 §3.8). While a message comes in, its
-    /// rest is swallowed and the reply given at its end.
+    /// Refuses any question. A `421` ends the session (RFC 5321 §3.8). Any other refusal of a
+    /// message is sent at its end, and the rest of the message is discarded.
     pub fn refuse(&mut self, reply: &Reply) {
         match &mut self.state {
-            // Nothing can be said in clear any more, and not yet under TLS.
+            // A reply can no longer be sent in clear, and not yet under TLS.
             ServerState::Closed | ServerState::Handshake => {}
             ServerState::Receiving(_, receiving) if reply.code() != 421 => {
                 receiving.refuse(reply.clone());
@@ -267,15 +267,15 @@ impl ServerSession {
         }
     }
 
-    /// The verdict on a message whose end has come, given at `now`: from here the client has its
-    /// full time for the next command.
+    /// Sends the reply to a complete message at `now`. The time limit for the next command begins
+    /// here.
     pub fn finish_message(&mut self, reply: &Reply, now: Instant) {
         self.reply(reply);
         self.progress(now);
     }
 
-    /// The answer to a question took until `now`: from here the client has its full time for the next
-    /// command.
+    /// Reports that a question was answered at `now`. The time limit for the next command begins
+    /// here.
     pub fn answered(&mut self, now: Instant) {
         self.progress(now);
     }
@@ -321,7 +321,8 @@ impl ServerSession {
         (received.consumed, event.or(ended))
     }
 
-    /// Behind CR LF . CR LF: a good message asks for a verdict, another gets its own.
+    /// Handles the end of the message. For a good message the driver decides on the reply; another
+    /// one gets the reply for its error.
     fn end_message(&mut self) -> Option<Event> {
         match mem::replace(&mut self.state, ServerState::Closed) {
             ServerState::Receiving(hello, receiving) => {
@@ -376,7 +377,8 @@ impl ServerSession {
         (consumed, event)
     }
 
-    /// The greeted client, its transaction forgotten; `None` before EHLO or HELO.
+    /// Ends the transaction and returns the client's EHLO or HELO. Returns `None` before that
+    /// command.
     pub(super) fn end_transaction(&mut self) -> Option<Hello> {
         match mem::replace(&mut self.state, ServerState::Closed) {
             ServerState::Ready(hello) | ServerState::Transaction(hello, _) => Some(hello),
@@ -404,7 +406,7 @@ impl ServerSession {
         })
     }
 
-    /// A command that the client should not have sent; too many of them end the session.
+    /// Counts a protocol error. Too many of them end the session.
     pub(super) fn protocol_error(&mut self, command: &'static str, reply: Reply) -> Event {
         self.errors = self.errors.saturating_add(1);
         let reply = if self.errors > self.settings.limits.errors {

@@ -1,64 +1,64 @@
-//! What holds for a whole session.
+//! The settings of a session.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::body::BareNewline;
 
-/// What a session knows of its server.
+/// The settings of the server for a session.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Our name, in the greeting and the answer to EHLO.
+    /// Our name, for the greeting and the reply to EHLO.
     pub hostname: Arc<str>,
-    /// What a client may ask of us.
+    /// The limits for the client.
     pub limits: Limits,
-    /// A certificate is at hand: STARTTLS is offered in clear.
+    /// Whether STARTTLS is offered in clear. It needs a certificate.
     pub starttls: bool,
-    /// There are users: AUTH is offered behind TLS.
+    /// Whether AUTH is offered under TLS. It needs users.
     pub auth: bool,
-    /// What an address without a domain is taken for.
+    /// How to treat an address without a domain.
     pub bare_address: BareAddress,
 }
 
-/// What an address without a domain is taken for in MAIL and RCPT.
+/// How to treat an address without a domain in MAIL and RCPT.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum BareAddress {
-    /// For a syntax error, as RFC 5321 §4.1.2 has it.
+    /// It is a syntax error, as in RFC 5321 §4.1.2.
     #[default]
     Refuse,
-    /// For one at this domain, if the client has logged in; else for an error.
+    /// If the client has logged in, this domain is added; otherwise it is an error.
     CompleteForUsers(Arc<str>),
-    /// For one at this domain.
+    /// This domain is added.
     Complete(Arc<str>),
 }
 
-/// What carries the session.
+/// The protection of the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Channel {
-    /// What anybody on the way may read and change.
+    /// In clear: others on the network may read and change it.
     Clear,
-    /// TLS, or what nobody else can reach, as a Unix socket.
+    /// TLS, or a connection that others cannot reach, such as a Unix socket.
     Tls,
 }
 
-/// What a client may ask of one session.
+/// The limits for the client in one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Octets of a message, as SIZE counts them (RFC 1870 §3).
+    /// The most octets of a message, as SIZE counts them (RFC 1870 §3).
     pub message_size: u64,
-    /// Octets of a message's header section.
+    /// The most octets of a message's header section.
     pub header_size: usize,
-    /// Octets of a line of a message, without CR LF and a stuffed dot.
+    /// The most octets of a line of a message, without CR LF and a stuffed dot.
     pub line_length: usize,
-    /// Recipients of a message.
+    /// The most recipients of a message.
     pub recipients: usize,
-    /// Received fields of a message (RFC 5321 §6.3).
+    /// The most Received fields of a message (RFC 5321 §6.3).
     pub hops: u32,
-    /// Protocol errors that are answered each; the next one ends the session.
+    /// The most protocol errors that get their own reply. The next one ends the session.
     pub errors: u32,
-    /// How long to wait for a command, or for more of a message (RFC 5321 §4.5.3.2).
+    /// How long to wait for a command, or for the next part of a message (RFC 5321 §4.5.3.2).
     pub command_timeout: Duration,
-    /// What a bare CR or LF in a message is taken for.
+    /// How to treat a bare CR or LF in a message.
     pub bare_newline: BareNewline,
 }
 

@@ -6,18 +6,18 @@
 //! |---|---|
 //! | `# ...` | a comment |
 //! | `plan ...` | what the session is to do before its first transaction, at the top: `tls if-offered`, `tls required`, `tls active`, `password USER SECRET`, `token USER SECRET`, `in clear` |
-//! | `S ...` | the server says this, and CRLF; `\n` at its end instead says it with a bare LF |
+//! | `S ...` | the server sends this and CRLF, or a bare LF if it ends with `\n` |
 //! | `S. ...` | the same without an end of line |
-//! | `C ...` | the client must have said this next |
+//! | `C ...` | the client must have sent this next |
 //! | `H` | the handshake is done |
 //! | `begin <sender> <recipient>... [8bit] [utf8] [size=N]` | a transaction begins; `RET=` and `ENVID=` ask for the message, `NOTIFY=` and `ORCPT=` for the recipient before them |
 //! | `message ...` | a line of the message, after `! content` |
 //! | `close` | the connection breaks here |
-//! | `quit` | the client is told to leave |
-//! | `! ...` | this came of what the server said |
-//! | `is idle`, `is over`, `is unanswered`, `is doubtful` | what the session says of itself |
+//! | `quit` | the client is asked to end the session |
+//! | `! ...` | the event after the server's last lines |
+//! | `is idle`, `is over`, `is unanswered`, `is doubtful` | what the session reports about its state |
 //!
-//! In what either side says `{...}` is the base64 of what is within, and `\xNN` an octet.
+//! In the lines of either side `{...}` is the base64 of its content, and `\xNN` is an octet.
 
 #[path = "../octets/mod.rs"]
 mod octets;
@@ -40,7 +40,7 @@ use octets::octets;
 
 struct Player {
     session: ClientSession,
-    /// What must not show.
+    /// Text that must not be shown.
     secret: Option<String>,
     recipients: Vec<String>,
     encoder: Option<ContentEncoder>,
@@ -103,7 +103,7 @@ impl Player {
         assert!(self.said.is_empty(), "left: {}", self.said.escape_ascii());
     }
 
-    /// In pieces of the sizes given, over and over.
+    /// Plays the dialogue in pieces of the given sizes, which are used repeatedly.
     fn hear(&mut self, mut octets: &[u8]) {
         while !octets.is_empty() {
             let size = self.sizes[self.next_size % self.sizes.len()].clamp(1, octets.len());
@@ -232,7 +232,7 @@ impl Player {
         Some(line.escape_ascii().to_string())
     }
 
-    /// Nothing of a secret shows in what a log might print, however it is written.
+    /// Text that a log might show must not contain a secret in any form.
     fn is_discreet(&self) {
         let shown = format!("{:?}", self.session);
         if let Some(secret) = &self.secret {
@@ -263,7 +263,7 @@ fn spoken(text: &str) -> Vec<u8> {
     }
 }
 
-/// What the lines at the top ask for.
+/// The meaning of the lines at the top.
 fn plan(transcript: &str) -> Plan {
     let mut plan = Plan::CLEAR;
     for line in transcript.lines().filter_map(|l| l.strip_prefix("plan ")) {

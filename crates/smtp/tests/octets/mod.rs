@@ -1,8 +1,8 @@
-//! How transcripts write what goes over the wire.
+//! The notation of transcripts for octets on the wire.
 
 use relay_smtp::sasl::base64;
 
-/// `\r \n \t \0 \\ \xNN` are octets, and `{...}` is the base64 of what is within.
+/// `\r \n \t \0 \\ \xNN` are octets, and `{...}` is the base64 of its content.
 pub fn octets(text: &str) -> Vec<u8> {
     let Some((before, rest)) = text.split_once('{') else {
         return unescape(text);

@@ -8,21 +8,21 @@
 //! | `offer starttls`, `offer auth` | there is a certificate, there are users; at the top |
 //! | `complete D`, `complete-for-users D` | bare addresses are at D; at the top |
 //! | `tls` | the session begins under TLS; at the top |
-//! | `C: text` | the client sends the text and CR LF; `\r \n \t \0 \\ \xNN` are octets, `{...}` is the base64 of what is within |
+//! | `C: text` | the client sends the text and CR LF; `\r \n \t \0 \\ \xNN` are octets, `{...}` is the base64 of its content |
 //! | `C. text` | the same without CR LF |
 //! | `C* N text` | the same N times, each with CR LF |
 //! | `C+ N text` | the same N times without CR LF |
 //! | `H:` | the handshake is done, and the client goes on under TLS |
 //! | `T: N` | N seconds pass |
 //! | `S: text` | the server has sent the text and CR LF |
-//! | `? EVENT -> answer` | the session asks, or tells (without an answer); in order |
-//! | `? SCRAM user -> password P` | the answer is what is kept of that password |
+//! | `? EVENT -> answer` | the event of the session and, if it is a question, the answer; in order |
+//! | `? SCRAM user -> password P` | the answer is the verifier of that password |
 //! | `! reply` | from here the queue takes no more of the message, for this reason |
 //!
-//! What is asked for a recipient stands behind it in brackets: `<u@d.test>[NOTIFY=NEVER]`.
+//! The DSN parameters of a recipient follow it in brackets: `<u@d.test>[NOTIFY=NEVER]`.
 //!
-//! What the client sends in one go is what stands between two answers. After it the output and the
-//! events must be those of the following `S:` and `?` lines, no more and no fewer.
+//! The lines of the client between two answers are sent together. After them the output and the
+//! events must be exactly those of the following `S:` and `?` lines.
 
 #[path = "../octets/mod.rs"]
 mod octets;
@@ -68,7 +68,7 @@ fn transcripts_run_the_same_however_the_input_is_split() {
     }
 }
 
-/// How the input of a step is cut.
+/// How the input of a step is split.
 enum Split {
     Whole,
     Bytes,
@@ -99,7 +99,7 @@ struct Transcript {
     steps: Vec<Step>,
 }
 
-/// One go of the client, and what must come of it.
+/// The input that the client sends together, and the expected results.
 #[derive(Default)]
 struct Step {
     line: usize,
@@ -152,7 +152,7 @@ impl Transcript {
         transcript
     }
 
-    /// Whether the line is one of those at the top.
+    /// Whether the line must be at the top.
     fn set(&mut self, line: &str) -> bool {
         match line.split_once(' ') {
             Some(("limit", limit)) => set_limit(&mut self.settings.limits, limit),
@@ -244,7 +244,7 @@ impl Step {
     }
 }
 
-/// A session that a transcript is played to.
+/// A session that plays a transcript.
 struct Run {
     session: ServerSession,
     now: Instant,
@@ -254,7 +254,7 @@ struct Run {
 }
 
 impl Run {
-    /// Whether the session still takes input.
+    /// Whether the session still accepts input.
     fn feed(&mut self, mut piece: &[u8], step: &Step, place: &str) -> bool {
         loop {
             let taken = self.session.handle(piece, &mut self.message, self.now);
@@ -290,7 +290,7 @@ impl Run {
         }
     }
 
-    /// Nothing of an exchange shows in what a log might print.
+    /// Text that a log might show must not contain anything of an AUTH exchange.
     fn is_discreet(&self, place: &str) {
         let shown = format!("{:?}", self.session);
         for secret in ["s3cret", "czNjcmV0", "AHRpbQ"] {

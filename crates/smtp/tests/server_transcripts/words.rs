@@ -1,10 +1,10 @@
-//! The words of a transcript.
+//! The notation of events in transcripts.
 
 use relay_smtp::dsn::{DsnRequest, Notify};
 use relay_smtp::server::{Event, Transaction};
 use relay_smtp::{ForwardPath, Recipient, Reply, ReversePath};
 
-/// An event as the transcripts write it.
+/// Formats an event as in the transcripts.
 pub fn describe(event: &Event, message: &[u8]) -> String {
     let flags = |eight_bit, utf8, dsn: &DsnRequest| {
         let eight_bit = if eight_bit { " 8BITMIME" } else { "" };
@@ -70,7 +70,7 @@ pub fn reply(text: &str) -> Reply {
     Reply::received(code.expect(text), status, vec![line])
 }
 
-/// `<u@d.test>`, with what is asked for it in brackets.
+/// `<u@d.test>`, with its DSN parameters in brackets.
 fn wishes(recipient: &Recipient) -> String {
     let Recipient {
         path,

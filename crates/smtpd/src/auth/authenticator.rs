@@ -1,4 +1,4 @@
-//! The one way from a password to a login.
+//! Checks passwords and SCRAM proofs, and decides whether a client is logged in.
 
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,21 +20,22 @@ use super::{AuthLimits, User, Users};
 use crate::client::ClientId;
 use crate::clock;
 
-/// How long a login may wait until its hash is computed.
+/// How long a login may wait for its hash to be computed.
 const WAIT: Duration = Duration::from_secs(30);
-/// Iterations and octets of salt of the verifiers that `relayctl user` makes, so that an invented
-/// one looks the same.
+/// The iteration count and the salt length (in octets) of the verifiers that `relayctl user` makes.
+/// An invented verifier uses the same values, so it looks the same.
 const SCRAM_ITERATIONS: NonZeroU32 = NonZeroU32::new(100_000).expect("not zero");
 const SALT: usize = 16;
 
-/// What all logins of the server share.
+/// The state that all logins of the server share.
 #[derive(Debug)]
 pub(crate) struct Authenticator {
     records: Mutex<LoginRecords>,
     locks: Arc<PerClientLocks>,
-    /// Hashes under way: half of the processors are left to those who have logged in.
+    /// Limits the hashes that are computed at a time. Half of the processors stay free for clients
+    /// that have already logged in.
     hashing: Arc<Semaphore>,
-    /// For what is invented for users who do not exist.
+    /// The key for the invented verifiers of users that do not exist.
     secret: [u8; 32],
 }
 
@@ -51,29 +52,30 @@ impl LoginRecords {
     }
 }
 
-/// Who tries to log in.
+/// The client that tries to log in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoginAttempt<'a> {
     pub(crate) client: ClientId,
     pub(crate) user: &'a UserName,
-    /// How often this session has failed before.
+    /// How many logins have failed earlier in this session.
     pub(crate) failed_before: u32,
     pub(crate) limits: AuthLimits,
 }
 
-/// Why nobody was let in.
+/// Why a login was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum LoginFailure {
-    /// Wrong, unknown or empty: which of them is nobody's processing.
+    /// The password is wrong or empty, or the user is unknown. The client cannot tell these cases
+    /// apart.
     Wrong {
-        /// When the client may be told.
+        /// When the client may get its reply.
         until: Instant,
-        /// That was once too often.
+        /// Whether the session has now had too many failures.
         shut_out: bool,
     },
-    /// The client has failed too often before.
+    /// The client is locked out because of earlier failures.
     ShutOut,
-    /// Too many wait for their hash.
+    /// Too many logins are waiting for their hash.
     Busy,
 }
 
@@ -93,7 +95,7 @@ impl Authenticator {
         }
     }
 
-    /// Whether this client may not even try.
+    /// Whether this client is locked out.
     pub(crate) fn is_shut_out(&self, attempt: &LoginAttempt<'_>) -> bool {
         let now = clock::now().into_std();
         let lockout = attempt.limits.lockout;
@@ -102,7 +104,8 @@ impl Authenticator {
             .is_shut_out(attempt.client, now, lockout)
     }
 
-    /// Checks a password: at once if it was right a short while ago, else by its hash.
+    /// Checks a password. If the same login succeeded recently, the answer comes from the cache;
+    /// otherwise the hash is computed.
     pub(crate) async fn check(
         &self,
         attempt: &LoginAttempt<'_>,
@@ -114,11 +117,11 @@ impl Authenticator {
         if let Some(verdict) = self.known(attempt, &password, found.as_ref()) {
             return verdict;
         }
-        // It ends when the verdict is counted, so that nobody has more guesses than they may by
+        // The lock is held until the result is counted, so a client cannot get more guesses by
         // making them at the same time.
         let turn = timeout(WAIT, self.locks.take(attempt.client.counted_as())).await;
         let _turn = turn.map_err(|_| LoginFailure::Busy)?;
-        // Much may have happened in the meantime.
+        // The state may have changed while this login waited.
         if let Some(verdict) = self.known(attempt, &password, found.as_ref()) {
             return verdict;
         }
@@ -139,7 +142,8 @@ impl Authenticator {
         }
     }
 
-    /// Whether the hash is the password's, computed off the async threads; gives the password back.
+    /// Whether the hash belongs to the password. The hash is computed outside the async threads.
+    /// The password is returned.
     async fn compare(
         &self,
         hash: PasswordHash,
@@ -151,14 +155,15 @@ impl Authenticator {
         };
         let hashed = task::spawn_blocking(move || {
             let is_right = hash.is_of(&prepare(password.expose()));
-            // It is held to the end of the work, even if nobody waits for it any more.
+            // The permit is held until the hash is computed, even if the client is gone.
             drop(slot);
             (is_right, password)
         });
         hashed.await.map_err(|_| LoginFailure::Busy)
     }
 
-    /// What needs no hash: clients that are shut out, and logins that succeeded of late.
+    /// Answers without a hash: for clients that are locked out, and for logins that succeeded
+    /// recently.
     fn known(
         &self,
         attempt: &LoginAttempt<'_>,
@@ -179,7 +184,8 @@ impl Authenticator {
         Some(Ok(()))
     }
 
-    /// What SCRAM needs to know of a user, who may not exist, and our part of its nonce.
+    /// Returns the verifier of a user, or an invented one if the user does not exist, and our part
+    /// of the nonce.
     pub(crate) fn challenge(&self, user: &UserName, users: &dyn Users) -> (ScramVerifier, Nonce) {
         let mut random = [0; Nonce::RANDOM];
         fill_randomly(&mut random);
@@ -190,7 +196,8 @@ impl Authenticator {
         (verifier, Nonce::from_random(random))
     }
 
-    /// The same for the same name, as a real user's would be; nobody knows a password for it.
+    /// Invents a verifier. It is always the same for the same name, as a real one would be, and no
+    /// password fits it.
     fn invent(&self, user: &UserName) -> ScramVerifier {
         let derive = |purpose: &[u8]| {
             let mut context = digest::Context::new(&digest::SHA256);
@@ -209,13 +216,13 @@ impl Authenticator {
         }
     }
 
-    /// A login by whichever mechanism has succeeded.
+    /// Records a successful login, by any mechanism.
     pub(crate) fn succeeded(&self, attempt: &LoginAttempt<'_>) {
         self.lock().forgive(attempt);
     }
 
-    /// A login by whichever mechanism has failed; it `began` when all was there to judge it by, and
-    /// its answer comes the same time after that, however long the judgement took.
+    /// Records a failed login, by any mechanism. `began` is when the check could start. The reply
+    /// comes a fixed time after that, however long the check took.
     pub(crate) fn failed(&self, attempt: &LoginAttempt<'_>, began: Instant) -> LoginFailure {
         let failure = Failure {
             client: attempt.client,

@@ -1,7 +1,9 @@
-//! Counts failed logins: how long the answer takes, and which client is locked out.
+//! Counts failed logins. The count decides how long the reply is delayed and which client is locked
+//! out.
 //!
-//! A client is shut out after a few. A user never is: anybody could do that to them by guessing.
-//! But failures for a user slow the answer to the next one, whichever client it comes from.
+//! A client is locked out after a few failures. A user is never locked out, because anyone could
+//! cause that by guessing. But failures for a user delay the reply to the next failure for that
+//! user, from any client.
 
 use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
@@ -10,22 +12,22 @@ use std::time::{Duration, Instant};
 
 use crate::client::ClientId;
 
-/// Failures of one client, in whichever sessions, that shut it out.
+/// The number of failures of one client, over all of its sessions, that locks it out.
 const ALLOWED: u32 = 6;
-/// How long the answer to a first failure takes; it doubles with each.
+/// The delay of the reply to a first failure. It doubles with each failure.
 const FIRST_DELAY: Duration = Duration::from_millis(500);
 const LONGEST_DELAY: Duration = Duration::from_secs(4);
-/// Clients and users, each, that are remembered at a time.
+/// The most clients, and the most users, that are remembered at a time.
 const REMEMBERED: usize = 16 * 1024;
-/// Octets of a user's name that tell it from others: nobody's memory is to be filled.
+/// How many octets of a user name are compared. The limit keeps long names from filling the memory.
 const NAME: usize = 64;
 
-/// What a failure leads to.
+/// What follows from a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Penalty {
-    /// How long the answer is to take.
+    /// The delay of the reply.
     pub(super) delay: Duration,
-    /// The client may not try again for now.
+    /// Whether the client is now locked out.
     pub(super) shut_out: bool,
 }
 
@@ -34,21 +36,21 @@ pub(super) struct Penalty {
 pub(super) struct Failure<'a> {
     pub(super) client: ClientId,
     pub(super) user: &'a str,
-    /// How many there have been in its session, this one included.
+    /// The number of failures in its session, including this one.
     pub(super) in_session: u32,
 }
 
-/// The failures of some time, in bounded memory.
+/// Recent failures, in bounded memory.
 #[derive(Debug, Default)]
 pub(super) struct Failures {
     clients: Table<ClientId>,
     users: Table<Box<str>>,
-    /// Of one client for one user: what a success of that client as that user forgives.
+    /// Failures of one client for one user. A success of that client for that user clears them.
     slips: Table<(ClientId, Box<str>)>,
 }
 
 impl Failures {
-    /// Whether this client is shut out.
+    /// Whether this client is locked out.
     pub(super) fn is_shut_out(
         &mut self,
         client: ClientId,
@@ -58,7 +60,7 @@ impl Failures {
         self.clients.count(&client.counted_as(), now, lockout) >= ALLOWED
     }
 
-    /// Counts a failure, the `in_session`th of its session.
+    /// Counts a failure. It is failure number `in_session` of its session.
     pub(super) fn count(
         &mut self,
         failure: &Failure<'_>,
@@ -76,9 +78,10 @@ impl Failures {
         }
     }
 
-    /// A success: what this client had wrong before for this user were slips. Its failures for others
-    /// count on, or whoever has an account could guess at others' for ever. Whoever is shut out stays
-    /// so.
+    /// Records a success. The failures of this client for this user no longer count, because they
+    /// were typing errors. Its failures for other users still count; otherwise a client with an
+    /// account could guess the passwords of others without limit. A client that is locked out stays
+    /// locked out.
     pub(super) fn forgive(&mut self, client: ClientId, user: &str) {
         let (client, user) = (client.counted_as(), short(user));
         let slips = self.slips.remove(&(client, user.into()));
@@ -96,11 +99,13 @@ fn short(user: &str) -> &str {
     &user[..user.floor_char_boundary(NAME)]
 }
 
-/// Counts that end some time after the last failure; the oldest go when there are too many.
+/// Counters that expire some time after the last failure. If there are too many, the oldest are
+/// dropped.
 #[derive(Debug)]
 struct Table<K> {
     counts: HashMap<K, Count>,
-    /// By the time of their last failure, former places included.
+    /// The keys in the order of their last failure. It also contains entries that are no longer
+    /// valid.
     order: VecDeque<(K, Instant)>,
 }
 
@@ -129,7 +134,7 @@ impl<K: Hash + Eq + Clone> Table<K> {
         self.counts.get(key).map_or(0, |count| count.failures)
     }
 
-    /// One more, and no fewer than `least` in all.
+    /// Counts one more failure. The total becomes at least `least`.
     fn add(&mut self, key: K, least: u32, now: Instant, period: Duration) -> u32 {
         self.forget(now, period);
         self.order.push_back((key.clone(), now));
@@ -142,12 +147,12 @@ impl<K: Hash + Eq + Clone> Table<K> {
         count.failures
     }
 
-    /// How many there were.
+    /// Returns the number of failures.
     fn remove(&mut self, key: &K) -> u32 {
         self.counts.remove(key).map_or(0, |count| count.failures)
     }
 
-    /// So many fewer, unless they have reached the bound.
+    /// Subtracts failures, unless the limit has been reached.
     fn take_off<Q>(&mut self, key: &Q, failures: u32, bound: u32)
     where
         K: Borrow<Q>,
@@ -168,7 +173,7 @@ impl<K: Hash + Eq + Clone> Table<K> {
             if !is_over && self.order.len() < REMEMBERED {
                 return;
             }
-            // A later failure has a later place.
+            // The entry is outdated if the key has failed again since.
             if self.counts.get(key).is_some_and(|count| count.last == *at) {
                 self.counts.remove(key);
             }
@@ -183,7 +188,7 @@ mod tests {
 
     const LOCKOUT: Duration = Duration::from_mins(10);
 
-    /// A table, its clock, and who fails.
+    /// A table with its clock and a client that fails.
     struct World {
         failures: Failures,
         now: Instant,

@@ -7,53 +7,54 @@ use argon2::password_hash::PasswordVerifier as _;
 use argon2::password_hash::phc;
 use argon2::{Algorithm, Argon2, Params, Version};
 
-/// KiB that a hash may take to check: what a file says must not exhaust the memory.
+/// The most memory in KiB that checking a hash may take, so a hash from a file cannot exhaust the
+/// memory.
 const MOST_MEMORY: u32 = 1024 * 1024;
-/// Passes over that memory.
+/// The most passes over the memory.
 const MOST_PASSES: u32 = 100;
-/// Lanes of it.
+/// The most lanes.
 const MOST_LANES: u32 = 64;
 
-/// Nobody's: checked in place of the hash of a user who does not exist, at the cost of argon2's
-/// recommended parameters, which `relayctl user` uses for all.
+/// The hash that is checked if the user does not exist. It has the parameters that argon2
+/// recommends and that `relayctl user` uses, so the check costs the same.
 const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$nbgGcZFQAXGhlb6Mjrwi5A$R5MXZSnfz2yZtbxZbYGvZzoN8CNScvtTzcjkt4mIkLw";
 
 /// The argon2id hash of a password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct PasswordHash(Box<str>);
 
-/// The text is no hash that we check passwords by.
+/// The text is not a password hash that this server supports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordHashError {
-    /// It is no PHC string.
+    /// It is not a PHC string.
     #[error("this is no password hash")]
     Syntax,
-    /// Another algorithm or version, or a part is missing.
+    /// The algorithm or version is not supported, or a part is missing.
     #[error("the password hash is not argon2id, version 19, with salt and hash")]
     Algorithm,
-    /// Checking it would take too much.
+    /// The check would take too much time or memory.
     #[error("the password hash takes too much memory or time to check")]
     Cost,
 }
 
 impl PasswordHash {
-    /// The PHC string.
+    /// Returns the PHC string.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The hash to check for a user who does not exist.
+    /// Returns the hash to check for a user that does not exist.
     pub(super) fn nobodys() -> Self {
         Self(NOBODYS.into())
     }
 
-    /// Takes tens of milliseconds and megabytes, whatever the answer. The password is to be in the
-    /// form that [`relay_smtp::sasl::prepare`] gives it, as for SCRAM.
+    /// Checks a password. This takes tens of milliseconds and some megabytes, whatever the result.
+    /// The password must be prepared by [`relay_smtp::sasl::prepare`], as for SCRAM.
     pub(super) fn is_of(&self, password: &str) -> bool {
         let Ok(hash) = phc::PasswordHash::new(&self.0) else {
             return false;
         };
-        // The parameters are the hash's own.
+        // The check uses the parameters of the hash.
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT);
         argon2.verify_password(password.as_bytes(), &hash).is_ok()
     }
@@ -80,7 +81,7 @@ impl FromStr for PasswordHash {
     }
 }
 
-/// A hash is for guessing at: it stays out of logs.
+/// Hides the hash from logs, because passwords can be guessed from it.
 impl fmt::Debug for PasswordHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("PasswordHash(…)")

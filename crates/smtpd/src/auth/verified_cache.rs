@@ -25,8 +25,8 @@ pub(super) struct VerifiedCache {
     order: VecDeque<(Tag, Instant)>,
 }
 
-/// What must be the same for a cached success to count: the user, the password, and the stored hash,
-/// which changes with the password.
+/// The values that must match a cached success: the user, the password, and the stored hash, which
+/// changes with the password.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct VerifiedLogin<'a> {
     pub(super) user: &'a str,

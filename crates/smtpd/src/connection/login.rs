@@ -1,4 +1,4 @@
-//! AUTH: from what the client says to what it is told, and when.
+//! AUTH: checks the login of a client and sends the reply when it is due.
 
 use relay_message::QueueStore;
 use relay_smtp::sasl::{Mechanism, UserName};
@@ -13,7 +13,7 @@ use crate::events::LoginResult;
 use crate::{clock, events};
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
-    /// PLAIN and LOGIN: a password.
+    /// PLAIN and LOGIN: checks a password.
     pub(super) async fn log_in(&mut self, credentials: Credentials) {
         let Credentials {
             mechanism,
@@ -33,7 +33,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// SCRAM: the client says who it is. One who does not exist gets a challenge as well.
+    /// SCRAM: answers the user name with a challenge. A user that does not exist gets a challenge
+    /// as well.
     pub(super) fn challenge(&mut self, user: &UserName) {
         let Some(users) = self.config.users.as_deref() else {
             return self.session.refuse(&replies::authentication_unavailable());
@@ -47,7 +48,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// SCRAM: the session has judged the proof.
+    /// SCRAM: handles the proof, which the session has already checked.
     pub(super) async fn finish_scram(&mut self, user: UserName, verified: bool) {
         let users = self.config.users.as_deref();
         let exists = users.is_some_and(|users| users.find(user.as_str()).is_some());
@@ -95,14 +96,14 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// The client has failed too often before: nothing that it says now is looked at.
+    /// Refuses a client that is locked out, without checking what it sent.
     fn turn_away(&mut self, mechanism: Mechanism, user: &UserName) {
         events::login(self.client.id, mechanism, user, LoginResult::ShutOut);
         self.session.refuse(&replies::too_many_failures());
     }
 }
 
-/// Holds nothing but its session, and not even that when the relay goes down.
+/// Waits until the reply is due. Only the session is kept meanwhile. A shutdown ends the wait.
 async fn wait(until: Instant, stopping: &CancellationToken) {
     tokio::select! {
         () = sleep_until(until) => {}

@@ -30,7 +30,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// Who the sender is judged by is who the client says it is; what goes out is what the rules say.
+    /// Checks a sender. The rules apply to the sender that the client gave; the rewritten sender
+    /// goes into the envelope.
     fn rewritten(&self, sender: ReversePath) -> ReversePath {
         if !self.is_submitted() {
             return sender;
@@ -47,7 +48,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         match self.session.user() {
             Some(name) => {
                 let users = self.config.users.as_deref();
-                // Whoever has been removed since is nobody.
+                // A user that has been removed since the login may not send.
                 let user = users.and_then(|users| users.find(name.as_str()));
                 let user = user.ok_or_else(replies::authentication_required)?;
                 check_sender_binding(&user, &request.sender)?;
@@ -63,7 +64,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         room.map_err(|error| store_reply(&error))
     }
 
-    /// What a client that must log in lacks.
+    /// Returns the refusal for a client that must log in first.
     fn ask_for_login(&self) -> Reply {
         match self.session.channel() {
             Channel::Clear if self.config.tls.is_some() => replies::want_tls(),
@@ -84,7 +85,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             }
             Some(mailbox) => relay
                 .check_recipient(self.may_relay_mail(), mailbox)
-                // RFC 5321 §4.5.1: whoever is on a list can ask why, at every domain.
+                // RFC 5321 §4.5.1: mail for postmaster is accepted even from clients on a block
+                // list, at every domain, so their operators can ask for the reason.
                 .and_then(|()| {
                     if is_postmaster(mailbox) {
                         Ok(())
@@ -109,7 +111,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// Whether the client may relay as who it is: by its address, or as a user of this machine.
+    /// Whether the client may relay without a login: by its address, or as a user of this machine.
     pub(super) fn is_trusted(&self) -> bool {
         let ServerConfig {
             relay,
@@ -126,8 +128,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 }
 
-/// Whether a user may send as this address. The null sender is nobody's address; mail clients use
-/// it for the receipts that they send (RFC 8098 §2.1).
+/// Whether a user may send with this sender. Every user may use the null sender; mail clients use
+/// it for read receipts (RFC 8098 §2.1).
 fn check_sender_binding(user: &User, sender: &ReversePath) -> Result<(), Reply> {
     let may_be = |mailbox| user.senders.iter().any(|pattern| pattern.matches(mailbox));
     match sender.mailbox() {

@@ -1,4 +1,4 @@
-//! A connection over a pipe, under a clock that runs as fast as it can.
+//! Tests a connection over a pipe, with a paused clock that skips idle time.
 
 mod handshake;
 mod login;
@@ -47,7 +47,7 @@ impl AsyncWrite for Reporting {
     ) -> Poll<std::io::Result<usize>> {
         let written = ready!(Pin::new(&mut self.pipe).poll_write(context, octets))?;
         let text = String::from_utf8_lossy(&octets[..written]).into_owned();
-        // The test may have seen enough.
+        // The test may have ended already.
         let _ = self.writes.send(text);
         Poll::Ready(Ok(written))
     }
@@ -67,7 +67,7 @@ impl AsyncWrite for Reporting {
     }
 }
 
-/// The client's end, the server's writes, and the session.
+/// The client's end of the pipe, the writes of the server, and the session.
 struct World {
     client: DuplexStream,
     writes: mpsc::UnboundedReceiver<String>,
@@ -75,7 +75,7 @@ struct World {
     session: JoinHandle<()>,
 }
 
-/// Somebody who may relay.
+/// A client that may relay.
 const FRIEND: Client = Client {
     id: ClientId::Address(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1))),
     address_known: true,
@@ -117,7 +117,7 @@ fn start() -> World {
     session(shared(), Arc::new(config()), FRIEND, Channel::Clear)
 }
 
-/// A session on such a channel, whatever the pipe is.
+/// Starts a session on such a channel, over any kind of pipe.
 fn session(
     shared: Arc<SharedState<MemoryStore>>,
     config: Arc<ServerConfig>,
@@ -149,7 +149,7 @@ impl World {
             .expect("room in the pipe");
     }
 
-    /// The next write of the server; `None` when the session is over.
+    /// Returns the next write of the server, or `None` when the session is over.
     async fn write(&mut self) -> Option<String> {
         self.writes.recv().await
     }

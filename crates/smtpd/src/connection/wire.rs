@@ -1,4 +1,4 @@
-//! The octets of a connection: sent, awaited, protected, ended.
+//! Input and output of a connection: sending, waiting for input, starting TLS, closing.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,16 +18,17 @@ use crate::stream::Stream;
 use crate::tls::{TlsFacts, TlsServer};
 use crate::{clock, events};
 
-/// How long a client that still sends may keep us from closing.
+/// How long closing a connection waits for a client that is still sending.
 const LINGER: Duration = Duration::from_secs(2);
-/// How much of it is read meanwhile, in octets.
+/// The most octets that are read and discarded while closing.
 const LINGER_SIZE: u64 = 1024 * 1024;
 
-/// The client has gone: there is nobody to answer.
+/// The client has closed the connection, so no reply can be sent.
 pub(super) struct Gone;
 
 impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
-    /// The session under TLS, all that was said before forgotten; none where the handshake failed.
+    /// Starts TLS and returns the session, which forgets everything from before. Returns `None` if
+    /// the handshake fails.
     pub(super) async fn start_tls(mut self) -> Option<Self> {
         self.flush().await.ok()?;
         let Stream::Clear(transport) = self.stream else {
@@ -43,7 +44,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         })
     }
 
-    /// Sends what is to be said, in one piece.
+    /// Sends the pending output in one write.
     pub(super) async fn flush(&mut self) -> Result<(), Gone> {
         let output = self.session.take_output();
         if output.is_empty() {
@@ -60,8 +61,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// Waits for input; none when the client took too long or the relay goes down, and then the
-    /// session says so.
+    /// Waits for input. The result is empty if the client took too long or the relay shuts down;
+    /// the session has then prepared its last reply.
     pub(super) async fn read(&mut self) -> Result<Unread, Gone> {
         let deadline = self.deadline();
         let Self {
@@ -93,8 +94,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// How long the client may be silent: its time for a command, or for more of a message, which
-    /// as a whole has a time of its own.
+    /// How long the client may be silent: the timeout for a command or for the next part of a
+    /// message, limited by the time for the whole message.
     pub(super) fn deadline(&self) -> Instant {
         let of_session = Instant::from_std(self.session.deadline());
         let of_message = self.min_rate.as_deref().and_then(MinRate::deadline);
@@ -104,11 +105,11 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    /// Says the last word, and under TLS that it was the last. Octets that nobody has read would
-    /// make the system reset the connection, and the reset may overtake that word: so they are read
-    /// for a moment.
+    /// Sends the last reply and, under TLS, the closing alert. If octets of the client were left
+    /// unread, the system would reset the connection and the client could lose the last reply. So
+    /// they are read and discarded for a short time.
     pub(super) async fn close(mut self, unread: &Unread) {
-        // Within a message there is more to come even if none of it is here yet.
+        // Within a message more octets will follow, even if none have arrived yet.
         let has_unread = !unread.octets().is_empty() || self.intake.id().is_some();
         let said = self.flush().await;
         if said.is_err() || !(has_unread || self.tls.is_some()) {
@@ -122,12 +123,12 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             }
             Ok::<_, io::Error>(())
         };
-        // Whatever comes of it, the connection ends here.
+        // The connection ends here, even after an error.
         let _ = timeout(LINGER, ended).await;
     }
 }
 
-/// Shakes hands, and tells the log; gives up when the relay goes down.
+/// Makes the TLS handshake and logs the result. A shutdown of the relay ends it.
 pub(super) async fn secure<S, T: AsyncRead + AsyncWrite + Unpin>(
     shared: &SharedState<S>,
     server: Option<&TlsServer>,
@@ -154,7 +155,7 @@ pub(super) async fn secure<S, T: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Reads into a buffer that is held only if there is something to read.
+/// Reads into a buffer that is held only if data arrives.
 fn poll_input<T: AsyncRead + Unpin>(
     stream: &mut T,
     buffers: &BufferPool,

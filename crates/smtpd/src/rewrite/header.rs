@@ -1,4 +1,4 @@
-//! What the rules make of a header section.
+//! Applies the rewriting rules to a header section.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -9,9 +9,9 @@ use relay_smtp::address_list::{Address, addresses};
 use super::{Rewriting, TooLong};
 use relay_smtp::header::{Field, fields};
 
-/// Whose addresses are completed.
+/// The fields whose addresses are completed.
 const COMPLETED: [&str; 5] = ["From", "Sender", "Reply-To", "To", "Cc"];
-/// Whose addresses are replaced.
+/// The fields whose addresses are replaced.
 const AUTHOR: &str = "From";
 
 pub(super) fn rewrite<'a>(
@@ -35,7 +35,7 @@ pub(super) fn rewrite<'a>(
     Ok(edited.finish())
 }
 
-/// What goes into the place of an address, or behind a bare one.
+/// The text that replaces an address, or follows a bare one.
 fn rewritten(
     rules: &Rewriting,
     field: &Field<'_>,
@@ -50,7 +50,7 @@ fn rewritten(
             format!("{local_part}@{domain}").parse().ok()?
         }
         Some(_) => return None,
-        // A name in an encoded word that lacks its address (RFC 2047 §5) looks like one.
+        // An encoded word without an address (RFC 2047 §5) looks like a bare address.
         None if local_part.starts_with("=?") && local_part.ends_with("?=") => return None,
         None => rules.completed(&local_part)?,
     };
@@ -63,17 +63,17 @@ fn rewritten(
     }
 }
 
-/// A text, as far as it has been copied with its changes.
+/// A text that is being copied with changes.
 struct Edited<'a> {
     old: &'a [u8],
     new: Vec<u8>,
-    /// How much of the old text is in the new one.
+    /// How much of the old text has been copied.
     done: usize,
     most: usize,
 }
 
 impl<'a> Edited<'a> {
-    /// Rewrites the addresses of a field, which is at `start`.
+    /// Rewrites the addresses of a field. `start` is where the field begins.
     fn field(&mut self, rules: &Rewriting, field: &Field<'_>, start: usize) -> Result<(), TooLong> {
         let value = field.value;
         let offset = start + field.prefix_length();
@@ -85,7 +85,7 @@ impl<'a> Edited<'a> {
         Ok(())
     }
 
-    /// Puts `text` into this place; places come in their order.
+    /// Replaces this range with `text`. Ranges must come in order.
     fn put(&mut self, place: Range<usize>, text: &str) -> Result<(), TooLong> {
         self.new
             .extend_from_slice(&self.old[self.done..place.start]);
@@ -238,7 +238,7 @@ mod tests {
         let made = rules().header(header, completed.len()).expect("it fits");
         assert_eq!(&*made, completed);
         assert_eq!(rules().header(header, completed.len() - 1), Err(TooLong));
-        // One that is too long already and has nothing to complete is not for this to judge.
+        // A field that is already too long and needs no change is not an error here.
         assert!(rules().header(b"To: a@b.test\r\n", 1).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! A certificate and its key, read from their files.
+//! Reads a certificate and its key from their files.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
@@ -17,10 +17,10 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use super::{CertificateInfo, CertificatePair, TlsError};
 
-/// Octets of a file; chains have a few thousand.
+/// The most octets of a file. Certificate chains have a few thousand.
 const FILE_SIZE: u64 = 1024 * 1024;
 
-/// A pair that fits together.
+/// A certificate with its matching key.
 #[derive(Debug)]
 pub(super) struct Pair {
     pub(super) info: CertificateInfo,
@@ -58,7 +58,8 @@ impl Pair {
     }
 }
 
-/// Whether the key is the certificate's; one that cannot tell its public half is taken at its word.
+/// Whether the key belongs to the certificate. A key that cannot return its public half is
+/// accepted.
 fn match_up(pair: &CertifiedKey, files: &CertificatePair) -> Result<(), TlsError> {
     let CertificatePair { certificate, key } = files;
     match pair.keys_match() {
@@ -74,7 +75,7 @@ fn match_up(pair: &CertifiedKey, files: &CertificatePair) -> Result<(), TlsError
     }
 }
 
-/// What a PEM file holds; other things in it are passed over.
+/// The content of a PEM file. Other sections in it are ignored.
 #[derive(Default)]
 struct Pem {
     certificates: Vec<CertificateDer<'static>>,
@@ -100,7 +101,7 @@ fn read_pem(file: &Path) -> Result<Pem, TlsError> {
     Ok(pem)
 }
 
-/// Names and expiry of a certificate.
+/// Returns the names and the expiry of a certificate.
 fn describe(file: &Path, certificate: &CertificateDer<'_>) -> Result<CertificateInfo, TlsError> {
     let failed = |error: x509_cert::der::Error| TlsError::BadCertificate {
         file: file.to_owned(),

@@ -1,4 +1,4 @@
-//! Which certificate a client is shown.
+//! Chooses the certificate for a client.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use tokio_rustls::rustls::sign::CertifiedKey;
 
 use super::pair::Pair;
 
-/// Several pairs, the first of them the default.
+/// The certificates with their keys. The first one is the default.
 #[derive(Debug)]
 pub(super) struct Resolver {
     pairs: Vec<Pair>,
@@ -19,8 +19,9 @@ impl Resolver {
         Self { pairs }
     }
 
-    /// The pair for this name whose signatures the client can verify; an exact name before a
-    /// wildcard, and without either the first pair that will do.
+    /// Returns the certificate for this name, of a kind that the client supports. An exact name has
+    /// priority over a wildcard. If no name matches, the first certificate that the client supports
+    /// is used.
     fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Pair> {
         let usable = || {
             let can_verify = |pair: &&Pair| pair.key.key.choose_scheme(schemes).is_some();
@@ -43,8 +44,8 @@ impl ResolvesServerCert for Resolver {
     }
 }
 
-/// Whether a wildcard name is for this host: the star stands for one whole label, the first
-/// (RFC 6125 §6.4.3).
+/// Whether a wildcard name matches this host. The `*` matches exactly the first label (RFC 6125
+/// §6.4.3).
 fn covers(pattern: &str, host: &str) -> bool {
     match (pattern.strip_prefix("*."), host.split_once('.')) {
         (Some(domain), Some((label, rest))) => {

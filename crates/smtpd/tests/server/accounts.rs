@@ -1,4 +1,4 @@
-//! Users, and how they log in.
+//! Users and their logins.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::world::Client;
 
-/// Users in memory, who may change.
+/// Users in memory, which a test can change.
 #[derive(Debug, Default)]
 pub(crate) struct Accounts(Mutex<HashMap<String, User>>);
 
@@ -25,7 +25,7 @@ impl Accounts {
         Arc::new(accounts)
     }
 
-    /// Adds or changes a user, who may be bound to senders.
+    /// Adds or changes a user, who may be limited to certain senders.
     pub(crate) fn set(&self, name: &str, password: &str, senders: &[&str]) {
         let params = Params::new(8, 1, 1, None).expect("good parameters");
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -50,7 +50,7 @@ impl Users for Accounts {
     }
 }
 
-/// A mechanism, and whether its first response comes with AUTH.
+/// A mechanism, and whether its first response is sent with AUTH.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum How {
     Plain,
@@ -70,13 +70,13 @@ impl How {
     ];
 }
 
-/// What a client says in base64.
+/// Encodes a response of the client in base64.
 pub(crate) fn encoded(text: &str) -> String {
     base64::encode(text.as_bytes()).to_string()
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
-    /// AUTH, and the last reply to it.
+    /// Sends AUTH and returns the last reply.
     pub(crate) async fn log_in(&mut self, how: How, user: &str, password: &str) -> String {
         let plain = encoded(&format!("\0{user}\0{password}"));
         let (user_response, password_response) = (encoded(user), encoded(password));
@@ -95,7 +95,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
         }
     }
 
-    /// Says line after line as long as it is asked to go on.
+    /// Sends line after line as long as the server asks for more.
     async fn converse(&mut self, lines: &[&str]) -> String {
         let mut reply = String::new();
         for line in lines {

@@ -1,4 +1,4 @@
-//! AUTH: who gets in, and what guessing costs.
+//! AUTH: who can log in, and how long password guessing takes.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::log::Log;
 use crate::under_tls::{Dialect, Secured, tls};
 use crate::world::{STRANGER, World, config, content, start};
 
-/// With one user, `app`, whose password is `s3cret`.
+/// A server with one user, `app`, whose password is `s3cret`.
 fn config_with(accounts: &Arc<Accounts>) -> ServerConfig {
     ServerConfig {
         tls: Some(tls(TlsSettings::default())),
@@ -141,7 +141,7 @@ async fn the_log_tells_who_tried_how_and_nothing_of_a_password() {
         (How::Login, "LOGIN", "login"),
         (How::Scram, "SCRAM-SHA-256", "scram"),
     ];
-    // Each of another user, so that no failure slows the next one.
+    // Each login is for another user, so that no failure delays the next one.
     for (how, mechanism, user) in mechanisms {
         accounts.set(user, good, &[]);
         let mut client = visitor(&world, STRANGER).await;
@@ -153,7 +153,7 @@ async fn the_log_tells_who_tried_how_and_nothing_of_a_password() {
             log.has(&[&line]).await;
         }
     }
-    // A response where none is due is a command that nobody knows.
+    // A response that is not expected is an unknown command.
     let mut client = visitor(&world, STRANGER).await;
     client.expect(&encoded(good), "500").await;
     let line = format!("AUTH PLAIN {} x", encoded(good));

@@ -1,4 +1,4 @@
-//! Who is looked into, and what comes of it.
+//! Which clients and messages are checked, and the consequences.
 
 use std::future::{pending, ready};
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ use crate::world::{FRIEND, STRANGER, World, config, content, start};
 
 const FIELD: &str = "Authentication-Results: relay.test; found=it\r\n";
 
-/// Finds what it is told to, and keeps what it is shown.
+/// A check with configured results, which records what it is given.
 #[derive(Debug, Default)]
 struct Detective {
     listing: Option<Listing>,
@@ -102,7 +102,8 @@ fn world(detective: Detective) -> (World<MemoryStore>, Arc<Detective>) {
     (start(MemoryStore::new(), config), detective)
 }
 
-/// Sends a message as a stranger, and holds what is kept of it; what the examination was shown.
+/// Sends a message as an external client and checks what is stored. Returns what the check was
+/// given.
 async fn examined(
     world: &World<MemoryStore>,
     detective: &Detective,
@@ -146,7 +147,7 @@ async fn a_strangers_message_is_examined_as_it_came_and_told_on_top() {
         let who = format!("Some({STRANGER}) client.test <app@sender.test>");
         assert_eq!(shown, format!("{who}|{header}|{body}"));
     }
-    // Where the header section ends is made plain, so that nobody reads on.
+    // The end of the header section is made clear, so that no reader takes the body for fields.
     for (message, kept) in [
         (
             format!("A: 1\r\nno field\r\n{forged}"),
@@ -178,7 +179,8 @@ async fn nobody_else_is_looked_into() {
         assert!(!head.contains("Authentication-Results"), "{head}");
         assert!(String::from_utf8_lossy(&body).contains("relay.test; x"));
     }
-    // On a port for our own clients strangers get nowhere, so nobody needs to know who they are.
+    // On a port for clients that may relay, external clients are refused, so they need not be
+    // checked.
     world.greeted_at(Role::Submission, STRANGER).await;
     assert!(detective.asked.lock().expect("no panic").is_empty());
     assert!(detective.shown.lock().expect("no panic").is_empty());

@@ -1,4 +1,4 @@
-//! A Unix socket: users of this machine, whom the system vouches for.
+//! A Unix socket: the system identifies the users of this machine.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -15,11 +15,11 @@ use crate::log::Log;
 use crate::under_tls::tls;
 use crate::world::{Client, World, config, content, run, soon, start_on};
 
-/// A server with a Unix socket in a folder of its own.
+/// A server with a Unix socket in its own directory.
 struct Local {
     world: World<MemoryStore>,
     path: PathBuf,
-    /// Who this test runs as.
+    /// The user that runs this test.
     uid: u32,
     _dir: TempDir,
 }
@@ -142,13 +142,13 @@ async fn a_socket_in_use_is_told_and_one_that_a_crash_left_is_replaced() {
     local.world.stopped().await;
 }
 
-/// What a blocking client hears when it says these lines, one reply for each.
+/// Sends these lines from a blocking client and returns one reply for each.
 fn converse(stream: std::os::unix::net::UnixStream, lines: &[String]) -> Vec<String> {
     let mut stream = BufReader::new(stream);
     let mut replies = Vec::new();
     let mut hear = |stream: &mut BufReader<_>| loop {
         let mut line = String::new();
-        // A reset is an end, too.
+        // A reset also ends the connection.
         let read = stream.read_line(&mut line).unwrap_or(0);
         if read == 0 || line.as_bytes().get(3) != Some(&b'-') {
             return replies.push(line);

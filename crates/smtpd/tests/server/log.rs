@@ -1,4 +1,4 @@
-//! What the server tells the log.
+//! The log lines of the server.
 
 use std::cell::RefCell;
 use std::fmt::{Debug, Write as _};
@@ -10,7 +10,7 @@ use tracing::subscriber::set_global_default;
 use tracing::{Event, Metadata, Subscriber};
 
 thread_local! {
-    /// What was said on this thread; each test has one of its own.
+    /// The events that were logged on this thread. Each test has its own thread.
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -35,7 +35,7 @@ impl Log {
         LINES.with_borrow(|lines| lines[self.passed..].join("\n"))
     }
 
-    /// Waits for a line with all of these in it.
+    /// Waits for a line that contains all of these texts.
     pub(crate) async fn has(&self, parts: &[&str]) {
         let is_it = |line: &String| parts.iter().all(|part| line.contains(part));
         let found = async {

@@ -1,4 +1,5 @@
-//! Who may send what to whom, by listener and login; what is added to a submitted message.
+//! Who may send what to whom, by listener and login, and the fields that are added to a submitted
+//! message.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -71,7 +72,7 @@ async fn a_stranger_reaches_our_domains_through_the_mx_and_others_after_a_login(
     let mut user = logged_in(&world, Role::Mx, "app").await;
     user.expect(FROM, "250").await;
     user.expect(ELSEWHERE, "250").await;
-    // Whoever logs in is not above the operator's other rules.
+    // The operator's other rules also apply to a user who has logged in.
     user.expect("RSET", "250").await;
     user.expect("MAIL FROM:<x@bad.test>", "553 5.7.1").await;
     world.stopped().await;
@@ -92,7 +93,7 @@ async fn a_client_that_may_relay_needs_no_login_anywhere() {
     world.stopped().await;
 }
 
-/// Lets one client relay, as long as it is set.
+/// Lets one client relay while it is set.
 #[derive(Debug)]
 struct Switch(IpAddr, AtomicBool);
 
@@ -150,14 +151,14 @@ async fn a_user_may_send_only_as_whom_they_are_bound_to() {
                 "any@sub.shop.test",
                 "553 5.7.1 sorry, you may not send as",
             ),
-            // Of nobody, as receipts and bounces are.
+            // The null sender, as in receipts and bounces.
             ("bound", "", "250"),
         ] {
             let mut client = logged_in(&world, role, user).await;
             client.expect(&format!("MAIL FROM:<{sender}>"), reply).await;
         }
     }
-    // New bonds hold for a session that has begun.
+    // New limits on senders apply to a session that has already begun.
     let mut client = logged_in(&world, Role::Submission, "free").await;
     accounts.set("free", "s3cret", &["@shop.test"]);
     client.expect(FROM, "553 5.7.1").await;
@@ -210,7 +211,7 @@ async fn an_address_that_is_none_is_in_the_log_as_data() {
         .await;
     log.has(&["refused MAIL", "argument=\"FROM:<a b@c.test>\""])
         .await;
-    // In quotes here: a field is written as data, not as text of the line.
+    // The value is quoted here, because a field is written as data, not as text of the line.
     log.has(&["refused RCPT", r#"argument="TO:<x\u{1b}[2J\t y> SIZE=1""#])
         .await;
     client.expect(ELSEWHERE, "553").await;

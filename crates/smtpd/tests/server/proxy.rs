@@ -1,4 +1,4 @@
-//! The PROXY protocol: who is believed, and what follows from it.
+//! The PROXY protocol: which proxies are trusted, and the consequences.
 
 use std::net::Ipv4Addr;
 
@@ -11,7 +11,7 @@ use crate::log::Log;
 use crate::under_tls::{Dialect, tls};
 use crate::world::{Client, FRIEND, STRANGER, World, config, content, start_behind};
 
-/// Itself one that may relay: that is not to rub off on its clients.
+/// The proxy itself may relay. Its clients must not get that permission.
 const PROXY: Ipv4Addr = FRIEND;
 
 fn config_with_clients() -> ServerConfig {
@@ -61,7 +61,7 @@ async fn the_client_of_a_proxy_is_judged_traced_and_logged_by_its_own_address() 
         (v2(Ipv4Addr::new(192, 0, 2, 1)), "([192.0.2.1])", true),
         (v1("192.0.2.2"), "([192.0.2.2])", false),
         (v2(Ipv4Addr::new(192, 0, 2, 2)), "([192.0.2.2])", false),
-        // Whoever the proxy cannot name is not the proxy.
+        // A client that the proxy cannot name does not count as the proxy.
         (b"PROXY UNKNOWN\r\n".to_vec(), "([127.0.0.1])", false),
         (
             b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0".to_vec(),
@@ -117,7 +117,7 @@ async fn a_proxy_that_does_not_begin_with_a_header_is_told_nothing() {
         assert_eq!(client.reply().await, "", "{beginning:?}");
         log.has(&["proxy [127.0.0.1] did not begin"]).await;
     }
-    // One that goes away in the middle, and one that says nothing at all.
+    // One proxy closes the connection within the header, and one sends nothing.
     for beginning in [&b"PROXY TCP4 192."[..], b""] {
         let mut client = world.connect(PROXY).await;
         client.send(beginning).await;

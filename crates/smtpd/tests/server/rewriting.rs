@@ -1,4 +1,4 @@
-//! Whose addresses are completed and replaced.
+//! Which addresses are completed and replaced.
 
 use relay_queue::MemoryStore;
 use relay_smtpd::{Replacement, Rewriting, Role, ServerConfig};
@@ -32,7 +32,7 @@ async fn send(client: &mut Client, sender: &str, recipient: &str, text: &str) {
     client.expect(&format!("{text}\r\n."), "250").await;
 }
 
-/// What the last message is in the queue: its envelope, and what stands behind the trace header.
+/// The last message in the queue: its envelope, and the text after the Received field.
 async fn arrived(world: &World<MemoryStore>) -> (String, String, String) {
     let message = world.last();
     let (head, body) = content(&*world.store, &message).await;
@@ -113,7 +113,7 @@ async fn a_header_section_that_completing_makes_too_long_is_refused() {
         let text = format!("To: {}a\r\n\r\nhello", "a,".repeat(addresses));
         client.expect(&format!("{text}\r\n."), code).await;
     }
-    // Nothing of the one that was refused is in the next.
+    // The next message contains nothing of the refused one.
     let (_, body) = content(&*world.store, &world.last()).await;
     let expected = "To: a@ours.test,a@ours.test\r\n\r\nhello\r\n";
     assert_eq!(String::from_utf8_lossy(&body), expected);

@@ -1,4 +1,4 @@
-//! Listeners, limits and the end of the server.
+//! Listeners, limits and the shutdown of the server.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
@@ -31,7 +31,7 @@ async fn sessions_are_limited_per_client_and_in_all() {
         "{refused}"
     );
     drop(first);
-    // The server learns of the close in its own time.
+    // The server notices the close only after some time.
     let greeted = async {
         while !world.connect(FRIEND).await.reply().await.starts_with("220") {
             tokio::task::yield_now().await;
@@ -85,7 +85,7 @@ async fn a_client_that_floods_and_never_reads_is_let_go() {
     };
     let world = start(MemoryStore::new(), patient);
     let mut client = world.connect(FRIEND).await;
-    // It floods until the server has had enough of it.
+    // The client sends commands until the server ends the session.
     let flood = b"HELP\r\n".repeat(5_000);
     let flooded = async { while client.0.get_mut().write_all(&flood).await.is_ok() {} };
     soon(flooded).await;
@@ -132,7 +132,8 @@ fn listener(address: &str, port: u16) -> ListenerConfig {
     }
 }
 
-/// Two sockets on the port of one that has just been closed; again, if somebody was quicker.
+/// Opens two sockets on a port that has just been closed. It tries again if another process took
+/// the port.
 fn bind_both(first: &str, second: &str) -> Result<Server, BindError> {
     let mut tried = (0..20).map(|_| {
         let free = Server::bind(&[listener("::", 0)]).expect("a free port");

@@ -1,4 +1,4 @@
-//! What a client hears in a session, and what becomes of its message.
+//! The replies to a client in a session, and its message in the queue.
 
 use std::sync::Arc;
 
@@ -222,7 +222,7 @@ async fn new_rules_hold_for_new_sessions() {
 async fn a_store_that_fails_is_451_and_nothing_stays() {
     let world = start(FaultyStore::new(MemoryStore::new()), config());
     let mut client = world.greeted(FRIEND).await;
-    // Large enough that its content is passed on in several writes before its end.
+    // The message is so large that its content is passed on in several writes before its end.
     let body = "0123456789abcdef\r\n".repeat(20_000);
     let mut failures = 0;
     for n in 0.. {

@@ -1,4 +1,4 @@
-//! Whose mail is signed, and over what.
+//! Which mail is signed, and what the signature covers.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -39,7 +39,7 @@ fn world(signer: &Arc<Signer>) -> World<MemoryStore> {
     start(MemoryStore::new(), config)
 }
 
-/// The last message as it goes out: its signatures, and all that stands behind them.
+/// The last message as it is sent: its signatures, and everything after them.
 async fn signed(world: &World<MemoryStore>) -> (String, Vec<u8>) {
     let (head, body) = content(&*world.store, &world.last()).await;
     let end = head.find("Received: ").expect("a trace header");
@@ -47,8 +47,8 @@ async fn signed(world: &World<MemoryStore>) -> (String, Vec<u8>) {
     (signatures.to_owned(), [head.as_bytes(), &body].concat())
 }
 
-/// What the signer makes of this message at the time that its signatures name. Both algorithms give
-/// the same octets for the same input, so this holds what was signed against what goes out.
+/// Signs this message again at the time that its signatures name. Both algorithms give the same
+/// octets for the same input, so this compares the signed text with the text that is sent.
 fn expected(signer: &Signer, signatures: &str, message: &[u8]) -> String {
     let time = signatures
         .split("t=")
@@ -76,7 +76,7 @@ async fn what_our_clients_submit_is_signed_as_it_goes_out() {
         (Role::Mx, &long),
         (Role::Mx, "From: a@sender.test\r\n\r\n"),
         (Role::Mx, "From: a@sender.test\r\n"),
-        // Where the header section ends is said by an empty line, or verifiers would not agree.
+        // An empty line must end the header section, or verifiers would disagree on where it ends.
         (Role::Mx, "From: a@sender.test\r\nno field\r\nX: y\r\n"),
     ] {
         let mut client = world.greeted_at(role, FRIEND).await;

@@ -1,4 +1,4 @@
-//! TLS: how it begins, what it forgets, which certificate is shown.
+//! TLS: how it begins, what the session forgets, and which certificate is used.
 
 use std::sync::Arc;
 
@@ -83,7 +83,7 @@ async fn what_is_sent_behind_starttls_is_dropped() {
         let stream = client.0.into_inner();
         let secured = Dialect::default().shake_hands("relay.test", stream).await;
         let mut client = secured.expect("TLS");
-        // The first reply is to the first command under TLS, and it knows of nothing before.
+        // The first reply is for the first command under TLS. Nothing from before is remembered.
         client.expect("MAIL FROM:<a@b.test>", "503").await;
         client.expect("NOOP", "250").await;
     }
@@ -124,7 +124,7 @@ async fn a_handshake_that_is_none_ends_its_connection_alone() {
         upgraded.expect("STARTTLS", "220").await;
         for client in [&mut at_once, &mut upgraded] {
             client.send(garbage).await;
-            // It has no more to say, and so the server knows that this is all.
+            // The client closes its side, so the server knows that no more will come.
             client
                 .0
                 .get_mut()
@@ -132,7 +132,7 @@ async fn a_handshake_that_is_none_ends_its_connection_alone() {
                 .await
                 .expect("a live connection");
             let mut rest = Vec::new();
-            // A reset is an end, too.
+            // A reset also ends the connection.
             let _ = soon(client.0.read_to_end(&mut rest)).await;
             assert!(rest.is_empty() || rest[0] == 0x15, "no alert: {rest:?}");
         }
@@ -163,7 +163,7 @@ async fn sessions_are_resumed_only_where_tickets_are_set() {
             let dialect = Dialect::of(&[version]);
             let mut kinds = Vec::new();
             for _ in 0..2 {
-                // The reply to EHLO comes behind all tickets.
+                // The reply to EHLO comes after all tickets.
                 let (client, _) = world.secured(Role::Mx, FRIEND, &dialect).await;
                 let connection = client.0.get_ref().get_ref().1;
                 kinds.push(connection.handshake_kind());

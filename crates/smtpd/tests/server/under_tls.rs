@@ -26,7 +26,7 @@ use crate::world::{Client, World, soon};
 /// A client under TLS.
 pub(crate) type Secured = Client<TlsStream<TcpStream>>;
 
-/// Writes a pair for these names, and tells the certificate.
+/// Writes the files of a certificate for these names, and returns the certificate.
 pub(crate) fn write_pair(
     directory: &Path,
     stem: &str,
@@ -57,7 +57,7 @@ pub(crate) fn tls(settings: TlsSettings) -> Arc<TlsServer> {
     Arc::new(TlsServer::new(&[pair], settings).expect("a good pair"))
 }
 
-/// Takes any certificate, if whoever shows it has its key.
+/// Accepts any certificate, if the server has its key.
 #[derive(Debug)]
 struct TakesAny {
     provider: CryptoProvider,
@@ -101,7 +101,7 @@ impl ServerCertVerifier for TakesAny {
     }
 }
 
-/// What a client can do.
+/// The TLS abilities of a client.
 #[derive(Clone)]
 pub(crate) struct Dialect(Arc<ClientConfig>);
 
@@ -148,7 +148,7 @@ impl Default for Dialect {
 }
 
 impl Client {
-    /// STARTTLS, by a client that has said EHLO.
+    /// Sends STARTTLS from a client that has sent EHLO.
     pub(crate) async fn secured(mut self, name: &'static str, dialect: &Dialect) -> Secured {
         self.expect("STARTTLS", "220 2.0.0").await;
         assert!(self.0.buffer().is_empty(), "nothing more in clear");
@@ -158,8 +158,8 @@ impl Client {
 }
 
 impl<S: QueueStore> World<S> {
-    /// A client under TLS, by STARTTLS or from the first octet, that has said EHLO; what it is
-    /// offered.
+    /// Makes a client under TLS, by STARTTLS or from the first octet, that has sent EHLO. Returns
+    /// the offered extensions too.
     pub(crate) async fn secured(
         &self,
         role: Role,

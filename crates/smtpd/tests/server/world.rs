@@ -16,14 +16,14 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-/// Who may not relay.
+/// A client that may not relay.
 pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
-/// Who may.
+/// A client that may relay.
 pub(crate) const FRIEND: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
 const ROLES: [Role; 3] = [Role::Mx, Role::Submission, Role::Submissions];
 
-/// A server that runs until it is told to stop, with a listener for each role.
+/// A server with a listener for each role, which runs until it is stopped.
 pub(crate) struct World<S> {
     pub(crate) store: Arc<S>,
     addresses: Vec<SocketAddr>,
@@ -57,7 +57,7 @@ pub(crate) fn start<S: QueueStore>(store: S, config: ServerConfig) -> World<S> {
     start_behind(store, config, None)
 }
 
-/// With a proxy before every listener.
+/// A server with a trusted proxy for every listener.
 pub(crate) fn start_behind<S: QueueStore>(
     store: S,
     config: ServerConfig,
@@ -74,7 +74,7 @@ pub(crate) fn start_behind<S: QueueStore>(
     start_on(store, config, &listeners)
 }
 
-/// With these listeners.
+/// A server with these listeners.
 pub(crate) fn start_on<S: QueueStore>(
     store: S,
     config: ServerConfig,
@@ -83,7 +83,7 @@ pub(crate) fn start_on<S: QueueStore>(
     run(Server::bind(listeners).expect("free ports"), store, config)
 }
 
-/// This one.
+/// Runs this server.
 pub(crate) fn run<S: QueueStore>(server: Server, store: S, config: ServerConfig) -> World<S> {
     let addresses = server.addresses().iter().filter_map(Address::tcp).collect();
     let store = Arc::new(store);
@@ -108,7 +108,7 @@ pub(crate) fn run<S: QueueStore>(server: Server, store: S, config: ServerConfig)
 }
 
 impl<S: QueueStore> World<S> {
-    /// Where the listener for this role is.
+    /// The address of the listener for this role.
     pub(crate) fn address(&self, role: Role) -> SocketAddr {
         let place = ROLES.iter().position(|&other| other == role);
         self.addresses[place.expect("a listener for each role")]
@@ -126,19 +126,19 @@ impl<S: QueueStore> World<S> {
         Client::over(soon(connecting).await.expect("a connection"))
     }
 
-    /// A client that has said EHLO.
+    /// A client that has sent EHLO.
     pub(crate) async fn greeted(&self, from: Ipv4Addr) -> Client {
         self.greeted_at(Role::Mx, from).await
     }
 
-    /// A client in clear that has said EHLO.
+    /// A client in clear that has sent EHLO.
     pub(crate) async fn greeted_at(&self, role: Role, from: Ipv4Addr) -> Client {
         let mut client = self.connect_to(role, from).await;
         client.greet().await;
         client
     }
 
-    /// The message that was accepted last.
+    /// Returns the last message that was accepted.
     pub(crate) fn last(&self) -> Message {
         let accepted = self.accepted.lock().expect("no panic");
         accepted.last().expect("a message").clone()
@@ -150,7 +150,7 @@ impl<S: QueueStore> World<S> {
     }
 }
 
-/// A client, over whatever carries it.
+/// A client over any kind of connection.
 pub(crate) struct Client<T = TcpStream>(pub(crate) BufReader<T>);
 
 impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
@@ -166,12 +166,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
         soon(sent).await.expect("a live connection");
     }
 
-    /// A whole reply; empty at the end of the connection.
+    /// Reads a complete reply. It is empty at the end of the connection.
     pub(crate) async fn reply(&mut self) -> String {
         let mut reply = String::new();
         loop {
             let mut line = String::new();
-            // A reset is an end, too.
+            // A reset also ends the connection.
             let read = soon(self.0.read_line(&mut line)).await.unwrap_or(0);
             reply.push_str(&line);
             if read == 0 || line.as_bytes().get(3) != Some(&b'-') {
@@ -185,34 +185,34 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
         self.reply().await
     }
 
-    /// A command, and how its reply must begin.
+    /// Sends a command and checks the beginning of its reply.
     pub(crate) async fn expect(&mut self, line: &str, start: &str) {
         let reply = self.command(line).await;
         assert!(reply.starts_with(start), "{line}: {reply}");
     }
 
-    /// Hears the greeting and says EHLO; what is offered.
+    /// Reads the greeting and sends EHLO. Returns the offered extensions.
     pub(crate) async fn greet(&mut self) -> String {
         let greeting = self.reply().await;
         assert!(greeting.starts_with("220 relay.test"), "{greeting}");
         self.hello().await
     }
 
-    /// Says EHLO; what is offered.
+    /// Sends EHLO. Returns the offered extensions.
     pub(crate) async fn hello(&mut self) -> String {
         let offer = self.command("EHLO client.test").await;
         assert!(offer.starts_with("250-relay.test"), "{offer}");
         offer
     }
 
-    /// MAIL, RCPT and DATA, up to the 354.
+    /// Sends MAIL, RCPT and DATA, up to the 354.
     pub(crate) async fn begin(&mut self, recipient: &str) {
         self.expect("MAIL FROM:<app@sender.test>", "250").await;
         self.expect(&format!("RCPT TO:<{recipient}>"), "250").await;
         self.expect("DATA", "354").await;
     }
 
-    /// A whole message to somewhere else.
+    /// Sends a whole message to another domain.
     pub(crate) async fn submit(&mut self, text: &str) {
         self.begin("user@dest.test").await;
         self.expect(&format!("{text}\r\n."), "250").await;
@@ -223,7 +223,7 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(DEADLINE, future).await.expect("in time")
 }
 
-/// Head and body of a message in the store.
+/// Returns the head and the body of a message in the store.
 pub(crate) async fn content<S: QueueStore>(store: &S, message: &Message) -> (String, Vec<u8>) {
     let (claim, _) = store
         .claim(message.id)

@@ -1,23 +1,23 @@
-//! What a message is made of: attributes with a comma between them (RFC 5802 §5.1).
+//! The attributes of a message, separated by commas (RFC 5802 §5.1).
 
 use std::borrow::Cow;
 
-/// The value of the attribute that must stand here.
+/// Returns the value of the attribute, which must have this name.
 pub(super) fn attribute<'a>(part: Option<&'a str>, name: &str) -> Option<&'a str> {
     part?.strip_prefix(name)
 }
 
-/// RFC 5802 §5.1: what is not known is passed over, but for `m`, which must not be.
+/// RFC 5802 §5.1: unknown attributes are ignored, except `m`, which is an error.
 pub(super) fn is_extension(part: &str) -> bool {
     matches!(part.as_bytes(), [letter, b'=', ..] if letter.is_ascii_alphabetic() && *letter != b'm')
 }
 
-/// RFC 5802 §7: printable, and the comma cannot be in it any more.
+/// RFC 5802 §7: printable characters without a comma. The text has already been split at commas.
 pub(super) fn is_nonce(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|octet| octet.is_ascii_graphic())
 }
 
-/// The name with `=2C` for a comma and `=3D` for an equals sign.
+/// Escapes a name: `=2C` for a comma and `=3D` for an equals sign.
 pub(in crate::sasl) fn escape(name: &str) -> Cow<'_, str> {
     if name.contains(['=', ',']) {
         name.replace('=', "=3D").replace(',', "=2C").into()
@@ -26,7 +26,7 @@ pub(in crate::sasl) fn escape(name: &str) -> Cow<'_, str> {
     }
 }
 
-/// The name that was escaped; `None` if an equals sign stands for anything else.
+/// Unescapes a name. Returns `None` if an equals sign begins anything else.
 pub(super) fn unescape(text: &str) -> Option<String> {
     let mut parts = text.split('=');
     let mut name = parts.next().unwrap_or_default().to_owned();

@@ -1,4 +1,4 @@
-//! The client's half.
+//! The client's side of SCRAM.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -10,14 +10,14 @@ use super::keys::{HASH, Keys, keyed_hash};
 use super::verifier::{Nonce, ScramVerifier};
 use crate::sasl::{ChallengeError, Secret, UserName, base64};
 
-/// The most iterations that a server may ask for: beyond what anybody advises for a password, and
-/// a fraction of a second's work.
+/// The most iterations that a server may ask for. It is more than anyone recommends for a password,
+/// and takes a fraction of a second.
 const MAX_ITERATIONS: u32 = 600_000;
 
-/// No channel is bound, and the client could not (RFC 5802 §7, `gs2-cbind-flag`).
+/// The client does not support channel binding (RFC 5802 §7, `gs2-cbind-flag`).
 const GS2_HEADER: &str = "n,,";
 
-/// A first message whose challenge is waited for.
+/// The client's first message, and the state until its challenge arrives.
 #[derive(Debug)]
 pub struct ClientFirst {
     bare: String,
@@ -25,19 +25,19 @@ pub struct ClientFirst {
 }
 
 impl ClientFirst {
-    /// Of this user; the nonce is used up by it.
+    /// Makes the first message for this user. Each nonce may be used only once.
     pub fn new(user: &UserName, nonce: Nonce) -> Self {
         let bare = format!("n={},r={}", escape(user.as_str()), nonce.as_str());
         Self { bare, nonce }
     }
 
-    /// The message itself.
+    /// The text of the message.
     pub fn message(&self) -> String {
         format!("{GS2_HEADER}{}", self.bare)
     }
 
-    /// Proves to the server that the password is known: the final message, and what the server
-    /// must answer.
+    /// Proves to the server that the client knows the password. Returns the final message and the
+    /// proof that the server must answer with.
     pub fn prove(
         self,
         challenge: &[u8],
@@ -49,7 +49,7 @@ impl ClientFirst {
             salt,
             iterations,
         } = ServerFirst::parse(challenge)?;
-        // RFC 5802 §5.1: the server's nonce is ours with something of its own behind it.
+        // RFC 5802 §5.1: the server's nonce is the client's nonce with something added.
         if nonce
             .strip_prefix(self.nonce.as_str())
             .is_none_or(str::is_empty)
@@ -73,7 +73,7 @@ impl ClientFirst {
     }
 }
 
-/// The server's first message (RFC 5802 §7, `server-first-message`).
+/// The content of the server's first message (RFC 5802 §7, `server-first-message`).
 struct ServerFirst<'a> {
     nonce: &'a str,
     salt: Vec<u8>,
@@ -103,7 +103,7 @@ impl<'a> ServerFirst<'a> {
     }
 }
 
-/// What the server must say to prove that it knows the password too.
+/// The proof that the server must send to show that it knows the password too.
 pub struct AwaitedProof {
     signature: [u8; HASH],
 }

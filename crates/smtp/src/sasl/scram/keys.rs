@@ -1,4 +1,5 @@
-//! The keys that both sides make of a password, and what they sign with them (RFC 5802 §3).
+//! The keys that both sides derive from a password, and the signatures made with them (RFC 5802
+//! §3).
 
 use std::num::NonZeroU32;
 
@@ -7,10 +8,10 @@ use zeroize::Zeroizing;
 
 use crate::sasl::{Secret, prepare};
 
-/// Octets of a SHA-256 hash.
+/// The length of a SHA-256 hash in octets.
 pub(super) const HASH: usize = 32;
 
-/// What both sides make of a password (RFC 5802 §3).
+/// The keys that are derived from a password (RFC 5802 §3).
 pub(super) struct Keys {
     salted: Zeroizing<[u8; HASH]>,
 }

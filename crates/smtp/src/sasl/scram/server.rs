@@ -1,4 +1,4 @@
-//! The server's half.
+//! The server's side of SCRAM.
 
 use std::fmt;
 
@@ -9,23 +9,23 @@ use super::keys::{HASH, hash, keyed_hash};
 use super::verifier::{Nonce, ScramVerifier};
 use crate::sasl::{ResponseError, UserName, base64};
 
-/// Octets of a client's nonce: it goes back in the challenge, which must fit a line.
+/// The most octets of a client's nonce. The challenge repeats the nonce and must fit a line.
 const MAX_NONCE: usize = 512;
 
-/// The client's first message: who it is, and its nonce.
+/// The client's first message: the user and the client's nonce.
 #[derive(Debug)]
 pub struct ClientFirst {
     user: UserName,
-    /// Flag of channel binding and name to act as, commas included.
+    /// The channel binding flag and the authorization identity, including the commas.
     gs2_header: Box<str>,
-    /// What follows it.
+    /// The rest of the message.
     bare: Box<str>,
     nonce: Box<str>,
 }
 
 impl ClientFirst {
-    /// Parses a message by RFC 5802 §7, `client-first-message`. Nobody acts for another here, and
-    /// channels are not bound: `p=` was not offered.
+    /// Parses a message by RFC 5802 §7, `client-first-message`. Users cannot act for others.
+    /// Channel binding (`p=`) is refused, because it was not offered.
     pub fn parse(message: &[u8]) -> Result<Self, ResponseError> {
         let malformed = ResponseError::Malformed;
         let message = std::str::from_utf8(message).map_err(|_| malformed)?;
@@ -55,12 +55,12 @@ impl ClientFirst {
         })
     }
 
-    /// Who it says it is.
+    /// The user name that the client gave.
     pub fn user(&self) -> &UserName {
         &self.user
     }
 
-    /// The server's first message, and what is to be known when its answer comes.
+    /// Makes the server's first message, and the state that is needed to check the answer.
     pub fn challenge(self, verifier: ScramVerifier, nonce: &Nonce) -> (Challenge, String) {
         let nonce = format!("{}{}", self.nonce, nonce.as_str());
         let salt = base64::encode(&verifier.salt);
@@ -76,21 +76,21 @@ impl ClientFirst {
     }
 }
 
-/// A challenge whose answer is waited for.
+/// The state until the answer to a challenge arrives.
 #[derive(Debug)]
 pub struct Challenge {
     user: UserName,
-    /// What the client must repeat of its first message.
+    /// The part of its first message that the client must repeat.
     channel: Box<str>,
     nonce: Box<str>,
-    /// The messages up to here, as both sides sign them.
+    /// The messages so far, which both sides sign.
     so_far: Box<str>,
     verifier: ScramVerifier,
 }
 
 impl Challenge {
-    /// Checks the client's final message (RFC 5802 §7, `client-final-message`): who it is about
-    /// and, if the proof is good, the server's own.
+    /// Checks the client's final message (RFC 5802 §7, `client-final-message`). Returns the user
+    /// and, if the client's proof is right, the server's proof.
     pub fn check(self, message: &[u8]) -> Result<(UserName, Option<ServerProof>), ResponseError> {
         let malformed = ResponseError::Malformed;
         let message = std::str::from_utf8(message).map_err(|_| malformed)?;
@@ -111,7 +111,7 @@ impl Challenge {
         Ok((self.user, server_proof))
     }
 
-    /// Whether `ClientProof XOR ClientSignature` is the key whose hash is kept (RFC 5802 §3).
+    /// Whether `ClientProof XOR ClientSignature` is the key whose hash is stored (RFC 5802 §3).
     fn proves(&self, proof: &[u8], auth_message: &[u8]) -> bool {
         let stored = &self.verifier.stored_key;
         let mut key = keyed_hash(stored, auth_message);
@@ -125,7 +125,7 @@ impl Challenge {
     }
 }
 
-/// That the server knows the password too.
+/// The proof that the server knows the password too.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ServerProof {
     signature: [u8; HASH],

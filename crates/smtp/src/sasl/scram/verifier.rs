@@ -1,4 +1,4 @@
-//! What a server keeps of a password, and what makes an exchange fresh.
+//! The stored form of a password, and the nonces of an exchange.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -6,25 +6,25 @@ use std::num::NonZeroU32;
 use super::keys::{HASH, Keys};
 use crate::sasl::{Secret, base64};
 
-/// What a server keeps in place of a password (RFC 5802 §2.2): enough to check a client's proof,
-/// not enough to make one.
+/// The data that a server stores instead of a password (RFC 5802 §2.2). It is enough to check a
+/// client's proof, but not to make one.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ScramVerifier {
-    /// How often the password was hashed.
+    /// The number of hash iterations.
     pub iterations: NonZeroU32,
-    /// What it was hashed with.
+    /// The salt.
     pub salt: Vec<u8>,
     /// `H(ClientKey)`
     pub stored_key: [u8; HASH],
-    /// `ServerKey`, by which the server proves itself.
+    /// `ServerKey`, which the server proves itself with.
     pub server_key: [u8; HASH],
 }
 
 impl ScramVerifier {
-    /// RFC 7677 §4: a server should not ask for fewer.
+    /// RFC 7677 §4: a server should not use fewer iterations.
     pub const MIN_ITERATIONS: NonZeroU32 = NonZeroU32::new(4096).expect("not zero");
 
-    /// The verifier of a password, which is prepared as [`crate::sasl::prepare`] says.
+    /// Makes the verifier of a password, which must be prepared by [`crate::sasl::prepare`].
     pub fn from_password(password: &Secret, salt: Vec<u8>, iterations: NonZeroU32) -> Self {
         let keys = Keys::derive(password, &salt, iterations);
         Self {
@@ -36,7 +36,7 @@ impl ScramVerifier {
     }
 }
 
-/// Nothing of the keys: with salt and count they allow guessing at the password.
+/// Hides the keys: together with salt and iteration count they allow guessing the password.
 impl fmt::Debug for ScramVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScramVerifier")
@@ -45,26 +45,27 @@ impl fmt::Debug for ScramVerifier {
     }
 }
 
-/// A side's part of what makes an exchange unlike any other (RFC 5802 §5.1): printable, no comma.
+/// The random part that one side adds so that each exchange is different (RFC 5802 §5.1). It is
+/// printable and has no comma.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Nonce(Box<str>);
 
 impl Nonce {
-    /// Octets of randomness in a nonce.
+    /// The octets of randomness in a nonce.
     pub const RANDOM: usize = 18;
 
-    /// A nonce of octets that nobody can foretell; to be used once.
+    /// Makes a nonce from random octets. It must be used only once.
     pub fn from_random(octets: [u8; Self::RANDOM]) -> Self {
         Self(base64::encode(&octets).as_str().into())
     }
 
-    /// The nonce of a published exchange.
+    /// The nonce of a published example.
     #[cfg(test)]
     pub(super) fn of(text: &str) -> Self {
         Self(text.into())
     }
 
-    /// As it goes into a message.
+    /// The text of the nonce in a message.
     pub fn as_str(&self) -> &str {
         &self.0
     }

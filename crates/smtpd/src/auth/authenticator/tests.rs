@@ -1,4 +1,4 @@
-//! The gate under load, under a clock that runs as fast as it can.
+//! The authenticator under load, with a paused clock that skips idle time.
 
 use argon2::password_hash::PasswordHasher as _;
 use argon2::{Algorithm, Argon2, Params, Version};
@@ -33,7 +33,7 @@ fn secret(password: &str) -> Secret {
     Secret::new(password).expect("a password")
 }
 
-/// A gate and its user.
+/// An authenticator with its user.
 struct World {
     authenticator: Authenticator,
     users: OneUser,
@@ -72,7 +72,7 @@ async fn while_all_who_hash_are_busy_only_the_known_get_in() {
     let began = clock::now();
     assert_eq!(world.check(1, "app", "s3cret").await, Ok(()));
     assert_eq!(began.elapsed(), Duration::ZERO);
-    // Whoever exists waits no longer or shorter than others.
+    // A login takes the same time whether or not the user exists.
     for name in ["app", "nobody"] {
         let began = clock::now();
         assert_eq!(world.check(2, name, "wrong").await, Err(LoginFailure::Busy));

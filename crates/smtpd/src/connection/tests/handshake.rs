@@ -31,7 +31,8 @@ fn client_with(role: Role) -> Client {
     }
 }
 
-/// Waits for the end of the connection; every second the client says another octet, if it has any.
+/// Waits for the end of the connection. The client sends one octet each second, as long as it has
+/// any.
 async fn seconds_to_the_end(client: &mut DuplexStream, octets: &[u8]) -> u64 {
     let begin = clock::now();
     let mut octets = octets.iter();
@@ -51,7 +52,7 @@ async fn seconds_to_the_end(client: &mut DuplexStream, octets: &[u8]) -> u64 {
     }
 }
 
-/// The beginning of a record that a `ClientHello` could be in.
+/// The beginning of a TLS record that could contain a `ClientHello`.
 fn hello() -> Vec<u8> {
     let mut record = b"\x16\x03\x01\x00\xff\x01\x00\x00\xfb\x03\x03".to_vec();
     record.resize(200, 0);

@@ -1,4 +1,4 @@
-//! What guessing costs, in the client's own time. The pipe stands for TLS.
+//! Tests how long password guessing takes for the client. The pipe counts as TLS.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -14,7 +14,7 @@ use crate::auth::{User, Users};
 
 const WRONG: &str = "535 5.7.8 authentication failed (#5.7.8)\r\n";
 
-/// Users in memory, who may change.
+/// Users in memory, which a test can change.
 #[derive(Debug, Default)]
 struct Accounts(Mutex<HashMap<String, User>>);
 
@@ -62,7 +62,7 @@ impl Relay {
         }
     }
 
-    /// The same whose clients have this long for each command.
+    /// The same relay with this command timeout.
     fn with_command_timeout(timeout: Duration) -> Self {
         let mut relay = Self::new();
         let config = Arc::get_mut(&mut relay.config).expect("nobody has come yet");
@@ -70,7 +70,7 @@ impl Relay {
         relay
     }
 
-    /// A client that has said EHLO.
+    /// A client that has sent EHLO.
     async fn session(&self, address: &str) -> World {
         let client = Client {
             id: ClientId::Address(address.parse().expect(address)),
@@ -101,7 +101,7 @@ impl World {
         replies[last..].to_owned()
     }
 
-    /// AUTH, and the last reply to it.
+    /// Sends AUTH and returns the last reply.
     async fn log_in(&mut self, how: How, user: &str, password: &str) -> String {
         let encoded = |text: &str| base64::encode(text.as_bytes()).to_string();
         match how {
@@ -130,7 +130,7 @@ impl World {
         }
     }
 
-    /// The first half of SCRAM: what the server wants to have answered.
+    /// The first half of SCRAM: returns the challenge of the server.
     async fn challenge(&mut self, user: &str) -> Result<(ClientFirst, String), String> {
         let nonce = Nonce::from_random([7; Nonce::RANDOM]);
         let first = ClientFirst::new(&user.parse().expect(user), nonce);
@@ -149,7 +149,7 @@ impl World {
     }
 }
 
-/// The second half of SCRAM, from the client.
+/// The second half of SCRAM: sends the proof.
 fn proof(first: ClientFirst, challenge: &str, password: &str) -> String {
     let challenge = base64::decode(challenge.as_bytes()).expect("base64");
     let secret = Secret::new(password).expect("a password");
@@ -260,7 +260,7 @@ async fn guesses_at_the_same_time_are_no_more_than_one_after_the_other() {
     for client in &mut *others {
         client.send(b"AUTH PLAIN AGFwcAB3cm9uZw==\r\n").await;
     }
-    // It would be right, but it comes too late.
+    // The password is right, but by then the client is locked out.
     last.send(b"AUTH PLAIN AGFwcABzM2NyZXQ=\r\n").await;
     let mut wrong = 0;
     for client in others {
