@@ -18,7 +18,7 @@ impl Certificate {
         Self::with(&params(names))
     }
 
-    /// Makes one that was valid only in 2001.
+    /// Makes a certificate that was valid only in 2001.
     pub fn expired(names: &[&str]) -> Self {
         let mut params = params(names);
         params.not_before = date_time_ymd(2001, 1, 1);

@@ -25,8 +25,9 @@ pub enum Trouble {
 
 /// The server. It stops when dropped.
 ///
-/// A name without records and without trouble does not exist; a name with records of another type
-/// has no data. Negative answers have an SOA with a minimum of 0 and must not be cached.
+/// A name without records and without a configured failure does not exist. A name that has only
+/// records of other types has no data. Negative answers have an SOA with a minimum of 0 and must
+/// not be cached.
 #[derive(Debug)]
 pub struct FakeDns {
     address: SocketAddr,
@@ -153,8 +154,7 @@ async fn serve_tcp(listener: TcpListener, zone: Arc<Mutex<Zone>>) {
     }
 }
 
-/// Serves messages with a length of two octets before each (RFC 1035 §4.2.2), until the client
-/// closes.
+/// Serves messages, each after its length in two octets (RFC 1035 §4.2.2), until the client closes.
 async fn serve_stream(mut stream: TcpStream, zone: Arc<Mutex<Zone>>) -> std::io::Result<()> {
     loop {
         let length = stream.read_u16().await?;

@@ -1,4 +1,4 @@
-//! For tests: a store whose chosen operations fail, around any other store.
+//! For tests: a store that wraps any other store and lets chosen operations fail.
 
 use std::io;
 use std::sync::Arc;
@@ -11,20 +11,20 @@ use relay_message::{
     Spool, StoreError,
 };
 
-/// Passes every operation on, but for the ones it was told to fail.
+/// A store that passes every operation on, except those that must fail.
 #[derive(Debug, Clone)]
 pub struct FaultyStore<S> {
     inner: S,
     faults: Faults,
 }
 
-/// Which operations fail: the n-th from now on, counted over all kinds that touch the disk.
+/// Which operation fails: the n-th from now on, counted over all operations that use the disk.
 #[derive(Debug, Clone)]
 struct Faults {
     countdown: Arc<AtomicU64>,
 }
 
-/// No operation is to fail.
+/// No operation fails.
 const NEVER: u64 = u64::MAX;
 
 impl Faults {
@@ -40,7 +40,7 @@ impl Faults {
             .countdown
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
         match before {
-            // The countdown goes from 0 to `NEVER`, so one fault is one fault.
+            // The countdown wraps from 0 to `NEVER`, so only one operation fails.
             Ok(0) => Err(StoreError::Io {
                 doing: doing.into(),
                 source: io::Error::other("injected fault"),
@@ -51,7 +51,7 @@ impl Faults {
 }
 
 impl<S: QueueStore> FaultyStore<S> {
-    /// A store that fails nothing yet.
+    /// Makes a store in which no operation fails yet.
     pub fn new(inner: S) -> Self {
         let faults = Faults {
             countdown: Arc::new(AtomicU64::new(NEVER)),
@@ -64,18 +64,18 @@ impl<S: QueueStore> FaultyStore<S> {
         self.faults.countdown.store(n, Ordering::SeqCst);
     }
 
-    /// Whether the fault is still to come.
+    /// Whether the operation that must fail is still to come.
     pub fn is_armed(&self) -> bool {
         self.faults.countdown.load(Ordering::SeqCst) != NEVER
     }
 
-    /// The store behind it.
+    /// The inner store.
     pub fn inner(&self) -> &S {
         &self.inner
     }
 }
 
-/// A message coming in, each write of which may fail.
+/// A message that is coming in. Each of its writes may fail.
 #[derive(Debug)]
 pub struct FaultySpool<P> {
     inner: P,
