@@ -1,5 +1,5 @@
-//! The control API: HTTP and JSON over the Unix socket, for `relayctl`. [`relay_control`] says what
-//! is asked and answered.
+//! The control API: HTTP and JSON over the Unix socket, for `relayctl`. [`relay_control`] defines
+//! the requests and answers.
 
 mod accounting;
 mod acl;
@@ -27,7 +27,7 @@ pub use self::socket::ControlError;
 pub(crate) use self::socket::bind;
 use crate::shared::Shared;
 
-/// Answers until the shutdown.
+/// Serves requests until the shutdown.
 pub(crate) async fn serve(
     listener: UnixListener,
     shared: Arc<Shared>,
@@ -61,7 +61,7 @@ pub(crate) async fn serve(
         .fallback(unknown)
         .with_state(shared);
     let serving = axum::serve(listener, router);
-    // Trouble with a connection is that connection's; the listener's own ends only by the shutdown.
+    // A failed connection does not end the server. The listener itself ends only at the shutdown.
     let _ = serving
         .with_graceful_shutdown(shutdown.cancelled_owned())
         .await;
@@ -79,7 +79,7 @@ async fn unknown() -> Response {
     problem(StatusCode::NOT_FOUND, reason)
 }
 
-/// An answer other than `200`.
+/// Returns an error response with this status code.
 fn problem(code: StatusCode, error: impl Into<String>) -> Response {
     let error = error.into();
     (code, Json(Problem { error })).into_response()

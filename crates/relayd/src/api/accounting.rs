@@ -1,4 +1,4 @@
-//! What became of all recipients, and whether every one is accounted for.
+//! Counts what happened to every recipient, and compares the counts with the queue.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(super) async fn audit(State(shared): State<Arc<Shared>>) -> Response {
     }
 }
 
-/// Converts the counters of the store.
+/// Converts the counters of the store to those of the control API.
 pub(super) fn accounting(books: relay_message::Books) -> Accounting {
     let relay_message::Books {
         accepted,

@@ -1,4 +1,4 @@
-//! Who may relay for a while.
+//! Lists, grants and removes temporary permissions to relay.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::events;
 use crate::grants::GrantError;
 use crate::shared::Shared;
 
-/// For how long.
+/// How long a permission lasts.
 #[derive(Debug, Deserialize)]
 pub(super) struct Time {
     seconds: u64,
@@ -62,7 +62,7 @@ pub(super) async fn remove(
     })
 }
 
-/// `None` while the daemon goes down.
+/// Runs `work` on a thread that may block. Returns `None` while the daemon shuts down.
 async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, GrantError> + Send + 'static,
 ) -> Option<Result<T, GrantError>> {

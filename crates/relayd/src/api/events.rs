@@ -1,4 +1,4 @@
-//! The events of messages as they happen.
+//! Streams the events of messages as they happen.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,14 +21,15 @@ use super::{problem, store_problem};
 use crate::log::{Follower, Told};
 use crate::shared::Shared;
 
-/// How often a line is sent, if only an empty one: so that both sides know of each other.
+/// At least this often a line is sent, if necessary an empty one, so that each side notices when
+/// the other is gone.
 const PULSE: Duration = Duration::from_secs(5);
-/// Messages of a domain that are known to be such, the latest ones.
+/// How many messages to a domain a trace remembers. The oldest are forgotten first.
 const KNOWN: usize = 100_000;
-/// Records that are read from the store at once.
+/// How many records are read from the store at a time.
 const PAGE: usize = 500;
 
-/// What is followed: one of the two.
+/// The message or the domain to follow. Exactly one of them must be given.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Asked {
@@ -44,7 +45,7 @@ pub(super) async fn events(
         Ok(Query(asked)) => (asked.id, asked.domain),
         Err(reason) => return problem(StatusCode::BAD_REQUEST, reason.to_string()),
     };
-    // Before the first look at the queue: nothing happens in between.
+    // The follower starts before the first look at the queue, so no event is lost in between.
     let follower = shared.log.feed().follow();
     let trace = match (id, domain) {
         (Some(id), None) => Trace::of_message(&shared, &id).await,
@@ -65,8 +66,8 @@ pub(super) async fn events(
     (kind, Body::new(body)).into_response()
 }
 
-/// Until the client goes away, or nothing more can come. A client that is slow holds up this task
-/// alone.
+/// Sends events until the client disconnects or no more can come. A slow client delays this task
+/// only.
 async fn send(
     shared: Arc<Shared>,
     mut follower: Follower,
@@ -77,7 +78,7 @@ async fn send(
         let (line, is_last) = match timeout(PULSE, follower.next()).await {
             Err(_) => (Bytes::from_static(b"\n"), false),
             Ok(None) => return,
-            // The end of it may be among what was missed.
+            // The last event of the message may be among the missed ones.
             Ok(Some(Told::Missed(lines))) => {
                 (missed(lines), trace.is_over(shared.store.as_ref()).await)
             }
@@ -99,7 +100,7 @@ fn missed(lines: u64) -> Bytes {
     format!("{line}\n").into()
 }
 
-/// The fields of an event that say whom it concerns.
+/// The fields of an event that name the messages and the domain it is about.
 #[derive(Debug, Deserialize)]
 struct Event {
     #[serde(rename = "event")]
@@ -112,7 +113,7 @@ struct Event {
 }
 
 impl Event {
-    /// Whether the message is not in the queue any more.
+    /// Returns whether the message has left the queue with this event.
     fn is_last(&self) -> bool {
         match self.name.as_deref() {
             Some("end msg") => true,
@@ -126,22 +127,22 @@ impl Event {
     }
 }
 
-/// What an event is to a trace.
+/// How an event relates to a trace.
 #[derive(Debug, PartialEq, Eq)]
 enum Look {
     Other,
     Fits,
-    /// Nothing comes after it.
+    /// The event fits, and no other follows it.
     Last,
 }
 
-/// Which events are wanted.
+/// Which events to send.
 enum Trace {
     Message(QueueId),
     Domain(Domain),
 }
 
-/// A domain, with the messages to it: most events name a message and nothing else.
+/// A domain and the messages to it. Most events name a message but no domain.
 struct Domain {
     name: String,
     known: BTreeSet<QueueId>,
@@ -172,7 +173,7 @@ impl Trace {
         }
     }
 
-    /// Whether nothing more can come. A store that does not answer says no.
+    /// Returns whether no more events can come. If the store fails, it returns `false`.
     async fn is_over(&self, store: &impl QueueStore) -> bool {
         match self {
             Self::Message(id) => matches!(store.get(*id).await, Ok(None)),
@@ -181,7 +182,7 @@ impl Trace {
     }
 
     async fn look(&mut self, shared: &Shared, line: &[u8]) -> Look {
-        // It was made a moment ago, as an object with strings for these fields.
+        // The log has written this line as an object in which these fields are strings.
         let Ok(event) = serde_json::from_slice::<Event>(line) else {
             return Look::Other;
         };
@@ -228,7 +229,8 @@ impl Domain {
         is_at(address, &self.name)
     }
 
-    /// There is no last one: other messages may come.
+    /// Matches an event. The trace of a domain has no last event, because other messages may
+    /// arrive.
     fn look(&mut self, event: &Event) -> Look {
         let is_there = event.destination.as_ref();
         let is_there = is_there.is_some_and(|to| to.eq_ignore_ascii_case(&self.name));

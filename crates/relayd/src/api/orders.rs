@@ -1,4 +1,4 @@
-//! What stands until the operator takes it back.
+//! Rules that stay in force until the operator removes them.
 
 use std::collections::BTreeSet;
 use std::net::Ipv6Addr;
@@ -25,12 +25,12 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Response {
     Json(shared.orders.lock().await.described()).into_response()
 }
 
-/// What is to be done.
+/// The change that the operator orders.
 enum Order {
     Suspend(String),
     Resume(String),
     Hold(Names),
-    /// `None` for all rules.
+    /// Removes one rule for incoming mail, or all of them with `None`.
     Release(Option<Names>),
 }
 
@@ -48,7 +48,8 @@ pub(super) async fn order(
         Ok(order) => order,
         Err(reason) => return problem(StatusCode::BAD_REQUEST, reason),
     };
-    // Held until the schedule knows: what it is told comes in the order in which it was written.
+    // The lock is kept until the schedule knows the change, so that changes arrive there in the
+    // order in which they were written.
     let orders = Arc::clone(&shared.orders).lock_owned().await;
     let written = tokio::task::spawn_blocking(move || write(orders, order)).await;
     match written {
@@ -93,7 +94,7 @@ fn destination(pairs: Vec<(String, String)>) -> Result<String, String> {
     }
 }
 
-/// `None` for everything.
+/// Reads the conditions of a rule. Returns `None` for all rules.
 fn names(pairs: Vec<(String, String)>) -> Result<Option<Names>, String> {
     let filter = match Scope::from_pairs(pairs).map_err(|reason| reason.to_string())? {
         Scope::All => return Ok(None),
@@ -107,7 +108,7 @@ fn names(pairs: Vec<(String, String)>) -> Result<Option<Names>, String> {
     }
 }
 
-/// The same order, with the name that the schedule knows the destination by.
+/// Replaces the destination of an order by the name that the schedule uses for it.
 async fn named(shared: &Shared, order: Order) -> Result<Order, String> {
     match order {
         Order::Suspend(given) => {
@@ -126,7 +127,7 @@ async fn named(shared: &Shared, order: Order) -> Result<Order, String> {
     }
 }
 
-/// The smarthosts of the configuration, and whatever else mail waits for.
+/// Returns the names of the configured smarthosts and of all destinations that mail waits for.
 async fn known_lines(shared: &Shared) -> Vec<String> {
     let of_routes = |config: &relay_remote::Config| -> Vec<_> {
         let routes = config.routes.iter();
@@ -140,8 +141,8 @@ async fn known_lines(shared: &Shared) -> Vec<String> {
     known
 }
 
-/// The name that was meant: this very one, or the only one that is the same but for the letters' size.
-/// They are all small in a domain, but not in the user name of a smarthost.
+/// Returns the known name that is equal to the given one, or the only one that differs in the case
+/// of letters alone. Domains are in lower case, but the user name of a smarthost need not be.
 fn spelled(known: &[String], given: &str) -> Option<String> {
     if known.iter().any(|name| name == given) {
         return Some(given.to_owned());
@@ -154,12 +155,12 @@ fn spelled(known: &[String], given: &str) -> Option<String> {
     only.map(|name| (*name).clone())
 }
 
-/// What mail for a domain or an address waits for, which must be that itself: to suspend it by another
-/// name would not stop it.
+/// Returns the destination of mail for a domain or an address. It must have the given name, because
+/// suspending another name would not stop the mail.
 fn line_of(shared: &Shared, given: &str) -> Result<String, String> {
     let unbracketed = given.strip_prefix('[').and_then(|g| g.strip_suffix(']'));
     let domain = match unbracketed.and_then(|address| address.parse::<Ipv6Addr>().ok()) {
-        // As the schedule names it, and no mailbox does.
+        // The schedule uses this form of an IPv6 address. No mailbox has it.
         Some(address) => format!("[IPv6:{address}]"),
         None => given.to_lowercase(),
     };
@@ -176,7 +177,8 @@ fn line_of(shared: &Shared, given: &str) -> Result<String, String> {
     }
 }
 
-/// How many orders it has made or taken back; with the lock, which the schedule must be told under.
+/// The lock on the orders, the order, and how many rules it has added or removed. The schedule must
+/// be told while the lock is held.
 type Written = (OwnedMutexGuard<Orders>, Order, u64);
 
 fn write(mut orders: OwnedMutexGuard<Orders>, order: Order) -> Result<Written, OrdersError> {

@@ -1,4 +1,4 @@
-//! What is in the queue, and what the operator does to it.
+//! Shows the queue and applies the operator's verbs to it.
 
 mod content;
 mod describe;

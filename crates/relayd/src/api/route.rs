@@ -1,4 +1,4 @@
-//! Where mail would go.
+//! Finds the route that mail would take.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::problem;
 use crate::plan::Question;
 use crate::shared::Shared;
 
-/// From whom to whom.
+/// The sender and the recipient.
 #[derive(Debug, Deserialize)]
 pub(super) struct Addresses {
     from: String,

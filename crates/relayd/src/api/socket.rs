@@ -1,4 +1,4 @@
-//! The control socket as a file.
+//! Opens the control socket.
 
 use std::path::{Path, PathBuf};
 
@@ -13,9 +13,9 @@ pub struct ControlError {
     source: SocketError,
 }
 
-/// Opens the socket, for its owner only.
+/// Opens the socket with access for its owner only.
 ///
-/// The directory is anybody's to enter, for the socket that mail is submitted to is often beside it.
+/// Everybody may enter the directory, because the submission socket is often in the same one.
 pub(crate) fn bind(path: &Path) -> Result<(UnixListener, SocketFile), ControlError> {
     bind_unix(path, 0o600, 0o755).map_err(|source| ControlError {
         path: path.to_owned(),

@@ -1,4 +1,4 @@
-//! How the relay does.
+//! Reports the state of the relay.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -53,8 +53,8 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
     .into_response()
 }
 
-/// Of the messages that are being tried, few as they are, each is asked for whether it is its first
-/// time; no other record is looked at.
+/// Counts messages by state. Only the records of messages in delivery are read, which are few, to
+/// find out which of them are tried for the first time.
 async fn states(
     shared: &Shared,
     messages: u64,
@@ -68,7 +68,7 @@ async fn states(
                 in_flight += 1;
                 of_them_fresh += u64::from(message.is_fresh());
             }
-            // It has left.
+            // The message has left the queue.
             Ok(None) => {}
             Err(_) => in_flight += 1,
         }
@@ -88,7 +88,7 @@ fn listener((address, role): &(Address, Role)) -> Listener {
     }
 }
 
-/// The alarm that explains best why nothing moves.
+/// Returns the alarm that explains why nothing is delivered.
 fn stuck(trouble: &relay_send::StoreTrouble) -> Alarm {
     Alarm {
         about: "the queue".to_owned(),
@@ -100,7 +100,7 @@ fn stuck(trouble: &relay_send::StoreTrouble) -> Alarm {
     }
 }
 
-/// Whether the queue answers at all: nobody has this id.
+/// Returns an alarm if the queue cannot be read. No message has the id that is read.
 async fn unreadable(store: &impl QueueStore, now: SystemTime) -> Option<Alarm> {
     let reason = store.get(QueueId::from_bits(0)).await.err()?;
     Some(Alarm {

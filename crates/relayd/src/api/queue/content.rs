@@ -1,4 +1,4 @@
-//! The octets of one message, as they go out.
+//! Sends the octets of one message as they would be delivered.
 
 use std::fs::File;
 use std::io;
@@ -18,7 +18,7 @@ use super::unknown;
 use crate::api::{problem, store_problem};
 use crate::shared::Shared;
 
-/// Octets of a body that are read at once.
+/// How many octets of a body are read at a time.
 const CHUNK: usize = 64 * 1024;
 
 pub(in crate::api) async fn content(
@@ -41,7 +41,7 @@ pub(in crate::api) async fn content(
     let (mut pieces, body) = Channel::<Bytes, io::Error>::new(1);
     tokio::spawn(async move {
         if let Err(reason) = send(content, &mut pieces).await {
-            // An answer that breaks off tells the client that it is not whole.
+            // The client sees from the aborted answer that it is incomplete.
             pieces.abort(reason);
         }
     });
@@ -49,14 +49,15 @@ pub(in crate::api) async fn content(
     (kind, AnswerBody::new(body)).into_response()
 }
 
-/// Head, then body, no faster than the client takes them. One that has gone away needs no more.
+/// Sends the head, then the body, as fast as the client reads. Stops if the client has
+/// disconnected.
 async fn send(content: Content, pieces: &mut Sender<Bytes, io::Error>) -> io::Result<()> {
     if pieces.send_data(content.head).await.is_err() {
         return Ok(());
     }
     let (file, length) = match content.body {
         Body::Inline(body) => {
-            // As above.
+            // As above, the client may have disconnected.
             let _ = pieces.send_data(body).await;
             return Ok(());
         }
@@ -73,7 +74,8 @@ async fn send(content: Content, pieces: &mut Sender<Bytes, io::Error>) -> io::Re
     Ok(())
 }
 
-/// The next octets of a file of which so many are left; the disk may take a while.
+/// Reads the next octets of a file that has `left` octets left. It runs on a thread that may block,
+/// because the disk may be slow.
 async fn read(file: Arc<File>, offset: u64, left: u64) -> io::Result<Bytes> {
     let length = usize::try_from(left).map_or(CHUNK, |left| left.min(CHUNK));
     let read = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! Messages as the control API describes them.
+//! Converts messages to the form of the control API.
 
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
@@ -13,18 +13,18 @@ use crate::api::seconds;
 use crate::clock;
 use crate::shared::Shared;
 
-/// What the sender knows beyond the records.
+/// What the sender knows in addition to the records.
 pub(super) struct Sending {
-    /// Where each message under way is being delivered.
+    /// The destinations to which each message is being delivered.
     running: HashMap<QueueId, Vec<DestinationKey>>,
-    /// Destinations that are left alone, and until when.
+    /// The destinations that are in a pause after failures, and when the pause ends.
     probes: HashMap<DestinationKey, SystemTime>,
-    /// Destinations that the operator has left alone.
+    /// The destinations that the operator has suspended.
     suspended: HashSet<DestinationKey>,
     now: SystemTime,
 }
 
-/// How it is with a recipient.
+/// The state of a recipient, and what happens to it next.
 #[derive(Debug, PartialEq, Eq)]
 struct Outlook {
     state: Standing,
@@ -92,8 +92,8 @@ impl Sending {
         }
     }
 
-    /// When a recipient that waits is tried again, and what it waits for until then. Nobody knows when
-    /// the operator will be.
+    /// Returns when a waiting recipient is tried again, and what it waits for until then. The time
+    /// is `None` if it waits for the operator.
     fn wait(
         &self,
         message: &Message,
@@ -111,7 +111,7 @@ impl Sending {
             RecipientState::Deferred { next_attempt } => Some(next_attempt),
             _ => None,
         };
-        // The later of its own time and its destination's.
+        // The next attempt is at the later of two times: the recipient's and the destination's.
         let waits_for = if probe.is_some() && probe >= own {
             WaitsFor::Destination
         } else if own > Some(self.now) {
@@ -190,7 +190,7 @@ fn recipient(
     (recipient, destination)
 }
 
-/// Where one recipient stands.
+/// Returns the state of one recipient.
 pub(super) fn standing(
     shared: &Shared,
     sending: &Sending,
@@ -201,7 +201,7 @@ pub(super) fn standing(
     sending.standing(message.id, row, &destination)
 }
 
-/// The remote's reply, or our own words if there was none.
+/// Returns the remote server's reply, or our own description if there was no reply.
 fn words(outcome: &Outcome) -> String {
     match &outcome.reply {
         Some(reply) => reply.to_string(),

@@ -1,4 +1,4 @@
-//! The queue as a stream of octets, while the relay goes on working.
+//! Exports the queue as a stream of octets while the relay runs.
 
 use std::sync::Arc;
 
@@ -39,11 +39,11 @@ pub(in crate::api) async fn export(
             Ok(first) => first,
             Err(reason) => return drop(begins.send(Err(reason))),
         };
-        // A client that has gone away needs no answer.
+        // A client that has disconnected needs no answer.
         let _ = begins.send(Ok(()));
         match send_queue(&shared, first, selection, &mut pieces).await {
             Ok(()) | Err(Stop::Gone | Stop::Output(_)) => {}
-            // A stream that breaks off tells the client that it is not whole.
+            // The client sees from the aborted stream that it is incomplete.
             Err(Stop::Store(reason)) => pieces.abort(reason),
         }
     });

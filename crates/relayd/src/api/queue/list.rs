@@ -1,7 +1,7 @@
-//! The list of messages, as a stream.
+//! Streams the list of messages.
 //!
-//! It goes out page by page, so that a million messages neither fill memory nor hold anything up: a
-//! page is read when the client has taken the one before.
+//! The list is sent page by page, so that a million messages neither fill the memory nor delay the
+//! relay. A page is read when the client has received the previous one.
 
 use std::sync::Arc;
 
@@ -41,10 +41,10 @@ pub(in crate::api) async fn list(
             Ok(first) => first,
             Err(reason) => return drop(begins.send(Err(reason))),
         };
-        // A client that has gone away needs no answer.
+        // A client that has disconnected needs no answer.
         let _ = begins.send(Ok(()));
         if let Err(reason) = send_list(&shared, &sending, first, selection, &mut pieces).await {
-            // An answer that breaks off tells the client that it is not whole.
+            // The client sees from the aborted answer that it is incomplete.
             pieces.abort(reason);
         }
     });
@@ -52,7 +52,8 @@ pub(in crate::api) async fn list(
     answer(begun, (kind, Body::new(body))).await
 }
 
-/// This, once its first page has been read: a queue that cannot be read at all is told in words.
+/// Returns the stream once its first page has been read. If the queue cannot be read at all, it
+/// returns an error response instead.
 pub(super) async fn answer(
     begun: oneshot::Receiver<Result<(), StoreError>>,
     list: impl IntoResponse,
@@ -64,7 +65,7 @@ pub(super) async fn answer(
     }
 }
 
-/// What a query asks for.
+/// Parses the filter of a query.
 pub(super) fn filter_of(
     pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
 ) -> Result<Filter, String> {
@@ -72,7 +73,7 @@ pub(super) fn filter_of(
     Filter::from_pairs(pairs).map_err(|reason| reason.to_string())
 }
 
-/// An array with an entry on each line.
+/// Sends a JSON array with one entry on each line.
 async fn send_list(
     shared: &Shared,
     sending: &Sending,
@@ -93,17 +94,17 @@ async fn send_list(
         }
         next = selection.page().await?;
         if piece.is_empty() && next.is_some() {
-            // White space: it lets the client know that somebody is still looking.
+            // This white space shows the client that the search continues.
             piece.push(b'\n');
         }
         let sent = pieces.send_data(std::mem::take(&mut piece).into()).await;
-        // A client that has gone away needs no more.
+        // A client that has disconnected needs no more.
         if sent.is_err() {
             return Ok(());
         }
     }
     piece.extend_from_slice(b"\n]\n");
-    // Where there is nobody to take the end, nobody misses it.
+    // If the client has disconnected, the end of the array need not arrive.
     let _ = pieces.send_data(piece.into()).await;
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The operator's verbs on messages of the queue.
+//! Applies the operator's verbs to messages of the queue.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ use super::select::Selection;
 use crate::api::{problem, stopping, store_problem};
 use crate::shared::Shared;
 
-/// More problems than this are not told: the first ones say what is wrong.
+/// A verb stops after this many problems. The first ones are enough to find the cause.
 const PROBLEMS: usize = 100;
 
-/// The form in the body.
+/// The form in the body of the request.
 type Pairs = Result<Form<Vec<(String, String)>>, FormRejection>;
 
 pub(in crate::api) async fn count(State(shared): State<Arc<Shared>>, pairs: Pairs) -> Response {
@@ -62,15 +62,15 @@ pub(in crate::api) async fn apply(
     match apply_to_all(&shared, verb, selection, &mut result).await {
         Ok(()) => {}
         Err(Stop::Ending) => return broken_off(&result),
-        // What has been done until then is to be told.
+        // The answer must report the messages that were changed before the error.
         Err(Stop::Failed(reason)) => result.problems.push(reason.to_string()),
     }
     Json(result).into_response()
 }
 
-/// Why a verb does not come to its end.
+/// Why a verb stops before it has processed all messages.
 enum Stop {
-    /// The relay is going down.
+    /// The relay is shutting down.
     Ending,
     Failed(StoreError),
 }
@@ -81,7 +81,7 @@ impl From<StoreError> for Stop {
     }
 }
 
-/// The relay is going down; what was done first stays done.
+/// Answers that the relay is shutting down. Changes that were made before are kept.
 fn broken_off(result: &VerbResult) -> Response {
     let VerbResult {
         matched, changed, ..
@@ -91,14 +91,14 @@ fn broken_off(result: &VerbResult) -> Response {
     problem(StatusCode::SERVICE_UNAVAILABLE, reason)
 }
 
-/// A verb never means everything unless that is said.
+/// Parses the filter of a verb. All messages must be requested explicitly.
 fn filter(pairs: Pairs) -> Result<Filter, String> {
     let Form(pairs) = pairs.map_err(|reason| reason.to_string())?;
     let scope = Scope::from_pairs(pairs).map_err(|reason| reason.to_string())?;
     Ok(scope.into_filter())
 }
 
-/// One page after the other, so that a million messages are never in memory at once.
+/// Applies the verb page by page, so that a million messages are never in memory at once.
 async fn apply_to_all(
     shared: &Shared,
     verb: Verb,
@@ -127,7 +127,7 @@ async fn apply_to_all(
     Ok(())
 }
 
-/// `None` when the relay is going down.
+/// Applies the verb to these messages. Returns `None` when the relay is shutting down.
 async fn act(shared: &Shared, verb: Verb, ids: Vec<QueueId>) -> Option<relay_send::Applied> {
     let sender = &shared.sender;
     match verb {

@@ -1,4 +1,4 @@
-//! Walks over the messages of the queue that a filter means.
+//! Finds the messages of the queue that match a filter.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -11,11 +11,11 @@ use super::describe::{Sending, standing};
 use crate::clock;
 use crate::shared::Shared;
 
-/// Records that are read from the store at once.
+/// How many records are read from the store at a time.
 const PAGE: usize = 500;
 
-/// The messages that fit, page by page, those that had come in before the walk began: it ends, however
-/// fast others come in, and what it brings about is not part of it.
+/// The matching messages, page by page. Messages that arrive after the start are not included, so
+/// the walk ends even if mail arrives faster than it is read.
 pub(super) struct Selection<'a> {
     filter: Filter,
     shared: &'a Shared,
@@ -25,11 +25,11 @@ pub(super) struct Selection<'a> {
     unknown: Vec<String>,
 }
 
-/// What is still to be looked at.
+/// What is still to be read.
 enum Rest {
-    /// Whatever lies behind the first id, up to the second.
+    /// All messages after the first id, up to the second.
     Between(Option<QueueId>, QueueId),
-    /// These messages.
+    /// The messages with these ids.
     Named(std::vec::IntoIter<QueueId>),
     Nothing,
 }
@@ -40,7 +40,7 @@ impl<'a> Selection<'a> {
         let rest = if filter.ids.is_empty() {
             Rest::Between(None, shared.store.next_id())
         } else {
-            // What is named twice is there once.
+            // An id that is given twice counts once.
             let mut ids = BTreeSet::<QueueId>::new();
             for id in &filter.ids {
                 match id.parse() {
@@ -60,7 +60,8 @@ impl<'a> Selection<'a> {
         }
     }
 
-    /// The messages of the next page that fit, perhaps none of it; `None` behind the last page.
+    /// Returns the matching messages of the next page. It may be empty. Returns `None` after the
+    /// last page.
     pub(super) async fn page(&mut self) -> Result<Option<Vec<Message>>, StoreError> {
         let store = &self.shared.store;
         let mut page = match &mut self.rest {
@@ -95,7 +96,7 @@ impl<'a> Selection<'a> {
         Ok(Some(page))
     }
 
-    /// What was named and, as far as the walk has come, is not in the queue.
+    /// Returns the given ids that were not found in the queue so far.
     pub(super) fn into_unknown(self) -> Vec<String> {
         self.unknown
     }
@@ -112,7 +113,8 @@ impl<'a> Selection<'a> {
             && self.fits_recipient(message)
     }
 
-    /// Whether one recipient is all that is asked of recipients, if anything is.
+    /// Returns whether one recipient meets all conditions on recipients. Without such conditions
+    /// every message does.
     fn fits_recipient(&self, message: &Message) -> bool {
         if self.filter.state == Some(Condition::Held) && !message.held {
             return false;
@@ -121,8 +123,7 @@ impl<'a> Selection<'a> {
         !self.asks_for_recipients() || rows.any(|row| self.is_asked_for(message, row))
     }
 
-    /// Recipients of a message that fits which something is left to do for, and which were not asked
-    /// for.
+    /// Counts the unsettled recipients of a matching message that do not match the filter.
     pub(super) fn others(&self, message: &Message) -> u64 {
         if !self.asks_for_recipients() {
             return 0;
@@ -139,7 +140,7 @@ impl<'a> Selection<'a> {
         domain.is_some() || recipient.is_some() || self.state().is_some()
     }
 
-    /// The state that is asked of a recipient.
+    /// Returns the state that a recipient must have.
     fn state(&self) -> Option<&'static str> {
         match self.filter.state {
             Some(Condition::Held) | None => None,
@@ -160,7 +161,7 @@ impl<'a> Selection<'a> {
             && self.stands(self.state(), message, row)
     }
 
-    /// Whether a recipient is in this state; if none is asked for, in one that is not its last.
+    /// Returns whether a recipient has this state. Without a state, it must not be settled.
     fn stands(&self, state: Option<&str>, message: &Message, row: &QueuedRecipient) -> bool {
         let standing = standing(self.shared, self.sending, message, row);
         match state {

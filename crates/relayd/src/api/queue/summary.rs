@@ -1,4 +1,4 @@
-//! What waits, by destination and age.
+//! Counts waiting recipients by destination and age.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::api::{problem, stopping, store_problem};
 use crate::clock;
 use crate::shared::Shared;
 
-/// The counts so far; of the messages no more than a page is in memory.
+/// The counts so far. At most one page of messages is in memory.
 type Counts = HashMap<DestinationKey, Waiting>;
 
 pub(in crate::api) async fn summary(
