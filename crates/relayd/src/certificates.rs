@@ -1,4 +1,4 @@
-//! When our certificates end.
+//! Reports when our certificates expire.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -7,7 +7,7 @@ use relay_smtpd::{CertificateInfo, TlsServer};
 
 const DAY: i64 = 24 * 60 * 60;
 
-/// The certificates in use, for the operator.
+/// Describes the certificates in use for the operator.
 pub(crate) fn described(tls: Option<&TlsServer>, now: SystemTime) -> Vec<Certificate> {
     let certificates = tls.map_or(&[][..], TlsServer::certificates);
     certificates
@@ -26,7 +26,8 @@ fn describe(info: &CertificateInfo, now: SystemTime) -> Certificate {
     }
 }
 
-/// Since 1970; no time of a certificate lies before that, or beyond the year 9999.
+/// Converts a time to seconds since 1970. The times of certificates are not before 1970 or after
+/// the year 9999.
 fn seconds(time: SystemTime) -> i64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_secs()).unwrap_or(i64::MAX)

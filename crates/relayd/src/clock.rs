@@ -1,8 +1,8 @@
-//! The clock of the daemon itself; no decision about mail hangs on it.
+//! The clock of the daemon itself. No decision about mail depends on it.
 
 use std::time::{Instant, SystemTime};
 
-/// Certificates and permissions end by the calendar.
+/// Returns the current time. Certificates and permissions expire at calendar times.
 #[expect(
     clippy::disallowed_methods,
     reason = "for what ends by the calendar, at the edge of the daemon"
@@ -11,7 +11,7 @@ pub(crate) fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// The uptime counts from here.
+/// Returns the moment from which the uptime is counted.
 #[expect(clippy::disallowed_methods, reason = "for the uptime that qstat shows")]
 pub(crate) fn started() -> Instant {
     Instant::now()

@@ -1,4 +1,4 @@
-//! The configuration file: read once, strictly; a [`Config`] is known to be good.
+//! The configuration file. It is read once and strictly, so every [`Config`] is valid.
 
 mod convert;
 mod dkim;
@@ -26,44 +26,44 @@ pub use self::inbound::Inbound;
 pub use self::named_files::{Pair, Tls};
 use crate::log::{Level, LogFormat};
 
-/// What the operator decided.
+/// The configuration, checked and converted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
-    /// Greeting, EHLO, Received.
+    /// The name in the greeting, EHLO and Received.
     pub hostname: String,
-    /// Where double bounces go.
+    /// The recipient of double bounces.
     pub postmaster: Mailbox,
-    /// Everything that must not be lost; absolute.
+    /// The directory with everything that must not be lost, as an absolute path.
     pub state_dir: PathBuf,
     /// The sockets to listen on; at least one.
     pub listeners: Vec<ListenerConfig>,
     /// Who may relay.
     pub relay: RelayRules,
-    /// How much comes in.
+    /// The limits for incoming mail.
     pub limits: Limits,
     /// Our certificates.
     pub tls: Tls,
     /// Who may log in.
     pub auth: Auth,
-    /// How long mail waits.
+    /// How long mail is kept and when it is retried.
     pub queue: Queue,
-    /// How mail goes out.
+    /// How mail is delivered.
     pub delivery: Delivery,
-    /// Smarthosts.
+    /// The routes to smarthosts.
     pub routes: Vec<Route>,
-    /// What is done to addresses of submitted mail.
+    /// How addresses of submitted mail are rewritten.
     pub rewriting: Rewriting,
-    /// What our own mail is signed with.
+    /// The keys that sign our own mail.
     pub dkim: Dkim,
-    /// What is found out about strangers.
+    /// The checks of external clients and their mail.
     pub inbound: Inbound,
-    /// DNS servers; none means the system's.
+    /// The DNS servers. Without any, those of the system are used.
     pub dns_servers: Vec<SocketAddr>,
-    /// The control socket.
+    /// The path of the control socket.
     pub control: PathBuf,
-    /// The form of the log.
+    /// The format of the log.
     pub log_format: LogFormat,
-    /// How much of the log.
+    /// The level up to which events are logged.
     pub log_level: Level,
     /// The files with passwords and certificate authorities that deliveries need.
     needed: Vec<NamedFile>,
@@ -74,45 +74,45 @@ pub struct Config {
 pub struct Auth {
     /// Where the users are.
     pub users: NamedFile,
-    /// How long a client that has failed too often is refused.
+    /// How long a client is refused after too many failed logins.
     pub lockout: Duration,
 }
 
 /// `[queue]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Queue {
-    /// A message that is older bounces.
+    /// The age at which a message bounces.
     pub lifetime: Duration,
-    /// Attempt n at arrival + unit × n².
+    /// Attempt n is made at arrival + unit × n².
     pub retry_unit: Duration,
     /// The longest time between two attempts.
     pub retry_max_interval: Duration,
-    /// Bytes of the disk that are kept free.
+    /// How many bytes of the disk are kept free.
     pub min_free: u64,
-    /// When a sender that did not ask for it is told that its message still waits.
+    /// The age of a message at which a sender who did not request a delay report gets one.
     pub delay_notice: Option<Duration>,
-    /// Reports to one sender within an hour.
+    /// How many reports one sender gets within an hour.
     pub bounces_per_sender: u32,
 }
 
 /// `[delivery]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Delivery {
-    /// Deliveries at the same time, in all.
+    /// How many deliveries run at the same time.
     pub concurrency: u32,
-    /// Deliveries at the same time to one destination.
+    /// How many deliveries to one destination run at the same time.
     pub concurrency_per_destination: u32,
-    /// Port of MX hosts.
+    /// The port of MX hosts.
     pub port: u16,
-    /// For one address to take the connection.
+    /// How long to wait for a connection to one address.
     pub connect_timeout: Duration,
-    /// For one reply.
+    /// How long to wait for one reply.
     pub command_timeout: Duration,
-    /// The addresses that are used.
+    /// Which addresses are used: IPv4, IPv6 or both.
     pub ip: IpFamily,
-    /// Where an MX never leads.
+    /// Networks to which mail is never delivered through an MX.
     pub refuse_addresses: Vec<ipnet::IpNet>,
-    /// Certificate authorities that are trusted beside the system's.
+    /// A file with certificate authorities that are trusted in addition to the system's.
     pub ca_file: Option<PathBuf>,
 }
 
@@ -129,7 +129,7 @@ impl Config {
     }
 }
 
-/// The values of the file, on their way to the types of the crates that use them.
+/// Converts the values of the file to the types of the crates that use them.
 struct Mapping<'a> {
     file: File,
     source: Source<'a>,
@@ -261,8 +261,8 @@ impl Mapping<'_> {
     }
 }
 
-/// RFC 5321 §4.5.3.1.6: a line of text may have 1000 octets, and no limit may be below that. Nor is
-/// there a size that stands for none, as 0 does in SIZE (RFC 1870 §4) and in qmail.
+/// The lowest limit for a line. RFC 5321 §4.5.3.1.6: a line of text may have 1000 octets. No size
+/// means "unlimited", as 0 does in SIZE (RFC 1870 §4) and in qmail.
 const LEAST_LINE: usize = 1000;
 
 fn listener(listener: schema::Listener) -> ListenerConfig {

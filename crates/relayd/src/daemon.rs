@@ -1,4 +1,4 @@
-//! The daemon put together: store, sender, server and control socket, from start to stop.
+//! The daemon: starts and stops the store, the sender, the server and the control socket.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -33,16 +33,16 @@ use crate::store::open_store;
 use crate::users::UsersFile;
 use crate::watch::{Stamps, Watch};
 
-/// How long deliveries that are under way are waited for at the end; sessions have the like.
+/// How long the shutdown waits for deliveries under way. Sessions have a similar limit.
 const DRAIN: Duration = Duration::from_secs(5);
 /// How long the queue may take to close after that.
 const CLOSE: Duration = Duration::from_secs(3);
-/// How often files are looked at; a change counts when it is seen twice.
+/// How often files are checked for changes. A change counts when it is seen twice.
 const LOOK: Duration = Duration::from_secs(1);
-/// How often certificates that end soon are spoken of.
+/// How often expiring certificates are reported.
 const DAY: Duration = Duration::from_hours(24);
 
-/// Why the daemon does not start; each says what to change.
+/// Why the daemon does not start. Each error says what to change.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The state directory cannot be used.
@@ -57,10 +57,10 @@ pub enum StartError {
     /// A file that the configuration names cannot be used.
     #[error(transparent)]
     File(#[from] ConfigError),
-    /// The list of those who may relay for a while cannot be used.
+    /// The list of temporary permissions cannot be used.
     #[error("state_dir: {0}")]
     Grants(#[from] GrantError),
-    /// What the operator has ordered cannot be read.
+    /// The operator's rules cannot be read.
     #[error("state_dir: {0}")]
     Orders(#[from] OrdersError),
 }
@@ -77,7 +77,7 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Opens everything and starts to work. `file` is what a reload reads again.
+    /// Opens everything and starts to work. A reload reads `file` again.
     pub async fn start(
         config: Config,
         file: Option<PathBuf>,
@@ -145,30 +145,30 @@ impl Daemon {
         })
     }
 
-    /// The sockets that are open, with real ports.
+    /// Returns the open sockets with their real ports.
     pub fn listeners(&self) -> &[(Address, Role)] {
         &self.shared.listeners
     }
 
-    /// Messages in the queue, and those of them that no attempt has been made for yet.
+    /// Returns the number of messages in the queue, and how many of them were never tried.
     pub fn counts(&self) -> (u64, u64) {
         let store = &self.shared.store;
         (store.count(), store.count_fresh())
     }
 
-    /// Reads the configuration again; what was not applied, and why.
+    /// Reads the configuration again. Returns what was not applied, and why.
     pub fn reload(&self) -> Vec<String> {
         self.shared.reload()
     }
 
-    /// Takes nothing more in, waits for what is under way within a bound, and closes the queue.
+    /// Stops accepting mail, waits a limited time for work under way, and closes the queue.
     pub async fn stop(self) -> Result<(), StoreError> {
         events::stopping();
         self.shutdown.cancel();
-        // A server that has panicked is as stopped as it can be.
+        // A server that has panicked has stopped as well.
         let _ = tokio::join!(self.server, self.shared.sender.shutdown(DRAIN));
         if let Some(maildrop) = self.maildrop {
-            // A message that has entered the queue just now is still to leave where it was.
+            // A message that has just entered the queue must still be removed from the maildrop.
             let _ = timeout(CLOSE, maildrop).await;
         }
         self.control.abort();
@@ -176,14 +176,14 @@ impl Daemon {
         let store = &self.shared.store;
         let left = store.count();
         let closed = timeout(CLOSE, store.close()).await;
-        // A disk that hangs holds nothing that was acknowledged: that is on it already.
+        // If the disk hangs, no acknowledged message is lost: it is already on the disk.
         closed.unwrap_or(Ok(()))?;
         events::stopped(left);
         Ok(())
     }
 }
 
-/// What was read of the files that the configuration names.
+/// The content of the files that the configuration names.
 struct Read {
     tls: Option<Arc<TlsServer>>,
     users: Arc<UsersFile>,
@@ -204,7 +204,7 @@ impl Read {
     }
 }
 
-/// For what users of the machine leave; without a place for it the relay runs all the same.
+/// Opens the maildrop. If that fails, the relay runs without it.
 fn open_maildrop(state_dir: &Path, door: LocalSessions) -> Option<Arc<Maildrop>> {
     let opened = Maildrop::open(state_dir, door).inspect_err(|reason| {
         events::maildrop_unusable(&maildrop::path(state_dir), reason);
@@ -212,7 +212,7 @@ fn open_maildrop(state_dir: &Path, door: LocalSessions) -> Option<Arc<Maildrop>>
     opened.ok().map(Arc::new)
 }
 
-/// Looks for files that have changed, and for certificates that end, until the shutdown.
+/// Checks for changed files and expiring certificates until the shutdown.
 async fn keep_watch(shared: Arc<Shared>, shutdown: CancellationToken) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -224,7 +224,7 @@ async fn keep_watch(shared: Arc<Shared>, shutdown: CancellationToken) {
             _ = days.tick() => |shared| shared.warn_of_expiry(clock::now()),
         };
         let shared = Arc::clone(&shared);
-        // Its panics are in the log, and the next look is another try.
+        // A panic is logged, and the next round tries again.
         let _ = tokio::task::spawn_blocking(move || work(&shared)).await;
     }
 }

@@ -1,7 +1,8 @@
-//! `relayd demo`: the whole way of a message on one screen, all on loopback.
+//! `relayd demo`: shows how a message passes through the relay, all on loopback.
 //!
-//! A real relay with a temporary state directory, a certificate and a DKIM key of its own. Its one
-//! smarthost is a receiving server in the same process that plays the internet and shows what reaches it.
+//! The demo runs a real relay with a temporary state directory, certificate and DKIM key. Its only
+//! smarthost is a receiving server in the same process. This server takes the place of the internet
+//! and shows what it receives.
 
 mod internet;
 mod setup;
@@ -23,10 +24,10 @@ use crate::daemon::Daemon;
 use crate::log::LogFormat;
 use crate::log::{Level, Log};
 
-/// How long its own message may take.
+/// How long the demo's own message may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Runs until Ctrl-C or SIGTERM; the error is a line that says what was wrong.
+/// Runs until Ctrl-C or SIGTERM. The error is a line that says what is wrong.
 pub async fn run() -> Result<(), String> {
     let mut terminate = signal(SignalKind::terminate()).map_err(told)?;
     let log = Log::start(LogFormat::Text, Level::Error, io::stderr()).map_err(told)?;
@@ -60,7 +61,7 @@ async fn stopped(terminate: &mut Signal) -> Result<(), String> {
     say("\nThe demo ends; its queue goes with it.")
 }
 
-/// Shows one message's way, then every other message that arrives.
+/// Shows the path of one message, then every other message that arrives.
 async fn show(config: &Config, daemon: &Daemon, internet: &mut Internet) -> Result<(), String> {
     let [(Address::Tcp(relay), _), (submission, _), ..] = daemon.listeners() else {
         return Err(told("nothing to listen on"));

@@ -1,4 +1,4 @@
-//! What the daemon itself logs: its start, its end, and what came of a reload.
+//! The log events of the daemon itself: start, end, reload, and changes by the operator.
 
 use std::fmt::Display;
 use std::io;
@@ -10,64 +10,64 @@ use relay_control::Certificate;
 use relay_smtpd::Address;
 use tracing::{error, info, warn};
 
-/// The daemon is up.
+/// The daemon has started.
 pub(crate) fn start(version: &str, hostname: &str) {
     info!(target: "relayd", event = "start", version, hostname,
         "relayd {version} starts as {hostname}");
 }
 
-/// The name of the relay is no full one.
+/// The name of the relay is not a full domain name.
 pub(crate) fn short_name(hostname: &str) {
     warn!(target: "relayd", event = "hostname", hostname,
         "the name {hostname:?} has no domain, and many servers refuse mail from such a host: \
          set hostname");
 }
 
-/// A socket is open.
+/// A listener is open.
 pub(crate) fn listening(address: &Address, role: &str) {
     info!(target: "relayd", event = "listening", %address, role, "listening on {address} as {role}");
 }
 
-/// Where the state lives.
+/// The state directory and what is in it.
 pub(crate) fn state(dir: &Path, messages: u64, damaged: u64) {
     info!(target: "relayd", event = "state", dir = %dir.display(), messages, damaged,
         "the queue is in {}; messages in it: {messages}, set aside as damaged: {damaged}", dir.display());
 }
 
-/// The state directory is on a file system that forgets.
+/// The state directory is on a file system that loses its content at a restart.
 pub(crate) fn forgetful(dir: &Path, kind: &str) {
     warn!(target: "relayd", event = "forgetful", dir = %dir.display(), filesystem = kind,
         "{} is on {kind}, which does not outlive the machine or container: \
          put state_dir on a disk or a volume", dir.display());
 }
 
-/// Where `relayctl` is listened for.
+/// The control socket is open.
 pub(crate) fn control(socket: &Path) {
     info!(target: "relayd", event = "control", socket = %socket.display(),
         "relayctl is listened for on {}", socket.display());
 }
 
-/// A message that a user had left cannot be taken, and is kept for the operator.
+/// A message in the maildrop cannot be accepted and is kept for the operator.
 pub(crate) fn maildrop_refused(file: &Path, reason: &str) {
     warn!(target: "relayd", event = "maildrop", file = %file.display(), reason,
         "mail that was left for the relay is not taken, and set aside as {}: {reason}",
         file.display());
 }
 
-/// Users have put things there that are no mail, and that we may not move.
+/// The maildrop has files that are not mail and that the relay may not move.
 pub(crate) fn maildrop_stuck(dir: &Path, number: usize) {
     warn!(target: "relayd", event = "maildrop", dir = %dir.display(), number,
         "there is something in {} that is no mail and cannot be set aside, {number} in all; remove \
          it as root", dir.display());
 }
 
-/// Users cannot leave mail, or what they left cannot be looked through.
+/// The maildrop cannot be used or read.
 pub(crate) fn maildrop_unusable(dir: &Path, reason: &io::Error) {
     warn!(target: "relayd", event = "maildrop", dir = %dir.display(), %reason,
         "mail that is left for the relay in {} cannot be picked up: {reason}", dir.display());
 }
 
-/// The configuration was read again; what was not applied, if anything.
+/// The configuration was read again, with any problems that kept parts from being applied.
 pub(crate) fn reload(file: &Path, problems: &[String]) {
     if problems.is_empty() {
         info!(target: "relayd", event = "reload", file = %file.display(),
@@ -92,7 +92,7 @@ pub(crate) fn bad_users(reason: &dyn Display) {
         "users: {problem}; the users stay as they were");
 }
 
-/// A certificate of ours ends soon, or has ended.
+/// A certificate of ours expires soon or has expired.
 pub(crate) fn expiring(certificate: &Certificate) {
     let Certificate {
         file, days_left, ..
@@ -101,42 +101,42 @@ pub(crate) fn expiring(certificate: &Certificate) {
         "the certificate in {file} is good for {days_left} more days: renew it");
 }
 
-/// An address may relay for a while.
+/// An address has a temporary permission to relay.
 pub(crate) fn granted(client: IpAddr, time: Duration) {
     info!(target: "relayd", event = "acl", %client, seconds = time.as_secs(),
         "acl: [{client}] may relay for {}", humantime::format_duration(time));
 }
 
-/// A permission was taken back.
+/// A temporary permission was removed.
 pub(crate) fn revoked(client: IpAddr) {
     info!(target: "relayd", event = "acl", %client, "acl: [{client}] may relay no longer");
 }
 
-/// Nothing is sent to a destination until further notice.
+/// Deliveries to a destination are suspended.
 pub(crate) fn suspended(destination: &str) {
     info!(target: "relayd", event = "operator", verb = "suspend", destination,
         "operator: {destination} is suspended");
 }
 
-/// That is over.
+/// Deliveries to a destination are resumed.
 pub(crate) fn resumed(destination: &str) {
     info!(target: "relayd", event = "operator", verb = "resume", destination,
         "operator: {destination} is resumed");
 }
 
-/// The rules for what is held as it comes in have changed; how many there are now.
+/// The hold rules for incoming mail have changed. `rules` is their new number.
 pub(crate) fn hold_rules(rules: usize) {
     info!(target: "relayd", event = "operator", verb = "hold", rules,
         "operator: rules that hold incoming mail: {rules}");
 }
 
-/// A part of the relay has failed; the others go on.
+/// A part of the relay has panicked. The other parts continue.
 pub(crate) fn panicked(place: &str, reason: &str) {
     error!(target: "relayd", event = "alert", place, reason,
         "alert: a fault in relayd at {place}: {reason}");
 }
 
-/// A signal ends it.
+/// A signal has started the shutdown.
 pub(crate) fn stopping() {
     info!(target: "relayd", event = "stop",
         "stopping: no new sessions and deliveries, what is under way is waited for");

@@ -1,5 +1,5 @@
-//! The queue as a stream of octets, for another relay: `relayd export` of a relay that does not run,
-//! and what `relayctl queue export` gets from one that does.
+//! The queue as a stream of octets, for another relay. `relayd export` writes it when the relay
+//! does not run, `relayctl queue export` when it runs.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -12,14 +12,14 @@ use crate::config::Config;
 use crate::statedir;
 use crate::store::open_store;
 
-/// Records that are read from the store at once.
+/// How many records are read from the store at a time.
 const PAGE: usize = 500;
-/// What is written at once.
+/// How many octets are written at a time.
 const BUFFER: usize = 256 * 1024;
 
-/// Where a stream goes.
+/// The destination of a stream.
 pub(crate) trait Sink: Send {
-    /// Takes the next piece.
+    /// Takes the next octets.
     fn put(&mut self, octets: Bytes) -> impl Future<Output = Result<(), Stop>> + Send;
 }
 
@@ -29,12 +29,12 @@ impl<S: Sink> Sink for &mut S {
     }
 }
 
-/// Why nothing more is sent.
+/// Why the export stopped.
 #[derive(Debug)]
 pub(crate) enum Stop {
-    /// Nobody takes it any more.
+    /// The reader has disconnected.
     Gone,
-    /// It cannot be written.
+    /// The output cannot be written.
     Output(io::Error),
     /// The queue has failed.
     Store(StoreError),
@@ -65,7 +65,7 @@ impl<'a, S: Sink> Stream<'a, S> {
         })
     }
 
-    /// One more message, if it is still there. One that is damaged is counted.
+    /// Adds one message if it is still in the queue. A damaged message is counted instead.
     pub(crate) async fn message(&mut self, id: QueueId) -> Result<(), Stop> {
         match self.store.export(id).await {
             Ok(Some(pieces)) => {
@@ -86,7 +86,7 @@ impl<'a, S: Sink> Stream<'a, S> {
         loop {
             let piece;
             (piece, pieces) = if pieces.reads_a_file() {
-                // The disk may take a while.
+                // The disk may be slow.
                 let read = tokio::task::spawn_blocking(move || (pieces.next(), pieces));
                 read.await.map_err(|_| Stop::Gone)?
             } else {
@@ -100,7 +100,7 @@ impl<'a, S: Sink> Stream<'a, S> {
         }
     }
 
-    /// The last line; how many messages the stream has, and how many were damaged.
+    /// Writes the last line. Returns the number of exported and of damaged messages.
     pub(crate) async fn end(mut self) -> Result<(u64, u64), Stop> {
         let (messages, damaged) = (self.messages, self.damaged);
         self.out.put(archive::end(messages, damaged)).await?;
@@ -115,20 +115,20 @@ fn unreadable(source: io::Error) -> Stop {
     })
 }
 
-/// The standard output.
+/// Standard output.
 struct Output(io::BufWriter<io::Stdout>);
 
 impl Sink for Output {
-    // Nothing else goes on here that a reader who takes his time could hold up.
+    // A slow reader blocks nothing else, because this process only exports.
     async fn put(&mut self, octets: Bytes) -> Result<(), Stop> {
         self.0.write_all(&octets).map_err(Stop::Output)
     }
 }
 
-/// Writes the whole queue of a relay that does not run to the standard output, and says on standard
-/// error how many messages that were; whether none of them was damaged.
+/// Writes the whole queue to standard output while the relay does not run, and the number of
+/// messages to standard error. Returns whether no message was damaged.
 ///
-/// An error means that the stream is not whole.
+/// After an error the stream is incomplete.
 pub async fn run(config: &Config) -> Result<bool, String> {
     if io::stdout().is_terminal() {
         return Err("the stream is not for a terminal: send it to a file or a pipe".to_owned());
@@ -136,7 +136,7 @@ pub async fn run(config: &Config) -> Result<bool, String> {
     statedir::check_owner(&config.state_dir)?;
     let store = open_store(config).await.map_err(|e| e.to_string())?;
     let written = write(&store).await;
-    // Those too that were found as it was opened, or before.
+    // This counts messages that were found to be damaged at the opening of the queue or before.
     let set_aside = store.count_damaged();
     let closed = store.close().await;
     let (messages, damaged) = written.map_err(|stop| match stop {
@@ -153,7 +153,7 @@ pub async fn run(config: &Config) -> Result<bool, String> {
             corrupt.display()
         ),
     };
-    // Where standard error is gone, the exit code has to do.
+    // If standard error is closed, the exit code has to be enough.
     let _ = writeln!(io::stderr(), "messages exported: {messages}{left_out}");
     Ok(damaged == 0)
 }

@@ -1,4 +1,4 @@
-//! `relayd fsck`: checks the queue of a relay that does not run, and mends it.
+//! `relayd fsck`: checks and repairs the queue while the relay does not run.
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,12 +8,12 @@ use relay_queue::fsck::{Finding, check};
 
 use crate::statedir;
 
-/// Tells of each finding on a line, then what it has come to; whether the queue is sound.
+/// Prints one line for each finding and a summary. Returns whether the queue is sound.
 pub fn run(state_dir: &Path, mode: Mode, out: &mut impl Write) -> Result<bool, String> {
     statedir::check_owner(state_dir)?;
     let mut written = Ok(());
     let mut tell = |finding: &Finding| {
-        // A name in `mess/` is whatever somebody chose.
+        // The name of a file in `mess/` may contain anything, so it is escaped.
         let line = finding.to_string().escape_debug().to_string();
         if written.is_ok() {
             written = writeln!(out, "{line}");

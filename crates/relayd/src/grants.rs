@@ -1,7 +1,9 @@
-//! Addresses that may relay for a while: what POP-before-SMTP was used for, but with an end.
+//! Temporary permissions to relay for client addresses. They serve the purpose of POP-before-SMTP,
+//! but they expire.
 //!
-//! They are in `state_dir/acl`, a line for each: the address, and when it ends in seconds since 1970.
-//! The file is replaced whole, so a crash leaves the old one or the new one.
+//! They are kept in `state_dir/acl`, one on each line: the address, and the end of the permission
+//! in seconds since 1970. The file is replaced as a whole, so that after a crash it is either the
+//! old one or the new one.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,57 +19,57 @@ use relay_control::TemporaryRelay;
 
 use crate::clock::now;
 
-/// Addresses at the same time. A list like this that nobody prunes is known to have grown to eleven
-/// thousand; here old ones go by themselves, and a script gone wild meets this.
+/// The largest number of permissions at the same time. Such lists are known to have grown to eleven
+/// thousand addresses. Here expired ones are removed, and a faulty script reaches this limit.
 const MOST: usize = 10_000;
-/// Octets of a file that could hold so many.
+/// The largest file that such a list can need, in octets.
 const LONGEST_FILE: u64 = 1 << 20;
 
-/// The longest permission: whoever may relay for good belongs into the configuration.
+/// The longest permission. Permanent permissions belong in the configuration.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
 
-/// A grant was not made or ended, or the list cannot be read.
+/// Why a permission was not granted or removed, or why the list cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
-    /// There is no room.
+    /// There are too many permissions.
     #[error(
         "{MOST} addresses are allowed already; remove some, or name their network in relay.networks"
     )]
     Full,
-    /// The time is over before it has begun, or beyond all reason.
+    /// The time is zero or too long.
     #[error(
         "a permission is for a second at least and a year at most; for good, name the address in relay.networks"
     )]
     Time,
-    /// The list cannot be read or kept.
+    /// The list cannot be read or written.
     #[error("{}: {source}", file.display())]
     Io {
         /// The file of the list.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The list has been tampered with.
+    /// The list has a line that the relay did not write.
     #[error("{}:{line}: not an address and a time", file.display())]
     Line {
         /// The file of the list.
         file: PathBuf,
-        /// From 1.
+        /// The line number, counted from 1.
         line: usize,
     },
 }
 
-/// Who may relay for a while, in memory and on the disk.
+/// The temporary permissions, in memory and on the disk.
 #[derive(Debug)]
 pub(crate) struct Grants {
     file: PathBuf,
-    /// One writer of the file at a time; it is not held while sessions ask.
+    /// Allows only one writer of the file at a time. Sessions do not wait for it.
     writing: Mutex<()>,
     until: RwLock<BTreeMap<IpAddr, u64>>,
 }
 
 impl Grants {
-    /// Reads the list of this state directory; there is none before the first grant.
+    /// Reads the list in this state directory. It is empty before the first permission.
     pub(crate) fn open(state_dir: &Path, now: SystemTime) -> Result<Self, GrantError> {
         let file = state_dir.join("acl");
         let mut until = read(&file)?;
@@ -79,15 +81,15 @@ impl Grants {
         })
     }
 
-    /// Whether this client may relay now.
+    /// Returns whether this client may relay now.
     pub(crate) fn allows(&self, client: IpAddr, now: SystemTime) -> bool {
         let until = self.until.read().unwrap_or_else(PoisonError::into_inner);
         let end = until.get(&client.to_canonical());
         end.is_some_and(|end| *end > seconds(now))
     }
 
-    /// Lets an address relay for that long from now on; what it was allowed before is replaced.
-    /// Once this returns, the permission survives a power cut.
+    /// Lets an address relay for this long from now on. This replaces an earlier permission. Once
+    /// this returns, the permission survives power loss.
     pub(crate) fn allow(
         &self,
         client: IpAddr,
@@ -112,7 +114,7 @@ impl Grants {
         })
     }
 
-    /// Ends a permission; `false` if there was none.
+    /// Removes a permission. Returns `false` if there was none.
     pub(crate) fn remove(&self, client: IpAddr, now: SystemTime) -> Result<bool, GrantError> {
         let mut had = false;
         self.change(now, |until| {
@@ -122,7 +124,7 @@ impl Grants {
         Ok(had)
     }
 
-    /// All permissions of this moment, by address.
+    /// Returns all current permissions by address.
     pub(crate) fn list(&self, now: SystemTime) -> Vec<TemporaryRelay> {
         let until = self.until.read().unwrap_or_else(PoisonError::into_inner);
         let grants = until.iter().map(|(address, until)| TemporaryRelay {
@@ -132,7 +134,7 @@ impl Grants {
         grants.filter(|grant| grant.until > seconds(now)).collect()
     }
 
-    /// What is over goes with every change, from memory and from the disk.
+    /// Changes the list and writes it. Every change also removes expired permissions.
     fn change(
         &self,
         now: SystemTime,
@@ -192,7 +194,7 @@ fn read(file: &Path) -> Result<BTreeMap<IpAddr, u64>, GrantError> {
 fn write(file: &Path, until: &BTreeMap<IpAddr, u64>) -> io::Result<()> {
     let mut lines = String::new();
     for (address, end) in until {
-        // Writing to memory does not fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(lines, "{address} {end}");
     }
     replace(file, lines.as_bytes(), None)

@@ -1,4 +1,5 @@
-//! `relayd import`: takes in what `relayctl queue export` has written, while the relay does not run.
+//! `relayd import`: adds a stream of `relayctl queue export` to the queue while the relay does not
+//! run.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
@@ -13,13 +14,14 @@ use crate::config::Config;
 use crate::statedir;
 use crate::store::open_store;
 
-/// What is read at once.
+/// How many octets are read at a time.
 const BUFFER: usize = 256 * 1024;
 
-/// Takes the stream in and tells what has come of it; whether all of it is in the queue now.
+/// Imports the stream and prints the result. Returns whether all of its messages are in the queue
+/// now.
 ///
-/// `source` is a file, or `-` for the standard input. An error means that the queue failed; what was
-/// told before holds.
+/// `source` is a file, or `-` for standard input. An error means that the queue failed; messages
+/// that were reported as imported before are in it.
 pub async fn run(config: &Config, source: &Path, out: &mut impl Write) -> Result<bool, String> {
     statedir::check_owner(&config.state_dir)?;
     let input: Box<dyn BufRead> = if source == Path::new("-") {

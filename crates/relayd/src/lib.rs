@@ -1,22 +1,22 @@
 //! The relay daemon (qmail-start): configuration, wiring, signals, log, control API, demo.
 //!
-//! It decides nothing about mail. The crates it puts together do: `smtpd` takes mail in, `queue`
-//! keeps it, `send` says when to try, `remote` tries.
+//! This crate makes no decisions about mail. Other crates do: `smtpd` accepts mail, `queue` stores
+//! it, `send` schedules deliveries, and `remote` makes them.
 //!
-//! | module | its idea |
+//! | module | content |
 //! |---|---|
-//! | [`config`] | the file, read strictly |
+//! | [`config`] | the configuration file, read strictly |
 //! | [`log`] | events as lines of text or JSON |
 //! | [`daemon`] | start and stop |
-//! | `shared` | what its parts share, and how it takes a new configuration |
-//! | `users`, `grants` | who may log in, and who may relay for a while |
-//! | `orders` | what is suspended, and what is held as it comes in |
-//! | `certificates`, `watch`, `clock` | when certificates end, and which files have changed |
-//! | [`plan`] | where mail would go |
-//! | [`fsck`] | the queue of a relay that does not run, checked and mended |
-//! | [`export`], [`import`] | the queue as a stream; what was exported elsewhere, taken in |
-//! | `api` | what `relayctl` asks |
-//! | [`demo`] | the whole way of a message on one screen |
+//! | `shared` | the state that the parts of the daemon share, and the reload |
+//! | `users`, `grants` | users who may log in, and temporary permissions to relay |
+//! | `orders` | suspended destinations, and hold rules for incoming mail |
+//! | `certificates`, `watch`, `clock` | expiry of certificates, changes of files, the clock |
+//! | [`plan`] | the route that mail would take |
+//! | [`fsck`] | checks and repairs the queue while the relay does not run |
+//! | [`export`], [`import`] | writes the queue to a stream, and adds such a stream to a queue |
+//! | `api` | the control API for `relayctl` |
+//! | [`demo`] | a demonstration on loopback |
 
 mod api;
 mod certificates;

@@ -1,9 +1,9 @@
 //! The log: one line for each event, as text or JSON, to standard error.
 //!
-//! An event is formatted where it happens, into a buffer of its thread, and appended to one buffer
-//! that a thread of the log writes out: many lines with one system call when there is much to say,
-//! each line at once when there is little. Nothing that came from the wire can start a line of its
-//! own or look like a field.
+//! An event is formatted where it happens, into a buffer of its thread, and appended to a common
+//! buffer. A thread of the log writes this buffer out: many lines with one system call under load,
+//! each line at once otherwise. Data from the network can neither begin a line of the log nor look
+//! like a field.
 
 mod feed;
 mod line;
@@ -38,13 +38,13 @@ pub enum LogFormat {
 /// How much of the log is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// What needs the operator.
+    /// Events that require action by the operator.
     Error,
-    /// What may need him.
+    /// Events that may require action by the operator.
     Warn,
     /// One line for each thing that happens to a message.
     Info,
-    /// What else the relay does.
+    /// Other activities of the relay.
     Debug,
     /// Everything.
     Trace,
@@ -106,7 +106,7 @@ impl FromStr for Level {
     }
 }
 
-/// The log of the process, while it lives. Dropping it writes out what is left.
+/// The log of the process. Dropping it writes out what is left.
 #[derive(Debug)]
 pub struct Log {
     level: Arc<AtomicU8>,
@@ -115,7 +115,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Starts a log to `out`, and makes it the log of the whole process.
+    /// Starts a log that writes to `out`, and makes it the log of the whole process.
     pub fn start(
         format: LogFormat,
         level: Level,
@@ -126,7 +126,7 @@ impl Log {
         Ok(log)
     }
 
-    /// A panic is a fault of ours, and one line of the log like any other.
+    /// Logs panics. A panic is a bug of the relay; its report is one line like any other.
     pub fn report_panics() {
         panic::set_hook(Box::new(|panic| {
             let place = panic
@@ -138,7 +138,7 @@ impl Log {
         }));
     }
 
-    /// A log and the subscriber that feeds it.
+    /// Creates a log and the subscriber that passes events to it.
     fn detached(
         format: LogFormat,
         level: Level,
@@ -161,18 +161,18 @@ impl Log {
         Ok((log, lines))
     }
 
-    /// From now on, events up to `level` are written.
+    /// Sets the level up to which events are written from now on.
     pub fn set_level(&self, level: Level) {
         self.level.store(level as u8, Ordering::Relaxed);
         tracing::callsite::rebuild_interest_cache();
     }
 
-    /// Where events can be followed as they happen.
+    /// Returns the feed on which events can be followed as they happen.
     pub(crate) fn feed(&self) -> &Feed {
         &self.feed
     }
 
-    /// Waits until everything said so far has been written.
+    /// Waits until every event so far has been written.
     pub fn flush(&self) {
         self.writer.flush();
     }
@@ -183,7 +183,7 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-/// Turns events into lines.
+/// Formats events as lines.
 struct Lines {
     format: LogFormat,
     level: Arc<AtomicU8>,
@@ -197,7 +197,7 @@ impl Lines {
         Level::ALL.get(level).copied().unwrap_or(Level::Info)
     }
 
-    /// What libraries have to say is for those who look for a fault.
+    /// Returns whether the event is logged. Events of libraries are logged for debugging only.
     fn logs(&self, metadata: &Metadata<'_>) -> bool {
         let level = self.level();
         let ours = metadata.is_event() && metadata.target().starts_with("relay");
@@ -210,7 +210,7 @@ impl Lines {
 }
 
 thread_local! {
-    /// The line that this thread is making.
+    /// The buffer for the line that this thread is formatting.
     static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -238,7 +238,7 @@ impl Subscriber for Lines {
 
     fn event(&self, event: &Event<'_>) {
         LINE.with(|line| {
-            // A Debug or Display of a field that logs on its own account would find the line taken.
+            // The buffer is in use if the Debug or Display of a field logs an event itself.
             let Ok(mut line) = line.try_borrow_mut() else {
                 return;
             };
@@ -256,7 +256,7 @@ impl Subscriber for Lines {
         });
     }
 
-    // Spans carry nothing that a line of this log would show.
+    // The lines of this log show nothing of spans.
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
         span::Id::from_u64(1)
     }

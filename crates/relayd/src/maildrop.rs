@@ -1,9 +1,9 @@
-//! Mail that users of this machine have left while no relay took it: picked up at the start and from
-//! then on, each message in a session of its own, as the user whose file it is.
+//! Submits the mail that users of this machine left in the maildrop while no relay was running.
+//! Each message is submitted in its own session, as the owner of its file.
 //!
-//! A file is moved to where its owner cannot exchange it, and goes once its message is in the queue
-//! for good. A crash between the two makes the message
-//! enter twice, with the same Message-ID, and never loses it.
+//! A file is first moved to a directory where its owner cannot replace it. It is removed once its
+//! message is durably in the queue. After a crash in between, the message enters the queue a second
+//! time with the same Message-ID, but is never lost.
 
 mod folder;
 mod leaf;
@@ -26,33 +26,34 @@ use self::folder::Folder;
 use self::leaf::{Fate, Found, hand_in};
 use crate::events;
 
-/// How often the folder is looked through.
+/// How often the directory is read.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a message that the queue could not take now is left alone; it doubles each time.
+/// How long to wait before a message is tried again that the queue cannot take at present. The time
+/// doubles with each failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// Messages that the queue cannot take now: after so many, a look ends.
+/// One pass over the directory ends after this many messages that the queue cannot take.
 const FAILURES: usize = 100;
-/// Of so many the pauses are remembered.
+/// How many messages have a remembered pause.
 const REMEMBERED: usize = 10_000;
 
-/// The folder, and who takes what is in it.
+/// The directory, and the sessions that submit its messages.
 #[derive(Debug)]
 pub(crate) struct Maildrop {
     folder: Folder,
     door: LocalSessions,
     memory: Mutex<Memory>,
-    /// The last look failed, and the log knows.
+    /// The last pass failed, and this has been logged.
     is_unusable: AtomicBool,
-    /// As many things the last look could not set aside, and the log knows.
+    /// How many files the last pass could not move aside. The number has been logged.
     stuck: AtomicUsize,
 }
 
-/// What is known from one look to the next.
+/// What is remembered between passes.
 #[derive(Debug, Default)]
 struct Memory {
     waiting: HashMap<OsString, Wait>,
-    /// A message that is in the queue, and whose file is still to go.
+    /// A message that is in the queue, but whose file has not been removed yet.
     queued: Option<OsString>,
 }
 
@@ -64,7 +65,7 @@ struct Wait {
 }
 
 impl Maildrop {
-    /// Makes the folder within the state directory, for all users.
+    /// Creates the directory in the state directory, so that all users can write to it.
     pub(crate) fn open(state_dir: &Path, door: LocalSessions) -> io::Result<Self> {
         Ok(Self {
             folder: Folder::open(state_dir)?,
@@ -75,7 +76,7 @@ impl Maildrop {
         })
     }
 
-    /// Picks up what is there and what comes, until the shutdown.
+    /// Submits existing and new messages until the shutdown.
     pub(crate) async fn keep(self: Arc<Self>, shutdown: CancellationToken) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -85,7 +86,7 @@ impl Maildrop {
                 _ = looks.tick() => {}
             }
             let (maildrop, shutdown) = (Arc::clone(&self), shutdown.clone());
-            // Its panics are in the log, and the next look is another try.
+            // A panic is logged, and the next pass tries again.
             let _ = tokio::task::spawn_blocking(move || maildrop.look(&shutdown)).await;
         }
     }
@@ -133,7 +134,7 @@ impl Maildrop {
         Ok(())
     }
 
-    /// One file of the folder.
+    /// Handles one file of the directory.
     fn take(&self, name: &OsStr) -> io::Result<Fate> {
         if name.as_bytes().starts_with(PARTIAL.as_bytes()) {
             return self.folder.remove_abandoned(name);
@@ -148,8 +149,8 @@ impl Maildrop {
         })
     }
 
-    /// Removes a file whose message is in the queue, and no message is taken before that is done: where
-    /// it cannot be done, each look would take the message in again.
+    /// Removes the file of a message that is in the queue. No other message is submitted before
+    /// this has succeeded. Otherwise each pass would submit the same message again.
     fn remove_queued(&self, memory: &mut Memory) -> io::Result<()> {
         if let Some(name) = &memory.queued {
             self.folder.remove(name)?;
@@ -158,7 +159,8 @@ impl Maildrop {
         Ok(())
     }
 
-    /// Whether it was moved; where it cannot be, nobody else's mail waits for that.
+    /// Moves a file aside. Returns whether that succeeded. If not, the other messages are still
+    /// handled.
     fn set_aside(&self, name: &OsStr, reason: &str) -> bool {
         let moved = self.folder.set_aside(name);
         if let Ok(place) = &moved {
@@ -184,7 +186,7 @@ impl Memory {
     }
 }
 
-/// Where the folder would be.
+/// Returns the path of the maildrop.
 pub(crate) fn path(state_dir: &Path) -> PathBuf {
     state_dir.join(relay_maildrop::FOLDER)
 }

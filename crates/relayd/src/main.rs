@@ -19,23 +19,23 @@ use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// All of it; the crash tests have a program of their own around this.
+/// Runs the daemon. The program of the crash tests calls this too.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    // What the relay writes is nobody else's to read.
+    // No other user may read files that the relay writes.
     umask(Mode::S_IRWXG | Mode::S_IRWXO);
     raise_file_limit();
     match run(&cli) {
         Ok(code) => code,
         Err(reason) => {
-            // Where standard error is gone too, the exit code has to do.
+            // If standard error is closed too, the exit code has to be enough.
             let _ = writeln!(io::stderr(), "relayd: {reason}");
             ExitCode::from(2)
         }
     }
 }
 
-/// A reason is one line that says what to change.
+/// Runs the command. An error is one line that says what to change.
 fn run(cli: &Cli) -> Result<ExitCode, String> {
     if let Some(Command::Demo) = &cli.command {
         return in_runtime(relayd::demo::run()).map(|()| ExitCode::SUCCESS);
@@ -102,7 +102,7 @@ fn in_runtime<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, Str
         .build()
         .map_err(|reason| told("starting the threads", reason))?;
     let ended = runtime.block_on(work);
-    // Who still waits for a disk or a name server holds nobody up.
+    // Threads that still wait for a disk or a name server do not delay the exit.
     runtime.shutdown_background();
     ended
 }
@@ -118,7 +118,7 @@ fn told(doing: &str, reason: impl Display) -> String {
     format!("{doing}: {reason}")
 }
 
-/// Until a signal ends it.
+/// Runs until a signal ends the process.
 async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode, String> {
     let listen = |kind| signal(kind).map_err(|reason| told("waiting for signals", reason));
     let mut terminate = listen(SignalKind::terminate())?;
@@ -132,7 +132,7 @@ async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode,
         tokio::select! {
             () = received(&mut terminate) => break,
             () = received(&mut interrupt) => break,
-            // What was wrong is in the log.
+            // Problems have been logged.
             () = received(&mut hangup) => drop(daemon.reload()),
         }
     }
@@ -148,7 +148,7 @@ fn failed(reason: impl Display) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Tells systemd, if it is there.
+/// Notifies systemd if it manages this process.
 fn notify(state: NotifyState<'_>) {
     let _ = sd_notify::notify(&[state]);
 }
@@ -159,12 +159,13 @@ async fn received(signal: &mut Signal) {
     }
 }
 
-/// Each session and each delivery has a socket; the usual soft limit is far below the hard one.
+/// Raises the limit of open files to the hard limit. Every session and every delivery needs a
+/// socket, and the usual soft limit is far too low.
 fn raise_file_limit() {
     if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
         && soft < hard
     {
-        // With the old limit the relay works too, only for fewer at a time.
+        // If this fails, the relay works with the old limit, with fewer connections.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     }
 }

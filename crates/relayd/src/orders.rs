@@ -1,8 +1,8 @@
-//! What the operator has ordered, and what stands until it is taken back: destinations that are
-//! suspended, and mail that is held as it comes in.
+//! The operator's standing rules: suspended destinations, and rules that hold incoming mail.
 //!
-//! They are in `state_dir/orders`, as JSON. The file is replaced whole, so a crash leaves the old one or
-//! the new one, and it is written before the schedule is told: what was answered stands.
+//! They are kept as JSON in `state_dir/orders`. The file is replaced as a whole, so that after a
+//! crash it is either the old one or the new one. It is written before the schedule is told, so a
+//! rule that was confirmed survives a crash.
 
 use std::fs;
 use std::io;
@@ -14,41 +14,41 @@ use relay_message::DestinationKey;
 use relay_send::HoldRule;
 use serde::{Deserialize, Serialize};
 
-/// Orders of a kind that may stand at the same time: a person gave each, or a script gone wild.
+/// The largest number of rules of each kind. A faulty script reaches this limit, a person does not.
 const MOST: usize = 1000;
-/// Octets of a name or an address: no domain and no path is longer (RFC 5321 §4.5.3.1).
+/// The longest name or address in octets. No domain or path is longer (RFC 5321 §4.5.3.1).
 const LONGEST: usize = 320;
-/// Octets of a file that could hold so many.
+/// The largest file that this many rules can need, in octets.
 const LONGEST_FILE: u64 = 4 << 20;
 
-/// An order cannot be taken, or those of earlier cannot be read.
+/// Why a rule cannot be added, or why the existing ones cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum OrdersError {
-    /// There is no room.
+    /// There are too many rules.
     #[error("{MOST} of these stand already; take some back")]
     Full,
-    /// No domain and no address.
+    /// The name or address is empty or too long.
     #[error("no name or address is empty or that long")]
     Name,
-    /// They cannot be read or kept.
+    /// The rules cannot be read or written.
     #[error("{}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The file has been tampered with.
+    /// The file is not what the relay wrote.
     #[error("{}: {source}; mend it, or remove it and order again", file.display())]
     Format {
         /// The file.
         file: PathBuf,
-        /// What is wrong, and where.
+        /// The error and its position.
         source: serde_json::Error,
     },
 }
 
-/// As the file has them.
+/// The content of the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -61,11 +61,11 @@ struct Stored {
 struct StoredRule {
     domain: Option<String>,
     sender: Option<String>,
-    /// Microseconds since 1970, as the times of messages.
+    /// Microseconds since 1970, like the times of messages.
     since: u64,
 }
 
-/// What stands, in memory and on the disk.
+/// The rules in memory and on the disk.
 #[derive(Debug)]
 pub(crate) struct Orders {
     file: PathBuf,
@@ -73,7 +73,7 @@ pub(crate) struct Orders {
 }
 
 impl Orders {
-    /// Reads those of this state directory; there are none before the first order.
+    /// Reads the rules in this state directory. There are none before the first order.
     pub(crate) fn open(state_dir: &Path) -> Result<Self, OrdersError> {
         let file = state_dir.join("orders");
         let io_error = |source| OrdersError::Io {
@@ -97,7 +97,7 @@ impl Orders {
         Ok(Self { file, stored })
     }
 
-    /// For the schedule.
+    /// Returns the rules for the schedule.
     pub(crate) fn for_send(&self) -> relay_send::StandingRules {
         let suspended = self.stored.suspended.iter();
         relay_send::StandingRules {
@@ -106,7 +106,7 @@ impl Orders {
         }
     }
 
-    /// For the schedule, those of mail that comes in.
+    /// Returns the hold rules for the schedule.
     pub(crate) fn rules(&self) -> Vec<HoldRule> {
         let rules = self.stored.hold_incoming.iter().map(|rule| HoldRule {
             domain: rule.domain.clone(),
@@ -116,7 +116,7 @@ impl Orders {
         rules.collect()
     }
 
-    /// As they are told.
+    /// Returns the rules as the control API describes them.
     pub(crate) fn described(&self) -> relay_control::StandingRules {
         let rules = self.stored.hold_incoming.iter();
         let rules = rules.map(|rule| relay_control::HoldRule {
@@ -130,8 +130,8 @@ impl Orders {
         }
     }
 
-    /// Whether it was not suspended before. Once this returns, it survives a power cut; the same
-    /// goes for the other orders.
+    /// Suspends a destination. Returns `false` if it was suspended already. Once this returns, the
+    /// change survives power loss. This also holds for the other changes.
     pub(crate) fn suspend(&mut self, destination: &str) -> Result<bool, OrdersError> {
         check(destination)?;
         self.change(|stored| {
@@ -147,7 +147,7 @@ impl Orders {
         })
     }
 
-    /// Whether it was suspended.
+    /// Resumes a destination. Returns `false` if it was not suspended.
     pub(crate) fn resume(&mut self, destination: &str) -> Result<bool, OrdersError> {
         self.change(|stored| {
             let before = stored.suspended.len();
@@ -156,9 +156,9 @@ impl Orders {
         })
     }
 
-    /// Holds from now on what fits; `false` if it is held already.
+    /// Holds matching mail from now on. Returns `false` if the rule exists already.
     pub(crate) fn hold(&mut self, rule: &Names, now: SystemTime) -> Result<bool, OrdersError> {
-        // The null sender is empty.
+        // The null sender is an empty string.
         let sender = rule.sender.as_deref().filter(|sender| !sender.is_empty());
         rule.domain
             .iter()
@@ -180,8 +180,8 @@ impl Orders {
         })
     }
 
-    /// Ends the rule with these names, or every rule; how many those are. What they have held stays
-    /// held.
+    /// Removes the rule with these conditions, or every rule. Returns the number of removed rules.
+    /// Messages that they have held remain held.
     pub(crate) fn release(&mut self, rule: Option<&Names>) -> Result<usize, OrdersError> {
         let mut ended = 0;
         self.change(|stored| {
@@ -195,7 +195,7 @@ impl Orders {
         Ok(ended)
     }
 
-    /// `change` says whether it has changed anything.
+    /// Changes the rules and writes them. `change` returns whether it changed anything.
     fn change(
         &mut self,
         change: impl FnOnce(&mut Stored) -> Result<bool, OrdersError>,
@@ -214,7 +214,7 @@ impl Orders {
     }
 }
 
-/// What a rule for mail that comes in names; nothing at all means all of it.
+/// The conditions of a rule for incoming mail. Without any, it applies to all mail.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     pub(crate) domain: Option<String>,
@@ -251,7 +251,7 @@ fn check(name: &str) -> Result<(), OrdersError> {
     }
 }
 
-/// What mail waits in line for, by this name.
+/// Returns the key of the destination with this name.
 pub(crate) fn key(name: &str) -> DestinationKey {
     DestinationKey(name.into())
 }

@@ -1,4 +1,4 @@
-//! Where mail would go, for `relayctl route` and `relayd route`.
+//! Predicts the route of mail, for `relayctl route` and `relayd route`.
 
 use relay_control::{Plan, PlannedHost};
 use relay_remote::{DecidedBy, TlsRule};
@@ -6,7 +6,7 @@ use relay_smtp::{ForwardPath, ReversePath};
 
 use crate::config::Config;
 
-/// A question: mail from whom to whom.
+/// A sender and a recipient.
 #[derive(Debug, Clone)]
 pub struct Question {
     from: ReversePath,
@@ -14,7 +14,7 @@ pub struct Question {
 }
 
 impl Question {
-    /// Both as they are written in a log or a header, with or without angle brackets.
+    /// Parses both addresses as they appear in a log or a header, with or without angle brackets.
     pub fn parse(from: &str, to: &str) -> Result<Self, String> {
         let bare = |text: &str| -> String {
             let inner = text.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
@@ -29,13 +29,13 @@ impl Question {
         Ok(Self { from, to })
     }
 
-    /// The answer by this configuration and the DNS, without a daemon.
+    /// Returns the route by this configuration and the DNS, without a daemon.
     pub async fn ask(&self, config: &Config) -> Plan {
         let plan = relay_remote::preview(&config.remote(&[]), &self.from, &self.to).await;
         described(plan)
     }
 
-    /// The answer of a running daemon.
+    /// Returns the route that the running daemon would choose.
     pub(crate) async fn ask_running(&self, remote: &relay_remote::Remote) -> Plan {
         described(remote.preview(&self.from, &self.to).await)
     }
@@ -72,7 +72,7 @@ fn host(host: relay_remote::PreviewedHost) -> PlannedHost {
     }
 }
 
-/// As `route.tls` has it.
+/// Returns the name of the rule as in `route.tls`.
 fn tls(rule: TlsRule) -> &'static str {
     match rule {
         TlsRule::Verified => "require",

@@ -2,7 +2,7 @@
 
 use relay_smtpd::Role;
 
-/// The role as in the configuration.
+/// Returns the name of the role as in the configuration.
 pub(crate) fn role_name(role: Role) -> &'static str {
     match role {
         Role::Mx => "mx",

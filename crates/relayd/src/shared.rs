@@ -1,4 +1,4 @@
-//! What the parts of a running daemon share, and how it takes a new configuration.
+//! The state that the parts of a running daemon share, and the reload of the configuration.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +24,7 @@ use crate::signing::SigningTable;
 use crate::users::UsersFile;
 use crate::watch::{Stamps, Watch};
 
-/// What the control API, the timers and the signals see of the daemon.
+/// The daemon as the control API, the timers and the signals see it.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) store: Arc<SledStore>,
@@ -33,12 +33,12 @@ pub(crate) struct Shared {
     pub(crate) listeners: Vec<(Address, Role)>,
     pub(crate) started: Instant,
     pub(crate) grants: Arc<Grants>,
-    /// Locked until the schedule knows of a change, so that it hears of changes in their order.
+    /// Locked until the schedule knows a change, so that it receives changes in their order.
     pub(crate) orders: Arc<tokio::sync::Mutex<Orders>>,
     pub(crate) users: Arc<UsersFile>,
     pub(crate) signing: Arc<SigningTable>,
     pub(crate) log: Arc<Log>,
-    /// What a reload reads again.
+    /// The configuration file that a reload reads again.
     pub(crate) file: Option<PathBuf>,
     pub(crate) current: Mutex<Current>,
     pub(crate) watch: Mutex<Watch>,
@@ -46,7 +46,7 @@ pub(crate) struct Shared {
     pub(crate) remote: watch::Sender<Arc<relay_remote::Config>>,
 }
 
-/// The configuration that is in use, with the certificates that were good the last time.
+/// The configuration in use, with the certificates that were last valid.
 #[derive(Debug)]
 pub(crate) struct Current {
     pub(crate) config: Config,
@@ -54,7 +54,7 @@ pub(crate) struct Current {
 }
 
 impl Current {
-    /// For the server. Where nobody could log in, AUTH is not offered.
+    /// Returns the configuration of the server. AUTH is not offered if there are no users.
     pub(crate) fn smtpd(
         &self,
         users: &Arc<UsersFile>,
@@ -74,8 +74,8 @@ impl Current {
     }
 }
 
-/// The checks of external clients, with the resolver that deliveries use; `None` where none are
-/// configured.
+/// Creates the checks of external clients, with the resolver that deliveries use. Returns `None` if
+/// no checks are configured.
 fn inbound_check(
     settings: relay_mailauth::Settings,
     deliver: &Arc<Remote>,
@@ -86,13 +86,14 @@ fn inbound_check(
 }
 
 impl Shared {
-    /// Reads everything again: what was not applied, and why. A file that is not good changes
-    /// nothing, and neither does a certificate that is not.
+    /// Reads everything again. Returns what was not applied, and why. An invalid file changes
+    /// nothing, and neither does an invalid certificate.
     pub(crate) fn reload(&self) -> Vec<String> {
         let Some(file) = &self.file else {
             return vec!["there is no configuration file to read again".to_owned()];
         };
-        // Looked at before it is read: what changes in between is read once more.
+        // The stamps are taken before the files are read. A change in between causes another
+        // reload.
         let stamps = Stamps::of([file.as_path()]);
         let read = Config::load(file).and_then(|config| config.check_files().map(|()| config));
         let mut current = self.lock();
@@ -116,7 +117,7 @@ impl Shared {
         }
         self.publish(&current);
         if is_read {
-            // After that, for now what waits is put into line by the routes that hold.
+            // From here on waiting mail is assigned to destinations by the new routes.
             self.sender
                 .reconfigure(send(&current.config, &self.signing));
         }
@@ -134,7 +135,7 @@ impl Shared {
         needs_restart.into_iter().map(problem).collect()
     }
 
-    /// Tells server and deliveries what holds from now on.
+    /// Passes the new configuration to the server and to deliveries.
     fn publish(&self, current: &Current) {
         self.smtpd.send_replace(current.smtpd(
             &self.users,
@@ -146,7 +147,7 @@ impl Shared {
             .send_replace(Arc::new(current.config.remote(&self.listeners)));
     }
 
-    /// Notices files that have changed, and takes what they say once they lie still.
+    /// Checks for changed files, and reads them again once they no longer change.
     pub(crate) fn look(&self) {
         let had_users = self.users.len() > 0;
         self.users.refresh();
@@ -161,13 +162,13 @@ impl Shared {
         }
     }
 
-    /// Our certificates, as clients see them.
+    /// Describes our certificates as clients see them.
     pub(crate) fn certificates(&self, now: SystemTime) -> Vec<Certificate> {
         let current = self.lock();
         certificates::described(current.tls.as_deref(), now)
     }
 
-    /// Says which certificates end soon.
+    /// Logs which certificates expire soon.
     pub(crate) fn warn_of_expiry(&self, now: SystemTime) {
         let certificates = self.certificates(now);
         for certificate in certificates.iter().filter(|c| c.needs_renewal()) {
@@ -184,7 +185,7 @@ impl Shared {
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {
-        // Each part is replaced whole, so whoever panicked left good ones.
+        // Each part is replaced as a whole, so the values are consistent even after a panic.
         self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -193,7 +194,8 @@ impl Shared {
     }
 }
 
-/// For the schedule; its reports are signed with whatever keys are in use when they are made.
+/// Returns the configuration of the schedule. Its reports are signed with the keys in use at that
+/// time.
 pub(crate) fn send(config: &Config, signing: &Arc<SigningTable>) -> relay_send::Config {
     relay_send::Config {
         signer: Some(Arc::clone(signing) as Arc<dyn relay_send::Sign>),
@@ -201,8 +203,8 @@ pub(crate) fn send(config: &Config, signing: &Arc<SigningTable>) -> relay_send::
     }
 }
 
-/// The files beside the configuration whose changes make it be read again; the users file is looked
-/// after by itself.
+/// Returns the files whose changes cause a reload, in addition to the configuration file. The users
+/// file is watched separately.
 pub(crate) fn watched(config: &Config) -> impl Iterator<Item = &Path> {
     config.files().map(NamedFile::path)
 }

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use relay_dkim::{Decision, Signer};
 use relay_send::Sign;
 
-/// A table that a reload replaces whole.
+/// The signing table. A reload replaces it as a whole.
 #[derive(Debug, Default)]
 pub(crate) struct SigningTable(RwLock<Arc<Signer>>);
 
@@ -15,9 +15,9 @@ impl SigningTable {
         Self(RwLock::new(signer))
     }
 
-    /// The table of this moment.
+    /// Returns the current table.
     pub(crate) fn signer(&self) -> Arc<Signer> {
-        // It is replaced whole, so whoever panicked left a good one.
+        // The table is replaced as a whole, so it is consistent even after a panic.
         Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -26,7 +26,7 @@ impl SigningTable {
     }
 }
 
-/// Our own reports are signed where their domain, that of the hostname, is in the table.
+/// Signs our own reports if the domain of the hostname is in the table.
 impl Sign for SigningTable {
     fn sign(&self, message: &[u8], now: SystemTime) -> Result<Vec<u8>, String> {
         let (header, body) = match memchr::memmem::find(message, b"\r\n\r\n") {

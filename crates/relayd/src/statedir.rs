@@ -1,4 +1,4 @@
-//! Whether the state directory can keep what must not be lost, and whose it is.
+//! Checks the state directory: whether its file system is durable, and who owns it.
 
 use std::fs;
 use std::io;
@@ -8,7 +8,7 @@ use std::path::Path;
 use nix::sys::statfs::{self, FsType};
 use nix::unistd::{Uid, User, geteuid};
 
-/// The kind of the file system, if it goes with the machine or the container.
+/// Returns the type of the file system if its content is lost with the machine or the container.
 pub(crate) fn forgetful(dir: &Path) -> Option<&'static str> {
     forgets(statfs::statfs(dir).ok()?.filesystem_type())
 }
@@ -25,10 +25,10 @@ fn forgets(kind: FsType) -> Option<&'static str> {
     }
 }
 
-/// Files that root makes there are lost on the user that the relay runs as.
+/// Checks the owner. The user that the relay runs as cannot read files that root creates there.
 pub(crate) fn check_owner(dir: &Path) -> Result<(), String> {
     let found = match fs::metadata(dir) {
-        // Whoever makes it owns it.
+        // If the directory does not exist, the relay creates it and owns it.
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
         found => found.map_err(|e| format!("state_dir {}: {e}", dir.display()))?,
     };
@@ -38,7 +38,7 @@ pub(crate) fn check_owner(dir: &Path) -> Result<(), String> {
     })
 }
 
-/// The owner, if what `user` makes there would be closed to it.
+/// Returns an error with the owner if that user could not read files that `user` creates there.
 fn owned_by(user: Uid, owner: Uid) -> Result<(), String> {
     if !user.is_root() || owner.is_root() {
         return Ok(());
@@ -62,7 +62,7 @@ mod tests {
         ] {
             assert_eq!(forgets(kind), expected);
         }
-        // Wherever there is a /dev/shm it is one.
+        // /dev/shm is always such a file system.
         let shared_memory = Path::new("/dev/shm");
         if shared_memory.is_dir() {
             assert_eq!(forgetful(shared_memory), Some("tmpfs"));

@@ -1,4 +1,4 @@
-//! Opens the queue's store as the configuration says.
+//! Opens the store of the queue.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ pub struct OpenStoreError {
     source: StoreError,
 }
 
-/// What to change, where the reason does not say it.
+/// Returns what to change if the reason does not say it.
 fn hint(reason: &StoreError) -> &'static str {
     match reason {
         StoreError::Io { .. } => "; it must be a directory that the user of relayd can write to",

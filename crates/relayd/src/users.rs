@@ -1,4 +1,4 @@
-//! The users file as the server asks it: always as it is now.
+//! The users file for the server. Logins always use its current content.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -13,27 +13,27 @@ use crate::watch::Stamps;
 /// Why the file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum UsersFileError {
-    /// It cannot be read, or a line is no user.
+    /// The file cannot be read, or a line is not a valid user.
     #[error(transparent)]
     File(#[from] users::UsersError),
-    /// A hash is of a kind that is not checked.
+    /// The relay does not support this kind of hash.
     #[error("{}: user {name:?}: {reason}", file.display())]
     Password {
         /// The file.
         file: PathBuf,
-        /// Whose hash it is.
+        /// The user with this hash.
         name: String,
-        /// What is wrong with it.
+        /// What is wrong with the hash.
         reason: PasswordHashError,
     },
 }
 
-/// Who may log in. The file is looked at with every login, which costs one system call, and read
-/// again when it is another one.
+/// The users who may log in. Every login checks whether the file has changed, which costs one
+/// system call, and reads it again if so.
 #[derive(Debug)]
 pub(crate) struct UsersFile {
     current: RwLock<Loaded>,
-    /// Held by whoever reads a changed file: the others go on with the users of before.
+    /// Held while a changed file is read. Meanwhile other logins use the previous users.
     reading: Mutex<()>,
 }
 
@@ -53,14 +53,15 @@ impl UsersFile {
         })
     }
 
-    /// From now on the users of this file, which may be the same; on an error those of before.
+    /// Replaces the users by those of this file, which may be the same one. After an error the
+    /// previous users remain.
     pub(crate) fn reload(&self, file: &Path) -> Result<(), UsersFileError> {
         let loaded = Loaded::load(file);
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         match loaded {
             Ok(loaded) => *current = loaded,
             Err(reason) => {
-                // What is wrong with it need not be said again before it changes.
+                // The same error is not reported again before the file changes.
                 if current.file == file {
                     current.stamp = Stamps::of([file]);
                 }
@@ -70,8 +71,8 @@ impl UsersFile {
         Ok(())
     }
 
-    /// Reads the file again if it has changed. One that is not good leaves the users as they were,
-    /// and is told once.
+    /// Reads the file again if it has changed. If it is invalid, the previous users remain, and the
+    /// error is logged once.
     pub(crate) fn refresh(&self) {
         let _reading = match self.reading.try_lock() {
             Ok(reading) => reading,
@@ -91,13 +92,13 @@ impl UsersFile {
         }
     }
 
-    /// How many may log in.
+    /// Returns the number of users.
     pub(crate) fn len(&self) -> usize {
         self.loaded().users.len()
     }
 
     fn loaded(&self) -> RwLockReadGuard<'_, Loaded> {
-        // It is replaced whole, so whoever panicked left a good one.
+        // The users are replaced as a whole, so they are consistent even after a panic.
         self.current.read().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -111,7 +112,7 @@ impl relay_smtpd::Users for UsersFile {
 
 impl Loaded {
     fn load(file: &Path) -> Result<Self, UsersFileError> {
-        // Looked at first: a change while it is read is then seen the next time.
+        // The stamp is taken first. A change during the reading is then noticed at the next check.
         let stamp = Stamps::of([file]);
         let read = users::Users::load(file)?;
         let users = read.iter().map(|(name, user)| {

@@ -1,11 +1,11 @@
-//! Files whose changes are noticed: looked at every few seconds, read again when they lie still.
+//! Notices changed files. They are checked at intervals and read again once they no longer change.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What tells one content of a file from another without reading it; `None` if it is not there.
+/// Distinguishes versions of a file without reading it. `None` if the file does not exist.
 type Stamp = Option<(i64, i64, u64, u64)>;
 
 /// The stamps of some files at one moment.
@@ -13,7 +13,8 @@ type Stamp = Option<(i64, i64, u64, u64)>;
 pub(crate) struct Stamps(BTreeMap<PathBuf, Stamp>);
 
 impl Stamps {
-    /// Looks at the files. A link counts as what it leads to: certificates are renewed by turning one.
+    /// Takes the stamps of the files. A symbolic link has the stamp of its target, because
+    /// certificates are often renewed by changing a link.
     pub(crate) fn of<'a>(files: impl IntoIterator<Item = &'a Path>) -> Self {
         let stamp = |file: &Path| {
             let found = fs::metadata(file).ok()?;
@@ -23,17 +24,17 @@ impl Stamps {
         Self(files.map(|file| (file.to_owned(), stamp(file))).collect())
     }
 
-    /// The same with these files as well, as they look now.
+    /// Adds the current stamps of these files.
     pub(crate) fn with<'a>(mut self, files: impl IntoIterator<Item = &'a Path>) -> Self {
         self.0.extend(Self::of(files).0);
         self
     }
 }
 
-/// Which state of the files is in use, and which was seen last.
+/// The stamps of the files in use, and those of the last check.
 ///
-/// A change counts once it has been seen twice: a file that is still being written, or the second of
-/// two files that belong together, gets the time between two looks.
+/// A change counts once it has been seen twice. So a file that is still being written, or the
+/// second of two related files, has the time between two checks to be completed.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
     used: Stamps,
@@ -41,15 +42,15 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    /// The files were read when they looked like this. Look before reading: what changes in between
-    /// is then read once more rather than missed.
+    /// Records that the files were read with these stamps. The stamps must be taken before the
+    /// reading, so that a change in between causes another reading.
     pub(crate) fn read(&mut self, stamps: Stamps) {
         self.seen = stamps.clone();
         self.used = stamps;
     }
 
-    /// Whether the files have to be read again. What could not be used is not asked for again until
-    /// it changes once more.
+    /// Returns whether the files must be read again. Invalid files are not read again before they
+    /// change once more.
     pub(crate) fn look(&mut self, stamps: Stamps) -> bool {
         let settled = stamps == self.seen;
         let changed = settled && stamps != self.used;

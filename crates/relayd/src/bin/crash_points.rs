@@ -1,5 +1,5 @@
-//! `relayd-crash-points`: the daemon as the crash tests run it. What it has that relayd has not is told
-//! in `relay_failpoint`.
+//! `relayd-crash-points`: the daemon for the crash tests. `relay_failpoint` describes how it
+//! differs from `relayd`.
 
 use std::process::ExitCode;
 

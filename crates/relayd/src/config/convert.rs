@@ -1,4 +1,4 @@
-//! What each part of the relay is told of the configuration.
+//! Converts the configuration to that of each part of the relay.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use relay_smtpd::{Address, AuthLimits, NoTemporaryRelay, Role};
 use super::Config;
 
 impl Config {
-    /// For the server, without what lies in files of its own: certificates, keys, users, and who may
-    /// relay for a while.
+    /// Returns the configuration of the server, without the values that are read from files of
+    /// their own: certificates, keys, users and temporary permissions.
     pub fn smtpd(&self) -> relay_smtpd::ServerConfig {
         relay_smtpd::ServerConfig {
             hostname: self.hostname.as_str().into(),
@@ -28,7 +28,8 @@ impl Config {
         }
     }
 
-    /// For deliveries; an MX that leads to one of these listeners is ourselves.
+    /// Returns the configuration of deliveries. An MX that leads to one of these listeners is this
+    /// relay itself.
     pub fn remote(&self, listeners: &[(Address, Role)]) -> relay_remote::Config {
         let delivery = &self.delivery;
         let bound = listeners.iter().filter_map(|(address, _)| address.tcp());
@@ -46,7 +47,7 @@ impl Config {
         }
     }
 
-    /// For the schedule, without the keys that sign its reports.
+    /// Returns the configuration of the schedule, without the keys that sign its reports.
     pub fn send(&self) -> relay_send::Config {
         relay_send::Config {
             hostname: self.hostname.clone(),
@@ -69,7 +70,8 @@ impl Config {
         }
     }
 
-    /// Puts into `new` what cannot change while the relay runs; the keys that would have.
+    /// Copies the values that cannot change while the relay runs into `new`. Returns the keys that
+    /// differed.
     pub(crate) fn keep_fixed(&self, new: &mut Config) -> Vec<&'static str> {
         let mut kept = Vec::new();
         let mut keep = |key, has_changed| {

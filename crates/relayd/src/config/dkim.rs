@@ -10,7 +10,7 @@ use relay_dkim::{
 
 use super::{ConfigError, Mapping, NamedFile, Step, key, schema};
 
-/// The signing table, its keys by the names of their files.
+/// The signing table. It names its keys by their files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Dkim {
     entries: Vec<SigningKey>,
@@ -29,16 +29,16 @@ struct SigningKey {
 }
 
 impl Dkim {
-    /// The files with the keys.
+    /// Returns the files with the keys.
     pub(crate) fn files(&self) -> impl Iterator<Item = &NamedFile> {
         self.entries.iter().map(|entry| &entry.key)
     }
 
-    /// Reads the keys. One that others than its owner can read is refused.
+    /// Reads the keys. A key that users other than its owner can read is refused.
     pub fn load(&self) -> Result<Signer, ConfigError> {
         let entries: Result<Vec<SigningEntry>, ConfigError> =
             self.entries.iter().map(SigningKey::load).collect();
-        // Whatever a table is refused for has been found with its line already.
+        // Every reason to refuse a table has been found before, with its line.
         Signer::new(entries?)
             .map_err(|reason| ConfigError::of_file(Path::new("[[dkim]]"), reason.to_string()))
     }

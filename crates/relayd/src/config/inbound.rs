@@ -6,26 +6,26 @@ use relay_mailauth::Policy;
 
 use super::{ConfigError, Mapping, Step, key, schema};
 
-/// Block lists, at most: each is asked about every client.
+/// The largest number of block lists. Each of them is queried about every client.
 const MAX_LISTS: usize = 16;
 
-/// A client waits for the lookups before its next reply, and gives up after some minutes itself
-/// (RFC 5321 §4.5.3.2).
+/// The longest time for lookups. A client waits for them before its next reply, and gives up after
+/// some minutes (RFC 5321 §4.5.3.2).
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// What is found out about strangers and their mail.
+/// The checks of external clients and their mail.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inbound {
-    /// What is done with messages; nothing is looked at where this is missing.
+    /// What the checks do with messages. Without a policy, nothing is checked.
     pub policy: Option<Policy>,
     /// The zones of the block lists.
     pub dnsbl: Vec<String>,
-    /// For all lookups about a client, and for all about a message.
+    /// The time limit for all lookups about a client, and again for all about a message.
     pub timeout: Duration,
 }
 
 impl Inbound {
-    /// For whoever looks into strangers.
+    /// Returns the settings of the checks.
     pub(crate) fn settings(&self, hostname: &str) -> relay_mailauth::Settings {
         relay_mailauth::Settings {
             hostname: hostname.into(),

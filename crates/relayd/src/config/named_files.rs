@@ -1,5 +1,5 @@
-//! Files that the configuration names: what is in them is read apart from the configuration itself,
-//! for a bad certificate is no reason to refuse the rest.
+//! Files that the configuration names. Their content is read separately, because a bad certificate
+//! is no reason to refuse the rest of the configuration.
 
 use std::path::Path;
 
@@ -12,35 +12,35 @@ use crate::users::UsersFile;
 /// `[tls]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tls {
-    /// Certificates with their keys, the default one first; none means no TLS.
+    /// Certificates with their keys. The first one is the default. Without any there is no TLS.
     pub pairs: Vec<Pair>,
-    /// Whether clients may resume sessions by tickets.
+    /// Whether clients may resume sessions with tickets.
     pub session_tickets: bool,
 }
 
 /// A certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// The chain, in PEM.
+    /// The certificate chain in PEM.
     pub certificate: NamedFile,
-    /// The key, in PEM.
+    /// The private key in PEM.
     pub key: NamedFile,
 }
 
 impl Tls {
-    /// Whether there is TLS at all.
+    /// Returns whether TLS is configured.
     pub fn is_on(&self) -> bool {
         !self.pairs.is_empty()
     }
 
-    /// All files that it takes.
+    /// Returns all certificate and key files.
     pub(crate) fn files(&self) -> impl Iterator<Item = &NamedFile> {
         self.pairs
             .iter()
             .flat_map(|pair| [&pair.certificate, &pair.key])
     }
 
-    /// Reads the certificates and keys; `None` without any.
+    /// Reads the certificates and keys. Returns `None` if there are none.
     pub fn load(&self) -> Result<Option<TlsServer>, ConfigError> {
         if !self.is_on() {
             return Ok(None);
@@ -76,14 +76,14 @@ impl Tls {
 }
 
 impl Auth {
-    /// Reads the users; a file that is not there has none.
+    /// Reads the users. A file that does not exist has no users.
     pub(crate) fn load(&self) -> Result<UsersFile, ConfigError> {
         UsersFile::load(self.users.path()).map_err(|reason| self.users.error(reason))
     }
 }
 
 impl Config {
-    /// Whether all files that it names can be used, as at a start.
+    /// Checks that all named files can be used, as the start of the daemon does.
     pub fn check_all_files(&self) -> Result<(), ConfigError> {
         self.check_files()?;
         self.tls.load()?;
@@ -92,8 +92,8 @@ impl Config {
         Ok(())
     }
 
-    /// Whether the files that deliveries need can be used. A password is looked at when it is needed,
-    /// for it may change at any time.
+    /// Checks that the files for deliveries can be used. Passwords are read when they are needed,
+    /// because they may change at any time.
     pub fn check_files(&self) -> Result<(), ConfigError> {
         self.needed.iter().try_for_each(NamedFile::check_readable)?;
         let authorities = self.needed.iter().find(|file| {
@@ -106,7 +106,7 @@ impl Config {
         }
     }
 
-    /// All files whose changes concern a running relay, but for the users.
+    /// Returns all files whose changes concern a running relay, except the users file.
     pub(crate) fn files(&self) -> impl Iterator<Item = &NamedFile> {
         self.tls
             .files()

@@ -18,7 +18,7 @@ impl Mapping<'_> {
         let at = |name: &str, reason: &dyn std::fmt::Display| {
             self.source.error_at(&place(index, name), reason)
         };
-        // A route for some senders is for all their mail, unless it says more.
+        // A route for some senders applies to all their mail unless it also names a domain.
         let domain = match (&route.domain, &route.sender) {
             (Some(domain), _) => domain,
             (None, Some(_)) => "*",
@@ -77,7 +77,7 @@ impl Mapping<'_> {
         })
     }
 
-    /// The files with passwords.
+    /// Returns the files with passwords.
     pub(super) fn password_files(&self) -> impl Iterator<Item = NamedFile> {
         let routes = self.file.route.iter().enumerate();
         routes.filter_map(|(index, route)| {
@@ -110,7 +110,7 @@ fn tls(tls: schema::RouteTls) -> RouteTls {
     }
 }
 
-/// All that could prove who we are, by the keys of the file; one is right.
+/// Returns all keys that set a password or token. Only one of them is allowed.
 fn sources(route: &schema::Route) -> Vec<(&'static str, SecretSource)> {
     let file = route.password_file.clone().map(SecretSource::PasswordFile);
     let command = route.password_command.clone();

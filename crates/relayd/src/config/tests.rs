@@ -15,7 +15,7 @@ fn error(text: &str) -> String {
     parse(text).expect_err(text)
 }
 
-/// `etc/relayd.toml` with every default taken out of its comment.
+/// Returns `etc/relayd.toml` with every commented default uncommented.
 fn uncommented() -> String {
     let bare = |line: &str| {
         let key = line
@@ -52,7 +52,7 @@ fn the_examples_in_etc_are_good() {
     while let Some(header) = lines.find(|line| line.starts_with("# [[")) {
         let keys = lines.by_ref().take_while(|line| line.contains(" = "));
         let table: Vec<&str> = std::iter::once(header).chain(keys).collect();
-        // Pairs need one that stands before them.
+        // The extra certificates need the main one before them.
         if !header.contains("tls") {
             examples.extend(table.iter().map(|line| format!("{}\n", &line[2..])));
         }

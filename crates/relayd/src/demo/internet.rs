@@ -1,4 +1,4 @@
-//! A receiving server that plays the internet, and what it receives.
+//! A receiving server that takes the place of the internet, and the messages that it receives.
 
 use std::fmt;
 use std::io;
@@ -17,24 +17,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
 
-/// Lines of a message that are shown.
+/// How many lines of a message are shown.
 const SHOWN_LINES: usize = 40;
-/// Octets of a message that are looked at for them.
+/// How many octets of a message are read for these lines.
 const SHOWN_OCTETS: usize = 8192;
 
-/// The other end.
+/// The receiving server.
 #[derive(Debug)]
 pub(super) struct Internet {
     store: Arc<MemoryStore>,
     address: SocketAddr,
-    /// Until it begins to answer.
+    /// The server between `bind` and `open`.
     server: Option<Server>,
     accepted: mpsc::UnboundedSender<QueueId>,
     arrivals: mpsc::UnboundedReceiver<QueueId>,
 }
 
 impl Internet {
-    /// Opens its socket; nobody answers on it before [`Internet::open`].
+    /// Opens the socket. The server does not answer before [`Internet::open`].
     pub(super) fn bind() -> Result<Self, String> {
         let server = Server::bind(&[ListenerConfig {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
@@ -53,12 +53,12 @@ impl Internet {
         })
     }
 
-    /// Where it listens.
+    /// Returns the address of the server.
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// From now on it answers, with the relay's own certificate.
+    /// Starts to answer, with the relay's own certificate.
     pub(super) fn open(&mut self, relay: &Config) -> Result<(), String> {
         let text = "hostname = \"mx.example.net\"\n";
         let config = Config::parse(Path::new("the internet's configuration"), text)
@@ -73,7 +73,7 @@ impl Internet {
             ..config.smtpd()
         }));
         tokio::spawn(async move {
-            // Whoever looks at the arrivals is there as long as this server.
+            // The receiver of these messages lives as long as this server.
             let tell = Arc::new(move |message: Message| {
                 let _ = accepted.send(message.id);
             });
@@ -85,7 +85,7 @@ impl Internet {
         Ok(())
     }
 
-    /// The next message that arrives.
+    /// Waits for the next message.
     pub(super) async fn arrival(&mut self) -> io::Result<Arrival> {
         loop {
             let id = self.arrivals.recv().await;
@@ -125,7 +125,7 @@ impl Internet {
     }
 }
 
-/// A message that has reached the other end.
+/// A message that the server has received.
 #[derive(Debug)]
 pub(super) struct Arrival {
     message: Message,
@@ -133,7 +133,7 @@ pub(super) struct Arrival {
     body: Bytes,
 }
 
-/// Its envelope and its first lines, with nothing in them that could steer a terminal.
+/// Prints the envelope and the first lines. Control characters are escaped to protect the terminal.
 impl fmt::Display for Arrival {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "   from {}", self.message.sender)?;

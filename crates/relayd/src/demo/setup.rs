@@ -1,4 +1,5 @@
-//! What the demo's relay is made of: a configuration file, a certificate, a key to sign with, a user.
+//! Creates what the demo's relay needs: a configuration file, a certificate, a signing key and a
+//! user.
 
 use std::error::Error;
 use std::fs;
@@ -11,25 +12,26 @@ use relay_users::{Editing, Secret, User};
 
 use crate::config::Config;
 
-/// Who may log in. Everything is on loopback, from where anybody may send anyway.
+/// The user who may log in. All connections are from loopback, which may relay without a login
+/// anyway.
 pub(super) const USER: &str = "demo";
 pub(super) const PASSWORD: &str = "demo";
-/// Where the demo listens if it can, for these are easy to remember.
+/// The preferred ports of the demo, because they are easy to remember.
 const USUAL_PORTS: [u16; 2] = [2525, 2587];
 
-/// The configuration file of a demo in this folder.
+/// Returns the path of the demo's configuration file in this directory.
 pub(super) fn file(dir: &Path) -> PathBuf {
     dir.join("relayd.toml")
 }
 
-/// Puts everything into the folder. The usual defaults, but all on loopback, and all mail to the
-/// internet that is played there.
+/// Creates all files in the directory. The configuration has the usual defaults, but all listeners
+/// are on loopback, and all mail goes to the receiving server.
 pub(super) fn prepare(dir: &Path, internet: SocketAddr) -> Result<Config, Box<dyn Error>> {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed([internet.ip().to_string(), "localhost".to_owned()])?;
     fs::write(dir.join("cert.pem"), cert.pem())?;
     fs::write(dir.join("key.pem"), signing_key.serialize_pem())?;
-    // Of the two kinds the one whose signatures are short to look at.
+    // Ed25519 signatures are the shorter ones, so they are easier to read.
     let key = GeneratedKey::generate(Algorithm::Ed25519)?;
     key.write_new(&dir.join("dkim.pem"))?;
     let mut editing = Editing::open(&dir.join("users"))?;
@@ -66,7 +68,7 @@ fn configuration(dir: &Path, internet: SocketAddr) -> String {
     )
 }
 
-/// The usual port, or any other if somebody has that one.
+/// Returns the usual port, or any free port if it is in use.
 fn free_port(usual: u16) -> u16 {
     TcpListener::bind((Ipv4Addr::LOCALHOST, usual)).map_or(0, |_| usual)
 }

@@ -1,4 +1,4 @@
-//! The message that the demo sends to itself, as any client would.
+//! Submits the demo's own message as any client would.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,9 +8,9 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// How long one reply may take.
+/// How long to wait for one reply.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// Octets of a reply's line.
+/// How many octets one line of a reply may have.
 const LONGEST_LINE: u64 = 1000;
 
 const MESSAGE: &str = "\
@@ -20,7 +20,7 @@ Subject: Hello from the demo\r\n\
 \r\n\
 This message was accepted, queued, signed and delivered.\r\n";
 
-/// Sends the message; both sides' words, a line for each.
+/// Sends the message. Returns the dialogue, one line for each command and reply.
 pub(super) async fn send(relay: SocketAddr) -> io::Result<String> {
     let mut dialogue = Dialogue {
         stream: BufReader::new(TcpStream::connect(relay).await?),
@@ -62,7 +62,7 @@ impl Dialogue {
         self.stream.get_mut().write_all(text.as_bytes()).await
     }
 
-    /// Reads a whole reply; one that says no is an error.
+    /// Reads a whole reply. A negative reply is an error.
     async fn reply(&mut self) -> io::Result<()> {
         loop {
             let mut line = String::new();

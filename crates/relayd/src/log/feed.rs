@@ -1,4 +1,4 @@
-//! Events for those who follow along.
+//! The feed of events for clients that follow them.
 
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
@@ -6,11 +6,11 @@ use tokio::sync::broadcast::{self, Receiver, Sender};
 use tracing::Metadata;
 use tracing::callsite::rebuild_interest_cache;
 
-/// Events that a follower may be behind.
+/// How many events a follower may lag behind.
 const CAPACITY: usize = 1024;
 
-/// Where events go beside the log. Nobody waits for a follower: one that is too far behind misses
-/// some, and is told how many.
+/// Sends events to followers in addition to the log. It never waits for a follower. One that lags
+/// too far behind misses events and receives their number.
 #[derive(Debug, Clone)]
 pub(crate) struct Feed {
     events: Sender<Bytes>,
@@ -22,7 +22,7 @@ impl Feed {
         Self { events }
     }
 
-    /// Every event from now on, whatever the level of the log.
+    /// Returns a follower of every event from now on, whatever the level of the log.
     pub(crate) fn follow(&self) -> Follower {
         let events = self.events.subscribe();
         rebuild_interest_cache();
@@ -31,7 +31,8 @@ impl Feed {
         }
     }
 
-    /// Whether somebody wants it: what the relay itself says, not its details.
+    /// Returns whether the event is sent to followers: they get the relay's own events without
+    /// debugging details.
     pub(super) fn wants(&self, metadata: &Metadata<'_>) -> bool {
         let ours = metadata.is_event() && metadata.target().starts_with("relay");
         ours && *metadata.level() <= tracing::Level::INFO && self.is_followed()
@@ -42,29 +43,29 @@ impl Feed {
     }
 
     pub(super) fn tell(&self, line: &[u8]) {
-        // The last follower may have gone away this moment.
+        // The last follower may have just disconnected.
         let _ = self.events.send(Bytes::copy_from_slice(line));
     }
 }
 
-/// One who follows along.
+/// Receives the events.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    /// `None` only while it is being dropped.
+    /// `None` only while the follower is being dropped.
     events: Option<Receiver<Bytes>>,
 }
 
-/// What a follower gets.
+/// What a follower receives.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Told {
-    /// An event as an object of JSON, with its line end.
+    /// An event as a JSON object, with its line end.
     Event(Bytes),
-    /// So many events came too fast.
+    /// This many events were missed because they came too fast.
     Missed(u64),
 }
 
 impl Follower {
-    /// The next event; `None` when the log has ended.
+    /// Waits for the next event. Returns `None` when the log has ended.
     pub(crate) async fn next(&mut self) -> Option<Told> {
         match self.events.as_mut()?.recv().await {
             Ok(event) => Some(Told::Event(event)),
@@ -77,7 +78,7 @@ impl Follower {
 impl Drop for Follower {
     fn drop(&mut self) {
         self.events = None;
-        // What nobody wants any more is not even formatted.
+        // Without a follower, events below the log's level are not formatted at all.
         rebuild_interest_cache();
     }
 }

@@ -1,4 +1,4 @@
-//! One event as one line.
+//! Formats one event as one line.
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
@@ -10,7 +10,8 @@ use tracing::field::{Field, Visit};
 use super::Level;
 use super::LogFormat;
 
-/// What one field may take; a hostile reply of many kilobytes is no reason for a line of that size.
+/// The longest value of a field in octets, so that a hostile reply of many kilobytes does not fill
+/// the log.
 const LONGEST_VALUE: usize = 4096;
 
 /// Appends the event with its line end.
@@ -26,14 +27,14 @@ pub(super) fn format(format: LogFormat, now: SystemTime, event: &Event<'_>, out:
         message: true,
     };
     fields.begin(now, level);
-    // The message comes first, wherever the event's fields have it.
+    // The message comes first, wherever the event has it.
     event.record(&mut fields);
     fields.message = false;
     event.record(&mut fields);
     fields.end();
 }
 
-/// Appends the log's own event: so many lines are missing here.
+/// Appends an event of the log itself: this many lines are missing here.
 pub(super) fn left_out(format: LogFormat, now: SystemTime, lines: u64, out: &mut Vec<u8>) {
     let mut fields = Fields {
         format,
@@ -53,16 +54,16 @@ pub(super) fn left_out(format: LogFormat, now: SystemTime, lines: u64, out: &mut
 struct Fields<'a> {
     format: LogFormat,
     out: &'a mut Vec<u8>,
-    /// A value before it is escaped.
+    /// The value before it is escaped.
     value: String,
-    /// Whether this round takes the message alone, or all but the message.
+    /// Whether this pass writes the message only, or all fields except the message.
     message: bool,
 }
 
 impl Fields<'_> {
     fn begin(&mut self, now: SystemTime, level: Level) {
         let time = humantime::format_rfc3339_millis(now);
-        // Writing to memory does not fail.
+        // Writing to a buffer in memory cannot fail.
         let _ = match self.format {
             LogFormat::Text => write!(self.out, "{time} {level}"),
             LogFormat::Json => write!(self.out, "{{\"time\":\"{time}\",\"level\":\"{level}\""),
@@ -76,7 +77,7 @@ impl Fields<'_> {
         self.out.push(b'\n');
     }
 
-    /// Whether this round takes the field.
+    /// Returns whether this pass writes the field.
     fn takes(&self, field: &Field) -> bool {
         (field.name() == "message") == self.message
     }
@@ -99,7 +100,7 @@ impl Fields<'_> {
         }
     }
 
-    /// A number or a truth: never in need of quotes.
+    /// Writes a number or a boolean, which never needs quotes.
     fn put_bare(&mut self, field: &Field, value: impl fmt::Display) {
         if self.takes(field) {
             self.put_number(field.name(), value);
@@ -108,12 +109,12 @@ impl Fields<'_> {
 
     fn put_number(&mut self, name: &str, value: impl fmt::Display) {
         self.name(name);
-        // Writing to memory does not fail.
+        // Writing to a buffer in memory cannot fail.
         let _ = write!(self.out, "{value}");
     }
 
     fn name(&mut self, name: &str) {
-        // Writing to memory does not fail.
+        // Writing to a buffer in memory cannot fail.
         let _ = match self.format {
             LogFormat::Text => write!(self.out, " {name}="),
             LogFormat::Json => write!(self.out, ",\"{name}\":"),
@@ -154,18 +155,18 @@ impl Visit for Fields<'_> {
         if value.is_finite() {
             self.put_bare(field, value);
         } else {
-            // JSON has no such number.
+            // JSON has no form for this number.
             self.record_debug(field, &value);
         }
     }
 }
 
-/// The beginning of a value that is too long.
+/// Returns the beginning of a value that is too long.
 fn cut(value: &str) -> &str {
     &value[..value.floor_char_boundary(LONGEST_VALUE)]
 }
 
-/// As it is, or in quotes if there is anything in it that could be taken for something else.
+/// Writes the value as it is, or in quotes if a part of it could be mistaken for something else.
 fn text_value(value: &str, out: &mut Vec<u8>) {
     let plain = |c: char| !(c.is_whitespace() || c.is_control() || matches!(c, '"' | '=' | '\\'));
     if !value.is_empty() && value.chars().all(plain) {
@@ -177,11 +178,11 @@ fn text_value(value: &str, out: &mut Vec<u8>) {
     }
 }
 
-/// Every character that could break a line or steer a terminal as `\n` or `\u{85}`.
+/// Escapes every character that could end a line or control a terminal, as `\n` or `\u{85}`.
 fn escape(value: &str, quoted: bool, out: &mut Vec<u8>) {
     for c in value.chars() {
         let breaks = c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
-        // Marks that turn the direction of writing can make a line read as another one.
+        // Marks that change the direction of writing can make a line look like another one.
         let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
         if breaks || turns || (quoted && matches!(c, '"' | '\\')) {
             let _ = write!(out, "{}", c.escape_default());
@@ -192,6 +193,6 @@ fn escape(value: &str, quoted: bool, out: &mut Vec<u8>) {
 }
 
 fn json_string(value: &str, out: &mut Vec<u8>) {
-    // Writing to memory does not fail, and a str has no other way to.
+    // Writing to memory cannot fail, and neither can serializing a string.
     let _ = serde_json::to_writer(out, value);
 }

@@ -9,7 +9,7 @@ use tracing::{debug, error, info};
 
 use super::*;
 
-/// A place that a log is written to, and read back from.
+/// Memory that a log is written to and read back from.
 #[derive(Clone, Default)]
 struct Memory(Arc<Mutex<Vec<u8>>>);
 
@@ -112,12 +112,12 @@ fn the_level_and_the_target_decide() {
     assert_eq!(words(Level::Debug), ["one", "two", "three", "four"]);
 }
 
-/// A reader that takes nothing until it is told to.
+/// A reader that takes nothing until it is released.
 struct Stuck(mpsc::Receiver<()>, Memory);
 
 impl Write for Stuck {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Once the other side is gone, everything is taken at once.
+        // When the sender is dropped, everything is taken at once.
         let _ = self.0.recv();
         self.1.write(bytes)
     }
@@ -156,7 +156,7 @@ fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
     assert_eq!(written + missing, said, "every line is written or counted");
 }
 
-/// Counts how often it is written to.
+/// Counts the writes.
 struct Counting(Arc<AtomicUsize>);
 
 impl Write for Counting {

@@ -1,4 +1,4 @@
-//! The thread that writes the lines out.
+//! The thread that writes the lines.
 
 use std::io::{self, Write};
 use std::mem;
@@ -9,24 +9,25 @@ use std::time::Duration;
 use super::LogFormat;
 use super::{line, now};
 
-/// Octets that may wait to be written.
+/// How many octets may wait to be written.
 const CAPACITY: usize = 4 << 20;
-/// How long the writer rests after it has written: lines that come close upon each other go out
-/// together, while the first one after a silence goes at once.
+/// How long the writer pauses after each write. Lines that follow each other closely are written
+/// together, but the first one after a quiet time is written at once.
 const REST: Duration = Duration::from_millis(5);
-/// How long the last lines may take at the end, if nobody reads them.
+/// How long the end of the process waits for the last lines to be written.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The lines that wait.
+/// The lines that are waiting to be written.
 ///
-/// If whoever reads the log stops reading, mail goes on: lines beyond [`CAPACITY`] are left out and
-/// counted, and the count is the next thing that the log says.
+/// If the reader of the log stops reading, mail continues: lines beyond [`CAPACITY`] are dropped
+/// and counted, and the count is the next event in the log.
 #[derive(Debug, Default)]
 pub(super) struct Buffer {
     state: Mutex<State>,
-    /// Told when lines come while the writer waits for them, and when it is in a hurry.
+    /// Notified when lines arrive while the writer waits for them, and when they must be written at
+    /// once.
     filled: Condvar,
-    /// Told when all lines have been written.
+    /// Notified when all lines have been written.
     written: Condvar,
 }
 
@@ -35,20 +36,20 @@ struct State {
     lines: Vec<u8>,
     left_out: u64,
     writer: Phase,
-    /// Whether somebody waits until all is written.
+    /// Whether a thread waits until all lines are written.
     hurry: bool,
     closed: bool,
 }
 
-/// What the writer does.
+/// The state of the writer.
 #[derive(Debug, Default, PartialEq, Eq)]
 enum Phase {
-    /// It writes what it has taken.
+    /// It is writing the lines that it took.
     Writing,
-    /// It has written.
+    /// It has finished writing.
     #[default]
     Resting,
-    /// It waits for lines.
+    /// It is waiting for lines.
     Waiting,
 }
 
@@ -59,7 +60,7 @@ impl State {
 }
 
 impl Buffer {
-    /// Adds a whole line.
+    /// Adds a complete line.
     pub(super) fn append(&self, line: &[u8]) {
         let mut state = self.lock();
         if state.lines.len() + line.len() > CAPACITY {
@@ -78,7 +79,7 @@ impl Buffer {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        // Whatever a thread did when it died, these are whole lines.
+        // Even after a panic the buffer has complete lines only.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -91,8 +92,8 @@ impl Buffer {
             .wait_timeout_while(state, LAST_WORDS, |state| !state.is_idle());
     }
 
-    /// Takes what waits, into an empty `lines`; `None` at the end. The number is that of the lines
-    /// that had to be left out behind these.
+    /// Moves the waiting lines into `lines`, which is empty. Returns the number of lines that were
+    /// dropped after these, or `None` at the end.
     fn take(&self, lines: &mut Vec<u8>) -> Option<u64> {
         let mut state = self.lock();
         state.writer = Phase::Resting;
@@ -149,7 +150,7 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.buffer.lock().closed = true;
         self.buffer.wait_until_written();
-        // A thread that hangs in a write that nobody reads ends with the process.
+        // A thread that is blocked in a write, because nobody reads, ends with the process.
         if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }
@@ -162,7 +163,7 @@ fn write_out(buffer: &Buffer, mut out: impl Write, format: LogFormat) {
         if left_out > 0 {
             line::left_out(format, now(), left_out, &mut lines);
         }
-        // There is no other place to complain about a log that cannot be written.
+        // An error of the log itself cannot be reported anywhere.
         let _ = out.write_all(&lines);
         let _ = out.flush();
         lines.clear();

@@ -1,4 +1,5 @@
-//! The folder that every user of the machine may write to, and nobody but us may list.
+//! The maildrop directory. Every user of the machine may write to it, but only the relay may list
+//! it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
@@ -13,21 +14,22 @@ use relay_maildrop::MODE;
 use super::leaf::{Fate, Found};
 use crate::clock;
 
-/// Where a message is while it is taken, within the state directory.
+/// The directory for files that are being submitted, in the state directory.
 const HELD: &str = "maildrop-held";
-/// Where what cannot be taken goes.
+/// The directory for files that cannot be submitted.
 const ASIDE: &str = "maildrop-refused";
-/// After so long nobody writes a file any more: its writer has died.
+/// The age at which an incomplete file is removed, because its writer must have died.
 const ABANDONED: Duration = Duration::from_hours(36);
-/// What other users may do with all else in the state directory: nothing.
+/// The permissions of other users that are removed from everything else in the state directory.
 const OTHERS: u32 = 0o077;
-/// Other users may pass through the state directory, not list it.
+/// The permission of other users to enter the state directory. They may not list it.
 const PASSAGE: u32 = 0o011;
 
-/// The folder, the one for what is being taken, and the one for what cannot be.
+/// The maildrop, the directory for files that are being submitted, and the one for those that
+/// cannot be.
 ///
-/// Whoever owns a file in the first may rename it, and put another in its place, at any time; so what
-/// is taken is moved first to where nobody but us gets at names.
+/// The owner of a file in the maildrop may rename or replace it at any time. So a file is first
+/// moved to a directory that no other user can enter.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
@@ -36,7 +38,7 @@ pub(super) struct Folder {
 }
 
 impl Folder {
-    /// Makes all three, and the way to the first one free.
+    /// Creates the three directories, and lets users reach the first one.
     pub(super) fn open(state_dir: &Path) -> io::Result<Self> {
         let folder = Self {
             path: super::path(state_dir),
@@ -46,7 +48,7 @@ impl Folder {
         make(&folder.path, 0o700)?;
         make(&folder.held, 0o700)?;
         make(&folder.aside, 0o700)?;
-        // Behind the umask, which may take some of it away where a folder is made.
+        // The umask may have removed permissions when the directory was created.
         fs::set_permissions(&folder.path, Permissions::from_mode(MODE))?;
         let mode = fs::metadata(state_dir)?.permissions().mode();
         if mode & PASSAGE != PASSAGE {
@@ -61,21 +63,22 @@ impl Folder {
         &self.path
     }
 
-    /// The names of what is held already, perhaps since before a crash, and then of what is in the
-    /// folder, as they are read: there may be very many.
+    /// Returns the names of files that were moved before, perhaps before a crash, then those in the
+    /// maildrop. They are read one by one, because there may be very many.
     pub(super) fn names(&self) -> io::Result<impl Iterator<Item = io::Result<OsString>>> {
         let entries = fs::read_dir(&self.held)?.chain(fs::read_dir(&self.path)?);
         Ok(entries.map(|entry| entry.map(|entry| entry.file_name())))
     }
 
-    /// Moves what has this name to where it stays what it is, unless it is there; and looks at it,
-    /// trusting nothing about it: not that it is a file, nor that it is the owner's who put it here.
+    /// Moves the file with this name to where its owner cannot change it, unless it is there
+    /// already. Then checks it: it may not be a file at all, or belong to a user who did not put it
+    /// here.
     pub(super) fn hold(&self, name: &OsStr) -> io::Result<Found> {
         let held = self.held.join(name);
         if fs::symlink_metadata(&held).is_err() {
             match fs::rename(self.path.join(name), &held) {
                 Ok(()) => {}
-                // Its owner was quicker.
+                // The owner has removed it in the meantime.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
                 Err(error) if is_ours(&error) => return Err(error),
                 Err(error) => return Ok(Found::Wrong(format!("it cannot be moved: {error}"))),
@@ -88,7 +91,7 @@ impl Folder {
             .open(held);
         let file = match opened {
             Ok(file) => file,
-            // Out of file descriptors: that says nothing about the file.
+            // If there are no free file descriptors, nothing is known about the file.
             Err(error) if is_ours(&error) => return Err(error),
             Err(error) => return Ok(Found::Wrong(format!("it cannot be opened: {error}"))),
         };
@@ -105,7 +108,7 @@ impl Folder {
         let Ok(found) = fs::symlink_metadata(&path) else {
             return Ok(Fate::Left);
         };
-        // Of no age, where the clock was set back.
+        // The age is zero if the clock was set back.
         let age = clock::now().duration_since(found.modified()?);
         if age.unwrap_or_default() < ABANDONED {
             return Ok(Fate::Left);
@@ -115,13 +118,13 @@ impl Folder {
         }
         match fs::remove_file(path) {
             Err(error) if is_ours(&error) => Err(error),
-            // Else its owner was quicker, and may have put anything in its place.
+            // Otherwise the owner has removed it, and may have put anything in its place.
             _ => Ok(Fate::Left),
         }
     }
 
-    /// Returns once the file that is held is gone for good, from where it was before, too: what comes
-    /// back would be taken in twice.
+    /// Removes a file that was moved. Once this returns, the removal is durable in both
+    /// directories. If the file came back after a crash, its message would be submitted twice.
     pub(super) fn remove(&self, name: &OsStr) -> io::Result<()> {
         match fs::remove_file(self.held.join(name)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -131,8 +134,8 @@ impl Folder {
         File::open(&self.path)?.sync_all()
     }
 
-    /// Moves it, held or not, where its owner does not get at it; its new place. Another user's folder
-    /// cannot be moved, for that writes to it.
+    /// Moves a file or other entry to where its owner cannot access it. Returns its new path. A
+    /// directory of another user cannot be moved, because moving a directory writes to it.
     pub(super) fn set_aside(&self, name: &OsStr) -> io::Result<PathBuf> {
         let since_epoch = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut number = since_epoch.as_nanos();
@@ -151,7 +154,7 @@ impl Folder {
     }
 }
 
-/// Trouble of this process, or of the machine.
+/// Returns whether the error is due to this process or machine, not to the file.
 fn is_ours(error: &io::Error) -> bool {
     use nix::errno::Errno;
     let number = error.raw_os_error().map(Errno::from_raw);
@@ -169,7 +172,8 @@ fn is_ours(error: &io::Error) -> bool {
     )
 }
 
-/// Why it is nobody's message. A file with two names may be anybody's that was linked in here.
+/// Returns why a file is not accepted as a message. A file with a second link may belong to a user
+/// who did not put it here.
 fn wrong_with(found: &Metadata) -> Option<&'static str> {
     if !found.is_file() {
         Some("it is no file")
@@ -193,7 +197,8 @@ fn make(folder: &Path, mode: u32) -> io::Result<()> {
     }
 }
 
-/// Whoever may pass through the state directory from now on is to find nothing else open there.
+/// Removes the permissions of other users from everything else in the state directory before they
+/// may enter it.
 fn close_to_others(state_dir: &Path, but: &Path) -> io::Result<()> {
     for entry in fs::read_dir(state_dir)? {
         let entry = entry?;

@@ -1,4 +1,4 @@
-//! One message that was left, handed in.
+//! Submits one message from the maildrop.
 
 use std::fs::File;
 use std::io;
@@ -11,35 +11,35 @@ use relay_smtp::client::{Answer, Envelope, Lack};
 use relay_smtp::{ForwardPath, ReversePath};
 use relay_smtpd::LocalSessions;
 
-/// For a reply. Who gives up before the server does, hands in twice what is in the queue already; a
-/// session that is broken off ends its stream.
+/// How long to wait for a reply. If the client gave up before the server, a message that is already
+/// in the queue would be submitted twice. When the server ends a session, the stream ends.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// What has a name in the folder.
+/// What was found under a name in the maildrop.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// A file, and whose it is.
+    /// A file and the user id of its owner.
     Leaf(File, u32),
-    /// Something else, or a file that is no message; why.
+    /// Something that is not a message, with the reason.
     Wrong(String),
-    /// It has gone meanwhile.
+    /// Nothing; it has been removed in the meantime.
     Nothing,
 }
 
-/// What became of a message.
+/// The result for one file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Fate {
-    /// It is in the queue.
+    /// The message is in the queue.
     Queued,
-    /// It can never be taken; why.
+    /// The message can never be accepted, with the reason.
     Refused(String),
-    /// It cannot be taken now.
+    /// The message cannot be accepted at present.
     Later,
-    /// It is nobody's business for now, or has gone meanwhile.
+    /// Nothing is to be done at present, or the file has been removed in the meantime.
     Left,
 }
 
-/// Hands a message in as its owner.
+/// Submits a message as the owner of its file.
 pub(super) fn hand_in(file: File, owner: u32, door: &LocalSessions) -> Fate {
     let mut file = BufReader::new(file);
     let leaf = match EnvelopeLine::read(&mut file) {
@@ -47,11 +47,12 @@ pub(super) fn hand_in(file: File, owner: u32, door: &LocalSessions) -> Fate {
         Err(EnvelopeError::Io(_)) => return Fate::Later,
         Err(reason) => return Fate::Refused(format!("uid {owner}: {reason}")),
     };
-    // The server goes down, is busy, or the disk is bad: another time.
+    // The disk has failed, or the server is busy or shutting down. The message is tried again
+    // later.
     let Ok(size) = rest_of(&mut file) else {
         return Fate::Later;
     };
-    // What grows while it is read has no end.
+    // The size is fixed here, because a file that grows while it is read would never end.
     let Ok(answers) = submit(&leaf, size, &mut file.take(size), owner, door) else {
         return Fate::Later;
     };
@@ -67,8 +68,8 @@ fn rest_of(file: &mut BufReader<File>) -> io::Result<u64> {
     Ok(file.get_ref().metadata()?.len().saturating_sub(start))
 }
 
-/// Tells the sender, who was told before that the message is safe. No report of a report; and where this
-/// one is not taken, either, the line in the log has to do.
+/// Reports the failure to the sender, who assumes that the message is safe. A failed report is not
+/// reported again: if it is not accepted either, only the log has it.
 fn report(leaf: &EnvelopeLine, reason: &str, owner: u32, door: &LocalSessions) {
     let ReversePath::Mailbox(sender) = &leaf.sender else {
         return;
@@ -117,7 +118,8 @@ fn submit(
     Ok(answers)
 }
 
-/// One answer that is no for good makes the whole message one for the operator.
+/// Decides about the message as a whole. One permanent refusal means that the operator has to
+/// handle it.
 fn fate_of(leaf: &EnvelopeLine, owner: u32, answers: &[Answer]) -> Fate {
     if answers.iter().all(|a| matches!(a, Answer::Taken(_))) {
         return Fate::Queued;

@@ -1,4 +1,4 @@
-//! A folder, a server with a queue in memory, and what is left for it.
+//! A maildrop, and a server with a queue in memory.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -30,13 +30,13 @@ struct World {
     server: JoinHandle<()>,
 }
 
-/// A relay that looks into its folder when it is told to; `limits` is of its configuration.
+/// Creates a relay that reads its maildrop when told to. `limits` is a part of its configuration.
 fn world(limits: &str) -> World {
     world_where(limits, |_| ())
 }
 
-/// As before; `meanwhile` happens to the folder each time that a message is in the queue and the session
-/// goes on.
+/// As above. `meanwhile` is called with the directory each time a message has entered the queue and
+/// its session continues.
 fn world_where(limits: &str, meanwhile: impl Fn(&Path) + Send + Sync + 'static) -> World {
     let dir = tempfile::tempdir().expect("a directory");
     let place = path(dir.path());
@@ -87,7 +87,7 @@ impl World {
         looked.expect("no panic").expect("a folder");
     }
 
-    /// A message behind what the server puts before it.
+    /// Returns a message without the header fields that the server adds.
     async fn text(&self, message: &Message) -> String {
         let claimed = self.store.claim(message.id).await.expect("a store");
         let (claim, _) = claimed.expect("a message");
@@ -165,8 +165,8 @@ async fn what_is_no_message_is_set_aside_and_never_tried_again() {
     fs::hard_link(&elsewhere, place.join("new-hard")).expect("a name");
     world.look().await;
     assert!(world.left().is_empty(), "{:?}", world.left());
-    // The client's side makes a bare CR whole on its way out, so that one is a message. The other is a
-    // report of what is too large.
+    // The client repairs a bare CR before it sends the message, so one of these is accepted. The
+    // other message in the queue is a report of the one that is too large.
     assert_eq!((world.aside(), world.store.count()), (7, 2));
 }
 
@@ -275,7 +275,7 @@ async fn a_file_whose_message_is_in_the_queue_is_only_removed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_takes_the_name_of_a_message_while_it_is_taken_holds_up_nobody() {
     let mut world = world_where("", |place| {
-        // A user may do that to what is his.
+        // The owner of a file may do this.
         let _ = fs::rename(place.join("new-1"), place.join("tmp-1"));
         let _ = fs::create_dir(place.join("new-1"));
     });
