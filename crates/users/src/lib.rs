@@ -22,10 +22,10 @@ pub use self::password::HashError;
 pub use self::record::{RecordError, User};
 use relay_atomic_file::{Owner, directory_of, replace, resolve};
 
-/// Where the file is, unless the operator says otherwise.
+/// The path of the file, unless the operator names another one.
 pub const DEFAULT_FILE: &str = "/etc/relayd/users";
 
-/// Octets of a file that is read: over a hundred thousand users.
+/// The largest file that is read, in octets. It has room for over a hundred thousand users.
 const LONGEST_FILE: u64 = 64 << 20;
 
 const HEADER: &str = "\
@@ -33,27 +33,27 @@ const HEADER: &str = "\
 # SCRAM verifier, and the senders that the user is bound to, with a tab between them.
 ";
 
-/// Why the file cannot be used. Nothing of its content is in any of these.
+/// Why the file cannot be used. No error contains any part of its content.
 #[derive(Debug, thiserror::Error)]
 pub enum UsersError {
-    /// It cannot be read or written.
+    /// The file cannot be read or written.
     #[error("{}: {doing}: {source}", file.display())]
     Io {
         /// The file.
         file: PathBuf,
-        /// What was tried.
+        /// What was being done.
         doing: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// A line is no user.
+    /// A line is not a valid user.
     #[error("{}:{line}: {reason}", file.display())]
     Line {
         /// The file.
         file: PathBuf,
-        /// From 1.
+        /// The line number, counted from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         reason: RecordError,
     },
 }
@@ -63,7 +63,7 @@ pub enum UsersError {
 pub struct Users(BTreeMap<UserName, User>);
 
 impl Users {
-    /// Reads a file; one that is not there has no users.
+    /// Reads a file. A file that does not exist has no users.
     pub fn load(file: &Path) -> Result<Self, UsersError> {
         let error = |source| UsersError::Io {
             file: file.to_owned(),
@@ -82,7 +82,7 @@ impl Users {
         Self::parse(file, &text)
     }
 
-    /// Reads the text of a file; `file` is its name in errors.
+    /// Parses the text of a file. `file` is the name of the file in errors.
     pub fn parse(file: &Path, text: &str) -> Result<Self, UsersError> {
         let mut users = Self::default();
         for (index, line) in text.lines().enumerate() {
@@ -106,51 +106,51 @@ impl Users {
         }
     }
 
-    /// The text of the file, by name.
+    /// Returns the text of the file, with the users sorted by name.
     pub fn to_text(&self) -> String {
         let mut text = HEADER.to_owned();
         for (name, user) in &self.0 {
-            // Writing to memory does not fail.
+            // Writing to a string cannot fail.
             let _ = writeln!(text, "{name}\t{user}");
         }
         text
     }
 
-    /// The user of this name; case matters.
+    /// Returns the user with this name. Case matters.
     pub fn find(&self, name: &UserName) -> Option<&User> {
         self.0.get(name)
     }
 
-    /// Adds a user, or puts one in the place of who had the name.
+    /// Adds a user, or replaces the user who has this name.
     pub fn set(&mut self, name: UserName, user: User) -> Result<(), RecordError> {
         record::check_name(&name)?;
         self.0.insert(name, user);
         Ok(())
     }
 
-    /// Takes a user out.
+    /// Removes a user and returns it.
     pub fn remove(&mut self, name: &UserName) -> Option<User> {
         self.0.remove(name)
     }
 
-    /// All of them, by name.
+    /// Returns all users, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&UserName, &User)> {
         self.0.iter()
     }
 
-    /// Whether nobody may log in.
+    /// Returns whether there are no users.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 }
 
-/// The file, held against every other writer until it is saved or dropped.
+/// The file, locked against other writers until it is saved or dropped.
 #[derive(Debug)]
 pub struct Editing {
-    /// What will be saved.
+    /// The users that will be saved.
     pub users: Users,
     file: PathBuf,
-    /// The folder, for the file itself is another one after each change.
+    /// A lock on the directory. The file itself cannot be locked, because every change replaces it.
     _lock: File,
 }
 
@@ -172,8 +172,8 @@ impl Editing {
         })
     }
 
-    /// Puts the file in place, mode 0600, such that it survives a power cut. It stays whose it was;
-    /// a new one becomes `owner`'s.
+    /// Replaces the file such that it survives power loss, with mode 0600. It keeps its owner. A
+    /// new file gets `owner`.
     pub fn save(self, owner: Option<Owner>) -> Result<(), UsersError> {
         let found = fs::metadata(&self.file).ok().map(|found| Owner {
             user: found.uid(),

@@ -1,4 +1,4 @@
-//! A password made into what is kept of it.
+//! Derives what is stored of a password.
 
 use std::num::NonZeroU32;
 
@@ -10,20 +10,21 @@ use relay_smtp::sasl::{Secret, prepare};
 use super::record::User;
 use relay_smtp::pattern::AddressPattern;
 
-/// Rounds of the SCRAM verifier. A client has to do them at every login, in some tens of
-/// milliseconds; RFC 7677 §4 asks for 4096, and for more as machines get faster.
+/// The iterations of the SCRAM verifier. A client computes them at every login, which takes tens of
+/// milliseconds. RFC 7677 §4 requires 4096, and recommends more as machines get faster.
 const ITERATIONS: NonZeroU32 = NonZeroU32::new(100_000).expect("not zero");
 
-/// The system has no random numbers to give.
+/// The system cannot supply random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the password cannot be hashed: the system gives no random numbers")]
 pub struct HashError;
 
 impl User {
-    /// A user with this password, hashed with salts of its own: argon2id with the parameters that
-    /// the library recommends (19 MiB, two passes), and the verifier for SCRAM.
+    /// Creates a user with this password. It is stored as an argon2id hash with the parameters that
+    /// the library recommends (19 MiB, two passes), and as the verifier for SCRAM. Each of them has
+    /// its own random salt.
     ///
-    /// Takes tens of milliseconds, whoever calls.
+    /// This takes tens of milliseconds.
     pub fn with_password(
         password: &Secret,
         senders: Vec<AddressPattern>,

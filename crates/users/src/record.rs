@@ -7,43 +7,43 @@ use relay_smtp::sasl::{UserName, UserNameError, base64};
 
 use relay_smtp::pattern::{AddressPattern, AddressPatternError};
 
-/// What is kept of one user.
+/// What is stored of one user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The argon2id hash of the password, as a PHC string.
     pub password: String,
-    /// For SCRAM-SHA-256.
+    /// The verifier for SCRAM-SHA-256.
     pub scram: ScramVerifier,
-    /// Who the user may be in MAIL FROM; anyone, if there are none.
+    /// The addresses that the user may use in MAIL FROM. Without any, all addresses are allowed.
     pub senders: Vec<AddressPattern>,
 }
 
-/// Why a line is no user.
+/// Why a line is not a valid user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RecordError {
-    /// The name.
+    /// The name is not valid.
     #[error(transparent)]
     Name(#[from] UserNameError),
-    /// A line that begins so is a comment.
+    /// The name begins with `#`, which would make the line a comment.
     #[error("a user's name does not begin with \"#\"")]
     Comment,
-    /// The second field.
+    /// The second field is not an argon2id hash.
     #[error("the second field is no argon2id hash; set the password with relayctl user passwd")]
     Password,
-    /// The third field.
+    /// The third field is not a SCRAM verifier.
     #[error(
         "the third field is no SCRAM-SHA-256 verifier; set the password with relayctl user passwd"
     )]
     Scram,
-    /// A field behind the third.
+    /// A field after the third is not an address pattern.
     #[error(transparent)]
     Senders(#[from] AddressPatternError),
-    /// Two lines have one name.
+    /// Two lines have the same name.
     #[error("a second user of the same name")]
     Twice,
 }
 
-/// How a PHC string of argon2id begins; whoever verifies passwords reads the rest.
+/// The prefix of a PHC string of argon2id. The code that verifies passwords parses the rest.
 const ARGON2ID: &str = "$argon2id$";
 /// RFC 5803 §2: the scheme, then `iterations:salt$stored:server`.
 const SCRAM: &str = "SCRAM-SHA-256$";
@@ -91,7 +91,7 @@ fn verifier(text: &str) -> Option<ScramVerifier> {
     })
 }
 
-/// What stands behind the name.
+/// Formats the fields after the name.
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scram = &self.scram;
@@ -109,7 +109,7 @@ impl fmt::Display for User {
     }
 }
 
-/// Nothing that would help to guess a password.
+/// Shows nothing that would help to guess a password.
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let senders: Vec<String> = self.senders.iter().map(ToString::to_string).collect();
