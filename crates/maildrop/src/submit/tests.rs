@@ -1,4 +1,4 @@
-//! Sessions with a relay whose words are known before.
+//! Sessions with a relay whose replies are fixed.
 
 use std::collections::VecDeque;
 
@@ -7,7 +7,7 @@ use relay_smtp::{ForwardPath, Recipient, ReversePath};
 
 use super::*;
 
-/// A peer that says one thing after another, whatever it hears, and then hangs up.
+/// A peer that sends fixed replies whatever it receives, and then disconnects.
 struct Script {
     says: VecDeque<&'static str>,
     heard: Vec<u8>,
