@@ -1,30 +1,32 @@
-//! Queue ids: the same in the `250`, the `Received` header, every log line and every answer.
+//! Queue ids. A message has the same id in the `250` reply, the `Received` header, every log line
+//! and every answer.
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Crockford's alphabet: no letter looks like a digit, and the order is that of the values.
+/// Crockford's alphabet: no letter looks like a digit, and the characters are in the order of their
+/// values.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const LENGTH: usize = 13;
 
-/// The name of one message in the queue: microseconds of arrival and twelve more bits, so that ids
-/// sort by arrival and two relays that share a queue do not meet.
+/// The name of one message in the queue: the time of arrival in microseconds, and twelve more bits.
+/// Ids sort by arrival, and two relays that share a queue do not create the same id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct QueueId(u64);
 
 impl QueueId {
-    /// The id with this number.
+    /// Returns the id with this number.
     pub const fn from_bits(bits: u64) -> Self {
         Self(bits)
     }
 
-    /// Its number: the key in a store.
+    /// Returns the number of the id, which is the key in a store.
     pub const fn to_bits(self) -> u64 {
         self.0
     }
 
-    /// When it was given out: its message's arrival, or a moment before.
+    /// Returns when the id was assigned: at the arrival of its message, or a moment before.
     pub fn time(self) -> SystemTime {
         UNIX_EPOCH + Duration::from_micros(self.0 >> 12)
     }
@@ -41,7 +43,7 @@ impl fmt::Display for QueueId {
     }
 }
 
-/// The text is no queue id.
+/// The text is not a queue id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a queue id has 13 characters, such as 06Q3ZV9WQ0K4D")]
 pub struct IdError;

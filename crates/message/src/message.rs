@@ -8,30 +8,30 @@ use relay_smtp::{Outcome, Recipient, ReversePath};
 use crate::envelope::{Envelope, Origin};
 use crate::id::QueueId;
 
-/// Attempts on one recipient that are kept, the last ones.
+/// How many attempts are recorded for each recipient. Older ones are dropped.
 pub const HISTORY: usize = 5;
 
-/// Where one recipient stands. Times of attempts are the scheduler's to choose.
+/// The state of one recipient. The scheduler chooses the times of attempts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RecipientState {
     /// No attempt has been made yet, or the last one did not count.
     Queued,
-    /// To be tried again at `next_attempt`.
+    /// The recipient will be tried again at `next_attempt`.
     Deferred {
-        /// Not before this.
+        /// The earliest time of the next attempt.
         next_attempt: SystemTime,
     },
-    /// Delivered: nothing more to do.
+    /// The message was delivered to this recipient.
     Done,
-    /// Failed for good; `reported` once a bounce that tells of it has been committed, or none is due.
+    /// The recipient failed permanently.
     Failed {
-        /// Whether the sender has been told, or must not be.
+        /// Whether a report of the failure has been committed, or none is to be sent.
         reported: bool,
     },
 }
 
 impl RecipientState {
-    /// Whether nothing more is to be done for this recipient.
+    /// Returns whether nothing remains to be done for this recipient.
     pub fn is_settled(&self) -> bool {
         matches!(self, Self::Done | Self::Failed { reported: true })
     }
@@ -42,18 +42,18 @@ impl RecipientState {
 pub struct QueuedRecipient {
     /// The address, with the DSN options that the client gave for it.
     pub to: Recipient,
-    /// Where it stands.
+    /// The state of the recipient.
     pub state: RecipientState,
-    /// Attempts made so far.
+    /// How many attempts were made so far.
     pub attempts: u32,
-    /// Whether the sender has been told that this recipient's copy is delayed.
+    /// Whether the sender has been notified that delivery to this recipient is delayed.
     pub delay_told: bool,
-    /// When the last attempts ended, and how; at most [`HISTORY`], the newest last.
+    /// When the last attempts ended, and their outcomes: at most [`HISTORY`], the newest last.
     pub history: Vec<(SystemTime, Outcome)>,
 }
 
 impl QueuedRecipient {
-    /// A recipient that nothing has been done for yet.
+    /// Creates a recipient for which nothing was done yet.
     pub fn new(to: Recipient) -> Self {
         Self {
             to,
@@ -64,7 +64,7 @@ impl QueuedRecipient {
         }
     }
 
-    /// When the last attempt ended, and how.
+    /// Returns when the last attempt ended, and its outcome.
     pub fn last(&self) -> Option<&(SystemTime, Outcome)> {
         self.history.last()
     }
@@ -87,15 +87,15 @@ impl QueuedRecipient {
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
-    /// Its name.
+    /// The id of the message.
     pub id: QueueId,
     /// When it was accepted.
     pub arrived: SystemTime,
-    /// Who made it.
+    /// Who made the message.
     pub origin: Origin,
     /// MAIL FROM.
     pub sender: ReversePath,
-    /// RCPT TO, with the state of each.
+    /// The addresses in RCPT TO, with the state of each recipient.
     pub recipients: Vec<QueuedRecipient>,
     /// `BODY=8BITMIME` (RFC 6152).
     pub eight_bit: bool,
@@ -103,17 +103,17 @@ pub struct Message {
     pub utf8: bool,
     /// Octets of head and body together.
     pub size: u64,
-    /// Set aside by the operator: not to be tried until released.
+    /// Whether the operator holds the message. It is not tried until it is released.
     pub held: bool,
-    /// Given free again by the operator, who is not to be asked twice: see
+    /// Whether the operator has released the message, so that no rule holds it again: see
     /// [`crate::QueueStore::set_held`].
     pub released: bool,
-    /// `RET` and `ENVID` (RFC 3461): what the sender asked for the message as a whole.
+    /// `RET` and `ENVID` (RFC 3461), the sender's options for the message as a whole.
     pub dsn: DsnRequest,
 }
 
 impl Message {
-    /// A message that nothing has been done for yet.
+    /// Creates a message for which nothing was done yet.
     pub fn new(
         id: QueueId,
         arrived: SystemTime,
@@ -145,28 +145,28 @@ impl Message {
         changed
     }
 
-    /// Whether no attempt has been made for any recipient.
+    /// Returns whether no attempt was made for any recipient.
     pub fn is_fresh(&self) -> bool {
         self.recipients
             .iter()
             .all(|recipient| recipient.attempts == 0)
     }
 
-    /// Whether nothing is left to do, so that the message leaves the queue.
+    /// Returns whether all recipients are settled, so that the message leaves the queue.
     pub fn is_settled(&self) -> bool {
         self.recipients
             .iter()
             .all(|recipient| recipient.state.is_settled())
     }
 
-    /// Recipients that something is left to do for.
+    /// Returns the number of recipients that are not settled.
     pub fn outstanding(&self) -> u64 {
         let unsettled = |recipient: &&QueuedRecipient| !recipient.state.is_settled();
         self.recipients.iter().filter(unsettled).count() as u64
     }
 
-    /// Records what an attempt changed. What is settled stays as it is, and an index beyond the
-    /// recipients changes nothing.
+    /// Records the changes of an attempt. Settled recipients do not change, and an index that is
+    /// too large is ignored.
     pub fn apply(&mut self, changes: Vec<RecipientChange>) {
         for change in changes {
             let recipient = self.recipients.get_mut(change.index);
@@ -176,7 +176,7 @@ impl Message {
         }
     }
 
-    /// Records that the sender has been told of the delay of these recipients.
+    /// Records that the sender has been notified of the delay of these recipients.
     pub fn told_of_delay(&mut self, indexes: &[usize]) {
         for &index in indexes {
             if let Some(recipient) = self.recipients.get_mut(index) {
@@ -186,13 +186,14 @@ impl Message {
     }
 }
 
-/// What became of one recipient.
+/// The result of an attempt for one recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecipientChange {
-    /// Its place in [`Message::recipients`].
+    /// The index of the recipient in [`Message::recipients`].
     pub index: usize,
-    /// Where it stands now.
+    /// The new state.
     pub state: RecipientState,
-    /// If an attempt was made: when it ended and how. It counts as one more attempt.
+    /// When the attempt ended, and its outcome. It counts as one more attempt. `None` if no attempt
+    /// was made.
     pub attempt: Option<(SystemTime, Outcome)>,
 }
