@@ -74,7 +74,7 @@ fn line_after(before: &[u8]) -> usize {
     before.split(|&b| b == b'\n').count()
 }
 
-/// The parser's message for a key that a table has twice. A test holds that it is still the parser's.
+/// The parser's message for a key that a table has twice. A test fails if the parser changes it.
 const DUPLICATE_KEY: &str = "duplicate key";
 
 /// The parser's message, completed by the key, which the parser does not name.

@@ -133,7 +133,7 @@ impl Written for IpNet {
     }
 }
 
-/// The IPv4 network that a network in `::ffff:0:0/96` stands for.
+/// Returns the IPv4 network that corresponds to a network in `::ffff:0:0/96`.
 fn unmapped(network: IpNet) -> Option<IpNet> {
     let IpNet::V6(mapped) = network else {
         return None;
