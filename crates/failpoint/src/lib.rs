@@ -1,35 +1,36 @@
-//! Points at which a test build of the relay dies, and syncs that it leaves out.
+//! Points at which a test build of the relay aborts, and disk operations that it skips or fails.
 //!
-//! What holds after a crash must hold whichever moment it strikes. So a build with the feature
-//! `crash-points` ends itself at the point that the environment variable `RELAY_CRASH_AT` names:
-//! `flushed` the first time that it comes there, `flushed:3` the third time.
+//! The guarantees of the relay must hold whenever a crash happens. A build with the feature
+//! `crash-points` aborts at the point that the environment variable `RELAY_CRASH_AT` names:
+//! `flushed` means the first time that this point is reached, `flushed:3` the third time.
 //!
-//! A test of power loss proves nothing unless it fails for a relay that does not sync. Such a one is
-//! the same build with `RELAY_LEAVE_OUT=fdatasync`, whose committer answers without its `fdatasync`.
+//! A test of power loss must fail for a relay that does not sync, or it proves nothing. To show
+//! this, `RELAY_LEAVE_OUT=fdatasync` makes the committer of the same build answer without its
+//! `fdatasync`.
 //!
-//! What holds when the disk refuses is tried with `RELAY_FAIL_AT=body-write:3`: the third such call of
-//! the program's own fails with EIO, or with ENOSPC where that stands in `RELAY_FAIL_WITH`. The calls are `body-make`, `body-write`, `body-sync`,
-//! `directory-sync`, `database-sync` and `aside-rename`.
+//! `RELAY_FAIL_AT=body-write:3` tests disk errors: the third such call of the program fails with
+//! EIO, or with ENOSPC if `RELAY_FAIL_WITH` says so. The calls are `body-make`, `body-write`,
+//! `body-sync`, `directory-sync`, `database-sync` and `aside-rename`.
 //!
-//! Nobody ships any of this: without the feature it is not in the program, the program that has it is
-//! called `relayd-crash-points`, and with optimisations for a release it does not compile.
+//! None of this is shipped. Without the feature the program does not contain it, the program with
+//! the feature is called `relayd-crash-points`, and it does not compile as an optimised release.
 //!
-//! | point | what has happened |
+//! | point | state at this point |
 //! |---|---|
-//! | `body-synced` | a body file is durable, its name is not |
-//! | `directory-synced` | so is its name; there is no record |
-//! | `applying` | nothing of the batch is with sled |
+//! | `body-synced` | a body file is durable, but its name is not |
+//! | `directory-synced` | the name is durable too; there is no record |
+//! | `applying` | nothing of the batch has been passed to sled |
 //! | `applied` | sled has the batch in memory |
-//! | `flushed` | sled has written it; it is not durable |
-//! | `synced` | it is durable, and nobody has been told |
-//! | `leave-applying`, `leave-applied`, `leave-flushed`, `leave-synced` | the same, of a batch in which a message leaves |
-//! | `told` | everybody has; files of messages that have left are still there |
-//! | `unlinking` | the file of a message that has left, or never came in, is the next to go |
-//! | `accepted` | the message is in the queue, and neither its client nor `send` knows |
-//! | `attempted` | a remote host has answered, and there is no record of it |
-//! | `recorded` | there is, and nothing has been made of it |
-//! | `reporting` | a failure is recorded, and its report is about to enter the queue |
-//! | `kept-aside` | a damaged message lies in `corrupt/`, and its record is still there |
+//! | `flushed` | sled has written the batch; it is not durable |
+//! | `synced` | the batch is durable; the callers have not been answered |
+//! | `leave-applying`, `leave-applied`, `leave-flushed`, `leave-synced` | the same for a batch in which a message leaves the queue |
+//! | `told` | the callers have been answered; files of messages that left the queue still exist |
+//! | `unlinking` | the file of a message that left the queue, or never entered it, is about to be removed |
+//! | `accepted` | the message is in the queue; neither its client nor `send` knows |
+//! | `attempted` | a remote host has answered; the answer is not recorded |
+//! | `recorded` | the answer is recorded; nothing has been done about it |
+//! | `reporting` | a failure is recorded; its report is about to enter the queue |
+//! | `kept-aside` | a damaged message has been moved to `corrupt/`; its record still exists |
 
 use std::io;
 #[cfg(feature = "crash-points")]
@@ -43,7 +44,7 @@ use rustix::io::Errno;
 #[cfg(all(feature = "crash-points", not(debug_assertions)))]
 compile_error!("crash-points is for test builds: no release may die on request");
 
-/// The named point has been reached.
+/// Aborts the process if the environment selects this point.
 #[cfg(feature = "crash-points")]
 pub fn point(name: &str) {
     static CHOSEN: OnceLock<Option<Chosen>> = OnceLock::new();
@@ -52,7 +53,7 @@ pub fn point(name: &str) {
     }
 }
 
-/// What an environment variable names, and how often it is still to be passed.
+/// The name in an environment variable, and how many more times it must be reached.
 #[cfg(feature = "crash-points")]
 struct Chosen {
     name: String,
@@ -75,12 +76,12 @@ impl Chosen {
     }
 }
 
-/// The named point has been reached.
+/// Does nothing without the feature `crash-points`.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub fn point(_name: &str) {}
 
-/// Whether this step is to be left out.
+/// Returns whether the environment asks to skip this step.
 #[cfg(feature = "crash-points")]
 pub fn leaves_out(step: &str) -> bool {
     static CHOSEN: OnceLock<Option<String>> = OnceLock::new();
@@ -88,14 +89,14 @@ pub fn leaves_out(step: &str) -> bool {
     chosen.as_deref() == Some(step)
 }
 
-/// Whether this step is to be left out.
+/// Returns `false` without the feature `crash-points`.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub fn leaves_out(_step: &str) -> bool {
     false
 }
 
-/// What is to become of a call of the disk, before it is made.
+/// Returns an error if the environment asks to fail this call of the disk.
 #[cfg(feature = "crash-points")]
 pub fn call(name: &str) -> io::Result<()> {
     static CHOSEN: OnceLock<Option<Chosen>> = OnceLock::new();
@@ -107,7 +108,7 @@ pub fn call(name: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// What is to become of a call of the disk, before it is made.
+/// Returns `Ok` without the feature `crash-points`.
 #[cfg(not(feature = "crash-points"))]
 #[inline]
 pub fn call(_name: &str) -> io::Result<()> {
