@@ -1,5 +1,5 @@
-//! The command line, as programs have written it for decades: letters with and without a value, in one
-//! word or two, and recipients among them.
+//! Parses the command line in its traditional form: options with and without a value, combined or
+//! separate, mixed with recipients.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -9,10 +9,10 @@ use relay_smtp::dsn::{DsnRequest, EnvelopeId, Notify};
 
 use crate::failure::Failure;
 
-/// What is to be done.
+/// What the program does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum Mode {
-    /// `-bm`: a message is read and sent.
+    /// `-bm`: read a message and send it.
     #[default]
     Send,
     /// `-bs`
@@ -29,34 +29,34 @@ pub(crate) enum Mode {
     Version,
 }
 
-/// The command line, understood.
+/// The parsed command line.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Options {
     pub(crate) mode: Mode,
-    /// `-t`
+    /// `-t`: take the recipients from the header.
     pub(crate) from_header: bool,
-    /// `-i`: a lone dot is text.
+    /// `-i`: a line with a single dot does not end the message.
     pub(crate) ignore_dots: bool,
-    /// `-f`, as it was written.
+    /// `-f`, unparsed.
     pub(crate) sender: Option<String>,
     /// `-F`
     pub(crate) full_name: Option<String>,
     pub(crate) config: Option<PathBuf>,
     pub(crate) notify: Notify,
     pub(crate) dsn: DsnRequest,
-    /// As they were written.
+    /// The recipients, unparsed.
     pub(crate) recipients: Vec<String>,
 }
 
-/// Options that need a value, behind the letter or in the next word.
+/// Options that need a value, in the same word or the next one.
 const WITH_VALUE: &str = "BCFLNORVXfhopr";
-/// Options whose value, if they have one, is behind the letter.
+/// Options whose optional value is in the same word.
 const WITH_REST: &str = "Abdeq";
-/// Options that are a letter alone.
+/// Options without a value.
 const ALONE: &str = "GIUimnstv";
 
 impl Options {
-    /// Understands a command line, its first word the program's own name.
+    /// Parses a command line. Its first word is the name of the program.
     pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
         let mut words = words.into_iter();
         let name = words.next().unwrap_or_default();
@@ -100,7 +100,7 @@ impl Options {
         Ok(())
     }
 
-    /// `-ti` is `-t -i`; what needs a value ends the word.
+    /// Parses combined options: `-ti` is `-t -i`. An option with a value ends the word.
     fn letters(
         &mut self,
         letters: &str,
@@ -179,7 +179,7 @@ fn mode(letter: &str) -> Result<Mode, Failure> {
     }
 }
 
-/// Programs give the id as it is; on the wire it is xtext (RFC 3461 §4).
+/// Encodes an envelope id. Programs pass it unencoded; SMTP needs xtext (RFC 3461 §4).
 fn envelope_id(id: &str) -> Result<EnvelopeId, relay_smtp::dsn::DsnError> {
     let mut xtext = String::with_capacity(id.len());
     for octet in id.bytes() {

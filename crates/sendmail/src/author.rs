@@ -1,4 +1,4 @@
-//! Who sends: the user of the system, and the domain that bare addresses are at.
+//! Determines the sender: the user of the system, and the domain of addresses without one.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -13,27 +13,27 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::recipients;
 
-/// Octets of a name in one encoded word, which in base64 and with its frame stays below the 75 that
-/// it may have (RFC 2047 §2).
+/// How many octets of a name fit into one encoded word. In base64 and with its delimiters it stays
+/// within the limit of 75 (RFC 2047 §2).
 const WORD: usize = 42;
 
-/// Who sends a message, and from where.
+/// The sender of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Author {
-    /// The envelope's.
+    /// The address for the envelope.
     pub(crate) sender: ReversePath,
-    /// For a From that is missing: an address.
+    /// The address for a From field, if the message has none.
     pub(crate) address: String,
     pub(crate) full_name: String,
-    /// What completes bare addresses.
+    /// The domain for addresses without one.
     pub(crate) domain: String,
 }
 
 impl Author {
-    /// As the options say, and where they say nothing, the system.
+    /// Determines the sender from the options, or from the system where they are missing.
     pub(crate) fn of(options: &Options, config: &Config) -> Result<Self, Failure> {
         let user = User::from_uid(Uid::current()).ok().flatten();
-        // Who has no name has a number.
+        // A user without a name is identified by their number.
         let login = user.as_ref().map_or_else(
             || format!("uid{}", Uid::current()),
             |user| user.name.clone(),
@@ -72,7 +72,7 @@ impl Author {
         })
     }
 
-    /// The From field of a message that has none.
+    /// Returns a From field for a message without one.
     pub(crate) fn author_field(&self) -> String {
         match phrase(&self.full_name) {
             Some(phrase) => format!("From: {phrase} <{}>\r\n", self.address),
@@ -86,11 +86,11 @@ fn mailbox(text: &str) -> Result<ReversePath, Failure> {
         .map_err(|reason| Failure::Address(text.to_owned(), reason))
 }
 
-/// This machine's name.
+/// Returns the name of this machine.
 fn host() -> Result<String, Failure> {
     let name = gethostname().map_err(|reason| Failure::System("the host's name", reason.into()))?;
     let name = name.to_string_lossy().into_owned();
-    // Mail must not fail for want of a name: the relay's own rules may mend this one.
+    // Mail must not fail because of an invalid name. The relay's own rules may rewrite this one.
     Ok(if is_domain(&name) {
         name
     } else {
@@ -98,7 +98,8 @@ fn host() -> Result<String, Failure> {
     })
 }
 
-/// The first of the commas' parts, where `&` is the login with a capital (passwd(5), as finger has it).
+/// Returns the first comma-separated part, with `&` replaced by the capitalized login name
+/// (passwd(5), as finger does).
 fn full_name(gecos: &str, login: &str) -> String {
     let name = gecos.split(',').next().unwrap_or_default();
     let mut letters = login.chars();
@@ -108,8 +109,8 @@ fn full_name(gecos: &str, login: &str) -> String {
     name.replace('&', &(capital.unwrap_or_default() + letters.as_str()))
 }
 
-/// A display name as a header may have it (RFC 5322 §3.2.5, RFC 2047 §5); none of an empty one. A
-/// control character has no business in it.
+/// Encodes a display name for a header (RFC 5322 §3.2.5, RFC 2047 §5). Returns `None` if it is
+/// empty. Control characters are removed.
 fn phrase(name: &str) -> Option<String> {
     let name: String = name.chars().filter(|c| !c.is_control()).collect();
     let name = name.trim();
@@ -117,7 +118,7 @@ fn phrase(name: &str) -> Option<String> {
         return None;
     }
     let is_plain = |c: char| c.is_ascii_alphanumeric() || " !#$%&'*+-/=?^_`{|}~".contains(c);
-    // What looks like an encoded word would be taken for one.
+    // Text that looks like an encoded word would be decoded by the reader.
     if name.chars().all(is_plain) && !name.contains("=?") {
         return Some(name.to_owned());
     }
@@ -138,7 +139,7 @@ fn phrase(name: &str) -> Option<String> {
     Some(words.join("\r\n "))
 }
 
-/// 128 random bits in hexadecimal: what nobody else has, and nobody can guess.
+/// Returns 128 random bits in hexadecimal: a unique value that nobody can guess.
 pub(crate) fn unique() -> Result<String, Failure> {
     let mut bits = [0; 16];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bits));

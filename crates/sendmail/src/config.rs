@@ -1,5 +1,5 @@
-//! The few keys of the relay's configuration that concern this command; everything else in the file
-//! is the daemon's affair.
+//! Reads the few keys of the relay's configuration that this command needs. The daemon checks the
+//! other keys.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -14,31 +14,32 @@ use crate::failure::Failure;
 
 const DEFAULT_FILE: &str = "/etc/relayd/relayd.toml";
 const DEFAULT_STATE_DIR: &str = "/var/lib/relayd";
-/// `queue.min_free`, unless the operator says otherwise.
+/// The default of `queue.min_free`.
 const DEFAULT_MIN_FREE: ByteSize = ByteSize::mib(64);
 
-/// Where the relay is, and what it is called.
+/// The location and the settings of the relay.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Config {
-    /// The Unix socket: that of the first such listener.
+    /// The Unix socket of the first listener that has one.
     pub(crate) socket: PathBuf,
     pub(crate) maildrop: PathBuf,
-    /// Octets of the disk that are kept free.
+    /// How many octets of the disk are kept free.
     pub(crate) min_free: u64,
-    /// Octets that a message may have, if the operator says so.
+    /// The largest message in octets, if configured.
     pub(crate) message_size: Option<u64>,
-    /// What completes bare addresses, if the operator says so.
+    /// The domain for addresses without one, if configured.
     pub(crate) domain: Option<String>,
 }
 
 impl Config {
-    /// Reads the file that was named, or the usual one. Where the usual one cannot be used, there are
-    /// usual places: while somebody edits the file, the relay runs on, and so does the mail.
+    /// Reads the named file, or the default one. If the default file cannot be used, default values
+    /// apply: the relay continues to run while somebody edits its file, and mail must still be
+    /// accepted.
     pub(crate) fn load(file: Option<&Path>) -> Result<Self, Failure> {
         let Some(file) = file else {
             let (config, warning) = Self::usual(Path::new(DEFAULT_FILE));
             if let Some(warning) = warning {
-                // Whether anybody reads that or not, the mail goes.
+                // The mail is sent even if the warning cannot be written.
                 let _ = writeln!(io::stderr(), "sendmail: warning: {warning}");
             }
             return Ok(config);
@@ -49,8 +50,8 @@ impl Config {
         })
     }
 
-    /// That the file is missing, or not for this user to read, is as it may be; all else is worth a
-    /// warning.
+    /// Reads the default file. If it does not exist, or this user may not read it, there is no
+    /// warning. Any other problem causes one.
     fn usual(file: &Path) -> (Self, Option<String>) {
         match Self::read(file) {
             Ok(config) => (config, None),
@@ -74,7 +75,8 @@ impl Config {
         Ok(Self::of(&table))
     }
 
-    /// What is not as it should be, the daemon does not start with, so nothing is said of it here.
+    /// Reads the keys that are needed. Invalid values are ignored here, because the daemon reports
+    /// them when it starts.
     fn of(table: &toml::Table) -> Self {
         let text = |table: &toml::Table, key: &str| Some(table.get(key)?.as_str()?.to_owned());
         let of = |name: &str, key: &str| text(table.get(name)?.as_table()?, key);
@@ -97,7 +99,7 @@ impl Config {
     }
 }
 
-/// Why a file says nothing.
+/// Why a file cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Unusable {
     #[error("cannot be read: {0}")]

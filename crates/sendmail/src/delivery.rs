@@ -1,4 +1,4 @@
-//! A message's way: to the relay, or where the relay does not take it, into the maildrop.
+//! Delivers a message to the relay, or to the maildrop if the relay does not accept it.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -14,12 +14,13 @@ use crate::draft::Mail;
 use crate::failure::Failure;
 use crate::leave::leave;
 
-/// For a reply (RFC 5321 §4.5.3.2.6): the relay may have to wait for its disk.
+/// How long to wait for a reply (RFC 5321 §4.5.3.2.6). The relay may have to wait for its disk.
 const PATIENCE: Duration = Duration::from_mins(10);
-/// For the greeting, and the reply to EHLO: a relay that hangs must not hold up all that send.
+/// How long to wait for the greeting and the reply to EHLO. A relay that hangs must not block every
+/// program that sends mail.
 const FIRST_PATIENCE: Duration = Duration::from_secs(20);
 
-/// Recipients that the relay took no message for now, and why.
+/// The recipients for which the relay did not accept the message for now, and why.
 struct Left {
     recipients: Vec<ForwardPath>,
     reason: String,
@@ -29,7 +30,7 @@ struct Left {
 pub(crate) fn deliver(mut mail: Mail, config: &Config) -> Result<(), Failure> {
     let mut refusal = None;
     if let Some(left) = submit(&mut mail, config, &mut refusal)? {
-        // Whoever is still here can be told now what the relay would say later.
+        // The calling program can still receive the error that the relay would return later.
         if let Some(most) = config.message_size.filter(|most| mail.size() > *most) {
             return Err(Failure::TooLarge(most));
         }
@@ -43,7 +44,7 @@ pub(crate) fn deliver(mut mail: Mail, config: &Config) -> Result<(), Failure> {
     refusal.map_or(Ok(()), Err)
 }
 
-/// Hands the message over, in as many transactions as it takes.
+/// Submits the message in as many transactions as necessary.
 fn submit(
     mail: &mut Mail,
     config: &Config,
@@ -64,7 +65,8 @@ fn submit(
         let answers = match transact(mail, &waiting, &mut submission) {
             Ok(answers) => answers,
             Err(SubmitError::Message(reason)) => return Err(Failure::Input(reason)),
-            // If it broke behind the last dot, the message may come twice: better than not at all.
+            // If the connection broke after the final dot, the message may arrive twice. That is
+            // better than losing it.
             Err(reason) => {
                 waiting.extend(rest);
                 let reason = reason.to_string();
@@ -132,13 +134,13 @@ fn transact(
     submission.send(&envelope, &mut content)
 }
 
-/// What a transaction came to.
+/// The result of a transaction.
 struct Outcome {
-    /// Not taken, but not for good.
+    /// Recipients that were refused temporarily.
     later: Vec<ForwardPath>,
     reason: Option<String>,
-    /// Somebody's answer was final: the others may have more luck in the next transaction, as where
-    /// the relay takes fewer recipients at a time.
+    /// Whether at least one answer was final. The other recipients may then succeed in the next
+    /// transaction, for example if the relay accepts fewer recipients at a time.
     is_progress: bool,
 }
 

@@ -1,4 +1,4 @@
-//! `-bs`: SMTP on standard input and output, spoken by the relay itself.
+//! `-bs`: connects standard input and output to an SMTP session of the relay.
 
 use std::io::{self, Write as _};
 use std::net::Shutdown;
@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::failure::Failure;
 
-/// Carries octets both ways until the relay has said its last word.
+/// Copies octets in both directions until the relay has closed the connection.
 pub(crate) fn run(socket: &Path) -> Result<ExitCode, Failure> {
     let connected = UnixStream::connect(socket).and_then(|stream| {
         let reader = stream.try_clone()?;
@@ -27,7 +27,7 @@ pub(crate) fn run(socket: &Path) -> Result<ExitCode, Failure> {
             )));
         }
     };
-    // It may wait for input when the relay has ended; it goes with the program.
+    // This thread may still wait for input when the relay has finished. It ends with the program.
     thread::spawn(move || {
         let _ = io::copy(&mut io::stdin().lock(), &mut stream);
         let _ = stream.shutdown(Shutdown::Write);
@@ -37,7 +37,7 @@ pub(crate) fn run(socket: &Path) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Each piece at once: whoever reads waits for it.
+/// Copies each piece at once, because the reader may be waiting for it.
 fn copy(reader: &mut impl io::Read, out: &mut impl io::Write) -> io::Result<()> {
     let mut piece = [0; 4096];
     loop {
@@ -45,7 +45,7 @@ fn copy(reader: &mut impl io::Read, out: &mut impl io::Write) -> io::Result<()> 
             Ok(0) => return Ok(()),
             Ok(length) => length,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // A relay that has gone says no more than one that has ended.
+            // A lost connection is treated like a closed one.
             Err(_) => return Ok(()),
         };
         out.write_all(&piece[..length])?;

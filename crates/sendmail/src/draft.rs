@@ -1,4 +1,4 @@
-//! The message as it was read, made ready to go.
+//! Reads a message and completes it for sending.
 
 use std::io::{self, BufRead, Read, Seek as _};
 use std::time::SystemTime;
@@ -16,12 +16,13 @@ use crate::lines::Lines;
 use crate::recipients;
 use crate::wrap::Wrap;
 
-/// Octets of a header section that are read; the relay's own limit is usually lower.
+/// The longest header section in octets. The relay's own limit is usually lower.
 const MOST_HEADER: usize = 1024 * 1024;
-/// Octets of a body that are kept in memory; a longer one goes to a file without a name.
+/// How many octets of a body are kept in memory. A longer body is written to an unnamed file.
 const IN_MEMORY: usize = 1024 * 1024;
 
-/// A message that was read whole, before anybody waits for it: what writes it may take hours.
+/// A message that was read completely before the relay is contacted, because the program that
+/// writes it may take hours.
 #[derive(Debug)]
 pub(crate) struct Draft {
     header: Header,
@@ -66,7 +67,7 @@ pub(crate) fn read(input: &mut impl BufRead, options: &Options) -> Result<Draft,
 }
 
 impl Draft {
-    /// Reads the header section; what was read behind it.
+    /// Reads the header section. Returns the text that was read after it.
     fn read_header<R: BufRead>(&mut self, lines: &mut Lines<R>) -> Result<Vec<u8>, Failure> {
         let (mut text, mut taken, mut searched) = (Vec::new(), 0, 0);
         loop {
@@ -80,7 +81,7 @@ impl Draft {
             }
             searched = text.len();
             if text.len() > MOST_HEADER {
-                // A text without a header may be one long line.
+                // A text without a header section may consist of one long line.
                 if self.header.is_empty() && header::name(&text[taken..]).is_none() {
                     return Ok(self.behind(&text, taken));
                 }
@@ -103,8 +104,8 @@ impl Draft {
         Ok(())
     }
 
-    /// Adds what every message must have (RFC 5322 §3.6). It is done here and not by the relay, so that
-    /// a message that is sent in several parts, or twice, is known by its Message-ID.
+    /// Adds the fields that every message must have (RFC 5322 §3.6). This is not left to the relay,
+    /// so that a message that is sent in several parts, or twice, has one Message-ID.
     pub(crate) fn complete(&mut self, author: &Author, now: SystemTime, unique: &str) {
         if !self.header.has("From") {
             let from = author.author_field();
@@ -120,7 +121,7 @@ impl Draft {
         }
     }
 
-    /// The message and its envelope.
+    /// Returns the message with its envelope.
     pub(crate) fn into_mail(mut self, options: &Options, author: &Author) -> Result<Mail, Failure> {
         let mut found = Vec::new();
         for word in &options.recipients {
@@ -131,7 +132,7 @@ impl Draft {
                 found.extend(recipients::of_field(value, &author.domain)?);
             }
         }
-        // Old programs write it into the message and name the recipients.
+        // Old programs write these fields and name the recipients on the command line.
         self.header.remove_blind();
         let mut recipients: Vec<ForwardPath> = Vec::with_capacity(found.len());
         let mut known = std::collections::HashSet::new();
@@ -154,7 +155,7 @@ impl Draft {
     }
 }
 
-/// A line of a header section, where a CR that ends no line is white space.
+/// Replaces each CR within a line of the header section by white space.
 fn one_line(line: &[u8]) -> Vec<u8> {
     let text = line.strip_suffix(b"\r\n").unwrap_or(line);
     let octets = text.iter();
@@ -165,7 +166,7 @@ fn one_line(line: &[u8]) -> Vec<u8> {
     one
 }
 
-/// What turned out to be no header section: there a lone CR ends a line.
+/// Converts text that turned out not to be a header section. In a body a lone CR ends a line.
 fn lines_of_body(text: &[u8]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(text.len());
     for (at, &octet) in text.iter().enumerate() {
@@ -178,12 +179,12 @@ fn lines_of_body(text: &[u8]) -> Vec<u8> {
 }
 
 impl Mail {
-    /// Octets of the message.
+    /// Returns the size of the message in octets.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
 
-    /// The message from its beginning, as often as it is asked for.
+    /// Returns a reader of the message from its beginning. It can be called several times.
     pub(crate) fn content(&mut self) -> io::Result<impl Read> {
         self.body.rewind()?;
         Ok(self.head.as_slice().chain(&mut self.body))

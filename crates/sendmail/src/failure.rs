@@ -1,4 +1,4 @@
-//! Why mail was not sent, and the exit codes that programs know from sysexits.h.
+//! Why mail was not sent, with the exit codes of sysexits.h.
 
 use std::io;
 use std::path::PathBuf;
@@ -6,57 +6,59 @@ use std::process::ExitCode;
 
 use relay_smtp::{Reply, Stage};
 
-/// Why a command was not done.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// The command line makes no sense (`EX_USAGE`).
+    /// The command line is not valid (`EX_USAGE`).
     #[error("{0}; sendmail --help tells what can be said")]
     Usage(String),
-    /// An address in the message is none (`EX_DATAERR`).
+    /// An address in the message is not valid (`EX_DATAERR`).
     #[error("{0:?} is no address: {1}")]
     Address(String, relay_smtp::address::AddressError),
-    /// What the message says of itself is too much (`EX_DATAERR`).
+    /// The header section is too long (`EX_DATAERR`).
     #[error("the header section has more than {0} bytes")]
     Header(usize),
-    /// The relay will never take it.
+    /// The relay refuses the message permanently.
     #[error("the relay refuses {what}: {reply}")]
     Refused {
         /// The message, or a recipient.
         what: String,
-        /// The command that was answered.
+        /// The command that was refused.
         stage: Stage,
-        /// The answer.
+        /// The reply.
         reply: Reply,
     },
-    /// The relay does not take so much (`EX_DATAERR`).
+    /// The message is larger than the relay allows (`EX_DATAERR`).
     #[error("the message is larger than the relay takes, {0} bytes")]
     TooLarge(u64),
-    /// Neither did the relay take it, nor could it be left for it (`EX_TEMPFAIL`).
+    /// The relay did not accept the message, and it could not be left in the maildrop
+    /// (`EX_TEMPFAIL`).
     #[error("{relay}; and it cannot be left in {}: {reason}", folder.display())]
     Temporary {
-        /// Why the relay did not take it.
+        /// Why the relay did not accept the message.
         relay: String,
         /// The maildrop.
         folder: PathBuf,
-        /// Why not there.
+        /// Why the message could not be left there.
         reason: io::Error,
     },
-    /// No session with the relay (`EX_TEMPFAIL`).
+    /// There is no session with the relay (`EX_TEMPFAIL`).
     #[error("{0}")]
     NoRelay(String),
     /// `relayctl` cannot be run (`EX_UNAVAILABLE`).
     #[error("relayctl cannot be run: {0}")]
     NoOperator(io::Error),
-    /// The system did not do what every program may expect (`EX_OSERR`).
+    /// A call of the operating system failed (`EX_OSERR`).
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
     /// The message cannot be read (`EX_IOERR`).
     #[error("reading the message: {0}")]
     Input(io::Error),
-    /// The message cannot be kept while it is read, for want of room perhaps (`EX_TEMPFAIL`).
+    /// The message cannot be stored while it is read, for example because the disk is full
+    /// (`EX_TEMPFAIL`).
     #[error("a file for the message in {dir}: {0}", dir = std::env::temp_dir().display())]
     Spool(io::Error),
-    /// Our own output (`EX_IOERR`).
+    /// The output cannot be written (`EX_IOERR`).
     #[error("writing the answer: {0}")]
     Output(io::Error),
     /// The configuration cannot be used (`EX_CONFIG`).
@@ -100,7 +102,7 @@ impl Failure {
     }
 }
 
-/// X.7.Z is about who may do what (RFC 3463 §3.8).
+/// Returns the exit code for a refusal. Status X.7.Z is about permissions (RFC 3463 §3.8).
 fn refusal(stage: Stage, reply: &Reply) -> u8 {
     match (stage, reply.status()) {
         (_, Some(status)) if status.subject() == 7 => sysexits::NOPERM,

@@ -2,32 +2,33 @@
 
 use relay_smtp::header::Field;
 
-/// The fields, each with its continuation lines and its end.
+/// The fields, each with its continuation lines and its line end.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Header {
     fields: Vec<Vec<u8>>,
 }
 
-/// What a line is, where a header section may go on.
+/// The role of a line where a header section may continue.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Line {
-    /// Part of it.
+    /// The line is part of the header section.
     Field,
-    /// The empty line that ends it.
+    /// The line is empty and ends the header section.
     End,
-    /// Already the text: the empty line is missing.
+    /// The line belongs to the body, and the empty line is missing.
     Text,
 }
 
-/// Fields that recipients are taken from.
+/// The fields that contain recipients.
 const TO: [&str; 3] = ["To", "Cc", "Bcc"];
-/// And where a message is sent on, which has the first recipients in it still (RFC 5322 §3.6.6).
+/// The same for a message that is resent. Its first recipients are still in the other fields (RFC
+/// 5322 §3.6.6).
 const RESENT_TO: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
-/// Recipients that the others are not to know of.
+/// The fields with recipients that must stay hidden from the others.
 const BLIND: [&str; 2] = ["Bcc", "Resent-Bcc"];
 
 impl Header {
-    /// Takes a line, its end included, if it belongs here.
+    /// Adds a line, including its end, if it belongs to the header section.
     pub(crate) fn take(&mut self, line: &[u8]) -> Line {
         if line == b"\r\n" {
             return Line::End;
@@ -35,7 +36,7 @@ impl Header {
         let is_continued = line.starts_with(b" ") || line.starts_with(b"\t");
         match self.fields.last_mut() {
             Some(field) if is_continued => field.extend_from_slice(line),
-            // The envelope of a mailbox file, which some programs leave before the first field.
+            // Some programs write the "From " line of a mailbox file before the first field.
             None if line.starts_with(b"From ") || line.starts_with(b">From ") => {}
             _ if !is_continued && name(line).is_some() => self.fields.push(line.to_vec()),
             _ => return Line::Text,
@@ -43,7 +44,7 @@ impl Header {
         Line::Field
     }
 
-    /// Whether nothing of it is there yet.
+    /// Returns whether the section has no fields yet.
     pub(crate) fn is_empty(&self) -> bool {
         self.fields.is_empty()
     }
@@ -52,12 +53,12 @@ impl Header {
         self.fields.iter().any(|field| is(field, wanted))
     }
 
-    /// Adds a field, its end included.
+    /// Adds a field, which includes its line end.
     pub(crate) fn add(&mut self, field: String) {
         self.fields.push(field.into_bytes());
     }
 
-    /// The values of the fields that say whom the message is for now.
+    /// Returns the values of the fields with the current recipients.
     pub(crate) fn recipients(&self) -> impl Iterator<Item = &[u8]> {
         let is_resent = RESENT_TO.iter().any(|name| self.has(name));
         let names = if is_resent { RESENT_TO } else { TO };
@@ -67,13 +68,13 @@ impl Header {
             .map(|field| value(field))
     }
 
-    /// Takes out what nobody is to read.
+    /// Removes the fields with hidden recipients.
     pub(crate) fn remove_blind(&mut self) {
         let is_blind = |field: &[u8]| BLIND.iter().any(|name| is(field, name));
         self.fields.retain(|field| !is_blind(field));
     }
 
-    /// All of it, with the empty line.
+    /// Returns the whole section with the empty line after it.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut text = self.fields.concat();
         text.extend_from_slice(b"\r\n");
@@ -81,7 +82,7 @@ impl Header {
     }
 }
 
-/// The name of the field that begins in this line, if one does.
+/// Returns the name of the field that begins in this line, if there is one.
 pub(crate) fn name(line: &[u8]) -> Option<&[u8]> {
     Field::parse(line).map(|field| field.name)
 }

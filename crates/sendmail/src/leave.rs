@@ -1,4 +1,4 @@
-//! A message left for the relay: on the disk for good, or not there.
+//! Leaves a message in the maildrop: it is durable, or it is not there.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::draft::Mail;
 use crate::failure::Failure;
 
-/// Returns once the message would survive a power cut.
+/// Leaves the message. Once this returns, the message survives power loss.
 pub(crate) fn leave(
     mail: &mut Mail,
     recipients: &[ForwardPath],
@@ -32,7 +32,7 @@ pub(crate) fn leave(
     written.publish()
 }
 
-/// The queue is on the same disk, and must never fill it.
+/// Checks for free space. The queue is on the same disk, and the maildrop must never fill it.
 fn has_room(folder: &Path, size: u64, min_free: u64) -> io::Result<()> {
     let found = statvfs(folder)?;
     let free = found
@@ -44,7 +44,7 @@ fn has_room(folder: &Path, size: u64, min_free: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Files that are whole but have no final names yet; what is not published goes.
+/// Complete files without their final names. Files that are not published are removed.
 #[derive(Default)]
 struct Written {
     files: Vec<(File, PathBuf, PathBuf)>,
@@ -69,7 +69,7 @@ impl Written {
         let Some((file, ..)) = self.files.last_mut() else {
             return Ok(());
         };
-        // Whatever the umask: the relay is to read it.
+        // The relay must be able to read the file, whatever the umask is.
         file.set_permissions(Permissions::from_mode(FILE_MODE))?;
         let mut leaf = EnvelopeLine::new(mail.sender.clone(), recipients.to_vec());
         leaf.eight_bit = mail.eight_bit;
@@ -80,8 +80,9 @@ impl Written {
         file.sync_all()
     }
 
-    /// Gives the files their names, and returns once the names are on the disk, too. A folder that
-    /// may not be read cannot be opened to sync it, so the file system is synced as a whole.
+    /// Renames the files to their final names. Once this returns, the names are durable too. A
+    /// directory without read permission cannot be opened to sync it, so the whole file system is
+    /// synced.
     fn publish(mut self) -> io::Result<()> {
         let mut published = Vec::new();
         for (_, partial, whole) in &self.files {
@@ -101,10 +102,10 @@ impl Written {
     }
 }
 
-/// Whoever is told that a message was not sent will send it again.
+/// Removes published files. A program that receives an error will send the message again.
 fn take_back(published: &[PathBuf]) {
     for file in published {
-        // The relay may have been quicker.
+        // The relay may have taken the file already.
         let _ = fs::remove_file(file);
     }
 }
@@ -112,7 +113,7 @@ fn take_back(published: &[PathBuf]) {
 impl Drop for Written {
     fn drop(&mut self) {
         for (_, partial, _) in &self.files {
-            // One that stays behind is removed by the relay in time.
+            // If a file remains, the relay removes it later.
             let _ = fs::remove_file(partial);
         }
     }

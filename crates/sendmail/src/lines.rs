@@ -1,30 +1,30 @@
-//! Text as programs write it, made what a message is: lines that end with CR LF.
+//! Converts text as programs write it to the lines of a message, which end in CR LF.
 
 use std::io::{self, BufRead};
 
-/// Reads text whose lines end with LF, CR LF or, in the body, a lone CR, as progress bars write it. The
-/// end is that of the input or, unless dots are to be ignored, a line with nothing but a dot. A NUL,
-/// which no message may have (RFC 5321 §4.5.2), becomes a question mark.
+/// Reads text whose lines end with LF, CR LF or, in the body, a lone CR, as progress bars write it.
+/// The text ends with the input or, unless dots are ignored, at a line with a single dot. A NUL,
+/// which no message may contain (RFC 5321 §4.5.2), becomes a question mark.
 ///
-/// In a header section a lone CR is passed on: what a program writes into a field must not begin
-/// another.
+/// In the header section a lone CR is passed on unchanged, so that a program cannot begin a new
+/// field within a value.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     input: R,
     ignore_dots: bool,
     in_header: bool,
     at: Position,
-    /// A CR that the next octet decides about.
+    /// Whether the last octet was a CR. The next octet decides what it means.
     has_cr: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Position {
     LineStart,
-    /// Behind a dot at the start of a line, which has not been passed on.
+    /// After a dot at the beginning of a line. The dot has not been passed on yet.
     Dot,
     Line,
-    /// There is no more.
+    /// The end of the text.
     End,
 }
 
@@ -39,12 +39,12 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// From here on the text is a body.
+    /// Treats the rest of the text as the body.
     pub(crate) fn end_header(&mut self) {
         self.in_header = false;
     }
 
-    /// Appends the next piece; false at the end.
+    /// Appends the next piece. Returns `false` at the end.
     pub(crate) fn read(&mut self, out: &mut Vec<u8>) -> io::Result<bool> {
         if self.at == Position::End {
             return Ok(false);
@@ -103,7 +103,8 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// A lone CR ends a line, but no message: a progress bar may well write a dot before it.
+    /// Ends a line at a lone CR. This never ends the message, because a progress bar may write a
+    /// dot before it.
     fn end_line(&mut self, out: &mut Vec<u8>) {
         self.release_dot(out);
         out.extend_from_slice(b"\r\n");
@@ -116,7 +117,8 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The last line may lack its end; a last dot ends the message, as if it had one.
+    /// Ends the last line, which may have no line end. A final dot without a line end also ends the
+    /// message.
     fn finish(&mut self, out: &mut Vec<u8>) {
         if self.has_cr || self.at == Position::Line {
             self.end_line(out);

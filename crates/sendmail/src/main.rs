@@ -1,17 +1,18 @@
-//! The `sendmail` command (qmail-inject): mail from cron, `mail`, PHP and whatever else pipes a message
-//! into a program of that name. As `mailq` it shows the queue, as `newaliases` it does nothing.
+//! The `sendmail` command (qmail-inject): accepts mail from cron, `mail`, PHP and other programs
+//! that pipe a message into a program of that name. As `mailq` it shows the queue; as `newaliases`
+//! it does nothing.
 //!
-//! It completes the message and hands it to the relay over its Unix socket. Where no relay takes it,
-//! the message is left in the maildrop, on the disk for good, or the exit code says that it is not.
+//! It completes the message and submits it to the relay over its Unix socket. If the relay does not
+//! accept it, the message is stored durably in the maildrop, or the exit code reports the failure.
 //!
-//! | module | its idea |
+//! | module | content |
 //! |---|---|
-//! | `arguments` | the command line, as programs have written it for decades |
-//! | `config` | where the relay is |
-//! | `author` | who sends, and at which domain |
-//! | `header`, `recipients` | what the message says of itself, and what it lacks |
-//! | `lines`, `wrap`, `draft` | the message read, in bounded memory |
-//! | `delivery`, `leave` | to the relay, or into the maildrop |
+//! | `arguments` | the command line in its traditional form |
+//! | `config` | the location of the relay |
+//! | `author` | the sender and the domain |
+//! | `header`, `recipients` | the header section and the addresses in it |
+//! | `lines`, `wrap`, `draft` | reads the message in bounded memory |
+//! | `delivery`, `leave` | submits to the relay, or leaves in the maildrop |
 //! | `dialogue`, `operator` | `-bs`; `mailq` and `-q` |
 //! | `failure` | exit codes |
 
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
         Err(failure) => {
-            // Where standard error is gone too, the exit code has to do.
+            // If standard error is closed too, the exit code has to be enough.
             let _ = writeln!(io::stderr(), "sendmail: {failure}");
             failure.exit_code()
         }

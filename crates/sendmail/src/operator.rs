@@ -1,4 +1,4 @@
-//! What `mailq` and `sendmail -q` have always done, done by `relayctl`.
+//! `mailq` and `sendmail -q`, implemented by `relayctl`.
 
 use std::env;
 use std::os::unix::process::CommandExt as _;
@@ -7,12 +7,12 @@ use std::process::{Command, ExitCode};
 
 use crate::failure::Failure;
 
-/// Becomes `relayctl qread`.
+/// Replaces this process by `relayctl qread`.
 pub(crate) fn mailq(config: Option<&Path>) -> Result<ExitCode, Failure> {
     Err(Failure::NoOperator(relayctl(config).arg("qread").exec()))
 }
 
-/// Has all that waits tried now; that nothing waits is as good.
+/// Retries all waiting messages. It also succeeds if there are none.
 pub(crate) fn retry(config: Option<&Path>) -> Result<ExitCode, Failure> {
     let mut command = relayctl(config);
     let ended = command.args(["queue", "retry", "--all"]).status();
@@ -30,7 +30,7 @@ fn relayctl(config: Option<&Path>) -> Command {
     command
 }
 
-/// The one that was installed with this program, whatever link led here.
+/// Returns the `relayctl` that was installed beside this program, after resolving symbolic links.
 fn beside_us() -> Option<PathBuf> {
     let program = env::current_exe().ok()?.with_file_name("relayctl");
     program.exists().then_some(program)

@@ -1,4 +1,5 @@
-//! Addresses as people write them: with names, comments and groups, and often without a domain.
+//! Parses addresses as people write them: with names, comments and groups, and often without a
+//! domain.
 
 use relay_smtp::address::AddressError;
 use relay_smtp::address_list::{Address, Element, elements};
@@ -6,7 +7,7 @@ use relay_smtp::{ForwardPath, Mailbox};
 
 use crate::failure::Failure;
 
-/// The addresses of a field's value, complete: bare ones get `domain`.
+/// Returns the addresses in the value of a field. Addresses without a domain get `domain`.
 pub(crate) fn of_field(value: &[u8], domain: &str) -> Result<Vec<ForwardPath>, Failure> {
     let mut found = Vec::new();
     for element in elements(value) {
@@ -26,7 +27,7 @@ pub(crate) fn of_field(value: &[u8], domain: &str) -> Result<Vec<ForwardPath>, F
     Ok(found)
 }
 
-/// An address without comments, as far as it is UTF-8.
+/// Returns an address without comments. Octets that are not UTF-8 are replaced.
 fn written(value: &[u8], address: &Address) -> String {
     let lossy = || String::from_utf8_lossy(&value[address.whole.clone()]).into_owned();
     let local_part = address.local_part_text(value).unwrap_or_else(lossy);
@@ -36,7 +37,7 @@ fn written(value: &[u8], address: &Address) -> String {
     }
 }
 
-/// The one address that a word of the command line is, or the several.
+/// Returns the addresses in an argument of the command line, one or more.
 pub(crate) fn of_word(word: &str, domain: &str) -> Result<Vec<ForwardPath>, Failure> {
     let found = of_field(word.as_bytes(), domain)?;
     if found.is_empty() {
@@ -45,7 +46,7 @@ pub(crate) fn of_word(word: &str, domain: &str) -> Result<Vec<ForwardPath>, Fail
     Ok(found)
 }
 
-/// Exactly one.
+/// Returns the only address in an argument. Any other number is an error.
 pub(crate) fn one(word: &str, domain: &str) -> Result<String, Failure> {
     match of_word(word, domain)?.as_slice() {
         [one] => Ok(one.as_str().to_owned()),
@@ -53,12 +54,12 @@ pub(crate) fn one(word: &str, domain: &str) -> Result<String, Failure> {
     }
 }
 
-/// An address with its domain.
+/// Returns the address with `domain` added if it has none.
 pub(crate) fn complete(written: &str, domain: &str) -> Result<Mailbox, Failure> {
     let written = written.trim();
     let bad = |reason| Failure::Address(written.to_owned(), reason);
     if written.contains('@') {
-        // A source route is stripped there (RFC 5321 appendix C).
+        // The parser removes a source route (RFC 5321 appendix C).
         let path: ForwardPath = written.parse().map_err(bad)?;
         return path
             .mailbox()

@@ -1,23 +1,23 @@
-//! Lines of a text, no longer than mail may have them.
+//! Breaks lines that are longer than mail allows.
 
 use std::io::{self, Write};
 
-/// Octets of a line without its end (RFC 5322 §2.1.1, RFC 5321 §4.5.3.1.6).
+/// The longest line in octets, without its end (RFC 5322 §2.1.1, RFC 5321 §4.5.3.1.6).
 const LONGEST: usize = 998;
-/// Octets of a character behind its first one, at most (RFC 3629 §3).
+/// The largest number of octets after the first one of a character (RFC 3629 §3).
 const BEHIND: usize = 3;
 const END: &[u8] = b"\r\n";
 
-/// Breaks long lines: behind a blank if they have one, and never within a character of UTF-8.
+/// Breaks long lines: after a blank if there is one, and never within a UTF-8 character.
 #[derive(Debug, Default)]
 pub(crate) struct Wrap {
-    /// Of a line whose end has not come yet.
+    /// A line, or the part of one, that is not finished yet.
     line: Vec<u8>,
 }
 
 impl Wrap {
-    /// Passes on what is decided about, and how many octets that is. Lines end with CR LF, which no
-    /// piece ends within.
+    /// Writes the octets that no longer change, and returns their number. Lines end with CR LF. A
+    /// piece must not end between CR and LF.
     pub(crate) fn pass(&mut self, piece: &[u8], out: &mut impl Write) -> io::Result<u64> {
         let mut passed = 0;
         for part in piece.split_inclusive(|&octet| octet == b'\n') {
@@ -43,14 +43,14 @@ impl Wrap {
     }
 }
 
-/// Where to break a line that is too long.
+/// Returns where to break a line that is too long.
 fn break_in(line: &[u8]) -> usize {
     let is_blank = |&octet: &u8| octet == b' ' || octet == b'\t';
     if let Some(blank) = line[..LONGEST].iter().rposition(is_blank) {
         return blank + 1;
     }
     let is_first = |&at: &usize| line[at] & 0xC0 != 0x80;
-    // What begins no character in so many octets is no UTF-8.
+    // If no character begins within this many octets, the text is not UTF-8.
     let at = (LONGEST - BEHIND..=LONGEST).rev().find(is_first);
     at.unwrap_or(LONGEST)
 }
@@ -66,7 +66,7 @@ mod tests {
         let mut rest = text;
         while !rest.is_empty() {
             let mut end = size.min(rest.len());
-            // As it is promised.
+            // No piece may end between CR and LF.
             end += usize::from(rest[..end].ends_with(b"\r"));
             passed += wrap.pass(&rest[..end], &mut out).expect("memory");
             rest = &rest[end..];

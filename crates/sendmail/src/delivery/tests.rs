@@ -1,4 +1,4 @@
-//! Messages and a relay whose words are known before.
+//! Messages, and a relay whose replies are fixed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -53,8 +53,8 @@ fn mail(arguments: &str) -> Mail {
 }
 
 impl World {
-    /// A relay that greets each client, says these words, each to one command, and hangs up; what it
-    /// heard of the first one.
+    /// Starts a relay that greets each client, sends these replies, one for each command, and
+    /// disconnects. Returns what the first client sent.
     fn relay(&self, says: &[&'static str]) -> JoinHandle<String> {
         let listener = UnixListener::bind(&self.config.socket).expect("a socket");
         let says = [&HELLO[..], says].concat();
@@ -82,7 +82,7 @@ impl World {
         })
     }
 
-    /// Envelopes and messages of what was left.
+    /// Returns the envelopes and messages in the maildrop.
     fn left(&self) -> Vec<(EnvelopeLine, String)> {
         let entries = fs::read_dir(&self.config.maildrop).expect("a folder");
         let read = |entry: io::Result<fs::DirEntry>| {
