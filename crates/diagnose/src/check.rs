@@ -1,4 +1,5 @@
-//! Whether mail from a domain will arrive: what receivers look at, seen from here.
+//! Checks whether mail from a domain will be delivered, by what receivers check, as seen from this
+//! machine.
 
 mod address;
 mod blocklists;
@@ -73,16 +74,16 @@ pub struct CheckArgs {
     dns: DnsArgs,
 }
 
-/// What was found.
+/// The result of all checks.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     pub(crate) domain: String,
-    /// What receivers see this relay at.
+    /// The addresses from which receivers see connections of this relay.
     pub(crate) addresses: Vec<IpAddr>,
     pub(crate) findings: Vec<Finding>,
 }
 
-/// The keys of the configuration that are looked at here.
+/// The keys of the configuration that the checks need.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Keys {
@@ -143,7 +144,7 @@ struct Checks<'a> {
 }
 
 impl Checks<'_> {
-    /// Everything at the same time, each within its limit.
+    /// Runs all checks at the same time, each within its time limit.
     async fn report(&self) -> Report {
         let domain = &self.args.domain;
         let Sending { addresses, finding } = self.sending().await;
@@ -200,7 +201,7 @@ impl Checks<'_> {
         findings
     }
 
-    /// SPF, DKIM and what DMARC makes of them.
+    /// Checks SPF and DKIM, and DMARC with their results.
     async fn authentication(&self, addresses: &[IpAddr]) -> Vec<Finding> {
         let (dns, domain, limit) = (self.dns, &self.args.domain, self.args.timeout);
         let hostname = &self.config.hostname;
@@ -246,7 +247,8 @@ impl Checks<'_> {
         }
     }
 
-    /// Whether bounces, which are from the hostname, are from another domain than the one that is checked.
+    /// Returns whether bounces come from a domain other than the checked one. They are sent from
+    /// the hostname.
     fn has_other_name(&self) -> bool {
         !self.args.domain.eq_ignore_ascii_case(&self.config.hostname)
     }
@@ -304,7 +306,7 @@ impl Checks<'_> {
         checked.unwrap_or_else(|_| self.late(about, Finding::fail))
     }
 
-    /// A check that only warns where it cannot be made.
+    /// Runs a check. If it cannot be completed, the result is a warning only.
     async fn hint(&self, about: &'static str, check: impl Future<Output = Finding>) -> Finding {
         let checked = timeout(self.args.timeout, check).await;
         checked.unwrap_or_else(|_| self.late(about, Finding::warn))

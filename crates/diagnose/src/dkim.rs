@@ -1,4 +1,4 @@
-//! Keys to sign with, and their records in the DNS.
+//! Creates DKIM keys and checks their records in the DNS.
 
 mod entry;
 mod genkey;

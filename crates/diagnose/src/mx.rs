@@ -1,4 +1,4 @@
-//! Which hosts take mail for a domain.
+//! Lists the hosts that accept mail for a domain.
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ pub struct MxArgs {
     dns: DnsArgs,
 }
 
-/// What is behind an address's last @, or the whole, if it is a domain.
+/// Returns the part of an address after its last @, or the whole text if it is a domain.
 pub(crate) fn domain(text: &str) -> Result<String, String> {
     let domain = text.rsplit('@').next().unwrap_or(text);
     let domain = domain.strip_suffix('.').unwrap_or(domain);
@@ -37,34 +37,35 @@ pub(crate) fn domain(text: &str) -> Result<String, String> {
     }
 }
 
-/// The exchangers of a domain.
+/// The mail exchangers of a domain.
 #[derive(Debug, Serialize)]
 pub(crate) struct Exchangers {
     pub(crate) domain: String,
-    /// In the order they would be tried; equal preferences are shuffled each time.
+    /// The hosts in the order in which they would be tried. Hosts with equal preference are
+    /// shuffled each time.
     pub(crate) hosts: Vec<Exchanger>,
-    /// Why there are none.
+    /// Why there are no hosts.
     pub(crate) problem: Option<String>,
 }
 
-/// One of them.
+/// One mail exchanger.
 #[derive(Debug, Serialize)]
 pub(crate) struct Exchanger {
     pub(crate) name: String,
-    /// `None` for a domain without MX, which is its own exchanger.
+    /// The preference. `None` for a domain without MX records, which is its own exchanger.
     pub(crate) preference: Option<u16>,
-    /// Of its MX record, in seconds.
+    /// The TTL of the MX record in seconds.
     pub(crate) ttl: Option<u32>,
-    /// In an order they would be tried in.
+    /// The addresses in an order in which they would be tried.
     pub(crate) addresses: Vec<Address>,
-    /// Why it would be passed over.
+    /// Why the host would be skipped.
     pub(crate) problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
 pub(crate) struct Address {
     pub(crate) address: SocketAddr,
-    /// Of its record, in seconds.
+    /// The TTL of the address record in seconds.
     pub(crate) ttl: Option<u32>,
 }
 
@@ -95,7 +96,7 @@ pub async fn run(
 
 async fn look_up(config: &Config, dns: &Arc<Dns>, domain: &str) -> Exchangers {
     let plan = preview_by_mx(config, dns, domain).await;
-    // The resolver remembers what the plan was made of.
+    // The resolver has cached the records of the plan.
     let records = dns.mx(domain).await.unwrap_or_default();
     let mut hosts = Vec::new();
     for host in plan.hosts {
@@ -131,7 +132,7 @@ async fn exchanger(config: &Config, dns: &Dns, host: PreviewedHost, ttl: Option<
     }
 }
 
-/// The hosts in the order they would be tried, each with its addresses.
+/// Prints the hosts with their addresses in the order in which they would be tried.
 fn show(out: &mut impl Write, found: &Exchangers) -> io::Result<()> {
     found.hosts.iter().try_for_each(|host| show_host(out, host))
 }

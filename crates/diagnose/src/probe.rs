@@ -1,4 +1,4 @@
-//! A dialogue with another server, as a sender would have it, for the operator to watch.
+//! Runs an SMTP dialogue with another server as a sender would, and shows it to the operator.
 //!
 //! Exit codes: 0 accepted, 1 refused, 2 not reached.
 
@@ -128,7 +128,7 @@ fn unbracketed(text: &str) -> &str {
     inner.unwrap_or(text)
 }
 
-/// All that is known at the end.
+/// The complete result.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     outcome: Outcome,
@@ -200,7 +200,7 @@ fn secret(args: &ProbeArgs, user: &UserName) -> Result<Secret, Error> {
     }
 }
 
-/// From host to host, as a sender goes on where one does not answer or does not want to talk.
+/// Tries the hosts in order, as a sender does if a host does not answer or refuses the session.
 async fn walk(
     prober: &Prober<'_>,
     endpoints: &[Endpoint],

@@ -1,4 +1,4 @@
-//! How this relay delivers mail, by its configuration: the tools connect to other servers in the same way.
+//! The relay's settings for deliveries. The tools connect to other servers in the same way.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -40,7 +40,7 @@ pub(crate) fn settings(config: &ConfigFile, dns: &DnsArgs) -> Result<relay_remot
     Ok(settings)
 }
 
-/// The keys that matter for deliveries.
+/// The keys of the configuration that matter for deliveries.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Keys {
@@ -52,7 +52,7 @@ struct Keys {
 
 #[derive(Debug, Deserialize)]
 struct Listener {
-    /// A socket's address, or the path of a local socket.
+    /// The address of a TCP socket, or the path of a Unix socket.
     address: String,
 }
 

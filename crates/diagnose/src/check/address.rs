@@ -1,4 +1,4 @@
-//! The addresses that receivers see this relay at.
+//! Finds the addresses from which receivers see connections of this relay.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
@@ -12,8 +12,8 @@ use crate::probe::Target;
 
 const ADDRESS: &str = "address";
 const SMTP: u16 = 25;
-/// Where to ask the system for the way to the world: of the blocks for documentation, so nobody's. Nothing
-/// is sent.
+/// Addresses to ask the system for the route to the internet. They are reserved for documentation,
+/// so they belong to nobody. Nothing is sent to them.
 const WORLD: [SocketAddr; 2] = [
     SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), 9),
     SocketAddr::new(
@@ -48,25 +48,25 @@ enum RouteTls {
     None,
 }
 
-/// The hosts that take all mail.
+/// The hosts to which all mail is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Smarthost {
-    /// The first of them.
+    /// The name of the first host.
     name: String,
     pub(super) targets: Vec<Target>,
-    /// How they are spoken with.
+    /// How TLS is used with these hosts.
     pub(super) tls: TlsUse,
 }
 
-/// Where mail goes out from.
+/// The addresses from which mail is sent.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Sending {
-    /// None if a smarthost sends it on.
+    /// The addresses. Empty if a smarthost forwards all mail.
     pub(super) addresses: Vec<IpAddr>,
     pub(super) finding: Finding,
 }
 
-/// As the operator says, or as it can be found out.
+/// Uses the given addresses, or finds them out.
 pub(super) async fn sending(
     given: &[IpAddr],
     routes: &[Route],
@@ -100,8 +100,8 @@ pub(super) async fn sending(
     judge(addresses, how)
 }
 
-/// Of each family that mail goes out by: the machine's own address, or behind a translation of addresses
-/// what the hostname leads to; and whether all are its own.
+/// For each address family in use, returns the address of the machine itself or, behind address
+/// translation, that of the hostname. The second value is whether all are the machine's own.
 fn of_families(ours: &[IpAddr], of_hostname: &[IpAddr], family: IpFamily) -> (Vec<IpAddr>, bool) {
     let goes_out_by = |address: &&IpAddr| match family {
         IpFamily::Any => true,
@@ -140,12 +140,12 @@ fn judge(mut addresses: Vec<IpAddr>, how: &str) -> Sending {
         (Some(private), _) => Finding::fail(ADDRESS, format!("{private} is not a public address")),
         (None, false) => Finding::ok(ADDRESS, format!("{} ({how})", names.join(", "))),
     };
-    // Nobody's name server and no list knows anything of those.
+    // Neither name servers nor block lists have data about these addresses.
     addresses.retain(is_public);
     Sending { addresses, finding }
 }
 
-/// The smarthost, if all mail goes to one.
+/// Returns the smarthost if all mail is sent to the same one.
 pub(super) fn smarthost(routes: &[Route]) -> Option<Smarthost> {
     let takes_all = |route: &&Route| {
         let everybody = |pattern: &Option<String>| pattern.as_deref().is_none_or(|p| p == "*");
@@ -169,7 +169,7 @@ pub(super) fn smarthost(routes: &[Route]) -> Option<Smarthost> {
     })
 }
 
-/// The address that the system would go there from.
+/// Returns the local address that the system would use to reach `to`.
 fn way_out(to: SocketAddr) -> Option<IpAddr> {
     let any: IpAddr = match to {
         SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
@@ -184,7 +184,8 @@ fn is_public(address: &IpAddr) -> bool {
     !is_private(address)
 }
 
-/// RFC 1918, RFC 6598, RFC 4193, and what never leaves a machine or its link.
+/// Returns whether the address is private (RFC 1918, RFC 6598, RFC 4193), or never leaves a machine
+/// or its link.
 fn is_private(address: &IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => {

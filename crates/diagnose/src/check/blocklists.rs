@@ -1,4 +1,4 @@
-//! DNS block lists (RFC 5782): whether an address, or the domain, stands on one.
+//! DNS block lists (RFC 5782): checks whether an address or the domain is listed.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,7 +9,7 @@ use super::finding::Finding;
 use super::host::backwards;
 
 const DNSBL: &str = "DNSBL";
-/// The lists that many receivers ask.
+/// Block lists that many receivers use.
 pub(super) const ADDRESS_LISTS: [&str; 2] = ["zen.spamhaus.org", "bl.spamcop.net"];
 const DOMAIN_LIST: &str = "dbl.spamhaus.org";
 
@@ -62,7 +62,8 @@ fn judge(
     Finding::fail(DNSBL, format!("{who} is on {list} ({code}){words}"))
 }
 
-/// An answer about the question, by the convention of the lists: 127.255.255.0/24.
+/// Returns whether the code, 127.255.255.0/24 by convention, is about the query and not the
+/// address.
 fn is_refusal(code: &IpAddr) -> bool {
     match code {
         IpAddr::V4(code) => code.octets()[..3] == Ipv4Addr::new(127, 255, 255, 0).octets()[..3],

@@ -1,4 +1,4 @@
-//! DKIM: whether receivers find the keys that this relay signs with.
+//! DKIM: checks whether receivers find the keys that this relay signs with.
 
 use std::io;
 use std::path::Path;
@@ -14,16 +14,16 @@ use crate::dkim::{Entry, published};
 
 const DKIM: &str = "DKIM";
 
-/// What became of the keys.
+/// The result for the keys.
 pub(super) struct Checked {
     pub(super) findings: Vec<Finding>,
-    /// The domains in whose name a signature would verify.
+    /// The domains for which a signature would be valid.
     pub(super) verified: Vec<String>,
-    /// Those of which that cannot be told, for the key cannot be read.
+    /// The domains for which this is unknown, because the key cannot be read.
     pub(super) untold: Vec<String>,
 }
 
-/// Whether a signature would verify.
+/// Whether a signature would be valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verified {
     Yes,
@@ -31,7 +31,7 @@ enum Verified {
     Untold,
 }
 
-/// The keys that sign mail from this domain.
+/// Checks the keys that sign mail from this domain.
 pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked {
     let mut checked = Checked {
         findings: Vec::new(),
@@ -61,7 +61,8 @@ pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked 
     checked
 }
 
-/// Our own bounces are from the hostname; a warning if they go out unsigned though other mail does not.
+/// Returns a warning if bounces, which come from the hostname, are not signed although other mail
+/// is.
 pub(super) fn bounces(hostname: &str, entries: &[Entry]) -> Option<Finding> {
     if entries.is_empty() || !signing(hostname, entries).is_empty() {
         return None;
@@ -73,7 +74,7 @@ pub(super) fn bounces(hostname: &str, entries: &[Entry]) -> Option<Finding> {
     Some(Finding::warn(DKIM, text))
 }
 
-/// The keys that sign mail from the domain, each with its own domain.
+/// Returns the keys that sign mail from the domain, each with its own domain.
 fn signing<'a>(domain: &str, entries: &'a [Entry]) -> Vec<(Domain, Selector, &'a Path)> {
     let Ok(domain) = domain.parse() else {
         return Vec::new();
@@ -118,7 +119,7 @@ async fn key(dns: &Dns, domain: &Domain, selector: &Selector, file: &Path) -> (F
     }
 }
 
-/// What can be said of the records at a name without the key that they should be of.
+/// Judges the records at a name if the key that they belong to cannot be read.
 fn without_key(name: &str, found: &[Vec<u8>]) -> (Finding, Verified) {
     let wrong = match found {
         [] => "no record".to_owned(),

@@ -1,4 +1,4 @@
-//! DMARC (RFC 7489): what the domain asks receivers to do, and whether its mail would pass.
+//! DMARC (RFC 7489): checks the policy of the domain, and whether its mail would pass.
 
 use std::borrow::Cow;
 
@@ -10,25 +10,25 @@ use super::finding::{Finding, txt_record};
 
 const DMARC: &str = "DMARC";
 
-/// What SPF and DKIM came to.
+/// The results of SPF and DKIM.
 pub(super) struct Passed<'a> {
-    /// `None` if that is for the operator of a smarthost to know.
+    /// Whether SPF passes. `None` if only the operator of a smarthost can know.
     pub(super) spf: Option<bool>,
-    /// The domains in whose name a signature would verify.
+    /// The domains for which a DKIM signature would be valid.
     pub(super) dkim: &'a [String],
-    /// Those of which that cannot be told.
+    /// The domains for which this is unknown.
     pub(super) untold: &'a [String],
 }
 
-/// The DMARC records that count for a domain, and where they stand.
+/// The DMARC records that apply to a domain, and the domain that has them.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// The domain itself, or one above it.
+    /// The domain itself, or a parent domain.
     at: String,
     records: Result<Vec<String>, LookupError>,
 }
 
-/// Looks at the domain, then at those above it that can be anybody's.
+/// Looks up the domain, then its parent domains, except top-level domains.
 pub(super) async fn look_up(dns: &Dns, domain: &str) -> Found {
     let mut at = domain;
     loop {
@@ -53,7 +53,7 @@ async fn records(dns: &Dns, domain: &str) -> Result<Vec<String>, LookupError> {
         Err(reason) => return Err(reason),
     };
     let texts = texts.iter().map(|text| String::from_utf8_lossy(text));
-    // RFC 7489 §6.6.3: what does not begin like this is passed over.
+    // RFC 7489 §6.6.3: other records are ignored.
     let is_dmarc = |text: &String| text.trim_start().starts_with("v=DMARC1");
     Ok(texts.map(Cow::into_owned).filter(is_dmarc).collect())
 }
@@ -89,7 +89,7 @@ pub(super) fn judge(domain: &str, found: Found, passed: &Passed<'_>) -> Finding 
 fn judge_passing(domain: &str, at: &str, record: &Dmarc, passed: &Passed<'_>) -> Finding {
     let below = at != domain && record.sp != Policy::Unspecified;
     let policy = policy(if below { record.sp } else { record.p });
-    // The envelope sender is of the same domain, so SPF is aligned wherever it passes.
+    // The envelope sender has the same domain, so SPF is aligned if it passes.
     let spf = passed.spf;
     let aligned = |signer: &String| match record.adkim {
         Alignment::Strict => signer.eq_ignore_ascii_case(domain),

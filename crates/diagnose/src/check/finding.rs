@@ -1,28 +1,28 @@
-//! What a check has found.
+//! The result of a check.
 
 use serde::Serialize;
 
-/// How bad it is.
+/// How serious a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Level {
     Ok,
-    /// Good to know, and no fault.
+    /// Information that is not about a fault.
     Info,
-    /// Some receivers may mind.
+    /// Some receivers may reject mail, or treat it as suspicious.
     Warn,
-    /// Mail will be refused, or taken for spam.
+    /// Mail will be refused or treated as spam.
     Fail,
 }
 
-/// One line.
+/// One finding, which is printed on one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
     pub(crate) level: Level,
-    /// `PTR`
+    /// The subject of the check, such as `PTR`.
     pub(crate) about: &'static str,
     pub(crate) text: String,
-    /// The record to add to the DNS, or to replace the existing one with.
+    /// The record to add to the DNS, or to replace the existing one.
     pub(crate) record: Option<String>,
 }
 
@@ -60,7 +60,8 @@ impl Finding {
     }
 }
 
-/// A TXT record as a line of a zone file: strings of 255 octets at most, quoted (RFC 1035 §3.3, §5.1).
+/// Formats a TXT record as a line of a zone file, in quoted strings of at most 255 octets (RFC 1035
+/// §3.3, §5.1).
 pub(super) fn txt_record(name: &str, value: &str) -> String {
     let mut strings = vec![String::new()];
     let mut length = 0;

@@ -1,4 +1,5 @@
-//! What receivers see of this machine: its address, that address's name, and the name in EHLO.
+//! Checks what receivers see of this machine: its address, the name of the address, and the name in
+//! EHLO.
 
 use std::net::IpAddr;
 
@@ -10,13 +11,13 @@ use super::finding::Finding;
 
 const PTR: &str = "PTR";
 const HELO: &str = "HELO";
-/// Names of one address that are looked at.
+/// The largest number of names of one address that are checked.
 const MAX_NAMES: usize = 5;
 
-/// A name of an address, with where it leads.
+/// A name of an address, and the addresses of this name.
 type Named = (String, Result<Vec<IpAddr>, LookupError>);
 
-/// The name that the DNS gives to an address, and whether it leads back.
+/// Checks the name of an address in the DNS, and whether the name has this address.
 pub(super) async fn ptr(dns: &Dns, address: IpAddr, hostname: &str) -> Finding {
     let names = match dns.names(address).await {
         Ok(names) => names,
@@ -88,7 +89,8 @@ fn flaw(address: IpAddr, (name, found): &Named) -> String {
     }
 }
 
-/// A full one, of letters, digits and hyphens (RFC 1123 §2.1).
+/// Returns whether the name is fully qualified and consists of letters, digits and hyphens (RFC
+/// 1123 §2.1).
 fn is_host_name(name: &str) -> bool {
     let is_ldh = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.');
     let is_number = |label: &str| label.bytes().all(|b| b.is_ascii_digit());
@@ -96,7 +98,8 @@ fn is_host_name(name: &str) -> bool {
     is_domain(name) && name.contains('.') && name.bytes().all(is_ldh) && !is_number(last)
 }
 
-/// Whether all four parts of the address are in the name, as in `192-0-2-7.pool.example.net`.
+/// Returns whether the name contains all four parts of the address, as in
+/// `192-0-2-7.pool.example.net`.
 fn looks_assigned(address: IpAddr, name: &str) -> bool {
     let IpAddr::V4(address) = address.to_canonical() else {
         return false;
@@ -109,7 +112,7 @@ fn looks_assigned(address: IpAddr, name: &str) -> bool {
     })
 }
 
-/// The name in EHLO.
+/// Checks the name in EHLO.
 pub(super) async fn helo(dns: &Dns, hostname: &str, addresses: &[IpAddr]) -> Finding {
     let found = dns.addresses(hostname, IpFamily::Any).await;
     judge_helo(hostname, addresses, found)
@@ -144,7 +147,7 @@ fn judge_helo(
     }
 }
 
-/// Where the name of an address stands (RFC 1035 §3.5, RFC 3596 §2.5).
+/// Returns the name of the PTR record of an address (RFC 1035 §3.5, RFC 3596 §2.5).
 pub(super) fn reverse(address: IpAddr) -> String {
     match address.to_canonical() {
         IpAddr::V4(_) => format!("{}.in-addr.arpa.", backwards(address)),
@@ -152,7 +155,7 @@ pub(super) fn reverse(address: IpAddr) -> String {
     }
 }
 
-/// The parts of an address, the last first: octets of IPv4, half octets of IPv6.
+/// Returns the parts of an address in reverse order: octets of IPv4, half octets of IPv6.
 pub(super) fn backwards(address: IpAddr) -> String {
     let parts: Vec<String> = match address.to_canonical() {
         IpAddr::V4(address) => address

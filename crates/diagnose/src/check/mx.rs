@@ -1,4 +1,4 @@
-//! Whether answers and bounces find their way to the domain.
+//! Checks whether replies and bounces can be delivered to the domain.
 
 use relay_remote::IpFamily;
 use relay_remote::dns::{Dns, LookupError, MxRecord};
@@ -6,7 +6,7 @@ use relay_remote::dns::{Dns, LookupError, MxRecord};
 use super::finding::Finding;
 
 const MX: &str = "MX";
-/// Hosts that are looked at.
+/// The largest number of hosts that are checked.
 const MAX_HOSTS: usize = 10;
 
 pub(super) async fn mx(dns: &Dns, domain: &str, hostname: &str) -> Finding {

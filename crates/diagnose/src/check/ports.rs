@@ -1,4 +1,4 @@
-//! The ports: whether mail gets out, and what our own listeners show.
+//! Checks outbound port 25 and our own listeners.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::slice;
@@ -20,9 +20,9 @@ use relay_terminal::date;
 const PORT: &str = "port 25";
 const SMARTHOST: &str = "smarthost";
 const LISTENER: &str = "listener";
-/// Seconds before its end in which a certificate should have been renewed.
+/// A certificate should be renewed this many seconds before it expires.
 const RENEWAL: u64 = 14 * 24 * 60 * 60;
-/// Addresses of a target that are tried on the way out.
+/// The largest number of addresses of a target that are tried.
 const MAX_ENDPOINTS: usize = 4;
 
 /// `[[listener]]`
@@ -31,13 +31,14 @@ pub(super) struct Listener {
     address: String,
     #[serde(default)]
     role: Role,
-    /// Networks and lone addresses.
+    /// Networks and single addresses.
     #[serde(default)]
     proxies: Vec<String>,
 }
 
 impl Listener {
-    /// Whether it takes whoever comes from there for a proxy, and waits for a PROXY header.
+    /// Returns whether the listener treats clients from this address as proxies, and waits for a
+    /// PROXY header.
     fn has_proxy(&self, from: IpAddr) -> bool {
         let from = from.to_canonical();
         self.proxies.iter().any(|proxy| {
@@ -57,11 +58,11 @@ enum Role {
     Submissions,
 }
 
-/// Why nobody was spoken with.
+/// Why there was no session.
 enum Unreached {
-    /// No address to try.
+    /// There is no address to try.
     Nowhere(String),
-    /// None of them talks to us.
+    /// No address answers.
     Nobody(String),
 }
 
@@ -74,7 +75,7 @@ pub(super) struct Ports<'a> {
 }
 
 impl Ports<'_> {
-    /// Whether any of the hosts that take mail for everybody can be spoken with.
+    /// Checks whether an SMTP session with any host of a large mail provider is possible.
     pub(super) async fn outbound(&self, target: &Target) -> Finding {
         match self.first(slice::from_ref(target), TlsUse::Never).await {
             Ok(endpoint) => Finding::ok(PORT, format!("{endpoint} can be spoken with")),
@@ -86,7 +87,8 @@ impl Ports<'_> {
         }
     }
 
-    /// Whether any host of the smarthost can be spoken with, in the way that its route says.
+    /// Checks whether an SMTP session with any host of the smarthost is possible, with TLS as in
+    /// its route.
     pub(super) async fn smarthost(&self, smarthost: &Smarthost) -> Finding {
         match self.first(&smarthost.targets, smarthost.tls).await {
             Ok(endpoint) => Finding::ok(SMARTHOST, format!("{endpoint} can be spoken with")),
@@ -98,7 +100,7 @@ impl Ports<'_> {
         }
     }
 
-    /// The first endpoint of the targets that can be spoken with.
+    /// Returns the first endpoint of the targets with which a session is possible.
     async fn first(&self, targets: &[Target], tls: TlsUse) -> Result<String, Unreached> {
         let (mut endpoints, mut problems) = (Vec::new(), Vec::new());
         for target in targets {
@@ -110,7 +112,7 @@ impl Ports<'_> {
         if endpoints.is_empty() {
             return Err(Unreached::Nowhere(problems.join("; ")));
         }
-        // All of them in the time for one.
+        // All endpoints together may take as long as one check.
         let look = self.look(self.limit / u32::try_from(endpoints.len() + 1).unwrap_or(u32::MAX));
         for endpoint in &endpoints {
             let (host, address) = (&endpoint.host, endpoint.address);
@@ -122,7 +124,7 @@ impl Ports<'_> {
         Err(Unreached::Nobody(problems.join("; ")))
     }
 
-    /// Each of our own, as somebody on this machine sees it.
+    /// Checks each of our own listeners from this machine.
     pub(super) async fn listeners(&self, listeners: Option<&[Listener]>) -> Vec<Finding> {
         let usual = [Listener {
             address: "[::]:25".to_owned(),
@@ -131,11 +133,11 @@ impl Ports<'_> {
         }];
         let mut findings = Vec::new();
         for listener in listeners.unwrap_or(&usual) {
-            // A socket that is a file has no certificate.
+            // A Unix socket has no certificate.
             let Ok(bound) = listener.address.parse() else {
                 continue;
             };
-            // Who dials an address of this machine comes from the same one.
+            // A connection to an address of this machine comes from the same address.
             findings.push(if listener.has_proxy(reachable(bound).ip()) {
                 let text = "not looked at: this machine is among its proxies";
                 Finding::info(LISTENER, format!("{bound}: {text}"))
@@ -165,7 +167,7 @@ impl Ports<'_> {
     }
 }
 
-/// Where a listener on every address can be reached from here.
+/// Returns an address at which a listener on all addresses can be reached from this machine.
 fn reachable(bound: SocketAddr) -> SocketAddr {
     let ip = match bound.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
@@ -181,7 +183,7 @@ fn judge(
     handshake: Result<Option<Handshake>, String>,
     now: SystemTime,
 ) -> Finding {
-    // Other servers take any certificate; people's mail programs do not.
+    // Other mail servers accept any certificate, but mail programs of users do not.
     let bad = match role {
         Role::Mx => Finding::warn,
         Role::Submission | Role::Submissions => Finding::fail,

@@ -1,5 +1,5 @@
-//! What the domain asks of servers that send to it: MTA-STS (RFC 8461) and TLS reports (RFC 8460). Good
-//! to know, for its own mail goes out without either.
+//! Checks the domain's MTA-STS policy (RFC 8461) and its address for TLS reports (RFC 8460). Both
+//! concern incoming mail. The domain's own mail is delivered without them.
 
 use mail_auth::common::parse::TxtRecordParser as _;
 use mail_auth::mta_sts::{MtaSts, TlsRpt};

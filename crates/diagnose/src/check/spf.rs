@@ -1,4 +1,4 @@
-//! SPF (RFC 7208): whether the domain lets this server send for it, evaluated as receivers do.
+//! SPF (RFC 7208): evaluates as receivers do whether this server may send for the domain.
 
 use std::net::IpAddr;
 
@@ -10,14 +10,14 @@ use super::finding::{Finding, Level, txt_record};
 
 const SPF: &str = "SPF";
 
-/// What a domain says, and what comes of it.
+/// The SPF findings for a domain, and the result.
 pub(super) struct Checked {
     pub(super) findings: Vec<Finding>,
     /// Whether all addresses pass.
     pub(super) passes: bool,
 }
 
-/// For mail from the domain that leaves by these addresses.
+/// Checks mail from the domain that is sent from these addresses.
 pub(super) async fn spf(dns: &Dns, domain: &str, hostname: &str, addresses: &[IpAddr]) -> Checked {
     let found = dns.txt(domain).await;
     let record = match only(domain, found, ("v=spf1 mx -all", addresses)) {
@@ -43,7 +43,8 @@ pub(super) async fn spf(dns: &Dns, domain: &str, hostname: &str, addresses: &[Ip
     Checked { findings, passes }
 }
 
-/// The one SPF record of a domain; if there is none, the one to add is made of a usual one and addresses.
+/// Returns the only SPF record of a domain. If there is none, the finding has a typical record with
+/// these addresses.
 fn only(
     domain: &str,
     found: Result<Vec<Vec<u8>>, LookupError>,
@@ -79,13 +80,13 @@ fn only(
     }
 }
 
-/// RFC 7208 §4.5
+/// RFC 7208 §4.5: returns whether the text is an SPF record.
 fn is_spf(text: &str) -> bool {
     let version = text.split(' ').next().unwrap_or(text);
     version.eq_ignore_ascii_case("v=spf1")
 }
 
-/// The record with these addresses in front.
+/// Returns the record with these addresses added at its front.
 fn covering(record: &str, addresses: &[IpAddr]) -> String {
     let (version, rest) = record.split_once(' ').unwrap_or((record, "-all"));
     let mut value = version.to_owned();
@@ -131,7 +132,7 @@ fn judge(
             SPF,
             wrong("has a record with an error in it, or one that needs more than ten lookups"),
         ),
-        // The record was there a moment ago, so it is one that cannot be read.
+        // The record was there a moment ago, so it must be invalid.
         Ok(SpfResult::None) => Finding::fail(SPF, wrong("has a record that cannot be read")),
         Ok(SpfResult::TempError) => Finding::fail(
             SPF,
@@ -146,8 +147,8 @@ fn lets_anybody(record: &str) -> bool {
     terms.any(|term| term.eq_ignore_ascii_case("all") || term.eq_ignore_ascii_case("+all"))
 }
 
-/// For bounces, which have no sender: receivers then ask for the name in EHLO (RFC 7208 §2.4). Only what
-/// is wrong, and none of it worse than a warning, for it is not the domain's mail.
+/// Checks bounces, which have no sender: receivers check the name in EHLO for them (RFC 7208 §2.4).
+/// Returns problems only, and only as warnings, because it is not mail from the domain.
 pub(super) async fn bounces(dns: &Dns, hostname: &str, addresses: &[IpAddr]) -> Vec<Finding> {
     if addresses.is_empty() {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! `[[dkim]]`, and what the DNS has of it.
+//! The `[[dkim]]` tables, and the published records of their keys.
 
 use std::path::PathBuf;
 
@@ -26,7 +26,7 @@ struct Keys {
 }
 
 impl Entry {
-    /// Its domain and its selector, if they are what they should be.
+    /// Returns the domain and the selector if they are valid.
     pub(crate) fn names(&self) -> Result<(Domain, Selector), String> {
         match (self.domain.parse(), self.selector.parse()) {
             (Ok(domain), Ok(selector)) => Ok((domain, selector)),
@@ -44,13 +44,14 @@ impl Entry {
     }
 }
 
-/// The signing table of the relay's configuration.
+/// Reads the signing table of the relay's configuration.
 pub(super) fn table(config: &ConfigFile) -> Result<Vec<Entry>, Error> {
     let keys: Keys = config.load()?.keys()?;
     Ok(keys.dkim)
 }
 
-/// The TXT records of a name, each with its strings joined; none is no error.
+/// Returns the TXT records of a name, each with its strings joined. A name without records is not
+/// an error.
 pub(crate) async fn published(dns: &Dns, name: &str) -> Result<Vec<Vec<u8>>, LookupError> {
     match dns.txt(name).await {
         Err(LookupError::NoSuchName | LookupError::NoRecords) => Ok(Vec::new()),

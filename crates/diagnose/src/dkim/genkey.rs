@@ -1,4 +1,4 @@
-//! `dkim genkey`: a new key and the record that it needs.
+//! `dkim genkey`: creates a key and prints its DNS record.
 
 use std::fmt;
 use std::fs;
@@ -65,7 +65,7 @@ pub(super) fn run(
     }
     write!(out, "{}", record.zone_file()).map_err(Error::Output)?;
     out.flush().map_err(Error::Output)?;
-    // Beside the record, not in it: that is for the zone file.
+    // The table goes to standard error, because standard output is for the zone file.
     let entry = TableEntry {
         domain: &args.domain,
         selector: &args.selector,
@@ -83,7 +83,7 @@ pub(super) fn run(
     Ok(())
 }
 
-/// Makes a key, writes it, and gives it to the user that relayd runs as; the record to publish.
+/// Creates a key, writes it, and makes the user of relayd its owner. Returns the record to publish.
 pub(super) fn make(
     domain: &Domain,
     selector: &Selector,
@@ -100,7 +100,8 @@ pub(super) fn make(
     Ok(Record::new(key.public(), domain, selector))
 }
 
-/// The daemon has to read the key, and nobody else may. Only root can give a file away.
+/// Changes the owner of the key. Only the daemon may read it. Only root can change the owner of a
+/// file.
 fn give(file: &Path, user: u32, group: u32) {
     let is_theirs = fs::metadata(file).is_ok_and(|found| found.uid() == user);
     if is_theirs {
@@ -128,7 +129,7 @@ fn refused(reason: &GenerateError) -> Error {
     Error::Refused(format!("{reason}{hint}"))
 }
 
-/// A `[[dkim]]` as it stands in the configuration.
+/// A `[[dkim]]` table as it is written in the configuration.
 pub(super) struct TableEntry<'a> {
     pub(super) domain: &'a Domain,
     pub(super) selector: &'a Selector,
@@ -136,11 +137,11 @@ pub(super) struct TableEntry<'a> {
 }
 
 impl TableEntry<'_> {
-    /// The lines that tell the keys of one domain apart.
+    /// Returns the lines that differ between the keys of one domain.
     pub(super) fn of_key(&self) -> String {
-        // The daemon does not run in this directory.
+        // The path must be absolute, because the daemon has another working directory.
         let file = absolute(self.key).unwrap_or_else(|_| self.key.to_owned());
-        // A path has whatever octets it has; as a string of TOML it needs quotes and escapes.
+        // A path may contain any octets, so it is quoted and escaped as a TOML string.
         let key = toml::Value::from(file.to_string_lossy().as_ref());
         format!("selector = \"{}\"\nkey = {key}", self.selector)
     }

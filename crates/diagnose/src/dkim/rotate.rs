@@ -1,7 +1,8 @@
-//! `dkim rotate`: a new key in the place of an old one, such that no mail on its way is left without the
-//! record that it needs.
+//! `dkim rotate`: replaces a key by a new one, such that the records for mail in transit remain
+//! available.
 //!
-//! Nothing is remembered between one run and the next: the configuration and the DNS say how far it is.
+//! No state is stored between runs. Each run determines the progress from the configuration and the
+//! DNS.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -106,7 +107,7 @@ fn beside(old: &Path, args: &RotateArgs) -> PathBuf {
     old.with_file_name(format!("{}.{}.pem", args.domain, args.new))
 }
 
-/// As the operator says, or as the old key does if that can be seen.
+/// Returns the given algorithm, or that of the old key if it can be read.
 fn algorithm(args: &RotateArgs, old: Option<&Entry>) -> relay_dkim::Algorithm {
     let of_old = || {
         PrivateKey::load(&old?.key)
@@ -126,7 +127,7 @@ fn as_entry(args: &RotateArgs, file: &Path) -> Entry {
     }
 }
 
-/// Whether the old key's record lets anybody verify anything still.
+/// Returns whether the record of the old key can still verify signatures.
 async fn is_published(dns: &Dns, args: &RotateArgs) -> Result<bool, Error> {
     let name = Record::name(&args.domain, &args.old);
     let found = published(dns, &name).await;
@@ -135,14 +136,14 @@ async fn is_published(dns: &Dns, args: &RotateArgs) -> Result<bool, Error> {
     Ok(found.iter().any(|record| !relay_dkim::is_revoked(record)))
 }
 
-/// What the files and the DNS say.
+/// The facts in the files and the DNS.
 struct Facts<'a> {
     args: &'a RotateArgs,
     config: &'a Path,
     new: Tested,
     file: &'a Path,
     signs_with_new: bool,
-    /// If the relay signs with it.
+    /// The table of the old key, if the relay signs with it.
     old: Option<&'a Entry>,
     old_is_published: bool,
 }
@@ -201,7 +202,7 @@ impl Facts<'_> {
                 key: self.file,
             };
             if self.old.is_some() {
-                // All else of the table, its `subdomains` say, is to stay.
+                // The other keys of the table, such as `subdomains`, must stay unchanged.
                 let lines = entry.of_key();
                 format!(
                     "in {config}, in the [[dkim]] of {domain} with the selector {old}, put these in the \

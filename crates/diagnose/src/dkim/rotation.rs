@@ -1,8 +1,8 @@
-//! The steps of replacing a key, and how far each is.
+//! The steps of replacing a key, and the progress of each.
 
 use serde::Serialize;
 
-/// How far it is.
+/// The progress of a step.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Rotation {
     pub(crate) steps: Vec<RotationStep>,

@@ -1,4 +1,4 @@
-//! `dkim testkey` and `dkim rotate`.
+//! Prints the results of `dkim testkey` and `dkim rotate`.
 
 use std::io::{self, Write};
 
@@ -6,7 +6,7 @@ use super::rotation::{Rotation, RotationStep, Standing};
 use super::tested::Tested;
 use relay_terminal::escape;
 
-/// A line for each key, and one for what to do about it.
+/// Prints one line for each key, and one with advice if there is any.
 pub(super) fn tested_keys(out: &mut impl Write, tested: &[Tested]) -> io::Result<()> {
     let mut tested = tested.iter();
     tested.try_for_each(|tested| key(out, tested))
@@ -20,7 +20,7 @@ fn key(out: &mut impl Write, tested: &Tested) -> io::Result<()> {
     }
 }
 
-/// A line for each step; below the one that is next, what it takes.
+/// Prints one line for each step, and the instructions below the next step.
 pub(super) fn rotation(out: &mut impl Write, rotation: &Rotation) -> io::Result<()> {
     let mut steps = rotation.steps.iter().enumerate();
     steps.try_for_each(|(index, found)| step(out, index + 1, found))

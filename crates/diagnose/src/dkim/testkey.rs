@@ -1,4 +1,4 @@
-//! `dkim testkey`: would receivers find our keys?
+//! `dkim testkey`: checks whether receivers find our keys.
 
 use std::io::{self, Write};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! What a certificate says.
+//! The contents of a certificate.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -10,17 +10,17 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use relay_terminal::date;
 
-/// A certificate of a chain.
+/// One certificate of a chain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Certificate {
     pub(crate) subject: String,
     pub(crate) issuer: String,
     pub(crate) names: Vec<String>,
-    /// Seconds since 1970.
+    /// The end of validity, in seconds since 1970.
     pub(crate) not_after: u64,
 }
 
-/// What a handshake has shown.
+/// The results of a TLS handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Handshake {
     #[serde(flatten)]
@@ -30,7 +30,7 @@ pub(crate) struct Handshake {
 }
 
 impl Certificate {
-    /// `None` if it cannot be read.
+    /// Parses a certificate. Returns `None` if it is not valid.
     pub(crate) fn read(octets: &[u8]) -> Option<Self> {
         let parsed = x509_cert::Certificate::from_der(octets).ok()?;
         let certified = parsed.tbs_certificate();
@@ -45,7 +45,7 @@ impl Certificate {
         })
     }
 
-    /// In a line for a person.
+    /// Returns a description on one line.
     pub(super) fn text(&self) -> String {
         let names = match &self.names[..] {
             [] => String::new(),

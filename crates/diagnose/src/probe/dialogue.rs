@@ -1,4 +1,4 @@
-//! One connection, every word of which is shown.
+//! One connection, with a complete transcript.
 
 use std::io;
 use std::time::{Duration, SystemTime};
@@ -16,24 +16,24 @@ use super::certificate::{Certificate, Handshake};
 use super::target::Endpoint;
 use super::transcript::Transcript;
 
-/// Octets that are read at a time.
+/// How many octets are read at a time.
 const INPUT: usize = 4096;
 
-/// Why a dialogue ended before its time.
+/// Why a dialogue ended early.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    /// By the server's words, or by what we insist on.
+    /// The server refused, or a requirement of ours is not met.
     Refused(String),
-    /// The connection broke, or the server said nothing that makes sense.
+    /// The connection was lost, or the server sent an invalid reply.
     Broken(String),
-    /// TLS did.
+    /// The TLS handshake failed.
     Tls(String),
 }
 
 /// A connection to one server.
 pub(super) struct Dialogue<'s, 'o> {
     wire: Wire,
-    /// What has been read and not been understood yet.
+    /// Octets that were read but not parsed yet.
     unread: Vec<u8>,
     parser: ReplyParser,
     script: &'s mut Transcript<'o>,
@@ -43,7 +43,7 @@ pub(super) struct Dialogue<'s, 'o> {
 enum Wire {
     Clear(TcpStream),
     Secure(Box<dyn Duplex>),
-    /// A handshake has failed.
+    /// There is no connection, because a handshake has failed.
     Gone,
 }
 
@@ -58,7 +58,7 @@ impl Wire {
 }
 
 impl<'s, 'o> Dialogue<'s, 'o> {
-    /// Waits no longer than `limit` for whatever the server does.
+    /// Connects, and waits at most `limit` for each step.
     pub(super) async fn connect(
         endpoint: &Endpoint,
         script: &'s mut Transcript<'o>,
@@ -75,7 +75,7 @@ impl<'s, 'o> Dialogue<'s, 'o> {
         Ok(dialogue)
     }
 
-    /// Leaves the connection, and makes another.
+    /// Closes the connection and opens another one.
     pub(super) async fn connect_again(&mut self, endpoint: &Endpoint) -> Result<(), String> {
         let Endpoint { host, address } = endpoint;
         self.wire = Wire::Gone;
@@ -96,13 +96,13 @@ impl<'s, 'o> Dialogue<'s, 'o> {
         Err(format!("{host} ({address}): {reason}"))
     }
 
-    /// Words of the server's, to be shown elsewhere.
+    /// Removes secrets from a text of the server that is shown elsewhere.
     pub(super) fn without_secrets(&self, words: &str) -> String {
         self.script.without_secrets(words)
     }
 
-    /// Puts the connection under TLS. What was said before and not understood yet is dropped, for it
-    /// may be anybody's (RFC 3207 §4.2).
+    /// Starts TLS on the connection. Octets that were received before and not parsed yet are
+    /// dropped, because they may be from an attacker (RFC 3207 §4.2).
     pub(super) async fn secure(
         &mut self,
         inspector: &Inspector,
@@ -148,11 +148,11 @@ impl<'s, 'o> Dialogue<'s, 'o> {
         Handshake { tls, flaws, chain }
     }
 
-    /// Sends what the session has to say, and reads until something has come of it.
+    /// Sends the output of the session, and reads until there is an event.
     pub(super) async fn event(&mut self, session: &mut ClientSession) -> Result<Event, End> {
         loop {
             let stage = session.stage();
-            // It may be a password.
+            // The output may be a password.
             let said = Zeroizing::new(std::mem::take(session.output()));
             if !said.is_empty() {
                 self.show(&said, stage);
@@ -181,23 +181,23 @@ impl<'s, 'o> Dialogue<'s, 'o> {
         }
     }
 
-    /// One command, and the reply to it.
+    /// Sends one command and returns the reply.
     pub(super) async fn exchange(&mut self, command: &str) -> Result<Reply, End> {
         self.script.client(command);
         self.write(format!("{command}\r\n").as_bytes()).await?;
         self.reply().await
     }
 
-    /// The lines of a message, encoded, and the reply to it.
+    /// Sends the encoded lines of a message and returns the reply.
     pub(super) async fn content(&mut self, octets: &[u8]) -> Result<Reply, End> {
         self.show(octets, Stage::Message);
         self.write(octets).await?;
         self.reply().await
     }
 
-    /// Says goodbye, if anybody still listens.
+    /// Sends QUIT if the connection is still open.
     pub(super) async fn quit(mut self) {
-        // The connection is over, whatever becomes of this.
+        // The connection ends now, so the result does not matter.
         let _ = self.exchange("QUIT").await;
     }
 
@@ -221,7 +221,7 @@ impl<'s, 'o> Dialogue<'s, 'o> {
             stream.flush().await
         };
         match timeout(self.limit, writing).await {
-            // What a server says before it hangs up counts: the read that follows finds it.
+            // A server may send a reason before it disconnects. The next read finds it.
             Ok(_) => Ok(()),
             Err(_) => Err(End::Broken("the server takes nothing more".to_owned())),
         }

@@ -1,11 +1,11 @@
-//! The message that is sent to see what happens.
+//! The test message.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use relay_smtp::date::Date;
 use relay_smtp::{ForwardPath, ReversePath};
 
-/// A whole message of one line.
+/// Returns a complete message with one line of text.
 pub(super) fn text(
     from: &ReversePath,
     to: &ForwardPath,

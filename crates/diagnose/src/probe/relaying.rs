@@ -1,4 +1,4 @@
-//! The ways in which servers have been talked into relaying.
+//! Known ways to make a server relay by mistake.
 
 use relay_smtp::client::TlsUse;
 use relay_smtp::{ForwardPath, Reply};
@@ -10,36 +10,36 @@ use super::target::Endpoint;
 
 /// RFC 5321 §3.8: the server closes the connection.
 const CLOSING: u16 = 421;
-/// Times that a variant is tried, each on a connection of its own: a server may hang up on who is refused
-/// too often, which says nothing about the one that it was at.
+/// How often a variant is tried, each time on a new connection. A server may disconnect clients
+/// that were refused too often, and this says nothing about the current variant.
 const TRIES: usize = 2;
 
-/// One way to ask for a stranger's mail to be sent to a stranger.
+/// One way to request that mail from a foreign sender be sent to a foreign recipient.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Variant {
-    /// What is between the angle brackets of MAIL FROM.
+    /// The text between the angle brackets of MAIL FROM.
     pub(super) mail: String,
-    /// What is between those of RCPT TO.
+    /// The text between the angle brackets of RCPT TO.
     pub(super) rcpt: String,
 }
 
-/// The strangers, and the server as it is known.
+/// The foreign addresses, and the names of the server.
 #[derive(Debug)]
 pub(super) struct Strangers<'a> {
-    /// A sender that the server does not know.
+    /// A sender that is not local to the server.
     pub(super) sender: &'a str,
-    /// The parts of a recipient's address that is not the server's.
+    /// The parts of a recipient address that is not local to the server.
     pub(super) local: &'a str,
     pub(super) domain: &'a str,
-    /// The server's name.
+    /// The name of the server.
     pub(super) host: &'a str,
-    /// Its address, as a literal.
+    /// The address of the server as a literal.
     pub(super) literal: &'a str,
 }
 
-/// The plain way, senders that a careless server trusts, and recipients that look like its own or hide
-/// where they lead: by quotes, the percent hack, UUCP's bangs, two @, and source routes (RFC 5321 §3.6.1
-/// and appendix C).
+/// Returns the plain request, then senders that a careless server trusts, and recipients that look
+/// local or hide their destination: quotes, the percent hack, bang paths of UUCP, two @, and source
+/// routes (RFC 5321 §3.6.1 and appendix C).
 pub(super) fn variants(strangers: &Strangers<'_>) -> Vec<Variant> {
     let Strangers {
         sender,
@@ -79,7 +79,7 @@ pub(super) fn variants(strangers: &Strangers<'_>) -> Vec<Variant> {
     });
     let mut all: Vec<Variant> = Vec::new();
     for variant in by_sender.into_iter().chain(by_recipient) {
-        // A server that is known by its address alone has no name to try beside it.
+        // A server that is known by its address only has no name to try in addition.
         if !all.contains(&variant) {
             all.push(variant);
         }
@@ -88,7 +88,7 @@ pub(super) fn variants(strangers: &Strangers<'_>) -> Vec<Variant> {
 }
 
 impl Prober<'_> {
-    /// Each variant up to RCPT.
+    /// Tries each variant up to RCPT.
     pub(super) async fn try_relaying(
         &self,
         dialogue: &mut Dialogue<'_, '_>,
@@ -162,7 +162,7 @@ impl Prober<'_> {
     }
 }
 
-/// Whether the server takes the recipient, and its words.
+/// Returns whether the server accepts the recipient, and its reply.
 async fn try_variant(
     dialogue: &mut Dialogue<'_, '_>,
     variant: &Variant,

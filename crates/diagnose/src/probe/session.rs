@@ -1,4 +1,4 @@
-//! What is done at one server.
+//! The steps of a probe at one server.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,17 +18,17 @@ use super::transcript::Transcript;
 use super::{ProbeArgs, Tls, message};
 use crate::clock::now;
 
-/// TLS from the first byte (RFC 8314 §7.3).
+/// The port with TLS from the first byte (RFC 8314 §7.3).
 const SUBMISSIONS: u16 = 465;
 
-/// Who logs in.
+/// The user who logs in.
 pub(super) struct Login {
     pub(super) user: UserName,
     pub(super) secret: Secret,
     pub(super) is_token: bool,
 }
 
-/// Knows what is wanted of a server.
+/// Probes servers with the given settings.
 pub(super) struct Prober<'a> {
     pub(super) args: &'a ProbeArgs,
     pub(super) login: Option<Login>,
@@ -123,7 +123,7 @@ impl Prober<'_> {
         Ok(result)
     }
 
-    /// From the greeting to where a transaction may begin.
+    /// Opens a session, from the greeting until a transaction may begin.
     pub(super) async fn open(
         &self,
         dialogue: &mut Dialogue<'_, '_>,
@@ -176,7 +176,7 @@ impl Prober<'_> {
         }
     }
 
-    /// MAIL, RCPT, and unless that is all, the message.
+    /// Sends MAIL and RCPT, and the message unless the probe ends there.
     async fn send(
         &self,
         dialogue: &mut Dialogue<'_, '_>,
@@ -199,7 +199,7 @@ impl Prober<'_> {
         let rcpt = format!("RCPT TO:<{}>", to.as_str());
         let reply = positive(dialogue.exchange(&rcpt).await?)?;
         if self.args.dry {
-            // The recipient was taken, whatever the server says to this.
+            // The recipient was accepted, so the reply to this does not matter.
             let _ = dialogue.exchange("RSET").await;
             let detail = format!("{reply} (nothing was sent)");
             return Ok(StepResult::new(Outcome::Accepted, true, detail));
@@ -220,15 +220,16 @@ impl Prober<'_> {
 /// How a session is opened.
 struct Opening<'a> {
     tls: TlsUse,
-    /// What the host is called.
+    /// The name of the host.
     name: &'a str,
     inspector: &'a Inspector,
-    /// Whether nothing more is said under a certificate that is not verified.
+    /// Whether the session ends if the certificate cannot be verified.
     needs_verified: bool,
 }
 
 impl Opening<'_> {
-    /// Talks until a transaction may begin; keeps what the host has handshake in a handshake on the way.
+    /// Runs the dialogue until a transaction may begin. The result of a TLS handshake is stored in
+    /// `handshake`.
     async fn through(
         &self,
         dialogue: &mut Dialogue<'_, '_>,
@@ -270,16 +271,17 @@ impl Opening<'_> {
     }
 }
 
-/// A look at a server, without a word to the operator.
+/// Inspects the TLS of a server without showing the dialogue.
 pub(crate) struct TlsInspection<'a> {
     pub(crate) inspector: &'a Inspector,
     pub(crate) hostname: &'a str,
-    /// How long each step may take.
+    /// The time limit for each step.
     pub(crate) limit: Duration,
 }
 
 impl TlsInspection<'_> {
-    /// What the server at this address shows of itself under the name; `None` if it does no TLS.
+    /// Returns the result of the TLS handshake with the server at this address, under this name.
+    /// Returns `None` if it does not use TLS.
     pub(crate) async fn at(
         &self,
         address: SocketAddr,
@@ -317,7 +319,7 @@ impl TlsInspection<'_> {
     }
 }
 
-/// Whether it is this machine, where nobody listens on the way.
+/// Returns whether the endpoint is this machine, so that nobody can intercept the connection.
 fn is_here(endpoint: &Endpoint) -> bool {
     endpoint.address.ip().to_canonical().is_loopback()
 }

@@ -1,4 +1,4 @@
-//! Whom to speak with.
+//! The servers to probe.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -10,10 +10,10 @@ use relay_smtp::address::{is_domain, parse_literal};
 
 const SMTP: u16 = 25;
 
-/// What the operator has named.
+/// The target that the operator has named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// One host, wherever it is.
+    /// One host with its port.
     Host(Host, u16),
     /// A domain, or a host that has no MX.
     Name(String),
@@ -28,7 +28,7 @@ pub(crate) enum Host {
 /// A host at one of its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
-    /// Its name, or its address.
+    /// The name of the host, or its address.
     pub(crate) host: String,
     pub(crate) address: SocketAddr,
 }
@@ -71,7 +71,7 @@ fn address(text: &str) -> Option<IpAddr> {
 }
 
 impl Target {
-    /// Where to go, in order; or why nowhere.
+    /// Returns the endpoints in the order in which they are tried, or why there are none.
     pub(crate) async fn endpoints(
         &self,
         dns: &Arc<Dns>,
@@ -84,7 +84,7 @@ impl Target {
             }]),
             Self::Host(Host::Name(name), port) => of_host(name, *port, dns, config).await,
             Self::Name(name) => match dns.mx(name).await {
-                // A name that the operator gives may be a host of this machine's own network.
+                // A name that the operator gives may be that of a host in the local network.
                 Err(LookupError::NoRecords | LookupError::NoSuchName) => {
                     of_host(name, config.port, dns, config).await
                 }

@@ -1,4 +1,4 @@
-//! What was said, by whom and when.
+//! The transcript of a dialogue, with speakers and times.
 
 use std::cmp::Reverse;
 use std::io::{self, Write};
@@ -12,20 +12,20 @@ use relay_terminal::escape;
 
 /// Printed instead of a secret.
 const HIDDEN: &str = "(hidden)";
-/// Octets of a line that are kept, of a peer that never ends it.
+/// How many octets of a line are kept if the peer does not end it.
 const MAX_LINE: usize = 4096;
 
-/// Who says a line.
+/// The speaker of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Speaker {
     Client,
     Server,
-    /// This program, about the dialogue.
+    /// A note of this program about the dialogue.
     Note,
 }
 
-/// One line.
+/// One line of the transcript.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct Entry {
     /// Milliseconds since the beginning.
@@ -39,20 +39,20 @@ fn as_shown<S: Serializer>(line: &str, serializer: S) -> Result<S::Ok, S::Error>
     serializer.serialize_str(&escape(line))
 }
 
-/// The dialogue so far, shown as it goes on.
+/// The dialogue so far. It is shown as it continues.
 pub(super) struct Transcript<'a> {
     out: Option<&'a mut dyn Write>,
     broken: Option<io::Error>,
     begun: Instant,
     entries: Vec<Entry>,
-    /// Never shown, whoever says them: a server may repeat what it was told.
+    /// Secrets, which are never shown on either side, because a server may repeat them.
     secrets: Vec<Zeroizing<String>>,
-    /// What the server has said of a line that has not ended.
+    /// The beginning of a server's line that has not ended yet.
     heard: Vec<u8>,
 }
 
 impl<'a> Transcript<'a> {
-    /// Handshake on `out`, if anywhere.
+    /// Creates a transcript that is shown on `out`, if there is one.
     pub(super) fn new(out: Option<&'a mut dyn Write>) -> Self {
         Self {
             out,
@@ -64,7 +64,7 @@ impl<'a> Transcript<'a> {
         }
     }
 
-    /// From now on this is not shown, nor its form in AUTH.
+    /// Hides this secret and its encoded form in AUTH from now on.
     pub(super) fn hide(&mut self, secret: &Secret) {
         let encoded = base64::encode(secret.expose().as_bytes());
         self.secrets.push(encoded);
@@ -72,7 +72,7 @@ impl<'a> Transcript<'a> {
             .push(Zeroizing::new(secret.expose().to_owned()));
     }
 
-    /// A line of an AUTH exchange: the mechanism is shown, and nothing else, now or later.
+    /// Adds a line of an AUTH exchange. Only the mechanism is ever shown.
     pub(super) fn client_in_auth(&mut self, line: &str) {
         let words: Vec<_> = line.splitn(3, ' ').collect();
         let (shown, secret) = match words[..] {
@@ -87,12 +87,12 @@ impl<'a> Transcript<'a> {
         self.add(Speaker::Client, &shown);
     }
 
-    /// A line that we say.
+    /// Adds a line that we send.
     pub(super) fn client(&mut self, line: &str) {
         self.add(Speaker::Client, line);
     }
 
-    /// Octets from the server, with whatever lines end in them.
+    /// Adds octets from the server, and shows the lines that they complete.
     pub(super) fn server(&mut self, octets: &[u8]) {
         for octet in octets {
             if *octet == b'\n' {
@@ -103,39 +103,39 @@ impl<'a> Transcript<'a> {
         }
     }
 
-    /// The server says no more on this connection: what it left unsaid is shown too.
+    /// Shows the rest of an incomplete line, because the server sends no more on this connection.
     pub(super) fn server_is_gone(&mut self) {
         if !self.heard.is_empty() {
             self.end_line();
         }
     }
 
-    /// Lines that servers have said so far.
+    /// Returns the number of lines from servers so far.
     pub(super) fn lines_heard(&self) -> usize {
         let heard = self.entries.iter();
         heard.filter(|entry| entry.from == Speaker::Server).count()
     }
 
-    /// A handshake follows: of a line that was not ended before it, nothing is shown.
+    /// Drops an incomplete line before a TLS handshake.
     pub(super) fn forget_rest(&mut self) {
         self.heard.clear();
     }
 
-    /// A text in which a server may have repeated what it was told.
+    /// Removes secrets from a text, because a server may have repeated them.
     pub(super) fn without_secrets(&self, text: &str) -> String {
         let mut secrets: Vec<_> = self.secrets.iter().collect();
-        // One may be part of another.
+        // One secret may be a part of another.
         secrets.sort_by_key(|secret| Reverse(secret.len()));
         let hide = |text: String, secret: &Zeroizing<String>| text.replace(secret.as_str(), HIDDEN);
         secrets.into_iter().fold(text.to_owned(), hide)
     }
 
-    /// A remark.
+    /// Adds a note.
     pub(super) fn note(&mut self, line: &str) {
         self.add(Speaker::Note, line);
     }
 
-    /// All that was said, if it could be shown.
+    /// Returns the whole transcript, or the error if it could not be shown.
     pub(super) fn end(self) -> io::Result<Vec<Entry>> {
         match self.broken {
             Some(error) => Err(error),
