@@ -102,7 +102,8 @@ pub(crate) enum Question {
     Reload,
 }
 
-/// Options that mean nothing to a verb. They are accepted everywhere, but not shown there.
+/// Options that have no meaning for some verbs. Those verbs accept them, but their help does not
+/// show them.
 const HIDDEN: &[(&[&str], &[&str])] = &[
     (&["user"], &["socket"]),
     (&["user", "add"], &["json"]),
@@ -118,7 +119,7 @@ const HIDDEN: &[(&[&str], &[&str])] = &[
     (&["completion"], &["config", "socket", "json"]),
 ];
 
-/// The command line's definition, for parsing, man pages and completions.
+/// Returns the definition of the command line, for parsing, man pages and completions.
 pub(crate) fn command() -> Command {
     let mut command = Cli::command();
     let hidden: Vec<Arg> = command
@@ -142,7 +143,7 @@ fn hide(command: Command, verbs: &[&str], options: &[Arg]) -> Command {
     }
 }
 
-/// Parses this process's arguments; exits where they are wrong.
+/// Parses the arguments of this process. Exits if they are invalid.
 pub(crate) fn parse() -> Cli {
     let matches = command().get_matches();
     Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit())
@@ -152,7 +153,7 @@ pub(crate) fn parse() -> Cli {
 mod tests {
     use super::*;
 
-    /// The words that the summary of a verb may begin with.
+    /// The verbs with which the summary of a command may begin.
     const VERBS: &[&str] = &[
         "Accept",
         "Add",
@@ -187,7 +188,7 @@ mod tests {
     const LINES: usize = 40;
     const COLUMNS: usize = 100;
 
-    /// A verb and those below it; `path`: the words that lead to it.
+    /// Checks a verb and its subcommands. `path` has the words of the command line before it.
     fn check(root: &Command, command: &Command, path: &[String]) {
         let about = command.get_about().map(ToString::to_string);
         let about = about.unwrap_or_default();

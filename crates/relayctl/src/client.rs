@@ -38,7 +38,8 @@ impl Client {
         whole(self.ask(Method::GET, path).await?, Some(PATIENCE)).await
     }
 
-    /// Waits without a limit: the daemon may need long to find out.
+    /// Sends a request and waits without a time limit, because the daemon may need long for the
+    /// answer.
     pub(crate) async fn get_slowly<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
         let request = Request::builder().method(Method::GET);
         let answer = self.send(request, path, String::new(), None).await?;
@@ -49,7 +50,7 @@ impl Client {
         whole(self.ask(Method::POST, path).await?, Some(PATIENCE)).await
     }
 
-    /// Sends a form and waits without a limit; the daemon stops if this program ends.
+    /// Sends a form and waits without a time limit. The daemon stops its work if this program ends.
     pub(crate) async fn order<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -69,7 +70,7 @@ impl Client {
         whole(self.ask(Method::DELETE, path).await?, Some(PATIENCE)).await
     }
 
-    /// A long answer, line by line.
+    /// Returns a long answer line by line.
     pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
         let answer = self.ask(Method::GET, path).await?;
         Ok(Lines {
@@ -79,7 +80,7 @@ impl Client {
         })
     }
 
-    /// A long answer in pieces.
+    /// Returns a long answer in pieces.
     pub(crate) async fn octets(&self, path: &str) -> Result<Octets, Failure> {
         let answer = self.ask(Method::GET, path).await?;
         Ok(Octets(answer.into_body()))
@@ -91,7 +92,7 @@ impl Client {
             .await
     }
 
-    /// `patience`: how long to wait until the answer begins.
+    /// Sends a request. `patience` is how long to wait for the beginning of the answer.
     async fn send(
         &self,
         request: request::Builder,
@@ -105,7 +106,7 @@ impl Client {
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(Failure::answer)?;
-        // The task ends with the answer; its errors show there.
+        // The task ends with the answer, and its errors appear there.
         tokio::spawn(connection);
         let request = request
             .uri(path)
@@ -152,7 +153,7 @@ async fn whole<T: DeserializeOwned>(
     serde_json::from_slice(&body.to_bytes()).map_err(Failure::answer)
 }
 
-/// Without `patience`, for as long as the daemon is there.
+/// Waits for a result for at most `patience`. Without it, there is no limit while the daemon runs.
 async fn in_time<T>(
     patience: Option<Duration>,
     work: impl Future<Output = T>,

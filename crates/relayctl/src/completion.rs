@@ -31,10 +31,10 @@ pub(crate) fn run(
         KnownShell::Zsh => Shell::Zsh,
         KnownShell::Fish => Shell::Fish,
     };
-    // The generator panics on a write error, such as a closed pipe; memory has none.
+    // The generator panics on a write error, such as a closed pipe. Writing to memory cannot fail.
     let mut script = Vec::new();
     generate(shell, &mut relayctl, "relayctl", &mut script);
-    // A script for zsh is named by its one command.
+    // A script for zsh is named after the one command that it completes.
     if shell != Shell::Zsh {
         let mut relayd = relay_cli::relayd::Cli::command();
         generate(shell, &mut relayd, "relayd", &mut script);

@@ -1,4 +1,4 @@
-//! Why a command has failed, and what the operator can do.
+//! Why a command failed, and what the operator can do.
 
 use std::fmt::Display;
 use std::io;
@@ -8,10 +8,10 @@ use std::process::ExitCode;
 use relay_terminal::password::PasswordError;
 use relay_users::{HashError, RecordError, UsersError};
 
-/// Why a command has failed.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Nothing answers at the socket.
+    /// No daemon answers at the socket.
     #[error(
         "no relayd answers at {}: {reason}; start it (systemctl start relayd), \
          or give its socket with --socket PATH or its configuration with --config FILE",
@@ -20,10 +20,10 @@ pub(crate) enum Failure {
     NoDaemon {
         /// The socket.
         socket: PathBuf,
-        /// What the system said.
+        /// The system's error.
         reason: io::Error,
     },
-    /// The user may not use the socket.
+    /// The user has no permission to use the socket.
     #[error(
         "no permission to connect to {}: run this as root or as the user that relayd runs as",
         socket.display()
@@ -41,7 +41,7 @@ pub(crate) enum Failure {
     /// The users file cannot be read or written.
     #[error("{source}{}", hint(source))]
     Users {
-        /// Why.
+        /// The error.
         #[from]
         source: UsersError,
     },
@@ -57,7 +57,7 @@ pub(crate) enum Failure {
     /// There is no answer, or it is incomplete or invalid.
     #[error("the daemon's answer is incomplete or invalid: {0}")]
     Answer(String),
-    /// The daemon has ended while it was being watched.
+    /// The daemon has stopped while it was being watched.
     #[error("the relay has gone away: {0}")]
     Gone(String),
     /// The output cannot be written.
@@ -66,12 +66,12 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    /// An invalid answer.
+    /// Creates the failure for an invalid answer.
     pub(crate) fn answer(reason: impl Display) -> Self {
         Self::Answer(reason.to_string())
     }
 
-    /// Whether the reader of the output has closed the pipe.
+    /// Returns whether the reader of the output has closed the pipe.
     pub(crate) fn is_broken_pipe(&self) -> bool {
         match self {
             Self::Output(reason) | Self::Diagnose(relay_diagnose::Error::Output(reason)) => {
@@ -86,7 +86,7 @@ impl Failure {
             Self::Users { .. } | Self::Password(_) | Self::Refused(_) | Self::Output(_) => {
                 ExitCode::from(1)
             }
-            // The answer is unknown here; 1 would mean that it is negative.
+            // The result is unknown. Exit code 1 would mean that it is negative.
             Self::Unavailable(_)
             | Self::Answer(_)
             | Self::Gone(_)
@@ -118,7 +118,7 @@ impl From<HashError> for Failure {
     }
 }
 
-/// What to do, where the reason does not say it.
+/// Returns what to do if the reason does not say it.
 fn hint(reason: &UsersError) -> &'static str {
     match reason {
         UsersError::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {

@@ -1,4 +1,4 @@
-//! `man`: the man pages, made from the definitions of the command lines and from `etc/relayd.toml`.
+//! `man`: generates the man pages from the definitions of the command lines and `etc/relayd.toml`.
 
 mod command;
 mod config;
@@ -38,7 +38,7 @@ fn write_pages(directory: &Path, relayctl: Command, date: &str) -> std::io::Resu
     Ok(())
 }
 
-/// The names of the files and their content.
+/// Returns the names of the files and their content.
 fn pages(relayctl: Command, date: &str) -> [(&'static str, String); 4] {
     let relayctl = command::page(relayctl, date, &[("relayd", 8), ("relayd.toml", 5)]);
     let relayd = command::page(
@@ -54,7 +54,7 @@ fn pages(relayctl: Command, date: &str) -> [(&'static str, String); 4] {
     ]
 }
 
-/// The same page with no line of text that is longer than 80 octets, as mandoc recommends.
+/// Wraps the lines of text at 80 octets, as mandoc recommends.
 fn wrapped(page: &str) -> String {
     let mut wrapped = String::new();
     let mut is_filled = true;
@@ -64,7 +64,7 @@ fn wrapped(page: &str) -> String {
             ".fi" => is_filled = true,
             _ => {}
         }
-        // A request is one line, and so is what is shown as it is.
+        // A request is one line, and unfilled text must stay unchanged.
         if line.starts_with('.') || !is_filled {
             wrapped.push_str(line.trim_end());
         } else {
@@ -78,7 +78,7 @@ fn wrapped(page: &str) -> String {
 fn wrap(line: &str, out: &mut String) {
     let mut length = 0;
     for word in line.split_whitespace() {
-        // A dot or an apostrophe at the beginning of a line would make it a request.
+        // A dot or an apostrophe at the beginning of a line would start a request.
         let may_begin = !word.starts_with(['.', '\'']);
         if length > 0 && length + 1 + word.len() > 80 && may_begin {
             out.push('\n');
@@ -93,7 +93,7 @@ fn wrap(line: &str, out: &mut String) {
     }
 }
 
-/// The day of `SOURCE_DATE_EPOCH`, for builds that can be repeated, or today.
+/// Returns the date of `SOURCE_DATE_EPOCH`, for reproducible builds, or today.
 fn date() -> String {
     let epoch = env::var("SOURCE_DATE_EPOCH").ok();
     let given = epoch.and_then(|seconds| seconds.parse().ok());
@@ -101,20 +101,20 @@ fn date() -> String {
     day(time.unwrap_or_else(clock::now))
 }
 
-/// `2026-11-21`
+/// Formats a date as `2026-11-21`.
 fn day(time: SystemTime) -> String {
     let time = humantime::format_rfc3339_seconds(time).to_string();
     time.split('T').next().unwrap_or_default().to_owned()
 }
 
-/// The title of a page that no command has.
+/// Writes the title of a page that is not generated from a command.
 fn title(roff: &mut Roff, name: &str, section: &str, date: &str) {
     let source = concat!("relayd ", env!("CARGO_PKG_VERSION"));
     let upper = name.to_uppercase();
     roff.control("TH", [upper.as_str(), section, date, source]);
 }
 
-/// The pages to read next; mandoc wants them in the order of their sections.
+/// Writes the related pages. mandoc requires the order of their sections.
 fn see_also(roff: &mut Roff, pages: &[(&str, u8)]) {
     let mut pages = pages.to_vec();
     pages.sort_by_key(|&(name, section)| (section, name));

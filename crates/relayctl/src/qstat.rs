@@ -1,4 +1,4 @@
-//! `qstat`.
+//! `qstat`: prints the state of the relay.
 
 use std::cmp::Reverse;
 use std::io::Write;
@@ -10,7 +10,8 @@ use relay_terminal::{date, escape, until};
 use crate::failure::Failure;
 use crate::standing_rules::write_rules;
 
-/// qmail-qstat's two lines, then the counts by state and by destination, of these no more than `limit`.
+/// Prints the two lines of qmail-qstat, then the counts by state and by destination, with at most
+/// `limit` destinations.
 pub(crate) fn print_status(
     out: &mut impl Write,
     status: &Status,
@@ -51,7 +52,7 @@ fn write_status(
     write_destinations(out, status, limit, now)
 }
 
-/// What needs the operator, a line for each.
+/// Prints one line for each problem that requires the operator.
 fn write_warnings(out: &mut impl Write, status: &Status) -> std::io::Result<()> {
     for alarm in &status.alarms {
         let (about, reason) = (escape(&alarm.about), escape(&alarm.reason));
@@ -83,7 +84,7 @@ fn write_warnings(out: &mut impl Write, status: &Status) -> std::io::Result<()> 
     Ok(())
 }
 
-/// Those that need somebody come first, then those that most is waited for.
+/// Prints the destinations: those with problems first, then those with the most waiting mail.
 fn write_destinations(
     out: &mut impl Write,
     status: &Status,

@@ -1,4 +1,4 @@
-//! Where mail would go, from the daemon, or without one from the program of the daemon.
+//! `route`: prints where mail would go. The daemon answers, or without it the program `relayd`.
 
 use std::env;
 use std::io::{self, Write};
@@ -33,7 +33,7 @@ pub(crate) async fn run(
     let client = Client::new(daemon.socket()?);
     let query = urlencode::encode([("from", args.from.clone()), ("to", args.to.clone())]);
     let plan = match client.get(&format!("{}?{query}", path::ROUTE)).await {
-        // Whoever names a socket asks about that daemon.
+        // An operator who names a socket asks about the daemon at that socket.
         Err(Failure::NoDaemon { .. }) if !daemon.names_socket() => without_daemon(args, daemon)?,
         answer => answer?,
     };
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     }
 }
 
-/// `relayd --config FILE route FROM TO`, which decides as the daemon would.
+/// Runs `relayd --config FILE route FROM TO`, which makes the same decisions as the daemon.
 fn without_daemon(args: &RouteArgs, daemon: &DaemonArgs) -> Result<Plan, Failure> {
     let program = relayd();
     let ended = Command::new(&program)
@@ -61,14 +61,14 @@ fn without_daemon(args: &RouteArgs, daemon: &DaemonArgs) -> Result<Plan, Failure
     Err(Failure::Refused(escape(said)))
 }
 
-/// The one that was installed with this program, or the one in the path.
+/// Returns the `relayd` that was installed beside this program, or else the one in the search path.
 fn relayd() -> PathBuf {
     let beside = |this: io::Result<PathBuf>| Some(this.ok()?.parent()?.join("relayd"));
     let found = beside(env::current_exe()).filter(|program| program.exists());
     found.unwrap_or_else(|| "relayd".into())
 }
 
-/// What decides, then the hosts in the order they would be tried.
+/// Prints the rule that decides, then the hosts in the order in which they would be tried.
 pub(crate) fn print_plan(out: &mut impl Write, plan: &Plan) -> Result<(), Failure> {
     write_plan(out, plan).map_err(Failure::Output)
 }

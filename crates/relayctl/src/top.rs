@@ -21,11 +21,12 @@ use crate::clock::now;
 use crate::failure::Failure;
 use crate::output::print_answer;
 
-/// Between two looks.
+/// The time between two updates.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Rates are those since so many looks ago: a few deliveries a minute are seen, and so is a change.
+/// Rates are averages over this many updates: enough to show a few deliveries a minute, and short
+/// enough to show changes.
 const LOOKS: usize = 10;
-/// One picture that goes to a file is cut nowhere.
+/// The size of a screen that is printed to a file, where nothing is cut off.
 const BOUNDLESS: Size = Size {
     columns: usize::MAX,
     rows: usize::MAX,
@@ -63,7 +64,7 @@ async fn once(client: &Client, json: bool, out: &mut impl Write) -> Result<(), F
         .map_err(Failure::Output)
 }
 
-/// What qstat answers, a line for each look, until this is interrupted.
+/// Prints the status as one line of JSON for each update, until it is interrupted.
 async fn stream(client: &Client, out: &mut impl Write) -> Result<(), Failure> {
     let mut looks = looks();
     once(client, true, out).await?;
@@ -74,13 +75,13 @@ async fn stream(client: &Client, out: &mut impl Write) -> Result<(), Failure> {
     }
 }
 
-/// Until q, or a signal; the terminal is then as it was.
+/// Shows the live view until q or a signal, then restores the terminal.
 async fn live(client: &Client) -> Result<(), Failure> {
     if !io::stdout().is_terminal() {
         let reason = "the live view needs a terminal; a single picture is --once";
         return Err(Failure::Usage(reason.to_owned()));
     }
-    // If there is no relay, the screen stays as it is.
+    // If there is no relay, the terminal must stay unchanged.
     let mut view = View::new(client.get(path::STATUS).await?);
     let mut signals = Signals::listen().map_err(Failure::Output)?;
     let screen = Screen::enter().map_err(Failure::Output)?;
@@ -112,7 +113,7 @@ async fn look(client: &Client, looks: &mut Interval) -> Result<Status, Failure> 
     client.get(path::STATUS).await
 }
 
-/// A relay that ends breaks off what it was about to say.
+/// Converts a failure that is due to a relay that has stopped.
 fn gone(reason: Failure) -> Failure {
     match reason {
         Failure::Answer(_) | Failure::Refused(_) | Failure::Unavailable(_) => {
@@ -122,7 +123,7 @@ fn gone(reason: Failure) -> Failure {
     }
 }
 
-/// q, or the end of the terminal.
+/// Waits for the key q, or for the end of the terminal.
 async fn quit(keys: &mut Option<mpsc::Receiver<u8>>) {
     match keys {
         Some(keys) => while !matches!(keys.recv().await, None | Some(b'q' | b'Q')) {},
@@ -130,7 +131,7 @@ async fn quit(keys: &mut Option<mpsc::Receiver<u8>>) {
     }
 }
 
-/// The latest look, and what the ones before it said.
+/// The latest status, and the counters of earlier ones.
 struct View {
     status: Status,
     at: Instant,

@@ -1,4 +1,4 @@
-//! The events of messages as they happen.
+//! `trace`: prints the events of messages as they happen.
 
 use std::io::Write;
 
@@ -47,7 +47,7 @@ pub(crate) async fn run(
         } else {
             writeln!(out, "{}", shown(&event))
         };
-        // A reader of the pipe waits for this line.
+        // A program that reads the pipe waits for this line.
         written
             .and_then(|()| out.flush())
             .map_err(Failure::Output)?;
@@ -55,7 +55,7 @@ pub(crate) async fn run(
     Ok(())
 }
 
-/// The time and the message; of a delivery also the recipient and the host.
+/// Formats an event with its time and message. A delivery also has the recipient and the host.
 fn shown(event: &Value) -> String {
     let text = |name: &str| event[name].as_str().unwrap_or_default();
     let mut shown = format!("{} {}", text("time"), text("message"));

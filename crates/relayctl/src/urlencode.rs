@@ -1,6 +1,6 @@
 //! Encodes names and values for the query of a request or the body of a form.
 
-/// `from=a%40b.test&to=…`
+/// Returns an encoded list such as `from=a%40b.test&to=…`.
 pub(crate) fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
     let pairs = pairs
         .into_iter()
@@ -8,7 +8,7 @@ pub(crate) fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> 
     pairs.collect::<Vec<_>>().join("&")
 }
 
-/// RFC 3986 §2.1: everything but the unreserved characters.
+/// Encodes everything except the unreserved characters (RFC 3986 §2.1).
 fn escape(text: &str) -> String {
     let octet = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {

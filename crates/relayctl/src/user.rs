@@ -132,7 +132,8 @@ fn read(login: &Login) -> Result<Secret, Failure> {
     }
 }
 
-/// The user of the daemon, which has to read the file: the owner of the state directory.
+/// Returns the owner of the state directory. This is the user of the daemon, which has to read the
+/// file.
 fn owner_of(state_dir: &Path) -> Option<Owner> {
     let found = fs::metadata(state_dir).ok()?;
     Some(Owner {

@@ -1,4 +1,4 @@
-//! The page of a program whose command line clap knows.
+//! The man page of a program with a clap command line.
 
 use clap::{Arg, Command};
 use clap_mangen::Man;
@@ -8,7 +8,7 @@ use super::see_also;
 
 const SECTION: &str = "8";
 
-/// The whole page: one section for each verb, whatever its depth.
+/// Returns the whole page. Each verb and subcommand has one section.
 pub(super) fn page(command: Command, date: &str, related: &[(&str, u8)]) -> String {
     let mut built = command.clone().disable_help_subcommand(true);
     built.build();
@@ -42,7 +42,7 @@ pub(super) fn page(command: Command, date: &str, related: &[(&str, u8)]) -> Stri
     String::from_utf8_lossy(&page).into_owned() + &roff.to_roff()
 }
 
-/// A verb and those below it.
+/// Writes the sections of a verb and its subcommands.
 fn verbs(roff: &mut Roff, verb: &Command, path: &str) {
     let path = format!("{path} {}", verb.get_name());
     if verb.has_subcommands() {
@@ -71,7 +71,7 @@ fn verbs(roff: &mut Roff, verb: &Command, path: &str) {
     }
 }
 
-/// `relayctl mx [OPTIONS] DOMAIN`
+/// Returns the usage, such as `relayctl mx [OPTIONS] DOMAIN`.
 fn usage(verb: &Command, path: &str) -> String {
     let mut usage = path.to_owned();
     let has_options = verb.get_opts().any(is_own);
@@ -90,7 +90,7 @@ fn usage(verb: &Command, path: &str) -> String {
     usage
 }
 
-/// Whether an option belongs to this verb alone and is shown.
+/// Returns whether an option is shown and belongs to this verb only.
 fn is_own(option: &Arg) -> bool {
     let is_usual = matches!(option.get_id().as_str(), "help" | "version");
     !option.is_hide_set() && !option.is_global_set() && !is_usual
@@ -107,7 +107,7 @@ fn arguments(roff: &mut Roff, command: &Command, with_global: bool) {
     }
 }
 
-/// `--config FILE`
+/// Returns the heading of an option, such as `--config FILE`.
 fn heading(argument: &Arg) -> Vec<Inline> {
     if argument.is_positional() {
         return vec![italic(value_name(argument))];
@@ -157,7 +157,7 @@ fn help(argument: &Arg) -> String {
     help
 }
 
-/// The lines of the text behind the options: those of the exit status, and the others.
+/// Splits the text after the options into the exit codes and the other lines.
 fn after_help(command: &Command) -> (Vec<String>, Vec<String>) {
     let text = command
         .get_after_help()
@@ -169,7 +169,7 @@ fn after_help(command: &Command) -> (Vec<String>, Vec<String>) {
         .partition(|line| line.starts_with("  "))
 }
 
-/// `  0  done` becomes an entry of a list.
+/// Writes the exit codes as a list. `  0  done` becomes one entry.
 fn exit_status(roff: &mut Roff, lines: &[String]) {
     for line in lines {
         let (code, meaning) = line.trim().split_once("  ").unwrap_or((line, ""));

@@ -7,13 +7,13 @@ use super::{see_also, title};
 /// A part of the configuration file.
 #[derive(Debug, PartialEq, Eq)]
 enum Part {
-    /// A table, with the comment above it.
+    /// A table with the comment before it.
     Table(String, Vec<String>),
     /// Keys that share a comment, with their defaults, if they have any.
     Keys(Vec<(String, Option<String>)>, Vec<String>),
     /// A comment that has no key.
     Text(Vec<String>),
-    /// Lines that show how something is written.
+    /// Lines that show an example.
     Example(Vec<String>),
 }
 
@@ -67,7 +67,7 @@ fn render(roff: &mut Roff, part: &Part, is_first: bool) {
     }
 }
 
-/// `apart`: whether something stands before them in the same section.
+/// Writes the paragraphs. `apart` is whether the section has other text before them.
 fn paragraphs(roff: &mut Roff, paragraphs: &[String], apart: bool) {
     for (index, paragraph) in paragraphs.iter().enumerate() {
         if apart || index > 0 {
@@ -77,7 +77,8 @@ fn paragraphs(roff: &mut Roff, paragraphs: &[String], apart: bool) {
     }
 }
 
-/// Reads the file: blank lines part its blocks, a line with `#` alone parts the paragraphs of a comment.
+/// Parses the file. Blank lines separate its blocks. A line with only `#` separates paragraphs of a
+/// comment.
 fn parse(text: &str) -> Vec<Part> {
     let mut parser = Parser::default();
     for line in text.lines() {
@@ -90,7 +91,7 @@ fn parse(text: &str) -> Vec<Part> {
 #[derive(Debug, Default)]
 struct Parser {
     parts: Vec<Part>,
-    /// The comment so far, in paragraphs.
+    /// The paragraphs of the comment so far.
     comment: Vec<String>,
     /// Whether the next line of a comment begins a paragraph.
     begins: bool,
@@ -117,7 +118,7 @@ impl Parser {
             }
             Some(rest) => match key(rest) {
                 Some((name, value)) => {
-                    // A key behind "# " has no default: its value only shows how to write it.
+                    // A key after "# " has no default. Its value is an example only.
                     let has_default = commented == Some(rest);
                     let default = has_default.then(|| value.to_owned());
                     self.keys.push((name.to_owned(), default));
@@ -175,7 +176,7 @@ impl Parser {
     }
 }
 
-/// `message_size = "25MiB"`
+/// Parses a line such as `message_size = "25MiB"`.
 fn key(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.split_once(" = ")?;
     let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');

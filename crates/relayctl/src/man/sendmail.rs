@@ -1,4 +1,4 @@
-//! sendmail(8).
+//! The man page sendmail(8).
 
 use clap_mangen::roff::{Roff, bold, italic, roman};
 use relay_cli::sendmail::{ABOUT, NOTES, OPTIONS, USAGE};

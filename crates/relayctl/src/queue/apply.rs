@@ -1,4 +1,4 @@
-//! Has the daemon do something to messages, and says what came of it.
+//! Applies a verb to messages and prints the result.
 
 use std::io::Write;
 
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::print_answer;
 use crate::urlencode;
 
-/// Ids that are told of by name.
+/// How many ids are printed.
 const SHOWN: usize = 10;
 
 pub(super) async fn run(
@@ -33,14 +33,14 @@ pub(super) async fn run(
     match refusal(verb, &result) {
         None => Ok(()),
         Some(reason) => {
-            // What was done comes before what was not.
+            // The result is printed before the error.
             out.flush().map_err(Failure::Output)?;
             Err(Failure::Refused(reason))
         }
     }
 }
 
-/// Why it is no success, if it is none.
+/// Returns why the result is not a success, if so.
 fn refusal(verb: Verb, result: &VerbResult) -> Option<String> {
     if let Some(first) = result.problems.first() {
         let others = match result.problems.len() {
@@ -71,7 +71,7 @@ fn refusal(verb: Verb, result: &VerbResult) -> Option<String> {
     Some(reason.to_owned())
 }
 
-/// The first of these ids, and how many more there are.
+/// Returns the first of these ids, and how many others there are.
 fn named(ids: &[String]) -> String {
     let first: Vec<_> = ids.iter().take(SHOWN).map(|id| escape(id)).collect();
     let first = first.join(", ");

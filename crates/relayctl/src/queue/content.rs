@@ -1,19 +1,20 @@
-//! The octets of a message: parted into headers and body, and printed such that they do no harm.
+//! Splits the octets of a message into headers and body, and prints them safely.
 
 use std::io::{self, Write};
 
 use relay_terminal::{escape, escape_json};
 
-/// Finds the empty line between headers and body, in any chunks.
+/// Finds the empty line between headers and body. The input may come in pieces of any size.
 #[derive(Debug, Default)]
 pub(super) struct Splitter {
-    /// Octets of the line so far, without CR.
+    /// How many octets the current line has, without CR.
     line: usize,
     is_in_body: bool,
 }
 
 impl Splitter {
-    /// What of it belongs to the headers, with the empty line, and what to the body.
+    /// Splits the next piece into the part that belongs to the headers, including the empty line,
+    /// and the part that belongs to the body.
     pub(super) fn split<'a>(&mut self, octets: &'a [u8]) -> (&'a [u8], &'a [u8]) {
         if self.is_in_body {
             return (&[], octets);
@@ -32,7 +33,7 @@ impl Splitter {
         (octets, &[])
     }
 
-    /// Whether the headers are over.
+    /// Returns whether the headers are complete.
     pub(super) fn is_in_body(&self) -> bool {
         self.is_in_body
     }
@@ -41,19 +42,19 @@ impl Splitter {
 /// How octets are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// As they are.
+    /// Unchanged.
     Octets,
-    /// For a terminal, which they must not steer.
+    /// Escaped, so that they cannot control the terminal.
     Screen,
-    /// As the inside of a JSON string; what is no UTF-8 becomes U+FFFD.
+    /// As the content of a JSON string. Octets that are not UTF-8 become U+FFFD.
     Json,
 }
 
-/// Prints octets that come in pieces, which may part a character.
+/// Prints octets that arrive in pieces. A piece may end within a character.
 #[derive(Debug)]
 pub(super) struct Printer {
     form: Form,
-    /// The beginning of a character, or of a line end.
+    /// The beginning of an incomplete character or line end.
     parted: Vec<u8>,
 }
 
@@ -84,7 +85,7 @@ impl Printer {
             let (good, bad) = rest.split_at(reason.valid_up_to());
             self.write(str::from_utf8(good).unwrap_or_default(), out)?;
             let Some(length) = reason.error_len() else {
-                // The next piece may have the rest of it.
+                // The next piece may have the rest of the character.
                 self.parted = bad.to_vec();
                 return Ok(());
             };
@@ -93,7 +94,8 @@ impl Printer {
         }
     }
 
-    /// On a screen it takes the next character to know what a CR is.
+    /// Returns the complete part and the rest. For a screen, a CR at the end is incomplete, because
+    /// the next character decides what it means.
     fn whole<'a>(&self, text: &'a str) -> (&'a str, &'a str) {
         match text.strip_suffix('\r') {
             Some(whole) if self.form == Form::Screen => text.split_at(whole.len()),
@@ -101,7 +103,7 @@ impl Printer {
         }
     }
 
-    /// A character that was begun will not be ended.
+    /// Prints the rest. An incomplete character is replaced by U+FFFD.
     pub(super) fn end(&mut self, out: &mut impl Write) -> io::Result<()> {
         match std::mem::take(&mut self.parted).as_slice() {
             [] => Ok(()),
@@ -123,7 +125,7 @@ impl Printer {
     }
 }
 
-/// A line's own end, and tabs, do no harm.
+/// Prints text with all control characters escaped except line ends and tabs.
 fn write_shown(text: &str, out: &mut impl Write) -> io::Result<()> {
     for (index, line) in text.split('\n').enumerate() {
         if index > 0 {
@@ -140,7 +142,7 @@ fn write_shown(text: &str, out: &mut impl Write) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    /// The headers and the body, cut into pieces of this length.
+    /// Returns the headers and the body when the message arrives in pieces of this length.
     fn split(message: &[u8], length: usize) -> (Vec<u8>, Vec<u8>) {
         let (mut splitter, mut headers, mut body) = (Splitter::default(), Vec::new(), Vec::new());
         for piece in message.chunks(length) {

@@ -1,4 +1,4 @@
-//! The queue as a stream, for `relayd import` on another machine.
+//! `queue export`: prints the queue as a stream, for `relayd import` on another machine.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -8,10 +8,10 @@ use super::{found, with_query};
 use crate::client::Client;
 use crate::failure::Failure;
 
-/// More than the last line of a stream has.
+/// More octets than the last line of a stream has.
 const TAIL: usize = 100;
 
-/// Hands the stream through, and tells of it what its last line says.
+/// Copies the stream to standard output and reports the counts in its last line.
 pub(super) async fn run(
     filter: &Filter,
     client: &Client,
@@ -31,7 +31,7 @@ pub(super) async fn run(
         tail.extend_from_slice(&octets[behind..]);
         tail.drain(..tail.len().saturating_sub(TAIL));
     }
-    // Whoever reads it must not be told of a stream that is still on its way.
+    // The stream must be written completely before the report of it.
     out.flush().map_err(Failure::Output)?;
     let (messages, damaged) = end(&tail).ok_or_else(|| Failure::answer("the stream has no end"))?;
     if damaged > 0 {
@@ -41,12 +41,12 @@ pub(super) async fn run(
         )));
     }
     found(filter, messages > 0, out)?;
-    // Where standard error is gone, the exit code has to do.
+    // If standard error is closed, the exit code has to be enough.
     let _ = writeln!(io::stderr(), "messages exported: {messages}");
     Ok(())
 }
 
-/// What the last line says: messages, and damaged ones.
+/// Parses the last line: the number of messages, and of damaged ones.
 fn end(tail: &[u8]) -> Option<(u64, u64)> {
     let tail = String::from_utf8_lossy(tail.strip_suffix(b"\n")?);
     let line = tail.rsplit('\n').next()?;

@@ -1,4 +1,4 @@
-//! Messages: `qread`, `queue list`, `queue show`.
+//! Prints messages for `qread`, `queue list` and `queue show`.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use relay_terminal::{date, escape};
 
 use crate::failure::Failure;
 
-/// As qmail-qread: one line for the message, one for each recipient.
+/// Prints an entry as qmail-qread does: one line for the message, and one for each recipient.
 pub(crate) fn print_qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     writeln!(
         out,
@@ -28,7 +28,8 @@ pub(crate) fn print_qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> 
     Ok(())
 }
 
-/// One line for the message, one for the state of each recipient, one for what was wrong with it.
+/// Prints one line for the message, one for the state of each recipient, and one for the last reply
+/// to the recipient if there is one.
 pub(crate) fn print_entry(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
     let held = if entry.held { "  held" } else { "" };
     writeln!(
@@ -66,7 +67,7 @@ fn recipient(out: &mut dyn Write, recipient: &Recipient) -> io::Result<()> {
     }
 }
 
-/// How many messages a verb has changed something for, of how many.
+/// Prints how many messages matched and how many a verb has changed.
 pub(crate) fn print_result(
     out: &mut impl Write,
     verb: Verb,
@@ -97,7 +98,7 @@ pub(crate) fn print_result(
     writeln!(out, "{said}").map_err(Failure::Output)
 }
 
-/// Everything about one message.
+/// Prints everything about one message.
 pub(crate) fn print_detail(out: &mut impl Write, detail: &Detail) -> Result<(), Failure> {
     write_detail(out, detail).map_err(Failure::Output)
 }
@@ -131,7 +132,7 @@ fn write_detail(out: &mut impl Write, detail: &Detail) -> io::Result<()> {
         if let Some(reason) = listed.waits_for.and_then(waits_for) {
             writeln!(out, "  waits for    {reason}")?;
         }
-        // What happened last matters most.
+        // The last attempt is the most important one.
         for made in recipient.history.iter().rev() {
             attempt(out, made)?;
         }

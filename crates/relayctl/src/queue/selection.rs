@@ -40,7 +40,7 @@ pub(crate) struct Selection {
 }
 
 impl Selection {
-    /// For a verb that changes messages, which needs a condition or --all.
+    /// Returns the selection for a verb that changes messages. It requires a condition or `--all`.
     pub(crate) fn scope(&self) -> Result<Scope, Failure> {
         let scope = Scope::new(self.all, self.filter());
         scope.map_err(|reason| match reason {
@@ -53,7 +53,7 @@ impl Selection {
         })
     }
 
-    /// For a list, which shows everything without a condition.
+    /// Returns the selection for a list. Without a condition it shows everything.
     pub(crate) fn for_list(&self) -> Result<Filter, Failure> {
         let filter = self.filter();
         if self.all && filter != Filter::default() {

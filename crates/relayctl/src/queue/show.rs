@@ -1,4 +1,4 @@
-//! One message: what is known of it, or what is in it.
+//! `queue show`: prints what the daemon knows about one message, or its content.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -58,9 +58,9 @@ async fn octets(client: &Client, path: &str) -> Result<Octets, Failure> {
     client.octets(&format!("{path}/{}", path::CONTENT)).await
 }
 
-/// Where one message is asked for.
+/// Returns the path of one message in the control API.
 fn message(id: &str) -> Result<String, Failure> {
-    // Anything else could not be part of a path.
+    // No other text could be part of a path.
     if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric()) {
         Ok(format!("{}/{id}", path::QUEUE))
     } else {
@@ -70,7 +70,7 @@ fn message(id: &str) -> Result<String, Failure> {
     }
 }
 
-/// As it comes in: a long message is never held in memory.
+/// Prints the content as it arrives, so that a long message is never held in memory.
 async fn print(
     mut octets: Octets,
     args: &ShowArgs,
@@ -93,7 +93,7 @@ async fn print(
     printer.end(out).map_err(Failure::Output)
 }
 
-/// What is known of it, with what was asked for as further fields.
+/// Prints the message as JSON, with the requested content in additional fields.
 async fn print_json(
     detail: &Detail,
     mut octets: Octets,
@@ -128,7 +128,7 @@ async fn print_json(
     writeln!(out, "}}").map_err(Failure::Output)
 }
 
-/// Further fields of an object, strings that are printed in pieces.
+/// Additional string fields of an object. They are printed in pieces.
 struct Fields<'a, W> {
     out: &'a mut W,
     printer: Printer,
@@ -144,7 +144,7 @@ impl<'a, W: Write> Fields<'a, W> {
         }
     }
 
-    /// Ends the field before, unless it is this one.
+    /// Begins this field, and ends the previous one. It does nothing if this is the current field.
     fn begin(&mut self, name: &'static str) -> io::Result<()> {
         if self.name == Some(name) {
             return Ok(());

@@ -1,4 +1,4 @@
-//! What waits, by destination and age.
+//! `queue summary`: prints waiting mail by destination and age.
 
 use std::io::{self, Write};
 
@@ -19,7 +19,7 @@ pub(super) async fn run(
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let path = with_query(path::SUMMARY, filter.pairs())?;
-    // A large queue takes as long to count as it takes.
+    // There is no time limit, because a large queue takes long to count.
     let summary: Summary = client.get_slowly(&path).await?;
     if json {
         print_answer(out, &summary)?;
@@ -29,8 +29,8 @@ pub(super) async fn run(
     found(filter, summary.total.recipients > 0, out)
 }
 
-/// As Postfix's qshape: a row for each destination, a column for each age in minutes. `limit`: rows
-/// beside the total.
+/// Prints a table as Postfix's qshape does: a row for each destination, a column for each age in
+/// minutes. `limit` is the largest number of rows in addition to the total.
 pub(crate) fn print_summary(
     out: &mut impl Write,
     summary: &Summary,

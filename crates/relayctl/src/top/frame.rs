@@ -1,26 +1,26 @@
-//! One picture of the relay, as lines of text.
+//! Formats one screen of the live view as lines of text.
 
 use std::time::{Duration, SystemTime};
 
 use relay_control::{Accounting, Destination, Status};
 use relay_terminal::{escape, until};
 
-/// How much of the terminal there is.
+/// The size of the terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Size {
     pub(super) columns: usize,
     pub(super) rows: usize,
 }
 
-/// What the accounting said some time before.
+/// The counters at an earlier time.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Earlier {
     pub(super) accounting: Accounting,
     pub(super) passed: Duration,
 }
 
-/// The lines, none longer than the terminal is wide, no more than it is high. Rates need an earlier
-/// look.
+/// Returns the lines, cut to the width and the height of the terminal. Rates require an earlier
+/// status.
 pub(super) fn lines(
     status: &Status,
     earlier: Option<Earlier>,
@@ -34,7 +34,7 @@ pub(super) fn lines(
         most_first.then_with(|| a.name.cmp(&b.name))
     });
     let room = size.rows.saturating_sub(lines.len());
-    // The line that says how many there are takes one away.
+    // The line with the number of omitted destinations takes the place of one of them.
     let left_out = match busiest.len() {
         all if all > room => all + 1 - room.max(1),
         _ => 0,
@@ -93,7 +93,7 @@ fn running(status: &Status) -> String {
     line
 }
 
-/// Recipients, by the accounting.
+/// Returns the rates of recipients from the accounting.
 fn rates(status: &Status, earlier: Option<Earlier>) -> String {
     let counts = |accounting: Accounting| {
         [
@@ -116,7 +116,7 @@ fn rates(status: &Status, earlier: Option<Earlier>) -> String {
     rates.collect::<Vec<_>>().join("  ")
 }
 
-/// With one digit behind the point.
+/// Formats a rate with one decimal place.
 fn per_second(count: u64, passed: Duration) -> String {
     let millis = passed.as_millis().max(1);
     let tenths = (u128::from(count) * 10_000 + millis / 2) / millis;
@@ -145,7 +145,7 @@ fn row([name, waiting, running, slots, next, trouble]: [&str; 6]) -> String {
     line.trim_end().to_owned()
 }
 
-/// No more characters than this.
+/// Returns at most this many characters of the text.
 fn cut(text: &str, columns: usize) -> String {
     text.chars().take(columns).collect()
 }

@@ -1,4 +1,4 @@
-//! The terminal while it shows a live view; as it was before, however that ends.
+//! The terminal during a live view. Its previous state is always restored.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read, Write};
@@ -11,22 +11,21 @@ use tokio::sync::mpsc;
 
 use super::frame::Size;
 
-/// Another screen than the one with the shell on it, without a cursor; what does not fit into a line
-/// is not carried over into the next one.
+/// Switches to the alternate screen, hides the cursor, and turns off automatic line wrapping.
 const ENTER: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const LEAVE: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
-/// To the upper left corner; clears the line; clears that and all below.
+/// Moves the cursor to the upper left corner.
 const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K";
 const CLEAR_REST: &str = "\x1b[J";
 
-/// A terminal that hands over each key at once and shows none of them.
+/// A terminal that returns each key at once and does not echo it.
 pub(super) struct Screen {
     terminal: File,
     keyboard: Option<Keyboard>,
 }
 
-/// Standard input, where that is a terminal: with nothing to read keys from, a signal ends the view.
+/// Standard input, if it is a terminal. Without a keyboard, only a signal ends the view.
 struct Keyboard {
     terminal: File,
     before: Termios,
@@ -48,14 +47,14 @@ impl Screen {
     }
 
     fn leave(&self) {
-        // A terminal that is gone needs no tidying up.
+        // If the terminal is gone, it need not be restored.
         let _ = (&self.terminal).write_all(LEAVE.as_bytes());
         if let Some(keyboard) = &self.keyboard {
             let _ = keyboard.restore();
         }
     }
 
-    /// Gives the terminal back to the shell until that wakes this process again.
+    /// Restores the terminal and stops this process until the shell continues it.
     pub(super) fn suspend(&self) -> io::Result<()> {
         self.leave();
         kill_process(getpid(), Signal::STOP)?;
@@ -68,7 +67,7 @@ impl Screen {
                 columns: size.ws_col.into(),
                 rows: size.ws_row.into(),
             },
-            // The size that every terminal once had.
+            // The traditional size of a terminal.
             _ => Size {
                 columns: 80,
                 rows: 24,
@@ -76,9 +75,10 @@ impl Screen {
         }
     }
 
-    /// Shows these lines and nothing else, without a flicker.
+    /// Replaces the content of the screen by these lines, without flicker.
     pub(super) fn draw(&self, lines: &[String]) -> io::Result<()> {
-        // Behind a line that fills the screen's width, its last character would be cleared with the rest.
+        // Each line is cleared before it is written. Clearing after a line that fills the width
+        // would delete its last character.
         let mut picture = HOME.to_owned();
         for (nth, line) in lines.iter().enumerate() {
             picture += if nth > 0 { "\r\n" } else { "" };
@@ -92,14 +92,15 @@ impl Screen {
         (&self.terminal).write_all(picture.as_bytes())
     }
 
-    /// The keys that are pressed, if there are any to press; it ends with the terminal.
+    /// Returns the pressed keys, or `None` without a keyboard. The channel closes when the terminal
+    /// does.
     pub(super) fn keys(&self) -> io::Result<Option<mpsc::Receiver<u8>>> {
         let Some(keyboard) = &self.keyboard else {
             return Ok(None);
         };
         let mut terminal = keyboard.terminal.try_clone()?;
         let (pressed, keys) = mpsc::channel(16);
-        // It waits for the last key in vain, and goes with the process.
+        // The thread waits for a key until the process ends.
         thread::Builder::new().spawn(move || {
             let mut key = [0];
             while terminal.read_exact(&mut key).is_ok() {
@@ -145,7 +146,7 @@ impl Keyboard {
     }
 }
 
-/// A handle without a buffer.
+/// Returns an unbuffered handle.
 fn handle(stream: impl AsFd) -> io::Result<File> {
     Ok(File::from(stream.as_fd().try_clone_to_owned()?))
 }

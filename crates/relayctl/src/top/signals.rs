@@ -1,21 +1,21 @@
-//! What the system has to say to a program on a terminal.
+//! The signals that a program on a terminal receives.
 
 use std::io;
 
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What a signal means.
+/// The meaning of a signal.
 pub(super) enum Said {
-    /// The program is to end.
+    /// The program must end.
     End,
-    /// The terminal has another size.
+    /// The size of the terminal has changed.
     Resized,
     /// Ctrl-Z.
     Suspend,
 }
 
-/// From now on none of them ends the program by itself.
+/// Handles these signals. From now on none of them ends the program by default.
 pub(super) struct Signals {
     interrupt: Signal,
     terminate: Signal,
