@@ -75,7 +75,7 @@ pub(super) struct Ports<'a> {
 }
 
 impl Ports<'_> {
-    /// Checks whether an SMTP session with any host of a large mail provider is possible.
+    /// Checks whether an SMTP session with any host of the target is possible.
     pub(super) async fn outbound(&self, target: &Target) -> Finding {
         match self.first(slice::from_ref(target), TlsUse::Never).await {
             Ok(endpoint) => Finding::ok(PORT, format!("{endpoint} can be spoken with")),
