@@ -22,7 +22,7 @@ fn uncommented() -> String {
 fn the_file_in_etc_has_every_key() {
     let spelled: toml::Table = uncommented().parse().expect("TOML");
     let examples = ["hostname", "postmaster", "route", "dkim"];
-    // Lists of tables whose keys stand in an example, for they have no defaults.
+    // Lists of tables. The keys of these tables have no defaults, so the file has them in examples.
     let tables = ["route", "dkim", "tls.extra"];
     for table in [
         "", "listener", "relay", "limits", "tls", "auth", "queue", "delivery", "dns", "control",
