@@ -20,8 +20,8 @@ const BUFFER: usize = 256 * 1024;
 /// Imports the stream and prints the result. Returns whether all of its messages are in the queue
 /// now.
 ///
-/// `source` is a file, or `-` for standard input. An error means that the queue failed; messages
-/// that were reported as imported before are in it.
+/// `source` is a file, or `-` for standard input. An error means that the queue failed. The
+/// lines that were printed before it remain valid.
 pub async fn run(config: &Config, source: &Path, out: &mut impl Write) -> Result<bool, String> {
     statedir::check_owner(&config.state_dir)?;
     let input: Box<dyn BufRead> = if source == Path::new("-") {

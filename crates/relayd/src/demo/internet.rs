@@ -27,7 +27,7 @@ const SHOWN_OCTETS: usize = 8192;
 pub(super) struct Internet {
     store: Arc<MemoryStore>,
     address: SocketAddr,
-    /// The server between `bind` and `open`.
+    /// The bound server, until `open` starts it.
     server: Option<Server>,
     accepted: mpsc::UnboundedSender<QueueId>,
     arrivals: mpsc::UnboundedReceiver<QueueId>,
