@@ -1,5 +1,5 @@
-//! Reports (RFC 3464): what a sender is told when a message has failed, is delayed, or has gone to a
-//! host that makes no reports.
+//! Reports (RFC 3464): what a sender is told when a message has failed, is delayed, or has gone to
+//! a host that makes no reports.
 //!
 //! Whatever a remote host said or a client wrote in its header is printable ASCII here, so that no
 //! line, field or part can be forged. Octets beyond ASCII are only in an original that is returned

@@ -1,7 +1,7 @@
 //! What the tasks report to the runner.
 //!
-//! The channel has no bound of its own and needs none: the runner bounds the tasks, a task has two
-//! or three things to tell, and one that waits for the store tells so every few seconds.
+//! The channel is unbounded, but stays short: the runner limits the tasks, a task sends two or
+//! three completions, and a task that waits for the store sends one every few seconds.
 
 use relay_message::{DestinationKey, Message, QueueId};
 use tokio::sync::{mpsc, oneshot};
@@ -17,8 +17,8 @@ pub(crate) enum Completion {
     Finished(DestinationKey, Feedback),
     /// A job is no longer out, and this is left of it.
     Settled(DestinationKey, Work, Store),
-    /// The store does not take what has to be recorded of this message, for this reason; it is asked
-    /// again.
+    /// The store does not take what has to be recorded of this message, for this reason; it is
+    /// asked again.
     Stuck(QueueId, String),
     /// The records that a verb of the operator is about have been read.
     VerbReady(ReadyVerb),

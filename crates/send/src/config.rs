@@ -11,20 +11,20 @@ use crate::retry::RetryPolicy;
 use crate::rules::{Concurrency, Rules};
 use crate::sign::Sign;
 
-/// What the operator decides.
+/// What the operator configures.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Our name.
+    /// The name of this relay.
     pub hostname: String,
-    /// Who is told of bounces that fail.
+    /// Who receives reports of bounces that fail.
     pub postmaster: Mailbox,
     /// How long and how often to try.
     pub retry: RetryPolicy,
-    /// How much at once.
+    /// How many attempts are under way at once.
     pub concurrency: Concurrency,
-    /// How senders are told.
+    /// Which reports senders receive.
     pub reports: ReportPolicy,
-    /// What signs reports, if anything does.
+    /// What signs reports; `None` if they are not signed.
     pub signer: Option<Arc<dyn Sign>>,
     /// The rules at the start. A reload does not change the current ones: [`Handle`] does, with
     /// `suspend`, `resume` and `hold_incoming`.
@@ -36,21 +36,21 @@ pub struct Config {
 /// Rules that apply until the operator removes them. The caller keeps them over a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StandingRules {
-    /// Destinations that nothing is to be sent to.
+    /// Destinations to which nothing is sent.
     pub suspended: Vec<DestinationKey>,
-    /// What is held as it comes in.
+    /// Which incoming mail is held.
     pub hold_incoming: Vec<HoldRule>,
 }
 
-/// How senders are told.
+/// Which reports senders receive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ReportPolicy {
-    /// How long a message waits until a sender that asked for nothing is told of the delay; `None`
-    /// if only those are told who asked.
+    /// How long a message waits before its sender, who did not ask for it, gets a delay notice.
+    /// `None`: only senders who asked get one.
     pub delay_notice: Option<Duration>,
-    /// Reports of failures to one sender, or to the postmaster, within an hour, and as many of anything
-    /// else; what goes beyond is discarded.
-    /// What the operator returns is reported to senders in any case.
+    /// Failure reports to one sender, or to the postmaster, within an hour. The limit for other
+    /// reports is the same, and counted apart. Reports beyond it are discarded. Messages that the
+    /// operator returns are always reported.
     pub per_sender: u32,
 }
 
@@ -63,7 +63,7 @@ impl Default for ReportPolicy {
     }
 }
 
-/// When those are told of a delay who asked, unless the operator has chosen a time.
+/// When senders who asked for it get a delay notice, unless the operator has configured a time.
 const NOTICE_AFTER: Duration = Duration::from_hours(4);
 
 impl Config {

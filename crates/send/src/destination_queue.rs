@@ -22,28 +22,28 @@ pub(crate) struct DestinationQueue {
     /// Jobs that were handed out and have not come back.
     pub(crate) busy: HashSet<QueueId>,
     pub(crate) place: Place,
-    /// The operator has it left alone.
+    /// Whether the operator has suspended it.
     pub(crate) is_suspended: bool,
-    /// Jobs that met trouble which is not known yet to be the destination's.
+    /// Jobs that failed for a reason that may or may not be the destination's.
     doubts: Vec<(JobKey, Micros)>,
 }
 
-/// How one destination stands.
+/// The state of one destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DestinationStatus {
     /// Its name.
     pub name: DestinationKey,
-    /// Jobs that wait.
+    /// Waiting jobs.
     pub waiting: usize,
     /// Attempts under way.
     pub in_flight: u32,
     /// Attempts that may be under way at once.
     pub limit: u32,
-    /// When its first job is due or, if it is left alone, its next probe.
+    /// When its first job is due, or its next probe if it is in back-off.
     pub next_attempt: Option<SystemTime>,
-    /// Why it is left alone.
+    /// Why it is in back-off; `None` if it is not.
     pub trouble: Option<Outcome>,
-    /// Whether the operator has it left alone.
+    /// Whether the operator has suspended it.
     pub is_suspended: bool,
 }
 
@@ -91,7 +91,7 @@ impl DestinationQueue {
         is_new
     }
 
-    /// Once the destination is known to be down, or not, so is what jobs in doubt wait for.
+    /// Decides what the jobs in doubt wait for, once the destination is known to be down or up.
     pub(crate) fn settle_doubts(&mut self) {
         let is_down = self.health.trouble().is_some();
         if is_down {

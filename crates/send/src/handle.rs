@@ -1,8 +1,7 @@
-//! The way to the running task: what others may ask of it.
+//! The handle of the running task.
 //!
-//! Commands wait in a channel without a bound. It stays short because the runner never waits for
-//! I/O and takes commands in on every turn: what is in it has been accepted during one turn, and
-//! accepting a message takes a sync of the disk.
+//! The channel of commands is unbounded. It stays short: the runner never waits for I/O and reads
+//! commands on every turn, and each accepted message costs a sync of the disk.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use crate::verb::{Applied, Verb};
 
 pub(crate) enum Command {
     Accepted(Work),
-    /// What has just come in is to be held.
+    /// Hold a message that has just come in.
     Hold(QueueId),
     Reconfigure(Box<Config>),
     Apply(Verb, Vec<QueueId>, oneshot::Sender<Applied>),
@@ -28,7 +27,7 @@ pub(crate) enum Command {
     Shutdown(Duration, oneshot::Sender<()>),
 }
 
-/// The way to a running sender.
+/// The handle of a running sender.
 #[derive(Debug)]
 pub struct Handle<D> {
     commands: mpsc::UnboundedSender<Command>,
@@ -68,56 +67,56 @@ impl<D: Deliver> Handle<D> {
         self.send(Command::Accepted(Work::of(message, &*self.deliver)));
     }
 
-    /// Other numbers, and perhaps other routes: all waiting jobs are scheduled again.
+    /// Applies a new configuration, and perhaps new routes. All waiting jobs are scheduled again.
     pub fn reconfigure(&self, config: Config) {
         self.send(Command::Reconfigure(Box::new(config)));
     }
 
-    /// Has these messages tried now, due or not, back-off or not. It changes nothing for one that is
-    /// held, is being tried, or waits for a destination that is suspended.
+    /// Tries these messages now, whether or not they are due or their destination is in back-off.
+    /// It skips messages that are held, are being tried, or wait for a suspended destination.
     ///
-    /// `None` from this and the other verbs when the sender is being shut down, so that these
-    /// messages, or most of them, are as they were.
+    /// This and the other verbs return `None` when the sender is shutting down. Then most or all of
+    /// the messages are unchanged.
     pub async fn retry(&self, ids: Vec<QueueId>) -> Option<Applied> {
         self.apply_verb(Verb::Retry, ids).await
     }
 
-    /// Gives these messages up and reports to their senders, however many reports those get; once what
-    /// is under way has ended.
+    /// Gives these messages up when the attempts under way have ended, and reports to their
+    /// senders. The limit on reports does not apply.
     pub async fn bounce(&self, ids: Vec<QueueId>) -> Option<Applied> {
         self.apply_verb(Verb::Bounce, ids).await
     }
 
-    /// Holds these messages: nothing more is tried until they are released. What is under way goes
-    /// on and is recorded.
+    /// Holds these messages: they are not tried again until they are released. Attempts under way
+    /// continue and are recorded.
     pub async fn hold(&self, ids: Vec<QueueId>) -> Option<Applied> {
         self.apply_verb(Verb::Hold, ids).await
     }
 
-    /// Ends what [`Self::hold`] began; what is released is tried now.
+    /// Releases messages that [`Self::hold`] held. They are tried now.
     pub async fn release(&self, ids: Vec<QueueId>) -> Option<Applied> {
         self.apply_verb(Verb::Release, ids).await
     }
 
-    /// Removes these messages, and nobody is told. What is under way may still be delivered, and is
+    /// Deletes these messages without a report. Attempts under way may still deliver them; they are
     /// not tried again.
     pub async fn delete(&self, ids: Vec<QueueId>) -> Option<Applied> {
         self.apply_verb(Verb::Delete, ids).await
     }
 
-    /// Holds what comes in from now on by these rules, and by no others.
+    /// Replaces the rules by which incoming mail is held.
     pub fn hold_incoming(&self, rules: Vec<HoldRule>) {
         self.holds.replace(rules);
     }
 
-    /// Begins nothing more at a destination until it is resumed. Whether it was not suspended before.
+    /// Suspends a destination: no attempt begins until it is resumed. Returns whether that is new.
     pub async fn suspend(&self, destination: DestinationKey) -> bool {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Suspend(destination, answer));
         answered.await.unwrap_or_default()
     }
 
-    /// Ends what [`Self::suspend`] began; whether it had.
+    /// Resumes a destination. Returns whether it was suspended.
     pub async fn resume(&self, destination: DestinationKey) -> bool {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Resume(destination, answer));
@@ -130,22 +129,22 @@ impl<D: Deliver> Handle<D> {
         answered.await.ok()
     }
 
-    /// How the queue stands; `None` when the sender has been shut down.
+    /// Returns the state of the queue, or `None` when the sender has been shut down.
     pub async fn status(&self) -> Option<Status> {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Status(answer));
         answered.await.ok()
     }
 
-    /// Starts nothing more, waits for what is under way for at most `bound`, breaks off what has
-    /// not ended by then, which is tried again at the next start, and ends.
+    /// Starts no more attempts, waits at most `bound` for those under way, and ends. Attempts that
+    /// have not ended by then are aborted, and made again after the next start.
     pub async fn shutdown(&self, bound: Duration) {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Shutdown(bound, answer));
         let _ = answered.await;
     }
 
-    /// After the shutdown nobody listens, and nobody needs to: the store knows every message.
+    /// After the shutdown nothing receives commands. The store has every message.
     fn send(&self, command: Command) {
         let _ = self.commands.send(command);
     }

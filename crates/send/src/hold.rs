@@ -1,4 +1,4 @@
-//! Mail that the operator wants held as it comes in.
+//! Rules by which incoming mail is held.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -6,7 +6,7 @@ use std::time::SystemTime;
 use relay_message::Message;
 use relay_smtp::address::is_at;
 
-/// What is held as it comes in: mail that fits all that the rule names.
+/// A rule that holds incoming mail. A message must match every field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRule {
     /// To this domain, among others; `None` for any.
@@ -18,8 +18,7 @@ pub struct HoldRule {
 }
 
 impl HoldRule {
-    /// Whether a message has come in under this rule and nothing has been done for it yet, also not by
-    /// the operator.
+    /// Whether a message matches and has been neither tried nor released yet.
     fn fits(&self, message: &Message) -> bool {
         let is_to = |domain: &String| {
             let mut recipients = message.recipients.iter();
@@ -34,7 +33,7 @@ impl HoldRule {
     }
 }
 
-/// The rules of the moment.
+/// The current rules.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct HoldRules(Arc<RwLock<Vec<HoldRule>>>);
 

@@ -1,14 +1,13 @@
-//! When to try what (qmail-send): the schedule, concurrency, retry, expiry, and what senders are told.
+//! The scheduler of the relay (qmail-send): concurrency, retries, expiry and reports to senders.
 //!
-//! [`start`] delivers what is in the store and what [`Handle::accepted`] tells of. What is decided
-//! without I/O stands in [`schedule`], [`destination`] and [`retry`], which know neither store nor
-//! clock; what is done with it in the tasks of `attempt` and `report`, started by the one task of
-//! `runner`, which also carries out the operator's verbs. This crate never speaks SMTP and never
-//! looks at a disk.
+//! [`start`] delivers the messages in the store and those given to [`Handle::accepted`]. Decisions
+//! without I/O are in [`schedule`], [`destination`] and [`retry`], which know neither store nor
+//! clock. The tasks of `attempt` and `report` carry them out. The task of `runner` starts them and
+//! applies the operator's verbs. This crate never speaks SMTP and never reads a disk.
 //!
-//! It promises that a recipient is never in two attempts at once; that what an attempt has come to is
-//! recorded, however often the store has to be asked; and that every recipient is delivered to or
-//! failed by its expiry, unless the operator holds it.
+//! It promises three things. A recipient is never in two attempts at once. The result of an attempt
+//! is recorded, however often the store must be asked. Every recipient is delivered to or failed by
+//! its expiry, unless the operator holds the message.
 
 mod active_message;
 mod attempt;

@@ -13,8 +13,8 @@ const HOUR: Duration = Duration::from_hours(1);
 /// many honest ones by counting each.
 const SENDERS: usize = 10_000;
 
-/// What is told of failures, and what of anything else: those who wish to hear of every delivery, and of
-/// every delay, must not miss a failure for it.
+/// Failures are counted apart from other reports, so that a sender who asks for a report of every
+/// delivery and delay does not miss a failure.
 #[derive(Debug, Default)]
 pub(crate) struct Quotas {
     pub(crate) failures: Arc<Quota>,

@@ -235,9 +235,9 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(Ok(Report::new(message, permit)))
     }
 
-    /// How the message begins, or all of it if the disk has room for more than must be. A body that cannot be read is left out: a report
-    /// without is better than none. So is one that a delivery must not wait for, which is to be
-    /// recorded, whatever the store is about.
+    /// How the message begins, or all of it if the disk has room for more than must be. A body that
+    /// cannot be read is left out: a report without is better than none. So is one that a delivery
+    /// must not wait for, which is to be recorded, whatever the store is about.
     async fn original(
         &self,
         claim: Claim,

@@ -4,22 +4,22 @@ use std::time::Duration;
 
 use crate::retry::RetryPolicy;
 
-/// How much at once.
+/// How many attempts are under way at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concurrency {
-    /// Attempts in all (qmail: concurrencyremote).
+    /// All attempts (qmail: concurrencyremote).
     pub overall: u32,
     /// Attempts at one destination.
     pub per_destination: u32,
 }
 
-/// The numbers that a schedule goes by.
+/// The rules of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
     /// How long and how often to try.
     pub retry: RetryPolicy,
-    /// How much at once.
+    /// How many attempts are under way at once.
     pub concurrency: Concurrency,
-    /// How long a message waits until its sender is told, if it is to be told.
+    /// How long a message waits before its sender gets a delay notice, if one is wanted.
     pub notice_after: Duration,
 }

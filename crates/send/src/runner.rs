@@ -32,8 +32,8 @@ use crate::verb::Verb;
 
 /// Commands and completions taken in before the schedule is looked at again.
 const TURN: usize = 256;
-/// Messages beyond the concurrency that may wait for the store to record what became of them. Should
-/// it never do so, as many have been delivered without a trace.
+/// Messages beyond the concurrency that may wait for the store to record their results. If it never
+/// does, so many have been delivered without a record.
 const RECORDING: usize = 1000;
 /// A clock that was set is noticed within this time.
 const CLOCK_CHECK: Duration = Duration::from_mins(1);
@@ -346,7 +346,7 @@ where
         self.ending.as_ref().is_some_and(is_over)
     }
 
-    /// Nothing goes on behind the back of whoever ended this.
+    /// Aborts all tasks before the shutdown is answered.
     async fn break_off(mut self) {
         self.verbs.shutdown().await;
         self.tasks.shutdown().await;

@@ -1,9 +1,9 @@
 //! What to try next: a state machine without store, clock or tasks.
 //!
-//! A *job* is one message at one destination. It waits in its destination's wait queue, ordered by the
-//! time it is due; the destination waits in the list of timers for its first job, its back-off or
-//! its oldest job's expiry, then in the ring of the ready, where each takes its turn. So a poll looks at no
-//! job that is not due and at no destination that is not ready, however many wait.
+//! A *job* is one message at one destination. It waits in the wait queue of its destination,
+//! ordered by the time it is due. The destination waits in the list of timers for its first job,
+//! the end of its back-off or the expiry of its oldest job. Then it takes its turn in the ring of
+//! ready destinations. So a poll sees only jobs that are due and destinations that are ready.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::SystemTime;
@@ -33,7 +33,7 @@ pub struct Schedule {
     by_key: HashMap<DestinationKey, Index>,
     timers: BTreeSet<(Micros, Index)>,
     ring: VecDeque<Index>,
-    /// Destinations that the operator has left alone, known or not.
+    /// Suspended destinations, known or not.
     suspended: HashSet<DestinationKey>,
     /// Messages that the operator wants tried, and whose jobs were forgotten meanwhile.
     wanted: HashSet<QueueId>,
@@ -164,13 +164,13 @@ impl Schedule {
         }
     }
 
-    /// Every job that was forgotten has come again, or never will.
+    /// All forgotten jobs have been inserted again, except those that are gone.
     pub fn is_whole(&mut self) {
         self.wanted = HashSet::new();
     }
 
-    /// Has one message tried now at a destination, due or not, back-off or not; whether it waits
-    /// there and mail may go there.
+    /// Makes one message due now at a destination, and ends its back-off. Returns whether the
+    /// message waits there and the destination is not suspended.
     pub fn retry_job(&mut self, id: QueueId, arrived: SystemTime, key: &DestinationKey) -> bool {
         let Some(&index) = self.by_key.get(key) else {
             return false;
@@ -198,22 +198,22 @@ impl Schedule {
         self.place(index);
     }
 
-    /// Begins nothing more at a destination until it is resumed. What waits there is not given up
-    /// meanwhile, however old it gets. Whether it was not suspended before.
+    /// Suspends a destination: no job begins there until it is resumed, and no message expires
+    /// meanwhile. Returns whether that is new.
     pub fn suspend(&mut self, key: &DestinationKey) -> bool {
         let is_new = self.suspended.insert(key.clone());
         self.set_suspended(key, true);
         is_new
     }
 
-    /// Ends what [`Self::suspend`] began; whether it had.
+    /// Resumes a destination. Returns whether it was suspended.
     pub fn resume(&mut self, key: &DestinationKey) -> bool {
         let was_suspended = self.suspended.remove(key);
         self.set_suspended(key, false);
         was_suspended
     }
 
-    /// Destinations that the operator has left alone, with work or without.
+    /// Suspended destinations, with work or without.
     pub fn suspended(&self) -> impl Iterator<Item = &DestinationKey> {
         self.suspended.iter()
     }
@@ -227,7 +227,7 @@ impl Schedule {
         }
     }
 
-    /// Jobs that wait.
+    /// Waiting jobs.
     pub fn waiting(&self) -> usize {
         self.waiting
     }

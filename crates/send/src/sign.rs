@@ -1,4 +1,4 @@
-//! The seam to whatever signs our reports.
+//! The interface to the signer of reports.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,15 +9,15 @@ use tokio::task;
 
 use crate::events;
 
-/// Signs reports. This crate knows no keys; whoever starts it may.
+/// Signs reports. This crate has no keys; its caller may have.
 pub trait Sign: fmt::Debug + Send + Sync + 'static {
-    /// The fields to put before this message, none if it is not to be signed; else why it could not
-    /// be. It is called on a thread that may compute.
+    /// Returns the header fields to put before this message, empty if it is not to be signed, or
+    /// the reason of a failure. It is called on a thread that may block.
     fn sign(&self, message: &[u8], now: SystemTime) -> Result<Vec<u8>, String>;
 }
 
-/// Puts signatures before a report. One that cannot be signed goes out without: that is better than
-/// none, and a report is nobody's to send again.
+/// Puts signatures before a report. A report that cannot be signed is sent unsigned, as nobody
+/// would send it again.
 pub(crate) async fn signed(
     signer: Option<Arc<dyn Sign>>,
     mut report: NewMessage,

@@ -6,32 +6,33 @@ use relay_message::{DestinationKey, QueueId};
 
 use crate::destination_queue::DestinationStatus;
 
-/// How the queue stands at one moment.
+/// The state of the queue.
 #[derive(Debug, Clone)]
 pub struct Status {
     /// Attempts under way.
     pub in_flight: u32,
-    /// Jobs (a message at a destination) that wait.
+    /// Jobs (a message at a destination) that are waiting.
     pub waiting: usize,
-    /// Whether the queue on disk has been read whole since the start, or since a reload.
+    /// Whether the whole queue on disk has been read since the start or the last reload.
     pub is_complete: bool,
-    /// Why nothing begins, if the store does not do as asked.
+    /// Why no attempt begins, if the store fails.
     pub store_trouble: Option<StoreTrouble>,
     /// The destinations that have work.
     pub destinations: Vec<DestinationStatus>,
-    /// Reports that were not made since the start, for their senders had had too many.
+    /// Reports discarded since the start because their addressees had reached the limit.
     pub reports_suppressed: u64,
     /// The destinations that are suspended, with work or without.
     pub suspended: Vec<DestinationKey>,
-    /// What is being delivered right now, where to.
+    /// The attempts under way: message and destination.
     pub deliveries: Vec<(QueueId, DestinationKey)>,
 }
 
-/// A store that does not do as asked: until it does, nothing is begun that could not be recorded.
+/// A store that fails. Until it works again, no attempt begins, as its result could not be
+/// recorded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoreTrouble {
-    /// When that began.
+    /// When the failure began.
     pub since: SystemTime,
-    /// What it said last.
+    /// Its last error.
     pub reason: String,
 }

@@ -2,7 +2,7 @@
 
 use relay_message::QueueId;
 
-/// What the operator wants of single messages.
+/// A verb for single messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verb {
     Retry,
@@ -10,25 +10,24 @@ pub(crate) enum Verb {
     Hold,
     Release,
     Delete,
-    /// Hold what has just come in, however often the store has to be asked.
+    /// Hold a message that has just come in; repeated until the store does it.
     HoldNew,
-    /// Look at a message again that was released while it was worked on.
+    /// Read a message again that was released while it was being worked on.
     Reread,
 }
 
 /// What a verb has changed.
 #[derive(Debug, Default)]
 pub struct Applied {
-    /// Messages that it changed something for. What it changed survives a power cut, but for those
-    /// that are `pending`.
+    /// Messages that were changed. The change is durable, except for those in `pending`.
     pub changed: usize,
-    /// Messages of them that are returned to their senders when what is under way has ended, unless
-    /// that delivers them or this process ends first.
+    /// Of these, messages that are returned to their senders when the attempts under way have
+    /// ended, unless an attempt delivers them or the process ends first.
     pub pending: usize,
-    /// Messages of them that were given up without anybody being told: there is nobody, or nobody
-    /// who wants it.
+    /// Of these, messages that were given up without a report: there is no sender, or the sender
+    /// wants none.
     pub untold: usize,
-    /// Messages that the store did not do as asked for, and what it said. After a good hundred of
-    /// them the rest is left alone.
+    /// Messages on which the store failed, with the error. After a little more than a hundred, the
+    /// verb stops and the rest is unchanged.
     pub problems: Vec<(QueueId, String)>,
 }

@@ -1,5 +1,5 @@
-//! Words of others in a report: printable, on lines that no relay breaks, and never a line, field or
-//! part of their own.
+//! Words of others in a report: printable, on lines that no relay breaks, and never a line, field
+//! or part of their own.
 
 use std::fmt::Write;
 
@@ -16,7 +16,8 @@ pub(super) enum Charset {
     Utf8,
 }
 
-/// `name` and `value` on lines that begin with a blank from the second on, the way of header fields.
+/// `name` and `value` on lines that begin with a blank from the second on, the way of header
+/// fields.
 pub(super) fn fold(text: &mut String, name: &str, value: &str) {
     let value: String = value.chars().take(MAX_LINE).map(printable).collect();
     text.push_str(name);

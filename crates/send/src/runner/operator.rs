@@ -1,4 +1,4 @@
-//! What the operator wants of single messages: first the store is asked, then the schedule.
+//! Applies verbs to single messages: first in the store, then in the schedule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,13 +16,13 @@ use crate::events;
 use crate::recipients::Work;
 use crate::verb::{Applied, Verb};
 
-/// Messages that the store is asked about at once, to be made durable together, before the schedule is
-/// told: the more, the longer a client's message waits for its turn.
+/// Messages that the store changes at once, in one sync, before the schedule does. With more of
+/// them a client's message would wait longer for its own sync.
 const PAGE: usize = 250;
 /// Messages that are returned to their senders at once: each has its report in memory, with what is
 /// quoted, until it is recorded.
 const RETURNS: usize = 50;
-/// Messages that the store may fail on before it is asked no more.
+/// Messages on which the store may fail before the verb stops.
 const PROBLEMS: usize = 100;
 
 /// What becomes of each message, in the order of their ids.

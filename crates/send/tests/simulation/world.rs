@@ -1,5 +1,5 @@
-//! A relay without disk and network: the real runner and schedule over a store in memory, a scripted
-//! rest of the world, and a clock that stands still unless everybody waits.
+//! A relay without disk and network: the real runner and schedule over a store in memory, a
+//! scripted rest of the world, and a clock that stands still unless everybody waits.
 
 use std::sync::Arc;
 use std::time::Duration;
