@@ -1,4 +1,4 @@
-//! A message that is being worked on: what all work on it shares, and what of it is under way.
+//! A message that is being worked on: its claim, and its jobs under way.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,14 +12,14 @@ use crate::completion::{Reported, Return};
 #[derive(Debug, Default)]
 pub(crate) struct ActiveMessage {
     pub(crate) message_claim: Arc<MessageClaim>,
-    /// Where it is being delivered.
+    /// The destinations of its jobs under way.
     pub(crate) jobs: Vec<DestinationKey>,
     pub(crate) owed: Owed,
-    /// Which of it is being done.
+    /// What of this is being done now.
     pub(crate) reporting: Owed,
-    /// Who waits until it has been returned to its sender.
+    /// Receives the result when it has been returned to its sender.
     pub(crate) returns: Option<mpsc::UnboundedSender<Return>>,
-    /// It was released meanwhile: what is read of it may be from before.
+    /// It was released meanwhile, so a record that was read may be out of date.
     pub(crate) was_released: bool,
 }
 
@@ -28,9 +28,9 @@ pub(crate) struct ActiveMessage {
 pub(crate) enum Owed {
     #[default]
     Nothing,
-    /// The sender is to be told of what has failed.
+    /// A report of failures to the sender.
     Report,
-    /// The operator wants it returned to its sender: nothing more is tried.
+    /// The return to its sender, which the operator ordered. It is not tried again.
     Return,
 }
 
@@ -51,23 +51,23 @@ impl ActiveMessage {
         self.owed.max(self.reporting) == Owed::Return
     }
 
-    /// What is owed is being done from now on; whether that is a return.
+    /// Starts what is owed. Returns whether that is a return.
     pub(crate) fn report(&mut self) -> bool {
         self.reporting = std::mem::take(&mut self.owed);
         self.reporting == Owed::Return
     }
 
-    /// What was being reported is no longer.
+    /// Ends the report that was being made.
     pub(crate) fn reported(&mut self, reported: Reported) {
         if std::mem::take(&mut self.reporting) == Owed::Return {
             self.notify(Return::Done(reported));
         }
     }
 
-    /// Tells who waits for its return; once.
+    /// Sends the result of its return, once.
     pub(crate) fn notify(&mut self, of: Return) {
         if let Some(returns) = self.returns.take() {
-            // Whoever asked may have gone away.
+            // The receiver may be gone.
             let _ = returns.send(of);
         }
     }
@@ -81,8 +81,8 @@ impl ActiveMessage {
 
 /// The claim on a message, and which of its recipients are being worked on.
 ///
-/// A recipient's destination may change while it is under way (routes are read at every attempt),
-/// so the destinations of two pieces of work being different does not make their recipients so.
+/// A recipient's destination may change during an attempt, as routes are read at every attempt. So
+/// two jobs at different destinations may have the same recipient.
 #[derive(Debug, Default)]
 pub(crate) struct MessageClaim {
     claim: OnceCell<Option<Claim>>,
@@ -96,7 +96,7 @@ struct Taken {
     settlements: u64,
 }
 
-/// Recipients that nobody else works on until this is dropped.
+/// Recipients that no other task works on until this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reservation {
     message_claim: Arc<MessageClaim>,

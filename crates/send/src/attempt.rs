@@ -21,7 +21,7 @@ use crate::job::{Due, Job, Task};
 use crate::recipients::{self, DelayNotice, DestinationWork, Work};
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
-    /// Does one job; always ends by telling the runner that it is no longer out.
+    /// Does one job. It always ends with a completion, so that the runner frees the job.
     pub(crate) async fn work(
         self: Arc<Self>,
         job: Job,
@@ -66,7 +66,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             mine,
         };
         let draft = match self.draft(claim, &claimed, slot).await {
-            // A body that cannot be read holds up its own message, not the queue.
+            // A body that cannot be read delays its own message only.
             Err(e @ StoreError::Io { .. }) => {
                 events::store_error("opening", job.id, &e);
                 return Ok(rest(job, self.later(message.arrived)));
@@ -93,7 +93,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         }
     }
 
-    /// The recipients that a job is about.
+    /// Returns the recipients of a job.
     fn choose(&self, message: &Message, taken: &BTreeSet<usize>, job: &Job) -> Vec<usize> {
         if message.held {
             return Vec::new();
@@ -174,8 +174,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         self.deliver.destination_of(message, recipient) == job.destination
     }
 
-    /// What is left to do of a job, for the recipients that were its own, wherever their mail goes
-    /// by now, and others at its destination. Those that are under way come back by themselves.
+    /// Returns the work left after a job: for its own recipients, wherever their mail goes now, and
+    /// for others at its destination. Recipients in other attempts are left to those.
     fn left(
         &self,
         message: &Message,
@@ -214,12 +214,12 @@ fn nothing_left(job: &Job) -> Work {
     }
 }
 
-/// The whole job again, at `due`.
+/// Returns the whole job again, due at `due`.
 fn rest(job: &Job, due: SystemTime) -> Work {
     let destination_work = DestinationWork {
         destination: job.destination.clone(),
         due: Due::At(due),
-        // The record will tell whether it has.
+        // The record shows whether the sender has asked.
         delay_notice: DelayNotice::Asked,
     };
     Work {

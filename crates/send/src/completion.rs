@@ -17,14 +17,13 @@ pub(crate) enum Completion {
     Finished(DestinationKey, Feedback),
     /// A job is no longer out, and this is left of it.
     Settled(DestinationKey, Work, Store),
-    /// The store does not take what has to be recorded of this message, for this reason; it is
-    /// asked again.
+    /// The store does not record the results of this message, for this reason. It is tried again.
     Stuck(QueueId, String),
     /// The records that a verb of the operator is about have been read.
     VerbReady(ReadyVerb),
     /// A report has entered the queue.
     Entered(Box<Message>),
-    /// What failed needs no report any more.
+    /// The task that reports failures has ended.
     Reported(QueueId, Reported),
 }
 
@@ -33,9 +32,9 @@ pub(crate) enum Completion {
 pub(crate) enum Reported {
     /// It has entered the queue.
     Told,
-    /// What it would tell of is recorded, and nobody is told.
+    /// The failures are recorded, and no report was made.
     Untold,
-    /// There was nothing to tell: the message has left, or somebody else has it.
+    /// There was nothing to report, or the claim was lost.
     Nothing,
 }
 
@@ -52,30 +51,30 @@ pub(crate) enum Return {
 #[derive(Debug)]
 pub(crate) struct ReadyVerb {
     pub(crate) verb: Verb,
-    /// What the messages that exist need.
+    /// The work on the messages that exist.
     pub(crate) all_work: Vec<Work>,
-    /// To be told for how many of them it changed something.
+    /// Receives the number of messages changed.
     pub(crate) changed: oneshot::Sender<Changed>,
-    /// To be told of each message that is returned to its sender.
+    /// Receives the result for each message that is returned to its sender.
     pub(crate) returns: mpsc::UnboundedSender<Return>,
 }
 
 /// What a verb has changed in the schedule.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
-    /// Messages that it changed something for.
+    /// Messages that were changed.
     pub(crate) at_once: usize,
-    /// Messages that are to be returned when what is under way has ended.
+    /// Messages that are returned when their attempts have ended.
     pub(crate) pending: usize,
 }
 
-/// How the store did in a piece of work.
+/// The state of the store after a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Store {
     Works,
     /// For this reason.
     Fails(String),
-    /// It was not asked, or the work ended in a panic.
+    /// It was not used, or the task panicked.
     Unknown,
 }
 

@@ -16,10 +16,10 @@ use crate::quota::Quotas;
 use crate::retry::RetryPolicy;
 use crate::sign::Sign;
 
-/// How long to wait before a store that failed is asked again.
+/// The pause before a failed operation of the store is repeated.
 pub(crate) const STORE_PAUSE: Duration = Duration::from_secs(2);
 
-/// What the tasks of one moment share; a reload makes a new one for those that come after.
+/// What tasks share. A reload makes a new context for the tasks that start after it.
 #[derive(Debug)]
 pub(crate) struct Context<S, D, C> {
     pub(crate) store: Arc<S>,
@@ -34,8 +34,8 @@ pub(crate) struct Context<S, D, C> {
 }
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
-    /// Records what has become of a message and puts the report on it into the queue. The message
-    /// as it is now; `None` if it has left.
+    /// Records the changes of a message and puts its report into the queue, in one batch. Returns
+    /// the message after that, or `None` if it has left the queue.
     pub(crate) async fn settle(
         &self,
         claim: Claim,
@@ -60,8 +60,8 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(left)
     }
 
-    /// Records a settlement, however often the store has to be asked: what a remote host has taken
-    /// must not be sent to it again. Returns the record that is left.
+    /// Records a settlement, and repeats this until the store does it: a message that a remote host
+    /// has accepted must not be sent again. Returns the record that is left.
     pub(crate) async fn record(
         &self,
         claim: Claim,
@@ -78,7 +78,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         }
     }
 
-    /// Tells that the store does not do as asked, and waits before it is asked again.
+    /// Reports to the runner that the store fails, and waits before the next try.
     pub(crate) async fn stuck(&self, id: QueueId, e: &StoreError) {
         let _ = self.completions.send(Completion::Stuck(id, e.to_string()));
         tokio::time::sleep(STORE_PAUSE).await;

@@ -24,7 +24,7 @@ impl Report {
         Self { message, permit }
     }
 
-    /// It is in the queue.
+    /// Logs that the report is in the queue. Returns it as a message.
     pub(crate) fn entered(self, about: QueueId) -> Message {
         self.permit.used();
         let NewMessage {

@@ -1,4 +1,4 @@
-//! Reports to senders, each entering the queue in the batch that records what it tells of.
+//! Reports to senders. A report enters the queue in the batch that records what it reports.
 
 use std::sync::Arc;
 
@@ -26,13 +26,13 @@ use crate::sign::signed;
 /// reports draw on.
 const SCARCE_HEADERS: usize = 2 * 1024;
 
-/// What somebody is to be told.
+/// The contents of a report that is to be made.
 struct ReportRequest<'a> {
     event: Event,
     recipients: Vec<&'a QueuedRecipient>,
-    /// Why the destination is left alone.
+    /// Why the destination is in back-off.
     trouble: Option<&'a Outcome>,
-    /// Whether the operator wants it so.
+    /// Whether the operator has ordered it.
     is_ordered: bool,
 }
 
@@ -48,8 +48,8 @@ impl<'a> ReportRequest<'a> {
 }
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
-    /// Reports what has failed and not been reported, and settles it in the same batch; where the
-    /// message is `returned`, with everything that has not been delivered.
+    /// Reports the failures that are not reported yet, and settles them in the same batch. If the
+    /// message is `returned`, recipients that are not settled fail too.
     pub(crate) async fn report(
         self: Arc<Self>,
         id: QueueId,
@@ -116,7 +116,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(reported)
     }
 
-    /// What tells the sender of all that has failed and was not reported.
+    /// Makes the report of all failures that are not reported yet.
     async fn failure_report(
         &self,
         claim: Claim,
@@ -138,7 +138,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(report.ok())
     }
 
-    /// What tells the sender that these recipients are still waited for.
+    /// Makes the delay notice for these recipients.
     pub(crate) async fn notice(
         &self,
         claim: Claim,
@@ -160,7 +160,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         })
     }
 
-    /// What tells the sender that a host without reports of its own has taken the message for the
+    /// Makes the notice that a host which makes no reports has accepted the message for the
     /// recipients at `relayed`.
     pub(crate) async fn relay_notice(
         &self,
@@ -180,7 +180,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(report.ok())
     }
 
-    /// A report, or why nobody is told.
+    /// Makes a report, or returns why there is none.
     async fn make(
         &self,
         claim: Claim,
@@ -205,7 +205,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             Event::Delayed { .. } | Event::Relayed => &self.quotas.notices,
         };
         let permit = match self.reporter.addressee(message) {
-            // Who orders it knows how many there are.
+            // The operator knows how many reports they order.
             Addressee::Sender(_) if is_ordered => Some(quota.permit(None)),
             Addressee::Sender(to) | Addressee::Postmaster(to) => {
                 quota.take(&to, self.reports.per_sender, now)

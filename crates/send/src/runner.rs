@@ -1,5 +1,5 @@
-//! The task that owns the schedule: it takes in what is new, starts what is due, and keeps track of
-//! what is under way. Everything else of this crate it calls; nothing else calls it.
+//! The task that owns the schedule. It takes in new messages, starts the jobs that are due, and
+//! keeps track of those under way. It calls the rest of this crate, and nothing calls it.
 
 mod intake;
 mod operator;
@@ -30,7 +30,7 @@ use crate::schedule::Schedule;
 use crate::status::{Status, StoreTrouble};
 use crate::verb::Verb;
 
-/// Commands and completions taken in before the schedule is looked at again.
+/// Commands and completions handled before the schedule is polled again.
 const TURN: usize = 256;
 /// Messages beyond the concurrency that may wait for the store to record their results. If it never
 /// does, so many have been delivered without a record.
@@ -48,15 +48,15 @@ struct Runner<S, D, C> {
     verbs: JoinSet<()>,
     /// Attempts so far: the number of a delivery in the log.
     deliveries: u64,
-    /// Messages of which the store does not take what has to be recorded.
+    /// Messages whose results the store does not record.
     stuck: HashSet<QueueId>,
-    /// When a store that fails is tried with one job.
+    /// When a failing store is tried again, with one job.
     store_again: Option<Instant>,
-    /// What the store said when it failed last.
+    /// The last failure of the store.
     trouble: Option<StoreTrouble>,
     pages: Option<mpsc::Receiver<Page>>,
     holds: HoldRules,
-    /// The last time that was read.
+    /// The last time read from the clock.
     latest: SystemTime,
     ending: Option<Ending>,
 }
@@ -67,7 +67,7 @@ struct Ending {
     answers: Vec<oneshot::Sender<()>>,
 }
 
-/// Starts delivering what is in the store and what is reported by [`Handle::accepted`].
+/// Starts delivering the messages in the store and those given to [`Handle::accepted`].
 pub fn start<S, D, C>(store: Arc<S>, deliver: Arc<D>, config: Config, clock: C) -> Handle<D>
 where
     S: QueueStore,
@@ -132,7 +132,7 @@ where
                 _ = completions.recv_many(&mut some_completions, TURN) => {}
                 n = commands.recv_many(&mut some_commands, TURN) => {
                     if n == 0 {
-                        // Nobody is left who could shut this down in order.
+                        // No handle is left that could order a shutdown.
                         break;
                     }
                 }
@@ -222,8 +222,8 @@ where
             active.end_job(destination);
             is_returned = active.is_returned();
         }
-        // More recipients of the same message may be due this very moment: what fails together is
-        // reported together.
+        // More recipients of the same message may be due now. Failures at the same time share one
+        // report.
         if !is_returned && self.schedule_jobs(work) {
             self.start_due();
         }
@@ -240,7 +240,7 @@ where
         !self.stuck.is_empty() || self.store_again.is_some()
     }
 
-    /// When no work on a message is left: report what failed, or let go of it.
+    /// Reports the failures of a message on which no work is left, or releases it.
     fn conclude(&mut self, id: QueueId) {
         let Some(active) = self
             .active_messages
@@ -289,7 +289,7 @@ where
     fn start(&mut self, job: Job) {
         let active = self.active_messages.get(&job.id);
         if active.is_some_and(ActiveMessage::is_returned) {
-            // It was read from the queue once more, before the operator wanted it returned.
+            // It was read from the queue again before the operator returned it.
             self.drop_job(&job);
             return;
         }
@@ -302,7 +302,7 @@ where
             .spawn(context.work(job, self.deliveries, message_claim));
     }
 
-    /// Of what is no longer to be done.
+    /// Takes a job that is not to be done back out of the schedule.
     fn drop_job(&mut self, job: &Job) {
         if job.task.takes_slot() {
             let now = self.now();
@@ -312,8 +312,8 @@ where
         self.schedule.settled(job.id, &job.destination);
     }
 
-    /// Nothing begins whose outcome could not be recorded: a store that fails is tried with one job
-    /// at a time, and not even with that while it keeps earlier outcomes waiting.
+    /// No attempt begins whose outcome could not be recorded. A failing store is tried with one job
+    /// at a time, and with none while earlier outcomes are not recorded.
     fn may_start(&self) -> bool {
         let is_time = self.store_again.is_none_or(|at| at <= Instant::now());
         self.ending.is_none() && self.stuck.is_empty() && is_time && self.has_room()
@@ -359,7 +359,7 @@ where
         }
     }
 
-    /// How long until there is something to do without a completion or a command.
+    /// How long to wait if no completion and no command comes.
     fn pause(&self) -> Option<Duration> {
         if let Some(ending) = &self.ending {
             return Some(ending.deadline.saturating_duration_since(Instant::now()));
@@ -386,7 +386,7 @@ async fn next_page(pages: &mut Option<mpsc::Receiver<Page>>) -> Page {
     {
         return page;
     }
-    // There is nothing to read, or the reader has died of a panic, which was logged.
+    // Nothing is being read, or the reader has panicked, which was logged.
     std::future::pending().await
 }
 

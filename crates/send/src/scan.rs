@@ -1,4 +1,4 @@
-//! Reading the queue on disk into the schedule, a page at a time and no faster than it is taken in.
+//! Reads the queue on disk into the schedule, a page at a time, as fast as the runner takes it.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use crate::events;
 use crate::hold::HoldRules;
 use crate::recipients::Work;
 
-/// Records that are read at once.
+/// Records read at once.
 const PAGE: usize = 1000;
 
-/// What one page of records asks for.
+/// The work on one page of records.
 #[derive(Debug)]
 pub(crate) struct Page {
     pub(crate) all_work: Vec<Work>,
-    /// What came in under a rule that holds it, and was not held before the end of the process.
+    /// Messages that a rule holds, and that were not held before the last process ended.
     pub(crate) to_hold: Vec<QueueId>,
     pub(crate) is_last: bool,
 }
@@ -32,7 +32,7 @@ pub(crate) fn start<S: QueueStore, D: Deliver>(
     tokio::spawn(async move {
         let mut after = None;
         loop {
-            // Before the page is read: what has been read is out of date soon.
+            // Reserve before the page is read, because its records soon go out of date.
             let Ok(room) = pages.reserve().await else {
                 return;
             };

@@ -20,7 +20,7 @@ pub(crate) struct ClaimedJob<'a> {
     pub(crate) job: &'a Job,
     pub(crate) delivery: u64,
     pub(crate) message: &'a Message,
-    /// The recipients, by their place in the record.
+    /// The recipients, by their index in the record.
     pub(crate) mine: &'a [usize],
 }
 
@@ -42,7 +42,7 @@ impl ClaimedJob<'_> {
         }
     }
 
-    /// Recipients whose delivery the sender wants to hear of, from us: the peer makes no reports.
+    /// Recipients whose delivery this relay reports to the sender, as the peer makes no reports.
     pub(crate) fn relayed(&self, outcomes: &[Outcome], progress: &ProgressRecord) -> Vec<usize> {
         let rows = self.mine.iter().zip(outcomes).enumerate();
         let relayed = rows.filter(|(place, (index, outcome))| {
@@ -67,7 +67,7 @@ impl ClaimedJob<'_> {
     }
 }
 
-/// When one attempt began, and how it goes on.
+/// When one attempt began, and its progress.
 pub(crate) struct Times {
     began: SystemTime,
     pub(crate) progress: Arc<ProgressRecord>,
@@ -83,13 +83,13 @@ impl Times {
 
     /// Until it was due, and from then on until the attempt began.
     fn waited(&self, arrived: SystemTime, due: SystemTime) -> (Duration, Duration) {
-        // What is forced is not due yet.
+        // A forced attempt is not due yet.
         let due = due.min(self.began);
         (between(arrived, due), between(due, self.began))
     }
 
-    /// Where nobody told when a session was ready, there was none before MAIL, and one that was
-    /// open already from there on.
+    /// If no session was reported ready, there was none when the attempt ended before MAIL, and an
+    /// open one was used when it ended later.
     fn delays(&self, waited: (Duration, Duration), stage: Stage, ended: SystemTime) -> Delays {
         let attempt = between(self.began, ended);
         let otherwise = if had_session(stage) {
@@ -124,8 +124,8 @@ fn between(earlier: SystemTime, later: SystemTime) -> Duration {
     later.duration_since(earlier).unwrap_or_default()
 }
 
-/// What the attempt gives, nothing if it panics: a fault that one message meets must not cost the
-/// others their turn, nor the message its expiry.
+/// Returns the outcomes of the attempt, or none if it panics. A bug that one message triggers must
+/// not stop other messages, nor the expiry of this one.
 pub(crate) async fn unless_it_panics(attempt: impl Future<Output = Vec<Outcome>>) -> Vec<Outcome> {
     let mut attempt = pin!(attempt);
     let guarded = poll_fn(|context| {

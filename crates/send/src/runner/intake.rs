@@ -1,5 +1,5 @@
-//! What comes into the schedule: from the queue on disk, from those who accept mail, and anew when
-//! the numbers, the routes or the clock have changed.
+//! Puts messages into the schedule: from the queue on disk, from clients, and again when the
+//! configuration, the routes or the clock have changed.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -34,7 +34,7 @@ where
         }
     }
 
-    /// A report of ours has entered the queue: to the operator's rules it is mail like any other.
+    /// A report has entered the queue. The operator's rules apply to it as to any other mail.
     pub(super) fn take_report(&mut self, message: &Message) {
         if self.holds.hold(message) {
             self.apply_own_verb(Verb::HoldNew, vec![message.id]);
@@ -44,7 +44,7 @@ where
         self.enter(work);
     }
 
-    /// A message of the queue: its jobs, and a report that a crash has kept from being made.
+    /// Schedules the jobs of a message, and the report that a crash may have prevented.
     pub(super) fn enter(&mut self, work: Work) {
         let (id, owes_report) = (work.id, work.owes_report);
         self.schedule_jobs(work);
@@ -58,13 +58,13 @@ where
         }
     }
 
-    /// Whether there were any.
+    /// Returns whether there were any jobs.
     pub(super) fn schedule_jobs(&mut self, work: Work) -> bool {
         let now = self.now();
         let (id, arrived, any) = (work.id, work.arrived, !work.jobs.is_empty());
         for destination_work in work.jobs {
             let due = match destination_work.due {
-                // Only a clock that was set back has mail arrive in the future.
+                // Mail arrives in the future only if the clock was set back.
                 Due::At(at) if at == arrived => Due::At(at.min(now)),
                 Due::At(at) => Due::At(self.config.retry.plausible(at, now)),
                 Due::Recovery { .. } => destination_work.due,
@@ -96,7 +96,7 @@ where
         self.read_anew();
     }
 
-    /// Times that are too far away now are those that a clock ahead has made.
+    /// Reads the queue again if the clock was set back, as earlier times are now too far ahead.
     pub(super) fn notice_clock(&mut self, now: SystemTime) {
         if now + CLOCK_CHECK < self.latest {
             self.read_anew();
@@ -104,7 +104,7 @@ where
         self.latest = now;
     }
 
-    /// Forgets what waits and takes it from the store again, under the present numbers.
+    /// Forgets the waiting jobs and reads them from the store again, under the current rules.
     fn read_anew(&mut self) {
         self.schedule.forget_waiting();
         self.schedule.configure(self.config.rules(), self.now());

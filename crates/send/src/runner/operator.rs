@@ -19,13 +19,13 @@ use crate::verb::{Applied, Verb};
 /// Messages that the store changes at once, in one sync, before the schedule does. With more of
 /// them a client's message would wait longer for its own sync.
 const PAGE: usize = 250;
-/// Messages that are returned to their senders at once: each has its report in memory, with what is
-/// quoted, until it is recorded.
+/// Messages that are returned to their senders at once. Each keeps its report in memory until it is
+/// recorded.
 const RETURNS: usize = 50;
 /// Messages on which the store may fail before the verb stops.
 const PROBLEMS: usize = 100;
 
-/// What becomes of each message, in the order of their ids.
+/// The result for each message, ordered by id.
 type LookedUp = BTreeMap<QueueId, Result<Option<Work>, StoreError>>;
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
@@ -68,7 +68,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let changed = told.await.unwrap_or_default();
         applied.changed += changed.at_once + changed.pending;
         applied.pending += changed.pending;
-        // Ends when every message has been told of, or let go.
+        // Ends when every message has been reported or released.
         while let Some(end) = returned.recv().await {
             match end {
                 Return::Done(Reported::Told) => applied.changed += 1,
@@ -94,7 +94,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         running.join_all().await.into_iter().collect()
     }
 
-    /// What a message needs; `None` if it is not there, or the verb changes nothing.
+    /// Returns the work on a message; `None` if it is gone or the verb changes nothing.
     async fn look_up(&self, verb: Verb, id: QueueId) -> Result<Option<Work>, StoreError> {
         let message = match verb {
             Verb::Retry | Verb::Bounce | Verb::Reread => self.store.get(id).await?,
@@ -108,7 +108,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         };
         match verb {
             Verb::Retry | Verb::Reread => {}
-            // What it would need if it were not held is what is to be taken back.
+            // The jobs that it would have if it were not held are to be withdrawn.
             Verb::Bounce | Verb::Hold | Verb::Release | Verb::Delete | Verb::HoldNew => {
                 message.held = false;
             }
@@ -116,13 +116,13 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(Some(Work::of(&message, &*self.deliver)))
     }
 
-    /// The message, if this changed anything.
+    /// Returns the message if this changed anything.
     async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<Message>, StoreError> {
         let result = self.store.set_held(id, held).await?;
         Ok(result.filter(|r| r.changed).map(|r| r.message))
     }
 
-    /// Nothing else is done with it until it is held, so this goes on until the store does it.
+    /// Repeats until the store holds the message, as it is not scheduled before.
     async fn hold_new(&self, id: QueueId) -> Option<Message> {
         loop {
             match self.store.set_held(id, true).await {
@@ -149,14 +149,14 @@ where
         ids: Vec<QueueId>,
         answer: oneshot::Sender<Applied>,
     ) {
-        // What is dropped without an answer says that nothing was done.
+        // A dropped answer means that nothing was done.
         if self.ending.is_none() {
             let context = Arc::clone(&self.context);
             self.verbs.spawn(context.apply_verb(verb, ids, answer));
         }
     }
 
-    /// Nobody waits for it, and it waits for no shutdown.
+    /// Applies a verb of our own. No answer is sent, and a shutdown aborts it.
     pub(super) fn apply_own_verb(&mut self, verb: Verb, ids: Vec<QueueId>) {
         let (nobody, _) = oneshot::channel();
         let context = Arc::clone(&self.context);
