@@ -1,9 +1,10 @@
-//! Reports (RFC 3464): what a sender is told when a message has failed, is delayed, or has gone to
-//! a host that makes no reports.
+//! Reports (RFC 3464) to the sender of a message that has failed, is delayed, or was accepted by a
+//! host that makes no reports.
 //!
-//! Whatever a remote host said or a client wrote in its header is printable ASCII here, so that no
-//! line, field or part can be forged. Octets beyond ASCII are only in an original that is returned
-//! whole, and in addresses and headers of a message that had them in its own (RFC 6533).
+//! Text from remote hosts and from header fields of clients is reduced to printable ASCII, so that
+//! it cannot forge a line, field or part. Octets beyond ASCII are only in an original that is
+//! returned whole, and in the addresses and header fields of an internationalized message (RFC
+//! 6533).
 
 mod original;
 mod status;
@@ -26,31 +27,31 @@ use crate::config::Config;
 /// recipients stays a mail that can be delivered.
 const MAX_REASONS: usize = 64 * 1024;
 
-/// Who reports to whom.
+/// The sender of reports.
 #[derive(Debug, Clone)]
 pub struct Reporter {
-    /// Our name.
+    /// The name of this relay.
     pub hostname: String,
-    /// Who is told of a bounce that failed itself.
+    /// Receives reports of bounces that failed.
     pub postmaster: Mailbox,
 }
 
-/// What is to be reported.
+/// The contents of a report.
 #[derive(Debug)]
 pub struct Notice<'a> {
     /// The message it is about.
     pub message: &'a Message,
-    /// What has become of it.
+    /// What has happened to it.
     pub event: Event,
-    /// For these of its recipients.
+    /// The recipients to which it has happened.
     pub recipients: Vec<&'a QueuedRecipient>,
-    /// Why the destination is left alone, for those that have not been tried themselves.
+    /// Why the destination is in back-off, for recipients that have not been tried.
     pub trouble: Option<&'a Outcome>,
-    /// What there is of its octets.
+    /// The part of the message that is returned.
     pub original: Original<'a>,
 }
 
-/// What a sender is told of.
+/// An event that is reported to the sender.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
     /// It will not be tried again.
@@ -60,7 +61,7 @@ pub enum Event {
         /// When it will be given up.
         until: SystemTime,
     },
-    /// A host has it that makes no reports of deliveries (RFC 3461 §5.2.2).
+    /// A host that makes no reports has accepted it (RFC 3461 §5.2.2).
     Relayed,
 }
 
@@ -75,19 +76,19 @@ impl Event {
     }
 }
 
-/// Whom something is to be reported to.
+/// The addressee of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Addressee {
     /// The sender.
     Sender(Mailbox),
-    /// The postmaster, for it was a bounce that failed.
+    /// The postmaster, because a bounce failed.
     Postmaster(Mailbox),
-    /// Nobody: there is no sender, and a report of a report makes a loop (RFC 5321 §4.5.5).
+    /// Nobody. There is no sender, and a report of a report would loop (RFC 5321 §4.5.5).
     Nobody,
 }
 
 impl Reporter {
-    /// As the operator has it.
+    /// Returns the reporter that is configured.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             hostname: config.hostname.clone(),
@@ -95,7 +96,7 @@ impl Reporter {
         }
     }
 
-    /// Whom a failure of `message` is to be reported to.
+    /// Returns the addressee of a failure report about `message`.
     pub fn addressee(&self, message: &Message) -> Addressee {
         match (&message.sender, message.origin) {
             (ReversePath::Mailbox(sender), Origin::Client) => Addressee::Sender(sender.clone()),
@@ -104,7 +105,7 @@ impl Reporter {
         }
     }
 
-    /// Whether anybody is to be told of this.
+    /// Whether this event is reported to anybody.
     pub(crate) fn tells(&self, message: &Message, event: Event) -> bool {
         match self.addressee(message) {
             Addressee::Sender(_) => true,
@@ -113,8 +114,8 @@ impl Reporter {
         }
     }
 
-    /// The report, under a new id. `None` if nobody is to be told: of what is no failure, only the
-    /// sender of a client's message is.
+    /// Returns the report with the id `id`, or `None` if it has no addressee. The postmaster
+    /// receives failure reports only.
     pub fn report(&self, id: QueueId, notice: &Notice, now: SystemTime) -> Option<NewMessage> {
         let (to, origin) = match self.addressee(notice.message) {
             Addressee::Sender(to) => (to, Origin::Bounce),
@@ -284,7 +285,7 @@ fn is_expired(recipient: &QueuedRecipient) -> bool {
     last == Some(Verdict::Deferred)
 }
 
-/// A line that stands in no part.
+/// Returns a boundary that occurs in no part.
 fn boundary(id: QueueId, parts: &[Part]) -> String {
     let stands_in = |boundary: &str, octets: &[u8]| {
         memchr::memmem::find(octets, format!("--{boundary}").as_bytes()).is_some()

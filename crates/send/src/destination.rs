@@ -1,4 +1,4 @@
-//! One destination: how many attempts it may have at once, and when it is left alone.
+//! One destination: how many attempts it may have at once, and when it is in back-off.
 //!
 //! Concurrency follows the destination's answers, as congestion control does: it starts low, rises
 //! by one for each full set of successes, and halves when the destination itself is in trouble, but
@@ -13,17 +13,17 @@ use relay_smtp::Outcome;
 
 use crate::retry::RetryPolicy;
 
-/// Attempts that a destination gets at first.
+/// Concurrency of a new destination.
 const INITIAL_CONCURRENCY: u32 = 5;
 
-/// What an attempt said about its destination.
+/// What an attempt has shown about its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Feedback {
-    /// It answered: mail got through, or was refused for its own sake.
+    /// It answered: mail was delivered, or refused for a reason of its own.
     Answered,
-    /// It could not be reached, or would not speak with us.
+    /// It could not be reached, or refused to talk to us.
     Trouble(Box<Outcome>),
-    /// Nothing was learned: no attempt was made after all.
+    /// Nothing: no attempt was made.
     Nothing,
 }
 
@@ -41,7 +41,7 @@ pub struct Health {
     down: Option<Down>,
 }
 
-/// A destination that is left alone.
+/// The back-off of a destination.
 #[derive(Debug, Clone)]
 struct Down {
     failures: u32,
@@ -50,7 +50,7 @@ struct Down {
 }
 
 impl Health {
-    /// Of a destination about which nothing is known.
+    /// Returns the health of a new destination.
     pub fn new(max: u32) -> Self {
         Self {
             limit: INITIAL_CONCURRENCY.min(max).max(1),
@@ -80,12 +80,12 @@ impl Health {
         }
     }
 
-    /// Until when it is left alone.
+    /// Returns the end of its back-off.
     pub fn down_until(&self) -> Option<SystemTime> {
         self.down.as_ref().map(|down| down.until)
     }
 
-    /// Why it is left alone.
+    /// Returns the reason of its back-off.
     pub fn trouble(&self) -> Option<&Outcome> {
         self.down.as_ref().map(|down| down.trouble.as_ref())
     }
@@ -139,8 +139,8 @@ impl Health {
         }
     }
 
-    /// No more than `max` attempts at once from here on, and no back-off beyond `latest`: numbers
-    /// have changed, or the clock was set back.
+    /// Limits concurrency to `max` and back-off to `latest`, after a change of the configuration or
+    /// of the clock.
     pub fn bound(&mut self, max: u32, latest: SystemTime) {
         self.limit = self.limit.min(max.max(1));
         if let Some(down) = &mut self.down {
@@ -148,7 +148,7 @@ impl Health {
         }
     }
 
-    /// The operator wants it tried now.
+    /// Ends the back-off, as the operator has ordered.
     pub fn forget_trouble(&mut self) {
         self.down = None;
     }

@@ -96,7 +96,7 @@ pub(crate) fn unsigned(report: QueueId, reason: &str) {
         "alert: msg {report}, a report of ours, could not be signed: {reason}");
 }
 
-/// A message has failed for good, and nobody is told.
+/// A message has failed, and there is no report.
 pub(crate) fn discard(message: &Message, why: NoReportReason) {
     let reason = match why {
         NoReportReason::NoSender => "it has the null sender",
@@ -107,7 +107,7 @@ pub(crate) fn discard(message: &Message, why: NoReportReason) {
         "msg {} has failed and nobody is told, for {reason}: discarded", message.id);
 }
 
-/// Why nobody is told of a failure.
+/// Why a failure is not reported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum NoReportReason {
     NoSender,
@@ -133,7 +133,7 @@ pub(crate) fn end_msg(id: QueueId) {
     info!(target: "relayd", event = "end msg", %id, "end msg {id}");
 }
 
-/// The store did not do as asked; it is asked again.
+/// The store failed. The operation is repeated.
 pub(crate) fn store_error(doing: &str, id: QueueId, e: &StoreError) {
     error!(target: "relayd", event = "queue error", %id, error = %e,
         "queue error while {doing} msg {id}: {e}; trying again");

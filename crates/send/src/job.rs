@@ -1,4 +1,4 @@
-//! A message at one destination: what it waits for, and what is to be done with it.
+//! A message at one destination: what it waits for, and what to do with it.
 
 use std::time::SystemTime;
 
@@ -14,7 +14,7 @@ pub struct Wait {
     pub arrived: SystemTime,
     /// What it waits for.
     pub due: Due,
-    /// Whether the sender is to be told if it waits for long.
+    /// Whether the sender gets a delay notice.
     pub owes_notice: bool,
 }
 
@@ -71,22 +71,22 @@ pub struct Job {
     pub id: QueueId,
     /// When it was accepted, to the microsecond.
     pub arrived: SystemTime,
-    /// Where to.
+    /// The destination.
     pub destination: DestinationKey,
     /// What to do.
     pub task: Task,
 }
 
-/// What is to be done with a job.
+/// What to do with a job.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Task {
     /// Try to deliver to the recipients that are due.
     Attempt,
-    /// Try to deliver to all recipients that are not settled: the operator wants it so.
+    /// Try to deliver to all recipients that are not settled, as the operator has ordered.
     Force,
-    /// Give up: the message is too old, and its destination, for this reason, not to be tried now.
+    /// Expire: the message is too old, and its destination is in back-off for this reason.
     Expire(Box<Outcome>),
-    /// Tell the sender that the message still waits, perhaps for this reason.
+    /// Send a delay notice, with the reason if one is known.
     Notice(Option<Box<Outcome>>),
 }
 

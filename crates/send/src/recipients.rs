@@ -1,4 +1,4 @@
-//! What is to be done for which recipients of a message: readings of its record, without I/O.
+//! Reads from the record of a message what to do for its recipients, without I/O.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
@@ -14,20 +14,20 @@ use crate::destination::Feedback;
 use crate::job::{Due, Task};
 use crate::retry::RetryPolicy;
 
-/// Recipients that share a transaction (RFC 5321 §4.5.3.1.8 has every server take as many).
+/// Recipients in one transaction (RFC 5321 §4.5.3.1.8: every server must accept so many).
 const RECIPIENTS: usize = 100;
 
-/// What a message needs: attempts at destinations, and perhaps a report.
+/// The work on a message: attempts at destinations, and perhaps a report.
 #[derive(Debug)]
 pub(crate) struct Work {
     pub(crate) id: QueueId,
     pub(crate) arrived: SystemTime,
     pub(crate) jobs: Vec<DestinationWork>,
-    /// Whether the sender has not been told of a failure yet.
+    /// Whether a failure has not been reported yet.
     pub(crate) owes_report: bool,
 }
 
-/// One destination that a message has to go to.
+/// The work on a message at one destination.
 #[derive(Debug)]
 pub(crate) struct DestinationWork {
     pub(crate) destination: DestinationKey,
@@ -35,14 +35,14 @@ pub(crate) struct DestinationWork {
     pub(crate) delay_notice: DelayNotice,
 }
 
-/// Whether the sender is to be told of a delay.
+/// Whether the sender gets a delay notice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum DelayNotice {
-    /// It has been told, or does not want it, or there is nobody to tell.
+    /// The notice was sent or is not wanted, or there is no sender.
     Nothing,
-    /// It has not said, so it is as the operator holds it.
+    /// The sender did not say, so the configuration decides.
     ByDefault,
-    /// It has asked for it.
+    /// The sender asked for it.
     Asked,
 }
 
@@ -68,7 +68,7 @@ impl DelayNotice {
 }
 
 impl Work {
-    /// All that a record asks for. A message that is held asks for nothing.
+    /// Returns the work on a message. There is none on a held message.
     pub(crate) fn of(message: &Message, deliver: &impl Deliver) -> Self {
         let waits = message.recipients.iter().filter_map(|recipient| {
             let due = due(recipient, message.arrived).filter(|_| !message.held)?;
@@ -87,7 +87,7 @@ impl Work {
     }
 }
 
-/// When a recipient is to be tried again, by the record.
+/// Returns when a recipient is tried again, by the record; `None` if it is settled.
 pub(crate) fn due(recipient: &QueuedRecipient, arrived: SystemTime) -> Option<SystemTime> {
     match recipient.state {
         RecipientState::Queued => Some(arrived),
@@ -96,19 +96,19 @@ pub(crate) fn due(recipient: &QueuedRecipient, arrived: SystemTime) -> Option<Sy
     }
 }
 
-/// Whether the sender is to be told of a failure now.
+/// Whether a failure is to be reported now.
 pub(crate) fn owes_report(message: &Message) -> bool {
     !message.held && unreported(message).next().is_some()
 }
 
-/// Recipients that have failed without anybody having been told, with their index.
+/// Recipients whose failure is not reported yet, with their index.
 pub(crate) fn unreported(message: &Message) -> impl Iterator<Item = (usize, &QueuedRecipient)> {
     let unreported = RecipientState::Failed { reported: false };
     let rows = message.recipients.iter().enumerate();
     rows.filter(move |(_, r)| r.state == unreported)
 }
 
-/// One job for each destination, waiting for the earliest of what its recipients wait for.
+/// Returns one job for each destination, due when its first recipient is.
 pub(crate) fn jobs(
     all_destinations: impl Iterator<Item = DestinationWork>,
 ) -> Vec<DestinationWork> {
@@ -126,8 +126,7 @@ pub(crate) fn jobs(
     jobs
 }
 
-/// Recipients of whose delay the sender is to be told now, wherever their mail goes: one report for
-/// all of them.
+/// Recipients for which a delay notice is due now, at all destinations: one notice is for all.
 pub(crate) fn untold(
     message: &Message,
     taken: &BTreeSet<usize>,
@@ -141,8 +140,9 @@ pub(crate) fn untold(
     untold.map(|(index, _)| index).collect()
 }
 
-/// The recipients that a task is about: at the destination, not `taken` by other work, and due
-/// unless the task overrides that; those that have waited longest first, a transaction's worth.
+/// Returns the recipients of a task: at the destination, not `taken` by another task, and due
+/// unless the task overrides that. If one transaction is too small, those that have waited longest
+/// go first.
 pub(crate) fn choose(
     message: &Message,
     task: &Task,
@@ -168,7 +168,7 @@ pub(crate) fn choose(
     chosen
 }
 
-/// Of a recipient whose attempt ended without a word on it: a fault of ours, never of the mail.
+/// The outcome for a recipient for which the attempt returned none: a bug of this relay.
 pub(crate) fn without_outcome() -> Outcome {
     Outcome {
         verdict: Verdict::Deferred,
@@ -180,7 +180,7 @@ pub(crate) fn without_outcome() -> Outcome {
     }
 }
 
-/// What the outcomes of an attempt that ended at `now`, one for each, make of its recipients.
+/// Returns the changes of recipients after an attempt that ended at `now`, with one outcome each.
 pub(crate) fn changes(
     message: &Message,
     mine: &[usize],
@@ -208,7 +208,7 @@ pub(crate) fn changes(
     mine.iter().zip(outcomes).map(change).collect()
 }
 
-/// What gives recipients up that are too old, where their destination is in `trouble`.
+/// Returns the changes that expire recipients whose destination is in `trouble`.
 pub(crate) fn expire(
     message: &Message,
     mine: &[usize],
@@ -227,8 +227,8 @@ pub(crate) fn expire(
     mine.iter().map(change).collect()
 }
 
-/// What gives up every recipient that is not settled: the operator wants it so. The last reply is
-/// kept, for the sender should see it.
+/// Returns the changes that fail every recipient that is not settled, as the operator has ordered.
+/// The last reply is kept for the report.
 pub(crate) fn give_back(message: &Message, now: SystemTime) -> Vec<RecipientChange> {
     let change = |(index, recipient): (usize, &QueuedRecipient)| {
         due(recipient, message.arrived)?;

@@ -1,5 +1,5 @@
-//! Words of others in a report: printable, on lines that no relay breaks, and never a line, field
-//! or part of their own.
+//! Foreign text in a report. It is made printable, on lines short enough for every relay, and
+//! cannot add a line, field or part.
 
 use std::fmt::Write;
 
