@@ -154,7 +154,8 @@ fn a_record_limits_the_use_of_its_key() {
         ("v=DKIM1; ", "v=DKIM2; ", SignatureError::NoKey),
         ("p=", "p=; n=", SignatureError::Revoked),
         ("p=", "p=?; n=", SignatureError::NoKey),
-        ("k=", "k=other; n=", SignatureError::WrongKey),
+        // With its blank, because the base64 text of a key can end in "k=".
+        (" k=", " k=other; n=", SignatureError::WrongKey),
     ] {
         let zone = OURS
             .1
