@@ -256,8 +256,11 @@ async fn the_question_counts_the_other_recipients_that_would_be_deleted() {
         sent.expect("a 250");
     }
     for (filter, said) in [
-        (["--domain", "dest.test"], "11 messages, 7 recipients that"),
-        (["--sender", "a@sender.test"], "11 messages: say --yes"),
+        (
+            ["--domain", "dest.test"],
+            "11 messages, including 7 recipients that",
+        ),
+        (["--sender", "a@sender.test"], "11 messages; use --yes"),
     ] {
         let unasked = relay.ctl(&[&["queue", "delete"], &filter[..]].concat());
         let error = String::from_utf8_lossy(&unasked.stderr);

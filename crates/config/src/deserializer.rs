@@ -14,7 +14,7 @@ use serde::forward_to_deserialize_any;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::source::Step;
+use crate::key_path::Step;
 
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]

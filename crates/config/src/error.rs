@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::deserializer::Problem;
-use crate::source::{Place, Step, Table};
+use crate::key_path::{Place, Step, Table};
 
 /// Why a configuration cannot be used: the file, the line if there is one, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

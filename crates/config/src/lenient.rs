@@ -4,8 +4,9 @@ use std::path::Path;
 
 use crate::deserializer::Tree;
 use crate::error::ConfigError;
+use crate::key_path::Step;
 use crate::schema::File;
-use crate::source::{Source, Step};
+use crate::source::Source;
 
 /// A file as a command reads it. Values that cannot be used, unknown keys and incomplete tables are left out.
 /// The daemon reports them when it reads the file.
@@ -48,7 +49,7 @@ impl Lenient {
     /// an error message, such as `control.socket`; a table stands for all of its keys.
     pub fn require(&self, keys: &[&str]) -> Result<(), ConfigError> {
         let problem = self.problems.iter().find(|(path, _)| {
-            let place = crate::source::Place(path).to_string();
+            let place = crate::key_path::Place(path).to_string();
             keys.iter()
                 .any(|key| covers(key, &place) || covers(&place, key))
         });

@@ -16,6 +16,7 @@
 mod deserializer;
 mod error;
 pub mod hostname;
+mod key_path;
 mod lenient;
 mod named_file;
 mod networks;
@@ -26,9 +27,10 @@ mod validate;
 pub mod values;
 
 pub use error::ConfigError;
+pub use key_path::{Step, key};
 pub use lenient::Lenient;
 pub use named_file::NamedFile;
-pub use source::{Source, Step, key};
+pub use source::Source;
 pub use strict::{Strict, read_text};
 pub use values::ListenAddress;
 

@@ -11,7 +11,7 @@ use relay_smtp::dns_name::{Domain, Selector};
 use relay_smtp::pattern::{AddressPattern, DomainPattern};
 use serde::Deserialize;
 
-use crate::values::{BadSender, Count, HostName, ListenAddress, Never, Port, Text};
+use crate::values::{Count, HostName, ListenAddress, Never, Port, Text};
 
 /// The control socket of the daemon, unless the operator names another one.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/relayd/control.sock";
@@ -127,7 +127,7 @@ pub struct Relay {
     /// `relay.domains`
     pub domains: Vec<Text<DomainPattern>>,
     /// `relay.bad_senders`
-    pub bad_senders: Vec<Text<BadSender>>,
+    pub bad_senders: Vec<Text<AddressPattern>>,
     /// `relay.open`
     pub open: bool,
 }

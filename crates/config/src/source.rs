@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::deserializer;
 use crate::error::{self, ConfigError};
+use crate::key_path::{Place, Step, Table};
 use crate::named_file::NamedFile;
 
 /// The text of a configuration file, to name the line in an error.
@@ -17,48 +18,6 @@ pub struct Source<'a> {
     file: &'a Path,
     text: &'a str,
     tree: DeTable<'a>,
-}
-
-/// One step of the path to a value.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// A key of a table.
-    Key(String),
-    /// An element of a list, counted from 0.
-    Index(usize),
-}
-
-/// The step to a key of a table.
-pub fn key(key: &str) -> Step {
-    Step::Key(key.to_owned())
-}
-
-/// A path as an operator writes it, such as `queue.retry_unit`. The line tells which element of a list it is.
-pub(crate) struct Place<'a>(pub(crate) &'a [Step]);
-
-impl fmt::Display for Place<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let keys = self.0.iter().filter_map(|step| match step {
-            Step::Key(key) => Some(key),
-            Step::Index(_) => None,
-        });
-        for (i, key) in keys.enumerate() {
-            write!(f, "{}{}", if i == 0 { "" } else { "." }, key.escape_debug())?;
-        }
-        Ok(())
-    }
-}
-
-/// The header of a table, such as `[queue]` or `[[route]]`.
-pub(crate) struct Table<'a>(pub(crate) &'a [Step]);
-
-impl fmt::Display for Table<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.last() {
-            Some(Step::Index(_)) => write!(f, "[[{}]]", Place(self.0)),
-            _ => write!(f, "[{}]", Place(self.0)),
-        }
-    }
 }
 
 impl<'a> Source<'a> {

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 
 use crate::error::ConfigError;
+use crate::key_path::{Step, key};
 use crate::networks;
 use crate::schema::{self, given};
-use crate::source::{Step, key};
 use crate::strict::Strict;
 use crate::values::ListenAddress;
 

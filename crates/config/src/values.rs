@@ -250,23 +250,6 @@ impl Written for DomainPattern {
     }
 }
 
-/// A sender that is refused: an address, or all addresses of a domain.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadSender(
-    /// The senders.
-    pub AddressPattern,
-);
-
-impl Written for BadSender {
-    const LIKE: &'static str = r#"a sender such as "user@example.org" or "@example.org""#;
-
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map(Self)
-            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
-    }
-}
-
 /// The name of a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostName(

@@ -116,7 +116,7 @@ async fn a_new_key_is_private_and_its_record_ready_to_paste() {
 
     let again = operator.dkim(&args).await;
     assert_eq!((again.code, again.out.as_str()), (1, ""));
-    assert!(again.error.contains("exists already"), "{}", again.error);
+    assert!(again.error.contains("already exists"), "{}", again.error);
     assert_eq!(fs::read_to_string(&file).expect("a file"), key);
     let args = [&args[..6], &["none/k.pem"]].concat();
     let nowhere = operator.dkim(&args).await;
@@ -171,7 +171,7 @@ async fn a_key_is_held_against_what_is_published() {
             &[&other],
             1,
             "does not match: the record has another key",
-            "put the key",
+            "put this relay's key",
         ),
         (
             &[&ed25519],
@@ -186,7 +186,12 @@ async fn a_key_is_held_against_what_is_published() {
             "leave one TXT record",
         ),
         (&["v=DKIM1; k=rsa; p="], 1, "revoked", "make a new key"),
-        (&[&weak], 1, "weak key: RSA with 1024 bits", "put the key"),
+        (
+            &[&weak],
+            1,
+            "weak key: RSA with 1024 bits",
+            "put this relay's key",
+        ),
     ] {
         operator.dns.set("mail._domainkey.a.test", "TXT", published);
         let said = operator.dkim(&["testkey"]).await;

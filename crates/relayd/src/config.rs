@@ -174,7 +174,7 @@ impl Mapping<'_> {
             relay: RelayRules {
                 networks: values(relay.networks),
                 domains: values(relay.domains),
-                bad_senders: relay.bad_senders.into_iter().map(|s| s.0.0).collect(),
+                bad_senders: relay.bad_senders.into_iter().map(|s| s.0).collect(),
             },
             limits,
             tls,
