@@ -1,4 +1,4 @@
-//! A queue as a stream of octets, to be moved to another machine.
+//! A queue as a stream of octets, to move it to another machine.
 //!
 //! ```text
 //! relayd queue 1
@@ -9,10 +9,10 @@
 //! end MESSAGES DAMAGED            how many are above, and how many could not be read
 //! ```
 //!
-//! Lines end with LF. A record is what lies in the database, as its own first octet says in which
-//! layout: arrival, sender, recipients with their state and attempts, and what was asked of reports.
-//! Head and body are the message as it goes out, without dot-stuffing. After `end` the stream is over,
-//! or another begins.
+//! Lines end with LF. RECORD is the record as in the database; its first octet is the version of
+//! its layout. It has the arrival, the sender, the recipients with their states and attempts, and
+//! the DSN options. Head and body are the message as it is sent, without dot-stuffing. After `end`
+//! the input ends or another stream begins.
 
 mod import;
 mod reader;
@@ -32,28 +32,29 @@ use crate::sled_store::SledStore;
 
 /// The first line.
 const TITLE: &str = "relayd queue 1\n";
-/// Octets of a body that are read at once.
+/// Octets of a body that are read at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// How a stream begins.
+/// Returns the beginning of a stream.
 pub fn title() -> Bytes {
     Bytes::from_static(TITLE.as_bytes())
 }
 
-/// How a stream ends: with so many messages, and so many left out because they were damaged.
+/// Returns the end of a stream: the number of its messages, and the number of messages that were
+/// left out because they were damaged.
 pub fn end(messages: u64, damaged: u64) -> Bytes {
     format!("end {messages} {damaged}\n").into()
 }
 
-/// One message of a stream, piece by piece.
+/// One message of a stream, in pieces.
 #[derive(Debug)]
 pub struct Pieces {
-    /// What comes before a body that is a file, or all there is.
+    /// All that comes before a body in a file; for other messages, the whole message.
     first: Vec<u8>,
     file: Option<Rest>,
 }
 
-/// What is still to be read.
+/// The rest of a body file that must still be read.
 #[derive(Debug)]
 struct Rest {
     file: Arc<File>,
@@ -63,8 +64,9 @@ struct Rest {
 }
 
 impl SledStore {
-    /// The message as a stream has it, as it is now, whoever works on it; `None` if it is gone.
-    /// [`StoreError::Damaged`] if it was found to be so, and has been set aside.
+    /// Returns the current state of a message in the format of a stream, even if the message is
+    /// claimed. Returns `None` if it has left. Fails with [`StoreError::Damaged`] if it is damaged;
+    /// it has then been set aside.
     pub async fn export(&self, id: QueueId) -> Result<Option<Pieces>, StoreError> {
         let stored = self.stored(id).await?;
         Ok(stored.map(|(record, content)| Pieces::of(&record, content)))
@@ -97,7 +99,7 @@ impl Pieces {
         Self { first, file }
     }
 
-    /// Whether [`Self::next`] waits for the disk.
+    /// Returns whether [`Self::next`] waits for the disk.
     pub fn reads_a_file(&self) -> bool {
         self.file.is_some()
     }
@@ -122,7 +124,7 @@ impl Iterator for Pieces {
 }
 
 impl Rest {
-    /// Nothing at the end.
+    /// Reads the next octets. Returns none at the end.
     fn read(&mut self) -> io::Result<Bytes> {
         let length = usize::try_from(self.left).map_or(CHUNK, |left| left.min(CHUNK));
         let mut chunk = vec![0; length];

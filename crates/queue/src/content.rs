@@ -1,4 +1,4 @@
-//! The bytes of a queued message, held against what its record says of them.
+//! Reads the content of a queued message and compares it with its record.
 
 use std::fs::File;
 use std::io;
@@ -15,18 +15,18 @@ use crate::record::{ContentPlace, Layout, Record};
 use crate::spool::io_error;
 use crate::sweep::wrong_length;
 
-/// Octets read at once to check a file.
+/// Octets of a file that are read at a time.
 const CHUNK: usize = 64 * 1024;
 
-/// Reads and checks head and body; waits for the disk. [`StoreError::Damaged`] if they are not what
-/// was taken in.
+/// Reads and checks head and body. This waits for the disk. Fails with [`StoreError::Damaged`] if
+/// they do not match the record.
 pub(crate) fn read(table: &Table, record: &Record, body: &Path) -> Result<Content, StoreError> {
     let (id, layout) = (record.message.id, record.layout);
     let damaged = |reason: String| StoreError::Damaged { id, reason };
     let stored = match layout.place {
         ContentPlace::WholeFile => Bytes::new(),
         ContentPlace::Database | ContentPlace::BodyFile => {
-            // Sharing sled's own buffer spares a copy of the body. What is empty is not stored.
+            // Sharing sled's buffer saves a copy of the body. An empty content is not stored.
             let found = table.get(ValueKind::Content, id)?.map(Bytes::from_owner);
             found.unwrap_or_default()
         }
@@ -39,7 +39,7 @@ pub(crate) fn read(table: &Table, record: &Record, body: &Path) -> Result<Conten
     content.map_err(damaged)
 }
 
-/// The content, or what is wrong with it.
+/// The content, or the reason why it is damaged.
 type Checked = Result<Content, String>;
 
 fn inline(layout: &Layout, stored: &Bytes) -> Checked {
@@ -66,7 +66,7 @@ fn with_file(layout: &Layout, head: Bytes, path: &Path) -> Result<Checked, Store
 
 fn whole_file(layout: &Layout, path: &Path) -> Result<Checked, StoreError> {
     file(layout, path, layout.size(), |file| {
-        // The file has been found to be as long as this.
+        // The length of the file is already checked.
         let length = usize::try_from(layout.head).map_err(io::Error::other)?;
         let mut head = vec![0; length];
         file.read_exact_at(&mut head, layout.body)?;
@@ -103,7 +103,7 @@ fn file(
     Ok(Ok(Content { head, body }))
 }
 
-/// Leaves the file's position at its start, as it was opened.
+/// Does not move the position of the file, which stays at the start.
 fn file_checksum(file: &File, length: u64) -> io::Result<crc32fast::Hasher> {
     let (mut checksum, mut chunk, mut offset) = (crc32fast::Hasher::new(), vec![0; CHUNK], 0);
     while offset < length {
@@ -115,7 +115,7 @@ fn file_checksum(file: &File, length: u64) -> io::Result<crc32fast::Hasher> {
     Ok(checksum)
 }
 
-/// As [`Layout::checksum`] has it: body, then head.
+/// Compares the checksum of body and head with [`Layout::checksum`].
 fn check(layout: &Layout, mut body: crc32fast::Hasher, head: &[u8]) -> Result<(), String> {
     body.update(head);
     if body.finalize() == layout.checksum {

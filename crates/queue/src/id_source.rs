@@ -1,23 +1,24 @@
-//! Queue ids that are never given out twice.
+//! Makes unique queue ids.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use relay_message::QueueId;
 
-/// Gives out ids that sort by time and are never given twice.
+/// Makes unique ids that sort by time.
 #[derive(Debug, Default)]
 pub(crate) struct IdSource {
     last: AtomicU64,
 }
 
 impl IdSource {
-    /// Ids from here on are above `id`.
+    /// Makes all later ids higher than `id`.
     pub(crate) fn skip_past(&self, id: QueueId) {
         self.last.fetch_max(id.to_bits(), Ordering::Relaxed);
     }
 
-    /// The next id at the time `now`; above the last one even if the clock has been set back.
+    /// Returns the next id at the time `now`. It is higher than the last one, even if the clock was
+    /// set back.
     pub(crate) fn next(&self, now: SystemTime) -> QueueId {
         let micros = now
             .duration_since(UNIX_EPOCH)

@@ -1,4 +1,4 @@
-//! A queue in memory: for tests, and for the demonstration's receiving end. Nothing in it is durable.
+//! A queue in memory, for tests and for the receiving side of the demonstration. It is not durable.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +31,7 @@ struct Shared {
     closed: AtomicBool,
 }
 
-/// Where the times in ids come from.
+/// The clock for the times in ids.
 struct Clock(Box<dyn Fn() -> SystemTime + Send + Sync>);
 
 impl fmt::Debug for Clock {
@@ -53,7 +53,7 @@ struct Entry {
     body: Bytes,
 }
 
-/// A message coming in.
+/// An incoming message.
 #[derive(Debug)]
 pub struct MemorySpool {
     id: QueueId,
@@ -72,14 +72,14 @@ impl Spool for MemorySpool {
 }
 
 impl MemoryStore {
-    /// An empty queue.
+    /// Returns an empty queue.
     #[expect(clippy::disallowed_methods, reason = "an id's time only has to rise")]
     pub fn new() -> Self {
         Self::with_clock(SystemTime::now)
     }
 
-    /// An empty queue whose ids tell the time of this clock: [`QueueId::time`] is when a message
-    /// begins to age.
+    /// Returns an empty queue whose ids use the time of this clock: the age of a message counts
+    /// from [`QueueId::time`].
     pub fn with_clock(clock: impl Fn() -> SystemTime + Send + Sync + 'static) -> Self {
         let shared = Shared {
             queue: Mutex::default(),

@@ -1,4 +1,4 @@
-//! The record of a message as it lies in the database: a version octet, then postcard.
+//! The record of a message in the database: a version octet, then postcard.
 
 mod ledger;
 mod version_1;
@@ -12,18 +12,18 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::ledger::Ledger;
 
-/// The first octet of a record that is written. A changed layout gets a new number, and the old ones
-/// are read as ever.
+/// The first octet of a new record. A changed layout gets a new number. Older layouts can still be
+/// read.
 const VERSION: u8 = 2;
 
-/// Where the bytes of a message are.
+/// Where the head and the body of a message are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ContentPlace {
-    /// Head and body in the database, under the content key.
+    /// Head and body are in the database, under the content key.
     Database,
-    /// The body in `mess/ID`, the head in the database.
+    /// The body is in `mess/ID`, the head in the database.
     BodyFile,
-    /// Body and behind it the head in `mess/ID`.
+    /// The body, followed by the head, in `mess/ID`.
     WholeFile,
 }
 
@@ -36,31 +36,31 @@ impl ContentPlace {
     }
 }
 
-/// Where the bytes are, how many, and their CRC-32.
+/// Where the head and the body are stored, their lengths and their CRC-32.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Layout {
     pub(crate) place: ContentPlace,
     pub(crate) head: u64,
     pub(crate) body: u64,
-    /// Over the body, then the head.
+    /// The CRC-32 of the body followed by the head.
     pub(crate) checksum: u32,
 }
 
 impl Layout {
-    /// Octets in all.
+    /// Returns the octets of head and body.
     pub(crate) fn size(&self) -> u64 {
         self.head.saturating_add(self.body)
     }
 }
 
-/// All that is recorded of a message.
+/// A message, and where its content is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
     pub(crate) message: Message,
     pub(crate) layout: Layout,
 }
 
-/// Not what [`Record::encode`] makes.
+/// The octets are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RecordError {
     #[error("the record is empty")]
@@ -88,8 +88,8 @@ impl Record {
     }
 }
 
-/// A record of a later relayd is sound, only not ours to judge: who meets one leaves the whole queue
-/// as it is.
+/// Fails if a later relayd wrote the record. Such a record is not damaged, but this relayd cannot
+/// judge it: it must leave the whole queue unchanged.
 pub(crate) fn refuse_later(id: QueueId, bytes: &[u8]) -> Result<(), StoreError> {
     match bytes.first() {
         Some(&version) if version > VERSION => Err(StoreError::Database {
@@ -102,7 +102,7 @@ pub(crate) fn refuse_later(id: QueueId, bytes: &[u8]) -> Result<(), StoreError> 
     }
 }
 
-/// The value that these octets are, all of them.
+/// Decodes a value from all of these octets.
 fn whole<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, RecordError> {
     let taken = postcard::take_from_bytes(bytes);
     let (value, rest) = taken.map_err(|e| RecordError::Encoding(e.to_string()))?;
@@ -122,7 +122,7 @@ fn time(micros: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_micros(micros)
 }
 
-/// Decodes a record and encodes it again; `None` if it cannot be read. For fuzzing alone.
+/// Decodes a record and encodes it again; `None` if it cannot be read. Only for fuzzing.
 #[doc(hidden)]
 pub fn recode_record(bytes: &[u8]) -> Option<Vec<u8>> {
     let record = Record::decode(QueueId::from_bits(0), bytes).ok()?;

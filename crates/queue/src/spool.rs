@@ -1,4 +1,4 @@
-//! A message coming in: small ones stay in memory, larger ones are written to `mess/ID`.
+//! An incoming message. A small one stays in memory, a larger one is written to `mess/ID`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,14 +15,14 @@ use crate::disk_space::DiskSpace;
 use crate::record::{ContentPlace, Layout};
 use crate::remover::Remover;
 
-/// Octets gathered before they go to the file: enough that system calls do not count, little
-/// enough that a thousand sessions fit in memory.
+/// Octets that are buffered before a write to the file. A larger buffer saves system calls; a
+/// smaller one lets a thousand sessions fit in memory.
 const CHUNK: usize = 64 * 1024;
 
 /// A head up to this size is kept in the database, where values must stay small.
 const SMALL_HEAD: usize = 2 * 1024;
 
-/// What a spool needs to know of its store.
+/// What a spool needs from its store.
 #[derive(Debug)]
 pub(crate) struct SpoolConfig {
     pub(crate) mess: PathBuf,
@@ -31,7 +31,7 @@ pub(crate) struct SpoolConfig {
     pub(crate) remover: Remover,
 }
 
-/// A message coming in. Dropped before its commit it removes its file.
+/// An incoming message. If it is dropped before its commit, its file is removed.
 #[derive(Debug)]
 pub struct SledSpool {
     id: QueueId,
@@ -43,25 +43,26 @@ pub struct SledSpool {
     file: Option<BodyFile>,
 }
 
-/// What a message may take of the disk's reserve.
+/// How much of the reserved disk space a message may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reserve {
     /// Nothing.
     Kept,
-    /// Whatever there is: it enters so that another can leave.
+    /// All of it: the message enters so that another can leave.
     Drawn,
 }
 
-/// A file in `mess/` that nobody else refers to yet: removed when dropped, unless it is kept.
+/// A file in `mess/` that no record refers to yet. It is removed on drop, unless [`Self::keep`] was
+/// called.
 #[derive(Debug)]
 pub(crate) struct BodyFile {
     path: PathBuf,
-    /// `None` once it is kept.
+    /// `None` after [`Self::keep`].
     file: Option<File>,
     remover: Remover,
 }
 
-/// A message whose bytes are as durable as they can be without a record.
+/// A message that is ready for the commit. Its file, if it has one, is synced.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) layout: Layout,
@@ -75,8 +76,8 @@ impl SledSpool {
         Self::drawing(id, config, Reserve::Kept)
     }
 
-    /// For a report of ours, which is what the reserve is for: while it could not be recorded, no
-    /// message would leave, and no room would ever be made.
+    /// Starts the spool of a report. It may use the reserved space: if a report could not be
+    /// recorded, its message could not leave, and the space would never be freed.
     pub(crate) fn for_report(id: QueueId, config: Arc<SpoolConfig>) -> Self {
         Self::drawing(id, config, Reserve::Drawn)
     }
@@ -93,7 +94,7 @@ impl SledSpool {
         }
     }
 
-    /// Hands the gathered octets to the file, which is made with the first ones.
+    /// Writes the buffered octets to the file, and creates the file first if needed.
     async fn write_out(&mut self) -> Result<(), StoreError> {
         if self.reserve == Reserve::Kept {
             self.config.disk_space.check(self.buffer.len() as u64)?;
@@ -117,8 +118,8 @@ impl SledSpool {
         Ok(())
     }
 
-    /// Puts the head with the body and syncs the file, if there is one. The directory is the
-    /// committer's to sync, once for many files.
+    /// Adds the head and syncs the file, if there is one. The committer syncs the directory, once
+    /// for many files.
     pub(crate) async fn prepare(mut self, head: &[u8]) -> Result<Prepared, StoreError> {
         let body = self.written + self.buffer.len() as u64;
         self.checksum.update(head);
@@ -216,7 +217,7 @@ impl BodyFile {
         synced.map_err(|source| io_error("syncing the body file", &self.path, source))
     }
 
-    /// A record refers to it now.
+    /// Keeps the file, because a record refers to it now.
     pub(crate) fn keep(mut self) {
         self.file = None;
     }
@@ -224,7 +225,7 @@ impl BodyFile {
 
 impl Drop for BodyFile {
     fn drop(&mut self) {
-        // Sessions end on the runtime's threads, where nothing may wait for the disk.
+        // Sessions end on threads of the runtime, which must not wait for the disk.
         if let Some(file) = self.file.take() {
             self.remover.remove(mem::take(&mut self.path), Some(file));
         }
@@ -238,7 +239,7 @@ pub(crate) fn io_error(doing: &str, path: &Path, source: io::Error) -> StoreErro
     }
 }
 
-/// Runs `work` where waiting for the disk holds nobody up.
+/// Runs `work` on a thread that may wait for the disk.
 pub(crate) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
 ) -> Result<T, StoreError> {

@@ -1,4 +1,4 @@
-//! Takes a stream into a queue.
+//! Imports a stream into a queue.
 
 use std::collections::HashSet;
 use std::io::BufRead;
@@ -14,40 +14,42 @@ use crate::record::Record;
 use crate::sled_store::SledStore;
 use crate::spool::SledSpool;
 
-/// Messages that are on their way to the disk at the same time, to share its syncs.
+/// The most messages that are committed at the same time, so that they share syncs.
 const TOGETHER: usize = 128;
-/// Ids rise with the time. One far ahead of it would leave no room for those to come.
+/// How far an id may be ahead of the clock. Ids rise with time; an id far in the future would leave
+/// too few for new messages.
 const AHEAD: Duration = Duration::from_hours(24);
 
-/// What an import has come to.
+/// The result of an import.
 #[derive(Debug)]
 pub struct Imported {
-    /// Messages that are in the queue now, durably.
+    /// Messages that are now durable in the queue.
     pub taken: u64,
-    /// Messages that were not taken; each was told of.
+    /// Messages that were not imported. Each was reported.
     pub refused: u64,
-    /// Messages that were damaged where the stream was made.
+    /// Messages that the exporting side left out because they were damaged.
     pub damaged: u64,
-    /// How it ended.
+    /// How the import ended.
     pub end: End,
 }
 
-/// How an import has ended.
+/// How an import ended.
 #[derive(Debug)]
 pub enum End {
-    /// The stream was whole.
+    /// The stream was complete.
     Whole,
-    /// The stream is damaged or breaks off, for this reason. What came before is taken in; of the
-    /// message that this happened in, nothing.
+    /// The stream is damaged or incomplete, for this reason. All messages before this point are
+    /// imported. The message at this point is not.
     Torn(String),
-    /// The queue failed. What it has said so far holds.
+    /// The queue failed. The messages counted as imported are durable.
     Failed(StoreError),
 }
 
-/// Takes the messages of a stream in as they are: with their ids, times, and the state of each
-/// recipient. A message whose id is in the queue is refused, so the same stream may come twice.
+/// Imports the messages of a stream without changes: with their ids, their times and the state of
+/// each recipient. A message whose id is already in the queue is refused, so the same stream can be
+/// imported twice.
 ///
-/// Reading the input blocks; for a task that nothing else waits for. `now` is held against the ids.
+/// Reading the input blocks, so this needs a task of its own. `now` limits the times in the ids.
 pub async fn import(
     store: &Arc<SledStore>,
     input: impl BufRead,
@@ -79,7 +81,7 @@ pub async fn import(
     imported
 }
 
-/// Why nothing more is read.
+/// Why the import stops.
 enum Stop {
     Torn(Torn),
     Failed(StoreError),
@@ -134,7 +136,7 @@ impl Import<'_> {
         let record = reader.part(lengths.record)?;
         let head = reader.part(lengths.head)?;
         let record = self.accept(id, &record)?;
-        // What is refused is read all the same, for the message behind it.
+        // A refused message is read too, to get to the next one.
         let mut spool = match record {
             Ok(_) => Some(self.store.spool_as(id)?),
             Err(_) => None,
@@ -190,7 +192,7 @@ impl Import<'_> {
         self.settle(TOGETHER).await
     }
 
-    /// Waits until no more than so many are under way.
+    /// Waits until at most `bound` commits are in progress.
     async fn settle(&mut self, bound: usize) -> Result<(), StoreError> {
         let mut failed = Ok(());
         while self.under_way.len() > bound {

@@ -1,4 +1,4 @@
-//! The lines of a stream and what lies between them. Nothing of it is believed before its checksum.
+//! Reads the lines of a stream and the messages between them. Data counts only after its checksum.
 
 use std::io::{self, BufRead, Read};
 
@@ -6,12 +6,12 @@ use relay_message::QueueId;
 
 use super::{CHUNK, TITLE, sum};
 
-/// Octets that a line may have.
+/// The most octets of a line.
 const LONGEST_LINE: u64 = 100;
-/// Octets that a record or a head may have: more than a message with the most recipients.
+/// The most octets of a record or a head: more than a message with the most recipients has.
 const LONGEST_PART: u64 = 64 << 20;
 
-/// Why a stream cannot be read on.
+/// Why the rest of a stream cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Torn {
     #[error("it breaks off")]
@@ -35,7 +35,7 @@ impl From<io::Error> for Torn {
     }
 }
 
-/// A line that is not a message's last.
+/// A line of the stream, except the checksum of a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Line {
     Message(Lengths),
@@ -67,7 +67,7 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// The first line of a stream; false if there is none more.
+    /// Reads the first line of a stream. Returns false if there is no further stream.
     pub(super) fn begins(&mut self) -> Result<bool, Torn> {
         if self.input.fill_buf()?.is_empty() {
             return Ok(false);
@@ -79,7 +79,7 @@ impl<R: BufRead> Reader<R> {
         }
     }
 
-    /// What comes next.
+    /// Reads the next line.
     pub(super) fn next(&mut self) -> Result<Line, Torn> {
         let line = self.line()?;
         let words: Vec<&str> = line.split(' ').collect();
@@ -96,7 +96,7 @@ impl<R: BufRead> Reader<R> {
         Ok(parsed)
     }
 
-    /// A part that is held in memory; no more than there is.
+    /// Reads a part of this length into memory. This allocates no more than the input has.
     pub(super) fn part(&mut self, length: u64) -> Result<Vec<u8>, Torn> {
         if length > LONGEST_PART {
             return Err(Torn::Line);
@@ -110,12 +110,12 @@ impl<R: BufRead> Reader<R> {
         Ok(part)
     }
 
-    /// Of a body that has `left` octets, the next ones.
+    /// Reads the next octets of a body that has `left` octets left.
     pub(super) fn chunk(&mut self, left: u64) -> Result<Vec<u8>, Torn> {
         self.part(left.min(CHUNK as u64))
     }
 
-    /// What has been read of the message must have this checksum.
+    /// Reads the checksum of the message and compares it with the data.
     pub(super) fn check(&mut self, id: QueueId) -> Result<(), Torn> {
         let expected = self.checksum.clone().finalize();
         let line = self.line()?;
@@ -125,7 +125,7 @@ impl<R: BufRead> Reader<R> {
         Ok(())
     }
 
-    /// A line without its end.
+    /// Reads a line without its line end.
     fn line(&mut self) -> Result<&str, Torn> {
         self.line.clear();
         let input = self.input.by_ref();
@@ -148,7 +148,7 @@ fn message(id: &str, lengths: [&str; 3]) -> Option<Line> {
     }))
 }
 
-/// Digits alone: no sign.
+/// Parses a number of digits only, without a sign.
 fn number(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|b| b.is_ascii_digit());
     text.parse().ok().filter(|_| digits)

@@ -1,20 +1,21 @@
-//! The books as they are in the database: a version octet, then postcard.
+//! The books in the database: a version octet, then postcard.
 //!
-//! They are written in the batch that changes a recipient, so that they agree with the records after
+//! The batch that changes a recipient also writes the books, so that books and records agree after
 //! any crash.
 
 use relay_message::Books;
 use serde::{Deserialize, Serialize};
 
-/// The first octet of the books. A new layout gets a new number, and the old ones can still be read.
+/// The first octet of the books. A new layout gets a new number, and the old ones can still be
+/// read.
 const VERSION: u8 = 1;
 
-/// The books, and what is known to be missing in them.
+/// The books, and whether they are incomplete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Ledger {
     pub(crate) books: Books,
-    /// Whether a record was set aside that could not be read. How many recipients it had is known
-    /// at the next start, when all others are counted: that many are missing in the queue.
+    /// Whether an unreadable record was set aside. The next start counts all other recipients, and
+    /// so finds how many it had: the number that is missing in the queue.
     pub(crate) is_short: bool,
 }
 
