@@ -1,8 +1,8 @@
-//! Checks a queue that nobody works with, down to the last octet, and mends it.
+//! Checks a queue completely while no relayd uses it, and repairs it.
 //!
-//! A start looks at records and at the lengths of files. This reads everything: every content against
-//! its checksum, every file and every value against the record that it belongs to, and the books
-//! against it all. What does not fit is told of and, for a repair, set aside under `corrupt/`.
+//! A start checks only the records and the lengths of files. This reads everything. It compares
+//! each content with its checksum, each file and each value with its record, and the books with the
+//! queue. It reports all differences. A repair also moves what is damaged to `corrupt/`.
 
 use std::fmt;
 use std::fs::{self, DirEntry};
@@ -23,28 +23,28 @@ use crate::sled_store::{make_dir, take_lock};
 use crate::spool::io_error;
 use crate::store_state::StoreState;
 
-/// Messages between two looks at how much sled has written, and damaged ones that are set aside at
-/// once.
+/// Messages between two checks of how much sled has written, and damaged messages that are set
+/// aside in one batch.
 const PAGE: usize = 256;
 
-/// Something that is not as it should be.
+/// A problem in the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// A message whose record or content is not what was written.
+    /// A message whose record or content is damaged.
     Message(QueueId, String),
-    /// A message whose file the system does not let us read: it is left where it is.
+    /// A message whose file cannot be read because of a system error. It stays in place.
     Unread(QueueId, String),
-    /// A body in `mess/` that no message has: a start removes it, a repair sets it aside.
+    /// A body in `mess/` without a message. A start removes it, a repair sets it aside.
     Body(QueueId),
     /// A value in the database that belongs to no message.
     Value(QueueId),
-    /// Something in `mess/` that is no file of the queue.
+    /// A file or directory in `mess/` that does not belong to the queue.
     Stray(String),
-    /// The books do not say what is in the queue.
+    /// The books do not match the queue.
     Books(String),
 }
 
-/// One line, without its end.
+/// Writes one line, without its line end.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -59,28 +59,28 @@ impl fmt::Display for Finding {
     }
 }
 
-/// What a check has come to.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// Messages that are as they should be.
+    /// Messages without a problem.
     pub sound: u64,
-    /// What is not, each told of as it was found.
+    /// Problems. Each was reported when it was found.
     pub findings: u64,
 }
 
-/// Whether anything is changed.
+/// Whether the check changes the queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// Only tells.
+    /// Only reports.
     Check,
-    /// Sets aside what is damaged and has the books agree with what is left.
+    /// Sets damaged messages aside and corrects the books to match the rest.
     Repair,
 }
 
-/// Checks the queue of a state directory, and tells of each finding as it comes.
+/// Checks the queue of a state directory and reports each problem at once.
 ///
-/// [`StoreError::Locked`] while a relayd works with it. Any other error is one of the disk or of the
-/// database as a whole: the check is not complete.
+/// Fails with [`StoreError::Locked`] while a relayd uses the directory. Any other error comes from
+/// the disk or from the database as a whole; the check is then incomplete.
 pub fn check(
     state_dir: &Path,
     mode: Mode,
@@ -92,7 +92,7 @@ pub fn check(
     for name in ["mess", "corrupt"] {
         make_dir(&state_dir.join(name))?;
     }
-    // sled panics on some of what can happen to its file.
+    // sled panics on some kinds of damage to its file.
     let checked = catch_unwind(AssertUnwindSafe(|| {
         let database = Database::open(state_dir)?;
         let remover = Remover::start();
@@ -114,15 +114,15 @@ struct Check<'a> {
     mode: Mode,
     tell: &'a mut dyn FnMut(&Finding),
     summary: Summary,
-    /// As the books are, and as they become; `None` if there are none that can be read.
+    /// The books, as corrected so far; `None` if there are none that can be read.
     ledger: Option<Ledger>,
-    /// What the books would say had they begun with the sound messages.
+    /// The books as they would be if they started with the sound messages.
     opening: Books,
     /// Recipients of damaged messages whose records can be read.
     lost: u64,
-    /// Whether there are records whose recipients nobody can count.
+    /// Whether there are unreadable records, whose recipients cannot be counted.
     is_short: bool,
-    /// Damaged messages that are to be set aside.
+    /// Damaged messages to set aside.
     damaged: Vec<(QueueId, String)>,
 }
 
@@ -157,7 +157,7 @@ impl<'a> Check<'a> {
         Ok(self.summary)
     }
 
-    /// Before anything is told or set aside.
+    /// Refuses records of a later relayd, before anything is reported or set aside.
     fn refuse_later(&self) -> Result<(), StoreError> {
         let table = self.database.table();
         for (row, n) in table.records(None).zip(1usize..) {
@@ -221,7 +221,8 @@ impl<'a> Check<'a> {
         self.set_aside()
     }
 
-    /// Until the last page the books have too many recipients, and say so.
+    /// Sets the collected messages aside. Until the end the books have too many recipients and are
+    /// marked as short.
     fn set_aside(&mut self) -> Result<(), StoreError> {
         if self.damaged.is_empty() {
             return Ok(());
@@ -241,7 +242,7 @@ impl<'a> Check<'a> {
         self.database.commit(changes, false)
     }
 
-    /// A content needs its record, and a further chunk the one before it.
+    /// Checks that each content has a record, and each further chunk the chunk before it.
     fn check_values(&mut self) -> Result<(), StoreError> {
         let table = self.database.table();
         for row in table.beside_records() {
@@ -284,7 +285,7 @@ impl<'a> Check<'a> {
             return Ok(());
         };
         let record = self.database.table().get(ValueKind::Record, id)?;
-        // Of a record that cannot be read it has been told already.
+        // An unreadable record has already been reported.
         let names_it = |record: &sled::IVec| {
             Record::decode(id, record).map_or(true, |record| record.layout.place.has_file())
         };
@@ -320,7 +321,7 @@ impl<'a> Check<'a> {
         self.database.commit(changes, false)
     }
 
-    /// The books as they would have to be.
+    /// Returns the corrected books.
     fn compare(&mut self, mut books: Books) -> Books {
         let queued = self.opening.queued();
         books.set_aside = books.set_aside.saturating_add(self.lost);

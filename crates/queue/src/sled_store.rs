@@ -1,4 +1,4 @@
-//! The queue on disk: sled for records and small bodies, files for larger ones.
+//! The queue on disk: records and small bodies are in sled, larger bodies in files.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -29,14 +29,14 @@ use crate::spool::{Prepared, SledSpool, SpoolConfig, io_error, run_blocking};
 use crate::store_state::StoreState;
 use crate::sweep;
 
-/// What a store on disk needs to know.
+/// The settings of a store on disk.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
-    /// Everything that must not be lost; made, readable by its owner only, if it is not there.
+    /// The directory of all data. If it is missing, it is created with mode 0700.
     pub state_dir: PathBuf,
-    /// Octets to leave free on its file system.
+    /// Octets to keep free on its file system.
     pub min_free: u64,
-    /// Bodies up to this many octets live in the database, larger ones are files.
+    /// Bodies of up to this many octets are stored in the database, larger ones in files.
     pub inline_body: usize,
 }
 
@@ -46,7 +46,7 @@ pub struct SledStore {
     state: Arc<StoreState>,
     spool: Arc<SpoolConfig>,
     ids: IdSource,
-    /// `None` only while the store is being dropped.
+    /// `None` only during the drop.
     operations: Option<Sender<Operation>>,
     committer: Option<JoinHandle<()>>,
     #[cfg(test)]
@@ -54,8 +54,8 @@ pub struct SledStore {
 }
 
 impl SledStore {
-    /// Opens the queue of a state directory, making what is not there, and sweeps it: see the
-    /// crate's table of legal states.
+    /// Opens the queue of a state directory, creates what is missing, and sweeps it: see the table
+    /// of legal states in the documentation of the crate.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
         let state_dir = &config.state_dir;
         for dir in [
@@ -122,14 +122,15 @@ impl SledStore {
             .transpose()
     }
 
-    /// The bytes of a message, whoever works on it; `None` if it is gone. [`StoreError::Damaged`] if
-    /// it was found to be so, and has been set aside.
+    /// Returns the content of a message, even if it is claimed, or `None` if it has left. Fails
+    /// with [`StoreError::Damaged`] if it is damaged; it has then been set aside.
     pub async fn content(&self, id: QueueId) -> Result<Option<Content>, StoreError> {
         let stored = self.stored(id).await?;
         Ok(stored.map(|(_, content)| content))
     }
 
-    /// The record of a message and its bytes, whoever works on it; `None` if it is gone.
+    /// Returns the record and the content of a message, even if it is claimed, or `None` if it has
+    /// left.
     pub(crate) async fn stored(
         &self,
         id: QueueId,
@@ -138,7 +139,7 @@ impl SledStore {
             return Ok(None);
         };
         match self.read_content(record.clone()).await {
-            // It may have left while it was read.
+            // The message may have left during the read.
             Err(StoreError::Damaged { .. }) if !self.has(id)? => Ok(None),
             read => {
                 let content = self.quarantine_if_damaged(read).await?;
@@ -147,20 +148,20 @@ impl SledStore {
         }
     }
 
-    /// Whether there is a record of this id, readable or not.
+    /// Returns whether there is a record with this id, readable or not.
     pub(crate) fn has(&self, id: QueueId) -> Result<bool, StoreError> {
         Ok(self.state.table()?.get(ValueKind::Record, id)?.is_some())
     }
 
-    /// A way in for a message that has its id already, which must be nobody else's.
+    /// Starts the spool of a message that already has an id, which must be unique.
     pub(crate) fn spool_as(&self, id: QueueId) -> Result<SledSpool, StoreError> {
         self.state.table()?;
         self.ids.skip_past(id);
         Ok(SledSpool::new(id, Arc::clone(&self.spool)))
     }
 
-    /// Makes a message durable as it was in another queue. [`StoreError::Damaged`], and nothing of it
-    /// stays, if its bytes are not those that its record says.
+    /// Commits a message from another queue without changes. Fails with [`StoreError::Damaged`],
+    /// and keeps nothing of it, if its content does not match its record.
     pub(crate) async fn restore(
         &self,
         spool: SledSpool,
@@ -182,10 +183,10 @@ impl SledStore {
         entered.await.map(drop)
     }
 
-    /// Waits until no file is left of messages that were given up.
+    /// Waits until the files of all abandoned messages are removed.
     pub(crate) async fn has_removed(&self) {
         let remover = self.state.remover.clone();
-        // A thread that has died leaves its files to the next sweep.
+        // If the thread has died, the next sweep removes its files.
         let _ = tokio::task::spawn_blocking(move || remover.finish()).await;
     }
 
@@ -194,7 +195,7 @@ impl SledStore {
             .await
     }
 
-    /// `Damaged` sets the message aside on its way out.
+    /// Sets the message aside if the error is [`StoreError::Damaged`], and returns the result.
     async fn quarantine_if_damaged<T>(
         &self,
         result: Result<T, StoreError>,
@@ -214,7 +215,8 @@ impl SledStore {
         Ok((message, prepared))
     }
 
-    /// A file is checked where that holds nobody up; what is in the database takes no such time.
+    /// Reads the content: a file on a blocking thread, because that takes long, and a value of the
+    /// database directly.
     async fn read_content(&self, record: Record) -> Result<Content, StoreError> {
         let (table, body) = (self.state.table()?, self.state.body(record.message.id));
         if record.layout.place.has_file() {
@@ -225,11 +227,11 @@ impl SledStore {
 }
 
 impl Drop for SledStore {
-    /// Waits for the batch that is being written, so that the queue can be opened again at once.
+    /// Waits for the current batch, so that the queue can be opened again at once.
     fn drop(&mut self) {
         self.operations = None;
         if let Some(committer) = self.committer.take() {
-            // It panicked if at all with its message already printed.
+            // If it panicked, its message is already printed.
             let _ = committer.join();
         }
     }
@@ -273,7 +275,8 @@ impl QueueStore for SledStore {
         let (messages, damaged) = run_blocking(move || read_page(&table, after, limit)).await?;
         for (id, reason) in damaged {
             match self.set_aside(id, reason).await {
-                // It stays, as the log tells, and what is behind it is no less to be read.
+                // The message stays in place, which is logged. The messages after it are still
+                // read.
                 Ok(()) | Err(StoreError::Io { .. }) => {}
                 Err(e) => return Err(e),
             }
@@ -324,7 +327,7 @@ impl QueueStore for SledStore {
     }
 
     async fn set_held(&self, id: QueueId, held: bool) -> Result<Option<HoldResult>, StoreError> {
-        // Holding a whole queue again must not write every record again.
+        // Holding a held queue again must not write all records again.
         match self.get(id).await? {
             None => return Ok(None),
             Some(message) if message.held == held => {
@@ -369,11 +372,11 @@ impl QueueStore for SledStore {
     }
 }
 
-/// A page of the queue, and what in it cannot be read.
+/// The messages of a page, and the unreadable ones with the reason.
 type Page = (Vec<Message>, Vec<(QueueId, String)>);
 
-/// Octets of records behind which a page ends: one record may have a hundred recipients, each with
-/// the last replies of hosts that say much.
+/// A page ends when its records have this many octets: one record may have a hundred recipients,
+/// each with long replies of remote hosts.
 const PAGE_OCTETS: usize = 4 * 1024 * 1024;
 
 fn read_page(table: &Table, after: Option<QueueId>, limit: usize) -> Result<Page, StoreError> {
@@ -396,7 +399,7 @@ fn read_page(table: &Table, after: Option<QueueId>, limit: usize) -> Result<Page
     Ok((messages, damaged))
 }
 
-/// Makes the directory, those above it that are missing, and their names durable.
+/// Creates the directory and its missing parents, and makes their names durable.
 pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
     if dir.is_dir() {
         return Ok(());
@@ -416,7 +419,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
         .map_err(|source| io_error("syncing", above, source))
 }
 
-/// One relayd a state directory: the lock goes when the process does, however it ends.
+/// Locks the state directory, so that only one relayd uses it. The lock ends with the process.
 pub(crate) fn take_lock(state_dir: &Path) -> Result<File, StoreError> {
     let path = state_dir.join("lock");
     let opened = OpenOptions::new()

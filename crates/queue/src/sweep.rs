@@ -1,4 +1,4 @@
-//! Putting the state directory in order at the start.
+//! Cleans up the state directory at the start.
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
@@ -20,45 +20,46 @@ use crate::record::{ContentPlace, Record, refuse_later};
 use crate::spool::io_error;
 use crate::store_state::StoreState;
 
-/// Records that a thread reads between two looks at how much sled has written.
+/// Records that a thread reads between two checks of how much sled has written.
 const LOOK_EVERY: u64 = 512;
-/// Parts that the records are read in by whichever thread comes first: arrivals lie close together
-/// at some times and far apart at others.
+/// The number of id ranges into which the records are divided. Each thread takes the next free
+/// range, because ids are not distributed evenly.
 const PARTS: u64 = 64;
 
-/// What the records say.
+/// The result of reading the records.
 #[derive(Default)]
 struct Found {
-    /// Body files that records ask for.
+    /// Body files that records refer to.
     files: HashMap<QueueId, Expected>,
     damaged: Vec<Damaged>,
-    /// What could not be set aside, and stays as it is.
+    /// Messages that could not be set aside and stay in place.
     staying: HashSet<QueueId>,
     last: Option<QueueId>,
     count: u64,
     fresh: u64,
-    /// What the books would say had they begun with what there is.
+    /// The books as they would be if they started with the current queue.
     opening: Books,
 }
 
-/// A body file as its record has it.
+/// A body file as its record describes it.
 struct Expected {
     length: u64,
     is_fresh: bool,
     outstanding: u64,
 }
 
-/// A message that is counted with the others until it has been set aside.
+/// A damaged message. It is counted with the others until it is set aside.
 struct Damaged {
     id: QueueId,
     reason: String,
     is_fresh: bool,
-    /// Recipients that the books lose with it; of a record that cannot be read they know themselves.
+    /// Outstanding recipients to subtract from the books; 0 for an unreadable record, whose number
+    /// the books give.
     outstanding: u64,
 }
 
-/// Counts the queue, sets damaged messages aside, deletes what belongs to no message, and returns
-/// the highest id. To be run before anybody else works with the queue.
+/// Counts the queue, sets damaged messages aside, deletes files that belong to no message, and
+/// returns the highest id. It must run before the queue is used.
 pub(crate) fn run(state: &StoreState, database: &Database) -> Result<Option<QueueId>, StoreError> {
     let quarantined = quarantine::count(state)?;
     state.damaged.store(quarantined, Ordering::Relaxed);
@@ -68,7 +69,7 @@ pub(crate) fn run(state: &StoreState, database: &Database) -> Result<Option<Queu
         l.books.queued().saturating_sub(found.opening.queued())
     });
     let mut ledger = open_books(stored, &found, missing);
-    // First, for the body of a record that cannot be read looks as if it belonged to none.
+    // This comes before the sweep of the files: the body of an unreadable record would look unused.
     set_aside(state, database, &mut found, &mut ledger)?;
     let unclaimed = match missing {
         0 => Unclaimed::Remove,
@@ -82,17 +83,19 @@ pub(crate) fn run(state: &StoreState, database: &Database) -> Result<Option<Queu
     Ok(found.last)
 }
 
-/// What becomes of a body that no record names.
+/// What to do with a body that no record refers to.
 #[derive(Clone, Copy)]
 enum Unclaimed {
-    /// The books agree with the records: it was never accepted, or has left.
+    /// Remove it. The books agree with the records, so it was never accepted, or has left.
     Remove,
-    /// They know of recipients that no record has, and it may be all that is left of them: sled takes
-    /// a torn entry for the end of a segment, and drops what follows without an error.
+    /// Keep it. The books have recipients that no record has, and the body may be all that is left
+    /// of their message: sled takes a torn entry for the end of a segment and drops the rest
+    /// without an error.
     Keep,
 }
 
-/// The books, with the recipients of records that cannot be read: those that the books have too many.
+/// Returns the books, with the recipients of unreadable records counted as set aside. Their number
+/// is the excess of the books.
 fn open_books(stored: Option<Ledger>, found: &Found, missing: u64) -> Ledger {
     let Some(mut ledger) = stored else {
         return Ledger {
@@ -111,12 +114,12 @@ fn open_books(stored: Option<Ledger>, found: &Found, missing: u64) -> Ledger {
     ledger
 }
 
-/// Recipients of all records that something is left to do for.
+/// Counts the outstanding recipients of all records.
 pub(crate) fn count_outstanding(table: &Table) -> Result<u64, StoreError> {
     let mut outstanding = 0;
     for (row, n) in table.records(None).zip(1u64..) {
         let (id, value) = row?;
-        // Of one that cannot be read nobody knows: it is missing in the sum.
+        // The recipients of an unreadable record are unknown and are not in the sum.
         outstanding += Record::decode(id, &value).map_or(0, |r| r.message.outstanding());
         if n % LOOK_EVERY == 0 {
             table.sync_if_much_was_written()?;
@@ -125,7 +128,7 @@ pub(crate) fn count_outstanding(table: &Table) -> Result<u64, StoreError> {
     Ok(outstanding)
 }
 
-/// With two threads, for the start of a large queue waits for it.
+/// Reads all records. It uses two threads, because the start of a large queue waits for it.
 fn read_records(table: &Table) -> Result<Found, StoreError> {
     let Some(ends) = table.ends()? else {
         return Ok(Found::default());
@@ -153,7 +156,7 @@ fn read_records(table: &Table) -> Result<Found, StoreError> {
     Ok(found)
 }
 
-/// One of [`PARTS`] that the ids between these ends are split into.
+/// Returns one of the [`PARTS`] ranges into which the ids between these ends are divided.
 fn ids_of(part: u64, (first, last): (QueueId, QueueId)) -> (Bound<QueueId>, Bound<QueueId>) {
     let (first, last) = (first.to_bits(), last.to_bits());
     let from = |part| QueueId::from_bits(first + (last - first) / PARTS * part);
@@ -193,7 +196,7 @@ impl Found {
         table.sync_if_much_was_written()
     }
 
-    /// Both together.
+    /// Adds the result of another thread.
     fn and(mut self, other: Self) -> Self {
         self.files.extend(other.files);
         self.damaged.extend(other.damaged);
@@ -225,7 +228,7 @@ impl Found {
         );
     }
 
-    /// Its file is not as its record says.
+    /// Notes a message whose file does not match its record.
     fn has_wrong_file(&mut self, id: QueueId, expected: &Expected, reason: String) {
         let Expected {
             is_fresh,
@@ -241,7 +244,7 @@ impl Found {
     }
 }
 
-/// Compares the files that are there with those that should be.
+/// Compares the files in `mess/` with the records.
 fn sweep_body_files(
     state: &StoreState,
     found: &mut Found,
@@ -297,7 +300,7 @@ fn remove_or_keep(state: &StoreState, id: QueueId, unclaimed: Unclaimed) -> Resu
     Ok(())
 }
 
-/// Why a body file is not what it should be.
+/// Returns the reason for a body file of the wrong length.
 pub(crate) fn wrong_length(found: u64, expected: u64) -> String {
     format!("its body file has {found} octets, not {expected}")
 }

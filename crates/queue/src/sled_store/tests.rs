@@ -1,4 +1,4 @@
-//! What becomes of a batch of which it is not known whether it reached the disk.
+//! Tests of a batch of which it is not known whether it reached the disk.
 
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
