@@ -1,4 +1,5 @@
-//! A process that works on a queue dies at each named point; what it had acknowledged is all there.
+//! A process that uses a queue dies at each named point. All that it acknowledged is there
+//! afterwards.
 //!
 //! The test runs itself as that process, which writes a line for each answer that it got.
 
@@ -17,9 +18,9 @@ use relay_queue::{SledStore, StoreConfig};
 use relay_smtp::ForwardPath;
 use relay_smtp::dsn::DsnRequest;
 
-/// Bodies up to this go into the database.
+/// Bodies of up to this many octets are stored in the database.
 const INLINE: usize = 1000;
-/// The points that a process without damage comes to.
+/// The points that a process reaches if there is no damage.
 const POINTS: [&str; 7] = [
     "body-synced",
     "directory-synced",
@@ -65,7 +66,7 @@ fn tell(what: &str, id: QueueId) {
     println!("{what} {id}");
 }
 
-/// The process that dies, unless its point comes too seldom.
+/// The process that dies, unless it reaches its point too seldom.
 #[tokio::test]
 #[ignore = "run by the other tests, as a process of its own"]
 async fn child() {

@@ -1,4 +1,4 @@
-//! What is moved to another queue is there as it was, or not at all.
+//! A message that is moved to another queue arrives unchanged or not at all.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -23,14 +23,14 @@ const SIZES: [(usize, usize); 6] = [
     (3000, 0),
 ];
 
-/// Ids are not so far ahead of this.
+/// The time of an import that accepts the ids of the test.
 const NOW: SystemTime = UNIX_EPOCH;
 
 fn late() -> SystemTime {
     NOW + Duration::from_secs(1 << 33)
 }
 
-/// The whole queue as a stream.
+/// Exports the whole queue as a stream.
 async fn export(store: &SledStore) -> Vec<u8> {
     let mut stream = archive::title().to_vec();
     let messages = all(store).await;
@@ -44,7 +44,7 @@ async fn export(store: &SledStore) -> Vec<u8> {
     stream
 }
 
-/// Another queue, which takes the stream in.
+/// Another queue, which imports the stream.
 struct Target {
     directory: tempfile::TempDir,
     store: Arc<SledStore>,
@@ -68,7 +68,7 @@ impl Target {
         (imported, told)
     }
 
-    /// Nothing but these is in it, each as it was in `source`, now and after it was opened again.
+    /// Checks that exactly these are in the queue, as in `source`, both now and after a reopening.
     async fn has(self, expected: &[Message], source: &SledStore) {
         assert_eq!(all(&*self.store).await, expected);
         for message in expected {
@@ -198,7 +198,7 @@ async fn what_could_not_be_in_this_queue_is_refused_and_the_rest_taken() {
         (other.id, "its id is of a time to come".to_owned())
     );
 
-    // A record with another's content, under a checksum that is right.
+    // A record with the content of another message; the checksum of the stream is right.
     source.close().await;
     tamper(&source, |db| {
         let record = db.get(key(b'm', &other)).expect("read").expect("there");

@@ -1,4 +1,4 @@
-//! What is damaged never stops a start, never panics, and is lost to nobody who wants to look.
+//! Damage never prevents a start and never causes a panic, and the damaged data can be inspected.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::stores::{
     done, enqueue, names, octets,
 };
 
-/// Works on the database itself while the queue is closed.
+/// Changes the database directly while the queue is closed.
 pub fn tamper(harness: &OnDisk, with: impl FnOnce(&sled::Db)) {
     let db = database(harness.path());
     with(&db);
@@ -37,7 +37,8 @@ async fn with_file(harness: &OnDisk) -> Message {
     committed.expect("committed")
 }
 
-/// Only `sound` is in the queue, one is set aside, and the queue works.
+/// Checks that only `sound` is in the queue, that one message is set aside, and that the queue
+/// works.
 async fn only_one_is_missing(harness: &mut OnDisk, sound: &Message) {
     for _ in 0..2 {
         assert_eq!(all(harness.store()).await, std::slice::from_ref(sound));
@@ -204,7 +205,7 @@ async fn the_recipients_of_a_record_that_cannot_be_read_are_in_the_books_as_set_
                 db.insert(key(b'm', &damaged), b"\x02?").expect("written");
                 return;
             }
-            // As a relay leaves it that finds the record unreadable while it runs.
+            // The state after a running relay has found the record unreadable.
             db.remove(key(b'm', &damaged)).expect("removed");
             let books = db.get(b"books").expect("read").expect("there");
             let (_, counts) = books.split_last().expect("octets");
@@ -342,7 +343,7 @@ async fn a_file_named_like_an_id_without_a_record_is_deleted_and_any_other_moved
     assert!(!harness.path().join("corrupt").join(&stray_id).exists());
 }
 
-/// Named like an id, but no file.
+/// A directory whose name is an id.
 fn harness_directory() -> &'static str {
     "0000000000001"
 }

@@ -1,4 +1,4 @@
-//! What only the store on disk promises.
+//! Rules for the store on disk only.
 
 use std::fs;
 
@@ -88,7 +88,7 @@ async fn body_files_go_when_their_message_has_left() {
     }
 }
 
-/// Where there is never room.
+/// A store whose disk is always full.
 fn full(harness: &OnDisk) -> StoreConfig {
     StoreConfig {
         min_free: u64::MAX / 2,
@@ -176,7 +176,7 @@ async fn a_page_of_large_records_ends_before_it_fills_memory() {
     assert!(found == messages);
 }
 
-/// sled never syncs the files under `queue/blobs/`, which it makes of large pages.
+/// sled writes large pages to files under `queue/blobs/` and never syncs them.
 #[tokio::test]
 async fn no_page_of_the_database_becomes_a_file_that_nobody_syncs() {
     let directory = tempfile::tempdir().expect("a directory");

@@ -1,5 +1,5 @@
-//! A store whose n-th operation fails: it happened whole or not at all, what was acknowledged
-//! stays, and the store goes on.
+//! A store whose n-th operation fails. The operation is done completely or not at all, acknowledged
+//! changes stay, and the store continues to work.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ struct Ledger {
     bodies: BTreeMap<QueueId, Vec<u8>>,
 }
 
-/// A short life of a queue; stops at the first error.
+/// Runs some operations and stops at the first error.
 async fn live<S: QueueStore>(store: &S, ledger: &mut Ledger) -> Result<(), StoreError> {
     for length in [10, INLINE * 5] {
         let body = octets(length);
@@ -65,7 +65,7 @@ async fn live<S: QueueStore>(store: &S, ledger: &mut Ledger) -> Result<(), Store
     Ok(())
 }
 
-/// The store has exactly what it acknowledged, with its bytes.
+/// Checks that the store has exactly the acknowledged messages and their content.
 async fn agrees<S: QueueStore>(store: &S, ledger: &Ledger) {
     let expected: Vec<Message> = ledger.messages.values().cloned().collect();
     assert_eq!(all(store).await, expected);

@@ -1,4 +1,4 @@
-//! A check finds whatever does not fit and changes nothing; a repair leaves a queue that fits.
+//! A check finds all problems and changes nothing. A repair leaves a consistent queue.
 
 use std::fs;
 
@@ -23,8 +23,8 @@ fn sound(messages: u64) -> Summary {
     }
 }
 
-/// Finds this twice, for a check changes nothing; mends it, and finds nothing more: neither does the
-/// relay, which has the sound messages and books that balance.
+/// Finds this twice, for a check changes nothing; mends it, and finds nothing more: neither does
+/// the relay, which has the sound messages and books that balance.
 async fn is_found_and_mended(harness: &mut OnDisk, expected: &[Finding], left: &[Message]) {
     for mode in [Mode::Check, Mode::Check, Mode::Repair] {
         let (summary, findings) = run(harness, mode);
@@ -46,7 +46,7 @@ async fn message(harness: &OnDisk, head: usize, body: usize) -> Message {
     committed.expect("committed")
 }
 
-/// One of each layout.
+/// One message of each layout.
 const SIZES: [(usize, usize); 4] = [(10, 20), (10, INLINE - 1), (10, INLINE * 3), (3000, 20)];
 
 #[tokio::test]
@@ -162,7 +162,7 @@ async fn bodies_and_strays_without_a_record_are_set_aside() {
         Finding::Body(left.id),
         Finding::Stray("stray".to_owned()),
     ];
-    // As the directory has them.
+    // The order is that of the directory.
     let position = |finding: &Finding| {
         let (_, findings) = run(&harness, Mode::Check);
         findings.iter().position(|found| found == finding)

@@ -1,4 +1,4 @@
-//! A queue that a later relayd has worked with: nothing of it is damaged, it is only not ours to read.
+//! A queue that a later relayd has written. It is not damaged, but this relayd must not read it.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use relay_queue::fsck::{Mode, check};
 use crate::damage::{key, tamper};
 use crate::stores::{Harness, INLINE, OnDisk, all, commit, config, enqueue, names, octets};
 
-/// The messages are still all there, and nothing was set aside.
+/// Checks that all messages are still there and nothing was set aside.
 async fn is_untouched(harness: &mut OnDisk, messages: &[Message]) {
     for message in messages {
         set_version(harness, message, 2);
@@ -56,7 +56,7 @@ async fn a_repair_after_a_downgrade_does_not_set_the_queue_aside() {
     for mode in [Mode::Check, Mode::Repair] {
         let (mut harness, messages) = filled().await;
         set_version(&harness, &messages[1], 3);
-        // What would be repaired waits too.
+        // Other damage is not repaired either.
         fs::write(harness.in_mess("stray"), b"?").expect("written");
         let refused = check(harness.path(), mode, &mut |_| {}).expect_err("refused");
         assert!(

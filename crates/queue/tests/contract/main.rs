@@ -1,4 +1,5 @@
-//! The contract of [`relay_message::QueueStore`], held by every store, and by one whose operations fail.
+//! The contract of [`relay_message::QueueStore`], tested on all stores and on one whose operations
+//! fail.
 
 mod archive;
 mod damage;
@@ -16,7 +17,7 @@ mod stores;
 use relay_queue::{MemoryStore, SledStore};
 use relay_testkit::FaultyStore;
 
-/// Runs every rule of the contract on a store.
+/// Runs all rules of the contract on a store.
 macro_rules! contract {
     ($($store:ident: $harness:ty,)*) => { $(
         mod $store {

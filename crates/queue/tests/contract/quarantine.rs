@@ -1,4 +1,4 @@
-//! A `corrupt/` that cannot be written to: what is damaged stays where it is, and holds up nothing.
+//! If `corrupt/` cannot be written, damaged messages stay in place and the queue works.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -40,7 +40,7 @@ fn mend(harness: &OnDisk) {
     fs::create_dir(&corrupt).expect("made");
 }
 
-/// Nothing half-written lies there.
+/// Checks that there is no partial file.
 fn is_empty(elsewhere: Option<&TempDir>) {
     let names = elsewhere.map(|dir| names(dir.path()));
     assert_eq!(names.unwrap_or_default(), Vec::<String>::new());

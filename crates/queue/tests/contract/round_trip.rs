@@ -1,4 +1,4 @@
-//! What goes in comes out as it was.
+//! A message is read as it was written.
 
 use relay_message::{Message, Origin, QueueStore, Spool};
 
@@ -7,7 +7,7 @@ use crate::stores::{
     files_become, octets,
 };
 
-/// Head and body lengths around every bound: in the database, in a file, and both in the file.
+/// Lengths of head and body around each limit: in the database, in a file, and both in the file.
 const LENGTHS: [(usize, usize); 11] = [
     (0, 0),
     (300, 0),

@@ -21,7 +21,7 @@ async fn enqueue_to<S: QueueStore>(store: &S, recipients: usize) -> Message {
     committed.expect("committed")
 }
 
-/// A settlement that brings one bounce in.
+/// A settlement with one bounce.
 fn with_bounce<S: QueueStore>(store: &S, mut settlement: Settlement) -> Settlement {
     settlement.bounces.push(bounce(store, b"sorry".to_vec()));
     settlement

@@ -1,4 +1,4 @@
-//! The stores that the contract is held against, and what the rules say to them.
+//! The stores on which the contract is tested, and helpers for the rules.
 
 use std::future::Future;
 use std::io::{Read, Seek};
@@ -16,10 +16,10 @@ use relay_smtp::{EnhancedStatus, ForwardPath, Outcome, Reply, Stage, Verdict};
 use relay_testkit::FaultyStore;
 use tempfile::TempDir;
 
-/// Bodies up to this go into the database.
+/// Bodies of up to this many octets are stored in the database.
 pub const INLINE: usize = 4096;
 
-/// A store that a rule is tried on.
+/// A store on which a rule is tested.
 pub trait Harness: Send + Sized {
     type Store: QueueStore;
 
@@ -97,7 +97,7 @@ impl<S: Around<SledStore>> OnDisk<S> {
         self.path().join("mess").join(name)
     }
 
-    /// Gives the store up without closing it.
+    /// Drops the store without closing it.
     pub fn drop_store(&mut self) {
         self.store = None;
     }
@@ -217,7 +217,7 @@ pub fn octets(length: usize) -> Vec<u8> {
     (0..length).map(|_| next()).collect()
 }
 
-/// Takes a message in, in pieces of 10,000 octets.
+/// Commits a message, written in pieces of 10,000 octets.
 pub async fn commit<S: QueueStore>(
     store: &S,
     recipients: usize,
@@ -316,7 +316,7 @@ pub fn counts<S: QueueStore>(store: &S) -> (u64, u64, u64) {
     (store.count(), store.count_fresh(), store.count_damaged())
 }
 
-/// The books agree with the records.
+/// Checks that the books agree with the records.
 pub async fn balanced<S: QueueStore>(store: &S) {
     let audit = store.audit().await.expect("audited");
     assert!(audit.is_balanced(), "{audit:?}");
