@@ -63,7 +63,7 @@ pub struct ProbeArgs {
     #[arg(long, requires = "to")]
     dry: bool,
 
-    /// Use TLS: auto (if offered), require, implicit (port 465) or none
+    /// Use TLS: auto, require, implicit (port 465) or none
     #[arg(
         long,
         value_enum,

@@ -69,7 +69,7 @@ impl Verdict {
                 format!("remove the h= and s= tags from the record at {name}")
             }
             Self::DoesNotMatch(_) => format!(
-                "put the key of this relay into the record at {name}: {line}; or, if that record is \
+                "put this relay's key into the record at {name}: {line}; or, if that record is \
                  in use elsewhere, take another selector"
             ),
             Self::Multiple(_) => format!(
