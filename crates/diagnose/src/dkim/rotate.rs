@@ -42,7 +42,7 @@ pub struct RotateArgs {
     #[arg(long, value_enum, hide_possible_values = true)]
     algorithm: Option<Algorithm>,
 
-    /// The file of the new key [default: DOMAIN.SELECTOR.pem, beside the old]
+    /// File of the new key [default: DOMAIN.SELECTOR.pem, beside the old]
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
 
