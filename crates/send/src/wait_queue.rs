@@ -111,7 +111,7 @@ impl WaitQueue {
         }
     }
 
-    /// Makes one job due, whatever it waits for; whether it waits here.
+    /// Makes one job due, even if it waits for its time or its destination. Returns whether it was waiting.
     pub(crate) fn want(&mut self, job_key: JobKey) -> bool {
         let is_here = self.by_age.contains_key(&job_key);
         if is_here {
