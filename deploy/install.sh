@@ -80,13 +80,13 @@ if "$target/relayctl" man --out "$made" 2>/dev/null; then
     install -D -m 0644 "$made/zsh" "$share/zsh/site-functions/_relayctl"
     install -D -m 0644 "$made/fish" "$share/fish/vendor_completions.d/relayctl.fish"
 else
-    echo "install: $target/relayctl does not run here, so there are no man pages and completions"
+    echo "install: $target/relayctl does not run here, so no man pages and no completion scripts were installed"
 fi
 install -D -m 0644 "$here/relayd.service" "$root/etc/systemd/system/relayd.service"
 # sendmail reads the configuration with the rights of its caller, so the directory is open to all users.
 # Files in it that were protected by the directory alone are listed.
 if [ -d "$root/etc/relayd" ] && [ -z "$(find "$root/etc/relayd" -prune -perm -0001)" ]; then
-    echo "install: $root/etc/relayd becomes readable for all users (0755), and so do these files in it;"
+    echo "install: $root/etc/relayd becomes readable by all users (0755), and so do these files in it;"
     echo "install: if one contains a secret: chmod o-r FILE"
     find "$root/etc/relayd" -type f -perm -0004 -exec echo "install:   " {} \;
 fi
