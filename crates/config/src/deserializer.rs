@@ -137,6 +137,21 @@ impl<'a> Tree<'a> {
             skipped: self.skipped,
         })
     }
+
+    /// The paths of all keys and list elements, except those in `skipped`.
+    pub(crate) fn paths(self) -> impl Iterator<Item = Vec<Step>> {
+        let root = Reader {
+            value: Value::Table(self.root),
+            path: Vec::new(),
+            skipped: self.skipped,
+        };
+        let mut waiting = root.children();
+        std::iter::from_fn(move || {
+            let next = waiting.pop()?;
+            waiting.extend(next.children());
+            Some(next.path)
+        })
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -198,6 +213,26 @@ impl<'a> Reader<'a> {
             .collect()
     }
 
+    fn elements(&self, list: &'a [Spanned<DeValue<'a>>]) -> Vec<Reader<'a>> {
+        list.iter()
+            .enumerate()
+            .map(|(index, value)| self.below(Step::Index(index), value))
+            .filter(|element| !element.is_skipped())
+            .collect()
+    }
+
+    /// The values of a table or a list. Other values have none.
+    fn children(&self) -> Vec<Reader<'a>> {
+        match self.value {
+            Value::Table(table) | Value::Other(DeValue::Table(table)) => {
+                let entries = self.entries(table).into_iter();
+                entries.map(|(_, value)| value).collect()
+            }
+            Value::Other(DeValue::Array(list)) => self.elements(list),
+            Value::Other(_) => Vec::new(),
+        }
+    }
+
     fn is_skipped(&self) -> bool {
         self.skipped.contains(&self.path)
     }
@@ -223,10 +258,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
             },
             Value::Other(DeValue::Boolean(value)) => visitor.visit_bool(*value),
             Value::Other(DeValue::Array(list)) => {
-                let elements = list.iter().enumerate();
-                let elements = elements.map(|(i, value)| self.below(Step::Index(i), value));
-                let elements: Vec<_> = elements.filter(|element| !element.is_skipped()).collect();
-                visitor.visit_seq(Elements(elements.into_iter()))
+                visitor.visit_seq(Elements(self.elements(list).into_iter()))
             }
             Value::Other(DeValue::Float(_) | DeValue::Datetime(_)) => {
                 Err(Error::invalid_type(self.found(), &visitor))

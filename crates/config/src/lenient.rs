@@ -1,23 +1,73 @@
 //! The lenient reading: a key with a problem has its default.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::deserializer::Tree;
 use crate::error::ConfigError;
-use crate::key_path::Step;
+use crate::key_path::{Place, Step};
 use crate::schema::File;
 use crate::source::Source;
+use crate::strict;
 
 /// A file as a command reads it. Values that cannot be used, unknown keys and incomplete tables are left out.
 /// The daemon reports them when it reads the file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Lenient {
     /// The keys and values. A key that was left out has its default.
     pub file: File,
+    /// The keys whose values come from the file, each written as in an error message.
+    keys: BTreeSet<String>,
     problems: Vec<(Vec<Step>, ConfigError)>,
 }
 
+/// Why a command cannot read a configuration file at all.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The file does not exist, or this user cannot read it.
+    #[error("{}: cannot be read: {reason}", file.display())]
+    Unreadable {
+        /// The path of the file.
+        file: PathBuf,
+        /// Why the system did not read it.
+        reason: io::Error,
+    },
+    /// The file is not UTF-8 text, or it is not TOML.
+    #[error(transparent)]
+    NotToml(#[from] ConfigError),
+}
+
+impl FileError {
+    /// Whether the file does not exist.
+    pub fn is_missing(&self) -> bool {
+        self.kind() == Some(io::ErrorKind::NotFound)
+    }
+
+    /// Whether this user may not read the file.
+    pub fn is_denied(&self) -> bool {
+        self.kind() == Some(io::ErrorKind::PermissionDenied)
+    }
+
+    fn kind(&self) -> Option<io::ErrorKind> {
+        match self {
+            Self::Unreadable { reason, .. } => Some(reason.kind()),
+            Self::NotToml(_) => None,
+        }
+    }
+}
+
 impl Lenient {
+    /// Reads a file. If the default file is missing, a command can use [`Lenient::default`] instead: every
+    /// key has its default then.
+    pub fn read(file: &Path) -> Result<Self, FileError> {
+        let bytes = fs::read(file).map_err(|reason| FileError::Unreadable {
+            file: file.to_owned(),
+            reason,
+        })?;
+        Ok(Self::parse(file, &strict::text_of(file, bytes)?)?)
+    }
+
     /// Reads the text of a file. `file` is the name of the file in errors. The only error is a text that is
     /// not TOML.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
@@ -30,7 +80,13 @@ impl Lenient {
                 skipped: &skipped,
             };
             let error = match tree.read() {
-                Ok(file) => return Ok(Self { file, problems }),
+                Ok(file) => {
+                    return Ok(Self {
+                        file,
+                        keys: tree.paths().map(|path| Place(&path).to_string()).collect(),
+                        problems,
+                    });
+                }
                 Err(error) => error,
             };
             let reason = source.error_of(&error);
@@ -38,18 +94,26 @@ impl Lenient {
             problems.push((path.clone(), reason));
             // Every table but those in lists can be empty, so each round leaves out one thing more.
             if path.is_empty() || skipped.contains(&path) {
-                let file = File::default();
-                return Ok(Self { file, problems });
+                return Ok(Self {
+                    problems,
+                    ..Self::default()
+                });
             }
             skipped.push(path);
         }
+    }
+
+    /// Whether the file has this key with a value that can be used. Otherwise the value is the default.
+    /// The key is written as in an error message, such as `limits.message_size`.
+    pub fn has(&self, key: &str) -> bool {
+        self.keys.contains(key)
     }
 
     /// Returns the first problem with one of these keys, or with a part of one. Each key is written as in
     /// an error message, such as `control.socket`; a table stands for all of its keys.
     pub fn require(&self, keys: &[&str]) -> Result<(), ConfigError> {
         let problem = self.problems.iter().find(|(path, _)| {
-            let place = crate::key_path::Place(path).to_string();
+            let place = Place(path).to_string();
             keys.iter()
                 .any(|key| covers(key, &place) || covers(&place, key))
         });
@@ -108,5 +172,52 @@ mod tests {
     fn text_that_is_not_toml_is_an_error() {
         let error = Lenient::parse(Path::new("relayd.toml"), "[control").expect_err("no TOML");
         assert!(!error.to_string().contains('\n'), "{error}");
+    }
+
+    #[test]
+    fn a_key_is_in_the_file_if_its_value_can_be_used() {
+        let read = parse(
+            "unknown = 1\nstate_dir = \"/s\"\n[limits]\nmessage_size = \"1MiB\"\n\
+             line_length = \"long\"\n[[listener]]\naddress = \"unix:/s\"\n[[route]]\nport = 0\n",
+        );
+        for key in [
+            "state_dir",
+            "limits",
+            "limits.message_size",
+            "listener.address",
+        ] {
+            assert!(read.has(key), "{key}");
+        }
+        for key in [
+            "unknown",
+            "hostname",
+            "limits.line_length",
+            "limits.recipients",
+            "route.port",
+        ] {
+            assert!(!read.has(key), "{key}");
+        }
+        assert!(!Lenient::default().has("state_dir"));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_an_error_that_says_why() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("relayd.toml");
+        let missing = Lenient::read(&path).expect_err("no file");
+        assert!(missing.is_missing() && !missing.is_denied(), "{missing}");
+        let expected = format!("{}: cannot be read: ", path.display());
+        assert!(missing.to_string().starts_with(&expected), "{missing}");
+        for text in [&b"state_dir = "[..], b"\xff"] {
+            fs::write(&path, text).expect("a file");
+            let error = Lenient::read(&path).expect_err("no TOML");
+            assert!(matches!(error, FileError::NotToml(_)), "{error:?}");
+            assert!(!error.is_missing());
+            let expected = format!("{}:1: ", path.display());
+            assert!(error.to_string().starts_with(&expected), "{error}");
+        }
+        fs::write(&path, "state_dir = \"/s\"").expect("a file");
+        let read = Lenient::read(&path).expect("a file");
+        assert_eq!(read.file.state_dir.0, Path::new("/s"));
     }
 }

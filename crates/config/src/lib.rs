@@ -28,7 +28,7 @@ pub mod values;
 
 pub use error::ConfigError;
 pub use key_path::{Step, key};
-pub use lenient::Lenient;
+pub use lenient::{FileError, Lenient};
 pub use named_file::NamedFile;
 pub use source::Source;
 pub use strict::{Strict, read_text};

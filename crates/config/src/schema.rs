@@ -13,6 +13,8 @@ use serde::Deserialize;
 
 use crate::values::{Count, HostName, ListenAddress, Never, Port, Text};
 
+/// The state directory of the daemon, unless the operator names another one.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/relayd";
 /// The control socket of the daemon, unless the operator names another one.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/relayd/control.sock";
 /// The users file, unless the operator names another one.
@@ -63,7 +65,7 @@ impl Default for File {
         Self {
             hostname: None,
             postmaster: None,
-            state_dir: Text("/var/lib/relayd".into()),
+            state_dir: Text(DEFAULT_STATE_DIR.into()),
             listener: vec![Listener::default()],
             relay: Relay::default(),
             limits: Limits::default(),

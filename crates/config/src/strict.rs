@@ -36,11 +36,13 @@ impl<'a> Strict<'a> {
 pub fn read_text(file: &Path) -> Result<String, ConfigError> {
     let bytes = fs::read(file)
         .map_err(|reason| ConfigError::of_file(file, format!("cannot be read: {reason}")))?;
-    match String::from_utf8(bytes) {
-        Ok(text) => Ok(text),
-        Err(reason) => {
-            let valid = reason.utf8_error().valid_up_to();
-            Err(ConfigError::not_utf8(file, &reason.as_bytes()[..valid]))
-        }
-    }
+    text_of(file, bytes)
+}
+
+/// The text in the octets of a file.
+pub(crate) fn text_of(file: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
+    String::from_utf8(bytes).map_err(|reason| {
+        let valid = reason.utf8_error().valid_up_to();
+        ConfigError::not_utf8(file, &reason.as_bytes()[..valid])
+    })
 }
