@@ -20,7 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-users", &["relay-atomic-file", "relay-smtp"]),
     ("relay-maildrop", &["relay-smtp"]),
     ("relay-config", &["relay-smtp"]),
-    ("relay-cli", &[]),
+    ("relay-cli", &["relay-config"]),
     ("relay-terminal", &["relay-smtp"]),
     (
         "relay-diagnose",
@@ -85,7 +85,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "relay-sendmail",
-        &["relay-cli", "relay-maildrop", "relay-smtp"],
+        &["relay-cli", "relay-config", "relay-maildrop", "relay-smtp"],
     ),
     ("relay-testkit", &["relay-smtp", "relay-message"]),
     ("relay-tests", &["relay-testkit"]),
@@ -106,7 +106,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
         "relay-config",
         &["tokio", "mio", "hickory-resolver", "sled", "axum"],
     ),
-    ("relay-cli", &["tokio", "mio", "socket2", "sled"]),
+    ("relay-cli", &["tokio", "mio", "hickory-resolver", "sled"]),
     ("relay-terminal", &["tokio", "mio", "socket2", "sled"]),
     ("relay-diagnose", &["sled", "axum"]),
     ("relayctl", &["sled", "axum"]),

@@ -3,6 +3,3 @@
 
 pub mod relayd;
 pub mod sendmail;
-
-/// The configuration file of the relay, unless the operator names another one.
-pub const DEFAULT_CONFIG: &str = "/etc/relayd/relayd.toml";

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
-
-use crate::DEFAULT_CONFIG;
+use relay_config::DEFAULT_FILE;
 
 const EXIT_STATUS: &str = "\
 Exit status:
@@ -17,7 +16,7 @@ Exit status:
 #[command(name = "relayd", version, after_help = EXIT_STATUS)]
 pub struct Cli {
     /// Read this configuration file
-    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    #[arg(long, global = true, value_name = "FILE", default_value = DEFAULT_FILE)]
     pub config: PathBuf,
 
     /// Check the configuration and exit

@@ -9,9 +9,9 @@ use relay_smtp::address::is_domain;
 use relay_smtp::sasl::base64;
 
 use crate::arguments::Options;
-use crate::config::Config;
 use crate::failure::Failure;
 use crate::recipients;
+use crate::settings::RelaySettings;
 
 /// How many octets of a name fit into one encoded word. In base64 and with its delimiters it stays
 /// within the limit of 75 (RFC 2047 §2).
@@ -31,7 +31,7 @@ pub(crate) struct Author {
 
 impl Author {
     /// Determines the sender from the options, or from the system where they are missing.
-    pub(crate) fn of(options: &Options, config: &Config) -> Result<Self, Failure> {
+    pub(crate) fn of(options: &Options, settings: &RelaySettings) -> Result<Self, Failure> {
         let user = User::from_uid(Uid::current()).ok().flatten();
         // A user without a name is identified by their number.
         let login = user.as_ref().map_or_else(
@@ -41,7 +41,7 @@ impl Author {
         let gecos = user.map(|user| user.gecos.to_string_lossy().into_owned());
         let name = options.full_name.clone();
         let name = name.unwrap_or_else(|| full_name(&gecos.unwrap_or_default(), &login));
-        let domain = match &config.domain {
+        let domain = match &settings.domain {
             Some(domain) => domain.clone(),
             None => host()?,
         };

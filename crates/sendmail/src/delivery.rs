@@ -9,10 +9,10 @@ use relay_maildrop::submit::{Submission, SubmitError};
 use relay_smtp::client::{Answer, Envelope, Lack};
 use relay_smtp::{ForwardPath, Recipient};
 
-use crate::config::Config;
 use crate::draft::Mail;
 use crate::failure::Failure;
 use crate::leave::leave;
+use crate::settings::RelaySettings;
 
 /// How long to wait for a reply (RFC 5321 §4.5.3.2.6). The relay may have to wait for its disk.
 const PATIENCE: Duration = Duration::from_mins(10);
@@ -27,17 +27,17 @@ struct Left {
 }
 
 /// Returns once the message is safe for every recipient that was not refused.
-pub(crate) fn deliver(mut mail: Mail, config: &Config) -> Result<(), Failure> {
+pub(crate) fn deliver(mut mail: Mail, settings: &RelaySettings) -> Result<(), Failure> {
     let mut refusal = None;
-    if let Some(left) = submit(&mut mail, config, &mut refusal)? {
+    if let Some(left) = submit(&mut mail, settings, &mut refusal)? {
         // The calling program can still receive the error that the relay would return later.
-        if let Some(most) = config.message_size.filter(|most| mail.size() > *most) {
+        if let Some(most) = settings.message_size.filter(|most| mail.size() > *most) {
             return Err(Failure::TooLarge(most));
         }
-        let kept = leave(&mut mail, &left.recipients, config);
+        let kept = leave(&mut mail, &left.recipients, settings);
         kept.map_err(|reason| Failure::Temporary {
             relay: left.reason,
-            folder: config.maildrop.clone(),
+            folder: settings.maildrop.clone(),
             reason,
         })?;
     }
@@ -47,11 +47,11 @@ pub(crate) fn deliver(mut mail: Mail, config: &Config) -> Result<(), Failure> {
 /// Submits the message in as many transactions as necessary.
 fn submit(
     mail: &mut Mail,
-    config: &Config,
+    settings: &RelaySettings,
     refusal: &mut Option<Failure>,
 ) -> Result<Option<Left>, Failure> {
     let mut waiting = mail.recipients.clone();
-    let mut submission = match connect(config) {
+    let mut submission = match connect(settings) {
         Ok(submission) => submission,
         Err(reason) => {
             return Ok(Some(Left {
@@ -90,9 +90,9 @@ fn submit(
     Ok(None)
 }
 
-fn connect(config: &Config) -> Result<Submission<UnixStream>, String> {
-    let socket = config.socket.display();
-    let stream = UnixStream::connect(&config.socket)
+fn connect(settings: &RelaySettings) -> Result<Submission<UnixStream>, String> {
+    let socket = settings.socket.display();
+    let stream = UnixStream::connect(&settings.socket)
         .map_err(|reason| format!("no relay answers at {socket}: {reason}"))?;
     let same = wait_for(&stream, FIRST_PATIENCE)
         .and_then(|()| stream.try_clone())

@@ -62,13 +62,8 @@ pub(crate) enum Failure {
     #[error("writing the answer: {0}")]
     Output(io::Error),
     /// The configuration cannot be used (`EX_CONFIG`).
-    #[error("{}: {reason}", file.display())]
-    Config {
-        /// The file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    #[error(transparent)]
+    Config(#[from] relay_config::FileError),
 }
 
 mod sysexits {
@@ -93,7 +88,7 @@ impl Failure {
             Self::NoOperator(_) => sysexits::UNAVAILABLE,
             Self::System(..) => sysexits::OSERR,
             Self::Input(_) | Self::Output(_) => sysexits::IOERR,
-            Self::Config { .. } => sysexits::CONFIG,
+            Self::Config(_) => sysexits::CONFIG,
         }
     }
 

@@ -11,20 +11,20 @@ use relay_maildrop::{EnvelopeLine, FILE_MODE, PARTIAL, RECIPIENTS, WHOLE};
 use relay_smtp::ForwardPath;
 
 use crate::author::unique;
-use crate::config::Config;
 use crate::draft::Mail;
 use crate::failure::Failure;
+use crate::settings::RelaySettings;
 
 /// Leaves the message. Once this returns, the message survives power loss.
 pub(crate) fn leave(
     mail: &mut Mail,
     recipients: &[ForwardPath],
-    config: &Config,
+    settings: &RelaySettings,
 ) -> io::Result<()> {
-    let folder = &config.maildrop;
+    let folder = &settings.maildrop;
     let parts = recipients.chunks(RECIPIENTS);
     let size = mail.size().saturating_mul(parts.len() as u64);
-    has_room(folder, size, config.min_free)?;
+    has_room(folder, size, settings.min_free)?;
     let mut written = Written::default();
     for some in parts {
         written.add(folder, mail, some)?;

@@ -8,7 +8,7 @@
 //! | module | content |
 //! |---|---|
 //! | `arguments` | the command line in its traditional form |
-//! | `config` | the location of the relay |
+//! | `settings` | the configuration that this command needs |
 //! | `author` | the sender and the domain |
 //! | `header`, `recipients` | the header section and the addresses in it |
 //! | `lines`, `wrap`, `draft` | reads the message in bounded memory |
@@ -18,7 +18,6 @@
 
 mod arguments;
 mod author;
-mod config;
 mod delivery;
 mod dialogue;
 mod draft;
@@ -28,6 +27,7 @@ mod leave;
 mod lines;
 mod operator;
 mod recipients;
+mod settings;
 mod wrap;
 
 use std::env;
@@ -37,8 +37,8 @@ use std::time::SystemTime;
 
 use crate::arguments::{Mode, Options};
 use crate::author::Author;
-use crate::config::Config;
 use crate::failure::Failure;
+use crate::settings::RelaySettings;
 
 fn main() -> ExitCode {
     match run() {
@@ -63,20 +63,20 @@ fn run() -> Result<ExitCode, Failure> {
         Mode::Mailq => operator::mailq(options.config.as_deref()),
         Mode::Retry => operator::retry(options.config.as_deref()),
         Mode::Dialogue => {
-            let config = Config::load(options.config.as_deref())?;
-            dialogue::run(&config.socket)
+            let settings = RelaySettings::load(options.config.as_deref())?;
+            dialogue::run(&settings.socket)
         }
         Mode::Send => send(&options),
     }
 }
 
 fn send(options: &Options) -> Result<ExitCode, Failure> {
-    let config = Config::load(options.config.as_deref())?;
-    let author = Author::of(options, &config)?;
+    let settings = RelaySettings::load(options.config.as_deref())?;
+    let author = Author::of(options, &settings)?;
     let mut draft = draft::read(&mut io::stdin().lock(), options)?;
     draft.complete(&author, now(), &author::unique()?);
     let mail = draft.into_mail(options, &author)?;
-    delivery::deliver(mail, &config)?;
+    delivery::deliver(mail, &settings)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -20,21 +20,21 @@ const HELLO: [&str; 2] = ["220 relay.test ESMTP\r\n", "250 relay.test\r\n"];
 
 struct World {
     dir: TempDir,
-    config: Config,
+    settings: RelaySettings,
 }
 
 fn world() -> World {
     let dir = tempfile::tempdir().expect("a directory");
     let maildrop = dir.path().join("maildrop");
     fs::create_dir(&maildrop).expect("a folder");
-    let config = Config {
+    let settings = RelaySettings {
         socket: dir.path().join("submit.sock"),
         maildrop,
         min_free: 0,
         message_size: None,
         domain: None,
     };
-    World { dir, config }
+    World { dir, settings }
 }
 
 fn mail(arguments: &str) -> Mail {
@@ -56,7 +56,7 @@ impl World {
     /// Starts a relay that greets each client, sends these replies, one for each command, and
     /// disconnects. Returns what the first client sent.
     fn relay(&self, says: &[&'static str]) -> JoinHandle<String> {
-        let listener = UnixListener::bind(&self.config.socket).expect("a socket");
+        let listener = UnixListener::bind(&self.settings.socket).expect("a socket");
         let says = [&HELLO[..], says].concat();
         thread::spawn(move || {
             let (stream, _) = listener.accept().expect("a client");
@@ -84,7 +84,7 @@ impl World {
 
     /// Returns the envelopes and messages in the maildrop.
     fn left(&self) -> Vec<(EnvelopeLine, String)> {
-        let entries = fs::read_dir(&self.config.maildrop).expect("a folder");
+        let entries = fs::read_dir(&self.settings.maildrop).expect("a folder");
         let read = |entry: io::Result<fs::DirEntry>| {
             let path = entry.expect("an entry").path();
             let name = path.file_name().and_then(|name| name.to_str());
@@ -104,7 +104,7 @@ impl World {
 fn what_the_relay_takes_is_left_nowhere() {
     let world = world();
     let relay = world.relay(&["250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 queued\r\n"]);
-    deliver(mail("u@dest.test"), &world.config).expect("a safe message");
+    deliver(mail("u@dest.test"), &world.settings).expect("a safe message");
     let heard = relay.join().expect("no panic");
     assert!(
         heard.contains("RCPT TO:<u@dest.test>") && heard.contains("\r\n...dots\r\n"),
@@ -127,7 +127,7 @@ fn what_no_relay_takes_now_is_left_whole_for_all_that_wait() {
     ] {
         let world = world();
         let relay = world.relay(says);
-        deliver(mail("-N never u@dest.test"), &world.config).expect("a safe message");
+        deliver(mail("-N never u@dest.test"), &world.settings).expect("a safe message");
         relay.join().expect("no panic");
         let left = world.left();
         let [(leaf, message)] = left.as_slice() else {
@@ -156,7 +156,7 @@ fn only_recipients_that_have_no_answer_are_left() {
     ]);
     let refused = deliver(
         mail("taken@d.test later@d.test never@d.test"),
-        &world.config,
+        &world.settings,
     );
     relay.join().expect("no panic");
     let refused = refused.expect_err("one was refused").to_string();
@@ -175,7 +175,7 @@ fn a_refusal_leaves_nothing() {
     ] {
         let world = world();
         let relay = world.relay(says);
-        let refused = deliver(mail("u@dest.test"), &world.config);
+        let refused = deliver(mail("u@dest.test"), &world.settings);
         relay.join().expect("no panic");
         let refused = refused.expect_err("a refusal");
         assert!(matches!(refused, Failure::Refused { .. }), "{refused}");
@@ -187,7 +187,7 @@ fn a_refusal_leaves_nothing() {
 fn without_a_relay_more_recipients_than_one_file_has_make_several() {
     let world = world();
     let names: Vec<_> = (0..=RECIPIENTS).map(|n| format!("u{n}@d.test")).collect();
-    deliver(mail(&names.join(" ")), &world.config).expect("a safe message");
+    deliver(mail(&names.join(" ")), &world.settings).expect("a safe message");
     let left = world.left();
     let mut counts: Vec<_> = left.iter().map(|(leaf, _)| leaf.recipients.len()).collect();
     counts.sort_unstable();
@@ -198,12 +198,12 @@ fn without_a_relay_more_recipients_than_one_file_has_make_several() {
 #[test]
 fn where_nothing_can_be_left_the_message_is_to_be_tried_again() {
     let mut world = world();
-    world.config.min_free = u64::MAX;
-    let full = deliver(mail("u@dest.test"), &world.config).expect_err("no room");
+    world.settings.min_free = u64::MAX;
+    let full = deliver(mail("u@dest.test"), &world.settings).expect_err("no room");
     assert!(world.left().is_empty());
-    world.config.min_free = 0;
-    world.config.maildrop = world.dir.path().join("nowhere");
-    let missing = deliver(mail("u@dest.test"), &world.config).expect_err("no folder");
+    world.settings.min_free = 0;
+    world.settings.maildrop = world.dir.path().join("nowhere");
+    let missing = deliver(mail("u@dest.test"), &world.settings).expect_err("no folder");
     for failure in [full, missing] {
         let told = failure.to_string();
         assert!(matches!(failure, Failure::Temporary { .. }), "{told}");
@@ -214,9 +214,9 @@ fn where_nothing_can_be_left_the_message_is_to_be_tried_again() {
 #[test]
 fn what_the_relay_would_find_too_large_later_is_refused_now() {
     let mut world = world();
-    world.config.message_size = Some(10);
-    let refused = deliver(mail("u@dest.test"), &world.config).expect_err("too large");
+    world.settings.message_size = Some(10);
+    let refused = deliver(mail("u@dest.test"), &world.settings).expect_err("too large");
     assert!(matches!(refused, Failure::TooLarge(10)), "{refused}");
-    let left = fs::read_dir(&world.config.maildrop).expect("a folder");
+    let left = fs::read_dir(&world.settings.maildrop).expect("a folder");
     assert_eq!(left.count(), 0);
 }
