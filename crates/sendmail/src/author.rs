@@ -3,12 +3,12 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 
-use nix::unistd::{Uid, User, gethostname};
+use nix::unistd::{Uid, User};
 use relay_smtp::ReversePath;
-use relay_smtp::address::is_domain;
 use relay_smtp::sasl::base64;
 
 use crate::arguments::Options;
+use crate::default_domain::DefaultDomain;
 use crate::failure::Failure;
 use crate::recipients;
 use crate::settings::RelaySettings;
@@ -26,7 +26,7 @@ pub(crate) struct Author {
     pub(crate) address: String,
     pub(crate) full_name: String,
     /// The domain for addresses without one.
-    pub(crate) domain: String,
+    pub(crate) domain: DefaultDomain,
 }
 
 impl Author {
@@ -41,10 +41,7 @@ impl Author {
         let gecos = user.map(|user| user.gecos.to_string_lossy().into_owned());
         let name = options.full_name.clone();
         let name = name.unwrap_or_else(|| full_name(&gecos.unwrap_or_default(), &login));
-        let domain = match &settings.domain {
-            Some(domain) => domain.clone(),
-            None => host()?,
-        };
+        let domain = DefaultDomain::new(settings.domain.clone());
         Self::new(options.sender.as_deref(), &login, name, domain)
     }
 
@@ -52,21 +49,22 @@ impl Author {
         sender: Option<&str>,
         login: &str,
         full_name: String,
-        domain: String,
+        domain: DefaultDomain,
     ) -> Result<Self, Failure> {
-        let own = recipients::complete(login, &domain)
-            .or_else(|_| recipients::complete(&relay_smtp::address_list::quoted(login), &domain))?
-            .to_string();
-        let sender = match sender.map(str::trim) {
-            None => mailbox(&own)?,
-            Some("" | "<>") => ReversePath::Null,
-            Some(written) => mailbox(&recipients::one(written, &domain)?)?,
+        let (sender, address) = match sender.map(str::trim) {
+            None => {
+                let own = own_address(login, &domain)?;
+                (mailbox(&own)?, own)
+            }
+            Some("" | "<>") => (ReversePath::Null, own_address(login, &domain)?),
+            Some(written) => {
+                let address = recipients::one(written, &domain)?;
+                (mailbox(&address)?, address)
+            }
         };
         Ok(Self {
-            address: sender
-                .mailbox()
-                .map_or(own, |mailbox| mailbox.as_str().to_owned()),
             sender,
+            address,
             full_name,
             domain,
         })
@@ -81,21 +79,16 @@ impl Author {
     }
 }
 
+/// Returns the address of the user with this login name, which is quoted if it has to be.
+fn own_address(login: &str, domain: &DefaultDomain) -> Result<String, Failure> {
+    let own = recipients::complete(login, domain)
+        .or_else(|_| recipients::complete(&relay_smtp::address_list::quoted(login), domain))?;
+    Ok(own.to_string())
+}
+
 fn mailbox(text: &str) -> Result<ReversePath, Failure> {
     text.parse()
         .map_err(|reason| Failure::Address(text.to_owned(), reason))
-}
-
-/// Returns the name of this machine.
-fn host() -> Result<String, Failure> {
-    let name = gethostname().map_err(|reason| Failure::System("the host's name", reason.into()))?;
-    let name = name.to_string_lossy().into_owned();
-    // Mail must not fail because of an invalid name. The relay's own rules may rewrite this one.
-    Ok(if is_domain(&name) {
-        name
-    } else {
-        "localhost".to_owned()
-    })
 }
 
 /// Returns the first comma-separated part, with `&` replaced by the capitalized login name
@@ -152,7 +145,7 @@ mod tests {
     use super::*;
 
     fn author(sender: Option<&str>, name: &str) -> Author {
-        let author = Author::new(sender, "ann", name.to_owned(), "a.test".to_owned());
+        let author = Author::new(sender, "ann", name.to_owned(), "a.test".into());
         author.expect("an author")
     }
 
@@ -170,13 +163,21 @@ mod tests {
             assert_eq!(author.sender.to_string(), sender, "{written:?}");
             assert_eq!(author.address, address, "{written:?}");
         }
-        let bad = Author::new(Some("a b@"), "ann", String::new(), "a.test".to_owned());
+        let bad = Author::new(Some("a b@"), "ann", String::new(), "a.test".into());
         assert!(matches!(bad, Err(Failure::Address(..))), "{bad:?}");
     }
 
     #[test]
+    fn a_full_sender_address_needs_no_hostname() {
+        let unset = DefaultDomain::new(None);
+        let author = Author::new(Some("bob@b.test"), "ann", String::new(), unset);
+        let author = author.expect("an author");
+        assert_eq!(author.domain, DefaultDomain::new(None), "it was looked up");
+    }
+
+    #[test]
     fn a_login_that_is_no_atom_can_send_too() {
-        let of = |login| Author::new(None, login, String::new(), "a.test".to_owned());
+        let of = |login| Author::new(None, login, String::new(), "a.test".into());
         for (login, sender) in [
             ("ann", "<ann@a.test>"),
             ("OFFICE\\ann b", "<\"OFFICE\\\\ann b\"@a.test>"),

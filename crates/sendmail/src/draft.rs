@@ -115,7 +115,7 @@ impl Draft {
             self.header.add(format!("Date: {}\r\n", Date(now)));
         }
         if !self.header.has("Message-ID") {
-            let domain = &author.domain;
+            let domain = author.domain.as_str();
             self.header
                 .add(format!("Message-ID: <{unique}@{domain}>\r\n"));
         }
@@ -204,7 +204,7 @@ mod tests {
             sender: "ann@ours.test".parse().expect("a sender"),
             address: "ann@ours.test".to_owned(),
             full_name: "Ann".to_owned(),
-            domain: "ours.test".to_owned(),
+            domain: "ours.test".into(),
         }
     }
 

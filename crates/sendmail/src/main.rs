@@ -9,7 +9,7 @@
 //! |---|---|
 //! | `arguments` | the command line in its traditional form |
 //! | `settings` | the configuration that this command needs |
-//! | `author` | the sender and the domain |
+//! | `author`, `default_domain` | the sender; the domain of addresses without one |
 //! | `header`, `recipients` | the header section and the addresses in it |
 //! | `lines`, `wrap`, `draft` | reads the message in bounded memory |
 //! | `delivery`, `leave` | submits to the relay, or leaves in the maildrop |
@@ -18,6 +18,7 @@
 
 mod arguments;
 mod author;
+mod default_domain;
 mod delivery;
 mod dialogue;
 mod draft;

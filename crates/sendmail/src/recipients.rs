@@ -5,10 +5,11 @@ use relay_smtp::address::AddressError;
 use relay_smtp::address_list::{Address, Element, elements};
 use relay_smtp::{ForwardPath, Mailbox};
 
+use crate::default_domain::DefaultDomain;
 use crate::failure::Failure;
 
 /// Returns the addresses in the value of a field. Addresses without a domain get `domain`.
-pub(crate) fn of_field(value: &[u8], domain: &str) -> Result<Vec<ForwardPath>, Failure> {
+pub(crate) fn of_field(value: &[u8], domain: &DefaultDomain) -> Result<Vec<ForwardPath>, Failure> {
     let mut found = Vec::new();
     for element in elements(value) {
         let written = match element {
@@ -38,7 +39,7 @@ fn written(value: &[u8], address: &Address) -> String {
 }
 
 /// Returns the addresses in an argument of the command line, one or more.
-pub(crate) fn of_word(word: &str, domain: &str) -> Result<Vec<ForwardPath>, Failure> {
+pub(crate) fn of_word(word: &str, domain: &DefaultDomain) -> Result<Vec<ForwardPath>, Failure> {
     let found = of_field(word.as_bytes(), domain)?;
     if found.is_empty() {
         return Err(Failure::Address(word.to_owned(), AddressError::Incomplete));
@@ -47,7 +48,7 @@ pub(crate) fn of_word(word: &str, domain: &str) -> Result<Vec<ForwardPath>, Fail
 }
 
 /// Returns the only address in an argument. Any other number is an error.
-pub(crate) fn one(word: &str, domain: &str) -> Result<String, Failure> {
+pub(crate) fn one(word: &str, domain: &DefaultDomain) -> Result<String, Failure> {
     match of_word(word, domain)?.as_slice() {
         [one] => Ok(one.as_str().to_owned()),
         _ => Err(Failure::Usage(format!("{word:?} is more than one address"))),
@@ -55,7 +56,7 @@ pub(crate) fn one(word: &str, domain: &str) -> Result<String, Failure> {
 }
 
 /// Returns the address with `domain` added if it has none.
-pub(crate) fn complete(written: &str, domain: &str) -> Result<Mailbox, Failure> {
+pub(crate) fn complete(written: &str, domain: &DefaultDomain) -> Result<Mailbox, Failure> {
     let written = written.trim();
     let bad = |reason| Failure::Address(written.to_owned(), reason);
     if written.contains('@') {
@@ -66,7 +67,9 @@ pub(crate) fn complete(written: &str, domain: &str) -> Result<Mailbox, Failure> 
             .cloned()
             .ok_or_else(|| bad(AddressError::Incomplete));
     }
-    format!("{written}@{domain}").parse().map_err(bad)
+    format!("{written}@{}", domain.as_str())
+        .parse()
+        .map_err(bad)
 }
 
 fn path(mailbox: &Mailbox) -> ForwardPath {
@@ -80,7 +83,7 @@ mod tests {
     use super::*;
 
     fn addresses(value: &str) -> Vec<String> {
-        let found = of_field(value.as_bytes(), "ours.test").expect(value);
+        let found = of_field(value.as_bytes(), &"ours.test".into()).expect(value);
         found.iter().map(|path| path.as_str().to_owned()).collect()
     }
 
@@ -125,11 +128,11 @@ mod tests {
             "u@d@e.test",
             "u@",
         ] {
-            let refused = of_field(value.as_bytes(), "ours.test");
+            let refused = of_field(value.as_bytes(), &"ours.test".into());
             assert!(matches!(refused, Err(Failure::Address(..))), "{value}");
         }
-        assert!(of_word("", "ours.test").is_err());
-        assert!(one("a@b.test, c@d.test", "ours.test").is_err());
+        assert!(of_word("", &"ours.test".into()).is_err());
+        assert!(one("a@b.test, c@d.test", &"ours.test".into()).is_err());
     }
 
     proptest! {
@@ -139,7 +142,7 @@ mod tests {
                 prop::sample::select(&b"<>@,;:()\"\\ =?\r\n\t[]."[..]), any::<u8>()
             ], 0..100)
         ) {
-            let _ = of_field(&value, "ours.test");
+            let _ = of_field(&value, &"ours.test".into());
         }
     }
 }

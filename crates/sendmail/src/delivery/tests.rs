@@ -42,7 +42,7 @@ fn mail(arguments: &str) -> Mail {
         sender: "ann@ours.test".parse().expect("a sender"),
         address: "ann@ours.test".to_owned(),
         full_name: String::new(),
-        domain: "ours.test".to_owned(),
+        domain: "ours.test".into(),
     };
     let words = ["sendmail"].into_iter().chain(arguments.split(' '));
     let options = Options::parse(words.map(OsString::from)).expect("options");
