@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use relay_smtp::dsn::{DsnRequest, EnvelopeId, Notify};
 
-use crate::failure::Failure;
+use crate::error::SendmailError;
 
 /// What the program does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) enum Mode {
     #[default]
     Send,
     /// `-bs`
-    Dialogue,
+    Smtp,
     /// `-bp`, `mailq`
     Mailq,
     /// `-q`
@@ -57,11 +57,11 @@ const ALONE: &str = "GIUimnstv";
 
 impl Options {
     /// Parses a command line. Its first word is the name of the program.
-    pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, Failure> {
+    pub(crate) fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Self, SendmailError> {
         let mut words = words.into_iter();
         let name = words.next().unwrap_or_default();
         let mut options = Self {
-            mode: mode_of(Path::new(&name)),
+            mode: mode_of_program(Path::new(&name)),
             ..Self::default()
         };
         while let Some(word) = words.next() {
@@ -83,19 +83,19 @@ impl Options {
         &mut self,
         word: &str,
         words: &mut dyn Iterator<Item = OsString>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SendmailError> {
         match word
             .split_once('=')
             .map_or((word, None), |(n, v)| (n, Some(v)))
         {
             ("config", Some(file)) => self.config = Some(file.into()),
             ("config", None) => {
-                let missing = || Failure::Usage("--config needs a file".to_owned());
+                let missing = || SendmailError::Usage("--config needs a file".to_owned());
                 self.config = Some(words.next().ok_or_else(missing)?.into());
             }
             ("help", None) => self.mode = Mode::Help,
             ("version", None) => self.mode = Mode::Version,
-            _ => return Err(Failure::Usage(format!("unknown option --{word}"))),
+            _ => return Err(SendmailError::Usage(format!("unknown option --{word}"))),
         }
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Options {
         &mut self,
         letters: &str,
         words: &mut dyn Iterator<Item = OsString>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SendmailError> {
         for (at, letter) in letters.char_indices() {
             let rest = &letters[at + letter.len_utf8()..];
             if ALONE.contains(letter) {
@@ -115,14 +115,14 @@ impl Options {
             } else if WITH_VALUE.contains(letter) {
                 let value = match rest {
                     "" => {
-                        let missing = || Failure::Usage(format!("-{letter} needs a value"));
+                        let missing = || SendmailError::Usage(format!("-{letter} needs a value"));
                         text(words.next().ok_or_else(missing)?)?
                     }
                     rest => rest.to_owned(),
                 };
                 return self.with_value(letter, value);
             } else {
-                return Err(Failure::Usage(format!("unknown option -{letter}")));
+                return Err(SendmailError::Usage(format!("unknown option -{letter}")));
             }
         }
         Ok(())
@@ -137,10 +137,10 @@ impl Options {
         }
     }
 
-    fn with_value(&mut self, letter: char, value: String) -> Result<(), Failure> {
-        let wrong = |reason| Failure::Usage(format!("-{letter} {value}: {reason}"));
+    fn with_value(&mut self, letter: char, value: String) -> Result<(), SendmailError> {
+        let wrong = |reason| SendmailError::Usage(format!("-{letter} {value}: {reason}"));
         match letter {
-            'b' => self.mode = mode(&value)?,
+            'b' => self.mode = mode_of_letter(&value)?,
             'q' => self.mode = Mode::Retry,
             'C' => self.config = Some(value.into()),
             'F' => self.full_name = Some(value),
@@ -156,7 +156,7 @@ impl Options {
     }
 }
 
-fn mode_of(program: &Path) -> Mode {
+fn mode_of_program(program: &Path) -> Mode {
     match program.file_name().and_then(|name| name.to_str()) {
         Some("mailq") => Mode::Mailq,
         Some("newaliases") => Mode::NewAliases,
@@ -164,16 +164,16 @@ fn mode_of(program: &Path) -> Mode {
     }
 }
 
-fn mode(letter: &str) -> Result<Mode, Failure> {
+fn mode_of_letter(letter: &str) -> Result<Mode, SendmailError> {
     match letter {
         "m" => Ok(Mode::Send),
-        "s" => Ok(Mode::Dialogue),
+        "s" => Ok(Mode::Smtp),
         "p" => Ok(Mode::Mailq),
         "i" => Ok(Mode::NewAliases),
-        "d" | "D" => Err(Failure::Usage(
+        "d" | "D" => Err(SendmailError::Usage(
             "the daemon is relayd, and systemctl start relayd starts it".to_owned(),
         )),
-        other => Err(Failure::Usage(format!(
+        other => Err(SendmailError::Usage(format!(
             "-b{other} is none of -bm, -bs, -bp, -bi"
         ))),
     }
@@ -191,9 +191,9 @@ fn envelope_id(id: &str) -> Result<EnvelopeId, relay_smtp::dsn::DsnError> {
     xtext.parse()
 }
 
-fn text(word: OsString) -> Result<String, Failure> {
+fn text(word: OsString) -> Result<String, SendmailError> {
     word.into_string()
-        .map_err(|word| Failure::Usage(format!("{} is not UTF-8", word.display())))
+        .map_err(|word| SendmailError::Usage(format!("{} is not UTF-8", word.display())))
 }
 
 #[cfg(test)]
@@ -202,7 +202,7 @@ mod tests {
 
     use super::*;
 
-    fn parse(line: &str) -> Result<Options, Failure> {
+    fn parse(line: &str) -> Result<Options, SendmailError> {
         Options::parse(line.split(' ').map(OsString::from))
     }
 
@@ -282,7 +282,7 @@ mod tests {
         for (line, mode) in [
             ("sendmail u@d.test", Mode::Send),
             ("sendmail -bm u@d.test", Mode::Send),
-            ("sendmail -bs", Mode::Dialogue),
+            ("sendmail -bs", Mode::Smtp),
             ("sendmail -bp", Mode::Mailq),
             ("sendmail -bi", Mode::NewAliases),
             ("sendmail -I", Mode::NewAliases),

@@ -9,7 +9,7 @@ use relay_smtp::sasl::base64;
 
 use crate::arguments::Options;
 use crate::default_domain::DefaultDomain;
-use crate::failure::Failure;
+use crate::error::SendmailError;
 use crate::recipients;
 use crate::settings::RelaySettings;
 
@@ -31,7 +31,7 @@ pub(crate) struct Author {
 
 impl Author {
     /// Determines the sender from the options, or from the system where they are missing.
-    pub(crate) fn of(options: &Options, settings: &RelaySettings) -> Result<Self, Failure> {
+    pub(crate) fn of(options: &Options, settings: &RelaySettings) -> Result<Self, SendmailError> {
         let user = User::from_uid(Uid::current()).ok().flatten();
         // A user without a name is identified by their number.
         let login = user.as_ref().map_or_else(
@@ -50,7 +50,7 @@ impl Author {
         login: &str,
         full_name: String,
         domain: DefaultDomain,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, SendmailError> {
         let (sender, address) = match sender.map(str::trim) {
             None => {
                 let own = own_address(login, &domain)?;
@@ -80,15 +80,15 @@ impl Author {
 }
 
 /// Returns the address of the user with this login name, which is quoted if it has to be.
-fn own_address(login: &str, domain: &DefaultDomain) -> Result<String, Failure> {
+fn own_address(login: &str, domain: &DefaultDomain) -> Result<String, SendmailError> {
     let own = recipients::complete(login, domain)
         .or_else(|_| recipients::complete(&relay_smtp::address_list::quoted(login), domain))?;
     Ok(own.to_string())
 }
 
-fn mailbox(text: &str) -> Result<ReversePath, Failure> {
+fn mailbox(text: &str) -> Result<ReversePath, SendmailError> {
     text.parse()
-        .map_err(|reason| Failure::Address(text.to_owned(), reason))
+        .map_err(|reason| SendmailError::Address(text.to_owned(), reason))
 }
 
 /// Returns the first comma-separated part, with `&` replaced by the capitalized login name
@@ -133,10 +133,10 @@ fn phrase(name: &str) -> Option<String> {
 }
 
 /// Returns 128 random bits in hexadecimal: a unique value that nobody can guess.
-pub(crate) fn unique() -> Result<String, Failure> {
+pub(crate) fn unique() -> Result<String, SendmailError> {
     let mut bits = [0; 16];
     let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bits));
-    read.map_err(|reason: io::Error| Failure::System("/dev/urandom", reason))?;
+    read.map_err(|reason: io::Error| SendmailError::System("/dev/urandom", reason))?;
     Ok(format!("{:032x}", u128::from_be_bytes(bits)))
 }
 
@@ -164,7 +164,7 @@ mod tests {
             assert_eq!(author.address, address, "{written:?}");
         }
         let bad = Author::new(Some("a b@"), "ann", String::new(), "a.test".into());
-        assert!(matches!(bad, Err(Failure::Address(..))), "{bad:?}");
+        assert!(matches!(bad, Err(SendmailError::Address(..))), "{bad:?}");
     }
 
     #[test]

@@ -9,9 +9,9 @@ use relay_maildrop::submit::{Submission, SubmitError};
 use relay_smtp::client::{Answer, Envelope, Lack};
 use relay_smtp::{ForwardPath, Recipient};
 
-use crate::draft::Mail;
-use crate::failure::Failure;
-use crate::leave::leave;
+use crate::error::SendmailError;
+use crate::maildrop;
+use crate::message::OutgoingMessage;
 use crate::settings::RelaySettings;
 
 /// How long to wait for a reply (RFC 5321 §4.5.3.2.6). The relay may have to wait for its disk.
@@ -21,22 +21,25 @@ const PATIENCE: Duration = Duration::from_mins(10);
 const FIRST_PATIENCE: Duration = Duration::from_secs(20);
 
 /// The recipients for which the relay did not accept the message for now, and why.
-struct Left {
+struct Deferred {
     recipients: Vec<ForwardPath>,
     reason: String,
 }
 
 /// Returns once the message is safe for every recipient that was not refused.
-pub(crate) fn deliver(mut mail: Mail, settings: &RelaySettings) -> Result<(), Failure> {
+pub(crate) fn deliver(
+    mut mail: OutgoingMessage,
+    settings: &RelaySettings,
+) -> Result<(), SendmailError> {
     let mut refusal = None;
-    if let Some(left) = submit(&mut mail, settings, &mut refusal)? {
+    if let Some(deferred) = submit(&mut mail, settings, &mut refusal)? {
         // The calling program can still receive the error that the relay would return later.
         if let Some(most) = settings.message_size.filter(|most| mail.size() > *most) {
-            return Err(Failure::TooLarge(most));
+            return Err(SendmailError::TooLarge(most));
         }
-        let kept = leave(&mut mail, &left.recipients, settings);
-        kept.map_err(|reason| Failure::Temporary {
-            relay: left.reason,
+        let stored = maildrop::store(&mut mail, &deferred.recipients, settings);
+        stored.map_err(|reason| SendmailError::Temporary {
+            relay: deferred.reason,
             folder: settings.maildrop.clone(),
             reason,
         })?;
@@ -46,15 +49,15 @@ pub(crate) fn deliver(mut mail: Mail, settings: &RelaySettings) -> Result<(), Fa
 
 /// Submits the message in as many transactions as necessary.
 fn submit(
-    mail: &mut Mail,
+    mail: &mut OutgoingMessage,
     settings: &RelaySettings,
-    refusal: &mut Option<Failure>,
-) -> Result<Option<Left>, Failure> {
+    refusal: &mut Option<SendmailError>,
+) -> Result<Option<Deferred>, SendmailError> {
     let mut waiting = mail.recipients.clone();
     let mut submission = match connect(settings) {
         Ok(submission) => submission,
         Err(reason) => {
-            return Ok(Some(Left {
+            return Ok(Some(Deferred {
                 recipients: waiting,
                 reason,
             }));
@@ -64,13 +67,13 @@ fn submit(
         let rest = waiting.split_off(waiting.len().min(RECIPIENTS));
         let answers = match transact(mail, &waiting, &mut submission) {
             Ok(answers) => answers,
-            Err(SubmitError::Message(reason)) => return Err(Failure::Input(reason)),
+            Err(SubmitError::Message(reason)) => return Err(SendmailError::Input(reason)),
             // If the connection broke after the final dot, the message may arrive twice. That is
             // better than losing it.
             Err(reason) => {
                 waiting.extend(rest);
                 let reason = reason.to_string();
-                return Ok(Some(Left {
+                return Ok(Some(Deferred {
                     recipients: waiting,
                     reason,
                 }));
@@ -80,7 +83,7 @@ fn submit(
         waiting = outcome.later;
         waiting.extend(rest);
         if let (false, Some(reason)) = (outcome.is_progress, outcome.reason) {
-            return Ok(Some(Left {
+            return Ok(Some(Deferred {
                 recipients: waiting,
                 reason,
             }));
@@ -108,7 +111,7 @@ fn wait_for(stream: &UnixStream, patience: Duration) -> io::Result<()> {
 }
 
 fn transact(
-    mail: &mut Mail,
+    mail: &mut OutgoingMessage,
     recipients: &[ForwardPath],
     submission: &mut Submission<UnixStream>,
 ) -> Result<Vec<Answer>, SubmitError> {
@@ -144,7 +147,11 @@ struct Outcome {
     is_progress: bool,
 }
 
-fn sort(asked: &[ForwardPath], answers: Vec<Answer>, refusal: &mut Option<Failure>) -> Outcome {
+fn sort(
+    asked: &[ForwardPath],
+    answers: Vec<Answer>,
+    refusal: &mut Option<SendmailError>,
+) -> Outcome {
     let mut outcome = Outcome {
         later: Vec::new(),
         reason: None,
@@ -159,7 +166,7 @@ fn sort(asked: &[ForwardPath], answers: Vec<Answer>, refusal: &mut Option<Failur
                     relay_smtp::Stage::Rcpt => path.to_string(),
                     _ => "the message".to_owned(),
                 };
-                refusal.get_or_insert(Failure::Refused { what, stage, reply });
+                refusal.get_or_insert(SendmailError::Refused { what, stage, reply });
             }
             Answer::Refused(_, reply) => {
                 outcome.later.push(path.clone());
@@ -167,7 +174,7 @@ fn sort(asked: &[ForwardPath], answers: Vec<Answer>, refusal: &mut Option<Failur
             }
             Answer::Unsupported(Lack::Room { limit }) => {
                 outcome.is_progress = true;
-                refusal.get_or_insert(Failure::TooLarge(limit));
+                refusal.get_or_insert(SendmailError::TooLarge(limit));
             }
             Answer::Unsupported(Lack::Utf8) => {
                 outcome.later.push(path.clone());

@@ -10,7 +10,7 @@ pub(crate) struct Header {
 
 /// The role of a line where a header section may continue.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Line {
+pub(crate) enum HeaderLine {
     /// The line is part of the header section.
     Field,
     /// The line is empty and ends the header section.
@@ -25,13 +25,13 @@ const TO: [&str; 3] = ["To", "Cc", "Bcc"];
 /// 5322 §3.6.6).
 const RESENT_TO: [&str; 3] = ["Resent-To", "Resent-Cc", "Resent-Bcc"];
 /// The fields with recipients that must stay hidden from the others.
-const BLIND: [&str; 2] = ["Bcc", "Resent-Bcc"];
+const BCC: [&str; 2] = ["Bcc", "Resent-Bcc"];
 
 impl Header {
     /// Adds a line, including its end, if it belongs to the header section.
-    pub(crate) fn take(&mut self, line: &[u8]) -> Line {
+    pub(crate) fn push_line(&mut self, line: &[u8]) -> HeaderLine {
         if line == b"\r\n" {
-            return Line::End;
+            return HeaderLine::End;
         }
         let is_continued = line.starts_with(b" ") || line.starts_with(b"\t");
         match self.fields.last_mut() {
@@ -39,9 +39,9 @@ impl Header {
             // Some programs write the "From " line of a mailbox file before the first field.
             None if line.starts_with(b"From ") || line.starts_with(b">From ") => {}
             _ if !is_continued && name(line).is_some() => self.fields.push(line.to_vec()),
-            _ => return Line::Text,
+            _ => return HeaderLine::Text,
         }
-        Line::Field
+        HeaderLine::Field
     }
 
     /// Returns whether the section has no fields yet.
@@ -69,9 +69,9 @@ impl Header {
     }
 
     /// Removes the fields with hidden recipients.
-    pub(crate) fn remove_blind(&mut self) {
-        let is_blind = |field: &[u8]| BLIND.iter().any(|name| is(field, name));
-        self.fields.retain(|field| !is_blind(field));
+    pub(crate) fn remove_bcc(&mut self) {
+        let is_bcc = |field: &[u8]| BCC.iter().any(|name| is(field, name));
+        self.fields.retain(|field| !is_bcc(field));
     }
 
     /// Returns the whole section with the empty line after it.
@@ -102,7 +102,11 @@ mod tests {
     fn header(text: &str) -> Header {
         let mut header = Header::default();
         for line in text.split_inclusive("\r\n") {
-            assert_eq!(header.take(line.as_bytes()), Line::Field, "{line:?}");
+            assert_eq!(
+                header.push_line(line.as_bytes()),
+                HeaderLine::Field,
+                "{line:?}"
+            );
         }
         header
     }
@@ -131,23 +135,23 @@ mod tests {
     #[test]
     fn blind_recipients_go_with_all_their_lines_and_nothing_else_does() {
         let mut header = header("To: a\r\nBcc: b,\r\n\tc\r\nSubject: Bcc: d\r\nresent-bcc: e\r\n");
-        header.remove_blind();
+        header.remove_bcc();
         assert_eq!(header.encode(), b"To: a\r\nSubject: Bcc: d\r\n\r\n");
     }
 
     #[test]
     fn the_section_ends_with_an_empty_line_or_the_first_that_is_no_field() {
         for (line, expected) in [
-            ("\r\n", Line::End),
-            ("hello\r\n", Line::Text),
-            ("two words: x\r\n", Line::Text),
-            (": x\r\n", Line::Text),
-            (" x\r\n", Line::Text),
-            ("Subject: x\r\n", Line::Field),
-            ("From a@b.test Sat Nov 21\r\n", Line::Field),
+            ("\r\n", HeaderLine::End),
+            ("hello\r\n", HeaderLine::Text),
+            ("two words: x\r\n", HeaderLine::Text),
+            (": x\r\n", HeaderLine::Text),
+            (" x\r\n", HeaderLine::Text),
+            ("Subject: x\r\n", HeaderLine::Field),
+            ("From a@b.test Sat Nov 21\r\n", HeaderLine::Field),
         ] {
             let mut header = Header::default();
-            assert_eq!(header.take(line.as_bytes()), expected, "{line:?}");
+            assert_eq!(header.push_line(line.as_bytes()), expected, "{line:?}");
         }
         assert_eq!(header("From x y\r\nTo: a\r\n").encode(), b"To: a\r\n\r\n");
     }

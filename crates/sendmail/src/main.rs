@@ -8,25 +8,26 @@
 //! | module | content |
 //! |---|---|
 //! | `arguments` | the command line in its traditional form |
-//! | `settings` | the configuration that this command needs |
-//! | `author`, `default_domain` | the sender; the domain of addresses without one |
+//! | `settings` | the keys of the relay's configuration that this command needs |
+//! | `author`, `default_domain` | the sender, and the domain of addresses without one |
 //! | `header`, `recipients` | the header section and the addresses in it |
-//! | `lines`, `wrap`, `draft` | reads the message in bounded memory |
-//! | `delivery`, `leave` | submits to the relay, or leaves in the maildrop |
-//! | `dialogue`, `operator` | `-bs`; `mailq` and `-q` |
-//! | `failure` | exit codes |
+//! | `lines`, `wrap`, `message` | read the message in bounded memory, and complete it |
+//! | `delivery`, `maildrop` | submit the message to the relay, or store it in the maildrop |
+//! | `bs` | `-bs`: SMTP on standard input and output |
+//! | `mailq` | `mailq` and `-q`, by means of `relayctl` |
+//! | `error` | errors and exit codes |
 
 mod arguments;
 mod author;
+mod bs;
 mod default_domain;
 mod delivery;
-mod dialogue;
-mod draft;
-mod failure;
+mod error;
 mod header;
-mod leave;
 mod lines;
-mod operator;
+mod maildrop;
+mod mailq;
+mod message;
 mod recipients;
 mod settings;
 mod wrap;
@@ -38,53 +39,50 @@ use std::time::SystemTime;
 
 use crate::arguments::{Mode, Options};
 use crate::author::Author;
-use crate::failure::Failure;
+use crate::error::SendmailError;
 use crate::settings::RelaySettings;
 
 fn main() -> ExitCode {
     match run() {
         Ok(code) => code,
-        Err(failure) => {
+        Err(error) => {
             // If standard error is closed too, the exit code has to be enough.
-            let _ = writeln!(io::stderr(), "sendmail: {failure}");
-            failure.exit_code()
+            let _ = writeln!(io::stderr(), "sendmail: {error}");
+            error.exit_code()
         }
     }
 }
 
-fn run() -> Result<ExitCode, Failure> {
+fn run() -> Result<ExitCode, SendmailError> {
     let options = Options::parse(env::args_os())?;
+    let config = options.config.as_deref();
     match options.mode {
-        Mode::Help => say(&relay_cli::sendmail::help()),
-        Mode::Version => say(&format!(
+        Mode::Help => print(&relay_cli::sendmail::help()),
+        Mode::Version => print(&format!(
             "sendmail of relayd {}\n",
             env!("CARGO_PKG_VERSION")
         )),
         Mode::NewAliases => Ok(ExitCode::SUCCESS),
-        Mode::Mailq => operator::mailq(options.config.as_deref()),
-        Mode::Retry => operator::retry(options.config.as_deref()),
-        Mode::Dialogue => {
-            let settings = RelaySettings::load(options.config.as_deref())?;
-            dialogue::run(&settings.socket)
-        }
+        Mode::Mailq => mailq::show(config),
+        Mode::Retry => mailq::retry(config),
+        Mode::Smtp => bs::run(&RelaySettings::load(config)?.socket),
         Mode::Send => send(&options),
     }
 }
 
-fn send(options: &Options) -> Result<ExitCode, Failure> {
+fn send(options: &Options) -> Result<ExitCode, SendmailError> {
     let settings = RelaySettings::load(options.config.as_deref())?;
     let author = Author::of(options, &settings)?;
-    let mut draft = draft::read(&mut io::stdin().lock(), options)?;
-    draft.complete(&author, now(), &author::unique()?);
-    let mail = draft.into_mail(options, &author)?;
-    delivery::deliver(mail, &settings)?;
+    let mut message = message::read(&mut io::stdin().lock(), options)?;
+    message.complete(&author, now(), &author::unique()?);
+    delivery::deliver(message.into_outgoing(options, &author)?, &settings)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn say(text: &str) -> Result<ExitCode, Failure> {
+fn print(text: &str) -> Result<ExitCode, SendmailError> {
     io::stdout()
         .write_all(text.as_bytes())
-        .map_err(Failure::Output)?;
+        .map_err(SendmailError::Output)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -6,10 +6,13 @@ use relay_smtp::address_list::{Address, Element, elements};
 use relay_smtp::{ForwardPath, Mailbox};
 
 use crate::default_domain::DefaultDomain;
-use crate::failure::Failure;
+use crate::error::SendmailError;
 
 /// Returns the addresses in the value of a field. Addresses without a domain get `domain`.
-pub(crate) fn of_field(value: &[u8], domain: &DefaultDomain) -> Result<Vec<ForwardPath>, Failure> {
+pub(crate) fn of_field(
+    value: &[u8],
+    domain: &DefaultDomain,
+) -> Result<Vec<ForwardPath>, SendmailError> {
     let mut found = Vec::new();
     for element in elements(value) {
         let written = match element {
@@ -17,7 +20,7 @@ pub(crate) fn of_field(value: &[u8], domain: &DefaultDomain) -> Result<Vec<Forwa
             Element::Address(address) => written(value, &address),
             Element::Name(place) | Element::Unreadable(place) => {
                 let text = String::from_utf8_lossy(&value[place]);
-                return Err(Failure::Address(
+                return Err(SendmailError::Address(
                     text.trim().to_owned(),
                     AddressError::Incomplete,
                 ));
@@ -39,26 +42,34 @@ fn written(value: &[u8], address: &Address) -> String {
 }
 
 /// Returns the addresses in an argument of the command line, one or more.
-pub(crate) fn of_word(word: &str, domain: &DefaultDomain) -> Result<Vec<ForwardPath>, Failure> {
+pub(crate) fn of_word(
+    word: &str,
+    domain: &DefaultDomain,
+) -> Result<Vec<ForwardPath>, SendmailError> {
     let found = of_field(word.as_bytes(), domain)?;
     if found.is_empty() {
-        return Err(Failure::Address(word.to_owned(), AddressError::Incomplete));
+        return Err(SendmailError::Address(
+            word.to_owned(),
+            AddressError::Incomplete,
+        ));
     }
     Ok(found)
 }
 
 /// Returns the only address in an argument. Any other number is an error.
-pub(crate) fn one(word: &str, domain: &DefaultDomain) -> Result<String, Failure> {
+pub(crate) fn one(word: &str, domain: &DefaultDomain) -> Result<String, SendmailError> {
     match of_word(word, domain)?.as_slice() {
         [one] => Ok(one.as_str().to_owned()),
-        _ => Err(Failure::Usage(format!("{word:?} is more than one address"))),
+        _ => Err(SendmailError::Usage(format!(
+            "{word:?} is more than one address"
+        ))),
     }
 }
 
 /// Returns the address with `domain` added if it has none.
-pub(crate) fn complete(written: &str, domain: &DefaultDomain) -> Result<Mailbox, Failure> {
+pub(crate) fn complete(written: &str, domain: &DefaultDomain) -> Result<Mailbox, SendmailError> {
     let written = written.trim();
-    let bad = |reason| Failure::Address(written.to_owned(), reason);
+    let bad = |reason| SendmailError::Address(written.to_owned(), reason);
     if written.contains('@') {
         // The parser removes a source route (RFC 5321 appendix C).
         let path: ForwardPath = written.parse().map_err(bad)?;
@@ -129,7 +140,10 @@ mod tests {
             "u@",
         ] {
             let refused = of_field(value.as_bytes(), &"ours.test".into());
-            assert!(matches!(refused, Err(Failure::Address(..))), "{value}");
+            assert!(
+                matches!(refused, Err(SendmailError::Address(..))),
+                "{value}"
+            );
         }
         assert!(of_word("", &"ours.test".into()).is_err());
         assert!(one("a@b.test, c@d.test", &"ours.test".into()).is_err());

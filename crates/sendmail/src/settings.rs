@@ -8,7 +8,7 @@ use relay_config::schema::Listener;
 use relay_config::{DEFAULT_FILE, FileError, Lenient, ListenAddress};
 use relay_maildrop::{DEFAULT_SUBMISSION, FOLDER};
 
-use crate::failure::Failure;
+use crate::error::SendmailError;
 
 /// Where the relay accepts mail, and under which conditions.
 #[derive(Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl RelaySettings {
     /// Reads the file that the command line names, or the default file. If the default file cannot be
     /// used, the defaults apply: the relay keeps running while an administrator edits its file, and
     /// programs must still be able to send mail.
-    pub(crate) fn load(file: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn load(file: Option<&Path>) -> Result<Self, SendmailError> {
         if let Some(file) = file {
             return Ok(Self::of(Lenient::read(file)?));
         }

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::arguments::Options;
 use crate::author::Author;
-use crate::draft;
+use crate::message;
 
 const HELLO: [&str; 2] = ["220 relay.test ESMTP\r\n", "250 relay.test\r\n"];
 
@@ -37,7 +37,7 @@ fn world() -> World {
     World { dir, settings }
 }
 
-fn mail(arguments: &str) -> Mail {
+fn mail(arguments: &str) -> OutgoingMessage {
     let author = Author {
         sender: "ann@ours.test".parse().expect("a sender"),
         address: "ann@ours.test".to_owned(),
@@ -47,9 +47,9 @@ fn mail(arguments: &str) -> Mail {
     let words = ["sendmail"].into_iter().chain(arguments.split(' '));
     let options = Options::parse(words.map(OsString::from)).expect("options");
     let text = b"Subject: t\n\nhello\n..dots\n";
-    let mut draft = draft::read(&mut &text[..], &options).expect("a message");
-    draft.complete(&author, UNIX_EPOCH, "1");
-    draft.into_mail(&options, &author).expect("a message")
+    let mut message = message::read(&mut &text[..], &options).expect("a message");
+    message.complete(&author, UNIX_EPOCH, "1");
+    message.into_outgoing(&options, &author).expect("a message")
 }
 
 impl World {
@@ -178,7 +178,10 @@ fn a_refusal_leaves_nothing() {
         let refused = deliver(mail("u@dest.test"), &world.settings);
         relay.join().expect("no panic");
         let refused = refused.expect_err("a refusal");
-        assert!(matches!(refused, Failure::Refused { .. }), "{refused}");
+        assert!(
+            matches!(refused, SendmailError::Refused { .. }),
+            "{refused}"
+        );
         assert!(world.left().is_empty(), "{says:?}");
     }
 }
@@ -206,7 +209,7 @@ fn where_nothing_can_be_left_the_message_is_to_be_tried_again() {
     let missing = deliver(mail("u@dest.test"), &world.settings).expect_err("no folder");
     for failure in [full, missing] {
         let told = failure.to_string();
-        assert!(matches!(failure, Failure::Temporary { .. }), "{told}");
+        assert!(matches!(failure, SendmailError::Temporary { .. }), "{told}");
         assert!(told.starts_with("no relay answers at "), "{told}");
     }
 }
@@ -216,7 +219,7 @@ fn what_the_relay_would_find_too_large_later_is_refused_now() {
     let mut world = world();
     world.settings.message_size = Some(10);
     let refused = deliver(mail("u@dest.test"), &world.settings).expect_err("too large");
-    assert!(matches!(refused, Failure::TooLarge(10)), "{refused}");
+    assert!(matches!(refused, SendmailError::TooLarge(10)), "{refused}");
     let left = fs::read_dir(&world.settings.maildrop).expect("a folder");
     assert_eq!(left.count(), 0);
 }

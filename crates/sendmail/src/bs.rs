@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
-use crate::failure::Failure;
+use crate::error::SendmailError;
 
 /// Copies octets in both directions until the relay has closed the connection.
-pub(crate) fn run(socket: &Path) -> Result<ExitCode, Failure> {
+pub(crate) fn run(socket: &Path) -> Result<ExitCode, SendmailError> {
     let connected = UnixStream::connect(socket).and_then(|stream| {
         let reader = stream.try_clone()?;
         Ok((stream, reader))
@@ -20,9 +20,9 @@ pub(crate) fn run(socket: &Path) -> Result<ExitCode, Failure> {
         Err(reason) => {
             let told =
                 io::stdout().write_all(b"421 4.3.2 the relay does not run, try again later\r\n");
-            told.map_err(Failure::Output)?;
+            told.map_err(SendmailError::Output)?;
             let socket = socket.display();
-            return Err(Failure::NoRelay(format!(
+            return Err(SendmailError::NoRelay(format!(
                 "no relay answers at {socket}: {reason}"
             )));
         }
@@ -33,7 +33,7 @@ pub(crate) fn run(socket: &Path) -> Result<ExitCode, Failure> {
         let _ = stream.shutdown(Shutdown::Write);
     });
     let mut out = io::stdout();
-    copy(&mut reader, &mut out).map_err(Failure::Output)?;
+    copy(&mut reader, &mut out).map_err(SendmailError::Output)?;
     Ok(ExitCode::SUCCESS)
 }
 

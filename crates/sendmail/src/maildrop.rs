@@ -11,13 +11,13 @@ use relay_maildrop::{EnvelopeLine, FILE_MODE, PARTIAL, RECIPIENTS, WHOLE};
 use relay_smtp::ForwardPath;
 
 use crate::author::unique;
-use crate::draft::Mail;
-use crate::failure::Failure;
+use crate::error::SendmailError;
+use crate::message::OutgoingMessage;
 use crate::settings::RelaySettings;
 
 /// Leaves the message. Once this returns, the message survives power loss.
-pub(crate) fn leave(
-    mail: &mut Mail,
+pub(crate) fn store(
+    mail: &mut OutgoingMessage,
     recipients: &[ForwardPath],
     settings: &RelaySettings,
 ) -> io::Result<()> {
@@ -25,11 +25,11 @@ pub(crate) fn leave(
     let parts = recipients.chunks(RECIPIENTS);
     let size = mail.size().saturating_mul(parts.len() as u64);
     has_room(folder, size, settings.min_free)?;
-    let mut written = Written::default();
+    let mut unpublished = Unpublished::default();
     for some in parts {
-        written.add(folder, mail, some)?;
+        unpublished.add(folder, mail, some)?;
     }
-    written.publish()
+    unpublished.publish()
 }
 
 /// Checks for free space. The queue is on the same disk, and the maildrop must never fill it.
@@ -46,18 +46,19 @@ fn has_room(folder: &Path, size: u64, min_free: u64) -> io::Result<()> {
 
 /// Complete files without their final names. Files that are not published are removed.
 #[derive(Default)]
-struct Written {
+struct Unpublished {
     files: Vec<(File, PathBuf, PathBuf)>,
 }
 
-impl Written {
+impl Unpublished {
     fn add(
         &mut self,
         folder: &Path,
-        mail: &mut Mail,
+        mail: &mut OutgoingMessage,
         recipients: &[ForwardPath],
     ) -> io::Result<()> {
-        let name = unique().map_err(|failure: Failure| io::Error::other(failure.to_string()))?;
+        let name =
+            unique().map_err(|failure: SendmailError| io::Error::other(failure.to_string()))?;
         let partial = folder.join(format!("{PARTIAL}{name}"));
         let file = OpenOptions::new()
             .write(true)
@@ -71,11 +72,11 @@ impl Written {
         };
         // The relay must be able to read the file, whatever the umask is.
         file.set_permissions(Permissions::from_mode(FILE_MODE))?;
-        let mut leaf = EnvelopeLine::new(mail.sender.clone(), recipients.to_vec());
-        leaf.eight_bit = mail.eight_bit;
-        leaf.notify = mail.notify;
-        leaf.dsn = mail.dsn.clone();
-        file.write_all(&leaf.encode())?;
+        let mut envelope = EnvelopeLine::new(mail.sender.clone(), recipients.to_vec());
+        envelope.eight_bit = mail.eight_bit;
+        envelope.notify = mail.notify;
+        envelope.dsn = mail.dsn.clone();
+        file.write_all(&envelope.encode())?;
         io::copy(&mut mail.content()?, file)?;
         file.sync_all()
     }
@@ -87,14 +88,14 @@ impl Written {
         let mut published = Vec::new();
         for (_, partial, whole) in &self.files {
             if let Err(error) = fs::rename(partial, whole) {
-                take_back(&published);
+                remove(&published);
                 return Err(error);
             }
             published.push(whole.clone());
         }
         let synced = self.files.first().map_or(Ok(()), |(file, ..)| syncfs(file));
         if let Err(error) = synced {
-            take_back(&published);
+            remove(&published);
             return Err(error.into());
         }
         self.files.clear();
@@ -103,14 +104,14 @@ impl Written {
 }
 
 /// Removes published files. A program that receives an error will send the message again.
-fn take_back(published: &[PathBuf]) {
+fn remove(published: &[PathBuf]) {
     for file in published {
         // The relay may have taken the file already.
         let _ = fs::remove_file(file);
     }
 }
 
-impl Drop for Written {
+impl Drop for Unpublished {
     fn drop(&mut self) {
         for (_, partial, _) in &self.files {
             // If a file remains, the relay removes it later.

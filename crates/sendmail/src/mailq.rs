@@ -5,20 +5,24 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-use crate::failure::Failure;
+use crate::error::SendmailError;
 
 /// Replaces this process by `relayctl qread`.
-pub(crate) fn mailq(config: Option<&Path>) -> Result<ExitCode, Failure> {
-    Err(Failure::NoOperator(relayctl(config).arg("qread").exec()))
+pub(crate) fn show(config: Option<&Path>) -> Result<ExitCode, SendmailError> {
+    Err(SendmailError::NoRelayctl(
+        relayctl(config).arg("qread").exec(),
+    ))
 }
 
 /// Retries all waiting messages. It also succeeds if there are none.
-pub(crate) fn retry(config: Option<&Path>) -> Result<ExitCode, Failure> {
+pub(crate) fn retry(config: Option<&Path>) -> Result<ExitCode, SendmailError> {
     let mut command = relayctl(config);
     let ended = command.args(["queue", "retry", "--all"]).status();
-    match ended.map_err(Failure::NoOperator)?.code() {
+    match ended.map_err(SendmailError::NoRelayctl)?.code() {
         Some(0 | 1) => Ok(ExitCode::SUCCESS),
-        _ => Err(Failure::NoRelay("the queue cannot be tried now".to_owned())),
+        _ => Err(SendmailError::NoRelay(
+            "the queue cannot be tried now".to_owned(),
+        )),
     }
 }
 

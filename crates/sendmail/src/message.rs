@@ -10,21 +10,21 @@ use tempfile::SpooledTempFile;
 
 use crate::arguments::Options;
 use crate::author::Author;
-use crate::failure::Failure;
-use crate::header::{self, Header, Line};
+use crate::error::SendmailError;
+use crate::header::{self, Header, HeaderLine};
 use crate::lines::Lines;
 use crate::recipients;
 use crate::wrap::Wrap;
 
 /// The longest header section in octets. The relay's own limit is usually lower.
-const MOST_HEADER: usize = 1024 * 1024;
+const MAX_HEADER: usize = 1024 * 1024;
 /// How many octets of a body are kept in memory. A longer body is written to an unnamed file.
 const IN_MEMORY: usize = 1024 * 1024;
 
 /// A message that was read completely before the relay is contacted, because the program that
 /// writes it may take hours.
 #[derive(Debug)]
-pub(crate) struct Draft {
+pub(crate) struct InputMessage {
     header: Header,
     body: SpooledTempFile,
     wrap: Wrap,
@@ -34,7 +34,7 @@ pub(crate) struct Draft {
 
 /// A message with its envelope.
 #[derive(Debug)]
-pub(crate) struct Mail {
+pub(crate) struct OutgoingMessage {
     pub(crate) sender: ReversePath,
     pub(crate) recipients: Vec<ForwardPath>,
     pub(crate) eight_bit: bool,
@@ -46,59 +46,62 @@ pub(crate) struct Mail {
 }
 
 /// Reads a message to its end.
-pub(crate) fn read(input: &mut impl BufRead, options: &Options) -> Result<Draft, Failure> {
+pub(crate) fn read(
+    input: &mut impl BufRead,
+    options: &Options,
+) -> Result<InputMessage, SendmailError> {
     let mut lines = Lines::new(input, options.ignore_dots);
-    let mut draft = Draft {
+    let mut message = InputMessage {
         header: Header::default(),
         body: SpooledTempFile::new(IN_MEMORY),
         wrap: Wrap::default(),
         size: 0,
         eight_bit: false,
     };
-    let mut piece = draft.read_header(&mut lines)?;
+    let mut piece = message.read_header(&mut lines)?;
     lines.end_header();
     loop {
-        draft.take_body(&piece).map_err(Failure::Spool)?;
+        message.append_body(&piece).map_err(SendmailError::Spool)?;
         piece.clear();
-        if !lines.read(&mut piece).map_err(Failure::Input)? {
-            return Ok(draft);
+        if !lines.read(&mut piece).map_err(SendmailError::Input)? {
+            return Ok(message);
         }
     }
 }
 
-impl Draft {
+impl InputMessage {
     /// Reads the header section. Returns the text that was read after it.
-    fn read_header<R: BufRead>(&mut self, lines: &mut Lines<R>) -> Result<Vec<u8>, Failure> {
+    fn read_header<R: BufRead>(&mut self, lines: &mut Lines<R>) -> Result<Vec<u8>, SendmailError> {
         let (mut text, mut taken, mut searched) = (Vec::new(), 0, 0);
         loop {
             while let Some(end) = memchr::memchr(b'\n', &text[searched..]) {
                 let next = searched + end + 1;
-                match self.header.take(&one_line(&text[taken..next])) {
-                    Line::Field => (taken, searched) = (next, next),
-                    Line::End => return Ok(self.behind(&text, next)),
-                    Line::Text => return Ok(self.behind(&text, taken)),
+                match self.header.push_line(&one_line(&text[taken..next])) {
+                    HeaderLine::Field => (taken, searched) = (next, next),
+                    HeaderLine::End => return Ok(self.end_header(&text, next)),
+                    HeaderLine::Text => return Ok(self.end_header(&text, taken)),
                 }
             }
             searched = text.len();
-            if text.len() > MOST_HEADER {
+            if text.len() > MAX_HEADER {
                 // A text without a header section may consist of one long line.
                 if self.header.is_empty() && header::name(&text[taken..]).is_none() {
-                    return Ok(self.behind(&text, taken));
+                    return Ok(self.end_header(&text, taken));
                 }
-                return Err(Failure::Header(MOST_HEADER));
+                return Err(SendmailError::Header(MAX_HEADER));
             }
-            if !lines.read(&mut text).map_err(Failure::Input)? {
-                return Ok(self.behind(&text, taken));
+            if !lines.read(&mut text).map_err(SendmailError::Input)? {
+                return Ok(self.end_header(&text, taken));
             }
         }
     }
 
-    fn behind(&mut self, text: &[u8], taken: usize) -> Vec<u8> {
+    fn end_header(&mut self, text: &[u8], taken: usize) -> Vec<u8> {
         self.eight_bit |= !text[..taken].is_ascii();
         lines_of_body(&text[taken..])
     }
 
-    fn take_body(&mut self, piece: &[u8]) -> io::Result<()> {
+    fn append_body(&mut self, piece: &[u8]) -> io::Result<()> {
         self.eight_bit |= !piece.is_ascii();
         self.size += self.wrap.pass(piece, &mut self.body)?;
         Ok(())
@@ -122,7 +125,11 @@ impl Draft {
     }
 
     /// Returns the message with its envelope.
-    pub(crate) fn into_mail(mut self, options: &Options, author: &Author) -> Result<Mail, Failure> {
+    pub(crate) fn into_outgoing(
+        mut self,
+        options: &Options,
+        author: &Author,
+    ) -> Result<OutgoingMessage, SendmailError> {
         let mut found = Vec::new();
         for word in &options.recipients {
             found.extend(recipients::of_word(word, &author.domain)?);
@@ -133,16 +140,16 @@ impl Draft {
             }
         }
         // Old programs write these fields and name the recipients on the command line.
-        self.header.remove_blind();
+        self.header.remove_bcc();
         let mut recipients: Vec<ForwardPath> = Vec::with_capacity(found.len());
         let mut known = std::collections::HashSet::new();
         recipients.extend(found.into_iter().filter(|path| known.insert(path.clone())));
         if recipients.is_empty() {
             let reason = "no recipients: name them, or have them read from the message with -t";
-            return Err(Failure::Usage(reason.to_owned()));
+            return Err(SendmailError::Usage(reason.to_owned()));
         }
         let head = self.header.encode();
-        Ok(Mail {
+        Ok(OutgoingMessage {
             sender: author.sender.clone(),
             recipients,
             eight_bit: self.eight_bit,
@@ -178,7 +185,7 @@ fn lines_of_body(text: &[u8]) -> Vec<u8> {
     lines
 }
 
-impl Mail {
+impl OutgoingMessage {
     /// Returns the size of the message in octets.
     pub(crate) fn size(&self) -> u64 {
         self.size
@@ -208,16 +215,16 @@ mod tests {
         }
     }
 
-    fn mail(arguments: &str, text: &[u8]) -> Result<Mail, Failure> {
+    fn mail(arguments: &str, text: &[u8]) -> Result<OutgoingMessage, SendmailError> {
         let words = ["sendmail"].into_iter().chain(arguments.split(' '));
         let options = Options::parse(words.map(OsString::from))?;
-        let mut draft = read(&mut BufReader::with_capacity(7, text), &options)?;
+        let mut message = read(&mut BufReader::with_capacity(7, text), &options)?;
         let now = UNIX_EPOCH + Duration::from_secs(784_111_777);
-        draft.complete(&author(), now, "1");
-        draft.into_mail(&options, &author())
+        message.complete(&author(), now, "1");
+        message.into_outgoing(&options, &author())
     }
 
-    fn content(mail: &mut Mail) -> String {
+    fn content(mail: &mut OutgoingMessage) -> String {
         let mut text = String::new();
         let read = mail
             .content()
@@ -270,7 +277,7 @@ mod tests {
             assert!(!text.contains("c@d.test"), "{arguments}: {text}");
         }
         let nobody = mail("-t", b"Subject: t\n\nhello\n").expect_err("no recipients");
-        assert!(matches!(nobody, Failure::Usage(_)), "{nobody}");
+        assert!(matches!(nobody, SendmailError::Usage(_)), "{nobody}");
     }
 
     #[test]
@@ -279,10 +286,10 @@ mod tests {
         let text = format!("Subject: t\n\n{}", body.repeat(30_000));
         let mut large = mail("u@d.test", text.as_bytes()).expect("a large message");
         assert_eq!(content(&mut large).matches('x').count(), 99 * 30_000);
-        let endless = format!("Subject: {}", "x".repeat(MOST_HEADER + 100));
+        let endless = format!("Subject: {}", "x".repeat(MAX_HEADER + 100));
         let refused = mail("u@d.test", endless.as_bytes()).expect_err("no end");
-        assert!(matches!(refused, Failure::Header(_)), "{refused}");
-        let line = "x".repeat(MOST_HEADER + 100);
+        assert!(matches!(refused, SendmailError::Header(_)), "{refused}");
+        let line = "x".repeat(MAX_HEADER + 100);
         assert!(
             mail("u@d.test", line.as_bytes()).is_ok(),
             "a text of one line"

@@ -8,7 +8,7 @@ use relay_smtp::{Reply, Stage};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum SendmailError {
     /// The command line is not valid (`EX_USAGE`).
     #[error("{0}; sendmail --help tells what can be said")]
     Usage(String),
@@ -47,7 +47,7 @@ pub(crate) enum Failure {
     NoRelay(String),
     /// `relayctl` cannot be run (`EX_UNAVAILABLE`).
     #[error("relayctl cannot be run: {0}")]
-    NoOperator(io::Error),
+    NoRelayctl(io::Error),
     /// A call of the operating system failed (`EX_OSERR`).
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
@@ -78,14 +78,14 @@ mod sysexits {
     pub(super) const CONFIG: u8 = 78;
 }
 
-impl Failure {
+impl SendmailError {
     fn code(&self) -> u8 {
         match self {
             Self::Usage(_) => sysexits::USAGE,
             Self::Address(..) | Self::Header(_) | Self::TooLarge(_) => sysexits::DATAERR,
             Self::Refused { stage, reply, .. } => refusal(*stage, reply),
             Self::Temporary { .. } | Self::NoRelay(_) | Self::Spool(_) => sysexits::TEMPFAIL,
-            Self::NoOperator(_) => sysexits::UNAVAILABLE,
+            Self::NoRelayctl(_) => sysexits::UNAVAILABLE,
             Self::System(..) => sysexits::OSERR,
             Self::Input(_) | Self::Output(_) => sysexits::IOERR,
             Self::Config(_) => sysexits::CONFIG,
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn a_large_message_that_finds_no_room_for_now_is_to_be_sent_again() {
-        let full = Failure::Spool(io::ErrorKind::StorageFull.into());
+        let full = SendmailError::Spool(io::ErrorKind::StorageFull.into());
         assert_eq!(full.code(), 75);
     }
 
@@ -127,7 +127,7 @@ mod tests {
             (Stage::Data, Reply::new(554, 5, 0, "no"), 69),
         ] {
             let what = String::new();
-            let refused = Failure::Refused { what, stage, reply };
+            let refused = SendmailError::Refused { what, stage, reply };
             assert_eq!(refused.code(), code, "{refused}");
         }
     }
