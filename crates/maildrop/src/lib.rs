@@ -1,11 +1,11 @@
-//! Mail that was left while the relay was not running: a directory that every user of the machine may
-//! write to, and a file for each message. [`submit`] is the SMTP client that hands a message to the relay
-//! on the same machine.
+//! The maildrop: the directory for local mail while the relay is not running. Every user of the machine may
+//! write to it, and each message is a file. [`submit`] is the SMTP client that submits a message to the
+//! relay on the same machine.
 //!
-//! The directory is `state_dir/maildrop`, mode 1733: everybody may create a file there, but only the
-//! relay's user may list the files or remove those of others. The relay does not run as root, so it must
-//! be able to read what others write: files have mode 0644 and are named by 128 random bits. In a
-//! directory that nobody else can list, such a name is as good as a key.
+//! The directory is `state_dir/maildrop` with mode 1733: every user may create a file there, but only the
+//! relay's user may list the files or remove those of others. The relay does not run as root, so files have
+//! mode 0644 for it to read them. Their names are 128 random bits: no other user can list the directory, and
+//! so no other user can open a file whose name they cannot guess.
 //!
 //! A file is written as `tmp-…`, synced, and renamed to `new-…`; a file with that name is complete. A
 //! message belongs to the owner of its file; nothing in the file can change that. The first line is the
@@ -19,7 +19,7 @@ use relay_smtp::dsn::{DsnRequest, Notify};
 use relay_smtp::{ForwardPath, Recipient, ReversePath};
 use serde::{Deserialize, Serialize};
 
-/// The socket where the daemon accepts mail from the `sendmail` command, unless it is configured.
+/// The socket for mail from the `sendmail` command, unless the configuration names another one.
 pub const DEFAULT_SUBMISSION: &str = "/run/relayd/submit.sock";
 
 /// The directory's name, within the state directory.
@@ -32,7 +32,7 @@ pub const FILE_MODE: u32 = 0o644;
 pub const WHOLE: &str = "new-";
 /// The prefix of a file's name while it is being written.
 pub const PARTIAL: &str = "tmp-";
-/// The most recipients of one file: every server accepts that many in one transaction
+/// The largest number of recipients of one file: every server accepts that many in one transaction
 /// (RFC 5321 §4.5.3.1.8).
 pub const RECIPIENTS: usize = 100;
 /// The longest first line in octets: a recipient may have 511 octets, and JSON may need six for each.
@@ -46,11 +46,11 @@ pub struct EnvelopeLine {
     version: u32,
     /// MAIL FROM.
     pub sender: ReversePath,
-    /// RCPT TO; one at least, [`RECIPIENTS`] at the most.
+    /// RCPT TO: from one to [`RECIPIENTS`] paths.
     pub recipients: Vec<ForwardPath>,
     /// `BODY=8BITMIME`.
     pub eight_bit: bool,
-    /// `NOTIFY`, of each recipient.
+    /// `NOTIFY`, the same for each recipient.
     pub notify: Notify,
     /// `RET` and `ENVID`.
     pub dsn: DsnRequest,
@@ -60,13 +60,13 @@ pub struct EnvelopeLine {
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// The file cannot be read.
-    #[error("reading it: {0}")]
+    #[error("it cannot be read: {0}")]
     Io(#[from] io::Error),
     /// The first line is not terminated, or is too long.
-    #[error("its first line has no end")]
+    #[error("its first line is too long or has no line end")]
     Endless,
     /// The first line is not an envelope.
-    #[error("its first line is no envelope: {0}")]
+    #[error("its first line is not an envelope: {0}")]
     Envelope(#[from] serde_json::Error),
     /// Another version of the relay has written the file.
     #[error("its version is {0}, not {VERSION}")]
@@ -100,8 +100,8 @@ impl EnvelopeLine {
 
     /// Returns the first line, including its line end.
     pub fn encode(&self) -> Vec<u8> {
-        let mut line =
-            serde_json::to_vec(self).expect("text and flags are JSON, whatever they say");
+        let mut line = serde_json::to_vec(self)
+            .expect("strings, numbers and flags can always be written as JSON");
         line.push(b'\n');
         line
     }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_what_is_read_and_the_message_is_left() {
+    fn an_encoded_envelope_is_read_and_the_message_follows_it() {
         let mut file = envelope().encode();
         file.extend_from_slice(b"Subject: t\r\n\r\nhello\r\n");
         let mut rest = file.as_slice();
@@ -150,15 +150,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_envelope_is_refused_with_the_reason() {
+    fn an_invalid_envelope_is_refused_with_the_reason() {
         let good = String::from_utf8(envelope().encode()).expect("JSON");
         let many = vec!["b@b.test".parse().expect("a recipient"); RECIPIENTS + 1];
         let many = EnvelopeLine::new(ReversePath::Null, many).encode();
         for (text, reason) in [
-            (b"".to_vec(), "no end"),
-            (good.trim_end().into(), "no end"),
-            (vec![b' '; 600 * 1024], "no end"),
-            (b"Subject: t\n".to_vec(), "no envelope"),
+            (b"".to_vec(), "no line end"),
+            (good.trim_end().into(), "no line end"),
+            (vec![b' '; 600 * 1024], "no line end"),
+            (b"Subject: t\n".to_vec(), "not an envelope"),
             (good.replace("b.test", "b test").into(), "bad domain"),
             (good.replace("true", "true,\"uid\":0").into(), "uid"),
             (
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_envelope_that_is_written_can_be_read() {
+    fn the_longest_envelope_can_be_read() {
         let longest = format!(
             "\"{}\"@{}",
             "\\\"".repeat(126),
@@ -192,7 +192,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_file_breaks_the_reader(mut text in proptest::collection::vec(any::<u8>(), 0..200), at in 0..200usize) {
+        fn no_file_makes_the_reader_panic(mut text in proptest::collection::vec(any::<u8>(), 0..200), at in 0..200usize) {
             let mut good = envelope().encode();
             let at = at.min(good.len());
             good.splice(at..at, text.drain(..));

@@ -1,7 +1,7 @@
-//! The SMTP client that hands mail to the relay on the same machine. The `sendmail` command uses it, and
-//! the daemon itself for mail from the maildrop.
+//! The SMTP client that submits mail to the relay on the same machine. The `sendmail` command uses it, and
+//! so does the daemon for mail from the maildrop.
 //!
-//! It blocks; the stream's own timeouts apply.
+//! Calls block until the relay has replied or the stream's own timeout has expired.
 
 use std::io::{self, Read, Write};
 
@@ -17,13 +17,13 @@ const REPLY: usize = 2 * 1024;
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
     /// The relay refuses the session.
-    #[error("at the {0} the relay said: {1}")]
+    #[error("at the {0} the relay replied: {1}")]
     Refused(Stage, Reply),
     /// The reply is not valid SMTP.
-    #[error("at the {0} what answered made no sense")]
+    #[error("at the {0} the reply was not valid SMTP")]
     Nonsense(Stage),
     /// The connection was lost, or timed out.
-    #[error("the connection broke at the {stage}: {source}")]
+    #[error("the connection was lost at the {stage}: {source}")]
     Lost {
         /// The stage of the dialogue.
         stage: Stage,
@@ -31,7 +31,7 @@ pub enum SubmitError {
         source: io::Error,
     },
     /// The message cannot be read.
-    #[error("reading the message: {0}")]
+    #[error("cannot read the message: {0}")]
     Message(io::Error),
 }
 

@@ -1,5 +1,5 @@
-//! Parses the command line in its traditional form: options with and without a value, combined or
-//! separate, mixed with recipients.
+//! Parses the command line in its traditional form: options and recipients in any order, with several options
+//! in one word, and with values in the same word or the next one.
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
@@ -37,7 +37,7 @@ pub(crate) struct Options {
     pub(crate) from_header: bool,
     /// `-i`: a line with a single dot does not end the message.
     pub(crate) ignore_dots: bool,
-    /// `-f`, unparsed.
+    /// `-f` or `-r`, unparsed.
     pub(crate) sender: Option<String>,
     /// `-F`
     pub(crate) full_name: Option<String>,
@@ -171,10 +171,10 @@ fn mode_of_letter(letter: &str) -> Result<Mode, SendmailError> {
         "p" => Ok(Mode::Mailq),
         "i" => Ok(Mode::NewAliases),
         "d" | "D" => Err(SendmailError::Usage(
-            "the daemon is relayd, and systemctl start relayd starts it".to_owned(),
+            "the daemon is relayd: start it with systemctl start relayd".to_owned(),
         )),
         other => Err(SendmailError::Usage(format!(
-            "-b{other} is none of -bm, -bs, -bp, -bi"
+            "unknown option -b{other}: the modes are -bm, -bs, -bp and -bi"
         ))),
     }
 }
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_stand_alone_or_together_and_values_in_one_word_or_two() {
+    fn options_may_be_combined_and_values_may_be_separate_words() {
         for line in [
             "sendmail -t -i -f a@b.test -F Ann u@d.test",
             "sendmail -ti -fa@b.test -FAnn u@d.test",
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn what_programs_are_known_to_say_is_understood() {
+    fn the_options_that_known_programs_use_are_accepted() {
         for (line, sender, recipients) in [
             (
                 "sendmail -FCronDaemon -i -B8BITMIME -oem root",
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_is_that_of_a_letter_or_of_the_programs_name() {
+    fn the_mode_comes_from_an_option_or_from_the_programs_name() {
         for (line, mode) in [
             ("sendmail u@d.test", Mode::Send),
             ("sendmail -bm u@d.test", Mode::Send),
@@ -298,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn notices_are_asked_for_as_in_smtp() {
+    fn dsn_options_have_the_values_of_smtp() {
         let options =
             parse("sendmail -N failure,delay -R hdrs -V a=b+c u@d.test").expect("options");
         assert!(options.notify.on_failure() && !options.notify.on_success());
@@ -308,18 +308,18 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_told() {
-        for (line, told) in [
+    fn an_invalid_command_line_is_refused_with_the_reason() {
+        for (line, expected) in [
             ("sendmail -Z", "unknown option -Z"),
             ("sendmail --zap", "unknown option --zap"),
             ("sendmail -f", "-f needs a value"),
             ("sendmail -bd", "the daemon is relayd"),
-            ("sendmail -bt", "-bt is none"),
+            ("sendmail -bt", "unknown option -bt"),
             ("sendmail -N often", "-N often: NOTIFY is NEVER"),
             ("sendmail --config", "--config needs a file"),
         ] {
             let refused = parse(line).expect_err(line).to_string();
-            assert!(refused.starts_with(told), "{refused}");
+            assert!(refused.starts_with(expected), "{refused}");
         }
     }
 }

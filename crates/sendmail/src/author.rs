@@ -1,4 +1,4 @@
-//! Determines the sender: the user of the system, and the domain of addresses without one.
+//! Determines the sender: by default the user who runs this command.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sender_is_what_was_said_or_the_user() {
+    fn the_sender_is_the_given_address_or_the_user() {
         for (written, sender, address) in [
             (None, "<ann@a.test>", "ann@a.test"),
             (Some("root"), "<root@a.test>", "root@a.test"),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_login_that_is_no_atom_can_send_too() {
+    fn a_login_name_that_is_not_an_atom_is_quoted() {
         let of = |login| Author::new(None, login, String::new(), "a.test".into());
         for (login, sender) in [
             ("ann", "<ann@a.test>"),
@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_written_so_that_nothing_in_it_is_more_than_a_name() {
+    fn special_characters_in_a_name_are_quoted_or_encoded() {
         for (name, field) in [
             ("", "From: ann@a.test\r\n"),
             ("Ann Other", "From: Ann Other <ann@a.test>\r\n"),
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_name_is_the_first_part_of_what_passwd_has() {
+    fn the_full_name_is_the_first_part_of_the_gecos_field() {
         for (gecos, name) in [
             ("Ann Other,Room 1,,", "Ann Other"),
             ("& Other", "Ann Other"),

@@ -18,9 +18,9 @@ pub(crate) fn run(socket: &Path) -> Result<ExitCode, SendmailError> {
     let (mut stream, mut reader) = match connected {
         Ok(both) => both,
         Err(reason) => {
-            let told =
-                io::stdout().write_all(b"421 4.3.2 the relay does not run, try again later\r\n");
-            told.map_err(SendmailError::Output)?;
+            let written =
+                io::stdout().write_all(b"421 4.3.2 the relay is not running, try again later\r\n");
+            written.map_err(SendmailError::Output)?;
             let socket = socket.display();
             return Err(SendmailError::NoRelay(format!(
                 "no relay answers at {socket}: {reason}"

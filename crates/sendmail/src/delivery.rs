@@ -15,10 +15,10 @@ use crate::message::OutgoingMessage;
 use crate::settings::RelaySettings;
 
 /// How long to wait for a reply (RFC 5321 §4.5.3.2.6). The relay may have to wait for its disk.
-const PATIENCE: Duration = Duration::from_mins(10);
+const REPLY_TIMEOUT: Duration = Duration::from_mins(10);
 /// How long to wait for the greeting and the reply to EHLO. A relay that hangs must not block every
 /// program that sends mail.
-const FIRST_PATIENCE: Duration = Duration::from_secs(20);
+const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The recipients for which the relay did not accept the message for now, and why.
 struct Deferred {
@@ -68,7 +68,7 @@ fn submit(
         let answers = match transact(mail, &waiting, &mut submission) {
             Ok(answers) => answers,
             Err(SubmitError::Message(reason)) => return Err(SendmailError::Input(reason)),
-            // If the connection broke after the final dot, the message may arrive twice. That is
+            // If the connection was lost after the final dot, the message may arrive twice. That is
             // better than losing it.
             Err(reason) => {
                 waiting.extend(rest);
@@ -97,17 +97,17 @@ fn connect(settings: &RelaySettings) -> Result<Submission<UnixStream>, String> {
     let socket = settings.socket.display();
     let stream = UnixStream::connect(&settings.socket)
         .map_err(|reason| format!("no relay answers at {socket}: {reason}"))?;
-    let same = wait_for(&stream, FIRST_PATIENCE)
+    let same = set_timeouts(&stream, GREETING_TIMEOUT)
         .and_then(|()| stream.try_clone())
         .map_err(|reason| reason.to_string())?;
     let submission = Submission::open(stream, "localhost").map_err(|reason| reason.to_string())?;
-    wait_for(&same, PATIENCE).map_err(|reason| reason.to_string())?;
+    set_timeouts(&same, REPLY_TIMEOUT).map_err(|reason| reason.to_string())?;
     Ok(submission)
 }
 
-fn wait_for(stream: &UnixStream, patience: Duration) -> io::Result<()> {
-    stream.set_read_timeout(Some(patience))?;
-    stream.set_write_timeout(Some(patience))
+fn set_timeouts(stream: &UnixStream, timeout: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(timeout))?;
+    stream.set_write_timeout(Some(timeout))
 }
 
 fn transact(
@@ -170,7 +170,7 @@ fn sort(
             }
             Answer::Refused(_, reply) => {
                 outcome.later.push(path.clone());
-                outcome.reason = Some(format!("the relay said: {reply}"));
+                outcome.reason = Some(format!("the relay replied: {reply}"));
             }
             Answer::Unsupported(Lack::Room { limit }) => {
                 outcome.is_progress = true;

@@ -1,4 +1,4 @@
-//! Why mail was not sent, with the exit codes of sysexits.h.
+//! The errors of this command, with the exit codes of sysexits.h.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,10 +10,10 @@ use relay_smtp::{Reply, Stage};
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SendmailError {
     /// The command line is not valid (`EX_USAGE`).
-    #[error("{0}; sendmail --help tells what can be said")]
+    #[error("{0}; see sendmail --help")]
     Usage(String),
     /// An address in the message is not valid (`EX_DATAERR`).
-    #[error("{0:?} is no address: {1}")]
+    #[error("{0:?} is not an address: {1}")]
     Address(String, relay_smtp::address::AddressError),
     /// The header section is too long (`EX_DATAERR`).
     #[error("the header section has more than {0} bytes")]
@@ -29,17 +29,17 @@ pub(crate) enum SendmailError {
         reply: Reply,
     },
     /// The message is larger than the relay allows (`EX_DATAERR`).
-    #[error("the message is larger than the relay takes, {0} bytes")]
+    #[error("the message is larger than the relay allows, {0} bytes")]
     TooLarge(u64),
-    /// The relay did not accept the message, and it could not be left in the maildrop
+    /// The relay did not accept the message, and it could not be stored in the maildrop
     /// (`EX_TEMPFAIL`).
-    #[error("{relay}; and it cannot be left in {}: {reason}", folder.display())]
+    #[error("{relay}; and the message cannot be stored in {}: {reason}", folder.display())]
     Temporary {
         /// Why the relay did not accept the message.
         relay: String,
         /// The maildrop.
         folder: PathBuf,
-        /// Why the message could not be left there.
+        /// Why the message could not be stored there.
         reason: io::Error,
     },
     /// There is no session with the relay (`EX_TEMPFAIL`).
@@ -52,14 +52,14 @@ pub(crate) enum SendmailError {
     #[error("{0}: {1}")]
     System(&'static str, io::Error),
     /// The message cannot be read (`EX_IOERR`).
-    #[error("reading the message: {0}")]
+    #[error("cannot read the message: {0}")]
     Input(io::Error),
     /// The message cannot be stored while it is read, for example because the disk is full
     /// (`EX_TEMPFAIL`).
-    #[error("a file for the message in {dir}: {0}", dir = std::env::temp_dir().display())]
+    #[error("cannot store the message in a file in {dir}: {0}", dir = std::env::temp_dir().display())]
     Spool(io::Error),
     /// The output cannot be written (`EX_IOERR`).
-    #[error("writing the answer: {0}")]
+    #[error("cannot write the output: {0}")]
     Output(io::Error),
     /// The configuration cannot be used (`EX_CONFIG`).
     #[error(transparent)]
@@ -112,13 +112,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_large_message_that_finds_no_room_for_now_is_to_be_sent_again() {
+    fn a_full_disk_for_temporary_files_is_a_temporary_failure() {
         let full = SendmailError::Spool(io::ErrorKind::StorageFull.into());
         assert_eq!(full.code(), 75);
     }
 
     #[test]
-    fn a_refusal_has_the_code_that_says_what_was_refused() {
+    fn the_exit_code_of_a_refusal_depends_on_the_command_and_the_status() {
         for (stage, reply, code) in [
             (Stage::Rcpt, Reply::new(550, 1, 1, "no such user"), 67),
             (Stage::Rcpt, Reply::new(553, 7, 1, "not here"), 77),

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn recipients_are_those_of_the_last_sender() {
+    fn resent_fields_replace_the_original_recipients() {
         for (text, expected) in [
             ("To: a\r\nX: y\r\ncc : b\r\nBCC: c\r\n", " a~| b~| c~"),
             ("To: a,\r\n b\r\n", " a,~ b~"),
@@ -133,14 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn blind_recipients_go_with_all_their_lines_and_nothing_else_does() {
+    fn bcc_fields_are_removed_with_their_continuation_lines() {
         let mut header = header("To: a\r\nBcc: b,\r\n\tc\r\nSubject: Bcc: d\r\nresent-bcc: e\r\n");
         header.remove_bcc();
         assert_eq!(header.encode(), b"To: a\r\nSubject: Bcc: d\r\n\r\n");
     }
 
     #[test]
-    fn the_section_ends_with_an_empty_line_or_the_first_that_is_no_field() {
+    fn the_section_ends_at_an_empty_line_or_at_the_first_line_that_is_not_a_field() {
         for (line, expected) in [
             ("\r\n", HeaderLine::End),
             ("hello\r\n", HeaderLine::Text),

@@ -2,12 +2,11 @@
 
 use std::io::{self, BufRead};
 
-/// Reads text whose lines end with LF, CR LF or, in the body, a lone CR, as progress bars write it.
-/// The text ends with the input or, unless dots are ignored, at a line with a single dot. A NUL,
-/// which no message may contain (RFC 5321 §4.5.2), becomes a question mark.
+/// Reads text whose lines end with LF or CR LF. The text ends with the input or, unless dots are ignored, at
+/// a line with a single dot. A NUL, which no message may contain (RFC 5321 §4.5.2), becomes a question mark.
 ///
-/// In the header section a lone CR is passed on unchanged, so that a program cannot begin a new
-/// field within a value.
+/// In the body a lone CR also ends a line, because programs draw progress bars with it. In the header section
+/// it is passed on unchanged, so that a program cannot begin a new field within a value.
 #[derive(Debug)]
 pub(crate) struct Lines<R> {
     input: R,
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_dot_ends_the_message_unless_dots_are_to_be_ignored() {
+    fn a_single_dot_ends_the_message_unless_dots_are_ignored() {
         for text in ["a\n.\nb\n", "a\r\n.\r\nb\r\n"] {
             for size in 1..=4 {
                 assert_eq!(read(text.as_bytes(), false, size), b"a\r\n");
@@ -179,7 +178,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_bare_however_it_is_cut(
+        fn no_cr_or_lf_is_bare_however_the_input_is_split(
             text in proptest::collection::vec(
                 prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), any::<u8>()], 0..200),
             size in 1usize..50,

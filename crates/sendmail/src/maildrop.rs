@@ -1,4 +1,4 @@
-//! Leaves a message in the maildrop: it is durable, or it is not there.
+//! Stores a message in the maildrop: either all of it is durable, or none of it is there.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -15,7 +15,8 @@ use crate::error::SendmailError;
 use crate::message::OutgoingMessage;
 use crate::settings::RelaySettings;
 
-/// Leaves the message. Once this returns, the message survives power loss.
+/// Stores the message for these recipients, in as many files as necessary. Once this returns, the message
+/// survives power loss.
 pub(crate) fn store(
     mail: &mut OutgoingMessage,
     recipients: &[ForwardPath],

@@ -1,4 +1,4 @@
-//! `mailq` and `sendmail -q`, implemented by `relayctl`.
+//! `mailq` and `sendmail -q`. Both run `relayctl`.
 
 use std::env;
 use std::os::unix::process::CommandExt as _;
@@ -14,28 +14,28 @@ pub(crate) fn show(config: Option<&Path>) -> Result<ExitCode, SendmailError> {
     ))
 }
 
-/// Retries all waiting messages. It also succeeds if there are none.
+/// Retries all waiting messages. Having none is a success too.
 pub(crate) fn retry(config: Option<&Path>) -> Result<ExitCode, SendmailError> {
     let mut command = relayctl(config);
     let ended = command.args(["queue", "retry", "--all"]).status();
     match ended.map_err(SendmailError::NoRelayctl)?.code() {
         Some(0 | 1) => Ok(ExitCode::SUCCESS),
         _ => Err(SendmailError::NoRelay(
-            "the queue cannot be tried now".to_owned(),
+            "relayctl cannot retry the queue".to_owned(),
         )),
     }
 }
 
 fn relayctl(config: Option<&Path>) -> Command {
-    let mut command = Command::new(beside_us().unwrap_or_else(|| "relayctl".into()));
+    let mut command = Command::new(installed_beside().unwrap_or_else(|| "relayctl".into()));
     if let Some(config) = config {
         command.arg("--config").arg(config);
     }
     command
 }
 
-/// Returns the `relayctl` that was installed beside this program, after resolving symbolic links.
-fn beside_us() -> Option<PathBuf> {
+/// Returns the `relayctl` in the directory of this program, after resolving symbolic links.
+fn installed_beside() -> Option<PathBuf> {
     let program = env::current_exe().ok()?.with_file_name("relayctl");
     program.exists().then_some(program)
 }

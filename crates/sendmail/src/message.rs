@@ -21,8 +21,7 @@ const MAX_HEADER: usize = 1024 * 1024;
 /// How many octets of a body are kept in memory. A longer body is written to an unnamed file.
 const IN_MEMORY: usize = 1024 * 1024;
 
-/// A message that was read completely before the relay is contacted, because the program that
-/// writes it may take hours.
+/// A message as it was read, before the relay is contacted: the program that writes it may take hours.
 #[derive(Debug)]
 pub(crate) struct InputMessage {
     header: Header,
@@ -32,7 +31,7 @@ pub(crate) struct InputMessage {
     eight_bit: bool,
 }
 
-/// A message with its envelope.
+/// A complete message with its envelope.
 #[derive(Debug)]
 pub(crate) struct OutgoingMessage {
     pub(crate) sender: ReversePath,
@@ -145,7 +144,7 @@ impl InputMessage {
         let mut known = std::collections::HashSet::new();
         recipients.extend(found.into_iter().filter(|path| known.insert(path.clone())));
         if recipients.is_empty() {
-            let reason = "no recipients: name them, or have them read from the message with -t";
+            let reason = "no recipients: name them on the command line, or use -t to take them from the message";
             return Err(SendmailError::Usage(reason.to_owned()));
         }
         let head = self.header.encode();
@@ -162,7 +161,7 @@ impl InputMessage {
     }
 }
 
-/// Replaces each CR within a line of the header section by white space.
+/// Replaces each CR within a line of the header section with a space.
 fn one_line(line: &[u8]) -> Vec<u8> {
     let text = line.strip_suffix(b"\r\n").unwrap_or(line);
     let octets = text.iter();
@@ -173,7 +172,8 @@ fn one_line(line: &[u8]) -> Vec<u8> {
     one
 }
 
-/// Converts text that turned out not to be a header section. In a body a lone CR ends a line.
+/// Converts text that was read as part of the header section but belongs to the body, where a lone CR ends
+/// a line.
 fn lines_of_body(text: &[u8]) -> Vec<u8> {
     let mut lines = Vec::with_capacity(text.len());
     for (at, &octet) in text.iter().enumerate() {
@@ -237,7 +237,7 @@ mod tests {
         Date: Sun, 06 Nov 1994 08:49:37 +0000\r\nMessage-ID: <1@ours.test>\r\n";
 
     #[test]
-    fn a_message_gets_what_it_lacks_and_keeps_what_it_has() {
+    fn missing_fields_are_added_and_existing_ones_are_kept() {
         let whole = "From: a@b.test\r\nDate: d\r\nMessage-ID: <i>\r\nX: y\r\n\r\nhello\r\n";
         for (text, expected) in [
             (
@@ -255,12 +255,12 @@ mod tests {
         ] {
             let mut mail = mail("u@d.test", text.as_bytes()).expect(text);
             assert_eq!(content(&mut mail), expected);
-            assert_eq!(content(&mut mail), expected, "as often as it is asked for");
+            assert_eq!(content(&mut mail), expected, "it can be read again");
         }
     }
 
     #[test]
-    fn recipients_are_those_of_the_command_line_and_with_t_of_the_message() {
+    fn recipients_come_from_the_command_line_and_with_t_also_from_the_message() {
         let text = b"To: a, b@d.test\nCc: A <b@d.test>\nBcc: c@d.test\n\nhello\n";
         for (arguments, recipients) in [
             ("u@d.test", &["u@d.test"][..]),
@@ -276,12 +276,12 @@ mod tests {
             let text = content(&mut mail);
             assert!(!text.contains("c@d.test"), "{arguments}: {text}");
         }
-        let nobody = mail("-t", b"Subject: t\n\nhello\n").expect_err("no recipients");
-        assert!(matches!(nobody, SendmailError::Usage(_)), "{nobody}");
+        let refused = mail("-t", b"Subject: t\n\nhello\n").expect_err("no recipients");
+        assert!(matches!(refused, SendmailError::Usage(_)), "{refused}");
     }
 
     #[test]
-    fn a_body_of_any_size_is_read_and_a_header_is_not() {
+    fn the_size_of_the_header_is_limited_and_that_of_the_body_is_not() {
         let body = "x".repeat(99) + "\n";
         let text = format!("Subject: t\n\n{}", body.repeat(30_000));
         let mut large = mail("u@d.test", text.as_bytes()).expect("a large message");
@@ -292,12 +292,12 @@ mod tests {
         let line = "x".repeat(MAX_HEADER + 100);
         assert!(
             mail("u@d.test", line.as_bytes()).is_ok(),
-            "a text of one line"
+            "a body of one line"
         );
     }
 
     #[test]
-    fn a_lone_cr_begins_no_field_and_in_the_text_a_line() {
+    fn a_lone_cr_ends_a_line_in_the_body_but_not_in_the_header() {
         for (text, expected) in [
             (
                 "Subject: a\rBcc: x@y.test\n\n1%\r2%\n",
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn output_with_a_nul_and_an_endless_line_still_goes() {
+    fn a_nul_and_an_endless_line_are_made_valid() {
         let text = format!("Subject: t\n\na\0b\n{}\n", "x".repeat(100_000));
         let mut mail = mail("u@d.test", text.as_bytes()).expect("a message");
         let text = content(&mut mail);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_bits_are_told_wherever_they_are() {
+    fn octets_beyond_ascii_are_noticed_in_header_and_body() {
         for (text, expected) in [
             ("Subject: t\n\nhello\n", false),
             ("Subject: ö\n\nhello\n", true),

@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn names_comments_and_groups_are_no_addresses() {
+    fn names_comments_and_group_names_are_removed() {
         for (value, expected) in [
             ("u@d.test", &["u@d.test"][..]),
             (
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_is_refused() {
+    fn a_text_that_is_not_an_address_is_refused() {
         for value in [
             "not an address@",
             "u@d.test v@d.test",
@@ -151,7 +151,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_field_breaks_it(
+        fn no_field_makes_it_panic(
             value in proptest::collection::vec(prop_oneof![
                 prop::sample::select(&b"<>@,;:()\"\\ =?\r\n\t[]."[..]), any::<u8>()
             ], 0..100)

@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 /// The longest line in octets, without its end (RFC 5322 §2.1.1, RFC 5321 §4.5.3.1.6).
 const LONGEST: usize = 998;
-/// The largest number of octets after the first one of a character (RFC 3629 §3).
-const BEHIND: usize = 3;
+/// The largest number of octets of a character after its first one (RFC 3629 §3).
+const CONTINUATION: usize = 3;
 const END: &[u8] = b"\r\n";
 
 /// Breaks long lines: after a blank if there is one, and never within a UTF-8 character.
@@ -24,11 +24,11 @@ impl Wrap {
             self.line.extend_from_slice(part);
             let mut rest = self.line.as_slice();
             while rest.strip_suffix(END).unwrap_or(rest).len() > LONGEST {
-                let (line, behind) = rest.split_at(break_in(rest));
+                let (line, remainder) = rest.split_at(break_point(rest));
                 out.write_all(line)?;
                 out.write_all(END)?;
                 passed += line.len() + END.len();
-                rest = behind;
+                rest = remainder;
             }
             let kept = if rest.ends_with(END) {
                 out.write_all(rest)?;
@@ -44,14 +44,14 @@ impl Wrap {
 }
 
 /// Returns where to break a line that is too long.
-fn break_in(line: &[u8]) -> usize {
+fn break_point(line: &[u8]) -> usize {
     let is_blank = |&octet: &u8| octet == b' ' || octet == b'\t';
     if let Some(blank) = line[..LONGEST].iter().rposition(is_blank) {
         return blank + 1;
     }
     let is_first = |&at: &usize| line[at] & 0xC0 != 0x80;
     // If no character begins within this many octets, the text is not UTF-8.
-    let at = (LONGEST - BEHIND..=LONGEST).rev().find(is_first);
+    let at = (LONGEST - CONTINUATION..=LONGEST).rev().find(is_first);
     at.unwrap_or(LONGEST)
 }
 
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_broken_behind_a_blank_or_between_characters() {
+    fn a_long_line_is_broken_after_a_blank_or_between_characters() {
         let a = |n| "a".repeat(n);
         for (text, expected) in [
             (a(998), a(998)),
@@ -104,7 +104,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_is_added_but_ends_of_lines(
+        fn only_line_ends_are_added(
             lengths in proptest::collection::vec(0usize..2500, 0..5),
             size in 1usize..3000,
         ) {

@@ -1,4 +1,4 @@
-//! Sessions with a relay whose replies are fixed.
+//! Sessions with a relay that sends fixed replies.
 
 use std::collections::VecDeque;
 
@@ -9,21 +9,21 @@ use super::*;
 
 /// A peer that sends fixed replies whatever it receives, and then disconnects.
 struct Script {
-    says: VecDeque<&'static str>,
-    heard: Vec<u8>,
+    replies: VecDeque<&'static str>,
+    received: Vec<u8>,
 }
 
 impl Read for Script {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let said = self.says.pop_front().unwrap_or_default();
-        buffer[..said.len()].copy_from_slice(said.as_bytes());
-        Ok(said.len())
+        let reply = self.replies.pop_front().unwrap_or_default();
+        buffer[..reply.len()].copy_from_slice(reply.as_bytes());
+        Ok(reply.len())
     }
 }
 
 impl Write for Script {
     fn write(&mut self, octets: &[u8]) -> io::Result<usize> {
-        self.heard.extend_from_slice(octets);
+        self.received.extend_from_slice(octets);
         Ok(octets.len())
     }
 
@@ -32,10 +32,10 @@ impl Write for Script {
     }
 }
 
-fn script(says: &[&'static str]) -> Script {
+fn script(replies: &[&'static str]) -> Script {
     Script {
-        says: says.iter().copied().collect(),
-        heard: Vec::new(),
+        replies: replies.iter().copied().collect(),
+        received: Vec::new(),
     }
 }
 
@@ -62,7 +62,7 @@ fn send(script: &mut Script, message: &[u8]) -> Result<Vec<Answer>, SubmitError>
 }
 
 #[test]
-fn a_message_goes_with_its_dots_doubled_and_each_recipient_has_an_answer() {
+fn dots_are_doubled_and_each_recipient_has_an_answer() {
     let mut relay = script(&[
         "220 hi\r\n",
         "250 relay.test\r\n",
@@ -78,27 +78,27 @@ fn a_message_goes_with_its_dots_doubled_and_each_recipient_has_an_answer() {
         matches!(answers[1], Answer::Refused(Stage::Rcpt, _)),
         "{answers:?}"
     );
-    let heard = String::from_utf8(relay.heard).expect("text");
-    let said = "EHLO client.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n\
+    let received = String::from_utf8(relay.received).expect("text");
+    let expected = "EHLO client.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<c@d.test>\r\n\
         RCPT TO:<e@f.test>\r\nDATA\r\nSubject: t\r\n\r\n..\r\n.\r\nQUIT\r\n";
-    assert_eq!(heard, said);
+    assert_eq!(received, expected);
 }
 
 #[test]
-fn where_a_session_breaks_is_told() {
-    for (says, told) in [
-        (&[][..], "broke at the greeting"),
+fn an_error_names_the_stage_of_the_session() {
+    for (replies, expected) in [
+        (&[][..], "lost at the greeting"),
         (
             &["421 busy\r\n"],
-            "at the greeting the relay said: 421 busy",
+            "at the greeting the relay replied: 421 busy",
         ),
         (
             &["220 hi\r\n", "250 ok\r\n", "421 stopping\r\n"],
-            "at the MAIL FROM the relay said: 421",
+            "at the MAIL FROM the relay replied: 421",
         ),
         (
             &["220 hi\r\n", "250 ok\r\n", "junk\r\n"],
-            "at the MAIL FROM what answered made no sense",
+            "at the MAIL FROM the reply was not valid SMTP",
         ),
         (
             &[
@@ -109,16 +109,16 @@ fn where_a_session_breaks_is_told() {
                 "250 ok\r\n",
                 "354 go\r\n",
             ],
-            "broke at the end of DATA",
+            "lost at the end of DATA",
         ),
     ] {
-        let error = send(&mut script(says), b"t\r\n").expect_err("no session");
-        assert!(error.to_string().contains(told), "{error}");
+        let error = send(&mut script(replies), b"t\r\n").expect_err("no session");
+        assert!(error.to_string().contains(expected), "{error}");
     }
 }
 
 #[test]
-fn a_message_that_cannot_be_read_is_no_message() {
+fn a_message_that_cannot_be_read_to_its_end_is_not_submitted() {
     struct Broken;
     impl Read for Broken {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
@@ -145,5 +145,8 @@ fn a_message_that_cannot_be_read_is_no_message() {
     let error = submission.send(&envelope, &mut Broken);
     assert!(matches!(error, Err(SubmitError::Message(_))), "{error:?}");
     drop(submission);
-    assert!(!relay.heard.ends_with(b".\r\n"), "it was never ended");
+    assert!(
+        !relay.received.ends_with(b".\r\n"),
+        "the message must not be ended"
+    );
 }

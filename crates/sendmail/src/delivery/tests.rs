@@ -1,4 +1,4 @@
-//! Messages, and a relay whose replies are fixed.
+//! A relay with fixed replies, and messages for it.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,12 +18,12 @@ use crate::message;
 
 const HELLO: [&str; 2] = ["220 relay.test ESMTP\r\n", "250 relay.test\r\n"];
 
-struct World {
+struct Fixture {
     dir: TempDir,
     settings: RelaySettings,
 }
 
-fn world() -> World {
+fn fixture() -> Fixture {
     let dir = tempfile::tempdir().expect("a directory");
     let maildrop = dir.path().join("maildrop");
     fs::create_dir(&maildrop).expect("a folder");
@@ -34,7 +34,7 @@ fn world() -> World {
         message_size: None,
         domain: None,
     };
-    World { dir, settings }
+    Fixture { dir, settings }
 }
 
 fn mail(arguments: &str) -> OutgoingMessage {
@@ -52,20 +52,20 @@ fn mail(arguments: &str) -> OutgoingMessage {
     message.into_outgoing(&options, &author).expect("a message")
 }
 
-impl World {
+impl Fixture {
     /// Starts a relay that greets each client, sends these replies, one for each command, and
     /// disconnects. Returns what the first client sent.
-    fn relay(&self, says: &[&'static str]) -> JoinHandle<String> {
+    fn relay(&self, replies: &[&'static str]) -> JoinHandle<String> {
         let listener = UnixListener::bind(&self.settings.socket).expect("a socket");
-        let says = [&HELLO[..], says].concat();
+        let replies = [&HELLO[..], replies].concat();
         thread::spawn(move || {
             let (stream, _) = listener.accept().expect("a client");
             let mut stream = BufReader::new(stream);
-            let mut heard = String::new();
-            for said in says {
-                let text = stream.get_mut().write_all(said.as_bytes());
-                text.expect("somebody who reads");
-                let end = if said.starts_with("354") {
+            let mut received = String::new();
+            for reply in replies {
+                let text = stream.get_mut().write_all(reply.as_bytes());
+                text.expect("a client that reads");
+                let end = if reply.starts_with("354") {
                     ".\r\n"
                 } else {
                     "\n"
@@ -76,14 +76,14 @@ impl World {
                         break;
                     }
                 }
-                heard.push_str(&line);
+                received.push_str(&line);
             }
-            heard
+            received
         })
     }
 
     /// Returns the envelopes and messages in the maildrop.
-    fn left(&self) -> Vec<(EnvelopeLine, String)> {
+    fn stored(&self) -> Vec<(EnvelopeLine, String)> {
         let entries = fs::read_dir(&self.settings.maildrop).expect("a folder");
         let read = |entry: io::Result<fs::DirEntry>| {
             let path = entry.expect("an entry").path();
@@ -93,29 +93,29 @@ impl World {
             assert_eq!(mode & 0o7777, 0o644);
             let text = fs::read(path).expect("a file");
             let mut rest = text.as_slice();
-            let leaf = EnvelopeLine::read(&mut rest).expect("an envelope");
-            (leaf, String::from_utf8(rest.to_vec()).expect("text"))
+            let envelope = EnvelopeLine::read(&mut rest).expect("an envelope");
+            (envelope, String::from_utf8(rest.to_vec()).expect("text"))
         };
         entries.map(read).collect()
     }
 }
 
 #[test]
-fn what_the_relay_takes_is_left_nowhere() {
-    let world = world();
-    let relay = world.relay(&["250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 queued\r\n"]);
-    deliver(mail("u@dest.test"), &world.settings).expect("a safe message");
-    let heard = relay.join().expect("no panic");
+fn a_message_that_the_relay_accepts_is_not_stored() {
+    let fixture = fixture();
+    let relay = fixture.relay(&["250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 queued\r\n"]);
+    deliver(mail("u@dest.test"), &fixture.settings).expect("a safe message");
+    let received = relay.join().expect("no panic");
     assert!(
-        heard.contains("RCPT TO:<u@dest.test>") && heard.contains("\r\n...dots\r\n"),
-        "{heard}"
+        received.contains("RCPT TO:<u@dest.test>") && received.contains("\r\n...dots\r\n"),
+        "{received}"
     );
-    assert!(world.left().is_empty());
+    assert!(fixture.stored().is_empty());
 }
 
 #[test]
-fn what_no_relay_takes_now_is_left_whole_for_all_that_wait() {
-    for says in [
+fn a_message_that_the_relay_does_not_accept_now_is_stored() {
+    for replies in [
         &[][..],
         &["421 4.3.2 going down\r\n"],
         &["452 4.3.1 no room\r\n"],
@@ -125,17 +125,17 @@ fn what_no_relay_takes_now_is_left_whole_for_all_that_wait() {
         &["250 ok\r\n", "250 ok\r\n", "354 go\r\n", "451 4.3.0 no\r\n"],
         &["250 ok\r\n", "250 ok\r\n", "354 go\r\n", "nonsense\r\n"],
     ] {
-        let world = world();
-        let relay = world.relay(says);
-        deliver(mail("-N never u@dest.test"), &world.settings).expect("a safe message");
+        let fixture = fixture();
+        let relay = fixture.relay(replies);
+        deliver(mail("-N never u@dest.test"), &fixture.settings).expect("a safe message");
         relay.join().expect("no panic");
-        let left = world.left();
-        let [(leaf, message)] = left.as_slice() else {
-            panic!("{says:?}: {left:?}");
+        let stored = fixture.stored();
+        let [(envelope, message)] = stored.as_slice() else {
+            panic!("{replies:?}: {stored:?}");
         };
-        assert_eq!(leaf.sender.as_str(), "ann@ours.test", "{says:?}");
-        assert_eq!(leaf.recipients, mail("u@dest.test").recipients);
-        assert_eq!(leaf.notify, mail("-N never u@dest.test").notify);
+        assert_eq!(envelope.sender.as_str(), "ann@ours.test", "{replies:?}");
+        assert_eq!(envelope.recipients, mail("u@dest.test").recipients);
+        assert_eq!(envelope.notify, mail("-N never u@dest.test").notify);
         assert!(
             message.ends_with("\r\n\r\nhello\r\n..dots\r\n"),
             "{message}"
@@ -144,9 +144,9 @@ fn what_no_relay_takes_now_is_left_whole_for_all_that_wait() {
 }
 
 #[test]
-fn only_recipients_that_have_no_answer_are_left() {
-    let world = world();
-    let relay = world.relay(&[
+fn only_recipients_without_a_final_answer_are_stored() {
+    let fixture = fixture();
+    let relay = fixture.relay(&[
         "250 ok\r\n",
         "250 ok\r\n",
         "450 4.2.1 later\r\n",
@@ -156,70 +156,77 @@ fn only_recipients_that_have_no_answer_are_left() {
     ]);
     let refused = deliver(
         mail("taken@d.test later@d.test never@d.test"),
-        &world.settings,
+        &fixture.settings,
     );
     relay.join().expect("no panic");
     let refused = refused.expect_err("one was refused").to_string();
     assert_eq!(refused, "the relay refuses <never@d.test>: 550 5.1.1 never");
-    let left: Vec<_> = world.left().into_iter().map(|(leaf, _)| leaf).collect();
-    assert_eq!(left.len(), 1);
-    assert_eq!(left[0].recipients, mail("later@d.test").recipients);
+    let stored: Vec<_> = fixture
+        .stored()
+        .into_iter()
+        .map(|(envelope, _)| envelope)
+        .collect();
+    assert_eq!(stored.len(), 1);
+    assert_eq!(stored[0].recipients, mail("later@d.test").recipients);
 }
 
 #[test]
-fn a_refusal_leaves_nothing() {
-    for says in [
+fn a_refused_message_is_not_stored() {
+    for replies in [
         &["553 5.7.1 bad sender\r\n"][..],
         &["250 ok\r\n", "550 5.1.1 never\r\n"],
         &["250 ok\r\n", "250 ok\r\n", "354 go\r\n", "554 5.6.0 no\r\n"],
     ] {
-        let world = world();
-        let relay = world.relay(says);
-        let refused = deliver(mail("u@dest.test"), &world.settings);
+        let fixture = fixture();
+        let relay = fixture.relay(replies);
+        let refused = deliver(mail("u@dest.test"), &fixture.settings);
         relay.join().expect("no panic");
         let refused = refused.expect_err("a refusal");
         assert!(
             matches!(refused, SendmailError::Refused { .. }),
             "{refused}"
         );
-        assert!(world.left().is_empty(), "{says:?}");
+        assert!(fixture.stored().is_empty(), "{replies:?}");
     }
 }
 
 #[test]
-fn without_a_relay_more_recipients_than_one_file_has_make_several() {
-    let world = world();
+fn many_recipients_are_stored_in_several_files() {
+    let fixture = fixture();
     let names: Vec<_> = (0..=RECIPIENTS).map(|n| format!("u{n}@d.test")).collect();
-    deliver(mail(&names.join(" ")), &world.settings).expect("a safe message");
-    let left = world.left();
-    let mut counts: Vec<_> = left.iter().map(|(leaf, _)| leaf.recipients.len()).collect();
+    deliver(mail(&names.join(" ")), &fixture.settings).expect("a safe message");
+    let stored = fixture.stored();
+    let mut counts: Vec<_> = stored
+        .iter()
+        .map(|(envelope, _)| envelope.recipients.len())
+        .collect();
     counts.sort_unstable();
     assert_eq!(counts, [1, RECIPIENTS]);
-    assert_eq!(left[0].1, left[1].1, "one Message-ID");
+    assert_eq!(stored[0].1, stored[1].1, "one Message-ID");
 }
 
 #[test]
-fn where_nothing_can_be_left_the_message_is_to_be_tried_again() {
-    let mut world = world();
-    world.settings.min_free = u64::MAX;
-    let full = deliver(mail("u@dest.test"), &world.settings).expect_err("no room");
-    assert!(world.left().is_empty());
-    world.settings.min_free = 0;
-    world.settings.maildrop = world.dir.path().join("nowhere");
-    let missing = deliver(mail("u@dest.test"), &world.settings).expect_err("no folder");
+fn a_message_that_cannot_be_stored_is_a_temporary_failure() {
+    let mut fixture = fixture();
+    fixture.settings.min_free = u64::MAX;
+    let full = deliver(mail("u@dest.test"), &fixture.settings).expect_err("no room");
+    assert!(fixture.stored().is_empty());
+    fixture.settings.min_free = 0;
+    fixture.settings.maildrop = fixture.dir.path().join("nowhere");
+    let missing = deliver(mail("u@dest.test"), &fixture.settings).expect_err("no folder");
     for failure in [full, missing] {
-        let told = failure.to_string();
-        assert!(matches!(failure, SendmailError::Temporary { .. }), "{told}");
-        assert!(told.starts_with("no relay answers at "), "{told}");
+        let text = failure.to_string();
+        assert!(matches!(failure, SendmailError::Temporary { .. }), "{text}");
+        assert!(text.starts_with("no relay answers at "), "{text}");
     }
 }
 
 #[test]
-fn what_the_relay_would_find_too_large_later_is_refused_now() {
-    let mut world = world();
-    world.settings.message_size = Some(10);
-    let refused = deliver(mail("u@dest.test"), &world.settings).expect_err("too large");
+fn a_message_that_is_too_large_for_the_relay_is_not_stored() {
+    let mut fixture = fixture();
+    fixture.settings.message_size = Some(10);
+    let refused = deliver(mail("u@dest.test"), &fixture.settings).expect_err("too large");
     assert!(matches!(refused, SendmailError::TooLarge(10)), "{refused}");
-    let left = fs::read_dir(&world.settings.maildrop).expect("a folder");
-    assert_eq!(left.count(), 0);
+    let stored = fs::read_dir(&fixture.settings.maildrop).expect("a folder");
+    assert_eq!(stored.count(), 0);
 }
