@@ -324,3 +324,6 @@ where
     }
     deserializer.deserialize_i64(Reader(like, PhantomData))
 }
+
+#[cfg(test)]
+mod tests;
