@@ -14,7 +14,7 @@ use serde::forward_to_deserialize_any;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use crate::key_path::Step;
+use crate::key_path::KeyStep;
 
 /// What is wrong with a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,12 +54,12 @@ pub(crate) enum Problem {
 /// A problem and the path of the key or value that has it.
 #[derive(Debug)]
 pub(crate) struct Error {
-    pub(crate) path: Option<Vec<Step>>,
+    pub(crate) path: Option<Vec<KeyStep>>,
     pub(crate) problem: Problem,
 }
 
 impl Error {
-    fn at(mut self, path: &[Step]) -> Self {
+    fn at(mut self, path: &[KeyStep]) -> Self {
         self.path.get_or_insert_with(|| path.to_vec());
         self
     }
@@ -125,7 +125,7 @@ fn wrong_type(found: Unexpected<'_>, expected: impl Into<String>) -> Error {
 #[derive(Clone, Copy)]
 pub(crate) struct Tree<'a> {
     pub(crate) root: &'a DeTable<'a>,
-    pub(crate) skipped: &'a [Vec<Step>],
+    pub(crate) skipped: &'a [Vec<KeyStep>],
 }
 
 impl<'a> Tree<'a> {
@@ -139,7 +139,7 @@ impl<'a> Tree<'a> {
     }
 
     /// The paths of all keys and list elements, except those in `skipped`.
-    pub(crate) fn paths(self) -> impl Iterator<Item = Vec<Step>> {
+    pub(crate) fn paths(self) -> impl Iterator<Item = Vec<KeyStep>> {
         let root = Reader {
             value: Value::Table(self.root),
             path: Vec::new(),
@@ -163,12 +163,12 @@ enum Value<'a> {
 /// One value and its path.
 struct Reader<'a> {
     value: Value<'a>,
-    path: Vec<Step>,
-    skipped: &'a [Vec<Step>],
+    path: Vec<KeyStep>,
+    skipped: &'a [Vec<KeyStep>],
 }
 
 impl<'a> Reader<'a> {
-    fn below(&self, step: Step, value: &'a Spanned<DeValue<'a>>) -> Self {
+    fn below(&self, step: KeyStep, value: &'a Spanned<DeValue<'a>>) -> Self {
         let mut path = self.path.clone();
         path.push(step);
         let value = match value.get_ref() {
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
             .map(|(key, value)| {
                 let key: &'a Spanned<DeString<'a>> = key;
                 let key: &'a str = key.get_ref();
-                (key, self.below(Step::Key(key.to_owned()), value))
+                (key, self.below(KeyStep::Key(key.to_owned()), value))
             })
             .filter(|(_, reader)| !reader.is_skipped())
             .collect()
@@ -216,7 +216,7 @@ impl<'a> Reader<'a> {
     fn elements(&self, list: &'a [Spanned<DeValue<'a>>]) -> Vec<Reader<'a>> {
         list.iter()
             .enumerate()
-            .map(|(index, value)| self.below(Step::Index(index), value))
+            .map(|(index, value)| self.below(KeyStep::Index(index), value))
             .filter(|element| !element.is_skipped())
             .collect()
     }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::deserializer::Problem;
-use crate::key_path::{Place, Step, Table};
+use crate::key_path::{KeyStep, Place, Table};
 
 /// Why a configuration cannot be used: the file, the line if there is one, and what to change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -96,7 +96,7 @@ fn reason_of_toml(text: &str, error: &toml::de::Error) -> String {
 }
 
 /// The message for a problem at `path`.
-pub(crate) fn reason(path: &[Step], problem: &Problem) -> String {
+pub(crate) fn reason(path: &[KeyStep], problem: &Problem) -> String {
     let text = match problem {
         Problem::UnknownKey { known } => return unknown_key(path, known),
         Problem::MissingKey(key) => return format!("{} needs the key \"{key}\"", Table(path)),
@@ -126,8 +126,8 @@ fn one_of(words: &[&str]) -> String {
     }
 }
 
-fn unknown_key(path: &[Step], known: &[&str]) -> String {
-    let Some((Step::Key(unknown), table)) = path.split_last() else {
+fn unknown_key(path: &[KeyStep], known: &[&str]) -> String {
+    let Some((KeyStep::Key(unknown), table)) = path.split_last() else {
         return "unknown key".to_owned();
     };
     let hint = nearest(unknown, known)

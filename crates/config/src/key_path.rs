@@ -4,7 +4,7 @@ use std::fmt;
 
 /// One step of the path to a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum KeyStep {
     /// A key of a table.
     Key(String),
     /// An element of a list, counted from 0.
@@ -12,18 +12,18 @@ pub enum Step {
 }
 
 /// The step to a key of a table.
-pub fn key(key: &str) -> Step {
-    Step::Key(key.to_owned())
+pub fn key(key: &str) -> KeyStep {
+    KeyStep::Key(key.to_owned())
 }
 
 /// A path as an operator writes it, such as `queue.retry_unit`. The line tells which element of a list it is.
-pub(crate) struct Place<'a>(pub(crate) &'a [Step]);
+pub(crate) struct Place<'a>(pub(crate) &'a [KeyStep]);
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let keys = self.0.iter().filter_map(|step| match step {
-            Step::Key(key) => Some(key),
-            Step::Index(_) => None,
+            KeyStep::Key(key) => Some(key),
+            KeyStep::Index(_) => None,
         });
         for (i, key) in keys.enumerate() {
             write!(f, "{}{}", if i == 0 { "" } else { "." }, key.escape_debug())?;
@@ -33,12 +33,12 @@ impl fmt::Display for Place<'_> {
 }
 
 /// The header of a table, such as `[queue]` or `[[route]]`.
-pub(crate) struct Table<'a>(pub(crate) &'a [Step]);
+pub(crate) struct Table<'a>(pub(crate) &'a [KeyStep]);
 
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0.last() {
-            Some(Step::Index(_)) => write!(f, "[[{}]]", Place(self.0)),
+            Some(KeyStep::Index(_)) => write!(f, "[[{}]]", Place(self.0)),
             _ => write!(f, "[{}]", Place(self.0)),
         }
     }

@@ -6,7 +6,7 @@ use std::{fs, io};
 
 use crate::deserializer::Tree;
 use crate::error::ConfigError;
-use crate::key_path::{Place, Step};
+use crate::key_path::{KeyStep, Place};
 use crate::schema::File;
 use crate::source::Source;
 use crate::strict;
@@ -19,7 +19,7 @@ pub struct Lenient {
     pub file: File,
     /// The keys whose values come from the file, each written as in an error message.
     keys: BTreeSet<String>,
-    problems: Vec<(Vec<Step>, ConfigError)>,
+    problems: Vec<(Vec<KeyStep>, ConfigError)>,
 }
 
 /// Why a command cannot read a configuration file at all.
@@ -72,7 +72,7 @@ impl Lenient {
     /// not TOML.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let source = Source::parse(file, text)?;
-        let mut skipped: Vec<Vec<Step>> = Vec::new();
+        let mut skipped: Vec<Vec<KeyStep>> = Vec::new();
         let mut problems = Vec::new();
         loop {
             let tree = Tree {

@@ -27,7 +27,7 @@ mod validate;
 pub mod values;
 
 pub use error::ConfigError;
-pub use key_path::{Step, key};
+pub use key_path::{KeyStep, key};
 pub use lenient::{FileError, Lenient};
 pub use named_file::NamedFile;
 pub use source::Source;

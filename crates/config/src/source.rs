@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::deserializer;
 use crate::error::{self, ConfigError};
-use crate::key_path::{Place, Step, Table};
+use crate::key_path::{KeyStep, Place, Table};
 use crate::named_file::NamedFile;
 
 /// The text of a configuration file, to name the line in an error.
@@ -43,18 +43,18 @@ impl<'a> Source<'a> {
     }
 
     /// Whether the file itself has a value at this path.
-    pub fn has(&self, path: &[Step]) -> bool {
+    pub fn has(&self, path: &[KeyStep]) -> bool {
         self.span_of(path).is_some()
     }
 
     /// An error about the value at this path. The line is that of the value, or if the file does not have
     /// it, that of the table around it.
-    pub fn error_at(&self, path: &[Step], reason: impl fmt::Display) -> ConfigError {
+    pub fn error_at(&self, path: &[KeyStep], reason: impl fmt::Display) -> ConfigError {
         self.error(path, format!("{}: {reason}", Place(path)))
     }
 
     /// An error about a whole table.
-    pub fn error_in(&self, table: &[Step], reason: impl fmt::Display) -> ConfigError {
+    pub fn error_in(&self, table: &[KeyStep], reason: impl fmt::Display) -> ConfigError {
         self.error(table, format!("{} {reason}", Table(table)))
     }
 
@@ -64,17 +64,17 @@ impl<'a> Source<'a> {
         self.error(path, error::reason(path, &error.problem))
     }
 
-    fn error(&self, path: &[Step], reason: String) -> ConfigError {
+    fn error(&self, path: &[KeyStep], reason: String) -> ConfigError {
         ConfigError::new(self.file, self.line_at(path), reason)
     }
 
     /// A file that the configuration names at this path.
-    pub fn named(&self, path: &[Step], file: &Path) -> NamedFile {
+    pub fn named(&self, path: &[KeyStep], file: &Path) -> NamedFile {
         NamedFile::new(file, self.file, self.line_at(path), Place(path).to_string())
     }
 
     /// The line of the value at this path, or if it is not in the file, of the table around it.
-    fn line_at(&self, path: &[Step]) -> Option<usize> {
+    fn line_at(&self, path: &[KeyStep]) -> Option<usize> {
         let span = (0..=path.len())
             .rev()
             .find_map(|length| self.span_of(&path[..length]));
@@ -82,17 +82,17 @@ impl<'a> Source<'a> {
     }
 
     /// The place of the key of the value at `path`.
-    fn span_of(&self, path: &[Step]) -> Option<Range<usize>> {
+    fn span_of(&self, path: &[KeyStep]) -> Option<Range<usize>> {
         let mut found = None;
         let mut table = Some(&self.tree);
         let mut array = None;
         for step in path {
             let (span, value) = match step {
-                Step::Key(key) => {
+                KeyStep::Key(key) => {
                     let (key, value) = table?.iter().find(|(k, _)| k.get_ref() == key)?;
                     (key.span(), value)
                 }
-                Step::Index(index) => {
+                KeyStep::Index(index) => {
                     let value: &Spanned<DeValue<'_>> = array?;
                     let value = value.get_ref().get(*index)?;
                     (value.span(), value)

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::error::ConfigError;
-use crate::key_path::{Step, key};
+use crate::key_path::{KeyStep, key};
 use crate::networks;
 use crate::schema::{self, given};
 use crate::strict::Strict;
@@ -49,7 +49,7 @@ impl Strict<'_> {
         let everyone = networks::internet(&relay.networks);
         match everyone {
             Some(index) if !relay.open => {
-                let path = [key("relay"), key("networks"), Step::Index(index)];
+                let path = [key("relay"), key("networks"), KeyStep::Index(index)];
                 let reason = format!(
                     "\"{}\" makes an open relay that anyone may send through: \
                      name your own networks, or set relay.open = true",
@@ -70,7 +70,7 @@ impl Strict<'_> {
         for (index, listener) in listeners.iter().enumerate() {
             let address = &listener.address.0;
             let same = |other: &schema::Listener| other.address.0 == *address;
-            let path = |name| [key("listener"), Step::Index(index), key(name)];
+            let path = |name| [key("listener"), KeyStep::Index(index), key(name)];
             let any_port = address.tcp().is_some_and(|address| address.port() == 0);
             if !any_port && listeners[..index].iter().any(same) {
                 let reason = format!("{address} is listened on already");
@@ -100,7 +100,7 @@ impl Strict<'_> {
     /// A Unix socket needs no TLS, and the system names its client.
     fn unix(&self, index: usize, listener: &schema::Listener) -> Result<(), ConfigError> {
         let error = |name, reason: &str| {
-            let path = [key("listener"), Step::Index(index), key(name)];
+            let path = [key("listener"), KeyStep::Index(index), key(name)];
             Err(self.source.error_at(&path, reason))
         };
         if listener.role == schema::Role::Submissions {

@@ -1,4 +1,6 @@
-//! The types of the values: how each is written, and what is refused.
+//! The types of the values: how each is written, and which values are refused.
+
+mod error;
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -11,16 +13,25 @@ use ipnet::IpNet;
 use relay_smtp::Mailbox;
 use relay_smtp::address::is_domain;
 use relay_smtp::dns_name::{Domain, Selector};
-use relay_smtp::pattern::{AddressPattern, AddressPatternError, DomainPattern};
+use relay_smtp::pattern::{AddressPattern, DomainPattern};
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+
+pub use error::ValueError;
 
 /// A value that is written as a string.
 pub trait Written: Sized {
     /// What the value looks like, for error messages.
     const LIKE: &'static str;
 
-    /// Reads the value. The error says what the string should be.
-    fn read(text: &str) -> Result<Self, String>;
+    /// Reads the value.
+    fn read(text: &str) -> Result<Self, ValueError>;
+}
+
+fn malformed<T: Written>(text: &str) -> ValueError {
+    ValueError::Malformed {
+        text: text.to_owned(),
+        like: T::LIKE,
+    }
 }
 
 /// A `T` that is written as a string.
@@ -62,15 +73,13 @@ const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 impl Written for Duration {
     const LIKE: &'static str = r#"a duration such as "400s", "5m" or "5d""#;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, ValueError> {
         match humantime::parse_duration(text) {
-            Ok(Duration::ZERO) => Err(format!("{text:?} is no time at all")),
-            Ok(duration) if duration < SHORTEST => {
-                Err(format!("{text:?} is less than a millisecond"))
-            }
-            Ok(duration) if duration > LONGEST => Err(format!("{text:?} is more than 3650 days")),
+            Ok(Duration::ZERO) => Err(ValueError::ZeroDuration(text.to_owned())),
+            Ok(duration) if duration < SHORTEST => Err(ValueError::ShortDuration(text.to_owned())),
+            Ok(duration) if duration > LONGEST => Err(ValueError::LongDuration(text.to_owned())),
             Ok(duration) => Ok(duration),
-            Err(_) => Err(format!("{text:?} is not {}", Self::LIKE)),
+            Err(_) => Err(malformed::<Self>(text)),
         }
     }
 }
@@ -85,12 +94,10 @@ pub struct Never<T>(
 impl Written for Never<Duration> {
     const LIKE: &'static str = r#""never" or a duration such as "4h""#;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, ValueError> {
         match text {
             "never" => Ok(Self(None)),
-            text if humantime::parse_duration(text).is_err() => {
-                Err(format!("{text:?} is not {}", Self::LIKE))
-            }
+            text if humantime::parse_duration(text).is_err() => Err(malformed::<Self>(text)),
             text => Duration::read(text).map(Some).map(Self),
         }
     }
@@ -100,9 +107,9 @@ impl Written for Never<Duration> {
 impl Written for PathBuf {
     const LIKE: &'static str = r#"a path such as "/var/lib/relayd""#;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, ValueError> {
         if text.is_empty() || text.contains('\0') {
-            Err(format!("{text:?} is not {}", Self::LIKE))
+            Err(malformed::<Self>(text))
         } else {
             Ok(text.into())
         }
@@ -112,9 +119,8 @@ impl Written for PathBuf {
 impl Written for ByteSize {
     const LIKE: &'static str = r#"a size such as "64KiB" or "25MiB""#;
 
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
+    fn read(text: &str) -> Result<Self, ValueError> {
+        text.parse().map_err(|_| malformed::<Self>(text))
     }
 }
 
@@ -123,12 +129,12 @@ impl Written for IpNet {
 
     /// An address without a prefix length is a network of one address. An IPv4-mapped IPv6 network
     /// (RFC 4291 §2.5.5.2) is read as IPv4, because the addresses of clients are read in the same way.
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, ValueError> {
         let network = text
             .parse()
             .ok()
             .or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
-        let network: IpNet = network.ok_or_else(|| format!("{text:?} is not {}", Self::LIKE))?;
+        let network: IpNet = network.ok_or_else(|| malformed::<Self>(text))?;
         Ok(unmapped(network).unwrap_or(network))
     }
 }
@@ -146,9 +152,8 @@ fn unmapped(network: IpNet) -> Option<IpNet> {
 impl Written for SocketAddr {
     const LIKE: &'static str = r#"an address and a port such as "[::]:25" or "127.0.0.1:2525""#;
 
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|_| format!("{text:?} is not {}", Self::LIKE))
+    fn read(text: &str) -> Result<Self, ValueError> {
+        text.parse().map_err(|_| malformed::<Self>(text))
     }
 }
 
@@ -187,16 +192,15 @@ const LONGEST_SOCKET: usize = 107;
 impl Written for ListenAddress {
     const LIKE: &'static str = r#"an address and a port such as "[::]:25", or a Unix socket such as "unix:/run/relayd/submit.sock""#;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, ValueError> {
         let Some(path) = text.strip_prefix("unix:") else {
             let address = text.parse().map(Self::Tcp);
-            return address.map_err(|_| format!("{text:?} is not {}", Self::LIKE));
+            return address.map_err(|_| malformed::<Self>(text));
         };
         if !path.starts_with('/') || path.ends_with('/') || path.contains('\0') {
-            Err(format!("{text:?} is not {}", Self::LIKE))
+            Err(malformed::<Self>(text))
         } else if path.len() > LONGEST_SOCKET {
-            let reason = format!("a Unix socket has at most {LONGEST_SOCKET} bytes of path");
-            Err(format!("{text:?}: {reason}"))
+            Err(ValueError::LongSocketPath(text.to_owned()))
         } else {
             Ok(Self::Unix(path.into()))
         }
@@ -206,47 +210,55 @@ impl Written for ListenAddress {
 impl Written for Mailbox {
     const LIKE: &'static str = r#"an address such as "postmaster@example.org""#;
 
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|reason| format!("{text:?} is not {}: {reason}", Self::LIKE))
+    fn read(text: &str) -> Result<Self, ValueError> {
+        text.parse().map_err(|reason| ValueError::Address {
+            text: text.to_owned(),
+            like: Self::LIKE,
+            reason,
+        })
     }
 }
 
 impl Written for Domain {
     const LIKE: &'static str = r#"a domain such as "example.org""#;
 
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|reason| format!("{text:?} is not {}: {reason}", Self::LIKE))
+    fn read(text: &str) -> Result<Self, ValueError> {
+        text.parse().map_err(|reason| ValueError::Name {
+            text: text.to_owned(),
+            like: Self::LIKE,
+            reason,
+        })
     }
 }
 
 impl Written for Selector {
     const LIKE: &'static str = r#"a selector such as "mail""#;
 
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|reason| format!("{text:?} is not {}: {reason}", Self::LIKE))
+    fn read(text: &str) -> Result<Self, ValueError> {
+        text.parse().map_err(|reason| ValueError::Name {
+            text: text.to_owned(),
+            like: Self::LIKE,
+            reason,
+        })
     }
 }
 
 impl Written for AddressPattern {
     const LIKE: &'static str = r#"a pattern such as "root@*" or "*@.example.org""#;
 
-    fn read(text: &str) -> Result<Self, String> {
-        text.parse()
-            .map_err(|reason: AddressPatternError| reason.to_string())
+    fn read(text: &str) -> Result<Self, ValueError> {
+        Ok(text.parse()?)
     }
 }
 
 impl Written for DomainPattern {
     const LIKE: &'static str = r#"a domain such as "example.org" or ".example.org""#;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, ValueError> {
         text.parse()
             .ok()
             .filter(Self::names_a_domain)
-            .ok_or_else(|| format!("{text:?} is not {}", Self::LIKE))
+            .ok_or_else(|| malformed::<Self>(text))
     }
 }
 
@@ -260,11 +272,11 @@ pub struct HostName(
 impl Written for HostName {
     const LIKE: &'static str = r#"a host name such as "mail.example.org""#;
 
-    fn read(text: &str) -> Result<Self, String> {
+    fn read(text: &str) -> Result<Self, ValueError> {
         if is_domain(text) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(format!("{text:?} is not {}", Self::LIKE))
+            Err(malformed::<Self>(text))
         }
     }
 }

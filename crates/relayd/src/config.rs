@@ -15,7 +15,7 @@ use bytesize::ByteSize;
 use relay_config::schema::{self, File, given};
 use relay_config::values::{Text, values};
 pub use relay_config::{ConfigError, NamedFile};
-use relay_config::{ListenAddress, Source, Step, Strict, hostname, key};
+use relay_config::{KeyStep, ListenAddress, Source, Strict, hostname, key};
 use relay_remote::{IpFamily, Route};
 use relay_smtp::Mailbox;
 use relay_smtp::body::BareNewline;
@@ -195,9 +195,9 @@ impl Mapping<'_> {
 
     fn certificates(&self) -> Tls {
         let tls = &self.file.tls;
-        let named = |path: &[Step], file: &Path| self.source.named(path, file);
+        let named = |path: &[KeyStep], file: &Path| self.source.named(path, file);
         let at = |name| [key("tls"), key(name)];
-        let extra = |index, name| [key("tls"), key("extra"), Step::Index(index), key(name)];
+        let extra = |index, name| [key("tls"), key("extra"), KeyStep::Index(index), key(name)];
         let mut pairs = Vec::new();
         if given(&tls.certificate).is_some() {
             pairs.push(Pair {

@@ -8,7 +8,7 @@ use relay_dkim::{
     Canonicalization, Domain, HeaderList, PrivateKey, Selector, Signer, SigningEntry,
 };
 
-use super::{ConfigError, Mapping, NamedFile, Step, key, schema};
+use super::{ConfigError, KeyStep, Mapping, NamedFile, key, schema};
 
 /// The signing table. It names its keys by their files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -115,8 +115,8 @@ impl Mapping<'_> {
     }
 }
 
-fn place(index: usize, name: &str) -> [Step; 3] {
-    [key("dkim"), Step::Index(index), key(name)]
+fn place(index: usize, name: &str) -> [KeyStep; 3] {
+    [key("dkim"), KeyStep::Index(index), key(name)]
 }
 
 #[cfg(test)]

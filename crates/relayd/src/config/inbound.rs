@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use relay_mailauth::Policy;
 
-use super::{ConfigError, Mapping, Step, key, schema};
+use super::{ConfigError, KeyStep, Mapping, key, schema};
 
 /// The largest number of block lists. Each of them is queried about every client.
 const MAX_LISTS: usize = 16;
@@ -39,7 +39,7 @@ impl Inbound {
 impl Mapping<'_> {
     pub(super) fn inbound(&self) -> Result<Inbound, ConfigError> {
         let inbound = &self.file.inbound;
-        let error = |path: &[Step], reason: String| Err(self.source.error_at(path, reason));
+        let error = |path: &[KeyStep], reason: String| Err(self.source.error_at(path, reason));
         let place = |name| [key("inbound"), key(name)];
         let dnsbl: Vec<String> = inbound
             .dnsbl
@@ -47,7 +47,7 @@ impl Mapping<'_> {
             .map(|zone| zone.0.to_string())
             .collect();
         for (index, zone) in dnsbl.iter().enumerate() {
-            let path = [key("inbound"), key("dnsbl"), Step::Index(index)];
+            let path = [key("inbound"), key("dnsbl"), KeyStep::Index(index)];
             if !zone.contains('.') {
                 return error(
                     &path,

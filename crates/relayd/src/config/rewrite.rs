@@ -2,7 +2,7 @@
 
 use relay_smtpd::{Replacement, Rewriting};
 
-use super::{ConfigError, Mapping, Step, key};
+use super::{ConfigError, KeyStep, Mapping, key};
 
 impl Mapping<'_> {
     pub(super) fn rewriting(&self) -> Result<Rewriting, ConfigError> {
@@ -10,7 +10,7 @@ impl Mapping<'_> {
         let rules = table.from.iter().enumerate().map(|(index, rule)| {
             let sender = &rule.1.0;
             let error = |reason: String| {
-                let path = [key("rewrite"), key("from"), Step::Index(index)];
+                let path = [key("rewrite"), key("from"), KeyStep::Index(index)];
                 Err(self.source.error_at(&path, reason))
             };
             if rule.2.is_some() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use relay_remote::{Route, RouteCredentials, RouteError, RouteTls, SecretSource};
 
-use super::{ConfigError, Mapping, NamedFile, Step, key, schema};
+use super::{ConfigError, KeyStep, Mapping, NamedFile, key, schema};
 
 impl Mapping<'_> {
     pub(super) fn routes(&self) -> Result<Vec<Route>, ConfigError> {
@@ -23,7 +23,7 @@ impl Mapping<'_> {
             (Some(domain), _) => domain,
             (None, Some(_)) => "*",
             (None, None) => {
-                let table = [key("route"), Step::Index(index)];
+                let table = [key("route"), KeyStep::Index(index)];
                 return Err(self.source.error_in(&table, "needs the key \"domain\""));
             }
         };
@@ -87,8 +87,8 @@ impl Mapping<'_> {
     }
 }
 
-fn place(index: usize, name: &str) -> [Step; 3] {
-    [key("route"), Step::Index(index), key(name)]
+fn place(index: usize, name: &str) -> [KeyStep; 3] {
+    [key("route"), KeyStep::Index(index), key(name)]
 }
 
 fn blamed(reason: &RouteError) -> &'static str {
