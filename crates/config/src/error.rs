@@ -37,11 +37,6 @@ impl ConfigError {
         let line = error.span().map(|span| line_of(text, span.start));
         Self::new(file, line, reason_of_toml(text, error))
     }
-
-    /// What is wrong, without the file and the line.
-    pub fn reason(&self) -> &str {
-        &self.reason
-    }
 }
 
 /// `/etc/relayd/relayd.toml:12: unknown key "domian" in [[route]] (did you mean "domain"?)`

@@ -22,7 +22,7 @@ pub struct Source<'a> {
 
 impl<'a> Source<'a> {
     /// Reads the text as TOML. `file` is the name of the file in errors.
-    pub fn parse(file: &'a Path, text: &'a str) -> Result<Self, ConfigError> {
+    pub(crate) fn parse(file: &'a Path, text: &'a str) -> Result<Self, ConfigError> {
         match DeTable::parse(text) {
             Ok(tree) => Ok(Self {
                 file,
@@ -40,11 +40,6 @@ impl<'a> Source<'a> {
 
     pub(crate) fn tree(&self) -> &DeTable<'a> {
         &self.tree
-    }
-
-    /// Whether the file itself has a value at this path.
-    pub fn has(&self, path: &[KeyStep]) -> bool {
-        self.span_of(path).is_some()
     }
 
     /// An error about the value at this path. The line is that of the value, or if the file does not have

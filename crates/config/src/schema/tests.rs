@@ -4,10 +4,11 @@ use std::path::Path;
 use super::*;
 use crate::deserializer::{Problem, Tree};
 use crate::source::Source;
+use crate::strict::Strict;
 
 const DEFAULTS: &str = include_str!("../../../../etc/relayd.toml");
 
-/// `etc/relayd.toml` with every default taken out of its comment.
+/// Returns `etc/relayd.toml` with every default uncommented.
 fn uncommented() -> String {
     let bare = |line: &str| {
         let key = line
@@ -16,6 +17,14 @@ fn uncommented() -> String {
         key.unwrap_or(line).to_owned()
     };
     DEFAULTS.lines().map(bare).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_file_in_etc_has_the_defaults_of_the_schema() {
+    for text in [DEFAULTS, &uncommented()] {
+        let read = Strict::parse(Path::new("relayd.toml"), text);
+        assert_eq!(read.expect("a valid file").file, File::default());
+    }
 }
 
 #[test]
