@@ -26,28 +26,28 @@ pub(crate) enum Problem {
     },
     /// The table lacks a key that has no default.
     MissingKey(&'static str),
-    /// The value has another type.
+    /// The value does not have the expected type.
     WrongType {
         /// The value that was found.
         found: String,
-        /// What should be there.
+        /// The expected form.
         expected: String,
     },
-    /// The value is not one of a fixed set.
+    /// The value is not one of a fixed set of words.
     UnknownValue {
         /// The value that was found.
         found: String,
-        /// The set.
+        /// The words of the set.
         known: &'static [&'static str],
     },
     /// The list has too few or too many elements.
     WrongLength {
         /// The number of elements.
         found: usize,
-        /// What should be there.
+        /// The expected form.
         expected: String,
     },
-    /// The value's own type refused it and says why.
+    /// The type of the value refused it with this reason.
     Invalid(String),
 }
 
@@ -74,7 +74,7 @@ impl From<Problem> for Error {
     }
 }
 
-/// serde requires this. The messages for the operator are made by `ConfigError`.
+/// serde requires this. `ConfigError` has the messages for the operator.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.problem)
@@ -138,7 +138,7 @@ impl<'a> Tree<'a> {
         })
     }
 
-    /// The paths of all keys and list elements, except those in `skipped`.
+    /// Returns the paths of all keys and list elements, except those in `skipped`.
     pub(crate) fn paths(self) -> impl Iterator<Item = Vec<KeyStep>> {
         let root = Reader {
             value: Value::Table(self.root),
@@ -292,7 +292,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         }
     }
 
-    /// A table that may have these keys and no others.
+    /// Reads a table that may have these keys and no others.
     fn deserialize_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -311,7 +311,7 @@ impl<'de> Deserializer<'de> for Reader<'de> {
         }
     }
 
-    /// One of a fixed set of words.
+    /// Reads one of a fixed set of words.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -388,7 +388,7 @@ impl<'a> SeqAccess<'a> for Elements<'a> {
     }
 }
 
-/// An error of a value that does not know its path has the path of the value.
+/// Reads a value. An error without a path gets the path of the value.
 fn seed_value<'a, T: DeserializeSeed<'a>>(seed: T, value: Reader<'a>) -> Result<T::Value, Error> {
     let path = value.path.clone();
     seed.deserialize(value).map_err(|error| error.at(&path))

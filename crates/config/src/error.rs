@@ -23,12 +23,12 @@ impl ConfigError {
         }
     }
 
-    /// An error about the file as a whole.
+    /// Returns an error about the file as a whole.
     pub fn of_file(file: &Path, reason: impl Into<String>) -> Self {
         Self::new(file, None, reason.into())
     }
 
-    /// The bytes after `before` are not UTF-8.
+    /// Returns the error for a file that is not UTF-8 after the octets `before`.
     pub(crate) fn not_utf8(file: &Path, before: &[u8]) -> Self {
         Self::new(file, Some(line_after(before)), "not UTF-8 text".to_owned())
     }
@@ -50,8 +50,8 @@ impl fmt::Display for ConfigError {
     }
 }
 
-/// The key on the line where the text is not TOML, if there is one. The value is not repeated: it could be
-/// a password in the wrong place.
+/// Returns the key on the line where the text is not TOML, if there is one. The value does not appear in
+/// errors, because it could be a password in the wrong place.
 fn key_before(text: &str, offset: usize) -> Option<&str> {
     let line = text.get(..offset)?.rfind('\n').map_or(0, |end| end + 1);
     let (key, _) = text[line..].lines().next()?.split_once('=')?;
@@ -60,7 +60,7 @@ fn key_before(text: &str, offset: usize) -> Option<&str> {
     (!key.is_empty() && key.chars().all(is_bare)).then_some(key)
 }
 
-/// The number of the line at this offset. Lines are counted from 1.
+/// Returns the number of the line at this offset, counted from 1.
 pub(crate) fn line_of(text: &str, offset: usize) -> usize {
     line_after(text.as_bytes().get(..offset).unwrap_or_default())
 }
@@ -72,7 +72,7 @@ fn line_after(before: &[u8]) -> usize {
 /// The parser's message for a key that a table has twice. A test fails if the parser changes it.
 const DUPLICATE_KEY: &str = "duplicate key";
 
-/// The parser's message, completed by the key, which the parser does not name.
+/// Returns the parser's message with the key, which the parser does not name.
 fn reason_of_toml(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().replace('\n', " ");
     let Some(span) = error.span() else {
@@ -90,7 +90,7 @@ fn reason_of_toml(text: &str, error: &toml::de::Error) -> String {
     }
 }
 
-/// The message for a problem at `path`.
+/// Returns the message for a problem at `path`.
 pub(crate) fn reason(path: &[KeyStep], problem: &Problem) -> String {
     let text = match problem {
         Problem::UnknownKey { known } => return unknown_key(path, known),
@@ -133,10 +133,10 @@ fn unknown_key(path: &[KeyStep], known: &[&str]) -> String {
     }
 }
 
-/// The longest part of a key that is compared: the cost grows with its square.
+/// How many characters of a key are compared. The cost grows with their square.
 const LONGEST_COMPARED: usize = 64;
 
-/// The known key that differs least from an unknown one, if it differs little.
+/// Returns the known key that is most similar to an unknown one, if they differ in few letters.
 fn nearest<'a>(unknown: &str, known: &[&'a str]) -> Option<&'a str> {
     let unknown: String = unknown.chars().take(LONGEST_COMPARED).collect();
     known

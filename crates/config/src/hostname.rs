@@ -8,8 +8,8 @@ use dns_lookup::{AddrInfoHints, getaddrinfo};
 use relay_smtp::address::is_domain;
 
 /// How long to wait for the system's resolver. The relay must start without DNS as well.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Requests the canonical name beside the addresses (`AI_CANONNAME`, RFC 3493 §6.1; the value on
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Requests the canonical name in addition to the addresses (`AI_CANONNAME`, RFC 3493 §6.1; the value on
 /// Linux).
 const CANONICAL_NAME: i32 = 0x0002;
 
@@ -21,7 +21,9 @@ pub enum HostnameError {
     Invalid(String),
 }
 
-/// The default of `hostname`, for the greeting and EHLO.
+/// Returns the default of `hostname`: the full name of this machine. If the system has only a short name, the
+/// full one is looked up, which takes up to three seconds without DNS. A name that is not valid in SMTP is an
+/// error.
 pub fn of_system() -> Result<String, HostnameError> {
     let system = rustix::system::uname();
     let name = full_name(
@@ -35,8 +37,8 @@ pub fn of_system() -> Result<String, HostnameError> {
     }
 }
 
-/// Returns `name` if it is a full name, otherwise the full name that `look_up` finds. Names of
-/// localhost do not count, because every machine has them.
+/// Returns `name` if it is a full name, otherwise the full name that `look_up` finds. Names that begin with
+/// `localhost` are ignored, because every machine has them.
 fn full_name(name: String, look_up: impl FnOnce(&str) -> Option<String>) -> String {
     if name.contains('.') {
         return name;
@@ -48,7 +50,7 @@ fn full_name(name: String, look_up: impl FnOnce(&str) -> Option<String>) -> Stri
         .unwrap_or(name)
 }
 
-/// The canonical name from /etc/hosts or DNS, by the system's resolver.
+/// Asks the system's resolver for the canonical name, which comes from /etc/hosts or DNS.
 fn canonical_name(name: &str) -> Option<String> {
     let (sender, found) = mpsc::channel();
     let name = name.to_owned();
@@ -64,7 +66,7 @@ fn canonical_name(name: &str) -> Option<String> {
         let _ = sender.send(first.and_then(Result::ok).and_then(|a| a.canonname));
     });
     asked.ok()?;
-    found.recv_timeout(PATIENCE).ok().flatten()
+    found.recv_timeout(LOOKUP_TIMEOUT).ok().flatten()
 }
 
 #[cfg(test)]
@@ -72,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_name_is_completed_by_what_the_resolver_knows() {
+    fn a_short_name_is_completed_by_the_resolver() {
         for (name, known, full) in [
             ("mail", Some("mail.example.org"), "mail.example.org"),
             ("mail", Some("mail.example.org."), "mail.example.org"),
@@ -96,7 +98,7 @@ mod tests {
 
     #[test]
     fn the_systems_resolver_returns_the_canonical_name() {
-        // The canonical name of an address is the address; that needs no name server.
+        // The canonical name of an address is the address. This needs no name server.
         assert_eq!(canonical_name("127.0.0.1").as_deref(), Some("127.0.0.1"));
     }
 }

@@ -1,4 +1,4 @@
-//! Where in the configuration a value is.
+//! The place of a value in the configuration.
 
 use std::fmt;
 
@@ -11,12 +11,13 @@ pub enum KeyStep {
     Index(usize),
 }
 
-/// The step to a key of a table.
+/// Returns the step to a key of a table.
 pub fn key(key: &str) -> KeyStep {
     KeyStep::Key(key.to_owned())
 }
 
-/// A path as an operator writes it, such as `queue.retry_unit`. The line tells which element of a list it is.
+/// A path as an operator writes it, such as `queue.retry_unit`. It leaves out indices: the line of an error
+/// shows which element of a list is meant.
 pub(crate) struct Place<'a>(pub(crate) &'a [KeyStep]);
 
 impl fmt::Display for Place<'_> {

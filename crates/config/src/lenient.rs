@@ -1,4 +1,4 @@
-//! The lenient reading: a key with a problem has its default.
+//! Reads the file leniently: a key with a problem gets its default.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,8 +11,8 @@ use crate::schema::File;
 use crate::source::Source;
 use crate::strict;
 
-/// A file as a command reads it. Values that cannot be used, unknown keys and incomplete tables are left out.
-/// The daemon reports them when it reads the file.
+/// A file as a command reads it: without the values that cannot be used, the unknown keys and the incomplete
+/// tables. The daemon reports them when it reads the file.
 #[derive(Debug, Default)]
 pub struct Lenient {
     /// The keys and values. A key that was left out has its default.
@@ -92,7 +92,7 @@ impl Lenient {
             let reason = source.error_of(&error);
             let path = error.path.unwrap_or_default();
             problems.push((path.clone(), reason));
-            // Every table but those in lists can be empty, so each round leaves out one thing more.
+            // Each round leaves out one more key. That ends, because all tables except those in lists may be empty.
             if path.is_empty() || skipped.contains(&path) {
                 return Ok(Self {
                     problems,
@@ -110,7 +110,7 @@ impl Lenient {
     }
 
     /// Returns the first problem with one of these keys, or with a part of one. Each key is written as in
-    /// an error message, such as `control.socket`; a table stands for all of its keys.
+    /// an error message, such as `control.socket`. The name of a table means all of its keys.
     pub fn require(&self, keys: &[&str]) -> Result<(), ConfigError> {
         let problem = self.problems.iter().find(|(path, _)| {
             let place = Place(path).to_string();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_command_learns_of_problems_with_the_keys_it_needs() {
+    fn require_returns_the_first_problem_with_one_of_its_keys() {
         let read = parse("[control]\nsocket = 1\n[queue]\nretry_unit = \"soon\"\n");
         let expected = "relayd.toml:2: control.socket: invalid type: integer \"1\", \
                         expected a path such as \"/var/lib/relayd\"";
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_an_error_that_says_why() {
+    fn a_missing_file_and_a_file_that_is_not_toml_are_different_errors() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("relayd.toml");
         let missing = Lenient::read(&path).expect_err("no file");

@@ -1,17 +1,17 @@
 //! The configuration file `relayd.toml`.
 //!
 //! This crate has the schema with every key and its default, the types of the values, and the checks that
-//! need nothing but the file. It does no more I/O than reading the file and asking for the hostname.
+//! need nothing but the file. Its only I/O is reading the file and looking up the hostname.
 //!
 //! - The daemon reads the file strictly with [`Strict`]: the first problem is an error with its line and key.
-//! - Commands read it leniently with [`Lenient`]: a key with a problem has its default, and the command
-//!   decides which problems matter to it.
+//! - Commands read it leniently with [`Lenient`]: a key with a problem gets its default, and the command
+//!   decides which problems are errors.
 //!
 //! To add a key, add it to [`schema`], to the mapping in the program that uses it, and to `etc/relayd.toml`.
 //!
 //! - [`schema`]: tables, keys and defaults
 //! - [`values`]: durations, sizes, networks and other values that are written as strings
-//! - [`hostname`]: the default for the relay's own name
+//! - [`hostname`]: the name of this machine, which is the default of `hostname`
 
 mod deserializer;
 mod error;

@@ -14,7 +14,7 @@ pub struct NamedFile {
     key: String,
 }
 
-/// Two are equal if they name the same file, wherever the configuration does so.
+/// Two values are equal if they have the same path. Their places in the configuration do not matter.
 impl PartialEq for NamedFile {
     fn eq(&self, other: &Self) -> bool {
         self.path == other.path
@@ -38,7 +38,7 @@ impl NamedFile {
         &self.path
     }
 
-    /// An error about the file, with the line that names it.
+    /// Returns an error about the file, with the line that names it.
     pub fn error(&self, reason: impl std::fmt::Display) -> ConfigError {
         ConfigError::new(&self.config, self.line, format!("{}: {reason}", self.key))
     }

@@ -4,11 +4,12 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::values::Text;
 
-/// A list with this share of all addresses counts as the whole internet. Global IPv6 addresses are no more
-/// than that (`2000::/3`, RFC 3587 §3), and no operator has an eighth of IPv4.
+/// A list that covers this share of the IPv4 or of the IPv6 addresses counts as the whole internet. The global
+/// IPv6 addresses are no larger share than this (`2000::/3`, RFC 3587 §3), and no operator has an eighth of
+/// IPv4.
 const INTERNET: f64 = 0.125;
 
-/// The index of the network with which the list covers the internet.
+/// Returns the index of the first network with which the list covers the internet.
 pub(crate) fn internet(networks: &[Text<IpNet>]) -> Option<usize> {
     if !is_internet(networks) {
         return None;
@@ -31,7 +32,7 @@ fn is_internet(networks: &[Text<IpNet>]) -> bool {
         || share(v6.iter().map(Ipv6Net::prefix_len)) >= INTERNET
 }
 
-/// The share of all addresses that networks with these prefix lengths cover.
+/// Returns the share of all addresses that networks with these prefix lengths cover.
 fn share(lengths: impl Iterator<Item = u8>) -> f64 {
     lengths.map(|length| 0.5_f64.powi(length.into())).sum()
 }

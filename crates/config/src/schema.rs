@@ -18,11 +18,11 @@ pub use receiving::{
 };
 pub use sending::{Delivery, Dns, Ip, Queue, Route, RouteTls};
 
-/// The state directory of the daemon, unless the operator names another one.
+/// The state directory of the daemon, unless the configuration names another one.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/relayd";
-/// The control socket of the daemon, unless the operator names another one.
+/// The control socket of the daemon, unless the configuration names another one.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/relayd/control.sock";
-/// The users file, unless the operator names another one.
+/// The users file, unless the configuration names another one.
 pub const DEFAULT_USERS_FILE: &str = "/etc/relayd/users";
 
 /// The whole file.
@@ -124,7 +124,7 @@ impl Default for Log {
     }
 }
 
-/// A path of the file. An empty path means that there is none.
+/// Returns the path if it is set. An empty path means that the key is not set.
 pub fn given(path: &Path) -> Option<&Path> {
     Some(path).filter(|path| !path.as_os_str().is_empty())
 }

@@ -1,4 +1,4 @@
-//! The text of a file with the lines of its keys.
+//! The text of a file, with the lines of its keys.
 
 use std::fmt;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use crate::error::{self, ConfigError};
 use crate::key_path::{KeyStep, Place, Table};
 use crate::named_file::NamedFile;
 
-/// The text of a configuration file, to name the line in an error.
+/// The text of a configuration file. It finds the line for an error about a key.
 #[derive(Debug)]
 pub struct Source<'a> {
     file: &'a Path,
@@ -42,18 +42,18 @@ impl<'a> Source<'a> {
         &self.tree
     }
 
-    /// An error about the value at this path. The line is that of the value, or if the file does not have
-    /// it, that of the table around it.
+    /// Returns an error about the value at this path. Its line is that of the value, or that of the table
+    /// around it if the file does not have the value.
     pub fn error_at(&self, path: &[KeyStep], reason: impl fmt::Display) -> ConfigError {
         self.error(path, format!("{}: {reason}", Place(path)))
     }
 
-    /// An error about a whole table.
+    /// Returns an error about a whole table.
     pub fn error_in(&self, table: &[KeyStep], reason: impl fmt::Display) -> ConfigError {
         self.error(table, format!("{} {reason}", Table(table)))
     }
 
-    /// An error that the deserializer found.
+    /// Returns the error for a problem that the deserializer found.
     pub(crate) fn error_of(&self, error: &deserializer::Error) -> ConfigError {
         let path = error.path.as_deref().unwrap_or_default();
         self.error(path, error::reason(path, &error.problem))
@@ -63,12 +63,12 @@ impl<'a> Source<'a> {
         ConfigError::new(self.file, self.line_at(path), reason)
     }
 
-    /// A file that the configuration names at this path.
+    /// Returns a file that the configuration names at this path.
     pub fn named(&self, path: &[KeyStep], file: &Path) -> NamedFile {
         NamedFile::new(file, self.file, self.line_at(path), Place(path).to_string())
     }
 
-    /// The line of the value at this path, or if it is not in the file, of the table around it.
+    /// Returns the line of the value at this path, or that of the table around it.
     fn line_at(&self, path: &[KeyStep]) -> Option<usize> {
         let span = (0..=path.len())
             .rev()
@@ -76,7 +76,7 @@ impl<'a> Source<'a> {
         span.map(|span| error::line_of(self.text, span.start))
     }
 
-    /// The place of the key of the value at `path`.
+    /// Returns the span of the key of the value at `path`, or of the element of a list.
     fn span_of(&self, path: &[KeyStep]) -> Option<Range<usize>> {
         let mut found = None;
         let mut table = Some(&self.tree);

@@ -1,4 +1,4 @@
-//! The strict reading: the first problem is an error.
+//! Reads the file strictly: the first problem is an error.
 
 use std::fs;
 use std::path::Path;
@@ -8,7 +8,7 @@ use crate::error::ConfigError;
 use crate::schema::File;
 use crate::source::Source;
 
-/// A file whose keys and values are right, and which can name the line of each.
+/// A valid file, with the lines of its keys.
 #[derive(Debug)]
 pub struct Strict<'a> {
     /// The keys and values.
@@ -39,7 +39,7 @@ pub fn read_text(file: &Path) -> Result<String, ConfigError> {
     text_of(file, bytes)
 }
 
-/// The text in the octets of a file.
+/// Decodes the octets of a file.
 pub(crate) fn text_of(file: &Path, bytes: Vec<u8>) -> Result<String, ConfigError> {
     String::from_utf8(bytes).map_err(|reason| {
         let valid = reason.utf8_error().valid_up_to();

@@ -27,7 +27,7 @@ impl Strict<'_> {
         self.listeners()
     }
 
-    /// A certificate needs a key, and the other way round.
+    /// Refuses a certificate without a key, and a key without a certificate.
     fn tls(&self) -> Result<(), ConfigError> {
         let tls = &self.file.tls;
         let error =
@@ -43,7 +43,7 @@ impl Strict<'_> {
         }
     }
 
-    /// An open relay must be requested by a second key.
+    /// Refuses an open relay unless a second key requests it.
     fn no_open_relay(&self) -> Result<(), ConfigError> {
         let relay = &self.file.relay;
         let everyone = networks::internet(&relay.networks);
@@ -97,7 +97,7 @@ impl Strict<'_> {
         Ok(())
     }
 
-    /// A Unix socket needs no TLS, and the system names its client.
+    /// Refuses keys that have no meaning for a Unix socket: it needs no TLS, and the system identifies its client.
     fn unix(&self, index: usize, listener: &schema::Listener) -> Result<(), ConfigError> {
         let error = |name, reason: &str| {
             let path = [key("listener"), KeyStep::Index(index), key(name)];
@@ -117,8 +117,8 @@ impl Strict<'_> {
     }
 }
 
-/// The listener on all addresses that takes this address and port already. `[::]` takes IPv4 too, unless
-/// `0.0.0.0` has the same port.
+/// Returns the listener on all addresses that covers this address and port. `[::]` covers IPv4 as well, unless
+/// another listener has `0.0.0.0` with the same port.
 fn covering(address: SocketAddr, listeners: &[schema::Listener]) -> Option<SocketAddr> {
     let (ip, port) = (address.ip(), address.port());
     let mut wildcards = listeners

@@ -20,10 +20,10 @@ pub use error::ValueError;
 
 /// A value that is written as a string.
 pub trait Written: Sized {
-    /// What the value looks like, for error messages.
+    /// The expected form with an example, for error messages.
     const LIKE: &'static str;
 
-    /// Reads the value.
+    /// Reads the value. Returns an error if the string has another form, or if the value is out of range.
     fn read(text: &str) -> Result<Self, ValueError>;
 }
 
@@ -59,14 +59,14 @@ impl<'de, T: Written> Deserialize<'de> for Text<T> {
     }
 }
 
-/// Returns the values of a list of strings.
+/// Returns the values in a list.
 pub fn values<T>(texts: Vec<Text<T>>) -> Vec<T> {
     texts.into_iter().map(|text| text.0).collect()
 }
 
-/// A shorter time between retries or before a timeout would keep the relay busy without a pause.
+/// With a shorter interval or timeout the relay would retry without a pause.
 const SHORTEST: Duration = Duration::from_millis(1);
-/// No duration needs to be longer. The system can represent any time of today plus this duration.
+/// No duration needs to be longer, and the system can represent the time after this duration.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
 /// No key can have a duration of zero.
@@ -157,12 +157,12 @@ impl Written for SocketAddr {
     }
 }
 
-/// Where a listener listens.
+/// The address of a listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ListenAddress {
     /// An address and a port. `[::]` accepts IPv4 as well, unless another listener has `0.0.0.0` with this port.
     Tcp(SocketAddr),
-    /// The path of a Unix socket, for users of this machine.
+    /// The path of a Unix socket, for the users of this machine.
     Unix(PathBuf),
 }
 
@@ -281,7 +281,7 @@ impl Written for HostName {
     }
 }
 
-/// A number of things, at least 1.
+/// A number, 1 or more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Count(
     /// The number.
@@ -313,7 +313,7 @@ impl<'de> Deserialize<'de> for Port {
     }
 }
 
-/// Reads a number above zero that fits `T`.
+/// Reads a number above zero that fits into `T`.
 fn whole_number<'de, D, T>(deserializer: D, like: &'static str) -> Result<T, D::Error>
 where
     D: Deserializer<'de>,

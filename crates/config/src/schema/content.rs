@@ -66,7 +66,7 @@ pub struct Replacement(
     pub Text<AddressPattern>,
     /// The address to use instead.
     pub Text<Mailbox>,
-    /// A third element, which is an error. serde would ignore it.
+    /// A third element. It is an error, but serde would ignore it if the type had only two.
     #[serde(default)]
     pub Option<String>,
 );

@@ -12,7 +12,7 @@ pub enum ValueError {
     Malformed {
         /// The string.
         text: String,
-        /// An example of the expected form.
+        /// The expected form with an example.
         like: &'static str,
     },
     /// The string is not an address.
@@ -20,7 +20,7 @@ pub enum ValueError {
     Address {
         /// The string.
         text: String,
-        /// An example of the expected form.
+        /// The expected form with an example.
         like: &'static str,
         /// What is wrong with the address.
         reason: AddressError,
@@ -30,7 +30,7 @@ pub enum ValueError {
     Name {
         /// The string.
         text: String,
-        /// An example of the expected form.
+        /// The expected form with an example.
         like: &'static str,
         /// What is wrong with the name.
         reason: NameError,
