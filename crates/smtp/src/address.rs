@@ -325,7 +325,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_at_the_domain_behind_its_last_at() {
+    fn the_domain_of_an_address_follows_its_last_at_sign() {
         for (address, domain, expected) in [
             ("u@a.test", "A.test", true),
             ("\"u@b.test\"@a.test", "a.test", true),
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn postmaster_needs_no_domain_and_null_is_no_mailbox() {
+    fn postmaster_needs_no_domain_and_the_null_path_is_not_a_mailbox() {
         assert_eq!("PostMaster".parse(), Ok(ForwardPath::Postmaster));
         assert_eq!("".parse(), Ok(ReversePath::Null));
         assert!("".parse::<ForwardPath>().is_err());

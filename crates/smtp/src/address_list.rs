@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_is_found_in_its_place_and_nothing_else_is() {
+    fn addresses_are_found_with_their_positions() {
         let full = |whole, local, domain| (whole, local, Some(domain));
         let bare = |local| (local, local, None);
         let ab = full("a@b.test", "a", "b.test");
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_no_address() {
+    fn an_invalid_element_is_not_an_address() {
         for value in [
             "",
             "<>",
@@ -525,7 +525,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_ends_with_the_next_comma() {
+    fn an_invalid_element_ends_at_the_next_comma() {
         for value in [
             "a b, root",
             "a@b@c, root",
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn every_element_is_reported_as_what_it_is() {
+    fn each_element_is_reported_with_its_kind() {
         fn kinds(value: &str) -> String {
             let kind = |element| match element {
                 Element::Address(address) if address.domain.is_some() => 'a',

@@ -227,7 +227,7 @@ mod tests {
     ];
 
     #[test]
-    fn bare_newline_never_ends_the_message() {
+    fn a_bare_newline_never_ends_the_message() {
         for false_end in FALSE_ENDS {
             let wire = [b"first", false_end, b"MAIL FROM:<e@x.test>\r\n.\r\n"].concat();
             let (_, consumed, ended, violation) = decode(BareNewline::Refuse, &wire);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn normalized_newlines_are_crlf_and_still_no_end() {
+    fn normalized_newlines_become_crlf_and_never_end_the_message() {
         for false_end in FALSE_ENDS {
             let wire = [b"first", false_end, b"more\r\n.\r\n"].concat();
             let (out, consumed, ended, violation) = decode(BareNewline::Normalize, &wire);
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn nul_and_endless_lines_are_refused_at_the_true_end() {
+    fn nul_and_overlong_lines_are_refused_at_the_true_end() {
         let (_, consumed, ended, violation) = decode(BareNewline::Normalize, b"a\0b\r\n.\r\n");
         assert_eq!(
             (consumed, ended, violation),
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_violation_is_the_one_that_counts() {
+    fn the_first_violation_is_reported() {
         for (wire, first) in [
             (&b"a\0b\nc\r\n.\r\n"[..], Violation::Nul),
             (b"a\nb\0c\r\n.\r\n", Violation::BareNewline),

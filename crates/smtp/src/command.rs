@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn mail_takes_paths_and_parameters() {
+    fn mail_accepts_paths_and_parameters() {
         let none = MailParams::default;
         for (line, path, params) in [
             ("MAIL FROM:<a@b.test>", "a@b.test", none()),
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_to_be_an_address_is_kept_of_a_refused_line() {
+    fn only_the_argument_of_a_refused_mail_or_rcpt_is_kept() {
         for (line, argument) in [
             (&b"MAIL FROM:<a b@c> "[..], Some("FROM:<a b@c>")),
             (b"rcpt to:<\xff>", Some("to:<\u{fffd}>")),
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_things_are_told_apart() {
+    fn other_lines_are_unknown_commands() {
         for line in [
             "",
             " NOOP",
@@ -391,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn blanks_behind_a_verb_are_no_argument() {
+    fn blanks_after_a_verb_are_not_an_argument() {
         assert_eq!(parse(b"DATA \t"), Ok(Command::Data));
         assert_eq!(parse(b"quit\t"), Ok(Command::Quit));
         assert_eq!(parse(b"RSET  "), Ok(Command::Rset));
@@ -411,7 +411,7 @@ mod tests {
     }
 
     #[test]
-    fn what_auth_says_does_not_show_itself() {
+    fn debug_output_hides_the_arguments_of_auth() {
         let command = parse(b"AUTH c2VjcmV0 AHUAc2VjcmV0").expect("a command");
         let text = format!("{command:?}");
         assert_eq!(text, "Auth { mechanism: None, initial: Some(Response) }");

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_in_utc_and_no_time_is_too_far_away() {
+    fn dates_are_in_utc_and_extreme_times_are_limited() {
         for (seconds, text) in [
             (784_111_777, "Sun, 06 Nov 1994 08:49:37 +0000"),
             (1 << 62, "Fri, 31 Dec 9999 23:59:59 +0000"),

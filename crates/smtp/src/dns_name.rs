@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_dot_separates_a_domain_from_the_one_above() {
+    fn a_subdomain_has_a_dot_before_its_parent() {
         let parent: Domain = "example.org".parse().unwrap();
         for (name, below) in [
             ("example.org", true),

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_end_at_an_empty_line_or_at_one_that_is_none() {
+    fn fields_end_at_an_empty_line_or_a_line_that_is_not_a_field() {
         for (message, fields, rest) in [
             (
                 "A: 1\r\nB: 2\r\n\r\nC: 3\r\n",
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn header_section_and_body_are_separated_by_an_empty_line() {
+    fn an_empty_line_separates_the_header_section_from_the_body() {
         for (message, separated, body) in [
             ("A: 1\r\n\r\nbody\r\n", "A: 1\r\n\r\nbody\r\n", "body\r\n"),
             ("A: 1\r\nbody\r\n", "A: 1\r\n\r\nbody\r\n", "body\r\n"),
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn removing_a_field_leaves_the_rest_as_it_was() {
+    fn removing_a_field_leaves_the_rest_unchanged() {
         for (message, left) in [
             ("X: 1\r\nA: 2\r\n\r\nX: b\r\n", "A: 2\r\n\r\nX: b\r\n"),
             ("A: 1\r\nx : 2\r\n\t3\r\nB: 4\r\n", "A: 1\r\nB: 4\r\n"),

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_tls_is_short_and_plain() {
+    fn a_tls_name_is_short_visible_ascii() {
         for good in ["TLSv1.3", "TLS13_AES_256_GCM_SHA384", &"x".repeat(64)] {
             let name = TlsName::try_from(good.to_owned()).expect("a name");
             assert_eq!(name.as_str(), good);

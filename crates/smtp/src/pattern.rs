@@ -313,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_pattern_is_parsed_again_as_it_is_shown(text in "[*.@<>a-cA-C\\[\\]üÜ1\"]{0,12}") {
+        fn a_formatted_pattern_parses_to_the_same_pattern(text in "[*.@<>a-cA-C\\[\\]üÜ1\"]{0,12}") {
             if let Ok(pattern) = text.parse::<SenderPattern>() {
                 prop_assert_eq!(pattern.to_string().parse(), Ok(pattern));
             }

@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn status_takes_its_class_from_the_code() {
+    fn a_status_takes_its_class_from_the_code() {
         assert_eq!(
             Reply::new(450, 2, 0, "later").to_string(),
             "450 4.2.0 later"
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn every_line_carries_code_and_status() {
+    fn every_line_has_the_code_and_the_status() {
         let reply = Reply::received(
             550,
             Some(EnhancedStatus::permanent(7, 1)),

@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn replies_are_read_whole_or_in_pieces() {
+    fn replies_are_parsed_whole_or_in_pieces() {
         for (wire, expected) in [
             ("250 ok\r\n", vec!["250 ok"]),
             ("250\r\n", vec!["250"]),
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_is_the_replys_only_if_it_agrees_with_the_code() {
+    fn a_status_is_parsed_only_if_its_class_matches_the_code() {
         let mut parser = ReplyParser::default();
         let reply = parser.parse(&mut &b"550 2.0.0 lies\r\n"[..]);
         assert_eq!(reply.map(|r| r.and_then(|r| r.status())), Ok(None));
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_reply_is_an_error() {
+    fn input_that_is_not_a_reply_is_an_error() {
         for wire in [
             "hello\r\n",
             "\r\n",
@@ -293,14 +293,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_reply_is_none() {
+    fn an_incomplete_reply_is_not_returned() {
         for wire in ["2", "250 ok", "250 ok\r", "250-a\r\n", "250-a\r\n250 b"] {
             assert_eq!(parse(wire.as_bytes(), 2), (vec![], Ok(false)), "{wire:?}");
         }
     }
 
     #[test]
-    fn endless_lines_and_replies_are_cut() {
+    fn the_length_of_lines_and_replies_is_limited() {
         let line = [b"250 ", "x".repeat(MAX_LINE).as_bytes()].concat();
         assert_eq!(parse(&line, 1000).1, Err(ReplyError::EndlessLine));
         let reply = "250-x\r\n".repeat(MAX_LINES + 1);
@@ -326,7 +326,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_octets_in_any_pieces_give_the_same(
+        fn the_result_does_not_depend_on_the_pieces(
             wire in proptest::collection::vec(prop_oneof![
                 Just(b"250-".to_vec()), Just(b"250 ".to_vec()), Just(b"\r\n".to_vec()),
                 Just(b"\n".to_vec()), Just(b"5.1.1 ".to_vec()), proptest::collection::vec(any::<u8>(), 0..20),

@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_back() {
+    fn a_status_is_formatted_as_it_was_parsed() {
         for text in ["2.0.0", "4.4.1", "5.1.10", "5.7.999"] {
             assert_eq!(
                 text.parse::<EnhancedStatus>().map(|s| s.to_string()),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_no_status() {
+    fn other_texts_are_refused() {
         for text in [
             "", "3.0.0", "5.1", "5.1.1.1", "5.1000.0", "5..1", "5.+1.1", " 5.1.1", "5.1.1 ",
         ] {

@@ -89,7 +89,7 @@ fn policy() -> impl Strategy<Value = BareNewline> {
 
 proptest! {
     #[test]
-    fn any_pieces_give_the_same(
+    fn the_result_does_not_depend_on_the_pieces(
         policy in policy(),
         wire in wire(),
         sizes in vec(1..20usize, 1..10),
@@ -109,7 +109,7 @@ proptest! {
     }
 
     #[test]
-    fn what_passes_is_what_a_plain_reader_sees(wire in wire()) {
+    fn accepted_content_matches_a_simple_reading(wire in wire()) {
         let wire = [&wire[..], b"\r\n.\r\n"].concat();
         let wire = &wire[..true_end(&wire).expect("it was added")];
         let reading = read(BareNewline::Refuse, wire, || wire.len());
@@ -146,7 +146,7 @@ proptest! {
 }
 
 #[test]
-fn a_body_without_end_keeps_nothing_back_and_gathers_nothing() {
+fn an_endless_line_gathers_no_more_than_its_limit() {
     let mut decoder = BodyDecoder::new(BareNewline::Refuse, LINE_LIMIT);
     let mut out = Vec::new();
     for _ in 0..1000 {

@@ -177,7 +177,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
 
     #[test]
-    fn who_has_the_password_gets_in_and_nobody_else(
+    fn only_a_client_with_the_password_logs_in(
         user in user(),
         (secret, other) in (secret(), secret()),
         knows in any::<bool>(),
@@ -204,7 +204,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_of_a_password_is_told_where_it_is_not_for_the_channel() {
+fn a_password_is_not_sent_in_clear_without_permission() {
     let user: UserName = "tim".parse().expect("a name");
     let secret = Secret::new("tanstaaf").expect("plain text");
     let plan = plan(TlsUse::Never, &user, &secret);

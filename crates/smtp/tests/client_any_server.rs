@@ -45,7 +45,7 @@ fn play(plan: Plan, server: &[u8]) -> Vec<Option<Answer>> {
 }
 
 #[test]
-fn broken_off_at_any_octet_nobody_counts_as_taken() {
+fn a_broken_connection_counts_no_recipient_as_taken() {
     let whole = play(Plan::CLEAR, SERVER.as_bytes());
     assert!(matches!(
         whole[..],
@@ -80,7 +80,7 @@ fn plan() -> impl Strategy<Value = Plan> {
 
 proptest! {
     #[test]
-    fn any_replies_end_in_answers_or_silence(
+    fn any_replies_lead_to_a_defined_result(
         server in proptest::collection::vec(
             prop_oneof![
                 4 => Just(b"250 ok\r\n".to_vec()), 1 => Just(b"220 x\r\n".to_vec()),
@@ -97,7 +97,7 @@ proptest! {
     }
 
     #[test]
-    fn any_way_to_a_login_ends_in_answers_or_silence(
+    fn any_login_dialogue_leads_to_a_defined_result(
         plan in plan(),
         server in proptest::collection::vec(
             prop_oneof![

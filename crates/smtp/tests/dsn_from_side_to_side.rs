@@ -107,7 +107,7 @@ fn recipient() -> impl Strategy<Value = Recipient> {
 
 proptest! {
     #[test]
-    fn what_is_asked_arrives_at_a_peer_that_offers_dsn(
+    fn dsn_parameters_reach_a_peer_that_offers_dsn(
         dsn in dsn(),
         recipients in prop::collection::vec(recipient(), 1..5),
     ) {
@@ -123,7 +123,7 @@ proptest! {
     }
 
     #[test]
-    fn nothing_of_it_is_said_to_a_peer_that_does_not_offer_dsn(
+    fn dsn_parameters_are_not_sent_to_a_peer_without_dsn(
         dsn in dsn(),
         recipients in prop::collection::vec(recipient(), 1..5),
     ) {
@@ -136,7 +136,7 @@ proptest! {
 }
 
 #[test]
-fn a_first_address_that_ascii_makes_too_long_is_left_out() {
+fn an_original_recipient_whose_ascii_form_is_too_long_is_left_out() {
     let mut recipient = Recipient::from(
         "u@d.test"
             .parse::<relay_smtp::ForwardPath>()

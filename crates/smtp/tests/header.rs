@@ -42,7 +42,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1000))]
 
     #[test]
-    fn both_forms_agree_on_any_octets_and_any_cuts(
+    fn both_readers_agree_on_any_octets_in_any_pieces(
         mut message in octets(),
         cuts in proptest::collection::vec(any::<usize>(), 0..6),
     ) {
@@ -62,7 +62,7 @@ proptest! {
     }
 
     #[test]
-    fn fields_are_consecutive_and_each_is_read_alone_as_in_its_section(message in octets()) {
+    fn fields_are_consecutive_and_each_parses_alone_to_the_same_field(message in octets()) {
         let mut start = 0;
         for field in fields(&message) {
             prop_assert_eq!(&message[start..start + field.octets.len()], field.octets);

@@ -184,14 +184,14 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn a_mailbox_is_what_it_was_written_as(text in mailbox()) {
+    fn a_parsed_mailbox_keeps_its_text(text in mailbox()) {
         let mailbox: Mailbox = text.parse().expect("a mailbox");
         prop_assert_eq!(mailbox.to_string(), &text[..]);
         prop_assert_eq!(format!("{}@{}", mailbox.local_part(), mailbox.domain()), text);
     }
 
     #[test]
-    fn a_source_route_changes_nothing_but_is_not_kept(
+    fn a_source_route_is_removed_and_changes_nothing_else(
         route in vec("@[a-z]{1,9}\\.test", 1..4),
         text in mailbox(),
     ) {
@@ -201,7 +201,7 @@ proptest! {
     }
 
     #[test]
-    fn a_command_is_read_as_it_was_meant(command in any_command(), blanks in "[ \t]{0,3}") {
+    fn a_formatted_command_parses_to_the_same_command(command in any_command(), blanks in "[ \t]{0,3}") {
         let line = format(&command) + &blanks;
         prop_assert_eq!(command::parse(line.as_bytes()), Ok(command));
     }
@@ -218,7 +218,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_read_can_be_written_and_read_again(line in line()) {
+    fn a_parsed_command_can_be_formatted_and_parsed_again(line in line()) {
         if let Ok(command) = command::parse(&line) {
             let written = format(&command);
             let is_free_text = matches!(
@@ -231,7 +231,7 @@ proptest! {
     }
 
     #[test]
-    fn a_status_is_what_it_was_written_as(class in "[245]", subject in 0u16..1000, detail in 0u16..1000) {
+    fn a_parsed_status_keeps_its_text(class in "[245]", subject in 0u16..1000, detail in 0u16..1000) {
         let text = format!("{class}.{subject}.{detail}");
         prop_assert_eq!(text.parse::<EnhancedStatus>().map(|s| s.to_string()), Ok(text));
     }

@@ -34,39 +34,39 @@ fn changed(message: &str, at: prop::sample::Index, to: u8) -> Vec<u8> {
 
 proptest! {
     #[test]
-    fn base64_goes_there_and_back(octets in vec(any::<u8>(), 0..200)) {
+    fn encoded_octets_decode_to_the_same_octets(octets in vec(any::<u8>(), 0..200)) {
         let text = base64::encode(&octets);
         prop_assert_eq!(text.len(), octets.len().div_ceil(3) * 4);
         prop_assert_eq!(&**base64::decode(text.as_bytes()).expect("base64"), &octets);
     }
 
     #[test]
-    fn octets_have_one_form_in_base64(text in "[AZaz09+/]{0,12}={0,2}") {
+    fn octets_have_only_one_form_in_base64(text in "[AZaz09+/]{0,12}={0,2}") {
         if let Ok(octets) = base64::decode(text.as_bytes()) {
             prop_assert_eq!(&**base64::encode(&octets), text);
         }
     }
 
     #[test]
-    fn a_message_of_plain_is_read_as_it_was_meant(user in user(), secret in secret()) {
+    fn a_plain_message_parses_to_the_values_it_was_made_from(user in user(), secret in secret()) {
         let message = plain::message(&user, &secret);
         prop_assert_eq!(plain::parse(&message), Ok((user, secret)));
     }
 
     #[test]
-    fn responses_of_login_are_read_as_they_were_meant(user in user(), secret in secret()) {
+    fn login_responses_parse_to_the_values_they_were_made_from(user in user(), secret in secret()) {
         prop_assert_eq!(login::user_name(user.as_str().as_bytes()), Ok(user));
         prop_assert_eq!(login::password(secret.expose().as_bytes()), Ok(secret));
     }
 
     #[test]
-    fn any_octets_mean_something_or_nothing(octets in vec(any::<u8>(), 0..80)) {
+    fn any_octets_are_parsed_without_a_panic(octets in vec(any::<u8>(), 0..80)) {
         let _ = (plain::parse(&octets), login::user_name(&octets), login::password(&octets));
         let _ = (base64::decode(&octets), server::ClientFirst::parse(&octets));
     }
 
     #[test]
-    fn a_prepared_password_stays_as_it_is(text in "\\PC{0,40}") {
+    fn preparing_a_prepared_password_changes_nothing(text in "\\PC{0,40}") {
         let once = prepare(&text);
         prop_assert_eq!(prepare(&once), once);
     }
@@ -77,7 +77,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn who_knows_the_password_proves_it_to_who_keeps_it(
+    fn a_client_with_the_password_and_its_server_prove_it_to_each_other(
         user in user(),
         secret in secret(),
         nonces in (nonce(), nonce()),
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn another_password_proves_nothing_on_either_side(
+    fn a_wrong_password_proves_nothing_to_either_side(
         user in user(),
         (secret, other) in (secret(), secret()),
         nonces in (nonce(), nonce()),
@@ -110,7 +110,7 @@ proptest! {
     }
 
     #[test]
-    fn a_message_that_was_changed_on_its_way_proves_nothing(
+    fn a_changed_message_proves_nothing(
         nonces in (nonce(), nonce()),
         which in 0..4usize,
         at in any::<prop::sample::Index>(),
@@ -143,7 +143,7 @@ proptest! {
 
 /// RFC 5802 §5 is an exchange of SCRAM-SHA-1; its messages have the same grammar.
 #[test]
-fn the_messages_of_rfc_5802_are_read_and_its_shorter_proof_is_none() {
+fn the_messages_of_rfc_5802_are_parsed_and_their_sha_1_proof_is_refused() {
     let first = server::ClientFirst::parse(b"n,,n=user,r=fyko+d2lbbFgONRv9qkxdawL");
     let first = first.expect("a message");
     assert_eq!(first.user().as_str(), "user");
@@ -159,7 +159,7 @@ fn the_messages_of_rfc_5802_are_read_and_its_shorter_proof_is_none() {
 
 /// RFC 4616 §4, RFC 4954 §4.1
 #[test]
-fn published_messages_of_plain_are_read() {
+fn published_messages_of_plain_are_parsed() {
     for (text, read) in [
         (
             "AHRpbQB0YW5zdGFhZnRhbnN0YWFm",

@@ -172,7 +172,7 @@ fn fragment() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_input_gives_the_same_however_it_is_cut(
+    fn the_result_does_not_depend_on_how_the_input_is_split(
         fragments in prop::collection::vec(fragment(), 0..40),
         pieces in prop::collection::vec(1..60usize, 1..20),
         channel in prop::sample::select(vec![Channel::Clear, Channel::Tls]),
@@ -187,7 +187,7 @@ proptest! {
 
 #[test]
 #[expect(clippy::disallowed_methods, reason = "no time passes in this test")]
-fn a_timeout_beyond_all_time_ends_no_session_by_a_panic() {
+fn a_timeout_beyond_the_clock_does_not_panic() {
     let settings = Settings {
         hostname: "relay.test".into(),
         limits: Limits {
@@ -205,7 +205,7 @@ fn a_timeout_beyond_all_time_ends_no_session_by_a_panic() {
 }
 
 #[test]
-fn replies_do_not_gather_without_bound() {
+fn the_replies_that_gather_are_bounded() {
     let (mut session, time) = session(Channel::Clear);
     let flood = b"HELP\r\n".repeat(100_000);
     let mut rest = flood.as_slice();

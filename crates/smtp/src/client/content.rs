@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn dots_are_doubled_and_line_ends_made_whole() {
+    fn dots_are_doubled_and_line_ends_become_crlf() {
         for (message, wire) in [
             ("", ".\r\n"),
             ("a\r\n", "a\r\n.\r\n"),
@@ -108,7 +108,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn only_the_end_is_crlf_dot_crlf_and_nothing_is_bare(
+        fn crlf_dot_crlf_is_only_at_the_end_and_no_newline_is_bare(
             message in proptest::collection::vec(prop_oneof![Just(b'\r'), Just(b'\n'), Just(b'.'), any::<u8>()], 0..200),
             size in 1usize..50,
         ) {

@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn keywords_are_read_in_any_case_and_junk_is_passed_over() {
+    fn keywords_are_parsed_in_any_case_and_unknown_lines_are_ignored() {
         let offered = parse(&[
             "mx.test PIPELINING",
             "pipelining",
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn size_without_a_limit_refuses_nothing() {
+    fn a_size_without_a_limit_refuses_no_message() {
         assert_eq!(parse(&["mx", "SIZE"]).refuses_size(u64::MAX), None);
         assert_eq!(parse(&["mx", "SIZE 0"]).refuses_size(u64::MAX), None);
         assert_eq!(parse(&["mx", "SIZE 99999999999999999999"]).size, None);

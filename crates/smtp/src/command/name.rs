@@ -40,7 +40,7 @@ mod tests {
     use crate::command::{self, Command};
 
     #[test]
-    fn any_name_of_a_machine_is_taken_but_no_more_than_a_word_is_kept() {
+    fn unsafe_characters_of_a_client_name_are_replaced() {
         for (line, name) in [
             (&b"EHLO mx_1.b-c.test"[..], "mx_1.b-c.test"),
             (b"EHLO [IPv6:2001:db8::1]", "[IPv6:2001:db8::1]"),

@@ -122,7 +122,7 @@ mod tests {
     use super::super::{CommandError, parse};
 
     #[test]
-    fn parameters_that_are_not_offered_are_told_apart_from_bad_values() {
+    fn unknown_parameters_and_bad_values_are_different_errors() {
         let unknown = Err(CommandError::UnknownParameter("MAIL"));
         assert_eq!(parse(b"MAIL FROM:<a@b.test> X=1"), unknown);
         let unknown = Err(CommandError::UnknownParameter("RCPT"));
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn who_wrote_it_first_is_read_and_forgotten() {
+    fn the_auth_parameter_of_mail_is_parsed_and_ignored() {
         let plain = parse(b"MAIL FROM:<a@b.test>");
         for value in ["<>", "e+3Dmc2@example.com", "a", "+3D"] {
             let line = format!("MAIL FROM:<a@b.test> AUTH={value}");

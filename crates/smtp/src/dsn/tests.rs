@@ -8,7 +8,7 @@ use serde::de::value::{self, StrDeserializer};
 use super::*;
 
 #[test]
-fn ret_is_one_of_two_words() {
+fn ret_is_full_or_hdrs() {
     for (text, ret) in [("FULL", Ret::Full), ("hdrs", Ret::Headers)] {
         assert_eq!(text.parse(), Ok(ret));
         assert_eq!(ret.to_string(), text.to_ascii_uppercase());
@@ -19,7 +19,7 @@ fn ret_is_one_of_two_words() {
 }
 
 #[test]
-fn notify_tells_the_occasions() {
+fn notify_lists_the_events_to_report() {
     for (text, [success, failure, delay]) in [
         ("NEVER", [false; 3]),
         ("SUCCESS", [true, false, false]),
@@ -42,7 +42,7 @@ fn notify_tells_the_occasions() {
 }
 
 #[test]
-fn who_asks_for_nothing_hears_of_failures_and_of_delays_by_default() {
+fn without_notify_failures_are_reported_and_delays_by_default() {
     let notify = Notify::default();
     assert!(notify.on_failure() && !notify.on_success());
     assert!(notify.on_delay(true) && !notify.on_delay(false));
@@ -50,7 +50,7 @@ fn who_asks_for_nothing_hears_of_failures_and_of_delays_by_default() {
 }
 
 #[test]
-fn other_lists_are_no_notify() {
+fn other_notify_values_are_refused() {
     for text in [
         "",
         ",",
@@ -67,7 +67,7 @@ fn other_lists_are_no_notify() {
 }
 
 #[test]
-fn an_envelope_id_goes_on_as_it_came_and_tells_what_it_stands_for() {
+fn an_envelope_id_keeps_its_text_and_can_be_decoded() {
     for (text, decoded) in [
         ("QQ314159", "QQ314159"),
         ("a+2Bb+3Dc+20d", "a+b=c d"),
@@ -79,7 +79,7 @@ fn an_envelope_id_goes_on_as_it_came_and_tells_what_it_stands_for() {
 }
 
 #[test]
-fn nothing_hides_in_an_envelope_id() {
+fn an_envelope_id_is_xtext_of_printable_ascii() {
     for text in [
         "", "a=b", "a b", "+", "+4", "+4g", "+2b", "+0D+0A", "+00", "+7F", "+C3+A9", "é", "+é",
         "a\r\nb", "\u{7f}", "+ 1", "++1",
@@ -111,7 +111,7 @@ fn an_original_recipient_has_a_type_and_an_address() {
 }
 
 #[test]
-fn nothing_hides_in_an_original_recipient() {
+fn other_original_recipients_are_refused() {
     for text in [
         "",
         ";",
@@ -153,7 +153,7 @@ fn nothing_hides_in_an_original_recipient() {
 }
 
 #[test]
-fn an_address_beyond_ascii_can_be_told_to_a_peer_that_knows_ascii_alone() {
+fn an_address_beyond_ascii_has_an_ascii_form() {
     let orcpt: Orcpt = "utf-8;ué\\x{2B}@bücher.test".parse().expect("an address");
     assert!(orcpt.needs_utf8());
     let ascii: Orcpt = orcpt.to_ascii().parse().expect("an address");
@@ -173,7 +173,7 @@ fn lengths_are_bounded() {
 }
 
 #[test]
-fn what_was_stored_is_parsed_again() {
+fn stored_values_are_checked_when_they_are_loaded() {
     let envid = |text: &str| EnvelopeId::deserialize(stored(text));
     assert!(envid("a+0Ab").is_err() && envid("ab").is_ok());
     let orcpt = |text: &str| Orcpt::deserialize(stored(text));
@@ -193,7 +193,7 @@ fn is_harmless(text: &str) -> bool {
 
 proptest! {
     #[test]
-    fn whatever_is_taken_goes_on_unchanged_and_stands_for_printable_text(
+    fn accepted_values_keep_their_text_and_decode_to_printable_text(
         text in "(rfc822|utf-8|x);([a-z@]|[+][0-9A-F]{2}|\\\\x[{][0-9A-F]{2,5}[}]|[+;=\\\\{} ]|\\PC|\\pC){1,6}",
     ) {
         if let Ok(orcpt) = text.parse::<Orcpt>() {

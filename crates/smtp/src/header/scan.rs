@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_whose_first_line_is_no_field_has_no_header() {
+    fn a_message_whose_first_line_is_not_a_field_has_no_header() {
         for (text, is_missing) in [
             ("hello world\r\n", true),
             ("hello\r\n", true),
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn only_octets_of_a_field_make_a_header_of_utf8() {
+    fn only_octets_of_a_field_make_a_header_utf8() {
         for (text, is_utf8) in [
             ("Subject: \u{fc}\r\n\r\n", true),
             ("Subject: s\r\n \u{fc}\r\n\r\n", true),
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_body_counts_neither_for_size_nor_for_hops() {
+    fn the_body_does_not_count_for_size_or_hops() {
         let text = b"A: b\r\n\r\nReceived: body\r\nReceived: body\r\n";
         for chunk in 1..=text.len() {
             let scan = scan(text, chunk, 8, 0);

@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_canonical_text_is_taken() {
+    fn only_canonical_text_is_decoded() {
         for (text, octets) in [
             ("", ""),
             ("Zg==", "f"),

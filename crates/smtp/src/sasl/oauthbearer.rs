@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_comma_in_a_name_ends_nothing() {
+    fn a_comma_in_a_name_is_escaped() {
         let user = "a,b=c@example.com".parse().expect("a name");
         let token = Secret::new("vF9dft4qmT").expect("a token");
         assert_eq!(

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_and_password_are_told_apart() {
+    fn user_and_password_are_separated() {
         for (message, user, password) in [
             (&b"\0tim\0tanstaaftanstaaf"[..], "tim", "tanstaaftanstaaf"),
             (b"tim\0tim\0x", "tim", "x"),
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_plain_message_is_malformed_and_who_cannot_be_is_denied() {
+    fn a_bad_message_is_malformed_and_an_impossible_user_is_denied() {
         for malformed in [&b""[..], b"tim", b"tim\0x", b"\0tim\0x\0", b"\0\0\0\0"] {
             assert_eq!(parse(malformed), Err(ResponseError::Malformed));
         }
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_reads_as_it_was_written() {
+    fn a_message_parses_to_the_values_it_was_made_from() {
         let user: UserName = "tim".parse().expect("a name");
         let password = Secret::new("tanstaaf").expect("plain text");
         let message = message(&user, &password);

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_of_rfc_4013_come_out_as_it_says() {
+    fn the_examples_of_rfc_4013_are_prepared_as_specified() {
         for (text, prepared) in [
             ("I\u{ad}X", "IX"),
             ("user", "user"),

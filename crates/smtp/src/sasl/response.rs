@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_does_not_show_itself() {
+    fn debug_output_hides_a_response() {
         assert_eq!(format!("{:?}", Response::new("czNjcmV0")), "Response");
     }
 

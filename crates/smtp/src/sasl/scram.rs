@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_keys_nor_proofs_show_themselves() {
+    fn debug_output_hides_keys_and_proofs() {
         let verifier = verifier();
         assert_eq!(
             format!("{verifier:?}"),
@@ -52,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_counts_however_it_was_typed() {
+    fn all_unicode_forms_of_a_password_give_the_same_verifier() {
         let of = |text: &str| {
             let password = Secret::new(text).expect("plain text");
             ScramVerifier::from_password(&password, vec![1], ScramVerifier::MIN_ITERATIONS)

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_holds_no_control_character_and_is_bounded() {
+    fn a_secret_is_bounded_and_has_no_control_character() {
         for good in ["", "pass word", "pässword", &"x".repeat(MAX)] {
             assert_eq!(Secret::new(good).expect(good).expose(), good);
         }
@@ -78,13 +78,13 @@ mod tests {
     }
 
     #[test]
-    fn secrets_do_not_show_themselves() {
+    fn debug_output_hides_secrets() {
         let secret = Secret::new("s3cret").expect("plain text");
         assert_eq!(format!("{secret:?}"), "Secret");
     }
 
     #[test]
-    fn secrets_are_equal_by_their_text() {
+    fn secrets_with_the_same_text_are_equal() {
         let secret = |text| Secret::new(text).expect("plain text");
         assert_eq!(secret("a"), secret("a"));
         assert_ne!(secret("a"), secret("b"));

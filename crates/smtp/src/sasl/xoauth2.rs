@@ -21,7 +21,7 @@ mod tests {
     use crate::sasl::base64;
 
     #[test]
-    fn the_message_is_what_google_shows() {
+    fn the_message_matches_the_example_of_google() {
         let user = "someuser@example.com".parse().expect("a name");
         let token = Secret::new("ya29.vF9dft4qmTc2Nvb3RlckBhdHRhdmlzdGEuY29tCg").expect("a token");
         assert_eq!(

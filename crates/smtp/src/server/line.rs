@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_ends_with_cr_lf_and_with_nothing_else() {
+    fn only_cr_lf_ends_a_line() {
         let input = b"NOOP\r\nA\rB\r\n\r\nBARE\nRSET\r\nrest";
         for chunk in 1..=input.len() {
             assert_eq!(
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_at_the_limit_is_read_and_one_beyond_is_swallowed() {
+    fn a_line_at_the_limit_is_read_and_a_longer_one_is_discarded() {
         let at = [vec![b'a'; LIMIT - 2], b"\r\n".to_vec()].concat();
         let beyond = [vec![b'b'; LIMIT - 1], b"\r\n".to_vec()].concat();
         let endless = [vec![b'c'; 100 * LIMIT], b"\r\nNOOP\r\n".to_vec()].concat();

@@ -329,17 +329,17 @@ fn play_all(sizes: &[usize]) {
 }
 
 #[test]
-fn whole() {
+fn transcripts_run_whole() {
     play_all(&[usize::MAX]);
 }
 
 #[test]
-fn octet_by_octet() {
+fn transcripts_run_octet_by_octet() {
     play_all(&[1]);
 }
 
 #[test]
-fn randomly_split() {
+fn transcripts_run_randomly_split() {
     let config = ProptestConfig {
         failure_persistence: None,
         ..ProptestConfig::with_cases(100)

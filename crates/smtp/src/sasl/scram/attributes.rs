@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_go_there_and_back() {
+    fn an_escaped_name_is_unescaped_to_the_same_name() {
         for (name, text) in [
             ("user", "user"),
             ("a,b", "a=2Cb"),

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exchange_of_rfc_7677_ends_in_proof_on_both_sides() {
+    fn the_client_completes_the_exchange_of_rfc_7677() {
         assert_eq!(first().message(), CLIENT_FIRST);
         let proven = first().prove(SERVER_FIRST.as_bytes(), &password());
         let (awaited, message) = proven.expect("a good challenge");
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_cannot_prove_itself_is_found_out() {
+    fn a_wrong_proof_of_the_server_is_detected() {
         let proven = first().prove(SERVER_FIRST.as_bytes(), &password());
         let (awaited, _) = proven.expect("a good challenge");
         let other = SERVER_FINAL.replace("v=6", "v=7");
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn a_challenge_is_refused_for_what_is_wrong_with_it() {
+    fn each_fault_of_a_challenge_has_its_own_error() {
         use ChallengeError::{Encoding, ForeignNonce, Iterations, Malformed};
         let n = CLIENT_NONCE;
         for (challenge, error) in [

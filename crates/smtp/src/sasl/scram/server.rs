@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_exchange_of_rfc_7677_ends_in_proof_on_both_sides() {
+    fn the_server_completes_the_exchange_of_rfc_7677() {
         let (user, proof) = challenge()
             .check(CLIENT_FINAL.as_bytes())
             .expect("a message");
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn any_other_channel_nonce_or_proof_proves_nothing() {
+    fn a_wrong_channel_nonce_or_proof_is_refused() {
         for (good, other) in [
             ("c=biws", "c=eSws"),
             ("c=biws", "c=biw="),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_proof_counts_only_for_the_channel_and_the_nonce_of_this_exchange() {
+    fn a_proof_is_valid_only_for_the_channel_and_the_nonce_of_its_exchange() {
         let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         for (signed, counts) in [
             (format!("c=biws,r={nonce}"), true),
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_final_message_that_makes_no_sense_is_malformed() {
+    fn an_invalid_final_message_is_malformed() {
         let nonce = "rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0";
         for message in [
             String::new(),
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn first_messages_are_read_by_the_grammar() {
+    fn first_messages_follow_the_grammar() {
         for (message, user) in [
             ("n,,n=user,r=abc", "user"),
             ("y,,n=user,r=abc", "user"),
