@@ -73,7 +73,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_goes_back_when_it_is_used_up() {
+    fn a_consumed_buffer_returns_to_the_pool() {
         let pool = BufferPool::default();
         let mut buffer = pool.take();
         buffer[..4].copy_from_slice(b"NOOP");
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rush_does_not_keep_its_memory() {
+    fn the_pool_keeps_a_limited_number_of_free_buffers() {
         let pool = BufferPool::default();
         let rush: Vec<_> = (0..10 * KEPT).map(|_| pool.take()).collect();
         for buffer in rush {

@@ -48,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_whole_64_is_one_client_and_an_ipv4_address_one_of_its_own() {
+    fn a_64_counts_as_one_client_and_so_does_an_ipv4_address() {
         for (address, of) in [
             ("192.0.2.1", "192.0.2.1"),
             ("::ffff:192.0.2.1", "192.0.2.1"),
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_of_this_machine_is_a_client_of_its_own() {
+    fn each_user_of_this_machine_counts_as_one_client() {
         assert_eq!(ClientId::Uid(1000).counted_as(), ClientId::Uid(1000));
         assert_eq!(ClientId::Uid(1000).to_string(), "uid=1000");
     }

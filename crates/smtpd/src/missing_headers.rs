@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn an_author_is_an_author_however_it_is_written() {
+    fn the_from_field_is_found_in_any_notation() {
         for (text, from) in [
             ("FROM : a\r\n", false),
             ("From:\r\n", false),
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_added() {
+    fn missing_fields_are_added() {
         for (sender, [from, date, message_id], added) in [
             ("a@b.test", [false; 3], ""),
             ("a@b.test", [true, false, false], "From: a@b.test\r\n"),

@@ -266,7 +266,7 @@ mod tests {
         /// The reader consumes an incomplete header from the socket, so all of it must belong to
         /// the header.
         #[test]
-        fn every_beginning_of_a_header_is_partial_and_what_follows_is_left(
+        fn every_prefix_of_a_header_is_partial_and_the_rest_is_left(
             header in any_header(),
             rest in prop::collection::vec(any::<u8>(), 0..40),
         ) {
@@ -279,7 +279,7 @@ mod tests {
         }
 
         #[test]
-        fn any_octets_come_to_an_end(
+        fn any_octets_give_a_result_within_the_longest_header(
             start in prop_oneof![Just(&b""[..]), Just(&PREFIX[..]), Just(&SIGNATURE[..])],
             octets in prop::collection::vec(any::<u8>(), LONGEST),
         ) {

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_field_tells_from_whom_by_whom_and_when() {
+    fn the_field_names_the_client_the_server_and_the_time() {
         assert_eq!(
             header("127.0.0.1", Some(&hello("client.test", true)), false),
             "Received: from client.test ([127.0.0.1])\r\n\
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_user_of_this_machine_is_told_by_its_uid() {
+    fn a_user_of_this_machine_is_named_by_its_uid() {
         let field = header_of(ClientId::Uid(1000), Some(&hello("localhost", true)), false);
         let told = "Received: from localhost (uid=1000)\r\n\tby relay.test with ESMTP id ";
         assert!(field.starts_with(told), "{field}");
@@ -150,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn a_message_with_smtputf8_says_so() {
+    fn the_field_of_a_smtputf8_message_names_utf8smtp() {
         let field = header("127.0.0.1", Some(&hello("client.test", true)), true);
         assert!(field.contains("with UTF8SMTP id"), "{field}");
     }
 
     #[test]
-    fn the_protocol_tells_of_tls_and_login() {
+    fn the_protocol_shows_tls_and_login() {
         let facts = TlsFacts {
             version: "TLSv1.2",
             cipher: "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256".to_owned(),

@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mapped_ipv4_client_is_judged_by_its_ipv4_address() {
+    fn a_mapped_ipv4_client_is_compared_by_its_ipv4_address() {
         for (client, may) in [
             ("127.0.0.1", true),
             ("::ffff:127.9.9.9", true),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_reaches_only_our_domains() {
+    fn an_external_client_reaches_only_our_domains() {
         for (recipient, taken) in [
             ("u@local.test", true),
             ("u@LOCAL.Test", true),

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_counted_in_all_and_per_client_and_come_back() {
+    fn slots_are_counted_in_total_and_per_client_and_are_freed() {
         let slots = Arc::new(Slots::default());
         let limits = Limits {
             connections: 3,
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn all_addresses_of_a_64_share_their_places() {
+    fn all_addresses_of_a_64_share_their_slots() {
         let slots = Arc::new(Slots::default());
         let limits = Limits {
             connections_per_client: 1,

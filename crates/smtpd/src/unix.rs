@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_socket_that_is_left_over_is_replaced_and_a_live_one_or_a_file_is_not() {
+    async fn a_stale_socket_is_replaced_but_a_live_one_or_a_file_is_not() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("below/a.sock");
         let (listener, file) = bind_unix(&path, 0o600, 0o750).expect("a free name");
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_permissions_are_those_asked_for_whatever_the_umask() {
+    async fn the_permissions_do_not_depend_on_the_umask() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("new/newer/a.sock");
         let _open = bind_unix(&path, 0o666, 0o777).expect("a free name");

@@ -125,7 +125,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_stands_there_nothing_is_lost_and_once_is_enough(
+    fn rewriting_loses_nothing_and_a_second_pass_changes_nothing(
         value in prop::collection::vec(prop_oneof![
             4 => prop::sample::select(&b"<>@,;:()\"\\ =?\t[]."[..]),
             4 => prop::sample::select(&b"ab"[..]),
@@ -139,7 +139,7 @@ proptest! {
     }
 
     #[test]
-    fn the_author_is_replaced_and_his_name_stays(
+    fn the_author_is_replaced_and_the_display_name_stays(
         name in name(), before in blank(), behind in blank(),
         domain in prop::sample::select(vec!["", "@d.test", "@[192.0.2.1]"]),
     ) {
@@ -150,7 +150,7 @@ proptest! {
 }
 
 #[test]
-fn no_header_section_makes_it_work_for_long() {
+fn no_header_section_takes_long() {
     let (done, finished) = mpsc::channel();
     thread::spawn(move || {
         for octets in [

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn steps_are_taken_in_turn() {
+    async fn steps_run_in_turn() {
         let mx = FakeMx::start().await;
         mx.on_each("connect", ["421 busy", "220 fine"].map(ScriptStep::from));
         mx.on("ehlo", ScriptStep::Drop);

@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sixth_failure_shuts_a_client_out_for_a_while_and_nobody_else() {
+    fn the_sixth_failure_locks_out_only_that_client_for_a_while() {
         let mut world = World::new();
         for n in 1..ALLOWED {
             assert!(!world.fail("192.0.2.1", "app").shut_out, "{n}");
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_64_is_one_client() {
+    fn all_addresses_of_a_64_count_as_one_client() {
         let mut world = World::new();
         for n in 1..=ALLOWED {
             world.fail(&format!("2001:db8::{n}:1"), "app");
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn delays_double_by_client_and_by_user() {
+    fn delays_double_per_client_and_per_user() {
         let mut world = World::new();
         for milliseconds in [500, 1000, 2000, 4000, 4000, 4000] {
             let penalty = world.fail("192.0.2.1", "app");
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_forgives_slips_but_lets_nobody_back_in() {
+    fn a_success_clears_failures_but_does_not_end_a_lockout() {
         let mut world = World::new();
         for (failures, shut_out) in [(ALLOWED - 1, false), (ALLOWED, true)] {
             for _ in 0..failures {
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_success_forgives_that_client_and_that_user_alone() {
+    fn a_success_clears_only_failures_of_that_client_for_that_user() {
         let mut world = World::new();
         let client = ClientId::Address("192.0.2.1".parse().expect("an address"));
         for _ in 0..3 {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn six_in_one_session_are_enough_whatever_was_forgiven() {
+    fn six_failures_in_one_session_lock_out_even_after_successes() {
         let mut world = World::new();
         let failure = Failure {
             client: ClientId::Address("192.0.2.1".parse().expect("an address")),
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_the_oldest_go_first() {
+    fn memory_is_bounded_and_the_oldest_failures_are_dropped_first() {
         let mut world = World::new();
         for _ in 0..ALLOWED {
             world.fail("192.0.2.1", &"x".repeat(10_000));

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_is_of_its_password_alone() {
+    fn a_hash_matches_only_its_password() {
         let params = Params::new(8, 1, 1, None).expect("good parameters");
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let text = argon2.hash_password(b"s3cret").expect("a salt").to_string();
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn nobodys_hash_costs_what_a_users_does() {
+    fn the_hash_for_unknown_users_costs_as_much_as_a_real_one() {
         let nobodys = PasswordHash::nobodys();
         assert_eq!(nobodys.as_str().parse(), Ok(nobodys.clone()));
         let parsed = phc::PasswordHash::new(nobodys.as_str()).expect("a hash");
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_are_no_hashes() {
+    fn other_texts_are_refused() {
         let rest = "c2FsdHNhbHQ$EqEEBcdZfMNyJe4Oy9WZx4NYjqSCJwOjrSi6WUHgvDA";
         for (text, why) in [
             ("", PasswordHashError::Syntax),

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_waits_for_itself_alone_and_leaves_no_trace() {
+    async fn a_client_waits_only_for_itself_and_its_lock_is_removed() {
         let locks = Arc::new(PerClientLocks::default());
         let [one, other] = [1, 2].map(|last| ClientId::Address([192, 0, 2, last].into()));
         let first = locks.take(one).await;

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_very_login_is_known_and_only_for_a_while() {
+    fn a_success_is_cached_only_for_the_same_login_and_for_some_minutes() {
         let (mut cache, now) = (VerifiedCache::new(), now());
         let (old, new) = (hash("c2FsdHNhbHQ"), hash("cGVwcGVycGU"));
         let login = |user, password, hash| VerifiedLogin {

@@ -178,7 +178,7 @@ async fn the_replies_to_a_group_go_out_in_one_write() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_client_is_told_and_let_go_after_its_time() {
+async fn a_silent_client_gets_421_after_the_timeout() {
     let mut world = start();
     world.write().await.expect("the greeting");
     let begin = clock::now();
@@ -191,7 +191,7 @@ async fn a_silent_client_is_told_and_let_go_after_its_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn octets_that_are_no_command_buy_no_time() {
+async fn an_incomplete_command_does_not_extend_the_timeout() {
     let mut world = start();
     world.write().await.expect("the greeting");
     let begin = clock::now();
@@ -207,7 +207,7 @@ async fn octets_that_are_no_command_buy_no_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_drips_has_its_time_and_a_slow_one_takes_its_own() {
+async fn a_dripping_message_times_out_and_a_slow_one_does_not() {
     for (piece, seconds) in [
         ("x\r\n".to_owned(), Some(600)),
         ("x\r\n".repeat(30_000), None),
@@ -240,7 +240,7 @@ async fn a_message_that_drips_has_its_time_and_a_slow_one_takes_its_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn within_a_message_the_end_of_the_drain_is_told_and_waited_for() {
+async fn an_unfinished_message_gets_421_at_the_end_of_the_drain() {
     let mut world = start();
     world.write().await.expect("the greeting");
     world
@@ -271,7 +271,7 @@ async fn an_idle_session_holds_no_buffer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_vanishes_within_its_message_leaves_nothing() {
+async fn a_disconnect_within_a_message_leaves_nothing() {
     let mut world = start();
     world
         .send(b"HELO c.test\r\nMAIL FROM:<a@b.test>\r\nRCPT TO:<u@d.test>\r\nDATA\r\nSubject: t\r\n\r\nhal")
@@ -282,7 +282,7 @@ async fn a_client_that_vanishes_within_its_message_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_signed_is_not_taken() {
+async fn a_message_that_cannot_be_signed_is_not_accepted() {
     let key = GeneratedKey::generate(Algorithm::Ed25519).expect("a key");
     let entry = SigningEntry {
         domain: "b.test".parse().expect("a domain"),
@@ -314,7 +314,7 @@ async fn what_cannot_be_signed_is_not_taken() {
 }
 
 #[test]
-fn a_full_disk_is_452_and_other_trouble_451() {
+fn a_full_disk_gives_452_and_other_errors_give_451() {
     let full = StoreError::NoRoom { min_free: 1 };
     assert_eq!(store_reply(&full), replies::no_room());
     let closed = StoreError::Closed {

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn bare_addresses_are_completed_and_nothing_else_is_touched() {
+    fn bare_addresses_are_completed_and_nothing_else_changes() {
         for (field, expected) in [
             ("To: u", "To: u@ours.test"),
             ("to : u", "to : u@ours.test"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_completed_stays_as_it_came() {
+    fn addresses_that_cannot_be_completed_stay_unchanged() {
         for field in [
             "To: undisclosed-recipients:;",
             "To: <>",
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn an_author_is_replaced_once_by_the_first_rule_that_fits() {
+    fn an_author_is_replaced_once_by_the_first_rule_that_matches() {
         for (field, expected) in [
             ("From: root", "From: ops@ours.test"),
             (
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_domain_authors_are_replaced_all_the_same() {
+    fn authors_are_replaced_even_without_a_domain() {
         let rules = Rewriting {
             domain: None,
             ..rules()

@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_star_is_one_whole_label() {
+    fn a_star_matches_exactly_one_label() {
         for (pattern, host, fits) in [
             ("*.relay.test", "mx.relay.test", true),
             ("*.relay.test", "MX.Relay.test", true),

@@ -50,7 +50,7 @@ async fn each_mechanism_lets_a_user_relay_at_each_listener() {
 }
 
 #[tokio::test]
-async fn auth_is_neither_offered_nor_taken_in_clear() {
+async fn auth_is_neither_offered_nor_accepted_in_clear() {
     let (world, _) = world();
     for role in [Role::Mx, Role::Submission] {
         let mut client = world.connect_to(role, STRANGER).await;
@@ -65,7 +65,7 @@ async fn auth_is_neither_offered_nor_taken_in_clear() {
 }
 
 #[tokio::test]
-async fn without_users_there_is_no_auth() {
+async fn auth_is_not_offered_without_users() {
     let nobody = ServerConfig {
         tls: Some(tls(TlsSettings::default())),
         ..config()
@@ -80,7 +80,7 @@ async fn without_users_there_is_no_auth() {
 }
 
 #[tokio::test]
-async fn a_login_is_of_the_session_under_tls_alone() {
+async fn a_login_happens_once_and_applies_only_to_its_session() {
     let (world, _) = world();
     let mut client = visitor(&world, STRANGER).await;
     let reply = client.log_in(How::Plain, "app", "s3cret").await;
@@ -95,7 +95,7 @@ async fn a_login_is_of_the_session_under_tls_alone() {
 }
 
 #[tokio::test]
-async fn a_challenge_tells_nobody_who_exists() {
+async fn a_challenge_does_not_reveal_which_users_exist() {
     let (world, _) = world();
     let mut challenges = Vec::new();
     for user in ["nobody", "nobody", "somebody"] {
@@ -118,7 +118,7 @@ async fn a_challenge_tells_nobody_who_exists() {
 }
 
 #[tokio::test]
-async fn a_password_is_one_however_it_is_typed() {
+async fn all_unicode_forms_of_a_password_are_accepted() {
     let (world, accounts) = world();
     accounts.set("app", "cafe\u{301}\u{a0}x", &[]);
     for how in How::ALL {
@@ -132,7 +132,7 @@ async fn a_password_is_one_however_it_is_typed() {
 }
 
 #[tokio::test]
-async fn the_log_tells_who_tried_how_and_nothing_of_a_password() {
+async fn the_log_shows_user_mechanism_and_result_but_no_password() {
     let (world, accounts) = world();
     let log = Log::kept();
     let (good, bad) = ("s3cret", "gu3ssed");

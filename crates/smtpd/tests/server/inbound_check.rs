@@ -125,7 +125,7 @@ async fn examined(
 }
 
 #[tokio::test]
-async fn a_strangers_message_is_examined_as_it_came_and_told_on_top() {
+async fn an_external_message_is_checked_as_it_came_and_its_results_are_at_the_top() {
     let (world, detective) = world(Detective::default());
     let long = "a line of text\r\n".repeat(20_000);
     let forged = "Authentication-Results: relay.test; dkim=pass\r\n";
@@ -165,7 +165,7 @@ async fn a_strangers_message_is_examined_as_it_came_and_told_on_top() {
 }
 
 #[tokio::test]
-async fn nobody_else_is_looked_into() {
+async fn other_clients_are_not_checked() {
     let (world, detective) = world(Detective {
         listing: Some(listed()),
         refusal: Some(disowned()),
@@ -188,7 +188,7 @@ async fn nobody_else_is_looked_into() {
 }
 
 #[tokio::test]
-async fn who_stands_on_a_list_reaches_the_postmaster_and_nobody_else() {
+async fn a_listed_client_reaches_only_the_postmaster() {
     let log = Log::kept();
     let (world, detective) = world(Detective {
         listing: Some(listed()),
@@ -223,7 +223,7 @@ async fn who_stands_on_a_list_reaches_the_postmaster_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn a_list_is_waited_for_by_nobody_but_those_it_is_about() {
+async fn only_an_external_client_with_a_recipient_waits_for_a_block_list() {
     let (world, _) = world(Detective {
         is_slow: true,
         ..Detective::default()
@@ -238,7 +238,7 @@ async fn a_list_is_waited_for_by_nobody_but_those_it_is_about() {
 }
 
 #[tokio::test]
-async fn what_its_domain_disowns_is_refused_and_leaves_nothing() {
+async fn a_message_that_fails_dmarc_is_refused_and_leaves_nothing() {
     let log = Log::kept();
     let (world, _) = world(Detective {
         refusal: Some(disowned()),

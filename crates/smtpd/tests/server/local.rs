@@ -46,7 +46,7 @@ async fn connect(path: &Path) -> Client<UnixStream> {
 }
 
 #[tokio::test]
-async fn a_user_of_this_machine_may_relay_and_its_uid_is_told() {
+async fn a_user_of_this_machine_may_relay_and_is_named_by_its_uid() {
     for role in [Role::Mx, Role::Submission] {
         let log = Log::kept();
         let local = local(role, config());
@@ -64,7 +64,7 @@ async fn a_user_of_this_machine_may_relay_and_its_uid_is_told() {
 }
 
 #[tokio::test]
-async fn auth_is_offered_and_taken_without_tls_and_starttls_is_not() {
+async fn auth_is_offered_and_accepted_without_tls_and_starttls_is_not() {
     let accounts = Accounts::with("app", "s3cret");
     let config = ServerConfig {
         tls: Some(tls(TlsSettings::default())),
@@ -87,7 +87,7 @@ async fn auth_is_offered_and_taken_without_tls_and_starttls_is_not() {
 }
 
 #[tokio::test]
-async fn a_bad_sender_is_refused_to_a_user_of_this_machine_too() {
+async fn a_bad_sender_is_refused_for_a_user_of_this_machine_too() {
     let local = local(Role::Submission, config());
     let mut client = connect(&local.path).await;
     client.greet().await;
@@ -96,7 +96,7 @@ async fn a_bad_sender_is_refused_to_a_user_of_this_machine_too() {
 }
 
 #[tokio::test]
-async fn the_sessions_of_one_user_are_bounded() {
+async fn the_sessions_of_one_user_are_limited() {
     let limits = Limits {
         connections_per_client: 1,
         ..Limits::default()
@@ -110,7 +110,7 @@ async fn the_sessions_of_one_user_are_bounded() {
 }
 
 #[tokio::test]
-async fn anybody_may_connect_and_the_name_goes_with_the_server() {
+async fn any_user_may_connect_and_the_socket_is_removed_with_the_server() {
     let local = local(Role::Submission, config());
     let mode = fs::metadata(&local.path).expect("a socket").permissions();
     assert_eq!(mode.mode() & 0o777, 0o666);
@@ -119,7 +119,7 @@ async fn anybody_may_connect_and_the_name_goes_with_the_server() {
 }
 
 #[tokio::test]
-async fn a_socket_in_use_is_told_and_one_that_a_crash_left_is_replaced() {
+async fn a_socket_in_use_is_reported_and_a_stale_one_is_replaced() {
     let local = local(Role::Submission, config());
     let again = [ListenerConfig {
         address: Address::Unix(local.path.clone()),
@@ -164,7 +164,7 @@ fn converse(stream: std::os::unix::net::UnixStream, lines: &[String]) -> Vec<Str
 }
 
 #[tokio::test]
-async fn by_the_door_a_user_comes_without_a_listener_and_with_more_recipients() {
+async fn a_local_session_needs_no_listener_and_allows_more_recipients() {
     let mut limits = Limits::default();
     limits.session.recipients = 1;
     let server = Server::bind(&[]).expect("nothing to bind");

@@ -38,7 +38,7 @@ async fn logged_in(world: &World<MemoryStore>, role: Role, user: &str) -> Secure
 }
 
 #[tokio::test]
-async fn a_stranger_submits_nothing_without_a_login() {
+async fn an_external_client_submits_nothing_without_a_login() {
     let world = world();
     let mut client = world.greeted_at(Role::Submission, STRANGER).await;
     let reply = client.command(FROM).await;
@@ -62,7 +62,7 @@ async fn a_stranger_submits_nothing_without_a_login() {
 }
 
 #[tokio::test]
-async fn a_stranger_reaches_our_domains_through_the_mx_and_others_after_a_login() {
+async fn an_external_client_reaches_our_domains_at_the_mx_and_others_after_a_login() {
     let world = world();
     let dialect = Dialect::default();
     let (mut client, _) = world.secured(Role::Mx, STRANGER, &dialect).await;
@@ -104,7 +104,7 @@ impl TemporaryRelay for Switch {
 }
 
 #[tokio::test]
-async fn a_grant_holds_for_its_client_from_when_it_is_given_until_it_ends() {
+async fn a_grant_applies_only_to_its_client_and_until_it_ends() {
     let switch = Arc::new(Switch(STRANGER.into(), AtomicBool::new(false)));
     let with_grants = ServerConfig {
         temporary_relay: Arc::clone(&switch) as _,
@@ -132,7 +132,7 @@ async fn a_grant_holds_for_its_client_from_when_it_is_given_until_it_ends() {
 }
 
 #[tokio::test]
-async fn a_user_may_send_only_as_whom_they_are_bound_to() {
+async fn a_user_may_use_only_the_senders_bound_to_them() {
     let accounts = Accounts::with("free", "s3cret");
     accounts.set("bound", "s3cret", &["*@shop.test", "boss@sender.test"]);
     let world = start(MemoryStore::new(), config_with(&accounts));
@@ -166,7 +166,7 @@ async fn a_user_may_send_only_as_whom_they_are_bound_to() {
 }
 
 #[tokio::test]
-async fn what_a_submitted_message_lacks_is_added_and_nothing_to_others() {
+async fn missing_fields_are_added_only_to_submitted_mail() {
     let world = world();
     let all = "From: a@c.test\r\nDate: Sun, 06 Nov 1994 08:49:37 +0000\r\nMessage-ID: <i@c.test>\r\n\r\nhello";
     let none = "Subject: t\r\n\r\nDate: no field\r\nhello";
@@ -200,7 +200,7 @@ async fn what_a_submitted_message_lacks_is_added_and_nothing_to_others() {
 }
 
 #[tokio::test]
-async fn an_address_that_is_none_is_in_the_log_as_data() {
+async fn an_invalid_address_is_logged_as_data() {
     let world = world();
     let log = Log::kept();
     let mut client = world.greeted(STRANGER).await;

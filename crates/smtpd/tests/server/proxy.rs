@@ -51,7 +51,7 @@ async fn through(world: &World<MemoryStore>, header: &[u8]) -> Client {
 }
 
 #[tokio::test]
-async fn the_client_of_a_proxy_is_judged_traced_and_logged_by_its_own_address() {
+async fn the_client_of_a_proxy_is_checked_traced_and_logged_by_its_own_address() {
     let world = world(config_with_clients());
     let log = Log::kept();
     for (header, literal, may_relay) in [
@@ -85,7 +85,7 @@ async fn the_client_of_a_proxy_is_judged_traced_and_logged_by_its_own_address() 
 }
 
 #[tokio::test]
-async fn from_anybody_else_the_header_is_an_unknown_command() {
+async fn a_proxy_header_from_another_client_is_an_unknown_command() {
     let world = world(config_with_clients());
     for header in [v1("192.0.2.1"), v2(Ipv4Addr::new(192, 0, 2, 1))] {
         let mut client = world.connect(STRANGER).await;
@@ -102,7 +102,7 @@ async fn from_anybody_else_the_header_is_an_unknown_command() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_does_not_begin_with_a_header_is_told_nothing() {
+async fn a_proxy_that_does_not_begin_with_a_header_gets_no_reply() {
     let world = world(config_with_clients());
     let log = Log::kept();
     for beginning in [
@@ -129,7 +129,7 @@ async fn a_proxy_that_does_not_begin_with_a_header_is_told_nothing() {
 }
 
 #[tokio::test]
-async fn a_header_may_come_in_pieces_and_with_what_the_client_says() {
+async fn a_header_may_come_in_pieces_and_together_with_commands() {
     let world = world(config_with_clients());
     let header = v1("192.0.2.1");
     for cut in [1, 6, header.len() - 1] {
@@ -149,7 +149,7 @@ async fn a_header_may_come_in_pieces_and_with_what_the_client_says() {
 }
 
 #[tokio::test]
-async fn behind_the_header_tls_may_begin_at_once() {
+async fn tls_may_begin_right_after_the_header() {
     let accounts = Accounts::with("app", "s3cret");
     let with_tls = ServerConfig {
         tls: Some(tls(TlsSettings::default())),
@@ -175,7 +175,7 @@ async fn behind_the_header_tls_may_begin_at_once() {
 }
 
 #[tokio::test]
-async fn clients_of_a_proxy_have_places_of_their_own() {
+async fn clients_of_a_proxy_have_their_own_slots() {
     let mut few = config_with_clients();
     few.limits.connections_per_client = 1;
     let world = world(few);

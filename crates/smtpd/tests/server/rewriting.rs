@@ -46,7 +46,7 @@ async fn arrived(world: &World<MemoryStore>) -> (String, String, String) {
 }
 
 #[tokio::test]
-async fn submitted_mail_goes_out_with_whole_addresses() {
+async fn submitted_mail_is_sent_with_complete_addresses() {
     let log = Log::kept();
     let world = world();
     let mut client = world.greeted_at(Role::Submission, FRIEND).await;
@@ -65,7 +65,7 @@ async fn submitted_mail_goes_out_with_whole_addresses() {
 }
 
 #[tokio::test]
-async fn the_null_sender_stays_and_a_missing_author_is_the_sender() {
+async fn the_null_sender_stays_and_a_missing_from_field_names_the_sender() {
     let world = world();
     let mut client = world.greeted_at(Role::Submission, FRIEND).await;
     send(&mut client, "", "u@dest.test", "From: root\r\n\r\nhello").await;
@@ -87,7 +87,7 @@ async fn the_null_sender_stays_and_a_missing_author_is_the_sender() {
 }
 
 #[tokio::test]
-async fn mail_that_is_passed_on_stays_as_it_came() {
+async fn mail_that_is_not_submitted_stays_unchanged() {
     let world = world();
     let mut client = world.greeted_at(Role::Mx, FRIEND).await;
     client.expect("MAIL FROM:<root>", "501").await;
@@ -102,7 +102,7 @@ async fn mail_that_is_passed_on_stays_as_it_came() {
 }
 
 #[tokio::test]
-async fn a_header_section_that_completing_makes_too_long_is_refused() {
+async fn a_header_section_that_rewriting_makes_too_long_is_refused() {
     let mut small = config();
     small.limits.session.header_size = 1000;
     small.rewriting.domain = Some("ours.test".into());

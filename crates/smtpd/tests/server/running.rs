@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use crate::world::{FRIEND, STRANGER, config, soon, start};
 
 #[tokio::test]
-async fn sessions_are_limited_per_client_and_in_all() {
+async fn sessions_are_limited_per_client_and_in_total() {
     let mut few = config();
     few.limits.connections = 3;
     few.limits.connections_per_client = 2;
@@ -42,7 +42,7 @@ async fn sessions_are_limited_per_client_and_in_all() {
 }
 
 #[tokio::test]
-async fn shutdown_ends_idle_sessions_and_waits_for_a_message() {
+async fn a_shutdown_ends_idle_sessions_and_waits_for_a_message() {
     let world = start(MemoryStore::new(), config());
     let mut idle = world.greeted(FRIEND).await;
     let mut busy = world.greeted(FRIEND).await;
@@ -62,7 +62,7 @@ async fn shutdown_ends_idle_sessions_and_waits_for_a_message() {
 }
 
 #[tokio::test]
-async fn what_is_sent_behind_quit_does_not_cost_the_client_its_reply() {
+async fn input_after_quit_does_not_cost_the_client_its_reply() {
     let world = start(MemoryStore::new(), config());
     let mut client = world.connect(FRIEND).await;
     client
@@ -77,7 +77,7 @@ async fn what_is_sent_behind_quit_does_not_cost_the_client_its_reply() {
 }
 
 #[tokio::test]
-async fn a_client_that_floods_and_never_reads_is_let_go() {
+async fn a_client_that_floods_and_never_reads_is_disconnected() {
     let mut patient = config();
     patient.limits.session = server::Limits {
         command_timeout: std::time::Duration::from_millis(200),
@@ -101,7 +101,7 @@ async fn a_client_that_floods_and_never_reads_is_let_go() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named_with_the_reason() {
+async fn an_address_in_use_is_reported_with_the_reason() {
     let any = |port| ListenerConfig {
         address: SocketAddr::from((FRIEND, port)).into(),
         role: Role::Mx,
@@ -146,13 +146,13 @@ fn bind_both(first: &str, second: &str) -> Result<Server, BindError> {
 }
 
 #[tokio::test]
-async fn both_wildcards_share_a_port() {
+async fn both_wildcards_can_share_a_port() {
     let server = bind_both("::", "0.0.0.0").expect("one for each family");
     assert_eq!(server.addresses().len(), 2);
 }
 
 #[tokio::test]
-async fn one_ipv4_address_never_turns_the_ipv6_wildcard_off_for_the_others() {
+async fn a_single_ipv4_address_cannot_share_a_port_with_the_ipv6_wildcard() {
     for order in [("::", "127.0.0.1"), ("127.0.0.1", "::")] {
         let error = bind_both(order.0, order.1).expect_err("they overlap");
         assert!(error.to_string().contains("in use"), "{error}");
@@ -160,7 +160,7 @@ async fn one_ipv4_address_never_turns_the_ipv6_wildcard_off_for_the_others() {
 }
 
 #[tokio::test]
-async fn the_ipv6_wildcard_takes_ipv4_as_well() {
+async fn the_ipv6_wildcard_accepts_ipv4_too() {
     let wildcard = ListenerConfig {
         address: SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)).into(),
         role: Role::Mx,

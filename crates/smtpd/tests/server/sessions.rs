@@ -10,7 +10,7 @@ use relay_testkit::FaultyStore;
 use crate::world::{FRIEND, STRANGER, config, content, soon, start};
 
 #[tokio::test]
-async fn an_accepted_message_is_in_the_queue_as_it_was_sent() {
+async fn an_accepted_message_is_stored_as_it_was_sent() {
     let world = start(MemoryStore::new(), config());
     let mut client = world.greeted(FRIEND).await;
     client.begin("user@dest.test").await;
@@ -35,7 +35,7 @@ async fn an_accepted_message_is_in_the_queue_as_it_was_sent() {
 }
 
 #[tokio::test]
-async fn what_is_asked_of_reports_is_kept_with_the_message() {
+async fn dsn_parameters_are_stored_with_the_message() {
     let world = start(MemoryStore::new(), config());
     let mut client = world.greeted(FRIEND).await;
     for command in [
@@ -80,7 +80,7 @@ async fn what_is_asked_of_reports_is_kept_with_the_message() {
 }
 
 #[tokio::test]
-async fn a_first_line_that_is_no_field_never_joins_our_trace_header() {
+async fn a_first_line_that_is_not_a_field_never_joins_our_received_field() {
     let world = start(MemoryStore::new(), config());
     let mut client = world.greeted(FRIEND).await;
     for (first, own_header) in [
@@ -140,7 +140,7 @@ async fn a_pipelined_session_is_answered_in_order() {
 }
 
 #[tokio::test]
-async fn a_stranger_reaches_our_domains_and_the_postmaster_only() {
+async fn an_external_client_reaches_only_our_domains_and_the_postmaster() {
     let world = start(MemoryStore::new(), config());
     let mut client = world.greeted(STRANGER).await;
     let refused = "553 5.7.1 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)\r\n";
@@ -196,7 +196,7 @@ async fn a_stranger_reaches_our_domains_and_the_postmaster_only() {
 }
 
 #[tokio::test]
-async fn new_rules_hold_for_new_sessions() {
+async fn new_rules_apply_to_new_sessions() {
     let world = start(MemoryStore::new(), config());
     let mut old = world.greeted(STRANGER).await;
     let mut open = config();
@@ -219,7 +219,7 @@ async fn new_rules_hold_for_new_sessions() {
 }
 
 #[tokio::test]
-async fn a_store_that_fails_is_451_and_nothing_stays() {
+async fn a_failure_of_the_store_gives_451_and_leaves_nothing() {
     let world = start(FaultyStore::new(MemoryStore::new()), config());
     let mut client = world.greeted(FRIEND).await;
     // The message is so large that its content is passed on in several writes before its end.
@@ -260,7 +260,7 @@ async fn a_store_that_fails_is_451_and_nothing_stays() {
 }
 
 #[tokio::test]
-async fn a_refused_message_gives_its_disk_back_before_its_end() {
+async fn a_refused_message_frees_its_disk_space_before_its_end() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = SledStore::open(&StoreConfig {
         state_dir: directory.path().to_owned(),

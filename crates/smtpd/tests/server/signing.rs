@@ -65,7 +65,7 @@ fn expected(signer: &Signer, signatures: &str, message: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn what_our_clients_submit_is_signed_as_it_goes_out() {
+async fn mail_of_our_clients_is_signed_as_it_is_sent() {
     let signer = signer(&[Algorithm::Rsa, Algorithm::Ed25519]);
     let world = world(&signer);
     let long = format!("{OURS}{}", "a line of text  \r\n".repeat(50_000));
@@ -101,7 +101,7 @@ async fn what_our_clients_submit_is_signed_as_it_goes_out() {
 }
 
 #[tokio::test]
-async fn neither_strangers_nor_other_domains_are_signed_for() {
+async fn mail_of_external_clients_and_of_other_domains_is_not_signed() {
     let log = Log::kept();
     let world = world(&signer(&[Algorithm::Ed25519]));
     let mut stranger = world.greeted(STRANGER).await;

@@ -20,7 +20,7 @@ fn config_with_tls() -> ServerConfig {
 }
 
 #[tokio::test]
-async fn each_role_serves_tls_of_both_versions_and_says_so_in_the_trace() {
+async fn each_role_serves_both_tls_versions_and_names_them_in_received() {
     let world = start(MemoryStore::new(), config_with_tls());
     for role in [Role::Mx, Role::Submission, Role::Submissions] {
         for (version, name, cipher) in [
@@ -58,7 +58,7 @@ async fn starttls_is_offered_in_clear_and_only_with_a_certificate() {
 }
 
 #[tokio::test]
-async fn without_a_certificate_nobody_is_served_in_clear_where_tls_is_due() {
+async fn without_a_certificate_an_implicit_tls_port_serves_nothing_in_clear() {
     let world = start(MemoryStore::new(), config());
     let mut client = world.connect_to(Role::Submissions, FRIEND).await;
     assert_eq!(client.reply().await, "");
@@ -66,7 +66,7 @@ async fn without_a_certificate_nobody_is_served_in_clear_where_tls_is_due() {
 }
 
 #[tokio::test]
-async fn what_is_sent_behind_starttls_is_dropped() {
+async fn input_after_starttls_is_discarded() {
     let world = start(MemoryStore::new(), config_with_tls());
     for injected in [
         "EHLO evil.test\r\n",
@@ -91,7 +91,7 @@ async fn what_is_sent_behind_starttls_is_dropped() {
 }
 
 #[tokio::test]
-async fn what_was_said_in_clear_is_forgotten_under_tls() {
+async fn commands_in_clear_are_forgotten_under_tls() {
     let world = start(MemoryStore::new(), config_with_tls());
     let mut client = world.greeted(FRIEND).await;
     client.expect("MAIL FROM:<a@b.test>", "250").await;
@@ -111,7 +111,7 @@ async fn what_was_said_in_clear_is_forgotten_under_tls() {
 }
 
 #[tokio::test]
-async fn a_handshake_that_is_none_ends_its_connection_alone() {
+async fn an_invalid_handshake_ends_only_its_own_connection() {
     let world = start(MemoryStore::new(), config_with_tls());
     for garbage in [
         &b"EHLO client.test\r\n"[..],
@@ -142,7 +142,7 @@ async fn a_handshake_that_is_none_ends_its_connection_alone() {
 }
 
 #[tokio::test]
-async fn the_end_of_a_session_is_told_under_tls() {
+async fn a_session_under_tls_ends_with_close_notify() {
     let world = start(MemoryStore::new(), config_with_tls());
     let (mut client, _) = world.secured(Role::Mx, FRIEND, &Dialect::default()).await;
     client.expect("QUIT", "221").await;
@@ -152,7 +152,7 @@ async fn the_end_of_a_session_is_told_under_tls() {
 }
 
 #[tokio::test]
-async fn sessions_are_resumed_only_where_tickets_are_set() {
+async fn sessions_are_resumed_only_if_tickets_are_enabled() {
     for session_tickets in [false, true] {
         let with_tickets = ServerConfig {
             tls: Some(tls(TlsSettings { session_tickets })),
@@ -220,7 +220,7 @@ async fn the_certificate_is_chosen_by_name_and_by_kind_of_key() {
 }
 
 #[tokio::test]
-async fn a_new_certificate_holds_for_new_sessions_and_cuts_no_old_one() {
+async fn a_new_certificate_applies_to_new_sessions_and_old_ones_continue() {
     let directory = tempfile::tempdir().expect("a directory");
     let write = || {
         let algorithm = &PKCS_ECDSA_P256_SHA256;
@@ -256,7 +256,7 @@ async fn a_new_certificate_holds_for_new_sessions_and_cuts_no_old_one() {
 }
 
 #[test]
-fn a_pair_that_cannot_be_used_is_told_by_file_and_reason() {
+fn an_unusable_pair_is_reported_with_file_and_reason() {
     let directory = tempfile::tempdir().expect("a directory");
     let pair = |stem| {
         let names = ["relay.test"];

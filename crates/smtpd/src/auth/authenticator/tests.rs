@@ -63,7 +63,7 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_all_who_hash_are_busy_only_the_known_get_in() {
+async fn while_no_hash_can_be_computed_only_cached_logins_succeed() {
     let world = World::new();
     assert_eq!(world.check(1, "app", "s3cret").await, Ok(()));
     let hashing = &world.authenticator.hashing;
@@ -90,7 +90,7 @@ async fn while_all_who_hash_are_busy_only_the_known_get_in() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_known_login_forgives_slips_as_any_other_does() {
+async fn a_cached_login_clears_failures_like_any_other() {
     let world = World::new();
     for _ in 0..3 {
         let began = clock::now();
@@ -122,7 +122,7 @@ async fn one_client_hashes_one_password_at_a_time() {
 }
 
 #[test]
-fn an_invented_verifier_is_the_same_each_time_and_for_each_name_another() {
+fn an_invented_verifier_is_always_the_same_for_a_name_and_differs_between_names() {
     let (authenticator, users) = (Authenticator::new(), OneUser::new());
     let challenge = |authenticator: &Authenticator, name: &str| {
         authenticator.challenge(&name.parse().expect(name), &users)

@@ -60,7 +60,7 @@ fn hello() -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_tls_is_due_at_once_a_client_has_half_a_minute_for_it() {
+async fn an_implicit_tls_handshake_times_out_after_half_a_minute() {
     let config = config_with_tls();
     for octets in [Vec::new(), hello()] {
         let (mut client, pipe) = duplex(1024);
@@ -73,7 +73,7 @@ async fn where_tls_is_due_at_once_a_client_has_half_a_minute_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn behind_starttls_a_client_has_half_a_minute_for_the_handshake() {
+async fn a_starttls_handshake_times_out_after_half_a_minute() {
     let config = config_with_tls();
     for octets in [Vec::new(), hello()] {
         let visitor = client_with(Role::Mx);
@@ -92,7 +92,7 @@ async fn behind_starttls_a_client_has_half_a_minute_for_the_handshake() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn going_down_waits_for_no_handshake() {
+async fn a_shutdown_does_not_wait_for_a_handshake() {
     let (mut client, pipe) = duplex(1024);
     let shared = shared();
     shared.stopping.cancel();

@@ -158,7 +158,7 @@ fn proof(first: ClientFirst, challenge: &str, password: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_unknown_and_empty_are_told_the_same_after_the_same_time() {
+async fn a_wrong_password_an_unknown_user_and_an_empty_password_look_the_same() {
     for (how, user, password) in [
         (How::Plain, "app", "wrong"),
         (How::Plain, "nobody", "s3cret"),
@@ -181,7 +181,7 @@ async fn wrong_unknown_and_empty_are_told_the_same_after_the_same_time() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_failure_takes_longer_and_the_sixth_is_the_last() {
+async fn each_failure_takes_longer_and_the_sixth_ends_the_session() {
     let relay = Relay::new();
     let mut client = relay.session("192.0.2.9").await;
     for (how, milliseconds) in [
@@ -200,7 +200,7 @@ async fn each_failure_takes_longer_and_the_sixth_is_the_last() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wait_for_a_failure_to_be_told_is_not_taken_from_the_clients_time() {
+async fn the_delay_of_a_failure_does_not_shorten_the_command_timeout() {
     for how in [How::Plain, How::VerifiedLogin, How::Scram] {
         let relay = Relay::with_command_timeout(Duration::from_secs(1));
         let mut client = relay.session("192.0.2.9").await;
@@ -212,7 +212,7 @@ async fn the_wait_for_a_failure_to_be_told_is_not_taken_from_the_clients_time() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_an_account_guesses_at_others_no_more_often_for_it() {
+async fn a_client_with_an_account_gets_no_more_guesses_at_others() {
     let relay = Relay::new();
     relay.accounts.set("mine", "known");
     for guess in 1..=6 {
@@ -227,7 +227,7 @@ async fn whoever_has_an_account_guesses_at_others_no_more_often_for_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_was_cut_off_is_refused_everywhere_for_a_while_and_nobody_else_is() {
+async fn a_locked_out_client_is_refused_for_a_while_and_others_are_not() {
     let relay = Relay::new();
     let mut known = relay.session("2001:db8::1").await;
     known.expect(How::Plain, "s3cret", "235").await;
@@ -250,7 +250,7 @@ async fn whoever_was_cut_off_is_refused_everywhere_for_a_while_and_nobody_else_i
 }
 
 #[tokio::test(start_paused = true)]
-async fn guesses_at_the_same_time_are_no_more_than_one_after_the_other() {
+async fn parallel_guesses_count_like_successive_ones() {
     let relay = Relay::new();
     let mut clients = Vec::new();
     for _ in 0..12 {
@@ -274,7 +274,7 @@ async fn guesses_at_the_same_time_are_no_more_than_one_after_the_other() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn guesses_from_everywhere_slow_each_other_for_one_user_and_lock_nobody_out() {
+async fn distributed_guesses_are_delayed_and_do_not_lock_the_user_out() {
     let relay = Relay::new();
     let mut taken = Vec::new();
     for number in 1..=7 {
@@ -291,7 +291,7 @@ async fn guesses_from_everywhere_slow_each_other_for_one_user_and_lock_nobody_ou
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_password_holds_at_once_and_the_old_one_no_longer() {
+async fn a_changed_password_takes_effect_at_once() {
     for how in [How::Plain, How::VerifiedLogin, How::Scram] {
         let relay = Relay::new();
         for _ in 0..2 {
@@ -309,7 +309,7 @@ async fn a_new_password_holds_at_once_and_the_old_one_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_removed_is_nobody_from_then_on() {
+async fn a_removed_user_loses_access_at_once() {
     let relay = Relay::new();
     let mut client = relay.session("192.0.2.9").await;
     client.expect(How::Plain, "s3cret", "235").await;
@@ -321,7 +321,7 @@ async fn whoever_is_removed_is_nobody_from_then_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_is_removed_within_the_exchange_is_nobody() {
+async fn a_user_removed_during_the_exchange_is_refused() {
     let relay = Relay::new();
     let mut client = relay.session("192.0.2.9").await;
     let (first, challenge) = client.challenge("app").await.expect("a challenge");
@@ -331,7 +331,7 @@ async fn whoever_is_removed_within_the_exchange_is_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn going_down_waits_for_no_failure_to_be_told() {
+async fn a_shutdown_does_not_wait_for_a_delayed_reply() {
     let relay = Relay::new();
     let mut client = relay.session("192.0.2.9").await;
     let began = clock::now();
