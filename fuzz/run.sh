@@ -32,7 +32,7 @@ said() { sed -n "s/^$2[:.]\\? //p" "tests/transcripts/$1"/*.smtp; }
 
 case $target in
 addresses)
-    mapfile -t texts < <(literals address_list.rs)
+    mapfile -t texts < <(literals address_list/tests.rs)
     seed "${texts[@]//\\\"/\"}" ;;
 command)
     mapfile -t texts < <(literals command.rs; said server C)
