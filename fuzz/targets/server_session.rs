@@ -19,7 +19,9 @@ use relay_smtp::body::BareNewline;
 use relay_smtp::reply_parser::ReplyParser;
 use relay_smtp::sasl::Secret;
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
-use relay_smtp::server::{BareAddress, Channel, Event, Limits, ServerSession, Settings, replies};
+use relay_smtp::server::{
+    BareAddress, Channel, ServerEvent, ServerSession, SessionLimits, Settings, replies,
+};
 
 use octets::octets;
 
@@ -66,13 +68,13 @@ impl Dialogue {
         let mut dialogue = Self {
             settings: Settings {
                 hostname: "relay.test".into(),
-                limits: Limits {
+                limits: SessionLimits {
                     message_size: 2000,
                     header_size: 500,
                     line_length: 200,
                     recipients: 4,
                     hops: 5,
-                    ..Limits::default()
+                    ..SessionLimits::default()
                 },
                 starttls: false,
                 auth: false,
@@ -178,7 +180,7 @@ impl Dialogue {
 
 struct Run<'a> {
     session: ServerSession,
-    limits: &'a Limits,
+    limits: &'a SessionLimits,
     /// A handshake is due: nothing is heard or said until it is done.
     in_handshake: bool,
     now: Instant,
@@ -234,32 +236,32 @@ impl<'a> Run<'a> {
                 assert!(!is_known || self.session.channel() == Channel::Tls);
                 return true;
             };
-            if event == Event::Close {
+            if event == ServerEvent::Close {
                 return false;
             }
             self.handle(event);
         }
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: ServerEvent) {
         let text = format!("{event:?}");
         match event {
-            Event::Content if self.store_fails => {
+            ServerEvent::Content if self.store_fails => {
                 self.session.refuse(&replies::store_failed());
                 self.message.clear();
             }
-            Event::Content => self.passed_on.append(&mut self.message),
-            Event::Flush => self.output.extend(self.session.take_output()),
-            Event::StartTls => {
+            ServerEvent::Content => self.passed_on.append(&mut self.message),
+            ServerEvent::Flush => self.output.extend(self.session.take_output()),
+            ServerEvent::StartTls => {
                 self.output.extend(self.session.take_output());
                 self.in_handshake = true;
                 self.events.push(text);
             }
-            Event::Refused(_) => {
+            ServerEvent::Refused(_) => {
                 self.passed_on.clear();
                 self.events.push(text);
             }
-            Event::MessageEnd(_) => {
+            ServerEvent::MessageEnd(_) => {
                 self.passed_on.append(&mut self.message);
                 assert!(self.passed_on.len() as u64 <= self.limits.message_size);
                 self.events.push(format!("{text} {:?}", self.passed_on));
@@ -270,7 +272,7 @@ impl<'a> Run<'a> {
                 };
                 self.session.finish_message(&verdict, self.now);
             }
-            Event::Authenticate(login) => {
+            ServerEvent::Authenticate(login) => {
                 self.events
                     .push(format!("{text} {}", login.secret.expose()));
                 match self.answer() {
@@ -278,7 +280,7 @@ impl<'a> Run<'a> {
                     false => self.session.refuse(&replies::authentication_failed()),
                 }
             }
-            Event::ScramDone { user, verified } => {
+            ServerEvent::ScramDone { user, verified } => {
                 self.events.push(text);
                 match self.answer() {
                     true => self.session.accept_user(user),
@@ -289,10 +291,12 @@ impl<'a> Run<'a> {
             question => {
                 self.events.push(text);
                 match (question, self.answer()) {
-                    (Event::Mail(request), true) => self.session.accept_sender(request),
-                    (Event::Rcpt(recipient), true) => self.session.accept_recipient(recipient),
-                    (Event::Data, true) => self.session.accept_message(),
-                    (Event::ScramUser(_), true) => {
+                    (ServerEvent::Mail(request), true) => self.session.accept_sender(request),
+                    (ServerEvent::Rcpt(recipient), true) => {
+                        self.session.accept_recipient(recipient)
+                    }
+                    (ServerEvent::Data, true) => self.session.accept_message(),
+                    (ServerEvent::ScramUser(_), true) => {
                         let nonce = Nonce::from_random([0; Nonce::RANDOM]);
                         self.session.continue_scram(VERIFIER.clone(), &nonce);
                     }

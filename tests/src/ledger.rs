@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use relay_testkit::Received;
+use relay_testkit::ReceivedMail;
 
 /// What happens to a recipient's mail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -184,7 +184,7 @@ pub(crate) struct Arrivals {
 
 impl Arrivals {
     /// Records a message that arrived at the host of this domain.
-    pub(crate) fn deliver(&mut self, domain: &str, message: &Received) {
+    pub(crate) fn deliver(&mut self, domain: &str, message: &ReceivedMail) {
         let key = path(&message.mail).and_then(|sender| of(sender, "sender.test"));
         let to: Vec<_> = message.recipients.iter().filter_map(|r| path(r)).collect();
         let is_due = |fate: Fate| fate.domain() == domain && !fate.is_failure();
@@ -196,7 +196,7 @@ impl Arrivals {
     }
 
     /// Records a report that arrived at the senders' host. It must come from the right address.
-    pub(crate) fn report(&mut self, message: &Received) {
+    pub(crate) fn report(&mut self, message: &ReceivedMail) {
         let to = message.recipients.first().and_then(|to| path(to));
         let text = String::from_utf8_lossy(&message.data);
         let told: Vec<_> = text
@@ -222,7 +222,7 @@ impl Arrivals {
         }
     }
 
-    fn object(&mut self, place: &str, message: &Received) {
+    fn object(&mut self, place: &str, message: &ReceivedMail) {
         let (mail, to, length) = (&message.mail, &message.recipients, message.data.len());
         self.wrong
             .push(format!("at {place} from {mail} to {to:?}: {length} octets"));
@@ -271,8 +271,8 @@ impl Verdict {
 mod tests {
     use super::*;
 
-    fn received(key: Key, fate: Fate, data: Vec<u8>) -> Received {
-        Received {
+    fn received(key: Key, fate: Fate, data: Vec<u8>) -> ReceivedMail {
+        ReceivedMail {
             mail: format!("<{}> SIZE=1", key.sender()),
             recipients: vec![format!("<{}>", key.recipient(fate))],
             raw: Vec::new(),

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Output;
 
-use relay_testkit::{FakeMx, Received};
+use relay_testkit::{FakeMx, ReceivedMail};
 use relay_tests::{Launch, Relay};
 
 const SOCKET: &str = "[[listener]]\naddress = \"unix:DIR/submit.sock\"\nrole = \"submission\"\n";
@@ -106,13 +106,13 @@ async fn a_crash_while_the_maildrop_is_read_loses_no_mail_and_duplicates_at_most
         );
         for n in 0..5 {
             let subject = format!("Subject: left-{n}\r\n");
-            let of_n = |message: &&Received| holds(message, &subject);
+            let of_n = |message: &&ReceivedMail| holds(message, &subject);
             assert!(messages.iter().find(of_n).is_some(), "{point}: {subject}");
         }
     }
 }
 
-fn holds(message: &Received, text: &str) -> bool {
+fn holds(message: &ReceivedMail, text: &str) -> bool {
     String::from_utf8_lossy(&message.data).contains(text)
 }
 

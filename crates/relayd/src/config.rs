@@ -244,7 +244,7 @@ impl Mapping<'_> {
         Ok(Limits {
             connections: limits.connections.into(),
             connections_per_client: limits.connections_per_client.into(),
-            session: relay_smtp::server::Limits {
+            session: relay_smtp::server::SessionLimits {
                 message_size: octets("message_size", &limits.message_size)? as u64,
                 header_size: octets("header_size", &limits.header_size)?,
                 line_length: octets("line_length", &limits.line_length)?,

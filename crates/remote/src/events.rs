@@ -1,6 +1,6 @@
 //! The log events of this crate. Outcomes are logged elsewhere.
 
-use relay_smtp::outcome::Tls;
+use relay_smtp::outcome::TlsParameters;
 use relay_smtp::sasl::{Mechanism, UserName};
 use relay_smtp::{Outcome, Peer};
 use tracing::{error, info, warn};
@@ -13,8 +13,8 @@ pub(crate) fn smarthost_trouble(route: &str, outcome: &Outcome) {
 }
 
 /// A TLS handshake succeeded.
-pub(crate) fn tls(peer: &Peer, tls: &Tls) {
-    let Tls {
+pub(crate) fn tls(peer: &Peer, tls: &TlsParameters) {
+    let TlsParameters {
         version,
         cipher,
         verified,

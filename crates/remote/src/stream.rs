@@ -5,7 +5,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use relay_smtp::outcome::{Tls, TlsName};
+use relay_smtp::outcome::{TlsName, TlsParameters};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
@@ -81,7 +81,7 @@ impl PeerStream {
     }
 
     /// The TLS parameters. `verified` says whether the certificate was checked.
-    pub(crate) fn tls(&self, verified: bool) -> Option<Tls> {
+    pub(crate) fn tls(&self, verified: bool) -> Option<TlsParameters> {
         match self {
             Self::Clear(_) => None,
             Self::Secure(stream) => Some(negotiated(stream.get_ref().1, verified)),
@@ -119,12 +119,12 @@ fn poll_both(
 }
 
 /// The version and cipher suite that a handshake has negotiated.
-pub(crate) fn negotiated(connection: &ClientConnection, verified: bool) -> Tls {
+pub(crate) fn negotiated(connection: &ClientConnection, verified: bool) -> TlsParameters {
     let version = connection.protocol_version().and_then(|v| v.as_str());
     let cipher = connection
         .negotiated_cipher_suite()
         .and_then(|suite| suite.suite().as_str());
-    Tls {
+    TlsParameters {
         version: TlsName::known(match version {
             Some("TLSv1_2") => "TLSv1.2",
             Some("TLSv1_3") => "TLSv1.3",

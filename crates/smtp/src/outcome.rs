@@ -76,12 +76,12 @@ pub struct Peer {
     /// host, because the first layout of the queue record had no place for it. Later layouts store
     /// it separately.
     #[serde(skip)]
-    pub tls: Option<Tls>,
+    pub tls: Option<TlsParameters>,
 }
 
 /// The TLS protection of a connection, as negotiated in the handshake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tls {
+pub struct TlsParameters {
     /// `TLSv1.3`
     pub version: TlsName,
     /// `TLS13_AES_256_GCM_SHA384`
@@ -135,7 +135,7 @@ impl fmt::Display for TlsName {
 }
 
 /// Formats the protection on one line, for logs: `TLSv1.3 TLS13_AES_256_GCM_SHA384 verified`.
-impl fmt::Display for Tls {
+impl fmt::Display for TlsParameters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verified = if self.verified {
             "verified"

@@ -27,6 +27,6 @@ pub mod replies;
 mod session;
 mod settings;
 
-pub use event::{Credentials, Event, Hello, MailRequest, Refusal, Transaction};
+pub use event::{Credentials, Hello, MailRequest, Refusal, ServerEvent, Transaction};
 pub use session::{ServerSession, SessionStep};
-pub use settings::{BareAddress, Channel, Limits, Settings};
+pub use settings::{BareAddress, Channel, SessionLimits, Settings};

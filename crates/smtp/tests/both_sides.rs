@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use relay_smtp::client::{ClientSession, Credentials, Plan, Proof, TlsUse, Trouble};
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
 use relay_smtp::sasl::{Mechanism, Secret, UserName};
-use relay_smtp::server::{BareAddress, Channel, Limits, ServerSession, Settings, replies};
+use relay_smtp::server::{BareAddress, Channel, ServerSession, SessionLimits, Settings, replies};
 use relay_smtp::{client, server};
 
 /// A wire between two sessions, and who knows which password at the server's end.
@@ -29,7 +29,7 @@ impl World {
     fn new(plan: Plan, known: Secret, only: Option<Mechanism>, sizes: Vec<usize>) -> Self {
         let settings = Settings {
             hostname: "server.test".into(),
-            limits: Limits::default(),
+            limits: SessionLimits::default(),
             starttls: true,
             auth: true,
             bare_address: BareAddress::Refuse,
@@ -100,25 +100,25 @@ impl World {
         }
     }
 
-    fn answer(&mut self, event: server::Event) {
+    fn answer(&mut self, event: server::ServerEvent) {
         match event {
-            server::Event::Authenticate(login) if login.secret == self.known => {
+            server::ServerEvent::Authenticate(login) if login.secret == self.known => {
                 self.server.accept_user(login.user);
             }
-            server::Event::ScramUser(_) => {
+            server::ServerEvent::ScramUser(_) => {
                 let count = ScramVerifier::MIN_ITERATIONS;
                 let verifier = ScramVerifier::from_password(&self.known, vec![1; 16], count);
                 let nonce = Nonce::from_random([7; Nonce::RANDOM]);
                 self.server.continue_scram(verifier, &nonce);
             }
-            server::Event::ScramDone {
+            server::ServerEvent::ScramDone {
                 user,
                 verified: true,
             } => self.server.accept_user(user),
-            server::Event::Authenticate(_) | server::Event::ScramDone { .. } => {
+            server::ServerEvent::Authenticate(_) | server::ServerEvent::ScramDone { .. } => {
                 self.server.refuse(&replies::authentication_failed());
             }
-            server::Event::StartTls => {}
+            server::ServerEvent::StartTls => {}
             other => panic!("{other:?} before the first transaction"),
         }
     }

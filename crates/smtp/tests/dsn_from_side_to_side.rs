@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use relay_smtp::client::{ClientSession, Envelope, Event as Heard, Plan};
 use relay_smtp::dsn::{DsnRequest, Notify, Orcpt};
 use relay_smtp::server::{
-    BareAddress, Channel, Event, Limits, ServerSession, Settings, Transaction,
+    BareAddress, Channel, ServerEvent, ServerSession, SessionLimits, Settings, Transaction,
 };
 use relay_smtp::{Recipient, ReversePath};
 
@@ -17,7 +17,7 @@ fn pass(recipients: &[Recipient], dsn: &DsnRequest, hidden: &str) -> Transaction
     let now = now();
     let settings = Settings {
         hostname: "server.test".into(),
-        limits: Limits::default(),
+        limits: SessionLimits::default(),
         starttls: false,
         auth: false,
         bare_address: BareAddress::Refuse,
@@ -59,11 +59,11 @@ fn hear(server: &mut ServerSession, mut said: &[u8], now: Instant) -> Option<Tra
         let step = server.handle(said, &mut Vec::new(), now);
         said = &said[step.consumed..];
         match step.event? {
-            Event::Mail(request) => server.accept_sender(request),
-            Event::Rcpt(recipient) => server.accept_recipient(recipient),
-            Event::Data => server.accept_message(),
-            Event::MessageEnd(transaction) => return Some(transaction),
-            Event::Content => {}
+            ServerEvent::Mail(request) => server.accept_sender(request),
+            ServerEvent::Rcpt(recipient) => server.accept_recipient(recipient),
+            ServerEvent::Data => server.accept_message(),
+            ServerEvent::MessageEnd(transaction) => return Some(transaction),
+            ServerEvent::Content => {}
             other => panic!("{other:?} {}", said.escape_ascii()),
         }
     }

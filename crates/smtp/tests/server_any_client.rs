@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use proptest::prelude::*;
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
-use relay_smtp::server::{BareAddress, Channel, Event, Limits, ServerSession, Settings, replies};
+use relay_smtp::server::{
+    BareAddress, Channel, ServerEvent, ServerSession, SessionLimits, Settings, replies,
+};
 
-const LIMITS: Limits = Limits {
+const LIMITS: SessionLimits = SessionLimits {
     message_size: 400,
     header_size: 120,
     line_length: 100,
@@ -59,53 +61,53 @@ fn play(
             assert!(message.len() <= LIMITS.header_size + input.len());
             let Some(event) = step.event else { break };
             match event {
-                Event::Mail(request) => {
+                ServerEvent::Mail(request) => {
                     events.push(format!("{request:?}"));
                     session.accept_sender(request);
                 }
-                Event::Rcpt(recipient) if recipient.path.as_str().starts_with('x') => {
+                ServerEvent::Rcpt(recipient) if recipient.path.as_str().starts_with('x') => {
                     session.refuse(&replies::no_gateway());
                 }
-                Event::Rcpt(recipient) => session.accept_recipient(recipient),
-                Event::Data => session.accept_message(),
-                Event::Content => content.append(&mut message),
-                Event::MessageEnd(transaction) => {
+                ServerEvent::Rcpt(recipient) => session.accept_recipient(recipient),
+                ServerEvent::Data => session.accept_message(),
+                ServerEvent::Content => content.append(&mut message),
+                ServerEvent::MessageEnd(transaction) => {
                     content.append(&mut message);
                     let whole = std::mem::take(&mut content);
                     assert!(whole.len() as u64 <= LIMITS.message_size);
                     events.push(format!("{transaction:?} {}", whole.escape_ascii()));
                     session.finish_message(&replies::queued(&"ID"), time);
                 }
-                Event::Refused(refusal) => {
+                ServerEvent::Refused(refusal) => {
                     content.clear();
                     events.push(format!("{refusal:?}"));
                 }
                 // The input after this counts as sent after the handshake, whichever piece it is
                 // in.
-                Event::StartTls => {
+                ServerEvent::StartTls => {
                     output.extend(session.take_output());
                     session.tls_started(time);
                     events.push(format!("{event:?}"));
                 }
-                Event::Authenticate(login) if login.user.as_str() == "x" => {
+                ServerEvent::Authenticate(login) if login.user.as_str() == "x" => {
                     session.refuse(&replies::authentication_failed());
                 }
-                Event::Authenticate(login) => {
+                ServerEvent::Authenticate(login) => {
                     events.push(format!("{login:?} {}", login.secret.expose()));
                     session.accept_user(login.user);
                 }
-                Event::ScramUser(user) => {
+                ServerEvent::ScramUser(user) => {
                     events.push(format!("{user}"));
                     session.continue_scram(verifier(), &Nonce::from_random([0; Nonce::RANDOM]));
                 }
                 // What it says is for the session to see to.
-                Event::ScramDone { ref user, .. } => {
+                ServerEvent::ScramDone { ref user, .. } => {
                     let user = user.clone();
                     events.push(format!("{event:?}"));
                     session.accept_user(user);
                 }
-                Event::Flush => output.extend(session.take_output()),
-                Event::Close => {
+                ServerEvent::Flush => output.extend(session.take_output()),
+                ServerEvent::Close => {
                     output.extend(session.take_output());
                     return (events, output);
                 }
@@ -190,7 +192,7 @@ proptest! {
 fn a_timeout_beyond_the_clock_does_not_panic() {
     let settings = Settings {
         hostname: "relay.test".into(),
-        limits: Limits {
+        limits: SessionLimits {
             command_timeout: std::time::Duration::MAX,
             ..LIMITS
         },
@@ -215,7 +217,7 @@ fn the_replies_that_gather_are_bounded() {
         rest = &rest[step.consumed..];
         let gathered = session.take_output().len();
         assert!(gathered < 20_000, "{gathered} octets");
-        flushes += usize::from(step.event == Some(Event::Flush));
+        flushes += usize::from(step.event == Some(ServerEvent::Flush));
     }
     assert!(flushes > 100);
 }

@@ -68,7 +68,7 @@ pub struct Limits {
     /// The most open sessions of one client.
     pub connections_per_client: usize,
     /// The limits of one session.
-    pub session: server::Limits,
+    pub session: server::SessionLimits,
 }
 
 impl Default for Limits {
@@ -76,7 +76,7 @@ impl Default for Limits {
         Self {
             connections: 1000,
             connections_per_client: 50,
-            session: server::Limits::default(),
+            session: server::SessionLimits::default(),
         }
     }
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dnsbl::DnsblCheck;
 use relay_failpoint as failpoint;
 use relay_message::{Message, QueueId, QueueStore, Spool as _, StoreError};
-use relay_smtp::server::{Channel, Event, Refusal, ServerSession, Transaction, replies};
+use relay_smtp::server::{Channel, Refusal, ServerEvent, ServerSession, Transaction, replies};
 use relay_smtp::{Reply, ReversePath};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
@@ -162,9 +162,9 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 min_rate.add(step.consumed);
             }
             let going_on = match step.event {
-                Some(Event::Close) => return self.close(&input).await,
-                Some(Event::Flush) => self.flush().await,
-                Some(Event::StartTls) => {
+                Some(ServerEvent::Close) => return self.close(&input).await,
+                Some(ServerEvent::Flush) => self.flush().await,
+                Some(ServerEvent::StartTls) => {
                     // These octets came before the handshake and must be discarded (RFC 3207 §4.2).
                     input.advance(input.octets().len(), &self.shared.buffers);
                     match Box::pin(self.start_tls()).await {
@@ -188,10 +188,10 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         }
     }
 
-    async fn answer(&mut self, event: Event) {
+    async fn answer(&mut self, event: ServerEvent) {
         match event {
-            Event::Mail(request) => self.check_sender(request),
-            Event::Rcpt(recipient) => {
+            ServerEvent::Mail(request) => self.check_sender(request),
+            ServerEvent::Rcpt(recipient) => {
                 if self.needs_dnsbl_result() {
                     // Boxed to keep the futures of other sessions small.
                     Box::pin(self.await_dnsbl_result()).await;
@@ -199,27 +199,27 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
                 }
                 self.check_recipient(recipient);
             }
-            Event::Data => self.begin_message(),
-            Event::Content => {
+            ServerEvent::Data => self.begin_message(),
+            ServerEvent::Content => {
                 if let Err(error) = self.intake.pass_on().await {
                     self.refuse_message("end of DATA", &error);
                 }
             }
-            Event::MessageEnd(transaction) => self.commit(transaction).await,
-            Event::Refused(refusal) => {
+            ServerEvent::MessageEnd(transaction) => self.commit(transaction).await,
+            ServerEvent::Refused(refusal) => {
                 self.intake.abandon();
                 events::refused(self.client.id, self.session.hello(), &refusal);
             }
-            Event::Authenticate(credentials) => {
+            ServerEvent::Authenticate(credentials) => {
                 Box::pin(self.log_in(credentials)).await;
                 self.session.answered(clock::now().into_std());
             }
-            Event::ScramUser(user) => self.challenge(&user),
-            Event::ScramDone { user, verified } => {
+            ServerEvent::ScramUser(user) => self.challenge(&user),
+            ServerEvent::ScramDone { user, verified } => {
                 Box::pin(self.finish_scram(user, verified)).await;
                 self.session.answered(clock::now().into_std());
             }
-            Event::StartTls | Event::Flush | Event::Close => {}
+            ServerEvent::StartTls | ServerEvent::Flush | ServerEvent::Close => {}
         }
     }
 

@@ -57,7 +57,7 @@ fn hint(error: &io::Error) -> &'static str {
 
 /// An open listener.
 #[derive(Debug)]
-pub(crate) enum Listener {
+pub(crate) enum BoundListener {
     Tcp(TcpListener),
     Unix(UnixSocket),
 }
@@ -139,14 +139,14 @@ impl IncomingStream for UnixStream {
 pub(crate) fn bind(
     config: &ListenerConfig,
     all: &[ListenerConfig],
-) -> Result<(Listener, Address), BindError> {
+) -> Result<(BoundListener, Address), BindError> {
     match &config.address {
         Address::Tcp(address) => {
             let (listener, address) = bind_tcp(*address, all).map_err(|source| BindError::Tcp {
                 address: *address,
                 source,
             })?;
-            Ok((Listener::Tcp(listener), address.into()))
+            Ok((BoundListener::Tcp(listener), address.into()))
         }
         Address::Unix(path) => {
             let (listener, file) =
@@ -158,7 +158,7 @@ pub(crate) fn bind(
                 listener,
                 _file: file,
             };
-            Ok((Listener::Unix(socket), config.address.clone()))
+            Ok((BoundListener::Unix(socket), config.address.clone()))
         }
     }
 }

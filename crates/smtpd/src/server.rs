@@ -16,7 +16,7 @@ use crate::buffers::BufferPool;
 use crate::config::{ListenerConfig, ServerConfig};
 use crate::connection::SharedState;
 use crate::events;
-use crate::listener::{Accept, BindError, Listener, bind};
+use crate::listener::{Accept, BindError, BoundListener, bind};
 use crate::local_session::{LocalSessions, PendingLocalSessions, accept_local};
 use crate::signing_pool::SigningPool;
 use crate::spawner::SessionSpawner;
@@ -32,7 +32,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Open listeners that wait for [`Server::run`].
 #[derive(Debug)]
 pub struct Server {
-    listeners: Vec<(Listener, ListenerConfig)>,
+    listeners: Vec<(BoundListener, ListenerConfig)>,
     addresses: Vec<Address>,
     local_sessions: LocalSessions,
     pending_local: PendingLocalSessions,
@@ -95,8 +95,8 @@ impl Server {
             let (config, spawner) = (Arc::new(config), Arc::clone(&spawner));
             let sessions = spawner.sessions.clone();
             match listener {
-                Listener::Tcp(tcp) => sessions.spawn(accept(tcp, config, spawner)),
-                Listener::Unix(unix) => sessions.spawn(accept(unix, config, spawner)),
+                BoundListener::Tcp(tcp) => sessions.spawn(accept(tcp, config, spawner)),
+                BoundListener::Unix(unix) => sessions.spawn(accept(unix, config, spawner)),
             };
         }
         let local = accept_local(self.pending_local, Arc::clone(&spawner));

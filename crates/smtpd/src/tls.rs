@@ -19,7 +19,7 @@ use tokio_rustls::rustls::version::{TLS12, TLS13};
 use tokio_rustls::rustls::{self, CipherSuite, ProtocolVersion, ServerConnection};
 use tokio_rustls::server::TlsStream;
 
-use pair::Pair;
+use pair::LoadedCertificate;
 use resolver::Resolver;
 
 /// How long a TLS handshake may take.
@@ -125,7 +125,7 @@ impl TlsServer {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let pairs = pairs
             .iter()
-            .map(|files| Pair::read(files, &provider))
+            .map(|files| LoadedCertificate::read(files, &provider))
             .collect::<Result<Vec<_>, _>>()?;
         if pairs.is_empty() {
             return Err(TlsError::NoPair);

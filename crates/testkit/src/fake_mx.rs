@@ -42,7 +42,7 @@ impl From<&str> for ScriptStep {
 
 /// A message as it was received.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Received {
+pub struct ReceivedMail {
     /// The argument of MAIL FROM: `<a@b.test> SIZE=3`.
     pub mail: String,
     /// The arguments of the accepted RCPT TO commands.
@@ -86,7 +86,7 @@ struct World {
     extensions: Vec<String>,
     tls: Option<TlsMode>,
     user: Option<FakeUser>,
-    messages: Vec<Received>,
+    messages: Vec<ReceivedMail>,
     commands: Vec<String>,
     connections: usize,
     open: usize,
@@ -210,12 +210,12 @@ impl FakeMx {
     }
 
     /// The messages received so far.
-    pub fn messages(&self) -> Vec<Received> {
+    pub fn messages(&self) -> Vec<ReceivedMail> {
         self.world().messages.clone()
     }
 
     /// The messages since the last call. Forgets them and the commands.
-    pub fn take_messages(&self) -> Vec<Received> {
+    pub fn take_messages(&self) -> Vec<ReceivedMail> {
         let mut world = self.world();
         world.commands.clear();
         std::mem::take(&mut world.messages)
@@ -237,7 +237,7 @@ impl FakeMx {
     }
 
     /// Waits until there are at least `count` messages, and returns them.
-    pub async fn wait_for_messages(&self, count: usize) -> Vec<Received> {
+    pub async fn wait_for_messages(&self, count: usize) -> Vec<ReceivedMail> {
         self.wait(&format!("{count} messages"), |mx| {
             mx.messages().len() >= count
         })

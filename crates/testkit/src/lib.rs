@@ -13,7 +13,7 @@ pub mod terminal;
 pub use certificate::Certificate;
 pub use dkim::DkimVerifier;
 pub use fake_dns::{FakeDns, Trouble};
-pub use fake_mx::{FakeMx, Received, ScriptStep};
+pub use fake_mx::{FakeMx, ReceivedMail, ScriptStep};
 pub use faulty_store::FaultyStore;
 pub use terminal::Terminal;
 

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use relay_message::{HISTORY, Origin, QueuedRecipient, Recipient, RecipientState};
 use relay_smtp::dsn::{DsnRequest, Notify, Occasions, Orcpt, Ret};
-use relay_smtp::outcome::{Tls, TlsName};
+use relay_smtp::outcome::{TlsName, TlsParameters};
 use relay_smtp::{EnhancedStatus, Outcome, Peer, Reply, Stage, Verdict};
 
 use super::*;
@@ -72,7 +72,7 @@ fn example_2() -> Record {
     recipient.to.orcpt = Some("rfc822;list@b.test".parse().expect("an address"));
     recipient.delay_told = true;
     let mut outcome = deferred("mx2.b.test");
-    outcome.peer.as_mut().expect("a peer").tls = Some(Tls {
+    outcome.peer.as_mut().expect("a peer").tls = Some(TlsParameters {
         version: TlsName::known("TLSv1.3"),
         cipher: TlsName::known("TLS13_AES_256_GCM_SHA384"),
         verified: true,
@@ -164,7 +164,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         ("TLSv1\\.[23]", "[!-~]{1,64}", any::<bool>()).prop_map(|(version, cipher, verified)| {
             let name = |text: String| TlsName::try_from(text).expect("a name");
             let (version, cipher) = (name(version), name(cipher));
-            Tls {
+            TlsParameters {
                 version,
                 cipher,
                 verified,

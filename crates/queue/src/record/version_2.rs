@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use relay_message::{HISTORY, Message, QueueId, QueuedRecipient, Recipient};
 use relay_smtp::dsn::{DsnRequest, Notify, Orcpt};
-use relay_smtp::outcome::Tls;
+use relay_smtp::outcome::TlsParameters;
 use relay_smtp::{ForwardPath, Outcome, ReversePath};
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ struct StoredAttempt {
     at: u64,
     outcome: Outcome,
     /// The TLS parameters of the connection, which the serialised outcome leaves out.
-    tls: Option<Tls>,
+    tls: Option<TlsParameters>,
 }
 
 impl From<&Record> for Stored {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use relay_smtp::outcome::Tls;
+use relay_smtp::outcome::TlsParameters;
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::client::danger::{
     HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier,
@@ -32,7 +32,7 @@ pub struct Inspector {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presented {
     /// The TLS parameters. They are verified if there are no flaws.
-    pub tls: Tls,
+    pub tls: TlsParameters,
     /// The certificates in DER, the host's own first.
     pub chain: Vec<Vec<u8>>,
     /// The reasons why a delivery that verifies the host would fail.

@@ -6,8 +6,8 @@ use crate::reply::Reply;
 use crate::sasl::scram::{Nonce, ScramVerifier};
 use crate::sasl::{Mechanism, Response, ResponseError, UserName, base64};
 
-use super::event::{Event, Hello};
-use super::exchange::{Due, Exchange, Next, Question};
+use super::event::{Hello, ServerEvent};
+use super::exchange::{AuthQuestion, Due, Exchange, Next};
 use super::replies;
 use super::session::{ServerSession, ServerState};
 use super::settings::Channel;
@@ -16,16 +16,16 @@ use super::settings::Channel;
 const AUTH: &str = "AUTH";
 
 impl ServerSession {
-    /// Accepts [`Event::Authenticate`] or [`Event::ScramDone`]. The client is logged in as this
-    /// user, unless its SCRAM proof is wrong; then it is refused.
+    /// Accepts [`ServerEvent::Authenticate`] or [`ServerEvent::ScramDone`]. The client is logged in
+    /// as this user, unless its SCRAM proof is wrong; then it is refused.
     pub fn accept_user(&mut self, user: UserName) {
         match self.take_question() {
-            Some((hello, Question::Login)) => self.log_in(hello, user),
-            Some((hello, Question::Proof(Some(proof)))) => {
+            Some((hello, AuthQuestion::Login)) => self.log_in(hello, user),
+            Some((hello, AuthQuestion::Proof(Some(proof)))) => {
                 let text = base64::encode(proof.message().as_bytes());
                 self.expect(hello, Due::ScramEnd(user), &replies::challenge(&text));
             }
-            Some((hello, Question::Proof(None) | Question::Verifier(_))) => {
+            Some((hello, AuthQuestion::Proof(None) | AuthQuestion::Verifier(_))) => {
                 self.state = ServerState::Ready(hello);
                 self.reply(&replies::authentication_failed());
             }
@@ -33,10 +33,11 @@ impl ServerSession {
         }
     }
 
-    /// Answers [`Event::ScramUser`] with the user's verifier and the server's part of the nonce.
+    /// Answers [`ServerEvent::ScramUser`] with the user's verifier and the server's part of the
+    /// nonce.
     pub fn continue_scram(&mut self, verifier: ScramVerifier, nonce: &Nonce) {
         match self.take_question() {
-            Some((hello, Question::Verifier(first))) => {
+            Some((hello, AuthQuestion::Verifier(first))) => {
                 let (challenge, text) = first.challenge(verifier, nonce);
                 let text = base64::encode(text.as_bytes());
                 self.expect(
@@ -56,7 +57,7 @@ impl ServerSession {
         &mut self,
         mechanism: Option<Mechanism>,
         initial: Option<&Response>,
-    ) -> Option<Event> {
+    ) -> Option<ServerEvent> {
         if let Some(reply) = self.auth_refusal() {
             return Some(self.protocol_error(AUTH, reply));
         }
@@ -75,7 +76,7 @@ impl ServerSession {
     }
 
     /// Handles a response within an exchange.
-    pub(super) fn handle_response(&mut self, response: &Response) -> Option<Event> {
+    pub(super) fn handle_response(&mut self, response: &Response) -> Option<ServerEvent> {
         match mem::replace(&mut self.state, ServerState::Closed) {
             ServerState::Authenticating(hello, exchange) => match *exchange {
                 Exchange::Due(due) => {
@@ -112,7 +113,7 @@ impl ServerSession {
         }
     }
 
-    fn go_on(&mut self, hello: Hello, next: Result<Next, ResponseError>) -> Option<Event> {
+    fn go_on(&mut self, hello: Hello, next: Result<Next, ResponseError>) -> Option<ServerEvent> {
         match next {
             Ok(Next::Response(due)) => {
                 let prompt = replies::challenge(&due.prompt());
@@ -147,7 +148,7 @@ impl ServerSession {
     }
 
     /// Takes the question that the driver is about to answer.
-    fn take_question(&mut self) -> Option<(Hello, Question)> {
+    fn take_question(&mut self) -> Option<(Hello, AuthQuestion)> {
         match mem::replace(&mut self.state, ServerState::Closed) {
             ServerState::Authenticating(hello, exchange) => match *exchange {
                 Exchange::Asked(question) => Some((hello, question)),

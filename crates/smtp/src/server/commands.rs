@@ -6,14 +6,14 @@ use crate::dsn::Orcpt;
 use crate::recipient::Recipient;
 use crate::reply::Reply;
 
-use super::event::{Event, Hello, MailRequest, Refusal};
+use super::event::{Hello, MailRequest, Refusal, ServerEvent};
 use super::line::LineError;
 use super::replies::{self, Security};
 use super::session::{ServerSession, ServerState};
 use super::settings::{Channel, Settings};
 
 impl ServerSession {
-    pub(super) fn handle_command(&mut self, command: Command) -> Option<Event> {
+    pub(super) fn handle_command(&mut self, command: Command) -> Option<ServerEvent> {
         let reply = match command {
             Command::Ehlo(name) => self.handle_hello(name, true),
             Command::Helo(name) => self.handle_hello(name, false),
@@ -48,7 +48,7 @@ impl ServerSession {
         None
     }
 
-    pub(super) fn handle_line_error(&mut self, error: LineError) -> Event {
+    pub(super) fn handle_line_error(&mut self, error: LineError) -> ServerEvent {
         match error {
             LineError::TooLong => self.protocol_error("overlong line", replies::line_too_long()),
             LineError::AuthTooLong => self.protocol_error("AUTH", replies::auth_line_too_long()),
@@ -62,7 +62,7 @@ impl ServerSession {
         &mut self,
         error: CommandError,
         argument: Option<Box<str>>,
-    ) -> Event {
+    ) -> ServerEvent {
         let event = match error {
             CommandError::Unknown => {
                 self.protocol_error("unknown command", replies::unknown_command())
@@ -75,7 +75,7 @@ impl ServerSession {
             }
         };
         match event {
-            Event::Refused(refusal) => Event::Refused(Refusal {
+            ServerEvent::Refused(refusal) => ServerEvent::Refused(Refusal {
                 argument,
                 ..refusal
             }),
@@ -103,7 +103,7 @@ impl ServerSession {
         }
     }
 
-    fn handle_start_tls(&mut self) -> Event {
+    fn handle_start_tls(&mut self) -> ServerEvent {
         if self.channel() == Channel::Tls {
             return self.protocol_error("STARTTLS", replies::tls_already());
         }
@@ -112,10 +112,10 @@ impl ServerSession {
         }
         self.reply(&replies::start_tls());
         self.state = ServerState::Handshake;
-        Event::StartTls
+        ServerEvent::StartTls
     }
 
-    fn handle_mail(&mut self, sender: ReversePath, params: MailParams) -> Event {
+    fn handle_mail(&mut self, sender: ReversePath, params: MailParams) -> ServerEvent {
         match &self.state {
             ServerState::Ready(_) => {}
             ServerState::Transaction(..) => {
@@ -132,7 +132,7 @@ impl ServerSession {
             None
         };
         match refusal {
-            None => Event::Mail(MailRequest {
+            None => ServerEvent::Mail(MailRequest {
                 sender,
                 size: params.size,
                 eight_bit: params.eight_bit,
@@ -143,7 +143,7 @@ impl ServerSession {
         }
     }
 
-    fn handle_rcpt(&mut self, recipient: Recipient) -> Event {
+    fn handle_rcpt(&mut self, recipient: Recipient) -> ServerEvent {
         let ServerState::Transaction(_, transaction) = &self.state else {
             return self.protocol_error("RCPT", replies::want_mail());
         };
@@ -157,7 +157,7 @@ impl ServerSession {
             None
         };
         match refusal {
-            None => Event::Rcpt(recipient),
+            None => ServerEvent::Rcpt(recipient),
             Some(reply) => {
                 let sender = Some(transaction.sender.clone());
                 self.refused("RCPT", sender, Some(recipient.path), reply)
@@ -165,12 +165,12 @@ impl ServerSession {
         }
     }
 
-    fn handle_data(&mut self) -> Event {
+    fn handle_data(&mut self) -> ServerEvent {
         match &self.state {
             ServerState::Transaction(_, transaction) if transaction.recipients.is_empty() => {
                 self.protocol_error("DATA", replies::want_recipient())
             }
-            ServerState::Transaction(..) => Event::Data,
+            ServerState::Transaction(..) => ServerEvent::Data,
             _ => self.protocol_error("DATA", replies::want_mail()),
         }
     }

@@ -9,7 +9,7 @@ use crate::sasl::{Mechanism, Secret, UserName};
 
 /// The next event that [`super::ServerSession::handle`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum ServerEvent {
     /// Whether this sender may send mail. Answer with `accept_sender` or `refuse`.
     Mail(MailRequest),
     /// Whether mail for this recipient is accepted. Answer with `accept_recipient` or `refuse`.

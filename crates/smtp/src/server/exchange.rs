@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::sasl::scram::server::{Challenge, ClientFirst, ServerProof};
 use crate::sasl::{Mechanism, ResponseError, UserName, base64, login, plain};
 
-use super::event::{Credentials, Event};
+use super::event::{Credentials, ServerEvent};
 
 /// An open exchange, by the side that must act next.
 #[derive(Debug)]
@@ -13,7 +13,7 @@ pub(super) enum Exchange {
     /// The client must send a response.
     Due(Due),
     /// The driver must answer a question.
-    Asked(Question),
+    Asked(AuthQuestion),
 }
 
 /// The response that is expected next.
@@ -36,7 +36,7 @@ pub(super) enum Due {
 
 /// The question to the driver.
 #[derive(Debug)]
-pub(super) enum Question {
+pub(super) enum AuthQuestion {
     /// Whether these credentials are right.
     Login,
     /// Which verifier is stored for this user.
@@ -51,7 +51,7 @@ pub(super) enum Next {
     /// Another response is due.
     Response(Due),
     /// The driver must answer a question.
-    Ask(Question, Event),
+    Ask(AuthQuestion, ServerEvent),
     /// The client has logged in.
     Done(UserName),
 }
@@ -103,14 +103,14 @@ impl Due {
             }
             Self::ScramFirst => {
                 let first = ClientFirst::parse(octets)?;
-                let event = Event::ScramUser(first.user().clone());
-                Ok(Next::Ask(Question::Verifier(first), event))
+                let event = ServerEvent::ScramUser(first.user().clone());
+                Ok(Next::Ask(AuthQuestion::Verifier(first), event))
             }
             Self::ScramFinal(challenge) => {
                 let (user, proof) = challenge.check(octets)?;
                 let verified = proof.is_some();
-                let event = Event::ScramDone { user, verified };
-                Ok(Next::Ask(Question::Proof(proof), event))
+                let event = ServerEvent::ScramDone { user, verified };
+                Ok(Next::Ask(AuthQuestion::Proof(proof), event))
             }
             Self::ScramEnd(user) if octets.is_empty() => Ok(Next::Done(user)),
             Self::ScramEnd(_) => Err(ResponseError::Malformed),
@@ -120,6 +120,6 @@ impl Due {
 
 impl Next {
     fn ask_about(credentials: Credentials) -> Self {
-        Self::Ask(Question::Login, Event::Authenticate(credentials))
+        Self::Ask(AuthQuestion::Login, ServerEvent::Authenticate(credentials))
     }
 }

@@ -6,7 +6,7 @@ use crate::reply::Reply;
 
 use super::event::Transaction;
 use super::replies;
-use super::settings::Limits;
+use super::settings::SessionLimits;
 use crate::header::{HeaderFault, HeaderScan};
 
 /// A message that is coming in. After an error the rest is discarded up to the true end of the
@@ -22,7 +22,7 @@ pub(super) struct Receiving {
 
 /// The result of a piece of input.
 #[derive(Debug)]
-pub(super) struct Received {
+pub(super) struct ReceiveStep {
     /// The octets of input that were consumed.
     pub(super) consumed: usize,
     /// Whether the message has ended.
@@ -32,7 +32,7 @@ pub(super) struct Received {
 }
 
 impl Receiving {
-    pub(super) fn new(transaction: Transaction, limits: &Limits) -> Self {
+    pub(super) fn new(transaction: Transaction, limits: &SessionLimits) -> Self {
         Self {
             transaction,
             decoder: BodyDecoder::new(limits.bare_newline, limits.line_length),
@@ -44,7 +44,7 @@ impl Receiving {
 
     /// Decodes a piece of input and appends the result to `message`. After an error `message`
     /// stays empty.
-    pub(super) fn take(&mut self, input: &[u8], message: &mut Vec<u8>) -> Received {
+    pub(super) fn take(&mut self, input: &[u8], message: &mut Vec<u8>) -> ReceiveStep {
         let before = message.len();
         let decoded = self.decoder.decode(input, message);
         let refusal = match self.refusal {
@@ -57,7 +57,7 @@ impl Receiving {
         if self.refusal.is_some() {
             message.clear();
         }
-        Received {
+        ReceiveStep {
             consumed: decoded.consumed,
             ended: decoded.ended,
             refusal,

@@ -9,7 +9,7 @@ use crate::recipient::Recipient;
 use crate::reply::Reply;
 use crate::sasl::{Response, UserName};
 
-use super::event::{Event, Hello, MailRequest, Refusal, Transaction};
+use super::event::{Hello, MailRequest, Refusal, ServerEvent, Transaction};
 use super::exchange::Exchange;
 use super::line::{Kind, LineReader};
 use super::receiving::Receiving;
@@ -31,13 +31,15 @@ fn deadline(now: Instant, timeout: Duration) -> Instant {
 /// ```
 /// use std::time::Instant;
 ///
-/// use relay_smtp::server::{BareAddress, Channel, Event, Limits, ServerSession, Settings};
+/// use relay_smtp::server::{
+///     BareAddress, Channel, ServerEvent, ServerSession, SessionLimits, Settings,
+/// };
 ///
 /// # #[expect(clippy::disallowed_methods, reason = "an example needs some instant")]
 /// let now = Instant::now();
 /// let settings = Settings {
 ///     hostname: "mx.example.org".into(),
-///     limits: Limits::default(),
+///     limits: SessionLimits::default(),
 ///     starttls: false,
 ///     auth: false,
 ///     bare_address: BareAddress::Refuse,
@@ -48,7 +50,7 @@ fn deadline(now: Instant, timeout: Duration) -> Instant {
 /// let input = b"EHLO client.example.com\r\nMAIL FROM:<ann@example.com>\r\n";
 /// let mut message = Vec::new();
 /// let step = session.handle(input, &mut message, now);
-/// let Some(Event::Mail(request)) = step.event else {
+/// let Some(ServerEvent::Mail(request)) = step.event else {
 ///     panic!("MAIL asks whether the sender is accepted");
 /// };
 /// assert_eq!(step.consumed, input.len());
@@ -87,7 +89,7 @@ pub struct SessionStep {
     /// The octets of input that were consumed.
     pub consumed: usize,
     /// The event. `None` means that all input was consumed and more is needed.
-    pub event: Option<Event>,
+    pub event: Option<ServerEvent>,
 }
 
 impl ServerSession {
@@ -108,18 +110,18 @@ impl ServerSession {
     }
 
     /// Consumes input up to the next event. Call it again until it needs more input or returns
-    /// [`Event::Close`]. A question must be answered before the next call.
+    /// [`ServerEvent::Close`]. A question must be answered before the next call.
     ///
     /// `message` gathers the decoded octets of a message. The driver empties it at
-    /// [`Event::Content`] and [`Event::MessageEnd`] and must not change it at other times. It never
-    /// holds more than `header_size` octets and one input.
+    /// [`ServerEvent::Content`] and [`ServerEvent::MessageEnd`] and must not change it at other
+    /// times. It never holds more than `header_size` octets and one input.
     pub fn handle(&mut self, input: &[u8], message: &mut Vec<u8>, now: Instant) -> SessionStep {
         let mut consumed = 0;
         loop {
             let rest = &input[consumed..];
             let (taken, event) = match &self.state {
-                ServerState::Closed => (0, Some(Event::Close)),
-                _ if self.output.len() > OUTPUT => (0, Some(Event::Flush)),
+                ServerState::Closed => (0, Some(ServerEvent::Close)),
+                _ if self.output.len() > OUTPUT => (0, Some(ServerEvent::Flush)),
                 ServerState::Handshake => (rest.len(), None),
                 _ if rest.is_empty() => (0, None),
                 ServerState::Receiving(..) => self.receive(rest, message, now),
@@ -192,8 +194,8 @@ impl ServerSession {
         self.user.as_ref()
     }
 
-    /// Reports that the handshake of [`Event::StartTls`] is done. The session forgets everything
-    /// from before it (RFC 3207 §4.2). At any other time the call does nothing.
+    /// Reports that the handshake of [`ServerEvent::StartTls`] is done. The session forgets
+    /// everything from before it (RFC 3207 §4.2). At any other time the call does nothing.
     pub fn tls_started(&mut self, now: Instant) {
         if let ServerState::Handshake = self.state {
             self.state = ServerState::Connected;
@@ -210,7 +212,7 @@ impl ServerSession {
         matches!(self.state, ServerState::Receiving(..))
     }
 
-    /// Accepts [`Event::Mail`].
+    /// Accepts [`ServerEvent::Mail`].
     pub fn accept_sender(&mut self, request: MailRequest) {
         if let Some(hello) = self.end_transaction() {
             self.state = ServerState::Transaction(
@@ -228,7 +230,7 @@ impl ServerSession {
         }
     }
 
-    /// Accepts [`Event::Rcpt`], with this recipient or another one in its place.
+    /// Accepts [`ServerEvent::Rcpt`], with this recipient or another one in its place.
     pub fn accept_recipient(&mut self, recipient: Recipient) {
         if let ServerState::Transaction(_, transaction) = &mut self.state {
             transaction.recipients.push(recipient);
@@ -236,7 +238,7 @@ impl ServerSession {
         }
     }
 
-    /// Accepts [`Event::Data`].
+    /// Accepts [`ServerEvent::Data`].
     pub fn accept_message(&mut self) {
         match mem::replace(&mut self.state, ServerState::Closed) {
             ServerState::Transaction(hello, transaction) => {
@@ -293,7 +295,7 @@ impl ServerSession {
         input: &[u8],
         message: &mut Vec<u8>,
         now: Instant,
-    ) -> (usize, Option<Event>) {
+    ) -> (usize, Option<ServerEvent>) {
         let ServerState::Receiving(_, receiving) = &mut self.state else {
             return (0, None);
         };
@@ -301,7 +303,7 @@ impl ServerSession {
         let is_complete = receiving.header_has_ended() && !message.is_empty();
         let event = if let Some(reply) = received.refusal {
             let sender = Some(receiving.transaction().sender.clone());
-            Some(Event::Refused(Refusal {
+            Some(ServerEvent::Refused(Refusal {
                 command: "end of DATA",
                 sender,
                 recipient: None,
@@ -309,7 +311,7 @@ impl ServerSession {
                 reply,
             }))
         } else if is_complete && !received.ended {
-            Some(Event::Content)
+            Some(ServerEvent::Content)
         } else {
             None
         };
@@ -323,12 +325,12 @@ impl ServerSession {
 
     /// Handles the end of the message. For a good message the driver decides on the reply; another
     /// one gets the reply for its error.
-    fn end_message(&mut self) -> Option<Event> {
+    fn end_message(&mut self) -> Option<ServerEvent> {
         match mem::replace(&mut self.state, ServerState::Closed) {
             ServerState::Receiving(hello, receiving) => {
                 self.state = ServerState::Ready(hello);
                 match receiving.finish() {
-                    Ok(transaction) => Some(Event::MessageEnd(transaction)),
+                    Ok(transaction) => Some(ServerEvent::MessageEnd(transaction)),
                     Err(reply) => {
                         self.reply(&reply);
                         None
@@ -342,7 +344,7 @@ impl ServerSession {
         }
     }
 
-    fn read_response(&mut self, input: &[u8], now: Instant) -> (usize, Option<Event>) {
+    fn read_response(&mut self, input: &[u8], now: Instant) -> (usize, Option<ServerEvent>) {
         let (consumed, line) = self
             .lines
             .read(input, Kind::Response, |line| Response::new(line));
@@ -356,7 +358,7 @@ impl ServerSession {
         (consumed, event)
     }
 
-    fn read_command(&mut self, input: &[u8], now: Instant) -> (usize, Option<Event>) {
+    fn read_command(&mut self, input: &[u8], now: Instant) -> (usize, Option<ServerEvent>) {
         let domain = match &self.settings.bare_address {
             BareAddress::Complete(domain) => Some(domain),
             BareAddress::CompleteForUsers(domain) => self.user.is_some().then_some(domain),
@@ -395,9 +397,9 @@ impl ServerSession {
         sender: Option<ReversePath>,
         recipient: Option<ForwardPath>,
         reply: Reply,
-    ) -> Event {
+    ) -> ServerEvent {
         self.refuse(&reply);
-        Event::Refused(Refusal {
+        ServerEvent::Refused(Refusal {
             command,
             sender,
             recipient,
@@ -407,7 +409,7 @@ impl ServerSession {
     }
 
     /// Counts a protocol error. Too many of them end the session.
-    pub(super) fn protocol_error(&mut self, command: &'static str, reply: Reply) -> Event {
+    pub(super) fn protocol_error(&mut self, command: &'static str, reply: Reply) -> ServerEvent {
         self.errors = self.errors.saturating_add(1);
         let reply = if self.errors > self.settings.limits.errors {
             replies::too_many_errors()

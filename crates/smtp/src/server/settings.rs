@@ -11,7 +11,7 @@ pub struct Settings {
     /// Our name, for the greeting and the reply to EHLO.
     pub hostname: Arc<str>,
     /// The limits for the client.
-    pub limits: Limits,
+    pub limits: SessionLimits,
     /// Whether STARTTLS is offered in clear. It needs a certificate.
     pub starttls: bool,
     /// Whether AUTH is offered under TLS. It needs users.
@@ -43,7 +43,7 @@ pub enum Channel {
 
 /// The limits for the client in one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
+pub struct SessionLimits {
     /// The most octets of a message, as SIZE counts them (RFC 1870 §3).
     pub message_size: u64,
     /// The most octets of a message's header section.
@@ -62,7 +62,7 @@ pub struct Limits {
     pub bare_newline: BareNewline,
 }
 
-impl Default for Limits {
+impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             message_size: 25 * 1024 * 1024,

@@ -36,7 +36,9 @@ use std::time::{Duration, Instant};
 use relay_smtp::body::BareNewline;
 use relay_smtp::sasl::Secret;
 use relay_smtp::sasl::scram::{Nonce, ScramVerifier};
-use relay_smtp::server::{BareAddress, Channel, Event, Limits, ServerSession, Settings};
+use relay_smtp::server::{
+    BareAddress, Channel, ServerEvent, ServerSession, SessionLimits, Settings,
+};
 use relay_smtp::{ForwardPath, Recipient, Reply};
 
 use octets::octets;
@@ -123,7 +125,7 @@ impl Transcript {
             name: name.to_owned(),
             settings: Settings {
                 hostname: "relay.test".into(),
-                limits: Limits::default(),
+                limits: SessionLimits::default(),
                 starttls: false,
                 auth: false,
                 bare_address: BareAddress::Refuse,
@@ -265,7 +267,7 @@ impl Run {
                 return true;
             };
             match &event {
-                Event::Content => {
+                ServerEvent::Content => {
                     self.passed_on.append(&mut self.message);
                     if let Some(reply) = &step.queue_fails {
                         self.session.refuse(reply);
@@ -273,12 +275,12 @@ impl Run {
                     }
                     continue;
                 }
-                Event::MessageEnd(_) => self.passed_on.append(&mut self.message),
+                ServerEvent::MessageEnd(_) => self.passed_on.append(&mut self.message),
                 _ => {}
             }
             let text = describe(&event, &self.passed_on);
             let expected = step.events.get(self.events.len());
-            let is_close = event == Event::Close;
+            let is_close = event == ServerEvent::Close;
             match expected {
                 Some((expected, answer)) if *expected == text => self.answer(event, answer),
                 _ => panic!("{place}: got {text:?} instead of {expected:?}"),
@@ -301,23 +303,23 @@ impl Run {
         }
     }
 
-    fn answer(&mut self, event: Event, answer: &str) {
+    fn answer(&mut self, event: ServerEvent, answer: &str) {
         match (event, answer) {
-            (Event::Mail(request), "yes") => self.session.accept_sender(request),
-            (Event::Rcpt(recipient), "yes") => self.session.accept_recipient(recipient),
-            (Event::Rcpt(recipient), other) if other.starts_with('<') => {
+            (ServerEvent::Mail(request), "yes") => self.session.accept_sender(request),
+            (ServerEvent::Rcpt(recipient), "yes") => self.session.accept_recipient(recipient),
+            (ServerEvent::Rcpt(recipient), other) if other.starts_with('<') => {
                 let path: ForwardPath = other.trim_matches(['<', '>']).parse().expect(other);
                 self.session
                     .accept_recipient(Recipient { path, ..recipient });
             }
-            (Event::Data, "yes") => self.session.accept_message(),
-            (Event::MessageEnd(_), verdict) => {
+            (ServerEvent::Data, "yes") => self.session.accept_message(),
+            (ServerEvent::MessageEnd(_), verdict) => {
                 self.passed_on.clear();
                 self.session.finish_message(&reply(verdict), self.now);
             }
-            (Event::Authenticate(login), "yes") => self.session.accept_user(login.user),
-            (Event::ScramDone { user, .. }, "yes") => self.session.accept_user(user),
-            (Event::ScramUser(_), answer) if answer.starts_with("password ") => {
+            (ServerEvent::Authenticate(login), "yes") => self.session.accept_user(login.user),
+            (ServerEvent::ScramDone { user, .. }, "yes") => self.session.accept_user(user),
+            (ServerEvent::ScramUser(_), answer) if answer.starts_with("password ") => {
                 let password = Secret::new(&answer["password ".len()..]).expect(answer);
                 let verifier = ScramVerifier::from_password(
                     &password,
@@ -327,14 +329,14 @@ impl Run {
                 self.session
                     .continue_scram(verifier, &Nonce::from_random([0; Nonce::RANDOM]));
             }
-            (Event::Refused(_), "") => self.passed_on.clear(),
-            (Event::StartTls | Event::Close, "") | (_, "nothing") => {}
+            (ServerEvent::Refused(_), "") => self.passed_on.clear(),
+            (ServerEvent::StartTls | ServerEvent::Close, "") | (_, "nothing") => {}
             (_, no) => self.session.refuse(&reply(no)),
         }
     }
 }
 
-fn set_limit(limits: &mut Limits, text: &str) {
+fn set_limit(limits: &mut SessionLimits, text: &str) {
     let (name, value) = text.split_once(' ').expect("limit NAME VALUE");
     if (name, value) == ("bare_newline", "normalize") {
         limits.bare_newline = BareNewline::Normalize;

@@ -1,11 +1,11 @@
 //! The notation of events in transcripts.
 
 use relay_smtp::dsn::{DsnRequest, Notify};
-use relay_smtp::server::{Event, Transaction};
+use relay_smtp::server::{ServerEvent, Transaction};
 use relay_smtp::{ForwardPath, Recipient, Reply, ReversePath};
 
 /// Formats an event as in the transcripts.
-pub fn describe(event: &Event, message: &[u8]) -> String {
+pub fn describe(event: &ServerEvent, message: &[u8]) -> String {
     let flags = |eight_bit, utf8, dsn: &DsnRequest| {
         let eight_bit = if eight_bit { " 8BITMIME" } else { "" };
         let utf8 = if utf8 { " SMTPUTF8" } else { "" };
@@ -15,16 +15,16 @@ pub fn describe(event: &Event, message: &[u8]) -> String {
         format!("{eight_bit}{utf8}{ret}{envid}")
     };
     match event {
-        Event::Mail(request) => {
+        ServerEvent::Mail(request) => {
             let size = request
                 .size
                 .map_or(String::new(), |size| format!(" SIZE={size}"));
             let flags = flags(request.eight_bit, request.utf8, &request.dsn);
             format!("MAIL {}{size}{flags}", request.sender)
         }
-        Event::Rcpt(recipient) => format!("RCPT {}", wishes(recipient)),
-        Event::Data => "DATA".into(),
-        Event::MessageEnd(transaction) => {
+        ServerEvent::Rcpt(recipient) => format!("RCPT {}", wishes(recipient)),
+        ServerEvent::Data => "DATA".into(),
+        ServerEvent::MessageEnd(transaction) => {
             let Transaction {
                 sender, recipients, ..
             } = transaction;
@@ -38,7 +38,7 @@ pub fn describe(event: &Event, message: &[u8]) -> String {
             let flags = flags(*eight_bit, *utf8, dsn);
             format!("MESSAGE {sender} {to}{flags} {}", message.escape_ascii())
         }
-        Event::Refused(refusal) => {
+        ServerEvent::Refused(refusal) => {
             let sender = refusal.sender.as_ref().map(ReversePath::to_string);
             let recipient = refusal.recipient.as_ref().map(ForwardPath::to_string);
             let code = refusal.reply.code().to_string();
@@ -46,18 +46,18 @@ pub fn describe(event: &Event, message: &[u8]) -> String {
             let words: Vec<String> = words.into_iter().flatten().collect();
             format!("REFUSED {}", words.join(" "))
         }
-        Event::Close => "CLOSE".into(),
-        Event::StartTls => "STARTTLS".into(),
-        Event::Authenticate(login) => {
+        ServerEvent::Close => "CLOSE".into(),
+        ServerEvent::StartTls => "STARTTLS".into(),
+        ServerEvent::Authenticate(login) => {
             let (user, secret) = (&login.user, login.secret.expose());
             format!("AUTH {} {user} {secret}", login.mechanism)
         }
-        Event::ScramUser(user) => format!("SCRAM {user}"),
-        Event::ScramDone { user, verified } => {
+        ServerEvent::ScramUser(user) => format!("SCRAM {user}"),
+        ServerEvent::ScramDone { user, verified } => {
             let verdict = if *verified { "good" } else { "bad" };
             format!("PROOF {user} {verdict}")
         }
-        Event::Content | Event::Flush => format!("{event:?}"),
+        ServerEvent::Content | ServerEvent::Flush => format!("{event:?}"),
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::task;
 use tokio::time::{Instant, timeout};
 
-use super::failures::{Failure, Failures};
+use super::failures::{FailedLogin, Failures};
 use super::password::PasswordHash;
 use super::per_client_lock::PerClientLocks;
 use super::verified_cache::{VerifiedCache, VerifiedLogin};
@@ -224,7 +224,7 @@ impl Authenticator {
     /// Records a failed login, by any mechanism. `began` is when the check could start. The reply
     /// comes a fixed time after that, however long the check took.
     pub(crate) fn failed(&self, attempt: &LoginAttempt<'_>, began: Instant) -> LoginFailure {
-        let failure = Failure {
+        let failure = FailedLogin {
             client: attempt.client,
             user: attempt.user.as_str(),
             in_session: attempt.failed_before + 1,

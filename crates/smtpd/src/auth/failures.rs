@@ -33,7 +33,7 @@ pub(super) struct Penalty {
 
 /// A failed login.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Failure<'a> {
+pub(super) struct FailedLogin<'a> {
     pub(super) client: ClientId,
     pub(super) user: &'a str,
     /// The number of failures in its session, including this one.
@@ -63,7 +63,7 @@ impl Failures {
     /// Counts a failure. It is failure number `in_session` of its session.
     pub(super) fn count(
         &mut self,
-        failure: &Failure<'_>,
+        failure: &FailedLogin<'_>,
         now: Instant,
         lockout: Duration,
     ) -> Penalty {
@@ -204,7 +204,7 @@ mod tests {
         }
 
         fn fail(&mut self, client: &str, user: &str) -> Penalty {
-            let failure = Failure {
+            let failure = FailedLogin {
                 client: ClientId::Address(client.parse().expect(client)),
                 user,
                 in_session: 1,
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn six_failures_in_one_session_lock_out_even_after_successes() {
         let mut world = World::new();
-        let failure = Failure {
+        let failure = FailedLogin {
             client: ClientId::Address("192.0.2.1".parse().expect("an address")),
             user: "app",
             in_session: ALLOWED,

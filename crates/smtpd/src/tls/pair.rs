@@ -22,12 +22,12 @@ const FILE_SIZE: u64 = 1024 * 1024;
 
 /// A certificate with its matching key.
 #[derive(Debug)]
-pub(super) struct Pair {
+pub(super) struct LoadedCertificate {
     pub(super) info: CertificateInfo,
     pub(super) key: Arc<CertifiedKey>,
 }
 
-impl Pair {
+impl LoadedCertificate {
     pub(super) fn read(
         files: &CertificatePair,
         provider: &CryptoProvider,

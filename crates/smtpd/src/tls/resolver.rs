@@ -6,25 +6,30 @@ use tokio_rustls::rustls::SignatureScheme;
 use tokio_rustls::rustls::server::{ClientHello, ResolvesServerCert};
 use tokio_rustls::rustls::sign::CertifiedKey;
 
-use super::pair::Pair;
+use super::pair::LoadedCertificate;
 
 /// The certificates with their keys. The first one is the default.
 #[derive(Debug)]
 pub(super) struct Resolver {
-    pairs: Vec<Pair>,
+    pairs: Vec<LoadedCertificate>,
 }
 
 impl Resolver {
-    pub(super) fn new(pairs: Vec<Pair>) -> Self {
+    pub(super) fn new(pairs: Vec<LoadedCertificate>) -> Self {
         Self { pairs }
     }
 
     /// Returns the certificate for this name, of a kind that the client supports. An exact name has
     /// priority over a wildcard. If no name matches, the first certificate that the client supports
     /// is used.
-    fn choose(&self, name: Option<&str>, schemes: &[SignatureScheme]) -> Option<&Pair> {
+    fn choose(
+        &self,
+        name: Option<&str>,
+        schemes: &[SignatureScheme],
+    ) -> Option<&LoadedCertificate> {
         let usable = || {
-            let can_verify = |pair: &&Pair| pair.key.key.choose_scheme(schemes).is_some();
+            let can_verify =
+                |pair: &&LoadedCertificate| pair.key.key.choose_scheme(schemes).is_some();
             self.pairs.iter().filter(can_verify)
         };
         let named = |fits: fn(&str, &str) -> bool| {

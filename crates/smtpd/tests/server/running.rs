@@ -79,9 +79,9 @@ async fn input_after_quit_does_not_cost_the_client_its_reply() {
 #[tokio::test]
 async fn a_client_that_floods_and_never_reads_is_disconnected() {
     let mut patient = config();
-    patient.limits.session = server::Limits {
+    patient.limits.session = server::SessionLimits {
         command_timeout: std::time::Duration::from_millis(200),
-        ..server::Limits::default()
+        ..server::SessionLimits::default()
     };
     let world = start(MemoryStore::new(), patient);
     let mut client = world.connect(FRIEND).await;

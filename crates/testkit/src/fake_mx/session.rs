@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, empty};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
-use super::{Received, ScriptStep, Shared, TlsMode};
+use super::{ReceivedMail, ScriptStep, Shared, TlsMode};
 
 /// A stream in clear text or under TLS.
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -163,7 +163,7 @@ impl Session {
             return Ok(());
         }
         let raw = self.content().await?;
-        let message = Received {
+        let message = ReceivedMail {
             mail: self.mail.take().unwrap_or_default(),
             recipients: std::mem::take(&mut self.recipients),
             data: without_stuffing(&raw),
