@@ -106,8 +106,9 @@ impl Dialogue {
             b"H:" => self.steps.push(Step::Handshake),
             b"T:" => self.steps.push(Step::Wait(number(rest).0.min(1 << 32))),
             b"? " => {
-                let is_no = |end: &[u8]| matches!(end, b"-> 4" | b"-> 5");
-                self.answers.push(!rest.windows(4).any(is_no));
+                let mut ends = rest.windows(4);
+                let is_no = ends.any(|end| matches!(end, b"-> 4" | b"-> 5"));
+                self.answers.push(!is_no);
             }
             b"li" => self.limit(line),
             b"of" if line == b"offer starttls" => self.settings.starttls = true,
@@ -326,6 +327,8 @@ impl<'a> Run<'a> {
 fn number(text: &[u8]) -> (u64, &[u8]) {
     let end = text.iter().position(|octet| !octet.is_ascii_digit());
     let (digits, rest) = text.split_at(end.unwrap_or(text.len()));
-    let add = |n: u64, digit: &u8| n.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-    (digits.iter().fold(0, add), rest)
+    let number = digits.iter().fold(0, |n: u64, digit| {
+        n.saturating_mul(10).saturating_add(u64::from(digit - b'0'))
+    });
+    (number, rest)
 }

@@ -261,8 +261,10 @@ fn strip_source_route(text: &str) -> Result<&str, AddressError> {
         return Ok(text);
     }
     let (route, rest) = text.split_once(':').ok_or(AddressError::Incomplete)?;
-    let hop = |h: &str| h.strip_prefix('@').is_some_and(is_domain);
-    if route.split(',').all(hop) {
+    let is_valid = route
+        .split(',')
+        .all(|hop| hop.strip_prefix('@').is_some_and(is_domain));
+    if is_valid {
         Ok(rest)
     } else {
         Err(AddressError::Domain)

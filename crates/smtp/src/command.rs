@@ -237,8 +237,11 @@ fn auth(verb: &'static str, argument: &str) -> Result<Command, CommandError> {
     let mechanism = words.next().ok_or(CommandError::Syntax(verb))?;
     let initial = words.next().map(Response::new);
     // RFC 4422 §3.1: 1 to 20 letters, digits, hyphens or underscores.
-    let is_name = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-    if words.next().is_some() || mechanism.len() > 20 || !mechanism.bytes().all(is_name) {
+    let is_name = mechanism.len() <= 20
+        && mechanism
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_');
+    if words.next().is_some() || !is_name {
         return Err(CommandError::Syntax(verb));
     }
     Ok(Command::Auth {

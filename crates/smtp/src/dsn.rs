@@ -254,11 +254,13 @@ impl Orcpt {
 
     /// The value in ASCII: other characters become `\x{...}` (RFC 6533 §3, `utf-8-addr-xtext`).
     pub fn to_ascii(&self) -> String {
-        let escape = |c: char| match c {
-            ' '..='~' => c.to_string(),
-            beyond => format!("\\x{{{:02X}}}", u32::from(beyond)),
-        };
-        self.text.chars().map(escape).collect()
+        self.text
+            .chars()
+            .map(|c| match c {
+                ' '..='~' => c.to_string(),
+                beyond => format!("\\x{{{:02X}}}", u32::from(beyond)),
+            })
+            .collect()
     }
 
     fn written(&self) -> &str {
@@ -277,8 +279,10 @@ impl FromStr for Orcpt {
         }
         let (address_type, written) = text.split_once(';').ok_or(DsnError::Orcpt)?;
         // RFC 3464 §2.1.2: an atom.
-        let is_allowed = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&c);
-        let is_atom = !address_type.is_empty() && address_type.bytes().all(is_allowed);
+        let is_atom = !address_type.is_empty()
+            && address_type
+                .bytes()
+                .all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&c));
         let address = decode(address_type, written).filter(|a| is_atom && !a.is_empty());
         address.ok_or(DsnError::Orcpt)?;
         let semicolon = u16::try_from(address_type.len()).map_err(|_| DsnError::TooLong)?;
@@ -347,9 +351,11 @@ fn is_printable(c: char) -> bool {
 }
 
 fn capital_hexadecimal(digits: &str) -> Option<u32> {
-    let is_digit = |c: u8| c.is_ascii_digit() || matches!(c, b'A'..=b'F');
-    let all = !digits.is_empty() && digits.bytes().all(is_digit);
-    u32::from_str_radix(digits, 16).ok().filter(|_| all)
+    let is_valid = !digits.is_empty()
+        && digits
+            .bytes()
+            .all(|c| matches!(c, b'0'..=b'9' | b'A'..=b'F'));
+    u32::from_str_radix(digits, 16).ok().filter(|_| is_valid)
 }
 
 macro_rules! kept_as_written {

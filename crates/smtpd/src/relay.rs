@@ -30,10 +30,11 @@ impl RelayRules {
 
     /// Checks the sender (MAIL).
     pub fn check_sender(&self, sender: &ReversePath) -> Result<(), Reply> {
-        let is_bad = |mailbox| self.bad_senders.iter().any(|bad| bad.matches(mailbox));
-        match sender.mailbox() {
-            Some(mailbox) if is_bad(mailbox) => Err(replies::bad_mail_from()),
-            _ => Ok(()),
+        let mailbox = sender.mailbox();
+        if mailbox.is_some_and(|sender| self.bad_senders.iter().any(|bad| bad.matches(sender))) {
+            Err(replies::bad_mail_from())
+        } else {
+            Ok(())
         }
     }
 
@@ -41,8 +42,8 @@ impl RelayRules {
     /// for us and never goes elsewhere. An address literal does not count as one of our domains,
     /// even if the address is ours.
     pub fn check_recipient(&self, may_relay: bool, recipient: &Mailbox) -> Result<(), Reply> {
-        let is_ours = |domain| self.domains.iter().any(|ours| ours.matches(domain));
-        if may_relay || is_ours(recipient.domain()) {
+        let domain = recipient.domain();
+        if may_relay || self.domains.iter().any(|ours| ours.matches(domain)) {
             Ok(())
         } else {
             Err(replies::no_gateway())

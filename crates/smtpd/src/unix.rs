@@ -75,8 +75,11 @@ fn replace_left_over(path: &Path) -> Result<(), SocketError> {
 }
 
 fn make_parent(path: &Path, mode: u32) -> io::Result<()> {
-    let missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    let missing: Vec<_> = path.ancestors().skip(1).take_while(missing).collect();
+    let missing: Vec<_> = path
+        .ancestors()
+        .skip(1)
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
     for folder in missing.into_iter().rev() {
         // The mode is set explicitly, because the umask may have removed bits.
         DirBuilder::new().mode(mode).create(folder)?;

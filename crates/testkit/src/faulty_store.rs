@@ -29,16 +29,11 @@ const NEVER: u64 = u64::MAX;
 
 impl Faults {
     fn pass(&self, doing: &str) -> Result<(), StoreError> {
-        let step = |left: u64| {
-            if left == NEVER {
-                None
-            } else {
-                Some(left.wrapping_sub(1))
-            }
-        };
         let before = self
             .countdown
-            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, step);
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                (left != NEVER).then(|| left.wrapping_sub(1))
+            });
         match before {
             // The countdown wraps from 0 to `NEVER`, so only one operation fails.
             Ok(0) => Err(StoreError::Io {

@@ -52,8 +52,9 @@ impl Extensions {
 
     /// Whether AUTH by this mechanism is offered.
     pub fn offers(&self, mechanism: Mechanism) -> bool {
-        let is_it = |offered: &str| offered.eq_ignore_ascii_case(mechanism.name());
-        self.auth.split(' ').any(is_it)
+        self.auth
+            .split(' ')
+            .any(|offered| offered.eq_ignore_ascii_case(mechanism.name()))
     }
 
     fn add(&mut self, mechanism: &str) {

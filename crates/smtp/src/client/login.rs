@@ -55,8 +55,9 @@ impl AuthExchange {
         credentials: Credentials,
         peer: &Extensions,
     ) -> Option<(Mechanism, Self, Response)> {
-        let offered = |mechanism: &&Mechanism| peer.offers(**mechanism);
-        let mechanism = *mechanisms(&credentials.proof).iter().find(offered)?;
+        let mechanism = *mechanisms(&credentials.proof)
+            .iter()
+            .find(|mechanism| peer.offers(**mechanism))?;
         let (login, message) = Self::first(mechanism, credentials);
         let command = format!("AUTH {mechanism}");
         let (login, command) = match message {

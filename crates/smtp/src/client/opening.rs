@@ -5,7 +5,7 @@ use zeroize::Zeroize;
 use crate::client::event::{Event, Trouble};
 use crate::client::extensions::Extensions;
 use crate::client::login::AuthExchange;
-use crate::client::plan::{Credentials, TlsUse};
+use crate::client::plan::TlsUse;
 use crate::reply::Reply;
 
 use crate::client::session::{ClientSession, ClientState, is_refusal};
@@ -50,8 +50,8 @@ impl ClientSession {
     }
 
     fn tls_refused(&mut self, reply: Reply) -> Option<Event> {
-        let must_be_secret = |c: &Credentials| !c.in_clear;
-        let is_needed = self.plan.credentials.as_ref().is_some_and(must_be_secret);
+        let credentials = self.plan.credentials.as_ref();
+        let is_needed = credentials.is_some_and(|credentials| !credentials.in_clear);
         if self.plan.tls == TlsUse::Required || is_needed {
             Some(self.end(Trouble::TlsRefused(reply)))
         } else {

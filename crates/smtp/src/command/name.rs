@@ -16,9 +16,11 @@ impl ClientName {
     /// Makes a name of 1 to 255 octets without control characters. All characters other than
     /// letters, digits and `.-_:[]` become `?`.
     pub fn parse(text: &str) -> Option<Self> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
         let fits = (1..=Self::MAX).contains(&text.len()) && !text.contains(char::is_control);
-        let name = text.chars().map(|c| if is_plain(c) { c } else { '?' });
+        let name = text.chars().map(|c| {
+            let is_plain = c.is_ascii_alphanumeric() || ".-_:[]".contains(c);
+            if is_plain { c } else { '?' }
+        });
         fits.then(|| Self(name.collect()))
     }
 

@@ -109,12 +109,13 @@ fn is_xtext(value: &str) -> bool {
         text.bytes()
             .all(|octet| octet.is_ascii_graphic() && octet != b'=')
     };
-    let is_digit = |octet: &u8| matches!(octet, b'0'..=b'9' | b'A'..=b'F');
-    let is_escaped = |part: &str| {
-        let octets = part.as_bytes();
-        octets.len() >= 2 && octets[..2].iter().all(is_digit) && is_plain(part)
-    };
-    !value.is_empty() && parts.next().is_some_and(is_plain) && parts.all(is_escaped)
+    !value.is_empty()
+        && parts.next().is_some_and(is_plain)
+        && parts.all(|part| {
+            let digits = part.as_bytes().iter().take(2);
+            let digits = digits.filter(|digit| matches!(digit, b'0'..=b'9' | b'A'..=b'F'));
+            digits.count() == 2 && is_plain(part)
+        })
 }
 
 #[cfg(test)]

@@ -32,8 +32,9 @@ impl Mechanism {
 
     /// Returns the mechanism of this name, if it is supported. Case is ignored.
     pub fn named(name: &str) -> Option<Self> {
-        let is_it = |known: &Self| known.name().eq_ignore_ascii_case(name);
-        Self::ALL.into_iter().find(is_it)
+        Self::ALL
+            .into_iter()
+            .find(|known| known.name().eq_ignore_ascii_case(name))
     }
 
     /// The name in capitals.

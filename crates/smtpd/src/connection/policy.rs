@@ -131,11 +131,12 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
 /// Whether a user may send with this sender. Every user may use the null sender; mail clients use
 /// it for read receipts (RFC 8098 §2.1).
 fn check_sender_binding(user: &User, sender: &ReversePath) -> Result<(), Reply> {
-    let may_be = |mailbox| user.senders.iter().any(|pattern| pattern.matches(mailbox));
-    match sender.mailbox() {
-        Some(mailbox) if !user.senders.is_empty() && !may_be(mailbox) => {
-            Err(replies::not_your_sender())
-        }
-        _ => Ok(()),
+    let Some(mailbox) = sender.mailbox() else {
+        return Ok(());
+    };
+    if user.senders.is_empty() || user.senders.iter().any(|pattern| pattern.matches(mailbox)) {
+        Ok(())
+    } else {
+        Err(replies::not_your_sender())
     }
 }

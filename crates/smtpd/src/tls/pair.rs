@@ -113,11 +113,13 @@ fn describe(file: &Path, certificate: &CertificateDer<'_>) -> Result<Certificate
         .get_extension::<SubjectAltName>()
         .map_err(failed)?;
     let names = alternatives.map_or_else(Vec::new, |(_, alternatives)| {
-        let dns_name = |name| match name {
-            GeneralName::DnsName(name) => Some(name.to_string()),
-            _ => None,
-        };
-        alternatives.0.into_iter().filter_map(dns_name).collect()
+        let names = alternatives.0.into_iter();
+        names
+            .filter_map(|name| match name {
+                GeneralName::DnsName(name) => Some(name.to_string()),
+                _ => None,
+            })
+            .collect()
     });
     Ok(CertificateInfo {
         path: file.to_owned(),

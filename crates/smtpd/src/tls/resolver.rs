@@ -28,9 +28,9 @@ impl Resolver {
         schemes: &[SignatureScheme],
     ) -> Option<&LoadedCertificate> {
         let usable = || {
-            let can_verify =
-                |pair: &&LoadedCertificate| pair.key.key.choose_scheme(schemes).is_some();
-            self.pairs.iter().filter(can_verify)
+            self.pairs
+                .iter()
+                .filter(|pair| pair.key.key.choose_scheme(schemes).is_some())
         };
         let named = |fits: fn(&str, &str) -> bool| {
             let name = name?;

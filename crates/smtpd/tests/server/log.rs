@@ -16,16 +16,17 @@ thread_local! {
 
 /// The log of a test: a line for each event, its message and all fields.
 pub(crate) struct Log {
-    /// Lines from before its time.
+    /// The number of lines that were logged before it began.
     passed: usize,
 }
 
 impl Log {
-    /// From now on.
+    /// Begins with the next event.
     pub(crate) fn kept() -> Self {
         static ONCE: Once = Once::new();
-        // One for all tests: what a thread without one sees first, it would hide from the others.
-        ONCE.call_once(|| set_global_default(Keeper).expect("nobody else keeps a log"));
+        // One subscriber for all threads: an event that a thread without a subscriber reaches first
+        // would stay disabled for the others.
+        ONCE.call_once(|| set_global_default(Keeper).expect("no other subscriber is set"));
         Self {
             passed: LINES.with_borrow(Vec::len),
         }
@@ -37,9 +38,11 @@ impl Log {
 
     /// Waits for a line that contains all of these texts.
     pub(crate) async fn has(&self, parts: &[&str]) {
-        let is_it = |line: &String| parts.iter().all(|part| line.contains(part));
         let found = async {
-            while !LINES.with_borrow(|lines| lines[self.passed..].iter().any(is_it)) {
+            while !LINES.with_borrow(|lines| {
+                let mut lines = lines[self.passed..].iter();
+                lines.any(|line| parts.iter().all(|part| line.contains(part)))
+            }) {
                 tokio::task::yield_now().await;
             }
         };
