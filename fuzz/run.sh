@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Fuzzes one target, beginning with the literals of its unit tests and the transcripts:
+# Fuzzes one target, starting with the string literals of its unit tests and with the transcripts:
 #
 #   fuzz/run.sh TARGET [SECONDS]
 #
-# Needs a nightly toolchain and `cargo install cargo-fuzz`. What is found stands in
-# fuzz/artifacts/TARGET; `cargo +nightly fuzz run TARGET FILE` shows it again.
+# Needs a nightly toolchain and `cargo install cargo-fuzz`. Inputs that fail are written to
+# fuzz/artifacts/TARGET; `cargo +nightly fuzz run TARGET FILE` runs one of them again.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-target=${1:?"which target? $(cd fuzz/targets && echo *.rs)"}
+target=${1:?"name a target: $(cd fuzz/targets && echo *.rs)"}
 seconds=${2:-300}
 
 seeds=fuzz/target/seeds/$target
@@ -25,9 +25,9 @@ seed() {
     done
 }
 
-# The string literals of a file, one a line.
-literals() { grep -oP '(?<=")([^"\\]|\\.)*(?=")' "crates/smtp/src/$1"; }
-# What the peer of a kind of session says, one a line.
+# Prints the string literals of a file, one per line. The file is in the crate $2, or in smtp.
+literals() { grep -oP '(?<=")([^"\\]|\\.)*(?=")' "crates/${2:-smtp}/src/$1"; }
+# Prints the lines of the peer in the transcripts of one kind of session, one per line.
 said() { sed -n "s/^$2[:.]\\? //p" "tests/transcripts/$1"/*.smtp; }
 
 case $target in
@@ -37,18 +37,27 @@ addresses)
 command)
     mapfile -t texts < <(literals command.rs; said server C)
     seed "${texts[@]}" ;;
+header)
+    # The first octet is the size of the pieces.
+    mapfile -t texts < <(literals header.rs; literals header/scan.rs)
+    seed "${texts[@]/#/7}" ;;
+pattern)
+    # The first line is the pattern, the rest is a sender.
+    mapfile -t texts < <(literals pattern.rs)
+    texts=("${texts[@]//\\\"/\"}")
+    seed "${texts[@]/%/\\nuser@example.org}" ;;
 path)
     mapfile -t texts < <(literals address.rs; said server C | grep -oP '(?<=<).*(?=>)')
     seed "${texts[@]}" ;;
 reply)
-    # The first octet says in what pieces the rest comes.
+    # The first octet is the size of the pieces.
     mapfile -t texts < <(literals reply_parser.rs)
     seed "${texts[@]/#/7}"
     for file in tests/transcripts/client/*.smtp; do
         seed "7$(sed -n 's/^S \(.*\)/\1\\r\\n/p' "$file" | tr -d '\n')"
     done ;;
 body)
-    # The first octet says what a bare newline is taken for, the second in what pieces the rest comes.
+    # The first octet chooses how bare newlines are treated, the second is the size of the pieces.
     mapfile -t texts < <(literals body.rs)
     for policy in a b; do
         seed "${texts[@]/#/${policy}7}"
@@ -57,12 +66,12 @@ body)
         done
     done ;;
 sasl)
-    # What stands in braces in an exchange, a message a line.
+    # The content of the braces in an exchange, one message per line.
     for file in tests/transcripts/*/auth*.smtp; do
         grep -oP '(?<=\{)[^}]*(?=\})' "$file" >"$seeds/$(basename "$file")" || rm "$seeds/$(basename "$file")"
     done ;;
 record)
-    # The records of the unit test; what is left of a version when it is halved chooses it.
+    # The records of the unit tests. The target computes the version from the parity of the first octet.
     for version in 1 2; do
         golden=$(sed -n "/^const GOLDEN_$version/,/\";\$/p" crates/queue/src/record/tests.rs | tr -d '\n')
         golden="\\x0$((version - 1))${golden#*\\x0$version}"

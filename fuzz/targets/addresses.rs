@@ -1,5 +1,5 @@
-//! Any field's value: its addresses stand in their order and inside of it, and once all of them are
-//! complete, they are found again where they stand, and not one is bare.
+//! The addresses of any field value are found in order and within the value. After the bare ones
+//! are completed, the same addresses are found again and none is bare.
 
 #![no_main]
 
@@ -33,7 +33,10 @@ fuzz_target!(|value: &[u8]| {
     let again: Vec<Address> = addresses(&completed).collect();
     assert_eq!(again.len(), found.len());
     for (old, new) in found.iter().zip(&again) {
-        let (local, kept) = (&value[old.local_part.clone()], &completed[new.local_part.clone()]);
+        let (local, kept) = (
+            &value[old.local_part.clone()],
+            &completed[new.local_part.clone()],
+        );
         assert_eq!(local, kept);
         assert!(new.domain.is_some());
     }

@@ -1,4 +1,4 @@
-//! No Authentication-Results field passes for ours with a reader that knows less than we do.
+//! No Authentication-Results field that a simpler reader takes for ours is kept.
 
 #![no_main]
 
@@ -7,8 +7,8 @@ use relay_mailauth::claims_to_be;
 
 const NAME: &str = "our.test";
 
-/// Readers that pass over white space, comments of one level, or quotation marks, and compare the word
-/// before the first semicolon.
+/// Whether a simpler reader takes the field for ours: one that skips white space, comments that are
+/// not nested, or quotation marks, and compares the word before the first semicolon.
 fn is_taken_for_ours(value: &[u8]) -> bool {
     let text = String::from_utf8_lossy(value);
     let start = text.split(';').next().unwrap_or_default();
@@ -24,7 +24,7 @@ fn is_taken_for_ours(value: &[u8]) -> bool {
 }
 
 fuzz_target!(|value: &[u8]| {
-    // A comment that holds a semicolon or another comment is read otherwise by those who know more.
+    // A better reader disagrees about comments that contain a semicolon or another comment.
     let is_simple = value
         .iter()
         .filter(|octet| b"()\"\\".contains(octet))
@@ -33,7 +33,7 @@ fuzz_target!(|value: &[u8]| {
     if is_simple && is_taken_for_ours(value) {
         assert!(claims_to_be(NAME, value), "{}", value.escape_ascii());
     }
-    // Whatever is put before and behind it, the name alone is ours.
+    // The text before and after our name does not matter.
     assert!(claims_to_be(NAME, b" (x) OUR.test 1"));
     let _ = claims_to_be(NAME, value);
 });

@@ -1,4 +1,6 @@
-//! A message ends at the first CR LF . CR LF and nowhere else, and is the same in any pieces.
+//! A message ends only at the first CR LF . CR LF, however the input is split.
+//!
+//! The first octet chooses how bare newlines are treated, the second is the size of the pieces.
 
 #![no_main]
 
@@ -68,7 +70,7 @@ fn encode(content: &[u8]) -> Vec<u8> {
     wire
 }
 
-/// No NUL, and no CR or LF but together.
+/// Checks that there is no NUL, and that CR and LF occur only as CR LF.
 fn assert_clean(content: &[u8]) {
     let mut before = 0;
     for &octet in content {

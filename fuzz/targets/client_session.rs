@@ -1,9 +1,9 @@
-//! Any server, any envelopes, a break anywhere: each recipient has one answer or stays open, the
-//! same in whatever pieces the server's octets come, and nobody counts as taken too early.
+//! With any server, any envelopes and a break anywhere, each recipient gets at most one answer,
+//! however the server's octets are split, and none counts as taken before the message was sent.
 //!
-//! The input is a transcript as in `tests/transcripts/client`, read leniently: `S` and `S.` are heard,
-//! `begin`, `message`, `quit` and `close` are done where they can be, `H` shakes hands, `plan` says
-//! how the session begins; the rest is passed over.
+//! The input is a transcript as in `tests/transcripts/client`, read leniently: `S` and `S.` are sent
+//! by the server, `begin`, `message`, `quit` and `close` happen where they are possible, `H` makes the
+//! handshake, and `plan` sets how the session begins. Other lines are ignored.
 
 #![no_main]
 
@@ -27,7 +27,7 @@ fuzz_target!(|transcript: &[u8]| {
     assert_eq!(play(transcript, |_| sizes.next().unwrap_or(1)), whole);
 });
 
-/// Everything that came of it, in order, and everything that was said.
+/// All events in order, and all octets that the client sent.
 type Outcome = (Vec<String>, Vec<u8>);
 
 fn play(transcript: &[u8], mut piece: impl FnMut(usize) -> usize) -> Outcome {
@@ -56,7 +56,7 @@ fn play(transcript: &[u8], mut piece: impl FnMut(usize) -> usize) -> Outcome {
     (player.events, player.said)
 }
 
-/// How the session begins, as far as it can be read.
+/// The steps before the first transaction, as far as the lines are valid.
 fn plan(transcript: &[u8]) -> Plan {
     let mut plan = Plan::CLEAR;
     for line in transcript.split(|&octet| octet == b'\n') {
@@ -93,14 +93,14 @@ fn credentials(user: &str, secret: &str, proof: fn(Secret) -> Proof) -> Option<C
 
 struct Player {
     session: ClientSession,
-    /// Whether a login may be told now.
+    /// Whether a login may be sent now.
     may_log_in: bool,
-    /// Whether a handshake is due: nothing is heard or said until it is done.
+    /// Whether a handshake is due. Until it is done, nothing may be sent.
     in_handshake: bool,
     recipients: usize,
     /// The message, while the peer waits for it.
     content: Option<ContentEncoder>,
-    /// Whether the message of this transaction has been sent whole.
+    /// Whether the whole message of this transaction has been sent.
     is_sent: bool,
     events: Vec<String>,
     said: Vec<u8>,
@@ -154,7 +154,7 @@ impl Player {
             while let Some(event) = self.session.receive(&mut now) {
                 self.note(event);
             }
-            assert!(now.is_empty(), "None only when all has been taken");
+            assert!(now.is_empty(), "None means that all input is consumed");
             octets = later;
         }
     }
@@ -170,14 +170,17 @@ impl Player {
         let sender: ReversePath = sender;
         let (paths, flags): (Vec<&str>, Vec<&str>) = words.partition(|w| w.starts_with('<'));
         let value = |name: &str| flags.iter().find_map(|flag| flag.strip_prefix(name));
-        let wishes = (value("NOTIFY="), value("ORCPT="));
+        let parameters = (value("NOTIFY="), value("ORCPT="));
         let paths = paths.iter().map(|p| p.trim_matches(['<', '>']).parse());
         let recipients: Vec<Recipient> = paths
             .flatten()
             .map(|path: ForwardPath| Recipient {
                 path,
-                notify: wishes.0.and_then(|n| n.parse().ok()).unwrap_or_default(),
-                orcpt: wishes.1.and_then(|o| o.parse().ok()),
+                notify: parameters
+                    .0
+                    .and_then(|n| n.parse().ok())
+                    .unwrap_or_default(),
+                orcpt: parameters.1.and_then(|o| o.parse().ok()),
             })
             .collect();
         let dsn = DsnRequest {
@@ -242,13 +245,13 @@ impl Player {
         self.events.push(format!("{event:?}"));
     }
 
-    /// What the session says is whole lines that end in CR LF.
+    /// Takes the output, which must consist of complete lines that end with CR LF.
     fn collect(&mut self) {
         let output = std::mem::take(self.session.output());
         assert!(output.is_empty() || output.ends_with(b"\r\n"));
         assert!(
             output.is_empty() || !self.in_handshake,
-            "speaks in the handshake"
+            "no output during the handshake"
         );
         let mut lines = output.split(|&octet| octet == b'\n');
         assert!(self.may_log_in || !lines.any(|line| line.starts_with(b"AUTH ")));

@@ -1,4 +1,4 @@
-//! A command line is a command or an error; what a command holds can be written and read again.
+//! A parsed command can be formatted and parsed again.
 
 #![no_main]
 
@@ -14,7 +14,7 @@ fuzz_target!(|line: &[u8]| {
         Command::Ehlo(name) => format!("EHLO {name}"),
         Command::Helo(name) => format!("HELO {name}"),
         Command::Mail { path, params } => format!("MAIL FROM:{path}{}", written_params(params)),
-        Command::Rcpt { path, params } => format!("RCPT TO:{path}{}", written_wishes(params)),
+        Command::Rcpt { path, params } => format!("RCPT TO:{path}{}", written_rcpt_params(params)),
         _ => return,
     };
     assert!(!written.contains(char::is_control), "{written:?}");
@@ -31,7 +31,7 @@ fn written_params(params: &MailParams) -> String {
     all.into_iter().flatten().collect()
 }
 
-fn written_wishes(params: &RcptParams) -> String {
+fn written_rcpt_params(params: &RcptParams) -> String {
     let notify = Some(params.notify).filter(|notify| *notify != Notify::Unspecified);
     let notify = notify.map(|notify| format!(" NOTIFY={notify}"));
     let orcpt = params.orcpt.as_ref().map(|orcpt| format!(" ORCPT={orcpt}"));

@@ -1,4 +1,4 @@
-//! A text is a path or an error; a path stays what it is when it is written and read again.
+//! A parsed path can be formatted and parsed again, and keeps its text.
 
 #![no_main]
 

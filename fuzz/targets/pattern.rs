@@ -1,21 +1,23 @@
-//! Any text and any address: a pattern is parsed again as it is shown, still matches what it matched, and
-//! matches an address in any case or in none.
+//! A formatted pattern parses to the same pattern, and a pattern matches an address in either case
+//! or in none.
+//!
+//! The first line is the pattern, the rest is the sender.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use relay_smtp::pattern::{DomainPattern, SenderPattern};
 use relay_smtp::ReversePath;
+use relay_smtp::pattern::{DomainPattern, SenderPattern};
 
-fuzz_target!(|input: (&str, &str)| {
-    let (text, sender) = input;
+fuzz_target!(|input: &str| {
+    let (text, sender) = input.split_once('\n').unwrap_or((input, ""));
     if let Ok(pattern) = text.parse::<DomainPattern>() {
         assert_eq!(pattern.to_string().parse(), Ok(pattern));
     }
     let Ok(pattern) = text.parse::<SenderPattern>() else {
         return;
     };
-    let again: SenderPattern = pattern.to_string().parse().expect("a pattern shows itself");
+    let again: SenderPattern = pattern.to_string().parse().expect("a formatted pattern");
     assert_eq!(again, pattern);
     let Ok(path) = sender.parse::<ReversePath>() else {
         return;

@@ -1,4 +1,7 @@
-//! What a server says is replies or an error, the same in any pieces, with text that is only text.
+//! Any octets of a server are parsed to replies or an error, however they are split, and the text of
+//! a reply has no control characters.
+//!
+//! The first octet is the size of the pieces.
 
 #![no_main]
 
@@ -6,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 use relay_smtp::Reply;
 use relay_smtp::reply_parser::{ReplyError, ReplyParser};
 
-/// More than the parser keeps of one reply, and less than a peer could send.
+/// More octets than the parser keeps of one reply, and fewer than a peer can send.
 const TEXT: usize = 8192;
 
 fuzz_target!(|input: &[u8]| {

@@ -1,7 +1,7 @@
-//! Any messages of an exchange: each is read as its grammar says or not at all, and without the
-//! password nobody proves anything to either side.
+//! Any messages of an exchange are parsed by their grammar or refused, and a side that does not know
+//! the password proves nothing.
 //!
-//! The input is a message a line: those of SCRAM in their order, and whatever else.
+//! Each line is a message. The first four are also used as those of SCRAM, in order.
 
 #![no_main]
 
@@ -29,13 +29,13 @@ fuzz_target!(|input: &[u8]| {
     }
 });
 
-/// A line as it comes, in base64 or not.
+/// Handles a line unchanged, in base64 or not.
 fn read_line(line: &[u8]) {
     if let Ok(octets) = base64::decode(line) {
         assert_eq!(
             base64::encode(&octets).as_bytes(),
             line,
-            "octets have one form"
+            "base64 has one form"
         );
     }
     let response = Response::new(line);
@@ -45,7 +45,7 @@ fn read_line(line: &[u8]) {
     }
 }
 
-/// A message by itself.
+/// Parses a message as each mechanism does.
 fn read_message(message: &[u8]) {
     assert_eq!(
         &*base64::decode(base64::encode(message).as_bytes()).expect("base64"),
@@ -64,12 +64,12 @@ fn read_message(message: &[u8]) {
         assert_eq!(prepare(&prepared), prepared);
         assert!(
             prepared.len() <= secret.expose().len() * 11,
-            "no room for it"
+            "the prepared text is too long"
         );
     }
 }
 
-/// A client that does not know the password.
+/// Plays a client that does not know the password.
 fn ask_server(first: &[u8], last: &[u8]) {
     let Ok(first) = server::ClientFirst::parse(first) else {
         return;
@@ -85,11 +85,16 @@ fn ask_server(first: &[u8], last: &[u8]) {
     let (challenge, text) = first.challenge(verifier, &Nonce::from_random([0; Nonce::RANDOM]));
     assert!(text.len() <= 1024 && text.bytes().all(|octet| octet.is_ascii_graphic()));
     if let Ok((proven, proof)) = challenge.check(last) {
-        assert_eq!((proven, proof), (user, None), "a proof out of nothing");
+        assert_eq!(
+            (proven, proof),
+            (user, None),
+            "a proof without the password"
+        );
     }
 }
 
-/// A server that does not know the password, and asks for no more work than a fuzzer has time for.
+/// Plays a server that does not know the password. High iteration counts are left out, because they
+/// take too long.
 fn ask_client(challenge: &[u8], end: &[u8]) {
     if challenge
         .windows(5)
@@ -102,6 +107,6 @@ fn ask_client(challenge: &[u8], end: &[u8]) {
     let first = client::ClientFirst::new(&user, Nonce::from_random([0; Nonce::RANDOM]));
     if let Ok((awaited, last)) = first.prove(challenge, &password) {
         assert!(last.bytes().all(|octet| octet.is_ascii_graphic()));
-        assert!(awaited.check(end).is_err(), "a proof out of nothing");
+        assert!(awaited.check(end).is_err(), "a proof without the password");
     }
 }

@@ -1,9 +1,9 @@
-//! Any client, any decisions, any pauses: the same events and replies in whatever pieces the
-//! client's octets come, in bounded memory.
+//! With any client, any decisions and any pauses, the events and replies are the same however the
+//! client's octets are split, and memory is bounded.
 //!
 //! The input is a transcript as in `tests/transcripts/server`, read leniently: `C:`, `C.`, `C*` and
-//! `C+` are said, `T:` passes, `H:` shakes hands, `limit`, `offer` and `tls` set; of `?` only the
-//! answer counts, of `S:` nothing.
+//! `C+` are sent by the client, `T:` passes, `H:` makes the handshake, and `limit`, `offer` and `tls`
+//! set the session. Only the answer in a `?` line matters; `S:` lines are ignored.
 
 #![no_main]
 
@@ -25,14 +25,14 @@ use relay_smtp::server::{
 
 use octets::octets;
 
-/// What is kept of the one password there is, as the transcripts have it.
+/// The verifier of the one password, the same as in the transcripts.
 static VERIFIER: LazyLock<ScramVerifier> = LazyLock::new(|| {
     let password = Secret::new("s3cret").expect("plain text");
     let iterations = NonZeroU32::new(4096).expect("not zero");
     ScramVerifier::from_password(&password, b"salt of sixteen!".to_vec(), iterations)
 });
 
-/// Octets that a client says in all.
+/// The most octets that the client sends.
 const SAID: usize = 64 * 1024;
 
 fuzz_target!(|transcript: &[u8]| {
@@ -43,7 +43,7 @@ fuzz_target!(|transcript: &[u8]| {
     let mut sizes = transcript.iter().cycle().map(|&octet| usize::from(octet));
     let by_sizes = dialogue.play(start, false, |_| sizes.next().unwrap_or(1));
     assert_eq!(by_sizes, whole);
-    // When the store fails depends on the pieces: only that nothing breaks is certain.
+    // The moment at which the store fails depends on the pieces, so the results are not compared.
     dialogue.play(start, true, |_| 100);
 });
 
@@ -51,9 +51,9 @@ struct Dialogue {
     settings: Settings,
     channel: Channel,
     steps: Vec<Step>,
-    /// Whether each question in turn is answered with yes.
+    /// Whether each question in turn is answered positively.
     answers: Vec<bool>,
-    /// Octets that may still be said.
+    /// How many octets the client may still send.
     room: usize,
 }
 
@@ -182,7 +182,7 @@ impl Dialogue {
 struct Run<'a> {
     session: ServerSession,
     limits: &'a SessionLimits,
-    /// A handshake is due: nothing is heard or said until it is done.
+    /// Whether a handshake is due. Until it is done, input is discarded and nothing may be sent.
     in_handshake: bool,
     now: Instant,
     answers: std::slice::Iter<'a, bool>,
@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
         self.output.extend(self.session.take_output());
         self.session.tls_started(self.now);
         let is_new = self.session.hello().is_none() && self.session.user().is_none();
-        assert!(!self.in_handshake || is_new, "all is forgotten");
+        assert!(!self.in_handshake || is_new, "the state is reset");
         self.in_handshake = false;
     }
 
@@ -223,14 +223,20 @@ impl<'a> Run<'a> {
         let most = self.limits.header_size + input.len();
         loop {
             let step = self.session.handle(input, &mut self.message, self.now);
-            assert!(self.message.len() <= most, "gathers more than the header");
+            assert!(
+                self.message.len() <= most,
+                "no more than the header is gathered"
+            );
             input = &input[step.consumed..];
             let Some(event) = step.event else {
-                assert!(input.is_empty(), "asks for more before it has used up all");
+                assert!(
+                    input.is_empty(),
+                    "it asks for more only after it has consumed all input"
+                );
                 let said = self.session.take_output();
                 assert!(
                     !self.in_handshake || said.is_empty(),
-                    "speaks in the handshake"
+                    "no output during the handshake"
                 );
                 self.output.extend(said);
                 let is_known = self.session.user().is_some();
@@ -311,19 +317,19 @@ impl<'a> Run<'a> {
         *self.answers.next().unwrap_or(&true)
     }
 
-    /// The events, and the output, which must be whole replies.
+    /// Returns the events and the output, which must consist of complete replies.
     fn end(mut self) -> (Vec<String>, Vec<u8>) {
         self.output.extend(self.session.take_output());
         let (mut parser, mut rest) = (ReplyParser::default(), self.output.as_slice());
         while !rest.is_empty() {
             let reply: Option<Reply> = parser.parse(&mut rest).expect("replies");
-            assert!(reply.is_some(), "only whole replies");
+            assert!(reply.is_some(), "only complete replies");
         }
         (self.events, self.output)
     }
 }
 
-/// The digits at the front, and what follows.
+/// Parses the digits at the front and returns the text after them.
 fn number(text: &[u8]) -> (u64, &[u8]) {
     let end = text.iter().position(|octet| !octet.is_ascii_digit());
     let (digits, rest) = text.split_at(end.unwrap_or(text.len()));

@@ -1,4 +1,4 @@
-//! Signatures and key records of anybody are verified or not, and cost no more than they are long.
+//! Any signatures and key records are checked without a panic and in bounded time.
 
 #![no_main]
 
@@ -8,7 +8,7 @@ use libfuzzer_sys::fuzz_target;
 use relay_dkim::{MAX_SIGNATURES, author_domains, claims};
 
 fuzz_target!(|message: &[u8]| {
-    // Header section, body and the record of a key, parted by NUL, which no message holds.
+    // Header section, body and key record, separated by NUL, which no message contains.
     let mut parts = message.split(|octet| *octet == 0);
     let mut part = || parts.next().unwrap_or_default();
     let (header, body, record) = (part(), part(), part());

@@ -1,9 +1,8 @@
-//! How transcripts write what goes over the wire, read leniently.
+//! The notation of transcripts for octets on the wire, read leniently.
 
 use relay_smtp::sasl::base64;
 
-/// `\r \n \t \0 \\ \xNN` are octets, `{...}` is the base64 of what is within; anything else is
-/// itself.
+/// `\r \n \t \0 \\ \xNN` are octets, and `{...}` is the base64 of its content. Other text is unchanged.
 pub fn octets(mut text: &[u8]) -> Vec<u8> {
     let mut octets = Vec::new();
     while let Some((before, within, behind)) = braces(text) {
@@ -15,7 +14,7 @@ pub fn octets(mut text: &[u8]) -> Vec<u8> {
     octets
 }
 
-/// What stands before, within and behind the first braces.
+/// Returns the text before, within and after the first braces.
 fn braces(text: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let start = text.iter().position(|&octet| octet == b'{')?;
     let length = text[start..].iter().position(|&octet| octet == b'}')?;
