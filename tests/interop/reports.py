@@ -22,7 +22,7 @@ PATIENCE = 30  # seconds
 
 
 class World:
-    """The host for all mail: some mailboxes refuse it, the others keep it."""
+    """The host for all mail: some mailboxes refuse it, the others accept it."""
 
     REPLIES = {
         "gone": "550 5.1.1 no such user",
@@ -52,7 +52,7 @@ def free_port():
 
 
 class Reports(unittest.TestCase):
-    """One relay and one host for all tests. Each report goes to a sender of its own."""
+    """One relay and one host for all tests. Each report goes to a different sender."""
 
     @classmethod
     def setUpClass(cls):

@@ -47,28 +47,28 @@ delivered() { # NUMBER: so many and not one more, with an empty queue
 
 check "swaks submits a message" swaks --server "127.0.0.1:$port" --helo client.interop.test \
     --from app@sender.test --to user@dest.test --header "Subject: swaks" --body "from swaks"
-check "and it comes out of the other end" delivered 1
-check "with its text and our trace header" sh -c \
+check "the message is delivered" delivered 1
+check "it has its text and our Received field" sh -c \
     "cat $work/mail/* | tr -d '\r' | grep -q 'from swaks' && grep -q 'by relay.interop.test with ESMTP id' $work/mail/*"
 check "swaks pipelines" swaks --server "127.0.0.1:$port" --pipeline --from app@sender.test \
     --to a@dest.test,b@dest.test --body "pipelined"
-check "and it comes out once for both" delivered 2
+check "it is delivered once for both recipients" delivered 2
 check "Python's smtplib: recipients, dots, 8 bit, a megabyte" python3 "$here/smtplib_client.py" "$port"
-check "and all of it comes out" delivered 5
+check "all messages are delivered" delivered 5
 check "smtp-source: 500 messages over 10 connections" /usr/sbin/smtp-source -s 10 -m 500 -l 4096 \
     -f app@sender.test -t user@dest.test "127.0.0.1:$port"
-check "and all of them come out" delivered 505
+check "all messages are delivered" delivered 505
 check "smtp-source: 500 more over kept connections, 100 KB each" /usr/sbin/smtp-source -s 10 -m 500 -d -l 102400 \
     -f app@sender.test -t user@dest.test "127.0.0.1:$port"
-check "and all of these come out" delivered 1005
+check "all messages are delivered" delivered 1005
 
 kill -TERM "$relayd"
 ends_well() { wait "$relayd"; }
 check "SIGTERM ends relayd with exit code 0" ends_well
-check "a log without a fault of relayd" sh -c "! grep -e 'a fault in relayd' -e panicked $work/relayd.log"
+check "the log shows no fault in relayd" sh -c "! grep -e 'a fault in relayd' -e panicked $work/relayd.log"
 
-check "reports under Python's email and flufl.bounce" /usr/bin/python3 "$here/reports.py" "$bin"
-check "DKIM signatures under dkimpy, Mail::DKIM and OpenDKIM" "$here/dkim/run.sh"
+check "Python's email and flufl.bounce read the reports" /usr/bin/python3 "$here/reports.py" "$bin"
+check "dkimpy, Mail::DKIM and OpenDKIM verify the DKIM signatures" "$here/dkim/run.sh"
 
 if command -v systemd-analyze >/dev/null; then
     exposure() {

@@ -53,7 +53,7 @@ pids+=($!)
 "$bin/relayd" --config "$work/relayd.toml" >"$work/relayd.log" 2>&1 &
 pids+=($!)
 for port in "$mx" "$submission" "$submissions" "$sink"; do
-    wait_for 15 listens "$port" || { cat "$work/relayd.log"; echo "nobody listens on $port"; exit 1; }
+    wait_for 15 listens "$port" || { cat "$work/relayd.log"; echo "relayd does not listen on $port"; exit 1; }
 done
 
 expected=0
@@ -62,7 +62,7 @@ submits() { # CLIENT AND PORT, COMMAND...: the message comes out at the other en
     shift
     expected=$((expected + 1))
     check "$what submits" "$@"
-    check "and it comes out, sent by a user under TLS" came_out
+    check "the message is delivered, sent by a user under TLS" came_out
 }
 came_out() {
     wait_for 20 at_least "$expected" && [ "$(grep -lr 'with ESMTPSA id' "$work/mail" | wc -l)" -eq "$expected" ]
@@ -99,9 +99,9 @@ for how in starttls implicit; do
     submits "nodemailer, $how" node "$here/nodemailer_login.cjs" "$port" "$how"
 done
 
-check "a wrong password is not taken" sh -c "! swaks --server localhost --port $submission --tls \
+check "a wrong password is refused" sh -c "! swaks --server localhost --port $submission --tls \
     --auth-user app --auth-password wrong ${envelope[*]}"
-check "and none of them is in the log" sh -c "! grep -e s3cret -e wrong $work/relayd.log"
+check "no password is in the log" sh -c "! grep -e s3cret -e wrong $work/relayd.log"
 
 scans() { # NAME PORT [STARTTLS]
     check "testssl finds nothing of medium severity or worse on $1" python3 "$here/scan.py" testssl "$2" "$name" "$RELAY_CA" "${3-}"
@@ -110,6 +110,6 @@ scans() { # NAME PORT [STARTTLS]
 scans 25 "$mx" starttls
 scans 587 "$submission" starttls
 scans 465 "$submissions"
-check "a log without a fault of relayd" sh -c "! grep -e 'a fault in relayd' -e panicked $work/relayd.log"
+check "the log shows no fault in relayd" sh -c "! grep -e 'a fault in relayd' -e panicked $work/relayd.log"
 
 summary

@@ -47,10 +47,10 @@ test_power() { # [NAME OF A TEST]
 }
 
 works ext4 || skip "no ext4 can be mounted from a file"
-echo "power: ext4, $rounds cuts, with what must fail, full disks and failing calls"
+echo "power: ext4, $rounds power cuts, controls that must lose mail, full disks and failing calls"
 POWER_FS=ext4 POWER_ROUNDS=$rounds test_power
 if works xfs; then
-    echo "power: XFS, $rounds cuts, with what must fail"
+    echo "power: XFS, $rounds power cuts, and controls that must lose mail"
     POWER_FS=xfs POWER_ROUNDS=$rounds test_power cut
 else
     echo "power: XFS was SKIPPED: none can be mounted from a file"

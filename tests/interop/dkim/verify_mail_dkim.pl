@@ -1,6 +1,6 @@
 #!/usr/bin/perl
-# Every signature of every message, by Mail::DKIM: verify_mail_dkim.pl RECORDS FILE...
-# Versions that know no Ed25519 call such a signature invalid; this counts it as not judged then.
+# Verifies every signature of every message with Mail::DKIM: verify_mail_dkim.pl RECORDS FILE...
+# Versions without Ed25519 call such a signature invalid; it is then counted as not checked.
 use strict;
 use warnings;
 use JSON::PP;
@@ -23,13 +23,13 @@ my $knows_ed25519 = eval { require Mail::DKIM::Algorithm::ed25519_sha256; 1 };
     };
 }
 
-my ($verified, $unjudged, $failed) = (0, 0, 0);
+my ($verified, $unchecked, $failed) = (0, 0, 0);
 for my $file (@files) {
     open my $message, '<:raw', $file or die "$file: $!";
     my $verifier = Mail::DKIM::Verifier->new;
     $verifier->PRINT(do { local $/; <$message> });
     $verifier->CLOSE;
-    # A message may have come with signatures of others.
+    # A message may also have signatures of other domains.
     my @signatures = grep { $value{ $_->selector . '._domainkey.' . $_->domain } } $verifier->signatures;
     if (@signatures != keys %value) {
         print "$file: ", scalar @signatures, " signatures found\n";
@@ -39,12 +39,12 @@ for my $file (@files) {
         if ($signature->result eq 'pass') {
             $verified++;
         } elsif ($signature->algorithm =~ /^ed25519/ && !$knows_ed25519) {
-            $unjudged++;
+            $unchecked++;
         } else {
             print "$file: ", $signature->algorithm, ': ', $signature->result_detail, "\n";
             $failed++;
         }
     }
 }
-print "$verified signatures verify; $unjudged are of a kind that this Mail::DKIM does not know\n";
+print "$verified signatures verify; $unchecked have an algorithm that this Mail::DKIM does not support\n";
 exit($failed || !$verified ? 1 : 0);
