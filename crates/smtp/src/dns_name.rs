@@ -34,7 +34,7 @@ pub enum NameError {
     #[error("labels are made of letters, digits, and hyphens between them")]
     Character,
     /// A label has more than 63 octets, or the name more than 253.
-    #[error("a name has at most 253 octets, a label at most 63")]
+    #[error("a name can have at most 253 octets, a label at most 63")]
     Length,
 }
 

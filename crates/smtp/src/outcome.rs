@@ -98,7 +98,7 @@ pub struct TlsName(Cow<'static, str>);
 
 /// The text cannot be the name of a TLS version or cipher suite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not the name of a version or a cipher suite of TLS")]
+#[error("not the name of a TLS version or cipher suite")]
 pub struct TlsNameError;
 
 impl TlsName {

@@ -25,7 +25,7 @@ pub enum ReplyError {
     #[error("not an SMTP reply: {0:?}")]
     NotAReply(String),
     /// The lines of one reply differ in their code (RFC 5321 §4.2.1).
-    #[error("a reply that begins with {first} and goes on with {then}")]
+    #[error("the lines of a reply differ in their code: {first}, then {then}")]
     CodeChanged {
         /// The code of the first line.
         first: u16,
@@ -33,10 +33,10 @@ pub enum ReplyError {
         then: u16,
     },
     /// A line of more than 4096 octets.
-    #[error("a reply line without end")]
+    #[error("a line of a reply is too long")]
     EndlessLine,
     /// More than 100 lines.
-    #[error("a reply of too many lines")]
+    #[error("a reply has too many lines")]
     EndlessReply,
 }
 

@@ -9,13 +9,13 @@ use relay_smtp::sasl::{Mechanism, Secret, UserName};
 use relay_smtp::server::{BareAddress, Channel, ServerSession, SessionLimits, Settings, replies};
 use relay_smtp::{client, server};
 
-/// A wire between two sessions, and who knows which password at the server's end.
+/// Two connected sessions, and the password that the server knows.
 struct World {
     client: ClientSession,
     server: ServerSession,
     now: Instant,
     known: Secret,
-    /// What the server offers, if not all.
+    /// The only mechanism that the server offers, if not all.
     only: Option<Mechanism>,
     sizes: Vec<usize>,
     turns: usize,
@@ -62,7 +62,7 @@ impl World {
                 return end;
             }
             let said = std::mem::take(self.client.output());
-            assert!(!said.is_empty(), "one of the two has something to say");
+            assert!(!said.is_empty(), "one side has output");
             self.tell_server(&said);
         }
     }
@@ -75,7 +75,7 @@ impl World {
                     client::Event::Ready => return Some(Ok(())),
                     client::Event::Broken(trouble) => return Some(Err(trouble)),
                     client::Event::StartTls => {
-                        assert!(octets.is_empty(), "220 is the last word in clear");
+                        assert!(octets.is_empty(), "nothing follows the 220 in clear");
                         self.server.tls_started(self.now);
                         self.client.tls_started();
                     }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use proptest::prelude::*;
-use relay_smtp::client::{ClientSession, Envelope, Event as Heard, Plan};
+use relay_smtp::client::{ClientSession, Envelope, Event as ClientEvent, Plan};
 use relay_smtp::dsn::{DsnRequest, Notify, Orcpt};
 use relay_smtp::server::{
     BareAddress, Channel, ServerEvent, ServerSession, SessionLimits, Settings, Transaction,
@@ -39,8 +39,8 @@ fn pass(recipients: &[Recipient], dsn: &DsnRequest, hidden: &str) -> Transaction
         let mut said = said.as_bytes();
         while let Some(event) = client.receive(&mut said) {
             match event {
-                Heard::Ready => drop(client.begin(&envelope)),
-                Heard::Content => {
+                ClientEvent::Ready => drop(client.begin(&envelope)),
+                ClientEvent::Content => {
                     client.output().extend_from_slice(b".\r\n");
                     client.content_sent();
                 }

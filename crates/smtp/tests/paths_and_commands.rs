@@ -208,7 +208,7 @@ proptest! {
 
     #[test]
     fn case_of_verb_and_keywords_does_not_matter(
-        command in any_command().prop_filter("one without words that keep their case", |command| {
+        command in any_command().prop_filter("its arguments ignore case", |command| {
             !matches!(command, Command::Vrfy(_) | Command::Expn(_) | Command::Auth { .. })
         }),
     ) {

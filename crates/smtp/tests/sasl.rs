@@ -136,7 +136,7 @@ proptest! {
         let Ok((_, Some(proof))) = challenge.check(&heard(&last, 2)) else {
             return Ok(());
         };
-        prop_assert_eq!(which, 3, "a changed message was taken");
+        prop_assert_eq!(which, 3, "a changed message was accepted");
         prop_assert!(awaited.check(&heard(&proof.message(), 3)).is_err());
     }
 }

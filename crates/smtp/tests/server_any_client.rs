@@ -100,7 +100,7 @@ fn play(
                     events.push(format!("{user}"));
                     session.continue_scram(verifier(), &Nonce::from_random([0; Nonce::RANDOM]));
                 }
-                // What it says is for the session to see to.
+                // The session itself refuses a wrong proof.
                 ServerEvent::ScramDone { ref user, .. } => {
                     let user = user.clone();
                     events.push(format!("{event:?}"));
@@ -115,7 +115,7 @@ fn play(
         }
         assert!(
             now.is_empty(),
-            "the session asks for more only when it has used up all"
+            "the session asks for more only after it has consumed all input"
         );
         output.extend(session.take_output());
         if rest.is_empty() {

@@ -20,12 +20,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, interval};
 
 use under_tls::{Dialect, tls};
-use world::{FRIEND, STRANGER, World, config, start};
+use world::{EXTERNAL, FRIEND, World, config, start};
 
 #[path = "../tests/server/under_tls.rs"]
 mod under_tls;
 #[path = "../tests/server/world.rs"]
-#[expect(dead_code, reason = "the tests use more of it")]
+#[expect(dead_code, reason = "the tests use the rest")]
 mod world;
 
 /// How many logins are measured, and how many run at a time.
@@ -38,7 +38,7 @@ const VISITS: u32 = 500;
 const EVERY: Duration = Duration::from_millis(10);
 /// The name of the server's threads.
 const SERVER: &str = "server";
-/// Clock ticks of /proc per second, on every Linux.
+/// Clock ticks of /proc per second on Linux.
 const TICKS: f64 = 100.0;
 
 /// One user, `app`, whose password is `s3cret`, hashed as `relayctl user` does.
@@ -75,7 +75,7 @@ fn main() {
     let clients = runtime("clients");
     let limits = Limits {
         connections: 10_000,
-        // It is passwords that are in question.
+        // Only passwords are measured, so the limit must not be reached.
         connections_per_client: 10_000,
         ..Limits::default()
     };
@@ -93,12 +93,12 @@ fn main() {
     drop(guard);
     clients.block_on(async {
         bench.compare_logins().await;
-        bench.visit("nothing else").await;
+        bench.visit("no other clients").await;
         let one = |_| Ipv4Addr::new(127, 0, 0, 2);
         bench
-            .visit_during("one client's wrong passwords", one)
+            .visit_during("wrong passwords from one client", one)
             .await;
-        let many = "everybody's wrong passwords";
+        let many = "wrong passwords from many clients";
         bench.visit_during(many, of_many).await;
     });
 }
@@ -119,11 +119,11 @@ impl Bench {
     /// Measures what AUTH adds to a session under TLS.
     async fn compare_logins(self: &Arc<Self>) {
         // The first login is hashed.
-        self.session(STRANGER, Some("s3cret")).await;
+        self.session(EXTERNAL, Some("s3cret")).await;
         let without = self.measure("a session under TLS without a login", None);
         let without = without.await;
         let with = self.measure("the same with a known password", Some("s3cret"));
-        println!("the login alone: {:.3} ms", with.await - without);
+        println!("the login itself: {:.3} ms", with.await - without);
     }
 
     /// Returns the processor time of a session in milliseconds.
@@ -134,7 +134,7 @@ impl Bench {
             let bench = Arc::clone(self);
             clients.spawn(async move {
                 for _ in 0..LOGINS / AT_A_TIME {
-                    bench.session(STRANGER, password).await;
+                    bench.session(EXTERNAL, password).await;
                 }
             });
         }
@@ -143,7 +143,7 @@ impl Bench {
         let sessions = f64::from(LOGINS);
         let each = spent / sessions * 1000.0;
         let rate = sessions / seconds;
-        println!("{what}: {each:.3} ms of the processor each, {rate:.0} a second");
+        println!("{what}: {each:.3} ms of processor time each, {rate:.0} per second");
         each
     }
 

@@ -75,7 +75,7 @@ pub(crate) fn rewritten(client: ClientId, from: &ReversePath, to: &ReversePath) 
         %client,
         from,
         to,
-        "rewrite: mail of <{from}> from [{client}] goes out as <{to}>",
+        "rewrite: sender <{from}> from [{client}] is replaced by <{to}>",
     );
 }
 
@@ -99,7 +99,7 @@ pub(crate) fn store_failed(id: Option<QueueId>, reason: &StoreError) {
         event = "alert",
         id,
         %reason,
-        "alert: msg {id} was not taken into the queue: {reason}",
+        "alert: msg {id} was not accepted into the queue: {reason}",
     );
 }
 
@@ -122,7 +122,7 @@ pub(crate) fn signing_failed(id: Option<QueueId>, reason: &SigningError) {
         event = "alert",
         id,
         %reason,
-        "alert: msg {id} was not taken into the queue, for it could not be signed: {reason}",
+        "alert: msg {id} was not accepted into the queue because it could not be signed: {reason}",
     );
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn accept_failed(listener: &Address, reason: &io::Error) {
         event = "warning",
         %listener,
         %reason,
-        "warning: trouble accepting connections on {listener}: {reason}",
+        "warning: cannot accept connections on {listener}: {reason}",
     );
 }
 
@@ -185,9 +185,9 @@ pub(crate) enum LoginResult {
     /// The client is logged in as this user.
     Ok,
     /// The password is wrong, or the user does not exist.
-    LoginFailure,
+    Wrong,
     /// The client is locked out because of earlier failures.
-    ShutOut,
+    LockedOut,
     /// The password could not be checked in time.
     Busy,
 }
@@ -196,8 +196,8 @@ impl LoginResult {
     fn name(self) -> &'static str {
         match self {
             Self::Ok => "ok",
-            Self::LoginFailure => "failed",
-            Self::ShutOut => "locked",
+            Self::Wrong => "failed",
+            Self::LockedOut => "locked",
             Self::Busy => "busy",
         }
     }

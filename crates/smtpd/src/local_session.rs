@@ -43,7 +43,7 @@ impl LocalSessions {
     pub fn open(&self, uid: u32, recipients: usize) -> io::Result<UnixStream> {
         let (client, stream) = UnixStream::pair()?;
         stream.set_nonblocking(true)?;
-        // If nobody receives it, dropping it closes the stream.
+        // If it is not received, dropping it closes the stream.
         let _ = self.requests.send(LocalSession {
             stream,
             uid,

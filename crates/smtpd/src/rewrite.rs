@@ -31,7 +31,7 @@ pub struct Replacement {
 
 /// The rewritten header section would exceed the limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("with its addresses complete, the header section is too long")]
+#[error("the header section is too long after its addresses are completed")]
 pub struct TooLong;
 
 impl Rewriting {

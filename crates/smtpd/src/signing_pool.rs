@@ -22,10 +22,10 @@ pub(crate) enum SigningError {
     #[error(transparent)]
     Sign(#[from] SignError),
     /// The thread ended before it signed.
-    #[error("signing was broken off: {0}")]
+    #[error("signing was interrupted: {0}")]
     BrokenOff(#[from] JoinError),
     /// The pool is closed.
-    #[error("signing has ended")]
+    #[error("signing has been shut down")]
     Ended(#[from] AcquireError),
 }
 

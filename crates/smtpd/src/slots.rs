@@ -108,16 +108,20 @@ mod tests {
         let client = |last| ClientId::Address([127, 0, 0, last].into());
         let take = |last| slots.take(Some(client(last)), &limits);
 
-        let first = take(1).expect("a free place");
-        let _second = take(1).expect("a free place");
+        let first = take(1).expect("a free slot");
+        let _second = take(1).expect("a free slot");
         assert_eq!(take(1).err(), Some(replies::too_many_of_client()));
-        let other = take(2).expect("a free place");
+        let other = take(2).expect("a free slot");
         assert_eq!(take(3).err(), Some(replies::too_many_sessions()));
 
         drop(other);
         drop(first);
         assert!(take(1).is_ok());
-        assert_eq!(slots.lock().by_client.len(), 1, "no trace of who has left");
+        assert_eq!(
+            slots.lock().by_client.len(),
+            1,
+            "clients without sessions are forgotten"
+        );
     }
 
     #[test]
@@ -133,12 +137,12 @@ mod tests {
                 &limits,
             )
         };
-        let first = take("2001:db8::1").expect("a free place");
+        let first = take("2001:db8::1").expect("a free slot");
         let refused = take("2001:db8::2").err();
         assert_eq!(refused, Some(replies::too_many_of_client()));
         let _other = take("2001:db8:0:1::1").expect("another network");
         drop(first);
-        let mut proxied = slots.take(None, &limits).expect("a free place");
+        let mut proxied = slots.take(None, &limits).expect("a free slot");
         let client = ClientId::Address("2001:db8::3".parse().expect("an address"));
         assert_eq!(proxied.assign(client, &limits), Ok(()));
         assert!(take("2001:db8::4").is_err());
@@ -153,8 +157,8 @@ mod tests {
             ..Limits::default()
         };
         let client = ClientId::Address([192, 0, 2, 1].into());
-        let mut first = slots.take(None, &limits).expect("a free place");
-        let mut second = slots.take(None, &limits).expect("a free place");
+        let mut first = slots.take(None, &limits).expect("a free slot");
+        let mut second = slots.take(None, &limits).expect("a free slot");
         assert_eq!(first.assign(client, &limits), Ok(()));
         assert_eq!(
             second.assign(client, &limits),

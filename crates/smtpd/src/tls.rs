@@ -63,7 +63,7 @@ pub enum TlsError {
         file: PathBuf,
     },
     /// A file does not contain a private key.
-    #[error("{} holds no private key; one with a passphrase cannot be used", file.display())]
+    #[error("{} holds no private key; a key with a passphrase cannot be used", file.display())]
     NoKey {
         /// The file.
         file: PathBuf,

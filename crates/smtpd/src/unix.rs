@@ -12,16 +12,16 @@ use tokio::net::UnixListener;
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
     /// A file with this name exists and is not a socket.
-    #[error("there is something else of that name: choose another path")]
+    #[error("a file with this name exists and is not a socket: choose another path")]
     Taken,
     /// Another process listens on the socket.
-    #[error("in use by another relayd: stop that one, or choose another path")]
+    #[error("in use by another relayd: stop it, or choose another path")]
     InUse,
     /// No process listens on the socket, but its file cannot be removed.
-    #[error("left over, but cannot be replaced: {0}")]
+    #[error("a stale socket cannot be removed: {0}")]
     LeftOver(io::Error),
     /// Its directory is missing and cannot be created.
-    #[error("its directory cannot be made: {0}")]
+    #[error("its directory cannot be created: {0}")]
     Directory(io::Error),
     /// The system refuses to open it.
     #[error("cannot be opened: {0}; choose another path")]
@@ -111,8 +111,8 @@ mod tests {
         assert!(!path.exists());
 
         drop(StdListener::bind(&path).expect("a socket"));
-        assert!(path.exists(), "left over");
-        bind_unix(&path, 0o666, 0o750).expect("nobody listens on it");
+        assert!(path.exists(), "a stale socket");
+        bind_unix(&path, 0o666, 0o750).expect("no process listens on it");
 
         fs::write(&path, "precious").expect("a file");
         let taken = bind_unix(&path, 0o600, 0o750).expect_err("no socket");

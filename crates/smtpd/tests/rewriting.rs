@@ -1,5 +1,5 @@
-//! Header sections under the rewriting rules: only the addresses that need it change, whatever is
-//! around them, and no input can make it take long.
+//! Header sections under the rewriting rules: only the addresses that need it change, and no input
+//! takes long.
 
 use std::sync::mpsc;
 use std::thread;
@@ -183,7 +183,7 @@ fn no_header_section_takes_long() {
             let value = octets.repeat(MOST / octets.len() - 10);
             for field in [&b"To:"[..], b"From:"] {
                 let header = [field, &value, b"\r\n"].concat();
-                // What has grown too long is an error, and that is fine.
+                // A result that is too long is an error, which is allowed here.
                 let made = replacing().header(&header, MOST);
                 assert!(made.map_or(0, |made| made.len()) <= MOST, "{octets:?}");
             }
@@ -191,7 +191,7 @@ fn no_header_section_takes_long() {
             let many = fields.repeat(MOST / fields.len());
             let _ = replacing().header(&many, MOST);
         }
-        done.send(()).expect("somebody waits");
+        done.send(()).expect("the test waits");
     });
     finished.recv_timeout(DEADLINE).expect("an end in time");
 }

@@ -222,7 +222,7 @@ impl Zone {
             name.clone_from(target);
         }
         if answer.answers.is_empty() {
-            answer.add_authority(no_memory(&name));
+            answer.add_authority(uncached_soa(&name));
         }
         Some(())
     }
@@ -239,7 +239,7 @@ impl Zone {
 }
 
 /// The SOA of a negative answer that must not be cached (RFC 2308 §5).
-fn no_memory(name: &str) -> Record {
+fn uncached_soa(name: &str) -> Record {
     let zone = name.rsplit('.').next().unwrap_or(name);
     let soa = SOA::new(
         absolute("ns.test"),

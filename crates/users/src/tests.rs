@@ -107,7 +107,10 @@ fn a_bad_line_is_told_by_its_number_and_never_by_its_content() {
             "users:2: \"example.org\" is not an address",
         ),
         (line(&[""]), "users:2: \"\" is not an address"),
-        (format!("\t{good}"), "users:2: a user's name is not empty"),
+        (
+            format!("\t{good}"),
+            "users:2: a user's name cannot be empty",
+        ),
         (
             good.clone() + "\n" + &good,
             "users:3: a second user of the same name",

@@ -17,14 +17,14 @@ pub enum ResponseError {
     #[error("the client cancelled the exchange")]
     Cancelled,
     /// The response is not base64 (RFC 4954 §4).
-    #[error("a response that is not base64")]
+    #[error("the response is not base64")]
     NotBase64,
     /// The response does not follow the grammar of the mechanism.
-    #[error("a response that makes no sense")]
+    #[error("the response is malformed")]
     Malformed,
     /// The response is well formed, but cannot be right: a name that no user can have, text that
     /// cannot be a password, or a request to act for another user.
-    #[error("a response that nobody can have given")]
+    #[error("the response cannot be right")]
     Denied,
 }
 

@@ -21,10 +21,10 @@ pub struct Secret(Zeroizing<String>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SecretError {
     /// It has more than 8192 octets.
-    #[error("a password has at most 8192 octets")]
+    #[error("a password can have at most 8192 octets")]
     TooLong,
     /// It contains a control character, such as a line end (RFC 4013 §2.3).
-    #[error("a password holds no control character")]
+    #[error("a password cannot contain control characters")]
     Control,
 }
 

@@ -15,13 +15,13 @@ pub struct UserName(Box<str>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum UserNameError {
     /// It is empty.
-    #[error("a user's name is not empty")]
+    #[error("a user's name cannot be empty")]
     Empty,
     /// It has more than 255 octets.
-    #[error("a user's name has at most 255 octets")]
+    #[error("a user's name can have at most 255 octets")]
     TooLong,
     /// It contains a control character (RFC 4013 §2.3).
-    #[error("a user's name holds no control character")]
+    #[error("a user's name cannot contain control characters")]
     Control,
 }
 

@@ -94,7 +94,7 @@ impl Player {
                 "close" => self.close(),
                 "quit" => self.session.quit(),
                 "is" => assert!(self.is(rest), "{at}"),
-                _ => panic!("{at}: no such line"),
+                _ => panic!("{at}: unknown line"),
             }
         }
         self.hear(&heard);
@@ -112,7 +112,7 @@ impl Player {
             while let Some(event) = self.session.receive(&mut piece) {
                 self.note(event);
             }
-            assert!(piece.is_empty(), "None only when all has been taken");
+            assert!(piece.is_empty(), "None means that all input is consumed");
             self.is_discreet();
             octets = rest;
         }
@@ -251,7 +251,7 @@ impl Player {
             "over" => !self.session.is_idle(),
             "unanswered" => self.session.is_unanswered(),
             "doubtful" => self.session.may_have_been_taken(),
-            _ => panic!("a session is never {what}"),
+            _ => panic!("unknown state: {what}"),
         }
     }
 }
@@ -281,7 +281,7 @@ fn plan(transcript: &str) -> Plan {
                 let credentials = plan.credentials.as_mut();
                 credentials.expect("credentials come first").in_clear = true;
             }
-            _ => panic!("no such plan: {line}"),
+            _ => panic!("unknown plan: {line}"),
         }
     }
     plan
@@ -349,5 +349,5 @@ fn transcripts_run_randomly_split() {
             play_all(&sizes);
             Ok(())
         })
-        .expect("the same events in any pieces");
+        .expect("the events do not depend on the pieces");
 }

@@ -55,10 +55,7 @@ fn transcripts_run_the_same_however_the_input_is_split() {
         .filter(|path| path.extension().is_some_and(|end| end == "smtp"))
         .collect();
     files.sort();
-    assert!(
-        files.len() >= 10,
-        "the transcripts are where they should be"
-    );
+    assert!(files.len() >= 10, "the transcripts are found");
     for file in files {
         let text = fs::read_to_string(&file).expect("a transcript in UTF-8");
         let transcript = Transcript::parse(&text, &file.display().to_string());
@@ -241,7 +238,7 @@ impl Step {
                 self.events.push((event.to_owned(), answer.to_owned()));
             }
             "! " => self.queue_fails = Some(reply(rest)),
-            _ => panic!("{place}: what is {line:?}?"),
+            _ => panic!("{place}: unknown line {line:?}"),
         }
     }
 }
@@ -262,7 +259,7 @@ impl Run {
             let taken = self.session.handle(piece, &mut self.message, self.now);
             piece = &piece[taken.consumed..];
             let Some(event) = taken.event else {
-                assert!(piece.is_empty(), "{place}: all input is used up");
+                assert!(piece.is_empty(), "{place}: all input is consumed");
                 self.is_discreet(place);
                 return true;
             };
@@ -349,6 +346,6 @@ fn set_limit(limits: &mut SessionLimits, text: &str) {
         "recipients" => limits.recipients = number as usize,
         "hops" => limits.hops = number,
         "errors" => limits.errors = number,
-        _ => panic!("no such limit: {name}"),
+        _ => panic!("unknown limit: {name}"),
     }
 }

@@ -22,13 +22,13 @@ pub fn describe(event: &ServerEvent, message: &[u8]) -> String {
             let flags = flags(request.eight_bit, request.utf8, &request.dsn);
             format!("MAIL {}{size}{flags}", request.sender)
         }
-        ServerEvent::Rcpt(recipient) => format!("RCPT {}", wishes(recipient)),
+        ServerEvent::Rcpt(recipient) => format!("RCPT {}", with_dsn(recipient)),
         ServerEvent::Data => "DATA".into(),
         ServerEvent::MessageEnd(transaction) => {
             let Transaction {
                 sender, recipients, ..
             } = transaction;
-            let to: String = recipients.iter().map(wishes).collect();
+            let to: String = recipients.iter().map(with_dsn).collect();
             let Transaction {
                 eight_bit,
                 utf8,
@@ -71,7 +71,7 @@ pub fn reply(text: &str) -> Reply {
 }
 
 /// `<u@d.test>`, with its DSN parameters in brackets.
-fn wishes(recipient: &Recipient) -> String {
+fn with_dsn(recipient: &Recipient) -> String {
     let Recipient {
         path,
         notify,

@@ -71,10 +71,10 @@ pub(crate) enum LoginFailure {
         /// When the client may get its reply.
         until: Instant,
         /// Whether the session has now had too many failures.
-        shut_out: bool,
+        locked_out: bool,
     },
     /// The client is locked out because of earlier failures.
-    ShutOut,
+    LockedOut,
     /// Too many logins are waiting for their hash.
     Busy,
 }
@@ -96,12 +96,12 @@ impl Authenticator {
     }
 
     /// Whether this client is locked out.
-    pub(crate) fn is_shut_out(&self, attempt: &LoginAttempt<'_>) -> bool {
+    pub(crate) fn is_locked_out(&self, attempt: &LoginAttempt<'_>) -> bool {
         let now = clock::now().into_std();
         let lockout = attempt.limits.lockout;
         self.lock()
             .failures
-            .is_shut_out(attempt.client, now, lockout)
+            .is_locked_out(attempt.client, now, lockout)
     }
 
     /// Checks a password. If the same login succeeded recently, the answer comes from the cache;
@@ -127,7 +127,7 @@ impl Authenticator {
         }
         let hash = match &found {
             Some(user) => user.password.clone(),
-            None => PasswordHash::nobodys(),
+            None => PasswordHash::of_unknown_user(),
         };
         let (is_right, password) = self.compare(hash, password).await?;
         match found {
@@ -173,8 +173,8 @@ impl Authenticator {
         let now = clock::now().into_std();
         let lockout = attempt.limits.lockout;
         let mut records = self.lock();
-        if records.failures.is_shut_out(attempt.client, now, lockout) {
-            return Some(Err(LoginFailure::ShutOut));
+        if records.failures.is_locked_out(attempt.client, now, lockout) {
+            return Some(Err(LoginFailure::LockedOut));
         }
         let login = login(attempt, password, found?);
         if !records.verified.knows(&login, now) {
@@ -236,7 +236,7 @@ impl Authenticator {
             .count(&failure, now, attempt.limits.lockout);
         LoginFailure::Wrong {
             until: began + penalty.delay,
-            shut_out: penalty.shut_out,
+            locked_out: penalty.locked_out,
         }
     }
 

@@ -28,7 +28,7 @@ pub(super) struct Penalty {
     /// The delay of the reply.
     pub(super) delay: Duration,
     /// Whether the client is now locked out.
-    pub(super) shut_out: bool,
+    pub(super) locked_out: bool,
 }
 
 /// A failed login.
@@ -51,7 +51,7 @@ pub(super) struct Failures {
 
 impl Failures {
     /// Whether this client is locked out.
-    pub(super) fn is_shut_out(
+    pub(super) fn is_locked_out(
         &mut self,
         client: ClientId,
         now: Instant,
@@ -74,7 +74,7 @@ impl Failures {
         let of_user = self.users.add(user, 1, now, lockout);
         Penalty {
             delay: delay(of_client.max(of_user)),
-            shut_out: of_client >= ALLOWED,
+            locked_out: of_client >= ALLOWED,
         }
     }
 
@@ -212,9 +212,9 @@ mod tests {
             self.failures.count(&failure, self.now, LOCKOUT)
         }
 
-        fn is_shut_out(&mut self, client: &str) -> bool {
+        fn is_locked_out(&mut self, client: &str) -> bool {
             let client = ClientId::Address(client.parse().expect(client));
-            self.failures.is_shut_out(client, self.now, LOCKOUT)
+            self.failures.is_locked_out(client, self.now, LOCKOUT)
         }
     }
 
@@ -222,15 +222,15 @@ mod tests {
     fn the_sixth_failure_locks_out_only_that_client_for_a_while() {
         let mut world = World::new();
         for n in 1..ALLOWED {
-            assert!(!world.fail("192.0.2.1", "app").shut_out, "{n}");
-            assert!(!world.is_shut_out("192.0.2.1"));
+            assert!(!world.fail("192.0.2.1", "app").locked_out, "{n}");
+            assert!(!world.is_locked_out("192.0.2.1"));
         }
-        assert!(world.fail("::ffff:192.0.2.1", "other").shut_out);
-        assert!(world.is_shut_out("192.0.2.1"));
-        assert!(!world.is_shut_out("192.0.2.2"));
+        assert!(world.fail("::ffff:192.0.2.1", "other").locked_out);
+        assert!(world.is_locked_out("192.0.2.1"));
+        assert!(!world.is_locked_out("192.0.2.2"));
         world.now += LOCKOUT;
-        assert!(!world.is_shut_out("192.0.2.1"));
-        assert!(!world.fail("192.0.2.1", "app").shut_out);
+        assert!(!world.is_locked_out("192.0.2.1"));
+        assert!(!world.fail("192.0.2.1", "app").locked_out);
     }
 
     #[test]
@@ -239,8 +239,8 @@ mod tests {
         for n in 1..=ALLOWED {
             world.fail(&format!("2001:db8::{n}:1"), "app");
         }
-        assert!(world.is_shut_out("2001:db8::ffff:ffff:ffff:ffff"));
-        assert!(!world.is_shut_out("2001:db8:0:1::1"));
+        assert!(world.is_locked_out("2001:db8::ffff:ffff:ffff:ffff"));
+        assert!(!world.is_locked_out("2001:db8:0:1::1"));
     }
 
     #[test]
@@ -252,20 +252,20 @@ mod tests {
         }
         let elsewhere = world.fail("192.0.2.2", "app");
         assert_eq!(elsewhere.delay, LONGEST_DELAY);
-        assert!(!elsewhere.shut_out);
+        assert!(!elsewhere.locked_out);
         assert_eq!(world.fail("192.0.2.3", "other").delay, FIRST_DELAY);
     }
 
     #[test]
     fn a_success_clears_failures_but_does_not_end_a_lockout() {
         let mut world = World::new();
-        for (failures, shut_out) in [(ALLOWED - 1, false), (ALLOWED, true)] {
+        for (failures, locked_out) in [(ALLOWED - 1, false), (ALLOWED, true)] {
             for _ in 0..failures {
                 world.fail("192.0.2.1", "app");
             }
             let client = ClientId::Address("192.0.2.1".parse().expect("an address"));
             world.failures.forgive(client, "app");
-            assert_eq!(world.is_shut_out("192.0.2.1"), shut_out);
+            assert_eq!(world.is_locked_out("192.0.2.1"), locked_out);
             assert_eq!(world.fail("192.0.2.9", "app").delay, FIRST_DELAY);
             let other = ClientId::Address("192.0.2.9".parse().expect("an address"));
             world.failures.forgive(other, "app");
@@ -283,8 +283,8 @@ mod tests {
             world.failures.forgive(client, "app");
         }
         assert_eq!(world.fail("192.0.2.3", "app").delay, LONGEST_DELAY);
-        for shut_out in [false, false, true] {
-            assert_eq!(world.fail("192.0.2.1", "other").shut_out, shut_out);
+        for locked_out in [false, false, true] {
+            assert_eq!(world.fail("192.0.2.1", "other").locked_out, locked_out);
         }
     }
 
@@ -297,7 +297,7 @@ mod tests {
             in_session: ALLOWED,
         };
         let penalty = world.failures.count(&failure, world.now, LOCKOUT);
-        assert!(penalty.shut_out && world.is_shut_out("192.0.2.1"));
+        assert!(penalty.locked_out && world.is_locked_out("192.0.2.1"));
     }
 
     #[test]
@@ -319,7 +319,7 @@ mod tests {
             assert!(table <= REMEMBERED);
         }
         assert!(world.failures.users.counts.len() <= REMEMBERED);
-        assert!(!world.is_shut_out("192.0.2.1"));
+        assert!(!world.is_locked_out("192.0.2.1"));
         let longest = world
             .failures
             .users

@@ -17,7 +17,7 @@ const MOST_LANES: u32 = 64;
 
 /// The hash that is checked if the user does not exist. It has the parameters that argon2
 /// recommends and that `relayctl user` uses, so the check costs the same.
-const NOBODYS: &str = "$argon2id$v=19$m=19456,t=2,p=1$nbgGcZFQAXGhlb6Mjrwi5A$R5MXZSnfz2yZtbxZbYGvZzoN8CNScvtTzcjkt4mIkLw";
+const UNKNOWN_USER: &str = "$argon2id$v=19$m=19456,t=2,p=1$nbgGcZFQAXGhlb6Mjrwi5A$R5MXZSnfz2yZtbxZbYGvZzoN8CNScvtTzcjkt4mIkLw";
 
 /// The argon2id hash of a password.
 #[derive(Clone, PartialEq, Eq)]
@@ -27,10 +27,10 @@ pub struct PasswordHash(Box<str>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PasswordHashError {
     /// It is not a PHC string.
-    #[error("this is no password hash")]
+    #[error("not a password hash")]
     Syntax,
     /// The algorithm or version is not supported, or a part is missing.
-    #[error("the password hash is not argon2id, version 19, with salt and hash")]
+    #[error("the password hash is not argon2id version 19 with a salt and a hash")]
     Algorithm,
     /// The check would take too much time or memory.
     #[error("the password hash takes too much memory or time to check")]
@@ -44,8 +44,8 @@ impl PasswordHash {
     }
 
     /// Returns the hash to check for a user that does not exist.
-    pub(super) fn nobodys() -> Self {
-        Self(NOBODYS.into())
+    pub(super) fn of_unknown_user() -> Self {
+        Self(UNKNOWN_USER.into())
     }
 
     /// Checks a password. This takes tens of milliseconds and some megabytes, whatever the result.
@@ -107,9 +107,9 @@ mod tests {
 
     #[test]
     fn the_hash_for_unknown_users_costs_as_much_as_a_real_one() {
-        let nobodys = PasswordHash::nobodys();
-        assert_eq!(nobodys.as_str().parse(), Ok(nobodys.clone()));
-        let parsed = phc::PasswordHash::new(nobodys.as_str()).expect("a hash");
+        let unknown = PasswordHash::of_unknown_user();
+        assert_eq!(unknown.as_str().parse(), Ok(unknown.clone()));
+        let parsed = phc::PasswordHash::new(unknown.as_str()).expect("a hash");
         let params = Params::try_from(&parsed).expect("parameters");
         let users = Argon2::default().hash_password(b"x").expect("a salt");
         let of_user = Params::try_from(&users).expect("parameters");
@@ -117,7 +117,7 @@ mod tests {
             (params.m_cost(), params.t_cost(), params.p_cost()),
             (of_user.m_cost(), of_user.t_cost(), of_user.p_cost())
         );
-        assert!(!nobodys.is_of(""));
+        assert!(!unknown.is_of(""));
     }
 
     #[test]

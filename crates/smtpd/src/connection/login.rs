@@ -29,7 +29,7 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             .await
         {
             Ok(()) => self.let_in(mechanism, user),
-            Err(failed) => self.keep_out(mechanism, &user, failed).await,
+            Err(failed) => self.refuse_login(mechanism, &user, failed).await,
         }
     }
 
@@ -40,8 +40,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
             return self.session.refuse(&replies::authentication_unavailable());
         };
         let authenticator = &self.shared.authenticator;
-        if authenticator.is_shut_out(&self.attempt(user)) {
-            self.turn_away(Mechanism::ScramSha256, user);
+        if authenticator.is_locked_out(&self.attempt(user)) {
+            self.refuse_locked_out(Mechanism::ScramSha256, user);
         } else {
             let (verifier, nonce) = authenticator.challenge(user, users);
             self.session.continue_scram(verifier, &nonce);
@@ -53,12 +53,13 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         let users = self.config.users.as_deref();
         let exists = users.is_some_and(|users| users.find(user.as_str()).is_some());
         let (authenticator, attempt) = (&self.shared.authenticator, self.attempt(&user));
-        if verified && exists && !authenticator.is_shut_out(&attempt) {
+        if verified && exists && !authenticator.is_locked_out(&attempt) {
             authenticator.succeeded(&attempt);
             self.let_in(Mechanism::ScramSha256, user);
         } else {
             let failed = authenticator.failed(&attempt, clock::now());
-            self.keep_out(Mechanism::ScramSha256, &user, failed).await;
+            self.refuse_login(Mechanism::ScramSha256, &user, failed)
+                .await;
         }
     }
 
@@ -76,18 +77,18 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
         self.session.accept_user(user);
     }
 
-    async fn keep_out(&mut self, mechanism: Mechanism, user: &UserName, failed: LoginFailure) {
+    async fn refuse_login(&mut self, mechanism: Mechanism, user: &UserName, failed: LoginFailure) {
         match failed {
-            LoginFailure::ShutOut => self.turn_away(mechanism, user),
+            LoginFailure::LockedOut => self.refuse_locked_out(mechanism, user),
             LoginFailure::Busy => {
                 events::login(self.client.id, mechanism, user, LoginResult::Busy);
                 self.session.refuse(&replies::authentication_unavailable());
             }
-            LoginFailure::Wrong { until, shut_out } => {
+            LoginFailure::Wrong { until, locked_out } => {
                 self.failed_logins += 1;
-                events::login(self.client.id, mechanism, user, LoginResult::LoginFailure);
+                events::login(self.client.id, mechanism, user, LoginResult::Wrong);
                 wait(until, &self.shared.stopping).await;
-                self.session.refuse(&if shut_out {
+                self.session.refuse(&if locked_out {
                     replies::too_many_failures()
                 } else {
                     replies::authentication_failed()
@@ -97,8 +98,8 @@ impl<S: QueueStore, T: AsyncRead + AsyncWrite + Unpin> Connection<S, T> {
     }
 
     /// Refuses a client that is locked out, without checking what it sent.
-    fn turn_away(&mut self, mechanism: Mechanism, user: &UserName) {
-        events::login(self.client.id, mechanism, user, LoginResult::ShutOut);
+    fn refuse_locked_out(&mut self, mechanism: Mechanism, user: &UserName) {
+        events::login(self.client.id, mechanism, user, LoginResult::LockedOut);
         self.session.refuse(&replies::too_many_failures());
     }
 }

@@ -126,7 +126,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
         let end = base64::decode(end.trim_end().as_bytes()).expect("base64");
         awaited
             .check(&end)
-            .expect("the server knows the password, too");
+            .expect("the server knows the password too");
         self.command("").await
     }
 }

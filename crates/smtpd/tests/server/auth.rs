@@ -9,7 +9,7 @@ use relay_smtpd::{Role, ServerConfig, TlsSettings};
 use crate::accounts::{Accounts, How, encoded};
 use crate::log::Log;
 use crate::under_tls::{Dialect, Secured, tls};
-use crate::world::{STRANGER, World, config, content, start};
+use crate::world::{EXTERNAL, World, config, content, start};
 
 /// A server with one user, `app`, whose password is `s3cret`.
 fn config_with(accounts: &Arc<Accounts>) -> ServerConfig {
@@ -37,7 +37,7 @@ async fn each_mechanism_lets_a_user_relay_at_each_listener() {
     for role in [Role::Mx, Role::Submission, Role::Submissions] {
         for how in How::ALL {
             let dialect = Dialect::default();
-            let (mut client, offer) = world.secured(role, STRANGER, &dialect).await;
+            let (mut client, offer) = world.secured(role, EXTERNAL, &dialect).await;
             assert!(offer.contains("AUTH PLAIN LOGIN SCRAM-SHA-256"), "{offer}");
             let reply = client.log_in(how, "app", "s3cret").await;
             assert!(reply.starts_with("235 2.7.0"), "{role:?} {how:?}: {reply}");
@@ -53,7 +53,7 @@ async fn each_mechanism_lets_a_user_relay_at_each_listener() {
 async fn auth_is_neither_offered_nor_accepted_in_clear() {
     let (world, _) = world();
     for role in [Role::Mx, Role::Submission] {
-        let mut client = world.connect_to(role, STRANGER).await;
+        let mut client = world.connect_to(role, EXTERNAL).await;
         let offer = client.greet().await;
         assert!(!offer.contains("AUTH"), "{offer}");
         for how in How::ALL {
@@ -66,13 +66,13 @@ async fn auth_is_neither_offered_nor_accepted_in_clear() {
 
 #[tokio::test]
 async fn auth_is_not_offered_without_users() {
-    let nobody = ServerConfig {
+    let without_users = ServerConfig {
         tls: Some(tls(TlsSettings::default())),
         ..config()
     };
-    let world = start(MemoryStore::new(), nobody);
+    let world = start(MemoryStore::new(), without_users);
     let dialect = Dialect::default();
-    let (mut client, offer) = world.secured(Role::Mx, STRANGER, &dialect).await;
+    let (mut client, offer) = world.secured(Role::Mx, EXTERNAL, &dialect).await;
     assert!(!offer.contains("AUTH"), "{offer}");
     let reply = client.log_in(How::PlainAtOnce, "app", "s3cret").await;
     assert!(reply.starts_with("502"), "{reply}");
@@ -82,14 +82,14 @@ async fn auth_is_not_offered_without_users() {
 #[tokio::test]
 async fn a_login_happens_once_and_applies_only_to_its_session() {
     let (world, _) = world();
-    let mut client = visitor(&world, STRANGER).await;
+    let mut client = visitor(&world, EXTERNAL).await;
     let reply = client.log_in(How::Plain, "app", "s3cret").await;
     assert!(reply.starts_with("235"), "{reply}");
     for how in How::ALL {
         let reply = client.log_in(how, "app", "s3cret").await;
         assert!(reply.starts_with("503"), "{how:?}: {reply}");
     }
-    let mut other = visitor(&world, STRANGER).await;
+    let mut other = visitor(&world, EXTERNAL).await;
     other.expect("MAIL FROM:<app@sender.test>", "530").await;
     world.stopped().await;
 }
@@ -99,7 +99,7 @@ async fn a_challenge_does_not_reveal_which_users_exist() {
     let (world, _) = world();
     let mut challenges = Vec::new();
     for user in ["nobody", "nobody", "somebody"] {
-        let mut client = visitor(&world, STRANGER).await;
+        let mut client = visitor(&world, EXTERNAL).await;
         let first = encoded(&format!("n,,n={user},r=client"));
         let reply = client.command(&format!("AUTH SCRAM-SHA-256 {first}")).await;
         let challenge = reply.strip_prefix("334 ").expect("a challenge").trim_end();
@@ -123,7 +123,7 @@ async fn all_unicode_forms_of_a_password_are_accepted() {
     accounts.set("app", "cafe\u{301}\u{a0}x", &[]);
     for how in How::ALL {
         for password in ["cafe\u{301}\u{a0}x", "caf\u{e9} x"] {
-            let mut client = visitor(&world, STRANGER).await;
+            let mut client = visitor(&world, EXTERNAL).await;
             let reply = client.log_in(how, "app", password).await;
             assert!(reply.starts_with("235"), "{how:?} {password}: {reply}");
         }
@@ -144,7 +144,7 @@ async fn the_log_shows_user_mechanism_and_result_but_no_password() {
     // Each login is for another user, so that no failure delays the next one.
     for (how, mechanism, user) in mechanisms {
         accounts.set(user, good, &[]);
-        let mut client = visitor(&world, STRANGER).await;
+        let mut client = visitor(&world, EXTERNAL).await;
         client.log_in(how, user, bad).await;
         client.log_in(how, user, good).await;
         client.submit("Subject: t\r\n\r\nhello").await;
@@ -154,11 +154,11 @@ async fn the_log_shows_user_mechanism_and_result_but_no_password() {
         }
     }
     // A response that is not expected is an unknown command.
-    let mut client = visitor(&world, STRANGER).await;
+    let mut client = visitor(&world, EXTERNAL).await;
     client.expect(&encoded(good), "500").await;
     let line = format!("AUTH PLAIN {} x", encoded(good));
     client.expect(&line, "501").await;
-    let mut in_clear = world.greeted(STRANGER).await;
+    let mut in_clear = world.greeted(EXTERNAL).await;
     in_clear.log_in(How::PlainAtOnce, "plain", good).await;
     log.has(&["refused AUTH", "538"]).await;
 

@@ -11,7 +11,7 @@ use relay_smtpd::inbound_check::{
 use relay_smtpd::{Role, ServerConfig};
 
 use crate::log::Log;
-use crate::world::{FRIEND, STRANGER, World, config, content, start};
+use crate::world::{EXTERNAL, FRIEND, World, config, content, start};
 
 const FIELD: &str = "Authentication-Results: relay.test; found=it\r\n";
 
@@ -42,21 +42,14 @@ impl InboundCheck for Detective {
         })
     }
 
-    fn check_message(
-        &self,
-        stranger: MessageSource,
-        header: &[u8],
-    ) -> Option<Box<dyn MessageCheck>> {
-        let hello = stranger
+    fn check_message(&self, source: MessageSource, header: &[u8]) -> Option<Box<dyn MessageCheck>> {
+        let hello = source
             .hello
             .map_or(String::new(), |hello| hello.to_string());
         let header = String::from_utf8_lossy(header);
         Some(Box::new(Case {
             refusal: self.refusal.clone(),
-            message: format!(
-                "{:?} {hello} {}|{header}|",
-                stranger.client, stranger.sender
-            ),
+            message: format!("{:?} {hello} {}|{header}|", source.client, source.sender),
             shown: Arc::clone(&self.shown),
         }))
     }
@@ -104,13 +97,13 @@ fn world(detective: Detective) -> (World<MemoryStore>, Arc<Detective>) {
 
 /// Sends a message as an external client and checks what is stored. Returns what the check was
 /// given.
-async fn examined(
+async fn checked(
     world: &World<MemoryStore>,
     detective: &Detective,
     message: &str,
     kept: &str,
 ) -> String {
-    let mut client = world.greeted(STRANGER).await;
+    let mut client = world.greeted(EXTERNAL).await;
     client.begin("user@local.test").await;
     client.expect(&format!("{message}."), "250").await;
     let (head, body) = content(&*world.store, &world.last()).await;
@@ -143,9 +136,9 @@ async fn an_external_message_is_checked_as_it_came_and_its_results_are_at_the_to
         ),
         (forged, "", "\r\n".to_owned()),
     ] {
-        let shown = examined(&world, &detective, &format!("{header}\r\n{body}"), &kept).await;
-        let who = format!("Some({STRANGER}) client.test <app@sender.test>");
-        assert_eq!(shown, format!("{who}|{header}|{body}"));
+        let shown = checked(&world, &detective, &format!("{header}\r\n{body}"), &kept).await;
+        let client_and_sender = format!("Some({EXTERNAL}) client.test <app@sender.test>");
+        assert_eq!(shown, format!("{client_and_sender}|{header}|{body}"));
     }
     // The end of the header section is made clear, so that no reader takes the body for fields.
     for (message, kept) in [
@@ -159,7 +152,7 @@ async fn an_external_message_is_checked_as_it_came_and_its_results_are_at_the_to
         ),
         (forged.to_owned(), String::new()),
     ] {
-        examined(&world, &detective, &message, &kept).await;
+        checked(&world, &detective, &message, &kept).await;
     }
     world.stopped().await;
 }
@@ -181,7 +174,7 @@ async fn other_clients_are_not_checked() {
     }
     // On a port for clients that may relay, external clients are refused, so they need not be
     // checked.
-    world.greeted_at(Role::Submission, STRANGER).await;
+    world.greeted_at(Role::Submission, EXTERNAL).await;
     assert!(detective.asked.lock().expect("no panic").is_empty());
     assert!(detective.shown.lock().expect("no panic").is_empty());
     world.stopped().await;
@@ -194,10 +187,10 @@ async fn a_listed_client_reaches_only_the_postmaster() {
         listing: Some(listed()),
         ..Detective::default()
     });
-    let mut client = world.greeted(STRANGER).await;
+    let mut client = world.greeted(EXTERNAL).await;
     client.expect("MAIL FROM:<app@sender.test>", "250").await;
     let refusal =
-        format!("550 5.7.1 sorry, [{STRANGER}] is listed by bl.test: see bl.test (#5.7.1)");
+        format!("550 5.7.1 sorry, [{EXTERNAL}] is listed by bl.test: see bl.test (#5.7.1)");
     client.expect("RCPT TO:<user@local.test>", &refusal).await;
     log.has(&["event=\"refused\"", "is listed by bl.test"])
         .await;
@@ -214,11 +207,7 @@ async fn a_listed_client_reaches_only_the_postmaster() {
     client.expect("DATA", "354").await;
     client.expect("Subject: help\r\n\r\nwhy?\r\n.", "250").await;
     let asked = detective.asked.lock().expect("no panic").clone();
-    assert_eq!(
-        asked,
-        [IpAddr::from(STRANGER)],
-        "once for the whole session"
-    );
+    assert_eq!(asked, [IpAddr::from(EXTERNAL)], "asked once in the session");
     world.stopped().await;
 }
 
@@ -228,10 +217,10 @@ async fn only_an_external_client_with_a_recipient_waits_for_a_block_list() {
         is_slow: true,
         ..Detective::default()
     });
-    let mut stranger = world.greeted(STRANGER).await;
-    stranger.expect("MAIL FROM:<app@sender.test>", "250").await;
-    stranger.expect("RSET", "250").await;
-    stranger.expect("QUIT", "221").await;
+    let mut external = world.greeted(EXTERNAL).await;
+    external.expect("MAIL FROM:<app@sender.test>", "250").await;
+    external.expect("RSET", "250").await;
+    external.expect("QUIT", "221").await;
     let mut friend = world.greeted(FRIEND).await;
     friend.submit("From: a@b.test\r\n\r\nhello").await;
     world.stopped().await;
@@ -244,7 +233,7 @@ async fn a_message_that_fails_dmarc_is_refused_and_leaves_nothing() {
         refusal: Some(disowned()),
         ..Detective::default()
     });
-    let mut client = world.greeted(STRANGER).await;
+    let mut client = world.greeted(EXTERNAL).await;
     for _ in 0..2 {
         client.begin("user@local.test").await;
         let refusal = "550 5.7.26 sorry, sender.test has mail refused that fails DMARC: SPF fail, \

@@ -57,7 +57,7 @@ async fn a_user_of_this_machine_may_relay_and_is_named_by_its_uid() {
         let uid = local.uid;
         let from = format!("Received: from client.test (uid={uid})\r\n");
         assert!(head.starts_with(&from), "{head}");
-        assert!(head.contains("Message-ID: <"), "it begins its way here");
+        assert!(head.contains("Message-ID: <"), "missing fields are added");
         log.has(&["info msg", &format!("client [uid={uid}]")]).await;
         local.world.stopped().await;
     }
@@ -137,7 +137,7 @@ async fn a_socket_in_use_is_reported_and_a_stale_one_is_replaced() {
         address: Address::Unix(left),
         ..again[0].clone()
     }];
-    let server = Server::bind(&listeners).expect("nobody listens on it");
+    let server = Server::bind(&listeners).expect("no process listens on it");
     assert_eq!(server.addresses(), [listeners[0].address.clone()]);
     local.world.stopped().await;
 }
@@ -157,7 +157,7 @@ fn converse(stream: std::os::unix::net::UnixStream, lines: &[String]) -> Vec<Str
     hear(&mut stream);
     for line in lines {
         let said = write!(stream.get_mut(), "{line}\r\n");
-        said.expect("somebody who reads");
+        said.expect("the server reads");
         hear(&mut stream);
     }
     replies
@@ -174,7 +174,7 @@ async fn a_local_session_needs_no_listener_and_allows_more_recipients() {
         MemoryStore::new(),
         ServerConfig { limits, ..config() },
     );
-    let entered = local_sessions.open(4711, 2).expect("a pair of sockets");
+    let opened = local_sessions.open(4711, 2).expect("a pair of sockets");
     let lines = [
         "EHLO client.test",
         "MAIL FROM:<a@b.test>",
@@ -184,7 +184,7 @@ async fn a_local_session_needs_no_listener_and_allows_more_recipients() {
         "Subject: t\r\n\r\nhello\r\n.",
     ]
     .map(str::to_owned);
-    let talk = tokio::task::spawn_blocking(move || converse(entered, &lines));
+    let talk = tokio::task::spawn_blocking(move || converse(opened, &lines));
     let replies = soon(talk).await.expect("no panic");
     let codes: Vec<_> = replies.iter().map(|reply| &reply[..3]).collect();
     assert_eq!(codes, ["220", "250", "250", "250", "250", "354", "250"]);

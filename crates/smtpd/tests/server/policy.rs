@@ -11,7 +11,7 @@ use relay_smtpd::{Role, ServerConfig, TemporaryRelay, TlsSettings};
 use crate::accounts::{Accounts, How};
 use crate::log::Log;
 use crate::under_tls::{Dialect, Secured, tls};
-use crate::world::{FRIEND, STRANGER, World, config, content, start};
+use crate::world::{EXTERNAL, FRIEND, World, config, content, start};
 
 const FROM: &str = "MAIL FROM:<app@sender.test>";
 const ELSEWHERE: &str = "RCPT TO:<user@dest.test>";
@@ -31,7 +31,7 @@ fn world() -> World<MemoryStore> {
 
 async fn logged_in(world: &World<MemoryStore>, role: Role, user: &str) -> Secured {
     let dialect = Dialect::default();
-    let (mut client, _) = world.secured(role, STRANGER, &dialect).await;
+    let (mut client, _) = world.secured(role, EXTERNAL, &dialect).await;
     let reply = client.log_in(How::PlainAtOnce, user, "s3cret").await;
     assert!(reply.starts_with("235"), "{reply}");
     client
@@ -40,13 +40,13 @@ async fn logged_in(world: &World<MemoryStore>, role: Role, user: &str) -> Secure
 #[tokio::test]
 async fn an_external_client_submits_nothing_without_a_login() {
     let world = world();
-    let mut client = world.greeted_at(Role::Submission, STRANGER).await;
+    let mut client = world.greeted_at(Role::Submission, EXTERNAL).await;
     let reply = client.command(FROM).await;
     assert!(reply.starts_with("530 5.7.0 STARTTLS first"), "{reply}");
     client.expect(ELSEWHERE, "503").await;
     for role in [Role::Submission, Role::Submissions] {
         let dialect = Dialect::default();
-        let (mut client, _) = world.secured(role, STRANGER, &dialect).await;
+        let (mut client, _) = world.secured(role, EXTERNAL, &dialect).await;
         let reply = client.command(FROM).await;
         assert!(
             reply.starts_with("530 5.7.0 authentication required"),
@@ -65,7 +65,7 @@ async fn an_external_client_submits_nothing_without_a_login() {
 async fn an_external_client_reaches_our_domains_at_the_mx_and_others_after_a_login() {
     let world = world();
     let dialect = Dialect::default();
-    let (mut client, _) = world.secured(Role::Mx, STRANGER, &dialect).await;
+    let (mut client, _) = world.secured(Role::Mx, EXTERNAL, &dialect).await;
     client.expect(FROM, "250").await;
     client.expect(ELSEWHERE, "553 5.7.1").await;
     client.expect("RCPT TO:<user@local.test>", "250").await;
@@ -105,15 +105,15 @@ impl TemporaryRelay for Switch {
 
 #[tokio::test]
 async fn a_grant_applies_only_to_its_client_and_until_it_ends() {
-    let switch = Arc::new(Switch(STRANGER.into(), AtomicBool::new(false)));
+    let switch = Arc::new(Switch(EXTERNAL.into(), AtomicBool::new(false)));
     let with_grants = ServerConfig {
         temporary_relay: Arc::clone(&switch) as _,
         ..config()
     };
     let world = start(MemoryStore::new(), with_grants);
-    let mut at_mx = world.greeted(STRANGER).await;
+    let mut at_mx = world.greeted(EXTERNAL).await;
     at_mx.expect(FROM, "250").await;
-    let mut submitting = world.greeted_at(Role::Submission, STRANGER).await;
+    let mut submitting = world.greeted_at(Role::Submission, EXTERNAL).await;
     let mut other = world
         .greeted_at(Role::Submission, Ipv4Addr::new(127, 0, 0, 10))
         .await;
@@ -203,7 +203,7 @@ async fn missing_fields_are_added_only_to_submitted_mail() {
 async fn an_invalid_address_is_logged_as_data() {
     let world = world();
     let log = Log::kept();
-    let mut client = world.greeted(STRANGER).await;
+    let mut client = world.greeted(EXTERNAL).await;
     client.expect("MAIL FROM:<a b@c.test>", "501").await;
     client.expect(FROM, "250").await;
     client

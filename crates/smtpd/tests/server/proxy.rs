@@ -9,7 +9,7 @@ use tokio::io::AsyncWriteExt as _;
 use crate::accounts::{Accounts, How};
 use crate::log::Log;
 use crate::under_tls::{Dialect, tls};
-use crate::world::{Client, FRIEND, STRANGER, World, config, content, start_behind};
+use crate::world::{Client, EXTERNAL, FRIEND, World, config, content, start_behind};
 
 /// The proxy itself may relay. Its clients must not get that permission.
 const PROXY: Ipv4Addr = FRIEND;
@@ -88,11 +88,11 @@ async fn the_client_of_a_proxy_is_checked_traced_and_logged_by_its_own_address()
 async fn a_proxy_header_from_another_client_is_an_unknown_command() {
     let world = world(config_with_clients());
     for header in [v1("192.0.2.1"), v2(Ipv4Addr::new(192, 0, 2, 1))] {
-        let mut client = world.connect(STRANGER).await;
+        let mut client = world.connect(EXTERNAL).await;
         assert!(client.reply().await.starts_with("220"));
         client.send(&header).await;
         assert!(client.reply().await.starts_with("500"));
-        let mut client = world.greeted(STRANGER).await;
+        let mut client = world.greeted(EXTERNAL).await;
         client.send(&v1("192.0.2.1")).await;
         assert!(client.reply().await.starts_with("500"));
         client.expect("MAIL FROM:<a@b.test>", "250").await;

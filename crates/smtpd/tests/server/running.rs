@@ -9,7 +9,7 @@ use relay_smtpd::{BindError, ListenerConfig, Role, Server};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::world::{FRIEND, STRANGER, config, soon, start};
+use crate::world::{EXTERNAL, FRIEND, config, soon, start};
 
 #[tokio::test]
 async fn sessions_are_limited_per_client_and_in_total() {
@@ -24,8 +24,8 @@ async fn sessions_are_limited_per_client_and_in_total() {
         refused.starts_with("421 4.7.0 sorry, too many connections from"),
         "{refused}"
     );
-    let _third = world.greeted(STRANGER).await;
-    let refused = world.connect(STRANGER).await.reply().await;
+    let _third = world.greeted(EXTERNAL).await;
+    let refused = world.connect(EXTERNAL).await.reply().await;
     assert!(
         refused.starts_with("421 4.7.0 sorry, too many connections are"),
         "{refused}"
@@ -58,7 +58,10 @@ async fn a_shutdown_ends_idle_sessions_and_waits_for_a_message() {
     assert!(busy.reply().await.starts_with("421 4.3.2"));
     soon(world.running).await.expect("a clean end");
     assert_eq!(world.store.count(), 1);
-    assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
+    assert!(
+        TcpStream::connect(address).await.is_err(),
+        "the port is closed"
+    );
 }
 
 #[tokio::test]
@@ -71,7 +74,7 @@ async fn input_after_quit_does_not_cost_the_client_its_reply() {
     assert!(client.reply().await.starts_with("220"));
     assert!(client.reply().await.starts_with("221"));
     let end = soon(client.0.read_line(&mut String::new())).await;
-    assert_eq!(end.expect("an end, no reset"), 0);
+    assert_eq!(end.expect("the end of the connection, no reset"), 0);
     drop(client);
     world.stopped().await;
 }
@@ -147,7 +150,7 @@ fn bind_both(first: &str, second: &str) -> Result<Server, BindError> {
 
 #[tokio::test]
 async fn both_wildcards_can_share_a_port() {
-    let server = bind_both("::", "0.0.0.0").expect("one for each family");
+    let server = bind_both("::", "0.0.0.0").expect("each family has its own socket");
     assert_eq!(server.addresses().len(), 2);
 }
 

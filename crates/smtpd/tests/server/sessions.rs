@@ -7,7 +7,7 @@ use relay_queue::{MemoryStore, SledStore, StoreConfig};
 use relay_smtp::dsn::{DsnRequest, Ret};
 use relay_testkit::FaultyStore;
 
-use crate::world::{FRIEND, STRANGER, config, content, soon, start};
+use crate::world::{EXTERNAL, FRIEND, config, content, soon, start};
 
 #[tokio::test]
 async fn an_accepted_message_is_stored_as_it_was_sent() {
@@ -142,7 +142,7 @@ async fn a_pipelined_session_is_answered_in_order() {
 #[tokio::test]
 async fn an_external_client_reaches_only_our_domains_and_the_postmaster() {
     let world = start(MemoryStore::new(), config());
-    let mut client = world.greeted(STRANGER).await;
+    let mut client = world.greeted(EXTERNAL).await;
     let refused = "553 5.7.1 sorry, that domain isn't in my list of allowed rcpthosts (#5.7.1)\r\n";
     assert!(
         client
@@ -198,13 +198,13 @@ async fn an_external_client_reaches_only_our_domains_and_the_postmaster() {
 #[tokio::test]
 async fn new_rules_apply_to_new_sessions() {
     let world = start(MemoryStore::new(), config());
-    let mut old = world.greeted(STRANGER).await;
+    let mut old = world.greeted(EXTERNAL).await;
     let mut open = config();
     open.relay
         .networks
         .push("127.0.0.9/32".parse().expect("a network"));
     world.config.send(Arc::new(open)).expect("a running server");
-    let mut new = world.greeted(STRANGER).await;
+    let mut new = world.greeted(EXTERNAL).await;
     for (client, code) in [(&mut old, "553"), (&mut new, "250")] {
         client.command("MAIL FROM:<a@b.test>").await;
         assert!(
@@ -237,7 +237,7 @@ async fn a_failure_of_the_store_gives_451_and_leaves_nothing() {
         };
         assert!(
             client.command("RSET").await.starts_with("250"),
-            "the session lives"
+            "the session stays open"
         );
         if world.store.is_armed() {
             assert!(reply.starts_with("250 2.0.0 ok queued as "), "{reply}");

@@ -11,7 +11,7 @@ use relay_queue::MemoryStore;
 use relay_smtpd::{Role, ServerConfig};
 
 use crate::log::Log;
-use crate::world::{FRIEND, STRANGER, World, config, content, start};
+use crate::world::{EXTERNAL, FRIEND, World, config, content, start};
 
 const OURS: &str = "From: a@sender.test\r\nSubject: t\r\n\r\nhello\r\n";
 
@@ -104,9 +104,9 @@ async fn mail_of_our_clients_is_signed_as_it_is_sent() {
 async fn mail_of_external_clients_and_of_other_domains_is_not_signed() {
     let log = Log::kept();
     let world = world(&signer(&[Algorithm::Ed25519]));
-    let mut stranger = world.greeted(STRANGER).await;
-    stranger.begin("user@local.test").await;
-    stranger.expect(&format!("{OURS}."), "250").await;
+    let mut external = world.greeted(EXTERNAL).await;
+    external.begin("user@local.test").await;
+    external.expect(&format!("{OURS}."), "250").await;
     assert_eq!(signed(&world).await.0, "");
     let mut friend = world.greeted(FRIEND).await;
     for (from, reason) in [

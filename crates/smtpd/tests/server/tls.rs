@@ -147,7 +147,7 @@ async fn a_session_under_tls_ends_with_close_notify() {
     let (mut client, _) = world.secured(Role::Mx, FRIEND, &Dialect::default()).await;
     client.expect("QUIT", "221").await;
     let end = soon(client.0.read(&mut [0])).await;
-    assert_eq!(end.expect("close_notify, and no cut"), 0);
+    assert_eq!(end.expect("close_notify, and no reset"), 0);
     world.stopped().await;
 }
 

@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// A client that may not relay.
-pub(crate) const STRANGER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
+pub(crate) const EXTERNAL: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 /// A client that may relay.
 pub(crate) const FRIEND: Ipv4Addr = Ipv4Addr::LOCALHOST;
 

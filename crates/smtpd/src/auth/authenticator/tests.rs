@@ -83,7 +83,7 @@ async fn while_no_hash_can_be_computed_only_cached_logins_succeed() {
     assert!(matches!(
         verdict,
         Err(LoginFailure::Wrong {
-            shut_out: false,
+            locked_out: false,
             ..
         })
     ));
@@ -97,7 +97,7 @@ async fn a_cached_login_clears_failures_like_any_other() {
         let verdict = world.check(1, "app", "wrong").await;
         let first = LoginFailure::Wrong {
             until: began + Duration::from_millis(500),
-            shut_out: false,
+            locked_out: false,
         };
         assert_eq!(verdict, Err(first));
         assert_eq!(world.check(1, "app", "s3cret").await, Ok(()));

@@ -40,7 +40,7 @@ async fn seconds_to_the_end(client: &mut DuplexStream, octets: &[u8]) -> u64 {
     loop {
         tokio::select! {
             read = client.read(&mut said) => {
-                assert!(matches!(read, Ok(0)), "nothing is said: {read:?}");
+                assert!(matches!(read, Ok(0)), "the server sends nothing: {read:?}");
                 return begin.elapsed().as_secs();
             }
             () = tokio::time::sleep(Duration::from_secs(1)) => {

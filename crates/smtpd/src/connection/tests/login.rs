@@ -65,7 +65,7 @@ impl Relay {
     /// The same relay with this command timeout.
     fn with_command_timeout(timeout: Duration) -> Self {
         let mut relay = Self::new();
-        let config = Arc::get_mut(&mut relay.config).expect("nobody has come yet");
+        let config = Arc::get_mut(&mut relay.config).expect("the configuration has one owner");
         config.limits.session.command_timeout = timeout;
         relay
     }
@@ -89,7 +89,7 @@ impl Relay {
 #[derive(Debug, Clone, Copy)]
 enum How {
     Plain,
-    VerifiedLogin,
+    Login,
     Scram,
 }
 
@@ -109,7 +109,7 @@ impl World {
                 let response = encoded(&format!("\0{user}\0{password}"));
                 self.ask(&format!("AUTH PLAIN {response}")).await
             }
-            How::VerifiedLogin => {
+            How::Login => {
                 let (user, password) = (encoded(user), encoded(password));
                 self.ask(&format!("AUTH LOGIN\r\n{user}\r\n{password}"))
                     .await
@@ -163,9 +163,9 @@ async fn a_wrong_password_an_unknown_user_and_an_empty_password_look_the_same() 
         (How::Plain, "app", "wrong"),
         (How::Plain, "nobody", "s3cret"),
         (How::Plain, "app", ""),
-        (How::VerifiedLogin, "app", "wrong"),
-        (How::VerifiedLogin, "nobody", "s3cret"),
-        (How::VerifiedLogin, "app", ""),
+        (How::Login, "app", "wrong"),
+        (How::Login, "nobody", "s3cret"),
+        (How::Login, "app", ""),
         (How::Scram, "app", "wrong"),
         (How::Scram, "nobody", "s3cret"),
     ] {
@@ -186,7 +186,7 @@ async fn each_failure_takes_longer_and_the_sixth_ends_the_session() {
     let mut client = relay.session("192.0.2.9").await;
     for (how, milliseconds) in [
         (How::Plain, 500),
-        (How::VerifiedLogin, 1000),
+        (How::Login, 1000),
         (How::Scram, 2000),
         (How::Plain, 4000),
         (How::Scram, 4000),
@@ -201,7 +201,7 @@ async fn each_failure_takes_longer_and_the_sixth_ends_the_session() {
 
 #[tokio::test(start_paused = true)]
 async fn the_delay_of_a_failure_does_not_shorten_the_command_timeout() {
-    for how in [How::Plain, How::VerifiedLogin, How::Scram] {
+    for how in [How::Plain, How::Login, How::Scram] {
         let relay = Relay::with_command_timeout(Duration::from_secs(1));
         let mut client = relay.session("192.0.2.9").await;
         client.expect(how, "wrong", WRONG).await;
@@ -235,11 +235,11 @@ async fn a_locked_out_client_is_refused_for_a_while_and_others_are_not() {
         let mut client = relay.session(&format!("2001:db8::{number}")).await;
         client.log_in(How::Plain, "app", "wrong").await;
     }
-    for how in [How::Plain, How::VerifiedLogin, How::Scram] {
+    for how in [How::Plain, How::Login, How::Scram] {
         let mut again = relay.session("2001:db8::7").await;
         let began = clock::now();
         again.expect(how, "s3cret", "421 4.7.0").await;
-        assert_eq!(began.elapsed(), Duration::ZERO, "it is not looked at");
+        assert_eq!(began.elapsed(), Duration::ZERO, "the login is not checked");
         assert_eq!(again.write().await, None);
         let mut other = relay.session("2001:db8:0:1::1").await;
         other.expect(how, "s3cret", "235").await;
@@ -268,7 +268,7 @@ async fn parallel_guesses_count_like_successive_ones() {
         wrong += usize::from(reply == WRONG);
         assert!(reply == WRONG || reply.starts_with("421 4.7.0"), "{reply}");
     }
-    assert_eq!(wrong, 5, "the sixth is told that it was one too many");
+    assert_eq!(wrong, 5, "the sixth gets 421");
     let reply = last.write().await.expect("a reply");
     assert!(reply.starts_with("421 4.7.0"), "{reply}");
 }
@@ -292,7 +292,7 @@ async fn distributed_guesses_are_delayed_and_do_not_lock_the_user_out() {
 
 #[tokio::test(start_paused = true)]
 async fn a_changed_password_takes_effect_at_once() {
-    for how in [How::Plain, How::VerifiedLogin, How::Scram] {
+    for how in [How::Plain, How::Login, How::Scram] {
         let relay = Relay::new();
         for _ in 0..2 {
             relay
