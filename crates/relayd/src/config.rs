@@ -19,7 +19,7 @@ use relay_config::{KeyStep, ListenAddress, Source, Strict, hostname, key};
 use relay_remote::{IpFamily, Route};
 use relay_smtp::Mailbox;
 use relay_smtp::body::BareNewline;
-use relay_smtpd::{Address, Limits, ListenerConfig, RelayRules, Rewriting, Role};
+use relay_smtpd::{Limits, ListenerAddress, ListenerConfig, RelayRules, Rewriting, Role};
 
 pub use self::dkim::Dkim;
 pub use self::inbound::Inbound;
@@ -268,8 +268,8 @@ const LEAST_LINE: usize = 1000;
 fn listener(listener: schema::Listener) -> ListenerConfig {
     ListenerConfig {
         address: match listener.address.0 {
-            ListenAddress::Tcp(address) => Address::Tcp(address),
-            ListenAddress::Unix(path) => Address::Unix(path),
+            ListenAddress::Tcp(address) => ListenerAddress::Tcp(address),
+            ListenAddress::Unix(path) => ListenerAddress::Unix(path),
         },
         role: match listener.role {
             schema::Role::Mx => Role::Mx,

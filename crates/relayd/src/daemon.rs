@@ -8,7 +8,7 @@ use relay_message::{Message, QueueStore, StoreError};
 use relay_queue::SledStore;
 use relay_remote::Remote;
 use relay_send::SystemClock;
-use relay_smtpd::{Address, BindError, LocalSessions, Role, Server, SocketFile, TlsServer};
+use relay_smtpd::{BindError, ListenerAddress, LocalSessions, Role, Server, SocketFile, TlsServer};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout};
@@ -146,7 +146,7 @@ impl Daemon {
     }
 
     /// Returns the open sockets with their real ports.
-    pub fn listeners(&self) -> &[(Address, Role)] {
+    pub fn listeners(&self) -> &[(ListenerAddress, Role)] {
         &self.shared.listeners
     }
 
@@ -229,7 +229,7 @@ async fn keep_watch(shared: Arc<Shared>, shutdown: CancellationToken) {
     }
 }
 
-fn announce(config: &Config, listeners: &[(Address, Role)], store: &SledStore) {
+fn announce(config: &Config, listeners: &[(ListenerAddress, Role)], store: &SledStore) {
     events::start(env!("CARGO_PKG_VERSION"), &config.hostname);
     if !config.hostname.contains('.') {
         events::short_name(&config.hostname);

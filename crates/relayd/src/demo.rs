@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use relay_smtpd::Address;
+use relay_smtpd::ListenerAddress;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::timeout;
 
@@ -63,7 +63,7 @@ async fn stopped(terminate: &mut Signal) -> Result<(), String> {
 
 /// Shows the path of one message, then every other message that arrives.
 async fn show(config: &Config, daemon: &Daemon, internet: &mut Internet) -> Result<(), String> {
-    let [(Address::Tcp(relay), _), (submission, _), ..] = daemon.listeners() else {
+    let [(ListenerAddress::Tcp(relay), _), (submission, _), ..] = daemon.listeners() else {
         return Err(told("nothing to listen on"));
     };
     say(format_args!(

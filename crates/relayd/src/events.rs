@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use relay_control::Certificate;
-use relay_smtpd::Address;
+use relay_smtpd::ListenerAddress;
 use tracing::{error, info, warn};
 
 /// The daemon has started.
@@ -24,7 +24,7 @@ pub(crate) fn short_name(hostname: &str) {
 }
 
 /// A listener is open.
-pub(crate) fn listening(address: &Address, role: &str) {
+pub(crate) fn listening(address: &ListenerAddress, role: &str) {
     info!(target: "relayd", event = "listening", %address, role, "listening on {address} as {role}");
 }
 

@@ -10,7 +10,7 @@ use relay_queue::SledStore;
 use relay_remote::Remote;
 use relay_send::Handle;
 use relay_smtpd::inbound_check::InboundCheck;
-use relay_smtpd::{Address, Role, TlsServer};
+use relay_smtpd::{ListenerAddress, Role, TlsServer};
 use tokio::sync::watch;
 
 use crate::certificates;
@@ -30,7 +30,7 @@ pub(crate) struct Shared {
     pub(crate) store: Arc<SledStore>,
     pub(crate) sender: Handle<Remote>,
     pub(crate) deliver: Arc<Remote>,
-    pub(crate) listeners: Vec<(Address, Role)>,
+    pub(crate) listeners: Vec<(ListenerAddress, Role)>,
     pub(crate) started: Instant,
     pub(crate) grants: Arc<Grants>,
     /// Locked until the schedule knows a change, so that it receives changes in their order.

@@ -6,14 +6,14 @@ use std::path::PathBuf;
 
 /// The address that a listener is bound to.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Address {
+pub enum ListenerAddress {
     /// An IP address and a port. `[::]` also accepts IPv4, unless `0.0.0.0` has the same port.
     Tcp(SocketAddr),
     /// The path of a Unix socket, for users of this machine.
     Unix(PathBuf),
 }
 
-impl Address {
+impl ListenerAddress {
     /// Returns the IP address and port, or `None` for a Unix socket.
     pub fn tcp(&self) -> Option<SocketAddr> {
         match self {
@@ -23,14 +23,14 @@ impl Address {
     }
 }
 
-impl From<SocketAddr> for Address {
+impl From<SocketAddr> for ListenerAddress {
     fn from(address: SocketAddr) -> Self {
         Self::Tcp(address)
     }
 }
 
 /// Formats the address as it is written in the configuration.
-impl fmt::Display for Address {
+impl fmt::Display for ListenerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(address) => address.fmt(f),

@@ -7,7 +7,7 @@ use relay_dkim::Signer;
 use relay_smtp::Mailbox;
 use relay_smtp::server::{self, BareAddress};
 
-use crate::address::Address;
+use crate::address::ListenerAddress;
 use crate::auth::{AuthLimits, TemporaryRelay, Users};
 use crate::client::ClientId;
 use crate::inbound_check::InboundCheck;
@@ -106,7 +106,7 @@ impl Role {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerConfig {
     /// The address to listen on.
-    pub address: Address,
+    pub address: ListenerAddress,
     /// The role of the listener.
     pub role: Role,
     /// The networks of trusted proxies. Connections from them must begin with a PROXY header; from other

@@ -12,7 +12,7 @@ use relay_smtp::server::{Hello, Refusal};
 use relay_smtp::{Reply, ReversePath};
 use tracing::{error, info, warn};
 
-use crate::address::Address;
+use crate::address::ListenerAddress;
 use crate::client::ClientId;
 use crate::signing_pool::SigningError;
 use crate::tls::TlsFacts;
@@ -127,7 +127,7 @@ pub(crate) fn signing_failed(id: Option<QueueId>, reason: &SigningError) {
 }
 
 /// Connections cannot be accepted at the moment.
-pub(crate) fn accept_failed(listener: &Address, reason: &io::Error) {
+pub(crate) fn accept_failed(listener: &ListenerAddress, reason: &io::Error) {
     warn!(
         target: "relayd",
         event = "warning",

@@ -56,7 +56,7 @@ mod submission;
 pub mod tls;
 mod unix;
 
-pub use address::Address;
+pub use address::ListenerAddress;
 pub use auth::{
     AuthLimits, NoTemporaryRelay, PasswordHash, PasswordHashError, TemporaryRelay, User, Users,
 };

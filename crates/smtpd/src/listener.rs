@@ -8,7 +8,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
-use crate::address::Address;
+use crate::address::ListenerAddress;
 use crate::client::ClientId;
 use crate::config::ListenerConfig;
 use crate::proxy::ProxiedClient;
@@ -139,16 +139,16 @@ impl IncomingStream for UnixStream {
 pub(crate) fn bind(
     config: &ListenerConfig,
     all: &[ListenerConfig],
-) -> Result<(BoundListener, Address), BindError> {
+) -> Result<(BoundListener, ListenerAddress), BindError> {
     match &config.address {
-        Address::Tcp(address) => {
+        ListenerAddress::Tcp(address) => {
             let (listener, address) = bind_tcp(*address, all).map_err(|source| BindError::Tcp {
                 address: *address,
                 source,
             })?;
             Ok((BoundListener::Tcp(listener), address.into()))
         }
-        Address::Unix(path) => {
+        ListenerAddress::Unix(path) => {
             let (listener, file) =
                 bind_unix(path, FOR_ALL, DIRECTORY_FOR_ALL).map_err(|source| BindError::Unix {
                     path: path.clone(),
@@ -169,7 +169,7 @@ fn bind_tcp(address: SocketAddr, all: &[ListenerConfig]) -> io::Result<(TcpListe
     let port = address.port();
     // A listener on a single IPv4 address does not count: IPv4 connections to the other addresses
     // would not be accepted, without any warning.
-    let all_of_ipv4 = Address::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
+    let all_of_ipv4 = ListenerAddress::Tcp((Ipv4Addr::UNSPECIFIED, port).into());
     let has_ipv4_beside = port != 0 && all.iter().any(|other| other.address == all_of_ipv4);
     let listener = open(address, has_ipv4_beside)?;
     let address = listener.local_addr()?;

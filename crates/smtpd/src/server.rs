@@ -10,7 +10,7 @@ use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::address::Address;
+use crate::address::ListenerAddress;
 use crate::auth::Authenticator;
 use crate::buffers::BufferPool;
 use crate::config::{ListenerConfig, ServerConfig};
@@ -33,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Server {
     listeners: Vec<(BoundListener, ListenerConfig)>,
-    addresses: Vec<Address>,
+    addresses: Vec<ListenerAddress>,
     local_sessions: LocalSessions,
     pending_local: PendingLocalSessions,
 }
@@ -57,7 +57,7 @@ impl Server {
     }
 
     /// The addresses of the listeners with their real ports, in the order of the configuration.
-    pub fn addresses(&self) -> &[Address] {
+    pub fn addresses(&self) -> &[ListenerAddress] {
         &self.addresses
     }
 

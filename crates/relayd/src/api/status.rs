@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use relay_control::{Alarm, Destination, Listener, Messages, Status};
 use relay_message::{QueueId, QueueStore};
 use relay_smtp::Outcome;
-use relay_smtpd::{Address, Role};
+use relay_smtpd::{ListenerAddress, Role};
 
 use super::accounting::accounting;
 use super::{seconds, stopping};
@@ -81,7 +81,7 @@ async fn states(
     }
 }
 
-fn listener((address, role): &(Address, Role)) -> Listener {
+fn listener((address, role): &(ListenerAddress, Role)) -> Listener {
     Listener {
         address: address.to_string(),
         role: role_name(*role).to_owned(),

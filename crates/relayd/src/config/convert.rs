@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use relay_send::{Concurrency, ReportPolicy, RetryPolicy};
-use relay_smtpd::{Address, AuthLimits, NoTemporaryRelay, Role};
+use relay_smtpd::{AuthLimits, ListenerAddress, NoTemporaryRelay, Role};
 
 use super::Config;
 
@@ -30,7 +30,7 @@ impl Config {
 
     /// Returns the configuration of deliveries. An MX that leads to one of these listeners is this
     /// relay itself.
-    pub fn remote(&self, listeners: &[(Address, Role)]) -> relay_remote::Config {
+    pub fn remote(&self, listeners: &[(ListenerAddress, Role)]) -> relay_remote::Config {
         let delivery = &self.delivery;
         let bound = listeners.iter().filter_map(|(address, _)| address.tcp());
         relay_remote::Config {

@@ -11,7 +11,7 @@ use relay_message::{
     Body, Message, QueueId, QueueStore, RecipientChange, RecipientState, Settlement,
 };
 use relay_queue::MemoryStore;
-use relay_smtpd::{Address, ListenerConfig, Role, Server};
+use relay_smtpd::{ListenerAddress, ListenerConfig, Role, Server};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +42,7 @@ impl Internet {
             proxies: Vec::new(),
         }]);
         let server = server.map_err(|reason| reason.to_string())?;
-        let address = server.addresses().first().and_then(Address::tcp);
+        let address = server.addresses().first().and_then(ListenerAddress::tcp);
         let (accepted, arrivals) = mpsc::unbounded_channel();
         Ok(Self {
             store: Arc::default(),

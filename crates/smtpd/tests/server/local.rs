@@ -6,7 +6,9 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use relay_queue::MemoryStore;
-use relay_smtpd::{Address, Limits, ListenerConfig, Role, Server, ServerConfig, TlsSettings};
+use relay_smtpd::{
+    Limits, ListenerAddress, ListenerConfig, Role, Server, ServerConfig, TlsSettings,
+};
 use tempfile::TempDir;
 use tokio::net::UnixStream;
 
@@ -28,7 +30,7 @@ fn local(role: Role, config: ServerConfig) -> Local {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("submit.sock");
     let listeners = [ListenerConfig {
-        address: Address::Unix(path.clone()),
+        address: ListenerAddress::Unix(path.clone()),
         role,
         proxies: Vec::new(),
     }];
@@ -122,7 +124,7 @@ async fn any_user_may_connect_and_the_socket_is_removed_with_the_server() {
 async fn a_socket_in_use_is_reported_and_a_stale_one_is_replaced() {
     let local = local(Role::Submission, config());
     let again = [ListenerConfig {
-        address: Address::Unix(local.path.clone()),
+        address: ListenerAddress::Unix(local.path.clone()),
         role: Role::Mx,
         proxies: Vec::new(),
     }];
@@ -134,7 +136,7 @@ async fn a_socket_in_use_is_reported_and_a_stale_one_is_replaced() {
     let left = local.path.with_extension("left");
     drop(std::os::unix::net::UnixListener::bind(&left).expect("a socket"));
     let listeners = [ListenerConfig {
-        address: Address::Unix(left),
+        address: ListenerAddress::Unix(left),
         ..again[0].clone()
     }];
     let server = Server::bind(&listeners).expect("no process listens on it");

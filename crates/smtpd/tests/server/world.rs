@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use relay_message::{Body, Message, QueueStore};
 use relay_smtpd::{
-    Address, AuthLimits, Limits, ListenerConfig, NoTemporaryRelay, RelayRules, Rewriting, Role,
-    Server, ServerConfig,
+    AuthLimits, Limits, ListenerAddress, ListenerConfig, NoTemporaryRelay, RelayRules, Rewriting,
+    Role, Server, ServerConfig,
 };
 use relay_testkit::DEADLINE;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -85,7 +85,11 @@ pub(crate) fn start_on<S: QueueStore>(
 
 /// Runs this server.
 pub(crate) fn run<S: QueueStore>(server: Server, store: S, config: ServerConfig) -> World<S> {
-    let addresses = server.addresses().iter().filter_map(Address::tcp).collect();
+    let addresses = server
+        .addresses()
+        .iter()
+        .filter_map(ListenerAddress::tcp)
+        .collect();
     let store = Arc::new(store);
     let accepted = Arc::new(Mutex::new(Vec::new()));
     let (config, receiver) = watch::channel(Arc::new(config));
