@@ -148,7 +148,8 @@ impl BodyDecoder {
         }
     }
 
-    /// The line continues after it. A dot there is content, because no client stuffs it.
+    /// Handles a bare CR or LF. The line continues after it, and a dot there is content, because no
+    /// client stuffs it.
     fn bare_newline(&mut self, out: &mut Vec<u8>) {
         match self.policy {
             BareNewline::Refuse => self.violate(Violation::BareNewline),

@@ -3,7 +3,7 @@
 //! A [`ServerSession`] takes bytes, decisions and time, and returns output, events and its next
 //! deadline. The events and the output do not depend on how the input is split.
 //!
-//! | state | what is accepted | left by |
+//! | state | accepted input | left by |
 //! |---|---|---|
 //! | `Connected` | EHLO, HELO; no mail yet | EHLO or HELO → `Ready` |
 //! | `Ready` | MAIL | MAIL accepted → `Transaction` |

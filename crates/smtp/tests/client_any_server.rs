@@ -1,4 +1,4 @@
-//! The session ends in a defined result, whatever a server sends and wherever it stops.
+//! The session ends in a defined result for any octets of a server and any break of the connection.
 
 use proptest::prelude::*;
 use relay_smtp::client::{

@@ -116,7 +116,7 @@ fn of_many(number: u64) -> Ipv4Addr {
 }
 
 impl Bench {
-    /// Measures what AUTH adds to a session under TLS.
+    /// Measures the cost of AUTH in a session under TLS.
     async fn compare_logins(self: &Arc<Self>) {
         // The first login is hashed.
         self.session(EXTERNAL, Some("s3cret")).await;

@@ -51,7 +51,7 @@ impl Checking {
         let reply = match refusal {
             None => return Ok(field),
             Some(Refusal::DmarcReject { domain, spf, dkim }) => {
-                replies::disowned(&domain, spf, dkim)
+                replies::fails_dmarc(&domain, spf, dkim)
             }
             Some(Refusal::TooManyAuthors) => replies::too_many_authors(),
         };

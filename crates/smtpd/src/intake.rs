@@ -133,7 +133,7 @@ impl<S: QueueStore> Intake<S> {
     }
 
     /// Commits the message to the queue. If this returns `Ok`, the message survives a power loss.
-    /// `head` formats what goes in front of the message, from its id and its added fields.
+    /// `head` formats the text in front of the message, from its id and its added fields.
     pub(crate) async fn commit(
         &mut self,
         store: &S,

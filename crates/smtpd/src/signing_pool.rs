@@ -7,7 +7,7 @@ use relay_dkim::{SignError, Signing};
 use tokio::sync::{AcquireError, Semaphore};
 use tokio::task::{self, JoinError};
 
-/// Signs on blocking threads. An RSA signature takes a good part of a millisecond, in which a thread of
+/// Signs on blocking threads. An RSA signature can take a millisecond, in which a thread of
 /// the executor can serve many sessions.
 #[derive(Debug)]
 pub(crate) struct SigningPool {

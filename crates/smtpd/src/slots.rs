@@ -26,7 +26,7 @@ struct Open {
 #[derive(Debug)]
 pub(crate) struct Slot {
     slots: Arc<Slots>,
-    /// What the client is counted as. It is not known before the PROXY header has been read.
+    /// The client that the session counts for. It is not known before the PROXY header has been read.
     client: Option<ClientId>,
 }
 

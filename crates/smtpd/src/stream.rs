@@ -9,7 +9,7 @@ use tokio_rustls::server::TlsStream;
 
 use crate::tls::{TlsFacts, TlsServer};
 
-/// What carries the octets; TLS is boxed, so that clear connections stay small.
+/// The transport of a connection. TLS is boxed, so that connections in clear stay small.
 pub(crate) enum Stream<T> {
     Clear(T),
     Tls(Box<TlsStream<T>>),

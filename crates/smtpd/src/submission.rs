@@ -15,7 +15,7 @@ use crate::missing_headers::{Addition, MissingHeaders};
 use crate::rewrite::TooLong;
 use crate::signing_pool::{SigningError, SigningPool};
 
-/// A message whose header section is still coming in, and what to do with it.
+/// A message whose header section is still coming in, and how to process it.
 #[derive(Debug)]
 pub(crate) struct Submission {
     pub(crate) config: Arc<ServerConfig>,
@@ -40,7 +40,7 @@ pub(crate) struct Prepared {
     signing_pool: Arc<SigningPool>,
 }
 
-/// What is put in front of the message besides the Received field.
+/// The text that is put in front of the message besides the Received field.
 #[derive(Debug, Default)]
 pub(crate) struct Additions {
     /// At the very top: signatures (RFC 6376 §5.6), or the Authentication-Results field (RFC 8601

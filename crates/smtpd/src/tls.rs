@@ -53,7 +53,7 @@ pub enum TlsError {
     Read {
         /// The file.
         file: PathBuf,
-        /// The system's error, or what is wrong with the content.
+        /// The error of the system or of the PEM parser.
         source: io::Error,
     },
     /// A file does not contain a certificate.
@@ -73,7 +73,7 @@ pub enum TlsError {
     BadCertificate {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The error of the parser.
         reason: String,
     },
     /// A key cannot be used.
@@ -81,7 +81,7 @@ pub enum TlsError {
     BadKey {
         /// The file.
         file: PathBuf,
-        /// What is wrong.
+        /// The error of the TLS library.
         reason: String,
     },
     /// The key does not belong to the certificate.

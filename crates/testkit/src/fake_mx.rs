@@ -17,7 +17,7 @@ use self::auth::FakeUser;
 use self::session::Session;
 use crate::{Certificate, DEADLINE};
 
-/// What the server does at a stage.
+/// The action of the server at a stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ScriptStep {
     /// Sends these lines. They are separated by `\n`; the line ends are added.
@@ -155,12 +155,12 @@ impl FakeMx {
         self.address
     }
 
-    /// Sets what `stage` does from now on.
+    /// Sets the action of `stage` from now on.
     pub fn on(&self, stage: &str, step: impl Into<ScriptStep>) {
         self.on_each(stage, [step.into()]);
     }
 
-    /// Sets what `stage` does in turn. The last step is repeated.
+    /// Sets the successive actions of `stage`. The last one is repeated.
     pub fn on_each<S: Into<ScriptStep>>(&self, stage: &str, steps: impl IntoIterator<Item = S>) {
         let steps = steps.into_iter().map(Into::into).collect();
         self.world().replies.insert(stage.to_owned(), steps);
@@ -201,7 +201,7 @@ impl FakeMx {
     }
 
     /// Sets the only user who may log in, by password or token. Before, everyone may.
-    /// [`FakeMx::offer`] sets what the EHLO reply says about AUTH.
+    /// [`FakeMx::offer`] sets the AUTH line of the EHLO reply.
     pub fn login(&self, name: &str, secret: &str) {
         self.world().user = Some(FakeUser {
             name: name.to_owned(),

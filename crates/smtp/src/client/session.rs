@@ -95,7 +95,7 @@ impl ClientSession {
         &mut self.output
     }
 
-    /// The step whose reply is waited for. It is used for timeouts and error messages.
+    /// The step whose reply is due. It is used for timeouts and error messages.
     pub fn stage(&self) -> Stage {
         self.state.stage()
     }

@@ -2,7 +2,7 @@
 //!
 //! | message | sent by | here |
 //! |---|---|---|
-//! | client-first: who, and a nonce | client | [`client::ClientFirst`], [`server::ClientFirst`] |
+//! | client-first: the user and a nonce | client | [`client::ClientFirst`], [`server::ClientFirst`] |
 //! | server-first: nonce, salt, iterations | server | [`server::ClientFirst::challenge`] |
 //! | client-final: the client's proof | client | [`client::ClientFirst::prove`], [`server::Challenge::check`] |
 //! | server-final: the server's proof | server | [`server::ServerProof`], [`client::AwaitedProof`] |

@@ -137,7 +137,7 @@ pub fn listed(client: &str, list: &str, text: &str) -> Reply {
 
 /// An external message fails the DMARC policy of its author's domain (RFC 7489 §10.3, RFC 7372
 /// §3.2).
-pub fn disowned(domain: &str, spf: &str, dkim: &str) -> Reply {
+pub fn fails_dmarc(domain: &str, spf: &str, dkim: &str) -> Reply {
     let text = format!(
         "sorry, {domain} has mail refused that fails DMARC: SPF {spf}, DKIM {dkim}, none aligned (#5.7.26)"
     );

@@ -5,7 +5,7 @@
 //! | line | meaning |
 //! |---|---|
 //! | `# ...` | a comment |
-//! | `plan ...` | what the session is to do before its first transaction, at the top: `tls if-offered`, `tls required`, `tls active`, `password USER SECRET`, `token USER SECRET`, `in clear` |
+//! | `plan ...` | the steps of the session before its first transaction, at the top: `tls if-offered`, `tls required`, `tls active`, `password USER SECRET`, `token USER SECRET`, `in clear` |
 //! | `S ...` | the server sends this and CRLF, or a bare LF if it ends with `\n` |
 //! | `S. ...` | the same without an end of line |
 //! | `C ...` | the client must have sent this next |
@@ -13,7 +13,7 @@
 //! | `begin <sender> <recipient>... [8bit] [utf8] [size=N]` | a transaction begins; `RET=` and `ENVID=` ask for the message, `NOTIFY=` and `ORCPT=` for the recipient before them |
 //! | `message ...` | a line of the message, after `! content` |
 //! | `close` | the connection breaks here |
-//! | `quit` | the client is asked to end the session |
+//! | `quit` | the client ends the session |
 //! | `! ...` | the event after the server's last lines |
 //! | `is idle`, `is over`, `is unanswered`, `is doubtful` | what the session reports about its state |
 //!

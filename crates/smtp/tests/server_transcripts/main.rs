@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `limit NAME VALUE` | a limit of the session that is not the default, at the top |
 //! | `offer starttls`, `offer auth` | there is a certificate, there are users; at the top |
-//! | `complete D`, `complete-for-users D` | bare addresses are at D; at the top |
+//! | `complete D`, `complete-for-users D` | bare addresses are completed with D; at the top |
 //! | `tls` | the session begins under TLS; at the top |
 //! | `C: text` | the client sends the text and CR LF; `\r \n \t \0 \\ \xNN` are octets, `{...}` is the base64 of its content |
 //! | `C. text` | the same without CR LF |
@@ -17,7 +17,7 @@
 //! | `S: text` | the server has sent the text and CR LF |
 //! | `? EVENT -> answer` | the event of the session and, if it is a question, the answer; in order |
 //! | `? SCRAM user -> password P` | the answer is the verifier of that password |
-//! | `! reply` | from here the queue takes no more of the message, for this reason |
+//! | `! reply` | from here the queue refuses the message with this reply |
 //!
 //! The DSN parameters of a recipient follow it in brackets: `<u@d.test>[NOTIFY=NEVER]`.
 //!

@@ -22,7 +22,7 @@ const REMEMBERED: usize = 16 * 1024;
 /// How many octets of a user name are compared. The limit keeps long names from filling the memory.
 const NAME: usize = 64;
 
-/// What follows from a failure.
+/// The consequences of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Penalty {
     /// The delay of the reply.

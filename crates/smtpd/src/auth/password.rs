@@ -48,7 +48,7 @@ impl PasswordHash {
         Self(UNKNOWN_USER.into())
     }
 
-    /// Checks a password. This takes tens of milliseconds and some megabytes, whatever the result.
+    /// Checks a password. This takes tens of milliseconds and some megabytes for any result.
     /// The password must be prepared by [`relay_smtp::sasl::prepare`], as for SCRAM.
     pub(super) fn is_of(&self, password: &str) -> bool {
         let Ok(hash) = phc::PasswordHash::new(&self.0) else {

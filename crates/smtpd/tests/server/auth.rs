@@ -26,7 +26,7 @@ fn world() -> (World<MemoryStore>, Arc<Accounts>) {
     (world, accounts)
 }
 
-async fn visitor(world: &World<MemoryStore>, from: Ipv4Addr) -> Secured {
+async fn client_under_tls(world: &World<MemoryStore>, from: Ipv4Addr) -> Secured {
     let dialect = Dialect::default();
     world.secured(Role::Submission, from, &dialect).await.0
 }
@@ -82,14 +82,14 @@ async fn auth_is_not_offered_without_users() {
 #[tokio::test]
 async fn a_login_happens_once_and_applies_only_to_its_session() {
     let (world, _) = world();
-    let mut client = visitor(&world, EXTERNAL).await;
+    let mut client = client_under_tls(&world, EXTERNAL).await;
     let reply = client.log_in(How::Plain, "app", "s3cret").await;
     assert!(reply.starts_with("235"), "{reply}");
     for how in How::ALL {
         let reply = client.log_in(how, "app", "s3cret").await;
         assert!(reply.starts_with("503"), "{how:?}: {reply}");
     }
-    let mut other = visitor(&world, EXTERNAL).await;
+    let mut other = client_under_tls(&world, EXTERNAL).await;
     other.expect("MAIL FROM:<app@sender.test>", "530").await;
     world.stopped().await;
 }
@@ -99,7 +99,7 @@ async fn a_challenge_does_not_reveal_which_users_exist() {
     let (world, _) = world();
     let mut challenges = Vec::new();
     for user in ["nobody", "nobody", "somebody"] {
-        let mut client = visitor(&world, EXTERNAL).await;
+        let mut client = client_under_tls(&world, EXTERNAL).await;
         let first = encoded(&format!("n,,n={user},r=client"));
         let reply = client.command(&format!("AUTH SCRAM-SHA-256 {first}")).await;
         let challenge = reply.strip_prefix("334 ").expect("a challenge").trim_end();
@@ -123,7 +123,7 @@ async fn all_unicode_forms_of_a_password_are_accepted() {
     accounts.set("app", "cafe\u{301}\u{a0}x", &[]);
     for how in How::ALL {
         for password in ["cafe\u{301}\u{a0}x", "caf\u{e9} x"] {
-            let mut client = visitor(&world, EXTERNAL).await;
+            let mut client = client_under_tls(&world, EXTERNAL).await;
             let reply = client.log_in(how, "app", password).await;
             assert!(reply.starts_with("235"), "{how:?} {password}: {reply}");
         }
@@ -144,7 +144,7 @@ async fn the_log_shows_user_mechanism_and_result_but_no_password() {
     // Each login is for another user, so that no failure delays the next one.
     for (how, mechanism, user) in mechanisms {
         accounts.set(user, good, &[]);
-        let mut client = visitor(&world, EXTERNAL).await;
+        let mut client = client_under_tls(&world, EXTERNAL).await;
         client.log_in(how, user, bad).await;
         client.log_in(how, user, good).await;
         client.submit("Subject: t\r\n\r\nhello").await;
@@ -154,7 +154,7 @@ async fn the_log_shows_user_mechanism_and_result_but_no_password() {
         }
     }
     // A response that is not expected is an unknown command.
-    let mut client = visitor(&world, EXTERNAL).await;
+    let mut client = client_under_tls(&world, EXTERNAL).await;
     client.expect(&encoded(good), "500").await;
     let line = format!("AUTH PLAIN {} x", encoded(good));
     client.expect(&line, "501").await;

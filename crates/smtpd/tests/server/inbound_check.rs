@@ -15,24 +15,24 @@ use crate::world::{EXTERNAL, FRIEND, World, config, content, start};
 
 const FIELD: &str = "Authentication-Results: relay.test; found=it\r\n";
 
-/// A check with configured results, which records what it is given.
+/// A check with configured results, which records its input.
 #[derive(Debug, Default)]
-struct Detective {
+struct RecordingCheck {
     listing: Option<Listing>,
     refusal: Option<Refusal>,
     is_slow: bool,
     asked: Mutex<Vec<IpAddr>>,
-    shown: Arc<Mutex<Vec<String>>>,
+    inputs: Arc<Mutex<Vec<String>>>,
 }
 
 #[derive(Debug)]
-struct Case {
+struct RecordingMessageCheck {
     refusal: Option<Refusal>,
     message: String,
-    shown: Arc<Mutex<Vec<String>>>,
+    inputs: Arc<Mutex<Vec<String>>>,
 }
 
-impl InboundCheck for Detective {
+impl InboundCheck for RecordingCheck {
     fn listing(&self, client: IpAddr) -> Option<CheckFuture<Option<Listing>>> {
         self.asked.lock().expect("no panic").push(client);
         Some(if self.is_slow {
@@ -47,10 +47,10 @@ impl InboundCheck for Detective {
             .hello
             .map_or(String::new(), |hello| hello.to_string());
         let header = String::from_utf8_lossy(header);
-        Some(Box::new(Case {
+        Some(Box::new(RecordingMessageCheck {
             refusal: self.refusal.clone(),
             message: format!("{:?} {hello} {}|{header}|", source.client, source.sender),
-            shown: Arc::clone(&self.shown),
+            inputs: Arc::clone(&self.inputs),
         }))
     }
 
@@ -59,13 +59,13 @@ impl InboundCheck for Detective {
     }
 }
 
-impl MessageCheck for Case {
+impl MessageCheck for RecordingMessageCheck {
     fn pass(&mut self, body: &[u8]) {
         self.message += &String::from_utf8_lossy(body);
     }
 
     fn finish(self: Box<Self>) -> CheckFuture<CheckResult> {
-        self.shown.lock().expect("no panic").push(self.message);
+        self.inputs.lock().expect("no panic").push(self.message);
         Box::pin(ready(CheckResult {
             field: FIELD.to_owned(),
             refusal: self.refusal,
@@ -78,7 +78,7 @@ fn listed() -> Listing {
     Listing { list, text }
 }
 
-fn disowned() -> Refusal {
+fn fails_dmarc() -> Refusal {
     Refusal::DmarcReject {
         domain: "sender.test".to_owned(),
         spf: "fail",
@@ -86,20 +86,20 @@ fn disowned() -> Refusal {
     }
 }
 
-fn world(detective: Detective) -> (World<MemoryStore>, Arc<Detective>) {
-    let detective = Arc::new(detective);
+fn world(check: RecordingCheck) -> (World<MemoryStore>, Arc<RecordingCheck>) {
+    let check = Arc::new(check);
     let config = ServerConfig {
-        inbound: Some(Arc::clone(&detective) as Arc<dyn InboundCheck>),
+        inbound: Some(Arc::clone(&check) as Arc<dyn InboundCheck>),
         ..config()
     };
-    (start(MemoryStore::new(), config), detective)
+    (start(MemoryStore::new(), config), check)
 }
 
-/// Sends a message as an external client and checks what is stored. Returns what the check was
-/// given.
+/// Sends a message as an external client and checks what is stored. Returns the input of
+/// the check.
 async fn checked(
     world: &World<MemoryStore>,
-    detective: &Detective,
+    check: &RecordingCheck,
     message: &str,
     kept: &str,
 ) -> String {
@@ -109,8 +109,8 @@ async fn checked(
     let (head, body) = content(&*world.store, &world.last()).await;
     assert!(head.starts_with(&format!("{FIELD}Received: ")), "{head}");
     assert_eq!(String::from_utf8_lossy(&body), kept);
-    detective
-        .shown
+    check
+        .inputs
         .lock()
         .expect("no panic")
         .pop()
@@ -119,7 +119,7 @@ async fn checked(
 
 #[tokio::test]
 async fn an_external_message_is_checked_as_it_came_and_its_results_are_at_the_top() {
-    let (world, detective) = world(Detective::default());
+    let (world, check) = world(RecordingCheck::default());
     let long = "a line of text\r\n".repeat(20_000);
     let forged = "Authentication-Results: relay.test; dkim=pass\r\n";
     let others = "Authentication-Results: else.test; dkim=pass\r\n";
@@ -136,11 +136,11 @@ async fn an_external_message_is_checked_as_it_came_and_its_results_are_at_the_to
         ),
         (forged, "", "\r\n".to_owned()),
     ] {
-        let shown = checked(&world, &detective, &format!("{header}\r\n{body}"), &kept).await;
+        let inputs = checked(&world, &check, &format!("{header}\r\n{body}"), &kept).await;
         let client_and_sender = format!("Some({EXTERNAL}) client.test <app@sender.test>");
-        assert_eq!(shown, format!("{client_and_sender}|{header}|{body}"));
+        assert_eq!(inputs, format!("{client_and_sender}|{header}|{body}"));
     }
-    // The end of the header section is made clear, so that no reader takes the body for fields.
+    // The missing empty line is added, so that no reader takes the body for fields.
     for (message, kept) in [
         (
             format!("A: 1\r\nno field\r\n{forged}"),
@@ -152,17 +152,17 @@ async fn an_external_message_is_checked_as_it_came_and_its_results_are_at_the_to
         ),
         (forged.to_owned(), String::new()),
     ] {
-        checked(&world, &detective, &message, &kept).await;
+        checked(&world, &check, &message, &kept).await;
     }
     world.stopped().await;
 }
 
 #[tokio::test]
 async fn other_clients_are_not_checked() {
-    let (world, detective) = world(Detective {
+    let (world, check) = world(RecordingCheck {
         listing: Some(listed()),
-        refusal: Some(disowned()),
-        ..Detective::default()
+        refusal: Some(fails_dmarc()),
+        ..RecordingCheck::default()
     });
     for role in [Role::Mx, Role::Submission] {
         let mut friend = world.greeted_at(role, FRIEND).await;
@@ -175,17 +175,17 @@ async fn other_clients_are_not_checked() {
     // On a port for clients that may relay, external clients are refused, so they need not be
     // checked.
     world.greeted_at(Role::Submission, EXTERNAL).await;
-    assert!(detective.asked.lock().expect("no panic").is_empty());
-    assert!(detective.shown.lock().expect("no panic").is_empty());
+    assert!(check.asked.lock().expect("no panic").is_empty());
+    assert!(check.inputs.lock().expect("no panic").is_empty());
     world.stopped().await;
 }
 
 #[tokio::test]
 async fn a_listed_client_reaches_only_the_postmaster() {
     let log = Log::kept();
-    let (world, detective) = world(Detective {
+    let (world, check) = world(RecordingCheck {
         listing: Some(listed()),
-        ..Detective::default()
+        ..RecordingCheck::default()
     });
     let mut client = world.greeted(EXTERNAL).await;
     client.expect("MAIL FROM:<app@sender.test>", "250").await;
@@ -206,16 +206,16 @@ async fn a_listed_client_reaches_only_the_postmaster() {
     }
     client.expect("DATA", "354").await;
     client.expect("Subject: help\r\n\r\nwhy?\r\n.", "250").await;
-    let asked = detective.asked.lock().expect("no panic").clone();
+    let asked = check.asked.lock().expect("no panic").clone();
     assert_eq!(asked, [IpAddr::from(EXTERNAL)], "asked once in the session");
     world.stopped().await;
 }
 
 #[tokio::test]
 async fn only_an_external_client_with_a_recipient_waits_for_a_block_list() {
-    let (world, _) = world(Detective {
+    let (world, _) = world(RecordingCheck {
         is_slow: true,
-        ..Detective::default()
+        ..RecordingCheck::default()
     });
     let mut external = world.greeted(EXTERNAL).await;
     external.expect("MAIL FROM:<app@sender.test>", "250").await;
@@ -229,9 +229,9 @@ async fn only_an_external_client_with_a_recipient_waits_for_a_block_list() {
 #[tokio::test]
 async fn a_message_that_fails_dmarc_is_refused_and_leaves_nothing() {
     let log = Log::kept();
-    let (world, _) = world(Detective {
-        refusal: Some(disowned()),
-        ..Detective::default()
+    let (world, _) = world(RecordingCheck {
+        refusal: Some(fails_dmarc()),
+        ..RecordingCheck::default()
     });
     let mut client = world.greeted(EXTERNAL).await;
     for _ in 0..2 {

@@ -1,4 +1,4 @@
-//! Which mail is signed, and what the signature covers.
+//! Which mail is signed, and which text the signature covers.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,4 +1,4 @@
-//! TLS: how it begins, what the session forgets, and which certificate is used.
+//! TLS: how it begins, which state the session forgets, and which certificate is used.
 
 use std::sync::Arc;
 
