@@ -15,22 +15,22 @@ pub(crate) struct ActiveMessage {
     /// The destinations of its jobs under way.
     pub(crate) jobs: Vec<DestinationKey>,
     pub(crate) owed: Owed,
-    /// What of this is being done now.
+    /// The part of `owed` that is being done now.
     pub(crate) reporting: Owed,
-    /// Receives the result when it has been returned to its sender.
+    /// Receives the result of the message's return to its sender.
     pub(crate) returns: Option<mpsc::UnboundedSender<Return>>,
-    /// It was released meanwhile, so a record that was read may be out of date.
+    /// The message was released meanwhile, so a record read earlier may be out of date.
     pub(crate) was_released: bool,
 }
 
-/// What is to be done with a message once no work on it is left.
+/// The action that remains when no work on a message is left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub(crate) enum Owed {
     #[default]
     Nothing,
     /// A report of failures to the sender.
     Report,
-    /// The return to its sender, which the operator ordered. It is not tried again.
+    /// The return to its sender, ordered by the operator. Delivery is not tried again.
     Return,
 }
 
@@ -41,30 +41,30 @@ impl Owed {
 }
 
 impl ActiveMessage {
-    /// Whether no work on it is left.
+    /// Whether no work on the message is left.
     pub(crate) fn is_over(&self) -> bool {
         self.jobs.is_empty() && self.reporting == Owed::Nothing
     }
 
-    /// Whether nothing more is to be tried.
+    /// Whether delivery is not tried again.
     pub(crate) fn is_returned(&self) -> bool {
         self.owed.max(self.reporting) == Owed::Return
     }
 
-    /// Starts what is owed. Returns whether that is a return.
+    /// Starts the owed action. Returns whether it is a return.
     pub(crate) fn report(&mut self) -> bool {
         self.reporting = std::mem::take(&mut self.owed);
         self.reporting == Owed::Return
     }
 
-    /// Ends the report that was being made.
+    /// Ends the action that was being done.
     pub(crate) fn reported(&mut self, reported: Reported) {
         if std::mem::take(&mut self.reporting) == Owed::Return {
             self.notify(Return::Done(reported));
         }
     }
 
-    /// Sends the result of its return, once.
+    /// Sends the result of the return, once.
     pub(crate) fn notify(&mut self, of: Return) {
         if let Some(returns) = self.returns.take() {
             // The receiver may be gone.
@@ -107,8 +107,8 @@ pub(crate) struct Reservation {
 pub(crate) type Hold = (Claim, Message, Reservation);
 
 impl MessageClaim {
-    /// Claims the message if that has not been done, and reserves the recipients that `choose`
-    /// picks from the record, given those that are taken. `None` if the message is gone.
+    /// Claims the message unless it is claimed already, and reserves the recipients that `choose`
+    /// picks, given the record and the taken recipients. Returns `None` if the message is gone.
     pub(crate) async fn reserve<S: QueueStore>(
         self: &Arc<Self>,
         store: &S,
@@ -134,7 +134,7 @@ impl MessageClaim {
         }
     }
 
-    /// The record under the claim; `None` if the message is gone.
+    /// Reads the record under the claim. Returns `None` if the message is gone.
     pub(crate) async fn read<S: QueueStore>(
         &self,
         store: &S,
@@ -158,29 +158,29 @@ impl MessageClaim {
         Ok(message.map(|message| (claim, message)))
     }
 
-    /// A settlement has been recorded.
+    /// Counts a settlement that has been recorded.
     pub(crate) fn settled(&self) {
         self.lock().settlements += 1;
     }
 
-    /// Recipients that are being worked on.
+    /// Returns the recipients that are being worked on.
     pub(crate) fn taken(&self) -> BTreeSet<usize> {
         self.lock().recipients.clone()
     }
 
-    /// The claim, if there is one.
+    /// Returns the claim, if there is one.
     pub(crate) fn claim(&self) -> Option<Claim> {
         self.claim.get().copied().flatten()
     }
 
     fn lock(&self) -> MutexGuard<'_, Taken> {
-        // Every change under this lock is whole: a panic leaves no half.
+        // A panic cannot leave half a change under this lock.
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Reservation {
-    /// Indices of the recipients, in order.
+    /// Returns the indices of the recipients, in order.
     pub(crate) fn recipients(&self) -> &[usize] {
         &self.recipients
     }

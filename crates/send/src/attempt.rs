@@ -50,8 +50,11 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             let nothing = Completion::Finished(job.destination.clone(), Feedback::Nothing);
             NotifyOnDrop::new(&self.completions, nothing)
         });
-        let choose = |message: &Message, taken: &_| self.choose(message, taken, job);
-        let hold = message_claim.reserve(&*self.store, job.id, choose).await?;
+        let hold = message_claim
+            .reserve(&*self.store, job.id, |message, taken| {
+                self.choose(message, taken, job)
+            })
+            .await?;
         let Some((claim, message, reservation)) = hold else {
             return Ok(nothing_left(job));
         };
@@ -103,9 +106,13 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         }
         let now = self.clock.now();
         let is_old = now >= self.policy.expiry(message.arrived);
-        let is_due = |next| is_old || self.policy.plausible(next, now) <= now;
-        let is_here = |r: &_| self.is_here(message, r, job);
-        recipients::choose(message, &job.task, is_here, taken, is_due)
+        recipients::choose(
+            message,
+            &job.task,
+            |recipient| self.is_here(message, recipient, job),
+            taken,
+            |next| is_old || self.policy.plausible(next, now) <= now,
+        )
     }
 
     async fn attempt(

@@ -23,8 +23,8 @@ pub use self::original::{MAX_HEADERS, MAX_WHOLE, Original};
 use self::words::{Charset, fold};
 use crate::config::Config;
 
-/// Octets of a part behind which no more reasons are given, only addresses: a report for very many
-/// recipients stays a mail that can be delivered.
+/// Once a part is this long, in octets, only the addresses of further recipients follow, without
+/// reasons. A report on very many recipients can thus still be delivered.
 const MAX_REASONS: usize = 64 * 1024;
 
 /// The sender of reports.
@@ -41,9 +41,9 @@ pub struct Reporter {
 pub struct Notice<'a> {
     /// The message it is about.
     pub message: &'a Message,
-    /// What has happened to it.
-    pub event: Event,
-    /// The recipients to which it has happened.
+    /// What has happened to the recipients.
+    pub kind: ReportKind,
+    /// The recipients that it is about.
     pub recipients: Vec<&'a QueuedRecipient>,
     /// Why the destination is in back-off, for recipients that have not been tried.
     pub trouble: Option<&'a Outcome>,
@@ -51,22 +51,22 @@ pub struct Notice<'a> {
     pub original: Original<'a>,
 }
 
-/// An event that is reported to the sender.
+/// The kind of a report: what has happened to its recipients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Event {
-    /// It will not be tried again.
+pub enum ReportKind {
+    /// Delivery has failed and is not tried again.
     Failed,
-    /// It has not been delivered yet.
+    /// The message has not been delivered yet.
     Delayed {
-        /// When it will be given up.
+        /// When delivery will be given up.
         until: SystemTime,
     },
-    /// A host that makes no reports has accepted it (RFC 3461 §5.2.2).
+    /// A host that makes no reports has accepted the message (RFC 3461 §5.2.2).
     Relayed,
 }
 
-impl Event {
-    /// RFC 3464 §2.3.3.
+impl ReportKind {
+    /// Returns the value of the field `Action` (RFC 3464 §2.3.3).
     fn action(self) -> &'static str {
         match self {
             Self::Failed => "failed",
@@ -83,12 +83,12 @@ pub enum Addressee {
     Sender(Mailbox),
     /// The postmaster, because a bounce failed.
     Postmaster(Mailbox),
-    /// Nobody. There is no sender, and a report of a report would loop (RFC 5321 §4.5.5).
+    /// Nobody: there is no sender, or a report on a report would loop (RFC 5321 §4.5.5).
     Nobody,
 }
 
 impl Reporter {
-    /// Returns the reporter that is configured.
+    /// Returns the reporter for a configuration.
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             hostname: config.hostname.clone(),
@@ -105,11 +105,11 @@ impl Reporter {
         }
     }
 
-    /// Whether this event is reported to anybody.
-    pub(crate) fn tells(&self, message: &Message, event: Event) -> bool {
+    /// Whether a report of this kind about `message` has an addressee.
+    pub(crate) fn has_addressee(&self, message: &Message, kind: ReportKind) -> bool {
         match self.addressee(message) {
             Addressee::Sender(_) => true,
-            Addressee::Postmaster(_) => event == Event::Failed,
+            Addressee::Postmaster(_) => kind == ReportKind::Failed,
             Addressee::Nobody => false,
         }
     }
@@ -119,7 +119,7 @@ impl Reporter {
     pub fn report(&self, id: QueueId, notice: &Notice, now: SystemTime) -> Option<NewMessage> {
         let (to, origin) = match self.addressee(notice.message) {
             Addressee::Sender(to) => (to, Origin::Bounce),
-            Addressee::Postmaster(to) if notice.event == Event::Failed => {
+            Addressee::Postmaster(to) if notice.kind == ReportKind::Failed => {
                 (to, Origin::DoubleBounce)
             }
             Addressee::Postmaster(_) | Addressee::Nobody => return None,
@@ -183,11 +183,11 @@ impl Reporter {
         boundary: &str,
     ) -> String {
         let host = &self.hostname;
-        let subject = match (notice.event, notice.message.origin) {
-            (Event::Failed, Origin::Client) => "failure notice",
-            (Event::Failed, _) => "failure notice: a bounce failed",
-            (Event::Delayed { .. }, _) => "delay notice: your message is still being tried",
-            (Event::Relayed, _) => "relay notice: your message has been passed on",
+        let subject = match (notice.kind, notice.message.origin) {
+            (ReportKind::Failed, Origin::Client) => "failure notice",
+            (ReportKind::Failed, _) => "failure notice: a bounce failed",
+            (ReportKind::Delayed { .. }, _) => "delay notice: your message is still being tried",
+            (ReportKind::Relayed, _) => "relay notice: your message has been passed on",
         };
         format!(
             "From: Mail Delivery System <MAILER-DAEMON@{host}>\r\n\
@@ -212,7 +212,7 @@ impl Reporter {
         for (n, recipient) in notice.recipients.iter().enumerate() {
             if text.len() > MAX_REASONS {
                 let rest = notice.recipients.len() - n;
-                let _ = write!(text, "\r\nThe next part names {rest} more.\r\n");
+                let _ = write!(text, "\r\n{rest} more addresses are in the next part.\r\n");
                 break;
             }
             reason(&mut text, recipient, notice, charset);
@@ -223,22 +223,22 @@ impl Reporter {
 
 fn introduction(notice: &Notice) -> String {
     let id = notice.message.id;
-    let what = match notice.message.origin {
-        Origin::Client => "Your message",
-        Origin::Bounce | Origin::DoubleBounce => "A report of a failure, which is message",
+    let subject = match notice.message.origin {
+        Origin::Client => format!("Your message {id}"),
+        Origin::Bounce | Origin::DoubleBounce => format!("Message {id}, a failure report,"),
     };
-    match notice.event {
-        Event::Failed => format!(
-            "{what} {id} could not be delivered to the addresses below.\r\n\
+    match notice.kind {
+        ReportKind::Failed => format!(
+            "{subject} could not be delivered to the addresses below.\r\n\
              This is final: it will not be tried again.\r\n"
         ),
-        Event::Delayed { until } => format!(
-            "{what} {id} has not been delivered to the addresses below yet.\r\n\
+        ReportKind::Delayed { until } => format!(
+            "{subject} has not been delivered to the addresses below yet.\r\n\
              It will be tried until {}.\r\nYou need not send it again.\r\n",
             Date(until)
         ),
-        Event::Relayed => format!(
-            "{what} {id} has been handed to the mail server of the addresses below,\r\n\
+        ReportKind::Relayed => format!(
+            "{subject} has been handed to the mail server of the addresses below,\r\n\
              which does not report deliveries itself.\r\n"
         ),
     }
@@ -247,7 +247,7 @@ fn introduction(notice: &Notice) -> String {
 fn reason(text: &mut String, recipient: &QueuedRecipient, notice: &Notice, charset: Charset) {
     let address = words::address(recipient.to.path.as_str(), charset);
     let _ = write!(text, "\r\n<{address}>:\r\n");
-    if notice.event == Event::Failed && is_expired(recipient) {
+    if notice.kind == ReportKind::Failed && is_expired(recipient) {
         text.push_str("It stayed in the queue for too long. The last attempt:\r\n");
     }
     let Some((_, outcome)) = status::last(recipient, notice) else {
@@ -259,27 +259,28 @@ fn reason(text: &mut String, recipient: &QueuedRecipient, notice: &Notice, chars
     }
 }
 
-/// Whether an address, or the reader's own, is beyond ASCII.
+/// UTF-8 if the addressee or an address in the report has characters beyond ASCII.
 fn charset(to: &Mailbox, notice: &Notice) -> Charset {
-    let is_beyond = |r: &&QueuedRecipient| {
-        let orcpt = r.to.orcpt.as_ref();
-        !r.to.path.as_str().is_ascii() || orcpt.is_some_and(|o| !o.address().is_ascii())
-    };
-    if to.needs_utf8() || notice.recipients.iter().any(is_beyond) {
+    let needs_utf8 = notice.recipients.iter().any(|recipient| {
+        let orcpt = recipient.to.orcpt.as_ref();
+        !recipient.to.path.as_str().is_ascii() || orcpt.is_some_and(|o| !o.address().is_ascii())
+    });
+    if to.needs_utf8() || needs_utf8 {
         Charset::Utf8
     } else {
         Charset::Ascii
     }
 }
 
-/// How much of a message a report brings back: headers only where the sender said so, and of what
-/// has not failed (RFC 3461 §4.3).
-pub(crate) fn wants_whole(message: &Message, event: Event) -> bool {
+/// Whether a report returns the whole message. It returns only the header section if the sender
+/// asked for that, and for recipients that have not failed (RFC 3461 §4.3).
+pub(crate) fn wants_whole(message: &Message, kind: ReportKind) -> bool {
     let is_small = message.size <= MAX_WHOLE as u64;
-    event == Event::Failed && is_small && message.dsn.ret != Some(Ret::Headers)
+    kind == ReportKind::Failed && is_small && message.dsn.ret != Some(Ret::Headers)
 }
 
-/// A recipient that failed while its last attempt was only deferred has been given up for its age.
+/// Whether a recipient was given up for its age: it has failed, but its last attempt was only
+/// deferred.
 fn is_expired(recipient: &QueuedRecipient) -> bool {
     let last = recipient.last().map(|(_, outcome)| outcome.verdict);
     last == Some(Verdict::Deferred)
@@ -287,14 +288,18 @@ fn is_expired(recipient: &QueuedRecipient) -> bool {
 
 /// Returns a boundary that occurs in no part.
 fn boundary(id: QueueId, parts: &[Part]) -> String {
-    let stands_in = |boundary: &str, octets: &[u8]| {
-        memchr::memmem::find(octets, format!("--{boundary}").as_bytes()).is_some()
-    };
     let mut boundary = format!("report-{id}");
     let mut n = 0_u32;
-    while parts.iter().any(|(_, octets)| stands_in(&boundary, octets)) {
+    while parts
+        .iter()
+        .any(|(_, octets)| has_delimiter(octets, &boundary))
+    {
         n += 1;
         boundary = format!("report-{id}-{n}.");
     }
     boundary
+}
+
+fn has_delimiter(octets: &[u8], boundary: &str) -> bool {
+    memchr::memmem::find(octets, format!("--{boundary}").as_bytes()).is_some()
 }

@@ -1,10 +1,10 @@
-//! Where this crate takes the time from.
+//! The source of the time for this crate.
 
 use std::time::SystemTime;
 
-/// The time of day. Tests bring their own, so that a week passes in milliseconds.
+/// A source of the time. Tests have their own, so that a week passes in milliseconds.
 pub trait Clock: Send + Sync + 'static {
-    /// Now.
+    /// Returns the current time.
     fn now(&self) -> SystemTime;
 }
 
@@ -15,7 +15,7 @@ pub struct SystemClock;
 impl Clock for SystemClock {
     #[expect(
         clippy::disallowed_methods,
-        reason = "the one place where the real time comes in"
+        reason = "the one place that reads the real time"
     )]
     fn now(&self) -> SystemTime {
         SystemTime::now()

@@ -15,11 +15,11 @@ use crate::verb::Verb;
 pub(crate) enum Completion {
     /// An attempt has ended: its slot is free.
     Finished(DestinationKey, Feedback),
-    /// A job is no longer out, and this is left of it.
+    /// A job is no longer out. This work is left of it.
     Settled(DestinationKey, Work, Store),
-    /// The store does not record the results of this message, for this reason. It is tried again.
+    /// The store fails to record the results of this message, for this reason. It is tried again.
     Stuck(QueueId, String),
-    /// The records that a verb of the operator is about have been read.
+    /// The records of an operator's verb have been read or changed.
     VerbReady(ReadyVerb),
     /// A report has entered the queue.
     Entered(Box<Message>),
@@ -27,23 +27,23 @@ pub(crate) enum Completion {
     Reported(QueueId, Reported),
 }
 
-/// What became of a report.
+/// The result of a task that reports failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reported {
-    /// It has entered the queue.
+    /// A report has entered the queue.
     Told,
-    /// The failures are recorded, and no report was made.
+    /// The failures are recorded without a report.
     Untold,
     /// There was nothing to report, or the claim was lost.
     Nothing,
 }
 
-/// What has become of the order to return one message to its sender.
+/// The result of an order to return one message to its sender.
 #[derive(Debug)]
 pub(crate) enum Return {
-    /// It is returned, as durably as it had been accepted.
+    /// The return is recorded, as durably as the message was accepted.
     Done(Reported),
-    /// It cannot be recorded, for this reason; the store is asked again.
+    /// The return cannot be recorded, for this reason. It is tried again.
     Stuck(QueueId, String),
 }
 
@@ -103,7 +103,7 @@ impl NotifyOnDrop {
 impl Drop for NotifyOnDrop {
     fn drop(&mut self) {
         if let Some(completion) = self.completion.take() {
-            // The runner outlives its tasks, except at the very end, when nobody needs it.
+            // The runner outlives its tasks, except at the very end, when nothing needs it.
             let _ = self.to.send(completion);
         }
     }

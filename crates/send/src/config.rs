@@ -11,12 +11,12 @@ use crate::retry::RetryPolicy;
 use crate::rules::{Concurrency, Rules};
 use crate::sign::Sign;
 
-/// What the operator configures.
+/// The configuration of deliveries and reports.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The name of this relay.
     pub hostname: String,
-    /// Who receives reports of bounces that fail.
+    /// The address that receives reports of bounces that fail.
     pub postmaster: Mailbox,
     /// How long and how often to try.
     pub retry: RetryPolicy,

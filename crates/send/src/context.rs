@@ -60,7 +60,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(left)
     }
 
-    /// Records a settlement, and repeats this until the store does it: a message that a remote host
+    /// Records a settlement, and repeats this until it succeeds: a message that a remote host
     /// has accepted must not be sent again. Returns the record that is left.
     pub(crate) async fn record(
         &self,

@@ -1,11 +1,11 @@
 //! One destination: how many attempts it may have at once, and when it is in back-off.
 //!
-//! Concurrency follows the destination's answers, as congestion control does: it starts low, rises
-//! by one for each full set of successes, and halves when the destination itself is in trouble, but
-//! only once for the set of attempts that were under way together, for they all saw the same
-//! trouble. When the last of them has failed too and none got an answer, the destination counts as
-//! down: it is left alone for a while, then tried with a single probe, again after a doubled pause,
-//! until one gets through. A message's own refusal says nothing about its destination.
+//! Concurrency follows the destination's answers, like congestion control. It starts low, rises by
+//! one for each full set of successes, and halves on trouble with the destination itself. It halves
+//! only once for the attempts that were under way together, because all of them met the same
+//! trouble. When the last of these has failed too and none got an answer, the destination counts as
+//! down. It then gets no attempt for a while, then a single probe, and another after each doubled
+//! pause until one is answered. The refusal of one message does not count against its destination.
 
 use std::time::SystemTime;
 
@@ -19,9 +19,9 @@ const INITIAL_CONCURRENCY: u32 = 5;
 /// What an attempt has shown about its destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Feedback {
-    /// It answered: mail was delivered, or refused for a reason of its own.
+    /// The destination answered: mail was delivered, or one message was refused.
     Answered,
-    /// It could not be reached, or refused to talk to us.
+    /// The destination could not be reached, or it refused this relay.
     Trouble(Box<Outcome>),
     /// Nothing: no attempt was made.
     Nothing,
@@ -36,7 +36,7 @@ pub struct Health {
     answers: u32,
     /// Attempts that began before the last halving and must not halve again.
     forgiven: u32,
-    /// Whether an answer has come since attempts were last under way without a gap.
+    /// Whether the destination has answered since the last time that no attempt was under way.
     has_answered: bool,
     down: Option<Down>,
 }
@@ -70,42 +70,42 @@ impl Health {
         }
     }
 
-    /// Whether slots are all that is missing: one comes free when an attempt ends.
+    /// Whether only a slot is missing. One becomes free when an attempt ends.
     pub fn is_full(&self) -> bool {
         match &self.down {
             Some(_) => self.in_flight > 0,
-            // The first of a set has met trouble and none an answer: the rest will tell.
+            // Part of a set met trouble and none got an answer: the rest will decide.
             None if self.forgiven > 0 && !self.has_answered => true,
             None => self.in_flight >= self.limit,
         }
     }
 
-    /// Returns the end of its back-off.
+    /// Returns the end of the back-off.
     pub fn down_until(&self) -> Option<SystemTime> {
         self.down.as_ref().map(|down| down.until)
     }
 
-    /// Returns the reason of its back-off.
+    /// Returns the reason of the back-off.
     pub fn trouble(&self) -> Option<&Outcome> {
         self.down.as_ref().map(|down| down.trouble.as_ref())
     }
 
-    /// Whether an answer has come since attempts were last under way without a gap.
+    /// Whether the destination has answered since the last time that no attempt was under way.
     pub fn has_answered(&self) -> bool {
         self.has_answered
     }
 
-    /// Attempts under way.
+    /// Returns the number of attempts under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight
     }
 
-    /// Attempts that may be under way at once.
+    /// Returns how many attempts may be under way at once.
     pub fn limit(&self) -> u32 {
         self.limit
     }
 
-    /// An attempt begins.
+    /// Counts an attempt that begins.
     pub fn start(&mut self) {
         if self.in_flight == 0 {
             self.has_answered = false;
@@ -113,7 +113,7 @@ impl Health {
         self.in_flight += 1;
     }
 
-    /// An attempt has ended.
+    /// Counts the end of an attempt, and adapts to its feedback.
     pub fn finish(&mut self, feedback: Feedback, max: u32, policy: &RetryPolicy, now: SystemTime) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let was_forgiven = self.forgiven > 0;
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_among_successes_halves_once_and_blocks_nothing() {
+    fn one_failure_among_successes_halves_the_limit_once_and_starts_no_back_off() {
         let mut health = Health::new(20);
         (0..40).for_each(|_| run(&mut health, 20, &Feedback::Answered));
         (0..20).for_each(|_| health.start());
@@ -219,18 +219,18 @@ mod tests {
     }
 
     #[test]
-    fn trouble_behind_an_answer_of_the_same_set_leaves_it_up() {
+    fn trouble_after_an_answer_in_the_same_set_leaves_the_destination_up() {
         let mut health = Health::new(20);
         (0..2).for_each(|_| health.start());
         health.finish(Feedback::Answered, 20, &POLICY, NOW);
         health.finish(trouble(), 20, &POLICY, NOW);
         assert_eq!(health.down_until(), None);
         run(&mut health, 1, &trouble());
-        assert!(health.down_until().is_some(), "nothing answers any more");
+        assert!(health.down_until().is_some(), "no answer has come since");
     }
 
     #[test]
-    fn new_numbers_bound_what_was_learned_under_the_old() {
+    fn new_limits_apply_to_earlier_concurrency_and_back_off() {
         let mut health = Health::new(20);
         run(&mut health, 5, &trouble());
         health.bound(1, NOW + Duration::from_secs(7));
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_set_that_fails_whole_is_followed_by_single_probes_at_doubling_pauses() {
+    fn a_set_without_an_answer_is_followed_by_single_probes_at_doubling_pauses() {
         let mut health = Health::new(20);
         run(&mut health, 5, &trouble());
         let mut now = NOW;
@@ -251,7 +251,7 @@ mod tests {
             assert!(!health.has_slot(until - Duration::from_secs(1)) && health.has_slot(until));
             now = until;
             health.start();
-            assert!(!health.has_slot(now), "one probe");
+            assert!(!health.has_slot(now), "only one probe");
             health.finish(trouble(), 20, &POLICY, now);
         }
         health.start();

@@ -11,7 +11,7 @@ use crate::job::{Due, Task, Wait};
 use crate::rules::Rules;
 use crate::wait_queue::{JobKey, Micros, WaitQueue};
 
-/// Jobs in doubt that are remembered: more than a destination has attempts under way is of no use.
+/// The most jobs in doubt that are kept. No destination needs more than it has attempts under way.
 const DOUBTS: usize = 100;
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(crate) struct DestinationQueue {
     pub(crate) key: DestinationKey,
     pub(crate) health: Health,
     pub(crate) wait_queue: WaitQueue,
-    /// Jobs that were handed out and have not come back.
+    /// Jobs that are out: handed out, and not back yet.
     pub(crate) busy: HashSet<QueueId>,
     pub(crate) place: Place,
     /// Whether the operator has suspended it.
@@ -109,7 +109,7 @@ impl DestinationQueue {
         self.place = Place::Nowhere;
     }
 
-    /// The first job that may begin now, taken out of the wait queue.
+    /// Takes the first job that may begin now out of the wait queue.
     pub(crate) fn next_job(&mut self, rules: &Rules, now: SystemTime) -> Option<(JobKey, Task)> {
         let mail = if self.is_suspended {
             None
@@ -153,7 +153,7 @@ impl DestinationQueue {
         Some((untold, Task::Notice(trouble)))
     }
 
-    /// When there is something to do, not counting what waits for a slot.
+    /// Returns when there is something to do, not counting work that waits for a slot.
     pub(crate) fn wake_at(&self, rules: &Rules) -> Option<Micros> {
         let untold = self.wait_queue.first_untold();
         let notice = untold.map(|job_key| Micros::of(job_key.notice(rules.notice_after)));
@@ -174,7 +174,7 @@ impl DestinationQueue {
         expiry.into_iter().chain(probe).min()
     }
 
-    /// Whether nothing waits and nothing is out.
+    /// Whether no job waits and none is out.
     pub(crate) fn is_idle(&self) -> bool {
         self.wait_queue.is_empty() && self.busy.is_empty() && self.health.in_flight() == 0
     }

@@ -1,5 +1,5 @@
-//! What this crate logs: the events of qmail-send, one function each. A text that came from
-//! outside is given as a field or has had its control characters replaced where it was parsed.
+//! The log events of this crate, after those of qmail-send, one function each. Text from outside is
+//! a field, or its control characters were replaced where it was parsed.
 
 use std::fmt;
 use std::time::Duration;
@@ -22,12 +22,12 @@ pub(crate) fn starting_delivery(
         "starting delivery {delivery}: msg {id} to remote {}", destination.0);
 }
 
-/// How long a recipient's mail took from its arrival on, told apart as Postfix does.
+/// How long a recipient's mail took since its arrival, in the four parts that Postfix logs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Delays {
-    /// Until it was due: earlier attempts, and the pauses between them.
+    /// Until it was due: earlier attempts and the pauses between them.
     pub(crate) deferred: Duration,
-    /// In its destination's wait queue: for a slot, or for the destination to recover.
+    /// In the wait queue of its destination: for a slot, or for the destination to recover.
     pub(crate) in_line: Duration,
     /// Until a session was ready.
     pub(crate) connecting: Duration,
@@ -90,21 +90,21 @@ pub(crate) fn bounce_msg(id: QueueId, report: QueueId, to: &str) {
         "bounce msg {id} qp {report}");
 }
 
-/// A report could not be signed, and goes out without a signature.
+/// A report could not be signed, and is sent without a signature.
 pub(crate) fn unsigned(report: QueueId, reason: &str) {
     error!(target: "relayd", event = "alert", id = %report, reason,
-        "alert: msg {report}, a report of ours, could not be signed: {reason}");
+        "alert: report {report} could not be signed: {reason}");
 }
 
-/// A message has failed, and there is no report.
+/// A message has failed, and no report is sent.
 pub(crate) fn discard(message: &Message, why: NoReportReason) {
     let reason = match why {
         NoReportReason::NoSender => "it has the null sender",
-        NoReportReason::NotWanted => "its sender wants no report",
-        NoReportReason::TooMany => "whoever would be told has had too many reports within an hour",
+        NoReportReason::NotWanted => "its sender asked for no report",
+        NoReportReason::TooMany => "its addressee has had too many reports within an hour",
     };
     warn!(target: "relayd", event = "discard", id = %message.id, reason,
-        "msg {} has failed and nobody is told, for {reason}: discarded", message.id);
+        "msg {} has failed and is discarded without a report: {reason}", message.id);
 }
 
 /// Why a failure is not reported.
@@ -115,7 +115,7 @@ pub(crate) enum NoReportReason {
     TooMany,
 }
 
-/// The operator, or a rule of the operator's, has done this to a message.
+/// A verb of the operator, or a rule, has changed a message.
 pub(crate) fn operator(verb: Verb, id: QueueId) {
     let verb = match verb {
         Verb::Retry => "retry",
@@ -142,10 +142,10 @@ pub(crate) fn store_error(doing: &str, id: QueueId, e: &StoreError) {
 /// Another relay, or the operator, has the message now.
 pub(crate) fn claim_lost(id: QueueId) {
     info!(target: "relayd", event = "claim lost", %id,
-        "msg {id} was taken over or deleted while it was worked on");
+        "msg {id} was taken over or deleted during work on it");
 }
 
-/// The queue could not be read; it is read again.
+/// The queue could not be read. It is read again.
 pub(crate) fn scan_error(e: &StoreError) {
     error!(target: "relayd", event = "queue error", error = %e,
         "queue error while reading the queue: {e}; trying again");

@@ -9,27 +9,28 @@ use relay_smtp::address::is_at;
 /// A rule that holds incoming mail. A message must match every field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HoldRule {
-    /// To this domain, among others; `None` for any.
+    /// The domain of a recipient; `None` for any.
     pub domain: Option<String>,
-    /// From this address, empty for the null sender; `None` for any.
+    /// The sender, empty for the null sender; `None` for any.
     pub sender: Option<String>,
-    /// Mail that came in earlier is left alone, also when it is read again after a restart.
+    /// Mail that arrived earlier does not match, even if it is read again after a restart.
     pub since: SystemTime,
 }
 
 impl HoldRule {
     /// Whether a message matches and has been neither tried nor released yet.
     fn fits(&self, message: &Message) -> bool {
-        let is_to = |domain: &String| {
-            let mut recipients = message.recipients.iter();
-            recipients.any(|r| is_at(r.to.path.as_str(), domain))
-        };
-        let is_from = |sender: &String| message.sender.as_str().eq_ignore_ascii_case(sender);
         message.arrived >= self.since
             && message.is_fresh()
             && !message.released
-            && self.domain.as_ref().is_none_or(is_to)
-            && self.sender.as_ref().is_none_or(is_from)
+            && self.domain.as_ref().is_none_or(|domain| {
+                let mut recipients = message.recipients.iter();
+                recipients.any(|r| is_at(r.to.path.as_str(), domain))
+            })
+            && self
+                .sender
+                .as_ref()
+                .is_none_or(|sender| message.sender.as_str().eq_ignore_ascii_case(sender))
     }
 }
 

@@ -26,7 +26,7 @@ pub enum Due {
     /// Its destination, which was in trouble when the job was tried at `since`. If others have been
     /// answered meanwhile, the trouble is the message's own, and it waits for `otherwise`.
     Recovery {
-        /// When the trouble showed.
+        /// When the job met the trouble.
         since: SystemTime,
         /// The message's own next time.
         otherwise: SystemTime,
@@ -34,7 +34,7 @@ pub enum Due {
 }
 
 impl Due {
-    /// What a job waits for whose recipients wait for this and for `other`.
+    /// Combines what two recipients of one job wait for.
     #[must_use]
     pub fn earlier(self, other: Self) -> Self {
         match (self, other) {
@@ -64,7 +64,7 @@ impl Due {
     }
 }
 
-/// Something to do.
+/// A job that is to begin now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// The message.

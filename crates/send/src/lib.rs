@@ -6,7 +6,7 @@
 //! applies the operator's verbs. This crate never speaks SMTP and never reads a disk.
 //!
 //! It promises three things. A recipient is never in two attempts at once. The result of an attempt
-//! is recorded, however often the store must be asked. Every recipient is delivered to or failed by
+//! is recorded, even if the store fails for a while. Every recipient is delivered to or failed by
 //! its expiry, unless the operator holds the message.
 
 mod active_message;

@@ -1,4 +1,4 @@
-//! How far an attempt has come.
+//! The progress of an attempt.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,7 +7,7 @@ use std::time::Duration;
 use relay_message::Progress;
 use tokio::time::Instant;
 
-/// Keeps what an attempt reports of its progress, until its outcomes are recorded.
+/// Keeps the progress that an attempt reports, until its outcomes are recorded.
 #[derive(Debug)]
 pub(crate) struct ProgressRecord {
     began: Instant,
@@ -29,7 +29,7 @@ impl ProgressRecord {
         }
     }
 
-    /// How long it took until a session was ready, if one was.
+    /// Returns the time until a session was ready, if one was.
     pub(crate) fn until_connected(&self) -> Option<Duration> {
         self.lock().connected
     }

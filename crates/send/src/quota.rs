@@ -1,5 +1,5 @@
-//! How many reports a sender gets within an hour: forged senders must not make us the one who
-//! floods them.
+//! How many reports a sender gets within an hour. Without a limit, mail with forged senders would
+//! make this relay flood their addresses.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,12 +9,12 @@ use std::time::{Duration, SystemTime};
 use relay_smtp::Mailbox;
 
 const HOUR: Duration = Duration::from_hours(1);
-/// Senders that are counted at once. A flood from more senders than these cannot be told from as
-/// many honest ones by counting each.
+/// How many senders are counted at once. Counts do not help against more senders than this, since
+/// such a flood looks like as many honest senders. Reports beyond are allowed uncounted.
 const SENDERS: usize = 10_000;
 
-/// Failures are counted apart from other reports, so that a sender who asks for a report of every
-/// delivery and delay does not miss a failure.
+/// The counts of failures, and of other reports. They are apart, so that a sender who asks for a
+/// report on every delivery and delay does not miss a failure.
 #[derive(Debug, Default)]
 pub(crate) struct Quotas {
     pub(crate) failures: Arc<Quota>,
@@ -22,7 +22,7 @@ pub(crate) struct Quotas {
 }
 
 impl Quotas {
-    /// Reports that were not made, since the start.
+    /// Returns how many reports were suppressed since the start.
     pub(crate) fn suppressed(&self) -> u64 {
         self.failures.suppressed() + self.notices.suppressed()
     }
@@ -41,7 +41,7 @@ struct Count {
     reports: u32,
 }
 
-/// The right to one report, given back unless the report has entered the queue.
+/// The right to one report. It is given back unless the report enters the queue.
 #[derive(Debug)]
 pub(crate) struct Permit {
     quota: Arc<Quota>,
@@ -49,7 +49,8 @@ pub(crate) struct Permit {
 }
 
 impl Quota {
-    /// One more report to this sender at `now`; `None` if it has had `limit` within the hour.
+    /// Counts one more report to this sender at `now`. Returns `None` if there were `limit` within
+    /// the hour.
     pub(crate) fn take(
         self: &Arc<Self>,
         sender: &Mailbox,
@@ -86,7 +87,7 @@ impl Quota {
         self.suppressed.load(Ordering::Relaxed)
     }
 
-    /// The right to a report that is not counted.
+    /// Returns the right to one report, which is not counted if `sender` is `None`.
     pub(crate) fn permit(self: &Arc<Self>, sender: Option<Arc<str>>) -> Permit {
         Permit {
             quota: Arc::clone(self),
@@ -95,13 +96,13 @@ impl Quota {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Count>> {
-        // Every change under this lock is whole: a panic leaves no half.
+        // A panic cannot leave half a change under this lock.
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Permit {
-    /// The report has entered the queue.
+    /// Keeps the count, because the report has entered the queue.
     pub(crate) fn used(mut self) {
         self.sender = None;
     }
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sender_gets_so_many_reports_within_an_hour_and_others_theirs() {
+    fn each_sender_gets_a_limited_number_of_reports_within_an_hour() {
         let quota = Arc::new(Quota::default());
         assert!(take(&quota, "a@home.test", 100) && take(&quota, "A@HOME.test", 110));
         assert!(!take(&quota, "a@home.test", 159) && take(&quota, "b@home.test", 159));
@@ -139,14 +140,14 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_locks_nobody_out() {
+    fn a_clock_set_back_blocks_no_sender() {
         let quota = Arc::new(Quota::default());
         assert!(take(&quota, "a@home.test", 100) && take(&quota, "a@home.test", 100));
         assert!(take(&quota, "a@home.test", 5));
     }
 
     #[test]
-    fn a_report_that_was_not_made_is_not_counted() {
+    fn a_report_that_was_not_made_does_not_count() {
         let quota = Arc::new(Quota::default());
         let sender: Mailbox = "a@home.test".parse().expect("a good address");
         for _ in 0..5 {
@@ -155,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_senders_that_are_counted_are_bounded_and_old_ones_make_room() {
+    fn the_number_of_counted_senders_is_bounded_and_old_ones_are_dropped() {
         let quota = Arc::new(Quota::default());
         for n in 0..SENDERS + 50 {
             assert!(take(&quota, &format!("u{n}@home.test"), 100));

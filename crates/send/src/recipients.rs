@@ -1,4 +1,4 @@
-//! Reads from the record of a message what to do for its recipients, without I/O.
+//! Decides from the record of a message what to do for its recipients, without I/O.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::SystemTime;
@@ -14,7 +14,7 @@ use crate::destination::Feedback;
 use crate::job::{Due, Task};
 use crate::retry::RetryPolicy;
 
-/// Recipients in one transaction (RFC 5321 §4.5.3.1.8: every server must accept so many).
+/// The most recipients in one transaction (RFC 5321 §4.5.3.1.8: every server must accept so many).
 const RECIPIENTS: usize = 100;
 
 /// The work on a message: attempts at destinations, and perhaps a report.
@@ -87,7 +87,7 @@ impl Work {
     }
 }
 
-/// Returns when a recipient is tried again, by the record; `None` if it is settled.
+/// Returns when a recipient is tried again according to its record, or `None` if it is settled.
 pub(crate) fn due(recipient: &QueuedRecipient, arrived: SystemTime) -> Option<SystemTime> {
     match recipient.state {
         RecipientState::Queued => Some(arrived),
@@ -101,7 +101,7 @@ pub(crate) fn owes_report(message: &Message) -> bool {
     !message.held && unreported(message).next().is_some()
 }
 
-/// Recipients whose failure is not reported yet, with their index.
+/// Returns the recipients whose failure has not been reported, with their indices.
 pub(crate) fn unreported(message: &Message) -> impl Iterator<Item = (usize, &QueuedRecipient)> {
     let unreported = RecipientState::Failed { reported: false };
     let rows = message.recipients.iter().enumerate();
@@ -126,7 +126,7 @@ pub(crate) fn jobs(
     jobs
 }
 
-/// Recipients for which a delay notice is due now, at all destinations: one notice is for all.
+/// Returns the recipients for which a delay notice is due now. One notice covers all destinations.
 pub(crate) fn untold(
     message: &Message,
     taken: &BTreeSet<usize>,
@@ -168,7 +168,8 @@ pub(crate) fn choose(
     chosen
 }
 
-/// The outcome for a recipient for which the attempt returned none: a bug of this relay.
+/// Returns the outcome for a recipient for which the attempt gave none, which is a bug of this
+/// relay.
 pub(crate) fn without_outcome() -> Outcome {
     Outcome {
         verdict: Verdict::Deferred,
@@ -189,7 +190,7 @@ pub(crate) fn changes(
     now: SystemTime,
 ) -> Vec<RecipientChange> {
     let is_too_old = now >= policy.expiry(message.arrived);
-    // One time for all, so that they share a transaction again.
+    // One time for all of them, so that they share a transaction again.
     let next_attempt = policy.next_attempt(message.arrived, now, fastrand::f64());
     let state = |outcome: &Outcome| match outcome.verdict {
         Verdict::Delivered => RecipientState::Done,
@@ -218,7 +219,8 @@ pub(crate) fn expire(
     let change = |&index: &usize| RecipientChange {
         index,
         state: RecipientState::Failed { reported: false },
-        // What the recipient's own last attempt met says more than another message's trouble.
+        // The outcome of the recipient's own last attempt explains more than another message's
+        // trouble.
         attempt: match message.recipients[index].last() {
             Some(_) => None,
             None => Some((now, trouble.clone())),
@@ -251,7 +253,7 @@ pub(crate) fn give_back(message: &Message, now: SystemTime) -> Vec<RecipientChan
     rows.filter_map(change).collect()
 }
 
-/// What a recipient waits for after its attempt, for the schedule.
+/// Returns what a recipient waits for in the schedule after its attempt.
 pub(crate) fn due_after(
     recipient: &QueuedRecipient,
     arrived: SystemTime,
@@ -270,7 +272,7 @@ pub(crate) fn due_after(
     }
 }
 
-/// What an attempt's outcomes say about the destination.
+/// Returns what the outcomes of an attempt show about the destination.
 pub(crate) fn feedback(outcomes: &[Outcome]) -> Feedback {
     match outcomes.first() {
         None => Feedback::Nothing,
@@ -279,9 +281,10 @@ pub(crate) fn feedback(outcomes: &[Outcome]) -> Feedback {
     }
 }
 
-/// Up to MAIL an answer, or none, is about the destination and not about one message: the recipient
-/// waits for its destination, which has a back-off of its own. So is a 5xx at any time that fails
-/// nobody: the host does not know us, and will take nothing of ours.
+/// Whether a recipient waits for its destination, which has its own back-off. It does if the
+/// attempt ended at MAIL or before, because such an outcome is about the destination and not about
+/// one message. It also does after a 5xx that fails no recipient, at any stage: the host accepts
+/// nothing from this relay.
 fn waits_for_destination(outcome: &Outcome) -> bool {
     let refuses_us = outcome.reply.as_ref().is_some_and(Reply::is_permanent);
     outcome.verdict == Verdict::Deferred
@@ -297,8 +300,8 @@ fn waits_for_destination(outcome: &Outcome) -> bool {
         }
 }
 
-/// A connection that breaks later says something about the host too, though the message may be
-/// what breaks it.
+/// Whether an outcome counts as trouble with the destination. A connection that breaks after MAIL
+/// counts too, although the message itself may be the cause.
 fn is_trouble(outcome: &Outcome) -> bool {
     let is_deferred = outcome.verdict == Verdict::Deferred;
     waits_for_destination(outcome) || (is_deferred && outcome.reply.is_none())
@@ -336,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn those_that_have_waited_longest_go_first_if_not_all_fit() {
+    fn recipients_that_have_waited_longest_go_first_if_not_all_fit() {
         let mut message = message(150);
         for recipient in &mut message.recipients[..100] {
             recipient.state = RecipientState::Deferred {
@@ -352,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_5xx_that_fails_nobody_is_trouble_with_the_destination_whatever_it_answered() {
+    fn a_5xx_that_fails_no_recipient_is_trouble_with_the_destination_at_every_stage() {
         let at = UNIX_EPOCH + Duration::from_secs(1);
         for (code, is_trouble) in [(530, true), (535, true), (450, false)] {
             for stage in [Stage::Rcpt, Stage::Data, Stage::Message] {
@@ -375,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_returned_keeps_the_last_reply_and_leaves_the_settled_alone() {
+    fn a_return_keeps_the_last_reply_and_leaves_settled_recipients_alone() {
         let mut message = message(3);
         message.recipients[0].state = RecipientState::Done;
         let mut outcome = without_outcome();

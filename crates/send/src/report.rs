@@ -13,7 +13,7 @@ use tokio::task;
 
 use crate::active_message::MessageClaim;
 use crate::attempt::claimed_job::ClaimedJob;
-use crate::bounce::{Addressee, Event, MAX_HEADERS, MAX_WHOLE, Notice, Original, wants_whole};
+use crate::bounce::{Addressee, MAX_HEADERS, MAX_WHOLE, Notice, Original, ReportKind, wants_whole};
 use crate::clock::Clock;
 use crate::completion::{Completion, NotifyOnDrop, Reported};
 use crate::context::Context;
@@ -22,13 +22,13 @@ use crate::events::{self, NoReportReason};
 use crate::recipients;
 use crate::sign::signed;
 
-/// Octets of an original that go into a report while the disk has only its reserve left, which
-/// reports draw on.
+/// The most octets of an original in a report while the disk has only its reserve left, which
+/// reports use up.
 const SCARCE_HEADERS: usize = 2 * 1024;
 
 /// The contents of a report that is to be made.
 struct ReportRequest<'a> {
-    event: Event,
+    kind: ReportKind,
     recipients: Vec<&'a QueuedRecipient>,
     /// Why the destination is in back-off.
     trouble: Option<&'a Outcome>,
@@ -37,9 +37,9 @@ struct ReportRequest<'a> {
 }
 
 impl<'a> ReportRequest<'a> {
-    fn of(event: Event, recipients: Vec<&'a QueuedRecipient>) -> Self {
+    fn of(kind: ReportKind, recipients: Vec<&'a QueuedRecipient>) -> Self {
         Self {
-            event,
+            kind,
             recipients,
             trouble: None,
             is_ordered: false,
@@ -127,7 +127,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let request = ReportRequest {
             is_ordered: returned,
             ..ReportRequest::of(
-                Event::Failed,
+                ReportKind::Failed,
                 wanted.map(|(_, recipient)| recipient).collect(),
             )
         };
@@ -150,7 +150,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let rows = mine.iter().map(|&i| &message.recipients[i]).collect();
         let request = ReportRequest {
             trouble,
-            ..ReportRequest::of(Event::Delayed { until }, rows)
+            ..ReportRequest::of(ReportKind::Delayed { until }, rows)
         };
         let report = self.make(claim, message, request).await?;
         Ok(Draft {
@@ -175,12 +175,12 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let mut message = message.clone();
         message.apply(changes.to_vec());
         let rows = relayed.iter().map(|&i| &message.recipients[i]).collect();
-        let request = ReportRequest::of(Event::Relayed, rows);
+        let request = ReportRequest::of(ReportKind::Relayed, rows);
         let report = self.make(claim, &message, request).await?;
         Ok(report.ok())
     }
 
-    /// Makes a report, or returns why there is none.
+    /// Makes a report, or returns the reason for making none.
     async fn make(
         &self,
         claim: Claim,
@@ -188,21 +188,21 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         request: ReportRequest<'_>,
     ) -> Result<Result<Report, NoReportReason>, StoreError> {
         let ReportRequest {
-            event,
+            kind,
             recipients,
             trouble,
             is_ordered,
         } = request;
-        if !self.reporter.tells(message, event) {
+        if !self.reporter.has_addressee(message, kind) {
             return Ok(Err(NoReportReason::NoSender));
         }
         if recipients.is_empty() {
             return Ok(Err(NoReportReason::NotWanted));
         }
         let now = self.clock.now();
-        let quota = match event {
-            Event::Failed => &self.quotas.failures,
-            Event::Delayed { .. } | Event::Relayed => &self.quotas.notices,
+        let quota = match kind {
+            ReportKind::Failed => &self.quotas.failures,
+            ReportKind::Delayed { .. } | ReportKind::Relayed => &self.quotas.notices,
         };
         let permit = match self.reporter.addressee(message) {
             // The operator knows how many reports they order.
@@ -215,11 +215,11 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         let Some(permit) = permit else {
             return Ok(Err(NoReportReason::TooMany));
         };
-        let octets = self.original(claim, message, event).await?;
-        let is_whole = wants_whole(message, event) && octets.len() as u64 == message.size;
+        let octets = self.original(claim, message, kind).await?;
+        let is_whole = wants_whole(message, kind) && octets.len() as u64 == message.size;
         let notice = Notice {
             message,
-            event,
+            kind,
             recipients,
             trouble,
             original: if is_whole {
@@ -235,18 +235,19 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Ok(Ok(Report::new(message, permit)))
     }
 
-    /// How the message begins, or all of it if the disk has room for more than must be. A body that
-    /// cannot be read is left out: a report without is better than none. So is one that a delivery
-    /// must not wait for, which is to be recorded, whatever the store is about.
+    /// Reads the beginning of the message, or all of it if the disk has more left than its reserve.
+    /// A body that cannot be read is left out, because a report without it is better than none. A
+    /// relay notice does without the message on any transient error, because the delivery that it
+    /// reports must be recorded.
     async fn original(
         &self,
         claim: Claim,
         message: &Message,
-        event: Event,
+        kind: ReportKind,
     ) -> Result<Vec<u8>, StoreError> {
         let limit = if self.store.has_room(0).is_err() {
             SCARCE_HEADERS
-        } else if wants_whole(message, event) {
+        } else if wants_whole(message, kind) {
             MAX_WHOLE
         } else {
             MAX_HEADERS
@@ -254,7 +255,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         match self.store.open(claim).await {
             Ok(content) => Ok(read_start(content, limit).await),
             Err(e) if !e.is_transient() => Err(e),
-            Err(e) if event == Event::Relayed || matches!(e, StoreError::Io { .. }) => {
+            Err(e) if kind == ReportKind::Relayed || matches!(e, StoreError::Io { .. }) => {
                 events::store_error("opening", message.id, &e);
                 Ok(Vec::new())
             }
@@ -263,7 +264,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
     }
 }
 
-/// Up to `limit` octets of a message.
+/// Reads up to `limit` octets of a message.
 async fn read_start(content: Content, limit: usize) -> Vec<u8> {
     let mut octets = content.head[..content.head.len().min(limit)].to_vec();
     let rest = limit - octets.len();

@@ -1,33 +1,33 @@
-//! When a deferred recipient is tried again, as qmail has it: at `arrival + unit × n²`.
+//! When a deferred recipient is tried again: at `arrival + unit × n²`, as in qmail.
 
 use std::time::{Duration, SystemTime};
 
 /// How long and how often to try.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// A message that is older is given up (qmail: queuelifetime).
+    /// Delivery of a message older than this is given up (qmail: queuelifetime).
     pub lifetime: Duration,
-    /// The unit of the schedule: the second attempt comes this long after arrival.
+    /// The unit of the schedule: the second attempt is made this long after arrival.
     pub unit: Duration,
     /// The longest pause between two attempts.
     pub max_interval: Duration,
 }
 
-/// One part in this many of a pause is left to chance, so that what arrived together does not come
-/// back together for ever.
+/// The jitter of a pause is at most one part in this many, so that messages that arrived together
+/// are not tried together for ever.
 const JITTER_PARTS: u32 = 20;
-/// No policy means longer than this, and sums of times stay in their range.
+/// The bound of every duration in a policy, so that sums of times stay in range.
 pub(crate) const CENTURY: Duration = Duration::from_hours(24 * 36525);
 
 impl RetryPolicy {
-    /// When a message that arrived at `arrived` gives up.
+    /// Returns when delivery of a message that arrived at `arrived` is given up.
     pub fn expiry(&self, arrived: SystemTime) -> SystemTime {
         arrived + self.lifetime.min(CENTURY)
     }
 
-    /// The next time on the schedule behind `now`, the expiry at the latest: the last attempt is
-    /// made right then. `chance` is between 0 and 1 and moves the time a little, never before the
-    /// square it belongs to: that square would come next again.
+    /// Returns the next time on the schedule after `now`, or the expiry if that is earlier: the
+    /// last attempt is made exactly then. `chance`, between 0 and 1, moves the time a little, but
+    /// never before its own square, because that square would then come next again.
     pub fn next_attempt(&self, arrived: SystemTime, now: SystemTime, chance: f64) -> SystemTime {
         let unit = self.unit.as_secs_f64().max(0.001);
         let age = now
@@ -37,7 +37,7 @@ impl RetryPolicy {
         let n = (age / unit).sqrt().floor() + 1.0;
         let longest = self.max_interval.min(CENTURY);
         let until_square = Duration::try_from_secs_f64(unit * n * n - age).unwrap_or(longest);
-        // Where squares are further apart than that, the longest pause alone is the rhythm.
+        // Where squares are further apart than the longest pause, attempts come at that pause.
         let is_capped = unit * (2.0 * n - 1.0) >= longest.as_secs_f64();
         let pause = if is_capped { longest } else { until_square };
         let jitter = (pause.min(longest) / JITTER_PARTS).mul_f64(chance.clamp(0.0, 1.0));
@@ -50,8 +50,8 @@ impl RetryPolicy {
         if now < expiry { next.min(expiry) } else { next }
     }
 
-    /// A recorded time of a next attempt as it is to be read at `now`: one further away than the
-    /// longest pause was set by a clock that was ahead, and means now.
+    /// Returns the recorded time of a next attempt as it counts at `now`. A time further away than
+    /// the longest pause was recorded by a clock that was ahead, and counts as `now`.
     pub fn plausible(&self, next_attempt: SystemTime, now: SystemTime) -> SystemTime {
         let latest = now + self.max_interval.min(CENTURY);
         if next_attempt > latest {
@@ -61,8 +61,8 @@ impl RetryPolicy {
         }
     }
 
-    /// How long a destination in trouble is left alone after its `failures`-th failed probe in a
-    /// row: the unit, doubling up to the longest pause.
+    /// Returns the pause at a destination in trouble after `failures` failed probes in a row: the
+    /// unit, doubled each time, up to the longest pause.
     pub fn probe_pause(&self, failures: u32) -> Duration {
         let doublings = failures.saturating_sub(1).min(30);
         self.unit
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn chance_moves_a_time_little_and_never_before_its_square_or_beyond_the_cap() {
+    fn jitter_moves_a_time_a_little_and_never_before_its_square_or_beyond_the_cap() {
         assert_eq!(POLICY.next_attempt(at(0), at(0), 1.0), at(420));
         let day = 86400;
         let capped = POLICY.next_attempt(at(0), at(4 * day), 1.0);
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn each_square_brings_one_attempt_whatever_the_chance() {
+    fn each_square_has_one_attempt_whatever_the_jitter() {
         for chance in [0.0, 0.3, 1.0] {
             let mut now = at(0);
             for n in 1..=5 {
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_that_no_pause_reaches_means_now() {
+    fn a_recorded_time_beyond_the_longest_pause_counts_as_now() {
         let cap = 4 * 3600;
         assert_eq!(POLICY.plausible(at(cap), at(0)), at(cap));
         assert_eq!(POLICY.plausible(at(cap + 1), at(0)), at(0));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn endless_durations_are_a_century() {
+    fn endless_durations_count_as_a_century() {
         let endless = RetryPolicy {
             lifetime: Duration::MAX,
             unit: Duration::MAX,
@@ -160,12 +160,12 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_does_not_delay_beyond_the_unit() {
+    fn a_clock_set_back_delays_no_attempt_beyond_the_unit() {
         assert_eq!(POLICY.next_attempt(at(1000), at(0), 0.0), at(400));
     }
 
     #[test]
-    fn probes_double_up_to_the_cap() {
+    fn pauses_between_probes_double_up_to_the_cap() {
         let pauses: Vec<_> = [1, 2, 3, 7, 99]
             .map(|n| POLICY.probe_pause(n).as_secs())
             .into();

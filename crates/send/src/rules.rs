@@ -1,4 +1,4 @@
-//! The numbers of the schedule, as the operator has configured them.
+//! The configured limits and times of the schedule.
 
 use std::time::Duration;
 

@@ -32,10 +32,10 @@ use crate::verb::Verb;
 
 /// Commands and completions handled before the schedule is polled again.
 const TURN: usize = 256;
-/// Messages beyond the concurrency that may wait for the store to record their results. If it never
-/// does, so many have been delivered without a record.
+/// How many messages beyond the concurrency may wait for the store to record their results. If it
+/// never does, at most this many were delivered without a record.
 const RECORDING: usize = 1000;
-/// A clock that was set is noticed within this time.
+/// How often the clock is checked for having been set.
 const CLOCK_CHECK: Duration = Duration::from_mins(1);
 
 struct Runner<S, D, C> {
@@ -46,9 +46,9 @@ struct Runner<S, D, C> {
     tasks: JoinSet<()>,
     /// Verbs of the operator that are being carried out.
     verbs: JoinSet<()>,
-    /// Attempts so far: the number of a delivery in the log.
+    /// Attempts so far. This is the number of a delivery in the log.
     deliveries: u64,
-    /// Messages whose results the store does not record.
+    /// Messages whose results the store fails to record.
     stuck: HashSet<QueueId>,
     /// When a failing store is tried again, with one job.
     store_again: Option<Instant>,
@@ -302,7 +302,7 @@ where
             .spawn(context.work(job, self.deliveries, message_claim));
     }
 
-    /// Takes a job that is not to be done back out of the schedule.
+    /// Takes a job that is not to be done out of the schedule again.
     fn drop_job(&mut self, job: &Job) {
         if job.task.takes_slot() {
             let now = self.now();
@@ -312,8 +312,8 @@ where
         self.schedule.settled(job.id, &job.destination);
     }
 
-    /// No attempt begins whose outcome could not be recorded. A failing store is tried with one job
-    /// at a time, and with none while earlier outcomes are not recorded.
+    /// Whether an attempt may begin. None may whose outcome could not be recorded. A failing store
+    /// is tried with one job at a time, and with none while earlier outcomes are not recorded.
     fn may_start(&self) -> bool {
         let is_time = self.store_again.is_none_or(|at| at <= Instant::now());
         self.ending.is_none() && self.stuck.is_empty() && is_time && self.has_room()
@@ -324,10 +324,6 @@ where
     }
 
     fn status(&self) -> Status {
-        let of = |(id, active): (&QueueId, &ActiveMessage)| {
-            let jobs = active.jobs.iter().map(|key| (*id, key.clone()));
-            jobs.collect::<Vec<_>>()
-        };
         Status {
             in_flight: self.schedule.in_flight(),
             waiting: self.schedule.waiting(),
@@ -336,17 +332,22 @@ where
             destinations: self.schedule.status(self.now()),
             reports_suppressed: self.context.quotas.suppressed(),
             suspended: self.schedule.suspended().cloned().collect(),
-            deliveries: self.active_messages.iter().flat_map(of).collect(),
+            deliveries: self
+                .active_messages
+                .iter()
+                .flat_map(|(id, active)| active.jobs.iter().map(|key| (*id, key.clone())))
+                .collect(),
         }
     }
 
     fn has_ended(&self) -> bool {
         let is_idle = self.active_messages.is_empty() && self.verbs.is_empty();
-        let is_over = |e: &Ending| is_idle || e.deadline <= Instant::now();
-        self.ending.as_ref().is_some_and(is_over)
+        self.ending
+            .as_ref()
+            .is_some_and(|ending| is_idle || ending.deadline <= Instant::now())
     }
 
-    /// Aborts all tasks before the shutdown is answered.
+    /// Aborts all tasks, then answers the shutdown.
     async fn break_off(mut self) {
         self.verbs.shutdown().await;
         self.tasks.shutdown().await;
@@ -359,7 +360,7 @@ where
         }
     }
 
-    /// How long to wait if no completion and no command comes.
+    /// Returns how long to wait if no completion and no command comes.
     fn pause(&self) -> Option<Duration> {
         if let Some(ending) = &self.ending {
             return Some(ending.deadline.saturating_duration_since(Instant::now()));

@@ -17,7 +17,7 @@ pub use crate::job::{Due, Job, Task, Wait};
 pub use crate::rules::{Concurrency, Rules};
 use crate::wait_queue::{JobKey, Micros};
 
-/// Destinations without work that are remembered for what was learned about them.
+/// How many destinations without work are kept for what was learned about them.
 const REMEMBERED: usize = 1024;
 
 type Index = usize;
@@ -33,14 +33,14 @@ pub struct Schedule {
     by_key: HashMap<DestinationKey, Index>,
     timers: BTreeSet<(Micros, Index)>,
     ring: VecDeque<Index>,
-    /// Suspended destinations, known or not.
+    /// Suspended destinations, with or without work.
     suspended: HashSet<DestinationKey>,
-    /// Messages that the operator wants tried, and whose jobs were forgotten meanwhile.
+    /// Messages that the operator wants tried and whose jobs were forgotten since.
     wanted: HashSet<QueueId>,
 }
 
 impl Schedule {
-    /// An empty schedule.
+    /// Returns an empty schedule.
     pub fn new(rules: Rules) -> Self {
         Self {
             rules,
@@ -56,8 +56,8 @@ impl Schedule {
         }
     }
 
-    /// Other numbers from here on; also to be called when the clock was set back, for no back-off
-    /// lasts longer than the longest pause from `now`.
+    /// Applies other rules from now on. Call it also when the clock was set back, because it bounds
+    /// every back-off to the longest pause from `now`.
     pub fn configure(&mut self, rules: Rules, now: SystemTime) {
         self.rules = rules;
         let latest = now + rules.retry.probe_pause(u32::MAX);
@@ -71,8 +71,8 @@ impl Schedule {
         }
     }
 
-    /// A message waits for a destination. A job that waits already keeps the earlier time; one that
-    /// is out being worked on is not taken twice: [`Self::settled`] and another call bring it back.
+    /// Adds a message that waits for a destination. A job that waits already keeps the earlier
+    /// time. A job that is out is not added: call [`Self::settled`], then this again.
     pub fn insert(&mut self, wait: Wait, key: &DestinationKey) {
         let index = self.index(key);
         if let Some(queue) = &mut self.queues[index] {
@@ -84,7 +84,7 @@ impl Schedule {
         }
     }
 
-    /// The next job that may begin at `now`.
+    /// Returns the next job that may begin at `now`.
     pub fn poll(&mut self, now: SystemTime) -> Option<Job> {
         let reached = Micros::reached(now);
         while let Some(&(at, index)) = self.timers.first() {
@@ -110,7 +110,7 @@ impl Schedule {
         None
     }
 
-    /// When [`Self::poll`] is worth calling again if nothing else happens; 1970 means at once.
+    /// Returns when to call [`Self::poll`] again if nothing else happens. 1970 means at once.
     pub fn next_deadline(&self) -> Option<SystemTime> {
         if self.is_full() {
             return None;
@@ -121,7 +121,7 @@ impl Schedule {
         self.timers.first().map(|&(at, _)| at.time())
     }
 
-    /// An attempt has ended, so its slot is free. Its job is still out.
+    /// Ends an attempt and frees its slot. Its job is still out.
     pub fn finished(&mut self, key: &DestinationKey, feedback: Feedback, now: SystemTime) {
         self.in_flight = self.in_flight.saturating_sub(1);
         let max = self.rules.concurrency.per_destination;
@@ -135,8 +135,8 @@ impl Schedule {
         self.place(index);
     }
 
-    /// What became of a job has been recorded: it is no longer out. What is left of it is inserted
-    /// anew, perhaps at another destination.
+    /// Ends a job whose results are recorded. The work that is left is inserted anew, perhaps at
+    /// another destination.
     pub fn settled(&mut self, id: QueueId, key: &DestinationKey) {
         let Some(&index) = self.by_key.get(key) else {
             return;
@@ -147,9 +147,9 @@ impl Schedule {
         self.place(index);
     }
 
-    /// Forgets every job that waits; those that are out come back as ever. Used when routes have
-    /// changed and every job is inserted again. What [`Self::retry_job`] was called for
-    /// is tried when it comes again, until [`Self::is_whole`] is called.
+    /// Forgets all waiting jobs. Jobs that are out end as usual. Used when routes have changed and
+    /// all jobs are inserted again. A message that [`Self::retry_job`] was called for is tried when
+    /// it is inserted again, until [`Self::all_inserted`] is called.
     pub fn forget_waiting(&mut self) {
         self.waiting = 0;
         self.timers.clear();
@@ -164,8 +164,9 @@ impl Schedule {
         }
     }
 
-    /// All forgotten jobs have been inserted again, except those that are gone.
-    pub fn is_whole(&mut self) {
+    /// Ends the time after [`Self::forget_waiting`]: all forgotten jobs are inserted again, except
+    /// those that are gone.
+    pub fn all_inserted(&mut self) {
         self.wanted = HashSet::new();
     }
 
@@ -187,7 +188,8 @@ impl Schedule {
         is_woken
     }
 
-    /// Takes a message that waits at a destination out of the wait queue: it is held or deleted.
+    /// Takes a waiting message out of the wait queue of a destination, because it is held or
+    /// deleted.
     pub fn withdraw(&mut self, id: QueueId, arrived: SystemTime, key: &DestinationKey) {
         let Some(&index) = self.by_key.get(key) else {
             return;
@@ -199,7 +201,7 @@ impl Schedule {
     }
 
     /// Suspends a destination: no job begins there until it is resumed, and no message expires
-    /// meanwhile. Returns whether that is new.
+    /// meanwhile. Returns whether it was not suspended before.
     pub fn suspend(&mut self, key: &DestinationKey) -> bool {
         let is_new = self.suspended.insert(key.clone());
         self.set_suspended(key, true);
@@ -213,7 +215,7 @@ impl Schedule {
         was_suspended
     }
 
-    /// Suspended destinations, with work or without.
+    /// Returns the suspended destinations, with or without work.
     pub fn suspended(&self) -> impl Iterator<Item = &DestinationKey> {
         self.suspended.iter()
     }
@@ -227,22 +229,22 @@ impl Schedule {
         }
     }
 
-    /// Waiting jobs.
+    /// Returns the number of waiting jobs.
     pub fn waiting(&self) -> usize {
         self.waiting
     }
 
-    /// Attempts under way.
+    /// Returns the number of attempts under way.
     pub fn in_flight(&self) -> u32 {
         self.in_flight
     }
 
-    /// Destinations that are known, with work or without.
+    /// Returns the number of known destinations, with or without work.
     pub fn destinations(&self) -> usize {
         self.by_key.len()
     }
 
-    /// Every destination that has work.
+    /// Returns the state of every destination that has work.
     pub fn status(&self, now: SystemTime) -> Vec<DestinationStatus> {
         let queues = self.queues.iter().flatten();
         let busy =

@@ -1,4 +1,4 @@
-//! The state of deliveries, for those who ask.
+//! The state of deliveries, for the control API.
 
 use std::time::SystemTime;
 

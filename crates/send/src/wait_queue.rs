@@ -14,17 +14,17 @@ use crate::retry::{CENTURY, RetryPolicy};
 pub(crate) struct Micros(u64);
 
 impl Micros {
-    /// Before everything.
+    /// The time before all others.
     pub(crate) const FIRST: Self = Self(0);
 
-    /// `time`, rounded up, so that a job that is due here is due by the record too.
+    /// Converts `time`, rounded up, so that a job that is due here is due by its record too.
     pub(crate) fn of(time: SystemTime) -> Self {
         let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
         let micros = since.as_nanos().div_ceil(1000);
         Self(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    /// `now`, rounded down.
+    /// Converts `now`, rounded down.
     pub(crate) fn reached(now: SystemTime) -> Self {
         let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         Self(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
@@ -59,12 +59,12 @@ impl JobKey {
         self.arrived.time()
     }
 
-    /// When this job is given up: never before its message's expiry.
+    /// Returns when this job is given up, never before the expiry of its message.
     pub(crate) fn expiry(self, policy: &RetryPolicy) -> SystemTime {
         policy.expiry(self.arrived()) + Duration::from_micros(1)
     }
 
-    /// When the sender is notified that this job still waits.
+    /// Returns when the sender gets a delay notice about this job.
     pub(crate) fn notice(self, after: Duration) -> SystemTime {
         self.arrived() + after.min(CENTURY) + Duration::from_micros(1)
     }
@@ -75,9 +75,9 @@ impl JobKey {
 pub(crate) struct WaitQueue {
     by_due: BTreeMap<(Micros, QueueId), Micros>,
     by_age: BTreeMap<JobKey, Micros>,
-    /// Jobs that are to be tried though they may not be due, each for itself.
+    /// Jobs to be tried even if they are not due.
     wanted: BTreeSet<JobKey>,
-    /// Jobs whose sender is to be told once they have waited for long.
+    /// Jobs whose sender gets a delay notice when they have waited long.
     untold: BTreeSet<JobKey>,
 }
 
@@ -90,7 +90,7 @@ impl WaitQueue {
         self.by_age.is_empty()
     }
 
-    /// Adds a job; whether it is new. One that waits already keeps the earlier time.
+    /// Adds a job. Returns whether it is new. A job that waits already keeps the earlier time.
     pub(crate) fn insert(&mut self, job_key: JobKey, due: Micros) -> bool {
         let old = self.by_age.get(&job_key).copied();
         if old.is_some_and(|old| old <= due) {
@@ -104,14 +104,15 @@ impl WaitQueue {
         old.is_none()
     }
 
-    /// A job that waits is due at `due` if it was due later; one that does not wait stays away.
+    /// Moves a waiting job to `due` if it was due later. Does nothing if the job does not wait.
     pub(crate) fn advance(&mut self, job_key: JobKey, due: Micros) {
         if self.by_age.contains_key(&job_key) {
             self.insert(job_key, due);
         }
     }
 
-    /// Makes one job due, even if it waits for its time or its destination. Returns whether it was waiting.
+    /// Makes one job due, even if its time or its destination would not allow it. Returns whether it
+    /// was waiting.
     pub(crate) fn want(&mut self, job_key: JobKey) -> bool {
         let is_here = self.by_age.contains_key(&job_key);
         if is_here {
@@ -120,24 +121,24 @@ impl WaitQueue {
         is_here
     }
 
-    /// Jobs that are to be tried though they may not be due.
+    /// Returns the jobs to be tried even if they are not due.
     pub(crate) fn wanted(&self) -> impl Iterator<Item = JobKey> {
         self.wanted.iter().copied()
     }
 
-    /// Has the sender of a job that waits told when it has waited for long.
+    /// Notes that the sender of a waiting job gets a delay notice.
     pub(crate) fn owe_notice(&mut self, job_key: JobKey) {
         if self.by_age.contains_key(&job_key) {
             self.untold.insert(job_key);
         }
     }
 
-    /// The oldest job whose sender is to be told.
+    /// Returns the oldest job whose sender gets a delay notice.
     pub(crate) fn first_untold(&self) -> Option<JobKey> {
         self.untold.first().copied()
     }
 
-    /// Takes out the oldest job that is to be tried though it may not be due.
+    /// Takes out the oldest job to be tried even if it is not due.
     pub(crate) fn take_forced(&mut self) -> Option<JobKey> {
         let job_key = self.wanted.first().copied()?;
         self.remove(job_key);
@@ -159,7 +160,7 @@ impl WaitQueue {
         self.by_age.keys().next().copied()
     }
 
-    /// When the first job is due; [`Micros::FIRST`] if one is to be tried without being due.
+    /// Returns when the first job is due, or [`Micros::FIRST`] if one is tried without being due.
     pub(crate) fn first_due(&self) -> Option<Micros> {
         if !self.wanted.is_empty() {
             return Some(Micros::FIRST);
@@ -167,7 +168,7 @@ impl WaitQueue {
         self.by_due.keys().next().map(|&(due, _)| due)
     }
 
-    /// Takes out a job; whether it was here.
+    /// Takes out a job. Returns whether it was here.
     pub(crate) fn remove(&mut self, job_key: JobKey) -> bool {
         let due = self.by_age.remove(&job_key);
         if let Some(due) = due {
@@ -211,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_is_wanted_comes_first_and_once() {
+    fn a_wanted_job_comes_first_and_once() {
         let mut wait_queue = WaitQueue::default();
         for n in 1..=3 {
             wait_queue.insert(job_key(n), micros(1000 + n));
@@ -235,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn micros_are_never_before_their_time() {
+    fn conversion_to_micros_never_gives_an_earlier_time() {
         let time = UNIX_EPOCH + Duration::from_nanos(1001);
         assert_eq!(
             (Micros::of(time), Micros::reached(time)),
@@ -251,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_sort_by_arrival_even_where_ids_do_not() {
+    fn keys_sort_by_arrival_even_if_ids_do_not() {
         let late = JobKey::new(UNIX_EPOCH + Duration::from_secs(5), QueueId::from_bits(1));
         let early = JobKey::new(UNIX_EPOCH + Duration::from_secs(4), QueueId::from_bits(2));
         assert!(early < late);

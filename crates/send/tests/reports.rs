@@ -7,7 +7,7 @@ use relay_message::{
     Envelope, HISTORY, Message, NewMessage, Origin, QueueId, Recipient, RecipientChange,
     RecipientState,
 };
-use relay_send::bounce::{Addressee, Event, MAX_HEADERS, Notice, Original, Reporter};
+use relay_send::bounce::{Addressee, MAX_HEADERS, Notice, Original, ReportKind, Reporter};
 use relay_smtp::dsn::DsnRequest;
 use relay_smtp::{EnhancedStatus, Outcome, Peer, Reply, Stage, Verdict};
 
@@ -66,10 +66,10 @@ fn fail(message: &mut Message, outcome: &Outcome) {
     message.apply(all);
 }
 
-fn report_on(message: &Message, event: Event, original: Original) -> Option<NewMessage> {
+fn report_on(message: &Message, kind: ReportKind, original: Original) -> Option<NewMessage> {
     let notice = Notice {
         message,
-        event,
+        kind,
         recipients: message.recipients.iter().collect(),
         trouble: None,
         original,
@@ -78,7 +78,7 @@ fn report_on(message: &Message, event: Event, original: Original) -> Option<NewM
 }
 
 fn failure(message: &Message, original: Original) -> NewMessage {
-    report_on(message, Event::Failed, original).expect("there is somebody to tell")
+    report_on(message, ReportKind::Failed, original).expect("there is somebody to tell")
 }
 
 /// A report taken apart the way a reader of MIME does (RFC 2046 §5.1.1).
@@ -270,7 +270,7 @@ fn an_original_that_is_returned_whole_is_whole_and_says_if_it_has_eight_bits() {
 fn nobody_is_told_of_what_has_no_sender_and_a_bounce_goes_to_the_postmaster_once() {
     let mut failing = message("", &["you@far.test"]);
     fail(&mut failing, &no_such_user());
-    assert!(report_on(&failing, Event::Failed, Original::Start(HEADERS)).is_none());
+    assert!(report_on(&failing, ReportKind::Failed, Original::Start(HEADERS)).is_none());
     failing.origin = Origin::Bounce;
     let report = failure(&failing, Original::Start(HEADERS));
     assert_eq!(report.origin, Origin::DoubleBounce);
@@ -281,15 +281,15 @@ fn nobody_is_told_of_what_has_no_sender_and_a_bounce_goes_to_the_postmaster_once
     assert_eq!(report.envelope.sender.as_str(), "");
     failing.origin = Origin::DoubleBounce;
     assert_eq!(reporter().addressee(&failing), Addressee::Nobody);
-    assert!(report_on(&failing, Event::Failed, Original::Start(HEADERS)).is_none());
+    assert!(report_on(&failing, ReportKind::Failed, Original::Start(HEADERS)).is_none());
 }
 
 #[test]
 fn of_a_bounce_only_the_failure_is_told() {
     let mut bounce = message("", &["you@far.test"]);
     bounce.origin = Origin::Bounce;
-    for event in [Event::Relayed, Event::Delayed { until: at(9) }] {
-        assert!(report_on(&bounce, event, Original::Start(HEADERS)).is_none());
+    for kind in [ReportKind::Relayed, ReportKind::Delayed { until: at(9) }] {
+        assert!(report_on(&bounce, kind, Original::Start(HEADERS)).is_none());
     }
 }
 
@@ -342,8 +342,8 @@ fn a_delay_tells_until_when_and_that_nothing_has_failed() {
         attempt: Some((at(60), outcome)),
     };
     message.apply(vec![change]);
-    let event = Event::Delayed { until: at(432_000) };
-    let report = report_on(&message, event, Original::Start(HEADERS)).expect("a sender");
+    let kind = ReportKind::Delayed { until: at(432_000) };
+    let report = report_on(&message, kind, Original::Start(HEADERS)).expect("a sender");
     let Read { header, parts } = read(&report);
     assert!(header.contains("Subject: delay notice"));
     assert!(!parts[0].1.contains("final"));

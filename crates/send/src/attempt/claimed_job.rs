@@ -42,7 +42,8 @@ impl ClaimedJob<'_> {
         }
     }
 
-    /// Recipients whose delivery this relay reports to the sender, as the peer makes no reports.
+    /// Returns the recipients whose delivery this relay reports to the sender, because the peer
+    /// makes no reports.
     pub(crate) fn relayed(&self, outcomes: &[Outcome], progress: &ProgressRecord) -> Vec<usize> {
         let rows = self.mine.iter().zip(outcomes).enumerate();
         let relayed = rows.filter(|(place, (index, outcome))| {
@@ -81,15 +82,17 @@ impl Times {
         }
     }
 
-    /// Until it was due, and from then on until the attempt began.
+    /// Returns the time until the recipient was due, and the time from then until the attempt
+    /// began.
     fn waited(&self, arrived: SystemTime, due: SystemTime) -> (Duration, Duration) {
         // A forced attempt is not due yet.
         let due = due.min(self.began);
         (between(arrived, due), between(due, self.began))
     }
 
-    /// If no session was reported ready, there was none when the attempt ended before MAIL, and an
-    /// open one was used when it ended later.
+    /// Splits the attempt into connecting and transmitting. If no session was reported ready, the
+    /// stage decides: an attempt that ended before MAIL had none, and a later one used an open
+    /// session.
     fn delays(&self, waited: (Duration, Duration), stage: Stage, ended: SystemTime) -> Delays {
         let attempt = between(self.began, ended);
         let otherwise = if had_session(stage) {
@@ -129,8 +132,8 @@ fn between(earlier: SystemTime, later: SystemTime) -> Duration {
 pub(crate) async fn unless_it_panics(attempt: impl Future<Output = Vec<Outcome>>) -> Vec<Outcome> {
     let mut attempt = pin!(attempt);
     let guarded = poll_fn(|context| {
-        let poll = || attempt.as_mut().poll(context);
-        catch_unwind(AssertUnwindSafe(poll)).unwrap_or(Poll::Ready(Vec::new()))
+        catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(context)))
+            .unwrap_or(Poll::Ready(Vec::new()))
     });
     guarded.await
 }
@@ -146,7 +149,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn delays_part_at_the_due_time_the_begin_and_the_session() {
+    async fn delays_split_at_the_due_time_the_start_and_the_session() {
         let times = Times::new(at(1_750));
         tokio::time::sleep(Duration::from_millis(5_400)).await;
         times.progress.connected();
@@ -156,7 +159,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_attempt_that_no_session_is_told_of_had_one_if_it_came_to_mail() {
+    async fn an_attempt_that_reached_mail_had_a_session_even_if_none_was_reported() {
         let times = Times::new(at(0));
         for (stage, expected) in [
             (Stage::Connect, "0.00/0.00/30.00/0.00"),
@@ -170,7 +173,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_forced_has_waited_in_no_line() {
+    async fn a_forced_attempt_counts_no_time_in_the_wait_queue() {
         let times = Times::new(at(2_000));
         let waited = times.waited(at(0), at(400_000));
         let delays = times.delays(waited, Stage::Message, at(2_000));

@@ -1,4 +1,4 @@
-//! What a report brings back of the message that it is about.
+//! The part of the original message that a report returns.
 
 use super::words::{Charset, MAX_LINE, printable};
 
@@ -7,12 +7,12 @@ pub const MAX_HEADERS: usize = 16 * 1024;
 /// Octets of an original that goes into a report whole.
 pub const MAX_WHOLE: usize = 64 * 1024;
 
-/// How much of the message is at hand.
+/// The part of the message that is available.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Original<'a> {
-    /// How it begins; its header section is quoted.
+    /// The beginning. Only its header section is quoted.
     Start(&'a [u8]),
-    /// All of it, [`MAX_WHOLE`] octets at most.
+    /// The whole message, at most [`MAX_WHOLE`] octets.
     Whole(&'a [u8]),
 }
 
@@ -29,13 +29,13 @@ impl Original<'_> {
     }
 }
 
-/// The header section, without the empty line behind it.
+/// Returns the header section, without the empty line behind it.
 fn header(message: &[u8]) -> &[u8] {
     let end = memchr::memmem::find(message, b"\r\n\r\n");
     end.map_or(message, |end| &message[..end + 2])
 }
 
-/// Whole lines of the header section, as far as they fit.
+/// Quotes whole lines of the header section, as many as fit.
 fn quoted(message: &[u8], charset: Charset) -> Part {
     let header = header(message);
     let is_text = charset == Charset::Utf8 && std::str::from_utf8(header).is_ok();

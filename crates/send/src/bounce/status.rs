@@ -9,9 +9,9 @@ use relay_smtp::dsn::Orcpt;
 use relay_smtp::{EnhancedStatus, Outcome};
 
 use super::words::{self, Charset, fold};
-use super::{Event, MAX_REASONS, Notice, is_expired};
+use super::{MAX_REASONS, Notice, ReportKind, is_expired};
 
-/// The whole part.
+/// Returns the whole part.
 pub(super) fn status_part(hostname: &str, notice: &Notice, charset: Charset) -> String {
     let mut text = message_fields(hostname, notice.message);
     for recipient in &notice.recipients {
@@ -25,11 +25,11 @@ pub(super) fn status_part(hostname: &str, notice: &Notice, charset: Charset) -> 
     text
 }
 
-/// RFC 3464 §2.2.
+/// Returns the fields about the message (RFC 3464 §2.2).
 fn message_fields(hostname: &str, message: &Message) -> String {
     let mut text = String::new();
     if let Some(envid) = &message.dsn.envid {
-        // Not folded: every blank in it is the sender's own, and it has 100 octets at most.
+        // Not folded: each space in it belongs to the sender's value, which has at most 100 octets.
         let envid: String = envid.decoded().chars().map(words::printable).collect();
         let _ = write!(text, "Original-Envelope-Id: {envid}\r\n");
     }
@@ -42,7 +42,7 @@ fn message_fields(hostname: &str, message: &Message) -> String {
     text
 }
 
-/// RFC 3464 §2.3, but for what the last attempt said.
+/// Adds the fields about a recipient (RFC 3464 §2.3), except those of its last attempt.
 fn recipient_fields(
     text: &mut String,
     recipient: &QueuedRecipient,
@@ -59,7 +59,7 @@ fn recipient_fields(
     let address = recipient.to.path.as_str();
     let kind = words::address_type(address);
     let address = words::address(address, charset);
-    let action = notice.event.action();
+    let action = notice.kind.action();
     let status = status(recipient, notice);
     let _ = write!(
         text,
@@ -75,22 +75,22 @@ fn original_recipient(orcpt: &Orcpt, charset: Charset) -> String {
 
 fn status(recipient: &QueuedRecipient, notice: &Notice) -> EnhancedStatus {
     let last = last(recipient, notice).map(|(_, outcome)| outcome.status);
-    match notice.event {
-        Event::Failed if is_expired(recipient) => EnhancedStatus::transient(4, 7),
-        Event::Failed => last.unwrap_or(EnhancedStatus::permanent(0, 0)),
-        Event::Delayed { .. } => last.unwrap_or(EnhancedStatus::transient(0, 0)),
-        Event::Relayed => last.unwrap_or(EnhancedStatus::success(0, 0)),
+    match notice.kind {
+        ReportKind::Failed if is_expired(recipient) => EnhancedStatus::transient(4, 7),
+        ReportKind::Failed => last.unwrap_or(EnhancedStatus::permanent(0, 0)),
+        ReportKind::Delayed { .. } => last.unwrap_or(EnhancedStatus::transient(0, 0)),
+        ReportKind::Relayed => last.unwrap_or(EnhancedStatus::success(0, 0)),
     }
 }
 
-/// What the last attempt met; if there was none, what its destination is in trouble for.
+/// Returns the outcome of the last attempt with its time, or the trouble of the destination if
+/// there was no attempt.
 pub(super) fn last<'a>(
     recipient: &'a QueuedRecipient,
     notice: &'a Notice,
 ) -> Option<(Option<SystemTime>, &'a Outcome)> {
     let own = recipient.last().map(|(at, outcome)| (Some(*at), outcome));
-    let of_destination = || Some((None, notice.trouble?));
-    own.or_else(of_destination)
+    own.or_else(|| Some((None, notice.trouble?)))
 }
 
 fn diagnosis(text: &mut String, recipient: &QueuedRecipient, notice: &Notice) {
@@ -106,7 +106,7 @@ fn diagnosis(text: &mut String, recipient: &QueuedRecipient, notice: &Notice) {
             let _ = write!(text, "Last-Attempt-Date: {}\r\n", Date(at));
         }
     }
-    if let Event::Delayed { until } = notice.event {
+    if let ReportKind::Delayed { until } = notice.kind {
         let _ = write!(text, "Will-Retry-Until: {}\r\n", Date(until));
     }
 }

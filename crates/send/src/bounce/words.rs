@@ -1,23 +1,22 @@
-//! Foreign text in a report. It is made printable, on lines short enough for every relay, and
+//! Text from outside in a report. It is made printable, in lines short enough for every relay, and
 //! cannot add a line, field or part.
 
 use std::fmt::Write;
 
-/// Octets of one reason, and of a line that is quoted: a line ends within 998 (RFC 5322 §2.1.1).
+/// Octets of one reason, and of a quoted line. A line has at most 998 (RFC 5322 §2.1.1).
 pub(super) const MAX_LINE: usize = 900;
-/// Columns of a line, where it can be folded (RFC 5322 §2.1.1).
+/// Columns of a line that can be folded (RFC 5322 §2.1.1).
 const COLUMNS: usize = 78;
 
-/// Which characters a part may hold.
+/// The characters that a part may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Charset {
     Ascii,
-    /// A report about addresses beyond ASCII (RFC 6533).
+    /// For a report about addresses beyond ASCII (RFC 6533).
     Utf8,
 }
 
-/// `name` and `value` on lines that begin with a blank from the second on, the way of header
-/// fields.
+/// Adds `name` and `value` as a folded header field: each line but the first begins with spaces.
 pub(super) fn fold(text: &mut String, name: &str, value: &str) {
     let value: String = value.chars().take(MAX_LINE).map(printable).collect();
     text.push_str(name);
@@ -38,7 +37,7 @@ pub(super) fn fold(text: &mut String, name: &str, value: &str) {
     text.push_str("\r\n");
 }
 
-/// Printable ASCII; everything else becomes a question mark.
+/// Replaces everything but printable ASCII with a question mark.
 pub(super) fn printable(c: char) -> char {
     match c {
         ' '..='~' | '\t' => c,
@@ -46,13 +45,14 @@ pub(super) fn printable(c: char) -> char {
     }
 }
 
-/// An address of our own kind, by what it holds.
+/// Writes an address of the type that [`address_type`] returns.
 pub(super) fn address(address: &str, charset: Charset) -> String {
     typed_address(address_type(address), address, charset)
 }
 
-/// An address of this type. In ASCII, what is beyond becomes `\x{...}` (RFC 6533 §3,
-/// `utf-8-addr-xtext`); of the type utf-8, plus, equals sign and backslash do in any address.
+/// Writes an address of the given type. A character that the type or `charset` does not allow
+/// becomes `\x{...}` (RFC 6533 §3, `utf-8-addr-xtext`). In the type utf-8, plus, equals sign and
+/// backslash always do.
 pub(super) fn typed_address(kind: &str, address: &str, charset: Charset) -> String {
     if address.is_ascii() && !kind.eq_ignore_ascii_case("utf-8") {
         return address.chars().map(printable).collect();
@@ -69,7 +69,7 @@ pub(super) fn typed_address(kind: &str, address: &str, charset: Charset) -> Stri
     })
 }
 
-/// The type of an address in `Final-Recipient` (RFC 3464 §2.3.2, RFC 6533 §3).
+/// Returns the type of an address for `Final-Recipient` (RFC 3464 §2.3.2, RFC 6533 §3).
 pub(super) fn address_type(address: &str) -> &'static str {
     if address.is_ascii() {
         "rfc822"

@@ -30,11 +30,12 @@ where
         }
         if page.is_last {
             self.pages = None;
-            self.schedule.is_whole();
+            self.schedule.all_inserted();
         }
     }
 
-    /// A report has entered the queue. The operator's rules apply to it as to any other mail.
+    /// Takes in a report that has entered the queue. The operator's rules apply to it as to any
+    /// mail.
     pub(super) fn take_report(&mut self, message: &Message) {
         if self.holds.hold(message) {
             self.apply_own_verb(Verb::HoldNew, vec![message.id]);
@@ -58,7 +59,7 @@ where
         }
     }
 
-    /// Returns whether there were any jobs.
+    /// Schedules the jobs of a message. Returns whether there were any.
     pub(super) fn schedule_jobs(&mut self, work: Work) -> bool {
         let now = self.now();
         let (id, arrived, any) = (work.id, work.arrived, !work.jobs.is_empty());

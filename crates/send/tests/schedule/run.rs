@@ -269,7 +269,7 @@ impl Run {
         for (key, wait) in self.queued.values() {
             self.schedule.insert(*wait, key);
         }
-        self.schedule.is_whole();
+        self.schedule.all_inserted();
     }
 
     fn assert_bounds(&self) {
