@@ -1,4 +1,5 @@
-//! What a queued message costs the schedule. A process of its own, for it reads its own size.
+//! The memory that a queued message costs the schedule. This is a test binary of its own, because
+//! it measures its own process.
 
 #![cfg(target_os = "linux")]
 
@@ -10,7 +11,7 @@ use relay_send::{Concurrency, RetryPolicy};
 
 const JOBS: u64 = 200_000;
 
-/// Resident octets of this process.
+/// Returns the resident octets of this process.
 fn resident() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
@@ -54,8 +55,8 @@ fn schedule(destinations: u64) -> Schedule {
 }
 
 #[test]
-fn a_job_that_waits_takes_less_than_300_octets() {
-    // All are kept, for what one gave back the next would take again unseen.
+fn a_waiting_job_takes_less_than_300_octets() {
+    // All schedules are kept: memory freed by one would be used again by the next, unmeasured.
     let mut schedules = Vec::new();
     for destinations in [1, 10_000] {
         let before = resident();

@@ -1,5 +1,5 @@
-//! The text of reports: three parts that programs can read, and nothing in them that a hostile peer
-//! or client could pass off as ours.
+//! The text of reports: three parts that programs can read, and no text from a hostile peer or
+//! client that could pass as the relay's own.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -78,10 +78,10 @@ fn report_on(message: &Message, kind: ReportKind, original: Original) -> Option<
 }
 
 fn failure(message: &Message, original: Original) -> NewMessage {
-    report_on(message, ReportKind::Failed, original).expect("there is somebody to tell")
+    report_on(message, ReportKind::Failed, original).expect("the report has an addressee")
 }
 
-/// A report taken apart the way a reader of MIME does (RFC 2046 §5.1.1).
+/// A report parsed as a MIME reader does it (RFC 2046 §5.1.1).
 struct Read {
     header: String,
     parts: Vec<(String, String)>,
@@ -91,7 +91,7 @@ fn read(report: &NewMessage) -> Read {
     let text = std::str::from_utf8(&report.body).expect("UTF-8");
     let (header, body) = text.split_once("\r\n\r\n").expect("a header section");
     let (_, boundary) = header.split_once("boundary=\"").expect("a boundary");
-    let (boundary, _) = boundary.split_once('"').expect("its end");
+    let (boundary, _) = boundary.split_once('"').expect("the end of the boundary");
     assert!(boundary.len() <= 70, "RFC 2046 §5.1.1");
     let delimiter = format!("\r\n--{boundary}");
     let body = format!("\r\n{body}");
@@ -116,7 +116,7 @@ fn read(report: &NewMessage) -> Read {
     }
 }
 
-/// Blocks of fields, unfolded.
+/// Parses blocks of fields, and unfolds them.
 fn fields(status: &str) -> Vec<Vec<(String, String)>> {
     let status = status.replace("\r\n    ", " ");
     let field = |line: &str| {
@@ -139,7 +139,7 @@ fn value<'a>(block: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 #[test]
-fn a_failure_is_told_to_people_to_programs_and_with_the_headers() {
+fn a_failure_report_has_a_text_fields_for_programs_and_the_headers() {
     let mut message = message("me@home.test", &["you@far.test", "she@far.test"]);
     fail(&mut message, &no_such_user());
     let report = failure(&message, Original::Start(HEADERS));
@@ -183,7 +183,7 @@ fn a_failure_is_told_to_people_to_programs_and_with_the_headers() {
 }
 
 #[test]
-fn what_a_peer_says_forges_no_line_field_or_part() {
+fn text_from_a_peer_cannot_forge_a_line_field_or_part() {
     let mut message = message("me@home.test", &["you@far.test"]);
     let hostile = format!(
         "x\r\n\r\nFinal-Recipient: rfc822; other@far.test\r\nAction: delivered\r\n\r\n\
@@ -213,7 +213,7 @@ fn what_a_peer_says_forges_no_line_field_or_part() {
 }
 
 #[test]
-fn headers_that_look_like_our_boundary_end_no_part() {
+fn headers_that_look_like_the_boundary_end_no_part() {
     let mut message = message("me@home.test", &["you@far.test"]);
     fail(&mut message, &no_such_user());
     let id = QueueId::from_bits(8);
@@ -229,7 +229,7 @@ fn headers_that_look_like_our_boundary_end_no_part() {
 }
 
 #[test]
-fn headers_are_quoted_by_whole_lines_up_to_their_bound_and_no_body() {
+fn headers_are_quoted_in_whole_lines_up_to_the_bound_without_the_body() {
     let mut message = message("me@home.test", &["you@far.test"]);
     fail(&mut message, &no_such_user());
     let mut octets = b"Subject: \xff\x00\r\n".to_vec();
@@ -244,7 +244,7 @@ fn headers_are_quoted_by_whole_lines_up_to_their_bound_and_no_body() {
 }
 
 #[test]
-fn an_original_that_is_returned_whole_is_whole_and_says_if_it_has_eight_bits() {
+fn an_original_returned_whole_is_complete_and_declares_eight_bit_data() {
     let mut message = message("me@home.test", &["you@far.test"]);
     fail(&mut message, &no_such_user());
     for (octets, content_type, eight_bit) in [
@@ -267,7 +267,7 @@ fn an_original_that_is_returned_whole_is_whole_and_says_if_it_has_eight_bits() {
 }
 
 #[test]
-fn nobody_is_told_of_what_has_no_sender_and_a_bounce_goes_to_the_postmaster_once() {
+fn a_failure_without_a_sender_is_not_reported_and_a_failed_bounce_goes_to_the_postmaster_once() {
     let mut failing = message("", &["you@far.test"]);
     fail(&mut failing, &no_such_user());
     assert!(report_on(&failing, ReportKind::Failed, Original::Start(HEADERS)).is_none());
@@ -285,7 +285,7 @@ fn nobody_is_told_of_what_has_no_sender_and_a_bounce_goes_to_the_postmaster_once
 }
 
 #[test]
-fn of_a_bounce_only_the_failure_is_told() {
+fn a_bounce_is_reported_only_if_it_fails() {
     let mut bounce = message("", &["you@far.test"]);
     bounce.origin = Origin::Bounce;
     for kind in [ReportKind::Relayed, ReportKind::Delayed { until: at(9) }] {
@@ -294,7 +294,7 @@ fn of_a_bounce_only_the_failure_is_told() {
 }
 
 #[test]
-fn what_the_sender_named_comes_back_decoded() {
+fn envid_and_orcpt_are_returned_decoded() {
     let mut message = message("me@home.test", &["you@far.test"]);
     message.dsn.envid = Some("QQ+2B314159".parse().expect("a good ENVID"));
     message.recipients[0].to.orcpt = Some("rfc822;first+2Btag@orig.test".parse().expect("good"));
@@ -306,7 +306,7 @@ fn what_the_sender_named_comes_back_decoded() {
 }
 
 #[test]
-fn the_envelope_id_comes_back_with_all_its_blanks_on_one_line() {
+fn the_envelope_id_is_returned_with_all_its_spaces_on_one_line() {
     let mut message = message("me@home.test", &["you@far.test"]);
     let id = format!("{}  {}", "a".repeat(50), "b".repeat(40));
     let xtext = id.replace(' ', "+20");
@@ -318,7 +318,7 @@ fn the_envelope_id_comes_back_with_all_its_blanks_on_one_line() {
 }
 
 #[test]
-fn an_original_address_of_the_type_utf_8_is_escaped_although_it_is_ascii() {
+fn an_original_address_of_the_type_utf_8_is_escaped_even_if_it_is_ascii() {
     let mut message = message("me@home.test", &["you@far.test"]);
     let orcpt = "utf-8;a\\x{2B}b\\x{3D}c\\x{5C}@orig.test";
     message.recipients[0].to.orcpt = Some(orcpt.parse().expect("good"));
@@ -328,7 +328,7 @@ fn an_original_address_of_the_type_utf_8_is_escaped_although_it_is_ascii() {
 }
 
 #[test]
-fn a_delay_tells_until_when_and_that_nothing_has_failed() {
+fn a_delay_notice_states_its_deadline_and_no_failure() {
     let mut message = message("me@home.test", &["you@far.test", "she@far.test"]);
     let mut outcome = no_such_user();
     outcome.verdict = Verdict::Deferred;
@@ -355,7 +355,7 @@ fn a_delay_tells_until_when_and_that_nothing_has_failed() {
 }
 
 #[test]
-fn a_message_given_up_for_its_age_says_so_and_has_the_last_real_reply() {
+fn the_report_of_an_expired_message_says_so_and_has_the_last_real_reply() {
     let mut message = message("me@home.test", &["you@far.test"]);
     let mut outcome = no_such_user();
     outcome.verdict = Verdict::Deferred;
@@ -372,7 +372,7 @@ fn a_message_given_up_for_its_age_says_so_and_has_the_last_real_reply() {
 }
 
 #[test]
-fn addresses_beyond_ascii_are_told_as_they_are() {
+fn addresses_beyond_ascii_are_reported_unchanged() {
     let mut message = message("me@home.test", &["\u{fc}+tag@far.test", "you@far.test"]);
     message.recipients[1].to.orcpt = Some("utf-8;\\x{FC}@orig.test".parse().expect("good"));
     fail(&mut message, &no_such_user());
@@ -417,7 +417,7 @@ fn a_report_to_an_address_beyond_ascii_needs_smtputf8() {
 }
 
 #[test]
-fn a_report_on_very_many_recipients_names_all_and_stays_a_mail() {
+fn a_report_on_very_many_recipients_names_all_and_stays_deliverable() {
     let addresses: Vec<String> = (0..5000).map(|n| format!("u{n}@far.test")).collect();
     let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
     let mut message = message("me@home.test", &addresses);

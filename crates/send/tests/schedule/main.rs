@@ -1,5 +1,5 @@
-//! The schedule under any order of events: no job twice at once, none lost, no bound broken, and
-//! never a reason to look again at once when there is nothing to do.
+//! The schedule under any order of events: no job is out twice, none is lost, no bound is broken,
+//! and an idle schedule never asks to be polled at once.
 
 mod run;
 
@@ -48,7 +48,7 @@ proptest! {
     }
 
     #[test]
-    fn where_nothing_ever_answers_all_is_given_up_by_the_expiry(
+    fn every_message_expires_in_time_if_no_destination_answers(
         arrivals in vec((0..4usize, 0..500u64), 1..40),
     ) {
         let mut run = Run::new();
@@ -71,7 +71,7 @@ proptest! {
 }
 
 #[test]
-fn destinations_whose_work_is_done_are_forgotten_but_for_a_bounded_number() {
+fn a_bounded_number_of_destinations_without_work_is_remembered() {
     let mut run = Run::new();
     for n in 0..5_000 {
         run.arrive(&key(n), 0, false);
@@ -86,7 +86,7 @@ fn destinations_whose_work_is_done_are_forgotten_but_for_a_bounded_number() {
 }
 
 #[test]
-fn destinations_with_much_work_and_with_little_take_turns() {
+fn destinations_take_turns_however_much_work_they_have() {
     let mut run = Run::new();
     (0..10_000).for_each(|_| run.arrive(&key(0), 0, false));
     for n in 1..4 {
@@ -101,19 +101,19 @@ fn destinations_with_much_work_and_with_little_take_turns() {
     assert_eq!(
         order,
         [0, 1, 2, 3].map(key),
-        "each had a turn before any had two"
+        "each has a turn before any has two"
     );
 }
 
 #[test]
-fn jobs_that_met_the_trouble_first_leave_with_the_first_answer_too() {
+fn jobs_that_met_the_first_trouble_also_leave_after_the_first_answer() {
     let mut run = Run::new();
     (0..4).for_each(|_| run.arrive(&key(0), 6_000, false));
     run.now += Duration::from_mins(100);
     while run.begin() {}
     (0..4).for_each(|_| run.end(Ending::Trouble));
     run.now += POLICY.unit;
-    assert!(run.begin() && !run.begin(), "one probe");
+    assert!(run.begin() && !run.begin(), "only one probe");
     run.end(Ending::Delivered);
     for _ in 0..3 {
         assert!(run.begin(), "its own next time is far away");

@@ -1,4 +1,4 @@
-//! The schedule driven by events, beside plain notes of what it was told.
+//! The schedule driven by events, next to a plain model of what it must hold.
 
 use std::collections::{BTreeMap, HashSet};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -27,25 +27,25 @@ pub const RULES: Rules = Rules {
 /// What happens next.
 #[derive(Debug, Clone, Copy)]
 pub enum Event {
-    /// A message comes in, due so many seconds from now.
+    /// A message arrives, due so many seconds from now.
     Arrive {
         destination: usize,
         due: u64,
         owes_notice: bool,
     },
-    /// Whatever may begin begins, one job at most.
+    /// The next job begins, if one may.
     Begin,
-    /// The attempt begun first of those under way ends.
+    /// The attempt under way that began first ends.
     End(Ending),
     /// Seconds pass.
     Pass(u64),
-    /// The operator has a destination, or all, tried now.
+    /// The operator retries one destination, or all.
     Retry(Option<usize>),
-    /// The operator has the n-th message tried now.
+    /// The operator retries the n-th message.
     RetryOne(usize),
-    /// The operator takes the n-th message away.
+    /// The operator holds or deletes the n-th message.
     Withdraw(usize),
-    /// The operator has a destination left alone, or no longer.
+    /// The operator suspends a destination (`true`) or resumes it.
     Suspend(usize, bool),
     /// All waiting jobs are forgotten and scheduled again.
     Reload,
@@ -54,7 +54,7 @@ pub enum Event {
 #[derive(Debug, Clone, Copy)]
 pub enum Ending {
     Delivered,
-    /// A refusal of this message, tried again in so many seconds.
+    /// One message is refused, and is tried again in so many seconds.
     Later(u64),
     /// The destination is in trouble.
     Trouble,
@@ -77,7 +77,7 @@ pub fn trouble() -> Outcome {
     }
 }
 
-/// The schedule, and plain notes of what it was told.
+/// The schedule, and a plain model of what it must hold.
 pub struct Run {
     pub schedule: Schedule,
     pub now: SystemTime,
@@ -85,7 +85,7 @@ pub struct Run {
     /// Every message that is not delivered or given up.
     pub queued: BTreeMap<QueueId, (DestinationKey, Wait)>,
     pub under_way: Vec<Job>,
-    /// Jobs that the operator has wanted tried though they may not have been due.
+    /// Jobs that the operator wants tried even if they are not due.
     forced: HashSet<QueueId>,
     suspended: HashSet<DestinationKey>,
 }
@@ -138,13 +138,13 @@ impl Run {
         self.queued.insert(wait.id, (key, wait));
     }
 
-    /// Whether there was something to do.
+    /// Begins a job. Returns whether there was one.
     pub fn begin(&mut self) -> bool {
         let Some(job) = self.schedule.poll(self.now) else {
             let deadline = self.schedule.next_deadline();
             assert!(
                 deadline.is_none_or(|at| at > self.now),
-                "it runs in circles"
+                "the schedule asks for polls without end"
             );
             return false;
         };
@@ -177,7 +177,7 @@ impl Run {
             }
             Task::Notice(_) => {
                 self.schedule.settled(job.id, &job.destination);
-                let (key, mut wait) = self.queued.remove(&job.id).expect("it is there");
+                let (key, mut wait) = self.queued.remove(&job.id).expect("the message is queued");
                 wait.owes_notice = false;
                 self.insert(key, wait);
             }
@@ -284,7 +284,7 @@ impl Run {
         }
     }
 
-    /// From here on everything is delivered at the first attempt: nothing may stay behind.
+    /// Delivers everything at the first attempt from now on. No message may be left.
     pub fn drain(&mut self) {
         (0..4).for_each(|n| self.suspend(key(n), false));
         for _ in 0..10_000 {
@@ -297,7 +297,7 @@ impl Run {
             }
             self.end(Ending::Delivered);
         }
-        assert!(self.queued.is_empty(), "left behind: {:?}", self.queued);
+        assert!(self.queued.is_empty(), "still queued: {:?}", self.queued);
         self.assert_bounds();
     }
 }

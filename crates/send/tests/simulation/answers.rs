@@ -1,4 +1,4 @@
-//! How attempts end.
+//! The outcomes of attempts.
 
 use relay_smtp::{EnhancedStatus, Outcome, Peer, Reply, Stage, Verdict};
 
@@ -10,7 +10,7 @@ pub fn delivered() -> Outcome {
     )
 }
 
-/// A 4xx to RCPT: this recipient, later.
+/// A 4xx to RCPT, which defers this recipient.
 pub fn deferred() -> Outcome {
     said(
         Verdict::Deferred,
@@ -19,7 +19,7 @@ pub fn deferred() -> Outcome {
     )
 }
 
-/// A 4xx to MAIL.
+/// A 4xx to MAIL, which slows the destination down.
 pub fn slowed() -> Outcome {
     said(
         Verdict::Deferred,
@@ -36,7 +36,7 @@ pub fn failed() -> Outcome {
     )
 }
 
-/// Nobody there.
+/// A refused connection.
 pub fn unreachable() -> Outcome {
     Outcome {
         verdict: Verdict::Deferred,
@@ -51,7 +51,9 @@ pub fn unreachable() -> Outcome {
 fn said(verdict: Verdict, stage: Stage, reply: Reply) -> Outcome {
     Outcome {
         verdict,
-        status: reply.status().expect("all of these have one"),
+        status: reply
+            .status()
+            .expect("these replies have an enhanced status"),
         stage,
         peer: Some(Peer {
             host: "mx.far.test".into(),

@@ -1,4 +1,4 @@
-//! Who is told of what.
+//! Which failures are reported, and to whom.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What destinations do to each other, and to their own mail.
+//! How destinations affect each other and their own mail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,8 +9,7 @@ use crate::world::{DAY, World, delivered, pass, slowed, to, unreachable};
 const QUICK: Duration = Duration::from_millis(50);
 
 #[tokio::test(start_paused = true)]
-async fn a_destination_that_is_down_costs_one_probe_per_pause_and_all_leave_with_the_first_answer()
-{
+async fn a_destination_that_is_down_gets_one_probe_per_pause_and_all_mail_after_the_first_answer() {
     let is_up = Arc::new(AtomicBool::new(false));
     let up = Arc::clone(&is_up);
     let world = World::new(move |tried| {
@@ -34,11 +33,7 @@ async fn a_destination_that_is_down_costs_one_probe_per_pause_and_all_leave_with
         .filter(|&at| at > 10)
         .collect();
     let gaps: Vec<u64> = after_first.windows(2).map(|w| w[1] - w[0]).collect();
-    assert_eq!(
-        tried.len() - after_first.len(),
-        5,
-        "the first set, and no more"
-    );
+    assert_eq!(tried.len() - after_first.len(), 5, "only the first set");
     assert_eq!(&gaps[..6], [800, 1600, 3200, 6400, 12800, 14400]);
     assert!(gaps[6..].iter().all(|&gap| gap == 14400), "{gaps:?}");
 
@@ -95,7 +90,7 @@ async fn concurrency_rises_with_answers_up_to_the_bound_and_falls_with_trouble()
     let limit = || async { world.sender.status().await.unwrap().destinations[0].limit };
     assert_eq!(limit().await, 20);
     pass(16).await;
-    assert!(limit().await < 20, "it has fallen");
+    assert!(limit().await < 20, "the limit has fallen");
     pass(60).await;
     let tried = world.internet.tried();
     let in_trouble = tried.iter().filter(|t| t.at.as_secs() >= 600).count();
@@ -106,7 +101,7 @@ async fn concurrency_rises_with_answers_up_to_the_bound_and_falls_with_trouble()
 }
 
 #[tokio::test(start_paused = true)]
-async fn trouble_of_one_message_alone_is_not_tried_again_at_once_nor_stops_the_others() {
+async fn a_message_that_meets_trouble_alone_waits_for_its_own_time_and_stops_no_others() {
     let world = World::new(|tried| match tried.sender.as_str() {
         "unloved@home.test" => tried.all(QUICK, &slowed()),
         _ => tried.all(Duration::from_secs(1), &delivered()),
@@ -126,7 +121,7 @@ async fn trouble_of_one_message_alone_is_not_tried_again_at_once_nor_stops_the_o
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_only_itself_is_in_trouble_does_not_take_every_probe() {
+async fn a_message_that_meets_trouble_alone_does_not_take_every_probe() {
     let world = World::new(|tried| match tried.sender.as_str() {
         "unloved@home.test" => tried.all(QUICK, &slowed()),
         _ => tried.all(QUICK, &delivered()),

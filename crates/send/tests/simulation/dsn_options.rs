@@ -1,4 +1,4 @@
-//! Reports that a sender asked for, or asked not to get, and those the operator chose.
+//! Reports that a sender asked for or declined, and reports that the operator configured.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::world::{
 
 const QUICK: Duration = Duration::from_millis(50);
 
-/// One domain of each kind.
+/// Returns a world with one domain of each kind.
 fn world() -> World {
     World::new(|tried| match tried.domain() {
         "far.test" => tried.all(QUICK, &deferred()),
@@ -31,11 +31,11 @@ fn reports(world: &World) -> Vec<Tried> {
     tried.into_iter().filter(|t| t.sender.is_empty()).collect()
 }
 
-/// The reports that the sender gets within a day, for one recipient with this NOTIFY option.
+/// Returns the reports that the sender gets within a day for one recipient with this NOTIFY value.
 async fn told(world: &World, address: &str, option: Notify) -> Vec<Tried> {
     let before = reports(world).len();
     world
-        .submit_wishing(
+        .submit_with_dsn(
             "me@home.test",
             vec![with_notify(address, option)],
             DsnRequest::default(),
@@ -46,7 +46,7 @@ async fn told(world: &World, address: &str, option: Notify) -> Vec<Tried> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delivery_is_told_where_that_was_asked_and_the_peer_does_not_tell() {
+async fn a_delivery_is_reported_if_asked_for_and_the_peer_makes_no_reports() {
     let world = world();
     let told_of = told(&world, "you@ok.test", notify("SUCCESS")).await;
     assert_eq!(told_of.len(), 1);
@@ -70,7 +70,7 @@ async fn a_delivery_is_told_where_that_was_asked_and_the_peer_does_not_tell() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_unless_that_was_not_asked_for() {
+async fn a_failure_is_reported_unless_notify_leaves_it_out() {
     let world = world();
     for (option, reports) in [
         (Notify::Unspecified, 1),
@@ -88,14 +88,14 @@ async fn a_failure_is_told_unless_that_was_not_asked_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failure_is_told_of_those_recipients_that_it_is_wanted_for() {
+async fn a_failure_is_reported_only_for_recipients_whose_notify_includes_it() {
     let world = world();
     let to = vec![
         with_notify("a@gone.test", Notify::Never),
         with_notify("b@gone.test", Notify::Unspecified),
     ];
     world
-        .submit_wishing("me@home.test", to, DsnRequest::default())
+        .submit_with_dsn("me@home.test", to, DsnRequest::default())
         .await;
     world.until_empty(DAY).await;
     let reports = reports(&world);
@@ -105,7 +105,7 @@ async fn a_failure_is_told_of_those_recipients_that_it_is_wanted_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_wishes_go_to_whoever_delivers() {
+async fn an_attempt_carries_the_dsn_options() {
     let world = world();
     let request = DsnRequest {
         envid: Some("QQ1".parse().expect("a good ENVID")),
@@ -113,7 +113,7 @@ async fn the_wishes_go_to_whoever_delivers() {
     };
     let to = vec![with_notify("you@ok.test", notify("SUCCESS"))];
     world
-        .submit_wishing("me@home.test", to, request.clone())
+        .submit_with_dsn("me@home.test", to, request.clone())
         .await;
     pass(1).await;
     let tried = &world.internet.tried()[0];
@@ -124,7 +124,7 @@ async fn the_wishes_go_to_whoever_delivers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_delay_is_told_once_after_four_hours_to_those_who_asked() {
+async fn a_sender_who_asked_gets_one_delay_notice_after_four_hours() {
     let world = world();
     for address in ["you@far.test", "you@down.test"] {
         let told_of = told(&world, address, notify("DELAY,FAILURE")).await;
@@ -141,7 +141,7 @@ async fn a_delay_is_told_once_after_four_hours_to_those_who_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_sender_is_told_of_a_delay_if_the_operator_wants_it_even_of_mail_never_tried() {
+async fn every_sender_gets_a_configured_delay_notice_even_for_mail_never_tried() {
     let mut world = world();
     world.config.reports.delay_notice = Some(Duration::from_hours(1));
     world.sender.reconfigure(world.config.clone());
@@ -163,7 +163,7 @@ async fn every_sender_is_told_of_a_delay_if_the_operator_wants_it_even_of_mail_n
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_notice_tells_of_all_recipients_that_wait_wherever() {
+async fn one_delay_notice_covers_the_waiting_recipients_of_all_destinations() {
     let world = world();
     let asked = notify("DELAY");
     let to = vec![
@@ -173,7 +173,7 @@ async fn one_notice_tells_of_all_recipients_that_wait_wherever() {
         with_notify("d@ok.test", asked),
     ];
     world
-        .submit_wishing("me@home.test", to, DsnRequest::default())
+        .submit_with_dsn("me@home.test", to, DsnRequest::default())
         .await;
     pass(86400).await;
     let told = reports(&world);
@@ -193,7 +193,7 @@ async fn one_notice_tells_of_all_recipients_that_wait_wherever() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_notification_is_never_told_to_be_delayed() {
+async fn a_delayed_report_causes_no_delay_notice() {
     let mut world = world();
     world.config.reports.delay_notice = Some(Duration::from_hours(1));
     world.sender.reconfigure(world.config.clone());
@@ -215,7 +215,7 @@ async fn a_sender_gets_a_bounded_number_of_reports_within_an_hour() {
     world.submit("other@home.test", &to("you@gone.test")).await;
     world.until_empty(Duration::from_mins(30)).await;
     assert_eq!(reports(&world).len(), 101);
-    let status = world.sender.status().await.expect("it runs");
+    let status = world.sender.status().await.expect("the runner runs");
     assert_eq!(status.reports_suppressed, 200);
     pass(3600).await;
     world.submit("me@home.test", &to("you@gone.test")).await;
@@ -224,14 +224,14 @@ async fn a_sender_gets_a_bounded_number_of_reports_within_an_hour() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn many_notices_of_deliveries_keep_no_failure_from_being_told() {
+async fn many_relay_notices_suppress_no_failure_report() {
     let world = world();
     let mut config = config();
     config.reports.per_sender = 5;
     world.sender.reconfigure(config);
     let relayed = (0..20).map(|n| with_notify(&format!("u@ok{n}.test"), notify("SUCCESS")));
     world
-        .submit_wishing("me@home.test", relayed.collect(), DsnRequest::default())
+        .submit_with_dsn("me@home.test", relayed.collect(), DsnRequest::default())
         .await;
     pass(10).await;
     assert_eq!(reports(&world).len(), 5);

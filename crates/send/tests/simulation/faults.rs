@@ -1,4 +1,5 @@
-//! A store that fails: nothing is lost, nothing repeated, and nobody runs in circles.
+//! A store that fails: no message is lost, no delivery is repeated, and no task loops without a
+//! pause.
 
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ fn memory(clock: &Timepiece) -> MemoryStore {
     MemoryStore::with_clock(move || ids.now())
 }
 
-/// One of each kind: delivered, deferred once, failed, and the report of the failure.
+/// Answers one of each kind: delivered, deferred once, failed, and the report of the failure.
 fn mixed(tried: &Tried) -> (Duration, Vec<relay_smtp::Outcome>) {
     let outcome = |to: &String| match domain(to) {
         "later.test" if tried.at < Duration::from_mins(1) => deferred(),
@@ -29,7 +30,7 @@ fn mixed(tried: &Tried) -> (Duration, Vec<relay_smtp::Outcome>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whichever_operation_fails_nothing_is_lost_or_delivered_twice() {
+async fn no_failing_operation_loses_a_message_or_delivers_it_twice() {
     let addresses = ["a@ok.test", "b@later.test", "c@gone.test"].map(String::from);
     for n in 0..40 {
         let clock = Timepiece::new();
@@ -57,7 +58,7 @@ async fn whichever_operation_fails_nothing_is_lost_or_delivered_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_cannot_be_read_is_asked_every_few_seconds_and_not_for_every_message() {
+async fn a_store_that_cannot_be_read_is_tried_every_few_seconds_and_not_for_every_message() {
     let clock = Timepiece::new();
     let world = World::over(Watched::new(memory(&clock)), clock, mixed);
     world.store.fail(Outage::Everything);
@@ -79,7 +80,7 @@ async fn a_store_that_cannot_be_read_is_asked_every_few_seconds_and_not_for_ever
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_outcomes_cannot_be_recorded_nothing_new_is_delivered() {
+async fn no_delivery_begins_while_outcomes_cannot_be_recorded() {
     let clock = Timepiece::new();
     let world = World::over(Watched::new(memory(&clock)), clock, mixed);
     world.store.fail(Outage::Writing);
@@ -90,22 +91,26 @@ async fn while_outcomes_cannot_be_recorded_nothing_new_is_delivered() {
     }
     pass(3600).await;
     let before = world.internet.tried().len();
-    assert!(before <= 120, "{before} delivered without a trace");
-    let status = world.sender.status().await.expect("it runs");
-    let trouble = status.store_trouble.expect("it is told why");
+    assert!(before <= 120, "{before} delivered without a record");
+    let status = world.sender.status().await.expect("the runner runs");
+    let trouble = status.store_trouble.expect("the status has the reason");
     assert!(trouble.reason.contains("outage"), "{trouble:?}");
     let since = world.clock.now().duration_since(trouble.since);
-    assert_eq!(since.map_or(0, |age| age.as_secs()), 3599, "as it began");
+    assert_eq!(
+        since.map_or(0, |age| age.as_secs()),
+        3599,
+        "since the failure began"
+    );
     world.store.fail(Outage::Nothing);
     world.until_empty(DAY).await;
-    let status = world.sender.status().await.expect("it runs");
+    let status = world.sender.status().await.expect("the runner runs");
     assert_eq!(status.store_trouble, None);
     assert!(world.internet.delivered().values().all(|&n| n == 1));
     assert_eq!(world.internet.delivered().len(), 5_000);
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_there_is_little_room_reports_take_little_and_mail_leaves() {
+async fn reports_are_short_and_mail_leaves_while_the_disk_is_nearly_full() {
     let clock = Timepiece::new();
     let world = World::over(Watched::new(memory(&clock)), clock, mixed);
     world.store.fail(Outage::Room);
@@ -121,7 +126,7 @@ async fn while_there_is_little_room_reports_take_little_and_mail_leaves() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_cannot_be_read_holds_up_its_own_message_alone() {
+async fn a_body_that_cannot_be_read_delays_only_its_own_message() {
     let clock = Timepiece::new();
     let world = World::over(Watched::new(memory(&clock)), clock, mixed);
     world.store.fail(Outage::Opening);
@@ -138,7 +143,7 @@ async fn a_body_that_cannot_be_read_holds_up_its_own_message_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_start_on_a_store_that_fails_reads_the_queue_when_it_recovers() {
+async fn a_start_on_a_failing_store_reads_the_queue_when_the_store_recovers() {
     let clock = Timepiece::new();
     let mut world = World::over(Watched::new(memory(&clock)), clock, mixed);
     world.sender.shutdown(Duration::ZERO).await;
@@ -150,12 +155,26 @@ async fn a_start_on_a_store_that_fails_reads_the_queue_when_it_recovers() {
     world.store.fail(Outage::Everything);
     world.restart(Duration::ZERO).await;
     pass(100).await;
-    assert!(!world.sender.status().await.expect("it runs").is_complete);
+    assert!(
+        !world
+            .sender
+            .status()
+            .await
+            .expect("the runner runs")
+            .is_complete
+    );
     assert!(world.store.calls() < 60, "{}", world.store.calls());
     world.store.fail(Outage::Nothing);
     world.until_empty(DAY).await;
     assert_eq!(world.internet.delivered().len(), 2_500);
-    assert!(world.sender.status().await.expect("it runs").is_complete);
+    assert!(
+        world
+            .sender
+            .status()
+            .await
+            .expect("the runner runs")
+            .is_complete
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,19 +186,24 @@ async fn a_message_that_has_not_been_read_yet_can_be_retried() {
     world.store.fail(Outage::Scanning);
     world.restart(Duration::ZERO).await;
     pass(60).await;
-    let retried = world.sender.retry(vec![id]).await.expect("it runs");
+    let retried = world.sender.retry(vec![id]).await.expect("the runner runs");
     assert_eq!(retried.changed, 1);
     pass(1).await;
     assert_eq!(world.store.count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_deleted_while_it_waits_or_is_under_way_is_let_go() {
+async fn a_message_deleted_elsewhere_is_dropped_whether_it_waits_or_is_under_way() {
     let world = World::new(|tried| tried.all(Duration::from_secs(10), &deferred()));
     let id = world.submit("me@home.test", &to("u@far.test")).await;
     pass(5).await;
-    // Deleting is claiming it away and settling it.
-    let (claim, _) = world.store.claim(id).await.unwrap().expect("it is there");
+    // To delete a message is to claim it and settle it.
+    let (claim, _) = world
+        .store
+        .claim(id)
+        .await
+        .unwrap()
+        .expect("the message is queued");
     let change = relay_message::RecipientChange {
         index: 0,
         state: relay_message::RecipientState::Done,
@@ -204,7 +228,7 @@ async fn a_message_deleted_while_it_waits_or_is_under_way_is_let_go() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_an_attempt_comes_to_its_claim_is_given_up() {
+async fn a_claim_is_released_however_its_attempt_ends() {
     let clock = Timepiece::new();
     let world = World::over(Watched::new(memory(&clock)), clock, |tried| {
         assert!(tried.domain() != "panic.test");

@@ -1,4 +1,4 @@
-//! The scripted rest of the world, and the clock it shares with the relay.
+//! The scripted rest of the world, and the clock that it shares with the relay.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -31,7 +31,7 @@ impl Timepiece {
         self.set_by.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// Time that has really passed.
+    /// Returns the time that has really passed.
     pub fn elapsed(&self) -> Duration {
         self.began.elapsed()
     }
@@ -49,13 +49,13 @@ impl Clock for Timepiece {
 /// The one domain whose host offers DSN.
 pub const DSN_PEER: &str = "dsn.test";
 
-/// What the world does with one attempt: how long it takes, and how it ends for each recipient.
+/// The script of an attempt: how long it takes, and how it ends for each recipient.
 pub type Script = Box<dyn Fn(&Tried) -> (Duration, Vec<Outcome>) + Send + Sync>;
 
 /// One attempt as the world saw it.
 #[derive(Debug, Clone)]
 pub struct Tried {
-    /// Since the world began.
+    /// The time since the world began.
     pub at: Duration,
     pub id: QueueId,
     pub sender: String,
@@ -83,7 +83,7 @@ impl Tried {
         }
     }
 
-    /// All recipients end the same way, after a while.
+    /// Ends the attempt the same way for all recipients, after `takes`.
     pub fn all(&self, takes: Duration, outcome: &Outcome) -> (Duration, Vec<Outcome>) {
         (takes, vec![outcome.clone(); self.to.len()])
     }
@@ -97,7 +97,7 @@ pub fn domain(address: &str) -> &str {
     address.rsplit('@').next().unwrap_or_default()
 }
 
-/// The rest of the world, which holds the relay to what must never happen.
+/// The rest of the world. It panics if the relay breaks a rule.
 pub struct Internet {
     script: Script,
     route: Mutex<fn(&str) -> &str>,
@@ -145,7 +145,7 @@ impl Internet {
         let mut seen = self.seen();
         for row in &rows {
             let is_new = seen.under_way.insert(row.clone());
-            assert!(is_new, "{row:?} is tried twice at once");
+            assert!(is_new, "{row:?} is in two attempts at once");
         }
         let running = seen.running.entry(domain.clone()).or_default();
         *running += 1;
@@ -160,12 +160,12 @@ impl Internet {
         }
     }
 
-    /// How often each recipient was delivered to.
+    /// Returns how often each recipient was delivered to.
     pub fn delivered(&self) -> BTreeMap<(QueueId, String), u32> {
         self.seen().delivered.clone()
     }
 
-    /// The most attempts that a destination ever had at once.
+    /// Returns the most attempts that a destination ever had at once.
     pub fn most(&self, destination: &str) -> u32 {
         self.seen()
             .most
@@ -179,7 +179,7 @@ impl Internet {
     }
 }
 
-/// Notes the end of an attempt even if it is broken off.
+/// Records the end of an attempt even if it is aborted.
 struct UnderWay<'a> {
     internet: &'a Internet,
     domain: String,

@@ -1,4 +1,5 @@
-//! The whole of `send` under a manual clock: a week in milliseconds, outcome and timeline asserted.
+//! The whole of `send` under a manual clock: a week passes in milliseconds, and outcomes and
+//! timeline are asserted.
 
 mod answers;
 mod bounces;

@@ -11,7 +11,7 @@ use crate::world::{
 const QUICK: Duration = Duration::from_millis(50);
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_of_many_overrides_a_back_off_and_tries_nothing_twice() {
+async fn a_retry_of_many_messages_overrides_a_back_off_and_tries_none_twice() {
     let world = World::new(|tried| tried.all(QUICK, &unreachable()));
     let mut ids = Vec::new();
     for n in 0..50 {
@@ -20,18 +20,18 @@ async fn a_retry_of_many_overrides_a_back_off_and_tries_nothing_twice() {
     }
     pass(30).await;
     let before = world.internet.tried().len();
-    let retried = world.sender.retry(ids).await.expect("it runs");
+    let retried = world.sender.retry(ids).await.expect("the runner runs");
     assert_eq!(retried.changed, 50);
     pass(30).await;
     let tried = world.internet.tried().len() - before;
     assert!(
         (1..=5).contains(&tried),
-        "{tried}: one set, and left alone again"
+        "{tried}: one set, then back-off again"
     );
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_retry_is_not_forgotten_over_a_reload() {
+async fn a_retry_survives_a_reload() {
     let world = World::new(|tried| match tried.at.as_secs() {
         0 => tried.all(QUICK, &deferred()),
         _ => tried.all(Duration::from_secs(10), &delivered()),
@@ -43,7 +43,15 @@ async fn a_retry_is_not_forgotten_over_a_reload() {
     }
     world.submit("me@home.test", &to("other@far.test")).await;
     pass(30).await;
-    assert_eq!(world.sender.retry(ids).await.expect("it runs").changed, 50);
+    assert_eq!(
+        world
+            .sender
+            .retry(ids)
+            .await
+            .expect("the runner runs")
+            .changed,
+        50
+    );
     pass(1).await;
     world.internet.route(|_| "smart.test");
     world.sender.reconfigure(config());
@@ -54,13 +62,13 @@ async fn a_retry_is_not_forgotten_over_a_reload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
+async fn a_held_message_is_not_tried_and_its_failures_are_reported_on_release() {
     use relay_message::{RecipientChange, RecipientState, Settlement};
     let world = World::new(|tried| tried.all(QUICK, &delivered()));
     let addresses = ["a@far.test", "b@far.test"].map(String::from);
     let message = world.commit("me@home.test", &addresses).await;
     let claimed = world.store.claim(message.id).await.unwrap();
-    let (claim, _) = claimed.expect("it is there");
+    let (claim, _) = claimed.expect("the message is queued");
     let change = RecipientChange {
         index: 0,
         state: RecipientState::Failed { reported: false },
@@ -73,7 +81,7 @@ async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
     world.store.settle(claim, settlement).await.unwrap();
     let held = world.store.set_held(message.id, true).await.unwrap();
     assert!(held.is_some());
-    // As it was when it was accepted, before it was held.
+    // The record as it was when the message was accepted, before it was held.
     world.sender.accepted(&message);
     pass(86400).await;
     assert!(world.internet.tried().is_empty());
@@ -83,7 +91,7 @@ async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
             .sender
             .release(vec![message.id])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         1
     );
@@ -93,7 +101,7 @@ async fn a_message_that_is_held_is_left_alone_and_its_failures_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn routes_that_change_during_attempts_make_nothing_lost_or_tried_twice() {
+async fn routes_that_change_during_attempts_lose_no_message_and_try_none_twice() {
     let world = World::new(|tried| match tried.at.as_secs() {
         0..100 => tried.all(Duration::from_secs(30), &deferred()),
         _ => tried.all(Duration::from_secs(30), &delivered()),
@@ -106,7 +114,7 @@ async fn routes_that_change_during_attempts_make_nothing_lost_or_tried_twice() {
     for route in routes.iter().cycle().take(40) {
         pass(7).await;
         world.internet.route(*route);
-        // A job may begin under the new routes before the runner is told.
+        // A job may begin under the new routes before the runner knows them.
         pass(1).await;
         world.sender.reconfigure(config());
     }
@@ -117,7 +125,7 @@ async fn routes_that_change_during_attempts_make_nothing_lost_or_tried_twice() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_smaller_concurrency_holds_from_the_reload_on() {
+async fn a_smaller_concurrency_applies_from_the_reload_on() {
     let world = World::new(|tried| tried.all(Duration::from_secs(10), &delivered()));
     for _ in 0..5_000 {
         world.submit("me@home.test", &to("you@far.test")).await;
@@ -134,7 +142,7 @@ async fn a_smaller_concurrency_holds_from_the_reload_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_restart_loses_and_repeats_nothing() {
+async fn a_restart_loses_no_message_and_repeats_no_delivery() {
     let mut world = World::new(|tried| match tried.at.as_secs() {
         0..30 => tried.all(Duration::from_secs(3), &deferred()),
         _ => tried.all(Duration::from_secs(3), &delivered()),
@@ -155,7 +163,7 @@ async fn a_restart_loses_and_repeats_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_shutdown_breaks_off_is_tried_again_after_the_start() {
+async fn an_attempt_aborted_by_a_shutdown_is_made_again_after_the_start() {
     let mut world = World::new(|tried| match tried.at.as_secs() {
         0..60 => tried.all(DAY, &delivered()),
         _ => tried.all(QUICK, &delivered()),
@@ -171,7 +179,7 @@ async fn what_a_shutdown_breaks_off_is_tried_again_after_the_start() {
     assert_eq!(
         world.clock.elapsed().saturating_sub(began).as_secs(),
         15,
-        "its bound"
+        "the shutdown keeps its bound"
     );
     world.until_empty(DAY).await;
     assert_eq!(world.internet.delivered().len(), 20);
@@ -179,7 +187,7 @@ async fn what_a_shutdown_breaks_off_is_tried_again_after_the_start() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_shutdown_waits_for_what_is_under_way_and_begins_nothing() {
+async fn a_shutdown_waits_for_attempts_under_way_and_begins_none() {
     let world = World::new(|tried| tried.all(Duration::from_secs(4), &delivered()));
     for _ in 0..100 {
         world.submit("me@home.test", &to("you@far.test")).await;
@@ -192,7 +200,7 @@ async fn a_shutdown_waits_for_what_is_under_way_and_begins_nothing() {
         (5, 95)
     );
     assert!(world.sender.status().await.is_none());
-    let queued = world.store.scan(None, 1).await.expect("it works");
+    let queued = world.store.scan(None, 1).await.expect("the store works");
     assert!(world.sender.delete(vec![queued[0].id]).await.is_none());
     assert_eq!(world.store.count(), 95);
 }
@@ -213,7 +221,7 @@ async fn a_shutdown_keeps_its_bound_while_the_store_fails() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_back_delays_by_no_more_than_the_longest_pause() {
+async fn a_clock_set_back_delays_mail_by_no_more_than_the_longest_pause() {
     let world = World::new(|tried| match tried.at.as_secs() {
         0..600 => match tried.domain() {
             "down.test" => tried.all(QUICK, &unreachable()),
@@ -236,7 +244,7 @@ async fn a_clock_set_back_delays_by_no_more_than_the_longest_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_clock_set_forward_makes_what_has_come_due_leave_within_a_minute() {
+async fn mail_that_a_clock_set_forward_makes_due_leaves_within_a_minute() {
     let world = World::new(|tried| match tried.at.as_secs() {
         0 => tried.all(QUICK, &deferred()),
         _ => tried.all(QUICK, &delivered()),
@@ -265,7 +273,12 @@ async fn a_record_that_was_read_before_an_outcome_was_recorded_is_read_again() {
     world.internet.route(|_| "other.test");
     tokio::time::sleep(Duration::from_millis(800)).await;
     assert_eq!(
-        world.sender.retry(vec![id]).await.expect("it runs").changed,
+        world
+            .sender
+            .retry(vec![id])
+            .await
+            .expect("the runner runs")
+            .changed,
         1
     );
     pass(60).await;
@@ -277,7 +290,7 @@ async fn a_record_that_was_read_before_an_outcome_was_recorded_is_read_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_release_is_not_lost_on_work_that_still_reads_the_message_as_held() {
+async fn a_release_is_not_lost_while_a_task_still_reads_the_message_as_held() {
     let clock = Timepiece::new();
     let ids = clock.clone();
     let memory = relay_queue::MemoryStore::with_clock(move || relay_send::Clock::now(&ids));
@@ -291,6 +304,6 @@ async fn a_release_is_not_lost_on_work_that_still_reads_the_message_as_held() {
         world.sender.accepted(&message);
     };
     let (released, ()) = tokio::join!(release, meanwhile);
-    assert_eq!(released.expect("it runs").changed, 1);
+    assert_eq!(released.expect("the runner runs").changed, 1);
     world.until_empty(Duration::from_mins(1)).await;
 }

@@ -1,4 +1,4 @@
-//! When a message is tried, and what of it.
+//! When a message is tried, and how each recipient ends.
 
 use std::time::Duration;
 
@@ -63,7 +63,7 @@ async fn a_4xx_to_one_recipient_defers_that_recipient_alone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn each_recipient_of_a_mixed_message_meets_its_own_end() {
+async fn each_recipient_of_a_mixed_message_gets_its_own_result() {
     let world = World::new(|tried| {
         let outcome = |to: &String| match (domain(to), to.split('@').next()) {
             ("far.test", Some("gone")) => failed(),
@@ -99,7 +99,7 @@ async fn each_recipient_of_a_mixed_message_meets_its_own_end() {
     );
     assert!(
         bounces[0].at < Duration::from_secs(1),
-        "the failure is told at once"
+        "the failure is reported at once"
     );
 }
 
@@ -115,7 +115,7 @@ async fn a_transaction_takes_100_recipients_and_the_rest_follows() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn recipients_beyond_the_first_100_are_reached_though_those_fail() {
+async fn recipients_beyond_the_first_100_are_tried_even_if_those_fail() {
     let world = World::new(|tried| {
         let mut outcome = deferred();
         outcome.reply = None;
@@ -154,7 +154,12 @@ async fn an_attempt_that_gives_no_outcome_or_panics_is_a_deferral() {
         .submit("me@home.test", &addresses.map(String::from))
         .await;
     pass(10).await;
-    let message = world.store.get(id).await.unwrap().expect("it is there");
+    let message = world
+        .store
+        .get(id)
+        .await
+        .unwrap()
+        .expect("the message is queued");
     for recipient in &message.recipients {
         let (_, outcome) = recipient.last().expect("it has been tried");
         assert!(outcome.text().contains("a fault in this relay"));

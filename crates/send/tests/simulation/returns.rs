@@ -17,7 +17,7 @@ const QUICK: Duration = Duration::from_millis(50);
 const SLOW: Duration = Duration::from_secs(30);
 
 #[tokio::test(start_paused = true)]
-async fn a_message_that_is_returned_is_reported_with_the_last_reply_and_tried_no_more() {
+async fn a_returned_message_is_reported_with_its_last_reply_and_not_tried_again() {
     let world = World::new(|tried| match tried.domain() {
         "home.test" | "ok.test" => tried.all(QUICK, &delivered()),
         _ => tried.all(QUICK, &deferred()),
@@ -30,7 +30,7 @@ async fn a_message_that_is_returned_is_reported_with_the_last_reply_and_tried_no
             .sender
             .bounce(vec![id])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         1
     );
@@ -46,7 +46,7 @@ async fn a_message_that_is_returned_is_reported_with_the_last_reply_and_tried_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_return_waits_for_what_is_under_way_and_nothing_begins_behind_it() {
+async fn a_return_waits_for_the_attempt_under_way_and_no_other_begins() {
     let world = World::new(|tried| match tried.to[0].as_str() {
         "me@home.test" => tried.all(QUICK, &delivered()),
         "ok@far.test" => tried.all(SLOW, &delivered()),
@@ -55,17 +55,21 @@ async fn a_return_waits_for_what_is_under_way_and_nothing_begins_behind_it() {
     let later = world.submit("me@home.test", &to("later@far.test")).await;
     let ok = world.submit("me@home.test", &to("ok@far.test")).await;
     pass(5).await;
-    let applied = world.sender.bounce(vec![later, ok]).await.expect("it runs");
+    let applied = world
+        .sender
+        .bounce(vec![later, ok])
+        .await
+        .expect("the runner runs");
     assert_eq!((applied.changed, applied.pending), (2, 2));
     assert_eq!(
         world
             .sender
             .bounce(vec![later])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         0,
-        "it is under way"
+        "its attempt is under way"
     );
     world.until_empty(Duration::from_mins(2)).await;
     assert_eq!(world.times("later@far.test"), [0]);
@@ -75,7 +79,7 @@ async fn a_return_waits_for_what_is_under_way_and_nothing_begins_behind_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_return_of_what_has_failed_is_reported_once() {
+async fn a_return_of_a_failed_message_is_reported_once() {
     let world = World::new(|tried| match tried.domain() {
         "home.test" => tried.all(QUICK, &delivered()),
         _ => tried.all(SLOW, &failed()),
@@ -87,7 +91,7 @@ async fn a_return_of_what_has_failed_is_reported_once() {
             .sender
             .bounce(vec![id])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         1
     );
@@ -103,13 +107,13 @@ async fn a_held_message_can_be_returned() {
     });
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     pass(10).await;
-    world.sender.hold(vec![id]).await.expect("it runs");
+    world.sender.hold(vec![id]).await.expect("the runner runs");
     assert_eq!(
         world
             .sender
             .bounce(vec![id])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         1
     );
@@ -129,47 +133,55 @@ async fn deferred_mail<S: QueueStore>(world: &World<S>, messages: usize) -> Vec<
 }
 
 async fn reports<S: QueueStore>(world: &World<S>) -> usize {
-    let queued = world.store.scan(None, 10_000).await.expect("it works");
+    let queued = world
+        .store
+        .scan(None, 10_000)
+        .await
+        .expect("the store works");
     let is_report = |message: &&Message| message.origin == Origin::Bounce;
     queued.iter().filter(is_report).count()
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_said_to_be_returned_is_returned_whatever_comes_next() {
+async fn a_return_is_recorded_before_it_is_answered() {
     let mut world = World::new(|tried| tried.all(QUICK, &deferred()));
     let ids = deferred_mail(&world, 700).await;
-    let applied = world.sender.bounce(ids.clone()).await.expect("it runs");
+    let applied = world
+        .sender
+        .bounce(ids.clone())
+        .await
+        .expect("the runner runs");
     let reports_then = reports(&world).await;
     assert_eq!((applied.changed, applied.pending), (700, 0));
-    assert_eq!(reports_then, 700, "recorded when it is said");
+    assert_eq!(reports_then, 700, "recorded before the answer");
     world.restart(Duration::ZERO).await;
     for id in ids {
-        assert_eq!(world.store.get(id).await.expect("it works"), None);
+        assert_eq!(world.store.get(id).await.expect("the store works"), None);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sender_is_told_of_every_message_that_is_returned_however_many_they_are() {
+async fn a_sender_gets_a_report_on_every_returned_message_however_many() {
     let world = World::new(|tried| match tried.domain() {
         "home.test" => tried.all(QUICK, &delivered()),
         _ => tried.all(QUICK, &deferred()),
     });
     let ids = deferred_mail(&world, 500).await;
-    let applied = world.sender.bounce(ids).await.expect("it runs");
+    let applied = world.sender.bounce(ids).await.expect("the runner runs");
     assert_eq!((applied.changed, applied.untold), (500, 0));
     world.until_empty(DAY).await;
     assert_eq!(world.times("me@home.test").len(), 500);
-    let status = world.sender.status().await.expect("it runs");
+    let status = world.sender.status().await.expect("the runner runs");
     assert_eq!(status.reports_suppressed, 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_return_that_nobody_is_told_of_is_counted_as_such() {
+async fn returns_without_a_report_are_counted_apart() {
     let world = World::new(|tried| tried.all(QUICK, &deferred()));
     let null = world.submit("", &to("a@far.test")).await;
     let never = vec![with_notify("b@far.test", Notify::Never)];
     let never = world
-        .submit_wishing("me@home.test", never, DsnRequest::default())
+        .submit_with_dsn("me@home.test", never, DsnRequest::default())
         .await;
     let told = world.submit("me@home.test", &to("c@far.test")).await;
     pass(10).await;
@@ -177,19 +189,23 @@ async fn a_return_that_nobody_is_told_of_is_counted_as_such() {
         .sender
         .bounce(vec![null, never, told])
         .await
-        .expect("it runs");
+        .expect("the runner runs");
     assert_eq!((applied.changed, applied.untold), (3, 2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_return_that_cannot_be_recorded_is_no_success() {
+async fn a_return_that_cannot_be_recorded_is_reported_as_a_problem() {
     let clock = Timepiece::new();
     let ids = clock.clone();
     let store = Watched::new(MemoryStore::with_clock(move || ids.now()));
     let world = World::over(store, clock, |tried| tried.all(QUICK, &deferred()));
     let ids = deferred_mail(&world, 300).await;
     world.store.fail(Outage::Writing);
-    let applied = world.sender.bounce(ids.clone()).await.expect("it runs");
+    let applied = world
+        .sender
+        .bounce(ids.clone())
+        .await
+        .expect("the runner runs");
     assert_eq!((applied.changed, applied.problems.len()), (0, 150));
     assert!(applied.problems[0].1.contains("outage"), "{applied:?}");
     world.store.fail(Outage::Nothing);
@@ -198,7 +214,7 @@ async fn a_return_that_cannot_be_recorded_is_no_success() {
             .sender
             .bounce(ids[150..].to_vec())
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         150
     );
@@ -207,7 +223,7 @@ async fn a_return_that_cannot_be_recorded_is_no_success() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_return_that_is_ordered_while_a_failure_is_being_reported_is_not_forgotten() {
+async fn a_return_ordered_while_a_failure_is_being_reported_is_not_forgotten() {
     for n in 0..16 {
         let clock = Timepiece::new();
         let store = FaultyStore::new(MemoryStore::with_clock({
@@ -227,7 +243,7 @@ async fn a_return_that_is_ordered_while_a_failure_is_being_reported_is_not_forgo
             .sender
             .bounce(vec![id])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .problems
             .len()
             == 1
@@ -244,7 +260,7 @@ async fn a_return_that_is_ordered_while_a_failure_is_being_reported_is_not_forgo
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_postmaster_is_not_flooded_with_reports_that_are_returned() {
+async fn returned_reports_do_not_flood_the_postmaster() {
     let world = World::new(|tried| match tried.to[0].as_str() {
         "postmaster@home.test" => tried.all(QUICK, &delivered()),
         _ if tried.sender.is_empty() => tried.all(QUICK, &deferred()),
@@ -255,16 +271,16 @@ async fn the_postmaster_is_not_flooded_with_reports_that_are_returned() {
         world.submit(&from, &to("a@far.test")).await;
     }
     pass(60).await;
-    let queued = world.store.scan(None, 1000).await.expect("it works");
+    let queued = world.store.scan(None, 1000).await.expect("the store works");
     let ids = queued.iter().map(|report| report.id).collect();
-    let applied = world.sender.bounce(ids).await.expect("it runs");
+    let applied = world.sender.bounce(ids).await.expect("the runner runs");
     assert_eq!((applied.changed, applied.untold), (300, 200));
     world.until_empty(DAY).await;
     assert_eq!(world.times("postmaster@home.test").len(), 100);
 }
 
 #[tokio::test(start_paused = true)]
-async fn nothing_is_tried_beside_a_return_though_it_is_read_once_more() {
+async fn no_attempt_begins_during_a_return_even_if_the_message_is_read_again() {
     let clock = Timepiece::new();
     let ids = clock.clone();
     let store = Watched::new(MemoryStore::with_clock(move || ids.now()));
@@ -274,13 +290,13 @@ async fn nothing_is_tried_beside_a_return_though_it_is_read_once_more() {
     pass(325).await;
     let (sender, returned) = (world.sender.clone(), ids.clone());
     let returning = tokio::spawn(async move { sender.bounce(returned).await });
-    // The record has been read once, and is claimed and settled while it comes to be due.
+    // The record has been read once. It is claimed and settled while it becomes due.
     pass(12).await;
     world.sender.reconfigure(config());
-    let applied = returning.await.expect("no panic").expect("it runs");
+    let applied = returning.await.expect("no panic").expect("the runner runs");
     assert_eq!(applied.changed, 50);
     pass(60).await;
     let tried = world.internet.tried();
     let mine = tried.iter().filter(|t| ids.contains(&t.id));
-    assert_eq!(mine.count(), 50, "once each, before");
+    assert_eq!(mine.count(), 50, "one attempt each, before the return");
 }

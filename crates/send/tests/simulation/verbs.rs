@@ -1,4 +1,4 @@
-//! What the operator does to single messages, and to destinations.
+//! The operator's verbs on single messages and on destinations.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ async fn a_retry_of_one_message_tries_that_one_alone() {
         .sender
         .retry(vec![mine, absent])
         .await
-        .expect("it runs");
+        .expect("the runner runs");
     assert_eq!((applied.changed, applied.problems.len()), (1, 0));
     pass(1).await;
     assert_eq!(world.times("a@far.test"), [0, 10]);
@@ -45,7 +45,12 @@ async fn a_retry_overrides_the_back_off_of_its_destination() {
     let id = world.submit("me@home.test", &to("a@down.test")).await;
     pass(10).await;
     assert_eq!(
-        world.sender.retry(vec![id]).await.expect("it runs").changed,
+        world
+            .sender
+            .retry(vec![id])
+            .await
+            .expect("the runner runs")
+            .changed,
         1
     );
     pass(1).await;
@@ -53,7 +58,7 @@ async fn a_retry_overrides_the_back_off_of_its_destination() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_destination_that_is_suspended_gets_nothing_until_it_is_resumed() {
+async fn a_suspended_destination_gets_no_mail_until_it_is_resumed() {
     let world = World::new(|tried| tried.all(QUICK, &delivered()));
     let far = DestinationKey("far.test".into());
     assert!(world.sender.suspend(far.clone()).await);
@@ -62,11 +67,11 @@ async fn a_destination_that_is_suspended_gets_nothing_until_it_is_resumed() {
     world.submit("me@home.test", &to("a@other.test")).await;
     pass(6 * 86400).await;
     assert!(world.times("a@far.test").is_empty());
-    let retried = world.sender.retry(vec![id]).await.expect("it runs");
+    let retried = world.sender.retry(vec![id]).await.expect("the runner runs");
     assert_eq!(retried.changed, 0);
     pass(10).await;
-    assert_eq!(world.store.count(), 1, "it is not given up either");
-    let status = world.sender.status().await.expect("it runs");
+    assert_eq!(world.store.count(), 1, "it does not expire either");
+    let status = world.sender.status().await.expect("the runner runs");
     assert_eq!(status.suspended, std::slice::from_ref(&far));
     assert!(status.destinations[0].is_suspended && status.destinations[0].next_attempt.is_none());
     assert!(world.sender.resume(far.clone()).await);
@@ -77,7 +82,7 @@ async fn a_destination_that_is_suspended_gets_nothing_until_it_is_resumed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_held_waits_over_a_restart_and_leaves_at_once_when_released() {
+async fn a_held_message_waits_over_a_restart_and_leaves_at_once_when_released() {
     let mut world = World::new(|tried| match tried.at.as_secs() {
         0 => tried.all(QUICK, &deferred()),
         _ => tried.all(QUICK, &delivered()),
@@ -85,16 +90,31 @@ async fn what_is_held_waits_over_a_restart_and_leaves_at_once_when_released() {
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     pass(10).await;
     assert_eq!(
-        world.sender.hold(vec![id]).await.expect("it runs").changed,
+        world
+            .sender
+            .hold(vec![id])
+            .await
+            .expect("the runner runs")
+            .changed,
         1
     );
     assert_eq!(
-        world.sender.hold(vec![id]).await.expect("it runs").changed,
+        world
+            .sender
+            .hold(vec![id])
+            .await
+            .expect("the runner runs")
+            .changed,
         0,
-        "it is held"
+        "it is held already"
     );
     assert_eq!(
-        world.sender.retry(vec![id]).await.expect("it runs").changed,
+        world
+            .sender
+            .retry(vec![id])
+            .await
+            .expect("the runner runs")
+            .changed,
         0
     );
     world.assert_nothing_is_kept().await;
@@ -108,7 +128,7 @@ async fn what_is_held_waits_over_a_restart_and_leaves_at_once_when_released() {
             .sender
             .release(vec![id])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         1
     );
@@ -117,7 +137,7 @@ async fn what_is_held_waits_over_a_restart_and_leaves_at_once_when_released() {
             .sender
             .release(vec![id])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         0
     );
@@ -140,7 +160,7 @@ async fn a_hold_during_an_attempt_lets_it_end_and_a_release_before_its_end_is_no
             .sender
             .hold(vec![id, other])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         2
     );
@@ -149,7 +169,7 @@ async fn a_hold_during_an_attempt_lets_it_end_and_a_release_before_its_end_is_no
             .sender
             .release(vec![id])
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         1
     );
@@ -161,7 +181,7 @@ async fn a_hold_during_an_attempt_lets_it_end_and_a_release_before_its_end_is_no
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_deleted_is_gone_though_it_waits_or_is_under_way() {
+async fn a_deleted_message_is_gone_whether_it_waits_or_is_under_way() {
     let world = World::new(|tried| match tried.domain() {
         "slow.test" => tried.all(SLOW, &deferred()),
         _ => tried.all(QUICK, &deferred()),
@@ -175,11 +195,19 @@ async fn what_is_deleted_is_gone_though_it_waits_or_is_under_way() {
             .sender
             .delete(ids.clone())
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         2
     );
-    assert_eq!(world.sender.delete(ids).await.expect("it runs").changed, 0);
+    assert_eq!(
+        world
+            .sender
+            .delete(ids)
+            .await
+            .expect("the runner runs")
+            .changed,
+        0
+    );
     assert_eq!(world.store.count(), 0);
     pass(86400).await;
     assert_eq!(
@@ -199,7 +227,7 @@ fn rule(domain: Option<&str>, sender: Option<&str>, since: Duration, world: &Wor
 }
 
 #[tokio::test(start_paused = true)]
-async fn mail_under_a_rule_is_held_as_it_comes_in_and_no_other() {
+async fn only_incoming_mail_that_matches_a_rule_is_held() {
     let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
     pass(100).await;
     let now = world.clock.elapsed();
@@ -224,26 +252,26 @@ async fn mail_under_a_rule_is_held_as_it_comes_in_and_no_other() {
     let tried = world.internet.tried();
     let to: Vec<&str> = tried.iter().map(|t| t.to[0].as_str()).collect();
     assert_eq!(to, ["b@other.test", "d@third.test"]);
-    let records = world.store.scan(None, 10).await.expect("it works");
+    let records = world.store.scan(None, 10).await.expect("the store works");
     assert!(records.len() == 3 && records.iter().all(|m| m.held));
     world.sender.hold_incoming(Vec::new());
     world
         .sender
         .release(records.iter().map(|m| m.id).collect())
         .await
-        .expect("it runs");
+        .expect("the runner runs");
     world.until_empty(Duration::from_mins(1)).await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_holds_our_own_reports_too_before_and_after_a_reload() {
+async fn a_rule_also_holds_reports_before_and_after_a_reload() {
     let world = World::new(|tried| tried.all(QUICK, &failed()));
     world
         .sender
         .hold_incoming(vec![rule(Some("home.test"), None, Duration::ZERO, &world)]);
     world.submit("me@home.test", &to("a@far.test")).await;
     pass(10).await;
-    let records = world.store.scan(None, 10).await.expect("it works");
+    let records = world.store.scan(None, 10).await.expect("the store works");
     assert!(records.len() == 1 && records[0].held, "{records:?}");
     world.sender.reconfigure(config());
     pass(86400).await;
@@ -251,7 +279,7 @@ async fn a_rule_holds_our_own_reports_too_before_and_after_a_reload() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_released_under_a_standing_rule_stays_released() {
+async fn a_message_released_under_a_standing_rule_stays_released() {
     let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
     let rules = vec![rule(Some("far.test"), None, Duration::ZERO, &world)];
     world.sender.hold_incoming(rules.clone());
@@ -259,19 +287,23 @@ async fn what_is_released_under_a_standing_rule_stays_released() {
     pass(10).await;
     let far = DestinationKey("far.test".into());
     world.sender.suspend(far.clone()).await;
-    let released = world.sender.release(vec![id]).await.expect("it runs");
+    let released = world
+        .sender
+        .release(vec![id])
+        .await
+        .expect("the runner runs");
     assert_eq!(released.changed, 1);
     world.config.standing_rules.hold_incoming = rules;
     world.sender.reconfigure(config());
     pass(10).await;
     world.restart(Duration::from_secs(10)).await;
     pass(10).await;
-    let message = world.store.get(id).await.expect("it works");
+    let message = world.store.get(id).await.expect("the store works");
     assert_eq!(message.map(|message| message.held), None, "it has left");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_rule_holds_nothing_that_came_in_before_it() {
+async fn a_rule_holds_no_mail_that_arrived_before_it() {
     let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
     world.sender.shutdown(Duration::ZERO).await;
     world.commit("me@home.test", &to("a@far.test")).await;
@@ -283,7 +315,7 @@ async fn a_rule_holds_nothing_that_came_in_before_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn orders_at_the_start_hold_before_anything_is_tried() {
+async fn standing_rules_at_the_start_apply_before_the_first_attempt() {
     let mut world = World::new(|tried| tried.all(QUICK, &delivered()));
     world.sender.shutdown(Duration::ZERO).await;
     world.commit("me@home.test", &to("a@far.test")).await;
@@ -301,7 +333,7 @@ async fn orders_at_the_start_hold_before_anything_is_tried() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_verb_on_thousands_does_all_and_stops_where_the_store_fails() {
+async fn a_verb_on_thousands_of_messages_changes_all_and_stops_if_the_store_fails() {
     let clock = Timepiece::new();
     let ids = clock.clone();
     let store = Watched::new(MemoryStore::with_clock(move || ids.now()));
@@ -315,7 +347,11 @@ async fn a_verb_on_thousands_does_all_and_stops_where_the_store_fails() {
     }
     pass(60).await;
     world.store.fail(Outage::Writing);
-    let applied = world.sender.hold(ids.clone()).await.expect("it runs");
+    let applied = world
+        .sender
+        .hold(ids.clone())
+        .await
+        .expect("the runner runs");
     assert_eq!((applied.changed, applied.problems.len()), (0, 250));
     world.store.fail(Outage::Nothing);
     assert_eq!(
@@ -323,20 +359,25 @@ async fn a_verb_on_thousands_does_all_and_stops_where_the_store_fails() {
             .sender
             .hold(ids.clone())
             .await
-            .expect("it runs")
+            .expect("the runner runs")
             .changed,
         2_300
     );
     world.assert_nothing_is_kept().await;
     assert_eq!(
-        world.sender.delete(ids).await.expect("it runs").changed,
+        world
+            .sender
+            .delete(ids)
+            .await
+            .expect("the runner runs")
+            .changed,
         2_300
     );
     assert_eq!(world.store.count(), 0);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_verb_asks_a_slow_store_for_many_messages_at_once() {
+async fn a_verb_asks_a_slow_store_for_many_messages_at_a_time() {
     let clock = Timepiece::new();
     let ids = clock.clone();
     let lag = Duration::from_millis(100);
@@ -347,6 +388,14 @@ async fn a_verb_asks_a_slow_store_for_many_messages_at_once() {
         ids.push(world.submit("me@home.test", &to("u@far.test")).await);
     }
     let since = tokio::time::Instant::now();
-    assert_eq!(world.sender.hold(ids).await.expect("it runs").changed, 1000);
+    assert_eq!(
+        world
+            .sender
+            .hold(ids)
+            .await
+            .expect("the runner runs")
+            .changed,
+        1000
+    );
     assert!(since.elapsed() < 10 * lag, "{:?}", since.elapsed());
 }

@@ -1,4 +1,4 @@
-//! A store that is watched, and that can be made to fail for a while.
+//! A store that counts its calls and can be made to fail for a while.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -10,7 +10,7 @@ use relay_message::{
     StoreError,
 };
 
-/// Calls of the store, counted, all of which can be made to fail for a while.
+/// A store that counts its calls, all of which can be made to fail for a while.
 #[derive(Debug, Clone)]
 pub struct Watched<S> {
     pub inner: S,
@@ -20,16 +20,16 @@ pub struct Watched<S> {
     claims: Arc<Mutex<Vec<Claim>>>,
 }
 
-/// What fails.
+/// The operations that fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outage {
     Nothing,
     Reading,
-    /// The queue as a whole cannot be read.
+    /// The scan of the queue.
     Scanning,
     Writing,
     Opening,
-    /// There is no room but the reserve.
+    /// Nothing fails, but the disk has only its reserve left.
     Room,
     Everything,
 }
@@ -45,14 +45,14 @@ impl<S> Watched<S> {
         }
     }
 
-    /// Records that are read come this late: out of date, perhaps. What is to be
-    /// recorded takes three times as long.
+    /// Delays each record that is read by `lag`, so that it may be out of date. Recording takes
+    /// three times as long.
     pub fn lagging(mut self, lag: Duration) -> Self {
         self.lag = lag;
         self
     }
 
-    /// Claims that were not given up.
+    /// The claims that have not been released.
     pub fn claims(&self) -> MutexGuard<'_, Vec<Claim>> {
         self.claims.lock().expect("nothing panics under this lock")
     }

@@ -1,5 +1,5 @@
 //! A relay without disk and network: the real runner and schedule over a store in memory, a
-//! scripted rest of the world, and a clock that stands still unless everybody waits.
+//! scripted rest of the world, and a clock that moves only while every task waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,11 +16,11 @@ pub use crate::internet::*;
 pub use crate::watched::*;
 
 pub const UNIT: Duration = Duration::from_secs(400);
-/// What messages say.
+/// The content of each message.
 const TEXT: &[u8] = b"Subject: hello\r\n\r\nbody\r\n";
 pub const DAY: Duration = Duration::from_hours(24);
 
-/// The relay in its world.
+/// A relay, its store and the rest of its world.
 pub struct World<S: QueueStore = MemoryStore> {
     pub store: Arc<S>,
     pub internet: Arc<Internet>,
@@ -30,7 +30,7 @@ pub struct World<S: QueueStore = MemoryStore> {
 }
 
 impl World {
-    /// The usual numbers, nothing in the queue.
+    /// Starts a relay with the usual configuration and an empty queue.
     pub fn new(
         script: impl Fn(&Tried) -> (Duration, Vec<Outcome>) + Send + Sync + 'static,
     ) -> Self {
@@ -63,28 +63,33 @@ impl<S: QueueStore> World<S> {
         }
     }
 
-    /// Ends the runner within `bound` and starts another on the same store.
+    /// Ends the runner within `bound`, and starts another on the same store.
     pub async fn restart(&mut self, bound: Duration) {
         self.sender.shutdown(bound).await;
         let (store, internet) = (Arc::clone(&self.store), Arc::clone(&self.internet));
         self.sender = relay_send::start(store, internet, self.config.clone(), self.clock.clone());
     }
 
-    /// Commits a message, and tells the runner.
+    /// Commits a message, and gives it to the runner.
     pub async fn submit(&self, from: &str, to: &[String]) -> QueueId {
         let message = self.commit(from, to).await;
         self.sender.accepted(&message);
         message.id
     }
 
-    /// The same with DSN options for each recipient.
-    pub async fn submit_wishing(&self, from: &str, to: Vec<Recipient>, dsn: DsnRequest) -> QueueId {
+    /// Does the same with DSN options for each recipient.
+    pub async fn submit_with_dsn(
+        &self,
+        from: &str,
+        to: Vec<Recipient>,
+        dsn: DsnRequest,
+    ) -> QueueId {
         let message = self.commit_wishing(from, to, dsn).await;
         self.sender.accepted(&message);
         message.id
     }
 
-    /// Commits a message behind the runner's back; a store that fails is asked until it does not.
+    /// Commits a message without the runner's knowledge, and repeats that while the store fails.
     pub async fn commit(&self, from: &str, to: &[String]) -> Message {
         let to = to.iter().map(|to| with_notify(to, Notify::Unspecified));
         self.commit_wishing(from, to.collect(), DsnRequest::default())
@@ -103,12 +108,12 @@ impl<S: QueueStore> World<S> {
         }
     }
 
-    /// Commits a message of so many octets, and tells the runner.
+    /// Commits a message of so many octets, and gives it to the runner.
     pub async fn submit_large(&self, from: &str, to: &str, octets: usize) -> QueueId {
         let text = [TEXT, &b"x".repeat(octets)].concat();
         let envelope = envelope(from, vec![with_notify(to, Notify::Unspecified)]);
         let message = self.try_commit(envelope, &text).await;
-        let message = message.expect("this store takes it");
+        let message = message.expect("the store accepts it");
         self.sender.accepted(&message);
         message.id
     }
@@ -121,7 +126,7 @@ impl<S: QueueStore> World<S> {
         self.store.commit(spool, envelope, now, head).await.ok()
     }
 
-    /// Lets time pass until the queue is empty, and everybody is done with it.
+    /// Lets time pass until the queue is empty and all tasks have ended.
     pub async fn until_empty(&self, limit: Duration) {
         let step = Duration::from_secs(10);
         let deadline = self.clock.elapsed() + limit;
@@ -138,7 +143,7 @@ impl<S: QueueStore> World<S> {
 
     pub async fn assert_nothing_is_kept(&self) {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let status = self.sender.status().await.expect("it runs");
+        let status = self.sender.status().await.expect("the runner runs");
         assert_eq!((status.in_flight, status.waiting), (0, 0), "{status:?}");
         assert!(
             status.deliveries.is_empty() && status.destinations.is_empty(),
@@ -146,7 +151,7 @@ impl<S: QueueStore> World<S> {
         );
     }
 
-    /// When the recipient was tried, in seconds since the world began.
+    /// Returns when the recipient was tried, in seconds since the world began.
     pub fn times(&self, to: &str) -> Vec<u64> {
         let tried = self.internet.tried();
         let mine = tried.iter().filter(|t| t.to.iter().any(|a| a == to));
