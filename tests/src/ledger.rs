@@ -1,4 +1,4 @@
-//! Records what clients were told, and checks that it came true.
+//! Records the replies to clients, and checks that the relay keeps its promises.
 
 use std::collections::{BTreeSet, HashSet};
 use std::fmt;
@@ -91,7 +91,7 @@ impl Key {
         })
     }
 
-    /// The fates of these addresses, if each is a recipient whose fate passes `may`.
+    /// Returns the fates of these addresses, if each is a recipient whose fate passes `may`.
     fn fates_of(self, addresses: &[&str], may: impl Fn(Fate) -> bool) -> Option<Vec<Fate>> {
         let fate = |address: &&str| {
             let mut fates = self.fates().filter(|fate| may(*fate));
@@ -105,7 +105,8 @@ impl Key {
         self.fates().map(|fate| self.recipient(fate)).collect()
     }
 
-    /// The content. Every fourth client's messages are stored as files, the others in the database.
+    /// Returns the content. Every fourth client's messages are stored as files, the others in the
+    /// database.
     pub(crate) fn content(self) -> Vec<u8> {
         let lines = if self.client.is_multiple_of(4) {
             600 + self.number % 1000
@@ -118,7 +119,7 @@ impl Key {
     }
 }
 
-/// What clients were told: every message that got a 250, and every refusal.
+/// The replies to clients: every message that got a 250, and every refusal.
 #[derive(Debug, Default)]
 pub struct Ledger {
     next: AtomicU32,
@@ -143,7 +144,7 @@ impl Ledger {
         refusals.push(reply);
     }
 
-    /// The number of acknowledged messages.
+    /// Returns the number of acknowledged messages.
     pub fn count(&self) -> usize {
         let accepted = self.accepted.lock().unwrap_or_else(PoisonError::into_inner);
         accepted.len()
@@ -174,7 +175,7 @@ impl Ledger {
     }
 }
 
-/// What came out of the relay.
+/// The messages and reports that left the relay.
 #[derive(Debug, Default)]
 pub(crate) struct Arrivals {
     seen: HashSet<(Key, Fate)>,
@@ -187,8 +188,10 @@ impl Arrivals {
     pub(crate) fn deliver(&mut self, domain: &str, message: &ReceivedMail) {
         let key = path(&message.mail).and_then(|sender| of(sender, "sender.test"));
         let to: Vec<_> = message.recipients.iter().filter_map(|r| path(r)).collect();
-        let is_due = |fate: Fate| fate.domain() == domain && !fate.is_failure();
-        let found = key.and_then(|key| Some((key, key.fates_of(&to, is_due)?)));
+        let found = key.and_then(|key| {
+            let fates = key.fates_of(&to, |fate| fate.domain() == domain && !fate.is_failure())?;
+            Some((key, fates))
+        });
         match found {
             Some((key, fates)) if is_whole(&message.data, &key.content()) => self.note(key, &fates),
             _ => self.object(domain, message),
@@ -229,19 +232,19 @@ impl Arrivals {
     }
 }
 
-/// Whether a message is what the client sent, after one added header field.
+/// Whether a message is as the client sent it, after one added header field.
 fn is_whole(data: &[u8], content: &[u8]) -> bool {
     data.strip_suffix(content)
         .and_then(|head| std::str::from_utf8(head).ok())
         .is_some_and(|head| head.starts_with("Received: ") && head.ends_with("\r\n"))
 }
 
-/// The address in the argument of MAIL FROM or RCPT TO.
+/// Returns the address in the argument of MAIL FROM or RCPT TO.
 fn path(argument: &str) -> Option<&str> {
     argument.strip_prefix('<')?.split('>').next()
 }
 
-/// The message of an address in this domain.
+/// Returns the message of an address in this domain.
 fn of(address: &str, domain: &str) -> Option<Key> {
     let (local, found) = address.split_once('@')?;
     (found == domain).then(|| Key::parse(local)).flatten()

@@ -73,7 +73,7 @@ async fn submit(client: u32, aim: Arc<Aim>, ledger: Arc<Ledger>) {
     }
 }
 
-/// The reply that was no 250, if one was not; empty when the relay is gone.
+/// Returns the first reply other than 250 as the error. It is empty if the relay is gone.
 async fn submit_some(client: u32, aim: &Aim, ledger: &Ledger) -> Result<(), String> {
     let port = aim.port.load(Ordering::Relaxed);
     let connected = Client::try_connect(port).await;

@@ -112,7 +112,7 @@ impl Relay {
         started.unwrap_or_else(|log| panic!("relayd ended: {log}"));
     }
 
-    /// The same, in a way of its own; its log, if it ended before it was up.
+    /// Starts it in a given way. Returns its log if it ended before it was up.
     pub fn launch(&mut self, launch: &Launch) -> Result<(), String> {
         let mut child = launch
             .command()
@@ -193,9 +193,10 @@ impl Relay {
 
     /// Waits until its log contains this text.
     pub async fn wait_for_log(&self, said: &str) {
-        let is_said = || self.log().contains(said);
-        self.wait_until(&format!("{said:?} in the log"), is_said)
-            .await;
+        self.wait_until(&format!("{said:?} in the log"), || {
+            self.log().contains(said)
+        })
+        .await;
     }
 
     /// Waits until the condition is true.

@@ -11,14 +11,14 @@ use crate::{DEADLINE, Ledger, Load, Receivers, Relay, Verdict};
 /// How long a queue of some thousand messages may take to empty.
 const DRAINED: Duration = Duration::from_mins(3);
 
-/// A relay, the hosts that its mail goes to, and what its clients were told.
+/// A relay, the hosts that its mail goes to, and the replies to its clients.
 #[derive(Debug)]
 pub struct Trial {
     /// The relay. It does not run until it is started.
     pub relay: Relay,
     /// The hosts. The one for later mail refuses it until [`Trial::settle`].
     pub receivers: Receivers,
-    /// What clients were told.
+    /// The replies to clients.
     pub ledger: Arc<Ledger>,
 }
 
@@ -54,12 +54,13 @@ impl Trial {
     /// Waits for a refusal, and returns all refusals since the last call.
     pub async fn refusals(&self) -> Vec<String> {
         let refused = Mutex::new(Vec::new());
-        let has_some = || {
-            let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
-            refused.extend(self.ledger.take_refusals());
-            !refused.is_empty()
-        };
-        self.relay.wait_until("refusal", has_some).await;
+        self.relay
+            .wait_until("refusal", || {
+                let mut refused = refused.lock().unwrap_or_else(PoisonError::into_inner);
+                refused.extend(self.ledger.take_refusals());
+                !refused.is_empty()
+            })
+            .await;
         refused.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 

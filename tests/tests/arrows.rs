@@ -5,7 +5,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-/// A crate and those of ours that it may depend on. Its tests may also use [`FOR_TESTS`].
+/// Each crate, and the crates of this workspace that it may depend on. Its tests may also use
+/// [`FOR_TESTS`].
 const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-smtp", &[]),
     ("relay-message", &["relay-smtp"]),
@@ -91,11 +92,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("relay-tests", &["relay-testkit"]),
 ];
 
-/// What the tests of every crate may use: the tools for tests, and a queue to put messages into.
+/// The crates that the tests of every crate may use: the tools for tests, and a queue to put
+/// messages into.
 const FOR_TESTS: &[&str] = &["relay-testkit", "relay-queue"];
 
-/// A crate, and what must not come with it, however far down: no I/O in the protocol, no database in
-/// what only asks the daemon, no name server but for deliveries and for who asks after them.
+/// Crates, and the dependencies that they must not have, however indirect: no I/O in the protocol,
+/// no database in clients of the daemon, no resolver except for deliveries and diagnosis.
 const WITHOUT: &[(&str, &[&str])] = &[
     ("relay-smtp", &["tokio", "mio", "socket2", "tracing"]),
     ("relay-control", &["tokio", "mio", "socket2", "sled"]),
@@ -133,13 +135,13 @@ fn cargo(arguments: &[&str]) -> String {
 }
 
 #[test]
-fn no_crate_knows_what_is_not_below_it() {
+fn a_crate_depends_only_on_crates_below_it() {
     let metadata = cargo(&["metadata", "--format-version=1", "--no-deps"]);
     let metadata: Value = serde_json::from_str(&metadata).expect("JSON");
     let packages = metadata["packages"].as_array().expect("a list of packages");
     let names: BTreeSet<&str> = packages.iter().filter_map(|p| p["name"].as_str()).collect();
     let told = ALLOWED.iter().map(|(name, _)| *name).collect();
-    assert_eq!(names, told, "say above what a new crate may know");
+    assert_eq!(names, told, "list above what a new crate may depend on");
     for (name, allowed) in ALLOWED {
         let package = packages.iter().find(|p| p["name"] == *name);
         let package = package.expect("it is one of the names");
@@ -155,7 +157,7 @@ fn no_crate_knows_what_is_not_below_it() {
 }
 
 #[test]
-fn nothing_comes_with_a_crate_that_is_not_its_business() {
+fn no_crate_has_a_forbidden_dependency() {
     for (name, without) in WITHOUT {
         let tree = tree(name);
         let found: BTreeSet<&str> = tree.lines().filter_map(|l| l.split(' ').next()).collect();
@@ -165,8 +167,8 @@ fn nothing_comes_with_a_crate_that_is_not_its_business() {
     }
 }
 
-/// All that comes with a crate, but for what comes with mail-auth alone: that has a resolver for
-/// those who verify, which whoever only signs never asks.
+/// Returns all dependencies of a crate, except those of mail-auth alone. Its resolver is for
+/// verifying, and a crate that only signs never uses it.
 fn tree(name: &str) -> String {
     let arguments = ["tree", "-p", name, "-e", "normal", "--prefix", "none"];
     let tree = cargo(&arguments);

@@ -29,11 +29,12 @@ async fn the_books_balance_with_mail_delivered_bounced_deferred_and_after_a_kill
         relay.send("app@sender.test", to, MESSAGE).await;
     }
     let counted = |books: &Value, name: &str| books[name].as_u64().expect("a number");
-    let is_settled = || {
-        let books = json(&relay, &["--json", "audit"]);
-        counted(&books, "delivered") == 2 && counted(&books, "queued") == 1
-    };
-    relay.wait_until("report", is_settled).await;
+    relay
+        .wait_until("report", || {
+            let books = json(&relay, &["--json", "audit"]);
+            counted(&books, "delivered") == 2 && counted(&books, "queued") == 1
+        })
+        .await;
     for _ in 0..2 {
         let books = json(&relay, &["--json", "audit"]);
         let expected = [

@@ -12,7 +12,7 @@ use serde_json::Value;
 const LARGE: usize = 32 << 20;
 const LITTLE: u64 = 16 << 20;
 
-/// A relay that makes no delivery attempts.
+/// Starts a relay that makes no delivery attempts.
 fn world() -> Relay {
     let relay = Relay::start("[limits]\nmessage_size = \"64MiB\"\n");
     relay.done(&["queue", "hold", "--incoming", "--all"]);
@@ -26,7 +26,7 @@ async fn send(relay: &Relay, body: &str) -> String {
 }
 
 #[tokio::test]
-async fn headers_and_body_are_shown_as_they_go_out() {
+async fn headers_and_body_are_shown_as_they_are_sent() {
     let relay = world();
     let line = "0123456789\u{e4}\r\n";
     for body in [String::new(), line.to_owned(), line.repeat(20_000)] {
@@ -64,7 +64,7 @@ async fn a_large_body_is_never_in_memory_as_a_whole() {
     for form in [&["--body"][..], &["--body", "--json"]] {
         let mut relayctl = relay.ctl_running(&[&["queue", "show", &id], form].concat());
         let mut shown = relayctl.stdout.take().expect("a pipe");
-        // It waits until the rest is read.
+        // `relayctl` waits until the rest is read.
         let first = read_most(&mut shown, body.len() - (1 << 20));
         let taken = most_memory(relayctl.id());
         assert!(taken < LITTLE, "{taken}");
@@ -75,7 +75,7 @@ async fn a_large_body_is_never_in_memory_as_a_whole() {
     assert!(taken < LITTLE, "{taken}");
 }
 
-/// At the end it has read less.
+/// Reads at least `most` octets, or all to the end. Returns how many it has read.
 fn read_most(shown: &mut ChildStdout, most: usize) -> usize {
     let (mut some, mut all) = (vec![0; 1 << 16], 0);
     while all < most {
@@ -91,7 +91,7 @@ fn assert_ended_well(mut child: Child) {
     assert!(child.wait().expect("an end").success());
 }
 
-/// The peak memory of a process in octets.
+/// Returns the peak memory of a process in octets.
 fn most_memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

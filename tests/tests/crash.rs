@@ -8,7 +8,7 @@ use std::process::Command;
 use relay_tests::{Launch, Trial, Verdict};
 use serde_json::Value;
 
-/// All that a daemon without damage comes to; the table is in `relay_failpoint`.
+/// The failpoints that a daemon reaches without damage. The table is in `relay_failpoint`.
 const POINTS: [&str; 16] = [
     "body-synced",
     "directory-synced",
@@ -27,7 +27,7 @@ const POINTS: [&str; 16] = [
     "recorded",
     "reporting",
 ];
-/// Disk calls of a daemon for each message, or for each large one.
+/// The disk calls of a daemon for each message, or for each large one.
 const CALLS: [&str; 5] = [
     "body-make",
     "body-write",
@@ -35,7 +35,7 @@ const CALLS: [&str; 5] = [
     "directory-sync",
     "database-sync",
 ];
-/// Deliveries that may be running when the daemon dies, and so arrive twice.
+/// How many deliveries may be under way when the daemon dies, and so arrive twice.
 const IN_FLIGHT: usize = 120;
 
 fn rounds() -> usize {
@@ -101,7 +101,7 @@ async fn fails_and_recovers(call: &str, error: &str, text: &str) {
     let launched = trial.relay.launch(&Launch::failing_at(&at, error));
     launched.unwrap_or_else(|log| panic!("{at}: {log}"));
     let load = trial.load();
-    // If it fails for a report of the relay itself, no client notices.
+    // If the call fails for a report of the relay itself, no client notices.
     trial.relay.wait_for_log(text).await;
     trial.more(20).await;
     load.stop().await;

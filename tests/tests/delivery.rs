@@ -1,4 +1,4 @@
-//! A message's whole way through the real programs.
+//! The way of a message through the real programs.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -17,7 +17,7 @@ fn smarthost(mx: &FakeMx) -> String {
     )
 }
 
-/// A relay that finds dest.test at 127.0.0.2 and sender.test at 127.0.0.3 by MX.
+/// Starts a relay that finds dest.test at 127.0.0.2 and sender.test at 127.0.0.3 by MX.
 async fn world() -> (FakeMx, FakeMx, FakeDns, Relay) {
     let ip = |n| IpAddr::from(Ipv4Addr::new(127, 0, 0, n));
     let [dest, sender] = FakeMx::start_on([ip(2), ip(3)]).await;
@@ -125,7 +125,7 @@ async fn mail_goes_to_the_mx_of_its_domain_and_a_refusal_is_reported_to_the_send
     assert_eq!((dest.messages().len(), sender.messages().len()), (1, 1));
 }
 
-/// More than the database stores itself, so the report is a file without a head.
+/// The header is larger than the database stores itself, so the report is a file without a head.
 #[tokio::test]
 async fn the_report_for_a_message_with_a_large_header_arrives_complete() {
     let (dest, sender, _dns, relay) = world().await;
@@ -149,7 +149,7 @@ async fn the_report_for_a_message_with_a_large_header_arrives_complete() {
         assert!(text.contains(part), "{part} is not in {text}");
     }
     let (_, boundary) = text.split_once("boundary=\"").expect("a boundary");
-    let (boundary, _) = boundary.split_once('"').expect("its end");
+    let (boundary, _) = boundary.split_once('"').expect("the end of the boundary");
     assert!(text.ends_with(&format!("\r\n--{boundary}--\r\n")), "{text}");
     relay.wait_until_empty().await;
     assert_eq!(relay.body_files(), 0);
@@ -236,7 +236,7 @@ async fn kill_9_under_load_loses_no_acknowledged_message_and_repeats_no_finished
     relay.wait_until_empty().await;
     let ids: Vec<String> = mx.messages().iter().map(|m| id_of(&m.data)).collect();
     for (before, ended) in recorded {
-        assert!(!ended.is_empty(), "a life without a delivery");
+        assert!(!ended.is_empty(), "a run without a delivery");
         let repeated: Vec<_> = ids[before..]
             .iter()
             .filter(|id| ended.contains(*id))
@@ -250,13 +250,15 @@ async fn kill_9_under_load_loses_no_acknowledged_message_and_repeats_no_finished
         .collect();
     let acknowledged = ledger.lock().expect("no client panicked");
     assert!(acknowledged.len() > 100, "{}", acknowledged.len());
-    let is_lost = |to: &&String| !arrived.contains(&format!("<{to}>"));
-    let lost: Vec<_> = acknowledged.iter().filter(is_lost).collect();
+    let lost: Vec<_> = acknowledged
+        .iter()
+        .filter(|to| !arrived.contains(&format!("<{to}>")))
+        .collect();
     assert!(lost.is_empty(), "{lost:?}");
     assert_eq!(relay.body_files(), 0);
 }
 
-/// The messages that have left the queue according to a log.
+/// Returns the messages that have left the queue according to a log.
 fn ended(log: &str) -> BTreeSet<String> {
     let ends = log.lines().filter_map(|line| line.split_once(" end msg "));
     ends.filter_map(|(_, rest)| rest.split(' ').next())
@@ -264,7 +266,7 @@ fn ended(log: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The queue id in the trace header.
+/// Returns the queue id in the trace header.
 fn id_of(data: &[u8]) -> String {
     let text = String::from_utf8_lossy(data);
     let id = text
@@ -273,11 +275,10 @@ fn id_of(data: &[u8]) -> String {
     id.expect("a trace header").0.to_owned()
 }
 
-/// Every recipient whose message was answered with `250`.
+/// The recipients whose message was answered with `250`.
 type Ledger = Arc<Mutex<Vec<String>>>;
 
-/// Runs eight clients until one of them has sent all its messages. The others are cut off at any
-/// point.
+/// Runs eight clients until one of them has sent all its messages. The others are stopped anywhere.
 async fn load(relay: &Relay, round: usize, ledger: &Ledger) {
     let mut clients = JoinSet::new();
     for client in 0..8 {
@@ -289,7 +290,7 @@ async fn load(relay: &Relay, round: usize, ledger: &Ledger) {
                 let text = b"x\r\n".repeat(if i % 4 == 0 { 5_000 } else { 1 });
                 let message = [b"Subject: t\r\n\r\n", &text[..]].concat();
                 let sent = connection.send("a@sender.test", &[&to], &message).await;
-                sent.expect("a 250, for nothing fails before the kill");
+                sent.expect("a 250, as nothing fails before the kill");
                 ledger.lock().expect("no client panicked").push(to);
             }
         });

@@ -49,7 +49,7 @@ impl World {
         }
     }
 
-    /// The report for it, which goes to the sender's host.
+    /// Returns the report on it, which goes to the sender's host.
     async fn report(&self) -> String {
         let report = self.sender.wait_for_messages(1).await.remove(0);
         assert!(report.mail.starts_with("<>"), "{}", report.mail);

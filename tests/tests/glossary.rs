@@ -11,7 +11,7 @@ fn root() -> &'static Path {
     tests.parent().expect("the workspace is around its tests")
 }
 
-/// The terms of the glossary, each with the heading it is under.
+/// Returns the terms of the glossary, each with the heading it is under.
 fn terms() -> Vec<(String, String)> {
     let path = root().join("docs/internals/glossary.md");
     let text = fs::read_to_string(path).expect("the glossary");
@@ -29,7 +29,7 @@ fn terms() -> Vec<(String, String)> {
     terms
 }
 
-/// The text of all Rust files below a folder. Shipped code is what is below a `src`.
+/// Returns the text of all Rust files below a folder. Shipped code is below a `src`.
 fn code(folder: &Path, of_tests: bool) -> String {
     let mut text = String::new();
     let mut folders = vec![folder.to_owned()];
@@ -99,5 +99,5 @@ fn every_term_is_explained_in_one_place() {
     let count = names.len();
     names.sort();
     names.dedup();
-    assert_eq!(names.len(), count, "a term is there twice");
+    assert_eq!(names.len(), count, "a term has two entries");
 }

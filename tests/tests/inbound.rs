@@ -21,7 +21,7 @@ const KEYS: [(&str, &str); 2] = [
 ];
 const UNSIGNED: &str = "From: joe@football.example.com\r\n\r\nhello\r\n";
 
-/// A relay for dest.test through which nobody may relay, its host, and the DNS.
+/// A relay for dest.test that relays for no client, its host, and the DNS.
 struct World {
     dest: FakeMx,
     dns: FakeDns,
@@ -68,7 +68,7 @@ impl World {
         ));
     }
 
-    /// Sends a message up to the reply to its end.
+    /// Sends a message. Returns the reply to its end.
     async fn send(&self, sender: &str, message: &str) -> String {
         let mut client = self.relay.connect().await;
         for command in [
@@ -114,7 +114,7 @@ async fn the_results_are_on_top_and_forged_results_are_removed() {
     );
     let (_, fields) = rest
         .split_once("\r\nAuthentication-")
-        .expect("that of another");
+        .expect("the results of another host");
     assert_eq!(
         fields,
         format!("Results: else.test; dkim=fail\r\n{message}")

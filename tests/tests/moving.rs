@@ -38,12 +38,12 @@ async fn moved_mail_continues_unchanged_and_a_truncated_stream_is_reported() {
         let to = format!("u{n}@dest.test");
         ids.push(from.send("a@sender.test", &[&to], body.as_bytes()).await);
     }
-    let is_tried = || {
+    from.wait_until("attempt on each", || {
         listed(&from)
             .iter()
             .all(|m| m["recipients"][0]["attempts"] != 0)
-    };
-    from.wait_until("attempt on each", is_tried).await;
+    })
+    .await;
     let exported = from.ctl(&["queue", "export"]);
     assert!(exported.status.success());
     assert_eq!(exported.stderr, b"messages exported: 4\n");

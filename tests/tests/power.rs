@@ -5,7 +5,7 @@ use std::fs;
 
 use relay_tests::{Launch, Load, Trial, Verdict, Volume};
 
-/// Rounds with a relay that does not sync. At least one of them must lose something.
+/// The most rounds with a relay that does not sync. At least one of them must lose something.
 const VOID_TRIES: usize = 5;
 
 fn setting(name: &str, default: &str) -> String {
@@ -43,7 +43,8 @@ impl Site {
         self.trial.relay.launch(&Launch::plain()).is_ok()
     }
 
-    /// What a relay without syncs loses. The rounds end with the first loss.
+    /// Whether a relay without syncs loses mail in one of several rounds, which end with the first
+    /// loss.
     async fn loses_with(launch: &Launch, load: fn(&Trial) -> Load) -> bool {
         for round in 1..=VOID_TRIES {
             let mut site = Self::prepare("400M").await;
@@ -109,7 +110,7 @@ async fn without_the_fdatasync_of_a_commit_the_same_power_cut_loses_mail() {
     assert!(Site::loses_with(&Launch::without_fdatasync(), small).await);
 }
 
-/// Clients are only refused temporarily in the meantime.
+/// Returns the replies other than 250 since the last call, which must all be temporary.
 async fn refusals(trial: &Trial) -> Vec<String> {
     let refusals = trial.refusals().await;
     let are_temporary = refusals.iter().all(|reply| reply.starts_with('4'));

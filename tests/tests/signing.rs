@@ -11,8 +11,8 @@ use tokio::net::UnixStream;
 
 const MESSAGE: &[u8] = b"From: App <a@sender.test>\r\nTo: u@dest.test\r\nSubject: t\r\n\r\n\
     hello  world \r\n\r\n\r\n";
-/// The client's address makes it an external client.
-const STRANGERS: &str = "[relay]\nnetworks = []\ndomains = [\"dest.test\"]\n";
+/// The client's address may not relay, so it is an external client.
+const EXTERNAL_CLIENTS: &str = "[relay]\nnetworks = []\ndomains = [\"dest.test\"]\n";
 
 fn smarthost(mx: &FakeMx) -> String {
     let port = mx.address().port();
@@ -52,7 +52,8 @@ fn genkey(
     verifier.publish(&text("name"), &text("value"));
 }
 
-/// The signatures of the n-th message, from the top down: the selector, and whether it verifies.
+/// Returns the signatures of the n-th message, from the top down: the selector, and whether it
+/// verifies.
 async fn signatures(mx: &FakeMx, verifier: &DkimVerifier, n: usize) -> Vec<(String, bool)> {
     let arrived = mx.wait_for_messages(n).await.remove(n - 1);
     let passes = verifier.verify(&arrived.data).await;
@@ -127,7 +128,7 @@ async fn mail_of_users_and_local_programs_is_signed_and_external_mail_is_not() {
         "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"submission\"\n\
          [[listener]]\naddress = \"unix:DIR/submit.sock\"\nrole = \"submission\"\n\
          [tls]\ncertificate = \"DIR/cert.pem\"\nkey = \"DIR/key.pem\"\n\
-         [auth]\nusers = \"DIR/users\"\n{STRANGERS}{}{}",
+         [auth]\nusers = \"DIR/users\"\n{EXTERNAL_CLIENTS}{}{}",
         signs_with("sender.test", "ed"),
         smarthost(&mx)
     ));

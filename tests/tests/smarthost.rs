@@ -12,7 +12,7 @@ fn route(mx: &FakeMx, rest: &str) -> String {
     format!("[[route]]\nhost = [\"localhost\"]\nport = {port}\n{rest}\n")
 }
 
-/// A trusted host that accepts `relay` with this password, and a relay that logs in there.
+/// Starts a trusted host that accepts `relay` with this password, and a relay that logs in there.
 async fn smarthost(password: &str, rest: &str) -> (FakeMx, Relay) {
     let mx = FakeMx::start().await;
     let certificate = Certificate::for_names(&["localhost"]);
@@ -112,9 +112,9 @@ async fn senders_can_have_their_own_smarthosts() {
     );
 }
 
-/// Asking blocks, and the name server has to answer meanwhile.
+/// Needs a second thread, on which the name server answers while the command blocks the first.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn route_tells_the_same_with_and_without_the_daemon() {
+async fn route_shows_the_same_with_and_without_the_daemon() {
     let dns = FakeDns::start().await;
     dns.set("dest.test", "MX", &["20 mx2.dest.test", "10 mx1.dest.test"]);
     dns.set("mx1.dest.test", "A", &["192.0.2.1"]);

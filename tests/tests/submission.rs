@@ -12,8 +12,8 @@ const SUBMISSION: &str = "[[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"subm
     [[listener]]\naddress = \"127.0.0.1:0\"\nrole = \"submissions\"\n\
     [tls]\ncertificate = \"DIR/cert.pem\"\nkey = \"DIR/key.pem\"\n\
     [auth]\nusers = \"DIR/users\"\n";
-/// Nobody may relay by address.
-const STRANGERS: &str = "[relay]\nnetworks = []\n";
+/// No client may relay by its address.
+const EXTERNAL_CLIENTS: &str = "[relay]\nnetworks = []\n";
 
 fn certificate(relay: &Relay) -> Certificate {
     let certificate = Certificate::for_names(&["relay.test"]);
@@ -31,10 +31,10 @@ fn smarthost(mx: &FakeMx) -> String {
     format!("[[route]]\ndomain = \"*\"\nhost = [\"127.0.0.1\"]\nport = {port}\ntls = \"none\"\n")
 }
 
-/// A relay with a certificate that sends all its mail to this host. The users' password is
+/// Starts a relay with a certificate that sends all its mail to this host. The users' password is
 /// `s3cret`.
 fn submission_server(mx: &FakeMx, users: &[(&str, &[&str])]) -> (Relay, Certificate) {
-    let mut relay = Relay::prepare(&format!("{SUBMISSION}{STRANGERS}{}", smarthost(mx)));
+    let mut relay = Relay::prepare(&format!("{SUBMISSION}{EXTERNAL_CLIENTS}{}", smarthost(mx)));
     let certificate = certificate(&relay);
     for (name, senders) in users {
         relay.add_user(name, "s3cret", senders);
@@ -107,7 +107,7 @@ async fn users_are_added_changed_and_removed_without_a_restart() {
     let mail = client.command("MAIL FROM:<a@sender.test>").await;
     assert!(
         mail.starts_with("530 "),
-        "who was removed is nobody: {mail}"
+        "a removed user may do nothing: {mail}"
     );
     let mut client = submission(&relay, &certificate).await;
     assert!(client.login("app", "two").await.starts_with("535 "));
@@ -199,7 +199,7 @@ async fn an_expired_certificate_is_reported() {
 
 #[tokio::test]
 async fn a_permission_for_an_address_counts_at_once_survives_a_crash_and_can_be_revoked() {
-    let mut relay = Relay::start(STRANGERS);
+    let mut relay = Relay::start(EXTERNAL_CLIENTS);
     let may_relay = async |relay: &Relay| {
         let mut client = relay.connect().await;
         client.command("MAIL FROM:<a@sender.test>").await;

@@ -1,4 +1,4 @@
-//! What waits, by destination and age.
+//! Waiting mail, counted by destination and age.
 
 use relay_testkit::FakeMx;
 use relay_tests::Relay;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
 #[tokio::test]
-async fn recipients_are_counted_only_while_they_wait_and_at_their_destination() {
+async fn recipients_are_counted_at_their_destination_and_only_while_they_wait() {
     let mx = FakeMx::start().await;
     mx.on("rcpt", "450 4.2.0 later");
     mx.on("rcpt now@a.test", "250 ok");
@@ -37,7 +37,8 @@ async fn recipients_are_counted_only_while_they_wait_and_at_their_destination() 
     assert_eq!(total.split_whitespace().nth(1), Some("3"), "{text}");
 }
 
-/// Otherwise a client that searches a large queue on a slow disk would think that the daemon hangs.
+/// Otherwise a client that searches a large queue on a slow disk would assume that the daemon
+/// hangs.
 #[tokio::test]
 async fn a_long_search_without_a_result_shows_that_it_continues() {
     let relay = Relay::start("");

@@ -66,7 +66,7 @@ async fn all_mail_to_a_domain_is_followed_from_its_acceptance() {
             told.send(event).expect("the test waits");
         }
     });
-    // Following begins at some message. The last one is sent after that.
+    // Following begins with one of these messages. The last message is sent after that.
     let mut followed = Vec::new();
     let mut events = Vec::new();
     while followed.len() < 20 || events.is_empty() {
@@ -99,8 +99,13 @@ async fn all_mail_to_a_domain_is_followed_from_its_acceptance() {
             "{name}: {of_last:?}"
         );
     }
-    let is_followed = |event: &Value| followed.iter().chain([&last]).any(|id| event["id"] == **id);
-    assert!(events.iter().all(is_followed), "{events:?}");
+    let followed: Vec<_> = followed.iter().chain([&last]).collect();
+    assert!(
+        events
+            .iter()
+            .all(|event| followed.iter().any(|id| event["id"] == **id)),
+        "{events:?}"
+    );
     trace.kill().expect("killed");
     trace.wait().expect("an end");
     reader.join().expect("no panic");

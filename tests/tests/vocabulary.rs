@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Written by the log itself, without `tracing`.
+/// The event that the log itself writes, without `tracing`.
 const OF_THE_LOG: (&str, &str) = ("log", "warn");
 
 fn root() -> &'static Path {
@@ -23,7 +23,7 @@ fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// Each event of a source with its level.
+/// Returns each event of a source with its level.
 fn events_of(text: &str) -> impl Iterator<Item = (String, String)> {
     let places = text.match_indices("event = \"");
     places.filter_map(|(at, before)| {
@@ -35,7 +35,7 @@ fn events_of(text: &str) -> impl Iterator<Item = (String, String)> {
     })
 }
 
-/// The rows of the table of events in `docs/log.md`: names and levels.
+/// Returns the rows of the table of events in `docs/log.md`: names and levels.
 fn documented() -> Vec<(BTreeSet<String>, BTreeSet<String>)> {
     let text = fs::read_to_string(root().join("docs/log.md")).expect("the page");
     let (_, table) = text.split_once("| event | level |").expect("the table");
@@ -64,11 +64,10 @@ fn every_event_of_the_log_is_documented_with_its_level_and_no_other() {
     assert!(logged.len() > 20, "{logged:?}");
     let table = documented();
     for (name, level) in &logged {
-        let is_documented = |(names, levels): &(BTreeSet<_>, BTreeSet<_>)| {
-            names.contains(name) && levels.contains(level)
-        };
         assert!(
-            table.iter().any(is_documented),
+            table
+                .iter()
+                .any(|(names, levels)| names.contains(name) && levels.contains(level)),
             "{name} ({level}) is missing"
         );
     }

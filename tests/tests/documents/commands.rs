@@ -9,7 +9,7 @@ use crate::text::{self, Parts};
 /// Options before the verb that take a value.
 const WITH_VALUE: &[&str] = &["--socket", "--config"];
 
-/// A command line of ours.
+/// A command line of this project.
 #[derive(Debug, PartialEq, Eq)]
 struct Line<'a> {
     program: &'a str,
@@ -19,12 +19,11 @@ struct Line<'a> {
     rest: Vec<&'a str>,
 }
 
-/// The command line in one part of a pipeline, if it is one of ours. It may be run by cargo, ssh or
-/// runuser.
+/// Parses the command line in one part of a pipeline. Returns `None` if it is not of this project.
+/// It may be run by cargo, ssh or runuser.
 fn parse(segment: &str) -> Option<Line<'_>> {
     let words: Vec<&str> = segment.split_whitespace().collect();
-    let is_prompt = |word: &&str| matches!(*word, "$" | "#");
-    let start = usize::from(words.first().is_some_and(is_prompt));
+    let start = usize::from(matches!(words.first(), Some(&("$" | "#"))));
     let words = &words[start..];
     let dashes = words.iter().rposition(|word| *word == "--");
     let behind = &words[dashes.map_or(0, |at| at + 1)..];
@@ -51,7 +50,7 @@ fn parse(segment: &str) -> Option<Line<'_>> {
     })
 }
 
-/// The help of a verb, or why there is none.
+/// The help of each verb, or the reason that there is none.
 #[derive(Default)]
 struct Helps(HashMap<(String, Vec<String>), Result<String, String>>);
 
@@ -72,12 +71,12 @@ impl Helps {
         self.0.entry(key).or_insert_with(ask).clone()
     }
 
-    /// That the program has this verb with these options.
+    /// Checks that the program has this verb with these options.
     fn check(&mut self, line: &Line<'_>) -> Result<(), String> {
         let has = |help: &str, option: &str| {
             let name = option.split('=').next().unwrap_or_default();
-            let is_option = |word: &str| word.trim_matches([',', '[', ']', '<', '>']) == name;
-            if help.split_whitespace().any(is_option) {
+            let mut words = help.split_whitespace();
+            if words.any(|word| word.trim_matches([',', '[', ']', '<', '>']) == name) {
                 Ok(())
             } else {
                 Err(format!("there is no {name}"))
@@ -100,7 +99,7 @@ impl Helps {
     }
 }
 
-/// The command lines of a document: in blocks without a language, and between backticks.
+/// Returns the command lines of a document: in blocks without a language, and between backticks.
 fn segments(parts: &Parts) -> Vec<String> {
     let blocks = parts.blocks_in("").flat_map(str::lines);
     let lines = blocks.map(str::to_owned).chain(parts.code_spans());
@@ -117,7 +116,7 @@ fn every_command_line_in_the_documents_exists_with_its_options() {
     let mut count = 0;
     let mut faults = Vec::new();
     for document in text::all() {
-        // The changelog also names what is gone.
+        // The changelog also names commands that were removed.
         if document == "CHANGELOG.md" {
             continue;
         }
@@ -148,7 +147,7 @@ fn a_command_that_does_not_exist_is_noticed() {
         ("relayctl --verbose qstat", false),
         ("relayd --chekc", false),
     ] {
-        let line = parse(text).expect("a command line of ours");
+        let line = parse(text).expect("a command line of this project");
         assert_eq!(helps.check(&line).is_ok(), is_good, "{text}");
     }
     assert_eq!(parse("systemctl restart relayd"), None);

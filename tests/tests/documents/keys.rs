@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::text::{self, Parts};
 
-/// The keys of `etc/relayd.toml`, as `table.key`.
+/// Returns the keys of `etc/relayd.toml`, as `table.key`.
 fn keys() -> BTreeSet<String> {
     let mut table = String::new();
     let mut keys = BTreeSet::new();
@@ -21,8 +21,8 @@ fn keys() -> BTreeSet<String> {
     keys
 }
 
-/// Whether this is written as `table.key`, with or without a value, for a table that has comments
-/// for each of its keys.
+/// Returns the key if the text is written as `table.key`, with or without a value, for a table in
+/// which each key has a comment.
 fn names_a_key<'a>(span: &'a str, tables: &BTreeSet<&str>) -> Option<&'a str> {
     let name = span.split(" = ").next()?;
     let (table, key) = name.split_once('.')?;

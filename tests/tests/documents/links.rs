@@ -4,17 +4,20 @@ use std::path::Path;
 
 use crate::text::{self, Parts};
 
-/// Where the links of a document lead, as they are written.
+/// Returns the targets of the links in a document, as they are written.
 fn links(prose: &str) -> impl Iterator<Item = &str> {
     let rest = prose.split("](").skip(1);
     let targets = rest.filter_map(|rest| rest.split_once(')').map(|(target, _)| target));
     targets.filter(|target| !target.contains("://") && !target.starts_with("mailto:"))
 }
 
-/// The anchor that a heading gets on the usual hosting pages.
+/// Returns the anchor that a heading gets on the usual hosting pages.
 fn anchor(heading: &str) -> String {
-    let is_kept = |c: &char| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_');
-    let kept: String = heading.trim().chars().filter(is_kept).collect();
+    let kept: String = heading
+        .trim()
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+        .collect();
     kept.to_lowercase().replace(' ', "-")
 }
 
@@ -24,7 +27,7 @@ fn has_heading(text: &str, wanted: &str) -> bool {
     headings.any(|line| anchor(line.trim_start_matches('#')) == wanted)
 }
 
-/// What is wrong with a link, if anything is.
+/// Returns the fault of a link, if it has one.
 fn fault(document: &str, target: &str) -> Option<String> {
     let (file, heading) = target.split_once('#').unwrap_or((target, ""));
     let path = if file.is_empty() {

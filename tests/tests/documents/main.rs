@@ -1,5 +1,5 @@
-//! The documents are right: their configurations are valid, their commands and keys exist, and their
-//! links lead somewhere.
+//! The documents are right: their configurations are valid, their commands and keys exist, and
+//! their links lead somewhere.
 
 mod commands;
 mod configurations;

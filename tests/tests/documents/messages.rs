@@ -1,11 +1,11 @@
-//! Output of `relayctl` that the documents explain is output that it prints.
+//! The output of `relayctl` that the documents explain is output that it prints.
 
 use std::fs;
 use std::path::Path;
 
 use crate::text::{self, Parts};
 
-/// A page, and how the quotations on it begin that must be in the source.
+/// A page, and the beginnings of quotations on it that must be in the source.
 const QUOTED: &[(&str, &[&str])] = &[
     ("docs/operating.md", &["waits for "]),
     (
@@ -31,8 +31,8 @@ fn source(folder: &Path, text: &mut String) {
     }
 }
 
-/// The part of a quotation that does not vary: without the field name before it, and up to a
-/// placeholder.
+/// Returns the part of a quotation that does not vary: without the field name before it, and up to
+/// a placeholder.
 fn fixed(quoted: &str) -> &str {
     let text = quoted.strip_prefix("waits for ").unwrap_or(quoted);
     let end = text.find(['…', 'N']).unwrap_or(text.len());

@@ -11,7 +11,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/internals/queue.md",
 ];
 
-/// The words of a document that may be paths: in its blocks, and between backticks.
+/// Returns the words of a document that may be paths: in its blocks, and between backticks.
 fn words(parts: &Parts) -> Vec<String> {
     let blocks = parts.blocks.iter().map(|(_, block)| block.clone());
     let texts = blocks.chain(parts.code_spans());
@@ -24,11 +24,12 @@ fn words(parts: &Parts) -> Vec<String> {
     texts.flat_map(split).collect()
 }
 
-/// Where a word leads if it is a path into a crate or below a folder of the repository.
+/// Returns the file that a word names if it is a path into a crate or below a folder of the
+/// repository.
 fn path(word: &str) -> Option<PathBuf> {
     let (first, rest) = word.split_once('/')?;
-    let is_name = |c: char| c.is_ascii_alphanumeric() || "._-/".contains(c);
-    if first.is_empty() || !rest.chars().all(is_name) {
+    let mut rest_chars = rest.chars();
+    if first.is_empty() || !rest_chars.all(|c| c.is_ascii_alphanumeric() || "._-/".contains(c)) {
         return None;
     }
     let source = text::root().join("crates").join(first).join("src");

@@ -12,25 +12,25 @@ const AT_THE_TOP: &[&str] = &[
     "SECURITY.md",
 ];
 
-/// The workspace.
+/// Returns the folder of the workspace.
 pub fn root() -> &'static Path {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     tests.parent().expect("the workspace is around its tests")
 }
 
-/// The text of a file, by its path from the root.
+/// Returns the text of a file, by its path from the root.
 pub fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The paths of all documents from the root, in order.
+/// Returns the paths of all documents from the root, in order.
 pub fn all() -> Vec<String> {
     let mut paths: Vec<String> = AT_THE_TOP.iter().map(ToString::to_string).collect();
     paths.extend(under_docs());
     paths
 }
 
-/// What an administrator reads: README and `docs/`, without `docs/internals/`.
+/// Returns the documents for administrators: README and `docs/`, without `docs/internals/`.
 pub fn for_administrators() -> Vec<String> {
     let mut paths = vec!["README.md".to_owned()];
     paths.extend(under_docs().filter(|path| !path.starts_with("docs/internals/")));
@@ -59,7 +59,7 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// A document, taken apart.
+/// A document, split into its parts.
 #[derive(Debug, Default)]
 pub struct Parts {
     /// The blocks between fences: the word behind the opening fence, and the lines.
@@ -90,13 +90,13 @@ impl Parts {
         parts
     }
 
-    /// The blocks in this language.
+    /// Returns the blocks in this language.
     pub fn blocks_in(&self, wanted: &str) -> impl Iterator<Item = &str> {
         let in_it = move |(language, _): &&(String, String)| language == wanted;
         self.blocks.iter().filter(in_it).map(|(_, text)| &**text)
     }
 
-    /// What is between backticks.
+    /// Returns the texts between backticks.
     pub fn code_spans(&self) -> Vec<String> {
         let paragraphs = self.prose.split("\n\n");
         let spans = paragraphs.flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2));

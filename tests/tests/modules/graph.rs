@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::source::Source;
 
-/// A module by the names on its way from the crate's root, which has none.
+/// A module, by the names on the path from the crate's root, which has none.
 pub type Module = Vec<String>;
 
 /// The modules of a crate.
@@ -18,7 +18,7 @@ pub struct Crate {
 pub type Graph = BTreeMap<Module, BTreeSet<Module>>;
 
 impl Crate {
-    /// Reads all files under `src`, but for those of tests.
+    /// Reads all files under `src` except those of tests.
     pub fn read(src: &Path) -> Self {
         let mut modules = BTreeMap::new();
         read_folder(src, &[], &mut modules);
@@ -55,7 +55,8 @@ impl Crate {
             .collect()
     }
 
-    /// The module whose item a path leads to, through re-exports. `None` for other crates' items.
+    /// Returns the module that defines the item of a path, followed through re-exports. Returns
+    /// `None` for items of other crates.
     fn resolve(&self, from: &Module, path: &[String], hops: usize) -> Option<Module> {
         let (mut at, mut rest) = (from.clone(), path);
         match path.first()?.as_str() {
@@ -111,7 +112,8 @@ fn read_folder(folder: &Path, above: &[String], modules: &mut BTreeMap<Module, S
     }
 }
 
-/// Cycles that are not between a module and those below it, each as a list that ends as it begins.
+/// Returns the cycles, except those between a module and its descendants. Each is a list that ends
+/// with the module that it begins with.
 pub fn cycles(graph: &Graph) -> Vec<Vec<Module>> {
     let mut cycles = Vec::new();
     for group in strongly_connected(graph) {
@@ -141,7 +143,7 @@ fn restricted(graph: &Graph, keep: impl Fn(&Module) -> bool) -> Graph {
         .collect()
 }
 
-/// Groups of modules each of which leads to all others of its group.
+/// Returns the groups of modules in which each leads to all others.
 fn strongly_connected(graph: &Graph) -> Vec<BTreeSet<Module>> {
     let reach: BTreeMap<_, _> = graph.keys().map(|m| (m, reachable(graph, m))).collect();
     let leads = |from: &Module, to: &Module| reach[from].contains(to);
@@ -170,8 +172,8 @@ fn reachable(graph: &Graph, from: &Module) -> BTreeSet<Module> {
     found
 }
 
-/// The shortest cycle that has to be broken; all of the modules if each short one is between a
-/// module and those below it.
+/// Returns the shortest cycle that has to be broken, or all modules of the group if each short one
+/// is between a module and its descendants.
 fn shortest(group: &Graph) -> Vec<Module> {
     group
         .keys()
@@ -181,7 +183,7 @@ fn shortest(group: &Graph) -> Vec<Module> {
         .unwrap_or_else(|| group.keys().cloned().collect())
 }
 
-/// The shortest way from a module to itself.
+/// Returns the shortest path from a module to itself.
 fn way_back(graph: &Graph, from: &Module) -> Option<Vec<Module>> {
     let mut ways = std::collections::VecDeque::from([vec![from.clone()]]);
     let mut seen = BTreeSet::new();
@@ -200,7 +202,7 @@ fn way_back(graph: &Graph, from: &Module) -> Option<Vec<Module>> {
 }
 
 #[test]
-fn a_cycle_is_one_unless_it_is_between_a_module_and_those_below_it() {
+fn a_cycle_between_a_module_and_its_descendants_does_not_count() {
     let module = |name: &str| -> Module {
         let names = name.split('/').filter(|n| !n.is_empty());
         names.map(str::to_owned).collect()

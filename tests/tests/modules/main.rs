@@ -1,5 +1,5 @@
 //! The modules within each crate: which may import which, where their files are, and how their
-//! types are called. `arrows.rs` has the same for whole crates.
+//! types are named. `arrows.rs` does the same for whole crates.
 
 mod graph;
 mod source;
@@ -16,7 +16,7 @@ const WITH_CYCLES: &[&str] = &[];
 /// Crates that still have files named `mod.rs`; none may be added.
 const WITH_MOD_FILES: &[&str] = &[];
 
-/// Names that still stand for too many types; none may be added.
+/// Names that still have too many types; none may be added.
 const OVERUSED: &[&str] = &[
     "Command", "Config", "Entry", "Listener", "Route", "Tls", "Verb",
 ];
@@ -27,7 +27,7 @@ const SHORT: usize = 8;
 /// How many public types may share a short name.
 const MEANINGS: usize = 2;
 
-/// The name and the source folder of each crate.
+/// Returns the name and the source folder of each crate.
 fn crates() -> Vec<(String, PathBuf)> {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = tests.parent().expect("the workspace is around its tests");
@@ -95,7 +95,7 @@ fn mod_files(folder: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
-fn no_short_name_stands_for_more_than_two_public_types() {
+fn no_more_than_two_public_types_have_the_same_short_name() {
     let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (name, src) in crates() {
         for (module, source) in Crate::read(&src).sources() {

@@ -1,6 +1,6 @@
-//! What a source file of a crate imports, without comments, strings and tests.
+//! The imports of a source file of a crate, without comments, strings and tests.
 
-/// A path as it is written, by its segments, and the name that it has in the file.
+/// An imported path as it is written, in segments, and its name in the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Import {
     pub path: Vec<String>,
@@ -12,7 +12,7 @@ pub struct Import {
 pub struct Source {
     /// The paths of its `use` declarations.
     pub imports: Vec<Import>,
-    /// Paths that stand in its code: `crate::a::b`, `child::c`.
+    /// The paths in its code: `crate::a::b`, `child::c`.
     pub paths: Vec<Vec<String>>,
     /// Child modules that only tests have.
     pub test_modules: Vec<String>,
@@ -34,7 +34,7 @@ impl Source {
     }
 }
 
-/// The text with its comments and string literals blanked.
+/// Returns the text with its comments and string literals blanked.
 fn blank(text: &str) -> String {
     let (mut out, mut rest) = (String::with_capacity(text.len()), text);
     while let Some(first) = rest.chars().next() {
@@ -53,7 +53,7 @@ fn blank(text: &str) -> String {
     out
 }
 
-/// How long the comment, string or character literal is that the text begins with.
+/// Returns the length of the comment, string or character literal that begins the text.
 fn literal_length(text: &str) -> Option<usize> {
     let to_end_of = |end: &str, from: usize| {
         let found = text[from..].find(end).map(|at| from + at + end.len());
@@ -82,7 +82,7 @@ fn literal_length(text: &str) -> Option<usize> {
     }
 }
 
-/// The length of a literal between two equal quotes, in which a backslash escapes.
+/// Returns the length of a literal between two equal quotes, in which a backslash escapes.
 fn quoted_length(text: &str) -> usize {
     let quote = text.chars().next();
     let mut escaped = false;
@@ -95,7 +95,7 @@ fn quoted_length(text: &str) -> usize {
     text.len()
 }
 
-/// Words, `::`, and all other signs one by one.
+/// Splits a text into words, `::`, and all other characters one by one.
 fn tokens(text: &str) -> Vec<&str> {
     let (mut tokens, mut rest) = (Vec::new(), text.trim_start());
     while let Some(first) = rest.chars().next() {
@@ -111,7 +111,7 @@ fn tokens(text: &str) -> Vec<&str> {
     tokens
 }
 
-/// The tokens without the items under `#[cfg(test)]`, and the modules among those.
+/// Returns the tokens without the items under `#[cfg(test)]`, and the modules among these items.
 fn without_tests<'a>(tokens: &[&'a str]) -> (Vec<&'a str>, Vec<String>) {
     const CFG_TEST: [&str; 7] = ["#", "[", "cfg", "(", "test", ")", "]"];
     let (mut kept, mut modules, mut at) = (Vec::new(), Vec::new(), 0);
@@ -134,7 +134,7 @@ fn without_tests<'a>(tokens: &[&'a str]) -> (Vec<&'a str>, Vec<String>) {
     (kept, modules)
 }
 
-/// Up to the semicolon of an item, or to the end of its body.
+/// Returns the length of an item, up to its semicolon or the end of its body.
 fn item_length(item: &[&str]) -> usize {
     let (mut depth, mut is_use) = (0, false);
     for (at, token) in item.iter().enumerate() {
@@ -152,7 +152,7 @@ fn item_length(item: &[&str]) -> usize {
     item.len()
 }
 
-/// What `use` declarations import, and the tokens beside them.
+/// Returns the imports of `use` declarations, and the tokens outside them.
 fn imports<'a>(tokens: &[&'a str]) -> (Vec<Import>, Vec<&'a str>) {
     let (mut imports, mut code, mut at) = (Vec::new(), Vec::new(), 0);
     while at < tokens.len() {
@@ -169,7 +169,7 @@ fn imports<'a>(tokens: &[&'a str]) -> (Vec<Import>, Vec<&'a str>) {
     (imports, code)
 }
 
-/// All the paths of a tree as in `a::{b, c::{self, d as e}}`.
+/// Adds all the paths of a tree such as `a::{b, c::{self, d as e}}`.
 fn use_tree(tree: &[&str], prefix: &[String], found: &mut Vec<Import>) {
     let open = tree.iter().position(|token| *token == "{");
     let stem = &tree[..open.unwrap_or(tree.len())];
@@ -194,7 +194,7 @@ fn use_tree(tree: &[&str], prefix: &[String], found: &mut Vec<Import>) {
     found.extend(name.map(|name| Import { path, name }));
 }
 
-/// What the commas outside of inner braces separate.
+/// Splits tokens at the commas outside inner braces.
 fn branches<'a, 't>(tokens: &'t [&'a str]) -> Vec<&'t [&'a str]> {
     let mut depth = 0;
     let branches = tokens.split(|token| {
@@ -208,7 +208,7 @@ fn branches<'a, 't>(tokens: &'t [&'a str]) -> Vec<&'t [&'a str]> {
     branches.filter(|branch| !branch.is_empty()).collect()
 }
 
-/// The paths of two segments and more.
+/// Returns the paths of two segments and more.
 fn paths(tokens: &[&str]) -> Vec<Vec<String>> {
     let (mut paths, mut at) = (Vec::new(), 0);
     while at + 2 < tokens.len() {
@@ -229,7 +229,7 @@ fn is_word(token: Option<&&str>) -> bool {
     token.is_some_and(|t| t.starts_with(|c: char| c.is_alphabetic() || c == '_'))
 }
 
-/// The types that are declared with any kind of `pub`.
+/// Returns the types that are declared with any kind of `pub`.
 fn types(tokens: &[&str]) -> Vec<String> {
     const KINDS: [&str; 4] = ["struct", "enum", "trait", "type"];
     let mut types = Vec::new();
