@@ -5,6 +5,9 @@
 //! it cannot forge a line, field or part. Octets beyond ASCII are only in an original that is
 //! returned whole, and in the addresses and header fields of an internationalized message (RFC
 //! 6533).
+//!
+//! The text is written by hand: MIME libraries know neither the fields of RFC 3464 nor the address
+//! forms of RFC 6533, and would choose encodings and folds themselves.
 
 mod original;
 mod status;

@@ -201,12 +201,14 @@ pub(crate) fn changes(
         }
         Verdict::Deferred => RecipientState::Deferred { next_attempt },
     };
-    let change = |(&index, outcome): (&usize, Outcome)| RecipientChange {
-        index,
-        state: state(&outcome),
-        attempt: Some((now, outcome)),
-    };
-    mine.iter().zip(outcomes).map(change).collect()
+    mine.iter()
+        .zip(outcomes)
+        .map(|(&index, outcome)| RecipientChange {
+            index,
+            state: state(&outcome),
+            attempt: Some((now, outcome)),
+        })
+        .collect()
 }
 
 /// Returns the changes that expire recipients whose destination is in `trouble`.
@@ -216,23 +218,25 @@ pub(crate) fn expire(
     trouble: &Outcome,
     now: SystemTime,
 ) -> Vec<RecipientChange> {
-    let change = |&index: &usize| RecipientChange {
-        index,
-        state: RecipientState::Failed { reported: false },
-        // The outcome of the recipient's own last attempt explains more than another message's
-        // trouble.
-        attempt: match message.recipients[index].last() {
-            Some(_) => None,
-            None => Some((now, trouble.clone())),
-        },
-    };
-    mine.iter().map(change).collect()
+    mine.iter()
+        .map(|&index| RecipientChange {
+            index,
+            state: RecipientState::Failed { reported: false },
+            // The outcome of the recipient's own last attempt explains more than another message's
+            // trouble.
+            attempt: match message.recipients[index].last() {
+                Some(_) => None,
+                None => Some((now, trouble.clone())),
+            },
+        })
+        .collect()
 }
 
 /// Returns the changes that fail every recipient that is not settled, as the operator has ordered.
 /// The last reply is kept for the report.
 pub(crate) fn give_back(message: &Message, now: SystemTime) -> Vec<RecipientChange> {
-    let change = |(index, recipient): (usize, &QueuedRecipient)| {
+    let rows = message.recipients.iter().enumerate();
+    rows.filter_map(|(index, recipient)| {
         due(recipient, message.arrived)?;
         let last = recipient.last().map(|(_, outcome)| outcome);
         let outcome = Outcome {
@@ -248,9 +252,8 @@ pub(crate) fn give_back(message: &Message, now: SystemTime) -> Vec<RecipientChan
             state: RecipientState::Failed { reported: false },
             attempt: Some((now, outcome)),
         })
-    };
-    let rows = message.recipients.iter().enumerate();
-    rows.filter_map(change).collect()
+    })
+    .collect()
 }
 
 /// Returns what a recipient waits for in the schedule after its attempt.

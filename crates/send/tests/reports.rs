@@ -200,8 +200,12 @@ fn text_from_a_peer_cannot_forge_a_line_field_or_part() {
         fail(&mut message, &outcome);
         let report = failure(&message, Original::Start(HEADERS));
         assert!(report.body.is_ascii() && !report.envelope.eight_bit);
-        let is_plain = |c: &u8| matches!(c, b' '..=b'~' | b'\t' | b'\r' | b'\n');
-        assert!(report.body.iter().all(is_plain));
+        assert!(
+            report
+                .body
+                .iter()
+                .all(|c| matches!(c, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
+        );
         let Read { parts, .. } = read(&report);
         assert_eq!(parts.len(), 3);
         let blocks = fields(&parts[1].1);

@@ -223,10 +223,10 @@ impl Run {
     }
 
     fn retry(&mut self, key: Option<&DestinationKey>) {
-        let rows = self.queued.iter();
-        let is_meant = |k| key.is_none_or(|key| key == k) && !self.suspended.contains(k);
-        let meant = rows.filter(|(_, (k, _))| is_meant(k));
-        let meant: Vec<_> = meant
+        let meant: Vec<_> = self
+            .queued
+            .iter()
+            .filter(|(_, (k, _))| key.is_none_or(|key| key == k) && !self.suspended.contains(k))
             .map(|(id, (k, wait))| (*id, k.clone(), wait.arrived))
             .collect();
         for (id, key, arrived) in meant {

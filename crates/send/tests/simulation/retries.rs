@@ -53,8 +53,8 @@ async fn a_4xx_to_one_recipient_defers_that_recipient_alone() {
     let id = world.submit("me@home.test", &addresses).await;
     pass(60).await;
     let message = world.store.get(id).await.unwrap().expect("one is left");
-    let is_done = |i: usize| message.recipients[i].state == RecipientState::Done;
-    assert_eq!([0, 1, 2].map(is_done), [true, false, true]);
+    let done = [0, 1, 2].map(|i: usize| message.recipients[i].state == RecipientState::Done);
+    assert_eq!(done, [true, false, true]);
     world.until_empty(DAY).await;
     assert_eq!(world.times("a@far.test"), [0]);
     assert_eq!(world.times("slow@far.test").len(), 2);
@@ -119,15 +119,14 @@ async fn recipients_beyond_the_first_100_are_tried_even_if_those_fail() {
     let world = World::new(|tried| {
         let mut outcome = deferred();
         outcome.reply = None;
-        let is_late = |to: &String| to.as_str() >= "u100@far.test";
-        let of = |to: &String| {
-            if is_late(to) {
+        let outcomes = tried.to.iter().map(|to| {
+            if to.as_str() >= "u100@far.test" {
                 delivered()
             } else {
                 outcome.clone()
             }
-        };
-        (QUICK, tried.to.iter().map(of).collect())
+        });
+        (QUICK, outcomes.collect())
     });
     let addresses: Vec<String> = (0..150).map(|n| format!("u{n:03}@far.test")).collect();
     world.submit("me@home.test", &addresses).await;

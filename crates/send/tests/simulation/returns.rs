@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use relay_message::{Message, Origin, QueueId, QueueStore};
+use relay_message::{Origin, QueueId, QueueStore};
 use relay_queue::MemoryStore;
 use relay_send::Clock;
 use relay_smtp::dsn::{DsnRequest, Notify};
@@ -138,8 +138,10 @@ async fn reports<S: QueueStore>(world: &World<S>) -> usize {
         .scan(None, 10_000)
         .await
         .expect("the store works");
-    let is_report = |message: &&Message| message.origin == Origin::Bounce;
-    queued.iter().filter(is_report).count()
+    queued
+        .iter()
+        .filter(|message| message.origin == Origin::Bounce)
+        .count()
 }
 
 #[tokio::test(start_paused = true)]
