@@ -18,11 +18,11 @@ pub struct Owner {
 /// Replaces the content of `file`, which gets mode 0600, and returns once the content would survive a
 /// power cut. If `file` is a symbolic link, the file it points to is replaced.
 ///
-/// `owner`: the new owner, unless the calling user is to own the file.
+/// `owner` is the new owner. Without it, the calling user owns the file.
 pub fn replace(file: &Path, content: &[u8], owner: Option<Owner>) -> io::Result<()> {
     let file = resolve(file)?;
     let dir = directory_of(&file);
-    // It is created with mode 0600, so nobody else can read it before it is renamed.
+    // It is created with mode 0600, so no one else can read it before it is renamed.
     let mut temporary = tempfile::Builder::new().prefix(".new-").tempfile_in(dir)?;
     temporary.write_all(content)?;
     if let Some(owner) = owner {
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_written_the_old_content_stays() {
+    fn a_failed_write_leaves_the_old_content() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("nowhere/users");
         replace(&file, b"new", None).expect_err("no such directory");

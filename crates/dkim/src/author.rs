@@ -1,35 +1,35 @@
-//! The domain that a message is from.
+//! The domain of a message's author.
 
 use relay_smtp::address_list::{Element, elements};
 
 use relay_smtp::dns_name::Domain;
 use relay_smtp::header::{Field, fields};
 
-/// Why no domain can be told; such a message is not signed.
+/// Why a message has no single author domain. Such a message is not signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorError {
-    /// No From field.
+    /// There is no From field.
     #[error("it has no From field")]
     Missing,
-    /// More From fields than one: readers would differ on who wrote it.
+    /// There are several From fields, and readers would differ on who wrote the message.
     #[error("it has several From fields")]
     SeveralFields,
-    /// Addresses at different domains.
+    /// The addresses have different domains.
     #[error("its From field names several domains")]
     SeveralDomains,
-    /// More domains than honest mail has.
+    /// There are more domains than honest mail has.
     #[error("its From fields name more than four domains")]
     TooManyDomains,
-    /// An address that is none, or has no domain.
+    /// A part of the field is not an address, or has no domain.
     #[error("its From field has no address with a domain")]
     NoDomain,
 }
 
-/// Domains that one message may be from for whoever judges it.
+/// The most domains that a message may be from when it is checked.
 const MAX_DOMAINS: usize = 4;
 
-/// The domain of all the addresses in the one From field, for whoever speaks for it: the least doubt
-/// about it is an error.
+/// Returns the domain of all the addresses in the one From field. It decides about signing, so the
+/// least doubt about it is an error.
 pub(crate) fn author_domain(fields: &[Field<'_>]) -> Result<Domain, AuthorError> {
     let mut from = fields.iter().filter(|field| field.is("From"));
     let field = from.next().ok_or(AuthorError::Missing)?;
@@ -46,12 +46,13 @@ pub(crate) fn author_domain(fields: &[Field<'_>]) -> Result<Domain, AuthorError>
     Ok(first)
 }
 
-/// The domains of all addresses in all From fields of a header section, each once, for whoever judges the
-/// message: an address that has none hides nobody else's, whichever of them a reader is shown.
+/// Returns the domains of all addresses in all From fields of a header section, each once. They are
+/// for checking a message, so an address without a domain hides no other one: a reader may be shown
+/// any of them.
 ///
 /// # Errors
 ///
-/// There is none, or there are more than four.
+/// There is no domain, or there are more than four.
 pub fn author_domains(header: &[u8]) -> Result<Vec<Domain>, AuthorError> {
     let mut from = fields(header).filter(|field| field.is("From")).peekable();
     from.peek().ok_or(AuthorError::Missing)?;
@@ -71,7 +72,8 @@ pub fn author_domains(header: &[u8]) -> Result<Vec<Domain>, AuthorError> {
     Ok(all)
 }
 
-/// The domain of each address in a field, and an error for each element that cannot be read.
+/// Returns the domain of each address in a field, and an error for each element that cannot be
+/// read.
 fn domains(field: &Field<'_>) -> Vec<Result<Domain, AuthorError>> {
     let domain = |element| match element {
         Element::Address(address) if address.domain.is_some() => {
@@ -79,8 +81,8 @@ fn domains(field: &Field<'_>) -> Vec<Result<Domain, AuthorError>> {
             let domain = domain.and_then(|domain| domain.parse().ok());
             Some(domain.ok_or(AuthorError::NoDomain))
         }
-        // In `Acme, Inc. <a@ours.test>`, which lacks its quotes, the comma makes elements that are names
-        // alone. They have no domain, so they leave no doubt about the others'.
+        // In `Acme, Inc. <a@ours.test>`, which lacks its quotes, the comma makes elements that are
+        // only names. They have no domain, so they cast no doubt on those of addresses.
         Element::Address(_) | Element::Name(_) | Element::Null(_) => None,
         Element::Unreadable(_) => Some(Err(AuthorError::NoDomain)),
     };
@@ -122,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn without_one_domain_there_is_none() {
+    fn a_from_field_without_exactly_one_domain_is_an_error() {
         for (header, error) in [
             ("To: a@ours.test\r\n", AuthorError::Missing),
             (
@@ -151,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_judges_a_message_is_told_all_of_its_domains() {
+    fn a_check_gets_all_author_domains_of_a_message() {
         let domains = |header: &str| {
             let found = author_domains(header.as_bytes())?;
             Ok(found
@@ -176,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn an_author_who_cannot_be_read_hides_no_other_from_whoever_judges() {
+    fn an_unreadable_author_hides_no_other_from_a_check() {
         for header in [
             "From: ceo@bank.test, junk@\r\n",
             "From: a@[192.0.2.1], ceo@bank.test\r\n",
@@ -191,7 +193,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_from_field_breaks_it(
+        fn no_from_field_breaks_the_parser(
             value in proptest::collection::vec(prop_oneof![
                 prop::sample::select(&b"<>@,;:()\"\\ =?\r\n\t[]."[..]), any::<u8>()
             ], 0..100)

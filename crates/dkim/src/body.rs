@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn canonical_forms() {
+    fn canonical_forms_match_the_rfc() {
         use Canonicalization::{Relaxed, Simple};
         for (canonicalization, body, canonical) in [
             // RFC 6376 §3.4.5
@@ -256,7 +256,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_cut_gives_the_hash_of_the_rfcs_form(
+        fn the_hash_matches_the_rfc_however_the_body_is_cut(
             body in body(),
             cuts in proptest::collection::vec(any::<proptest::sample::Index>(), 0..6),
         ) {

@@ -1,4 +1,4 @@
-//! What the DNS records that were found say about a key.
+//! Compares a key with the DNS records that were found for it.
 
 use std::fmt;
 

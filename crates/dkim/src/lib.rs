@@ -7,8 +7,7 @@
 //! * A message is signed only if its one From field names one domain and that domain is in the
 //!   table.
 //! * Every signed field is *oversigned*: a verifier rejects a message to which another field of
-//!   that name
-//!   was added.
+//!   that name was added.
 //! * The memory in use depends on the header section, never on the body.
 //!
 //! The header section and the body must be given as they go out on the wire, with CR LF line ends.

@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn the_relaxed_form_is_the_rfcs() {
+    fn the_relaxed_form_matches_the_rfc() {
         // RFC 6376 §3.4.5
         assert_eq!(relaxed("A: X\r\nB : Y\t\r\n\tZ  \r\n"), ["a:X", "b:Y Z"]);
         assert_eq!(relaxed("Subject:  \r\n \t\r\n"), ["subject:"]);

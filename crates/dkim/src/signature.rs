@@ -223,16 +223,17 @@ fn without_signature(field: &[u8]) -> Vec<u8> {
 
 /// Parses a domain or selector. Underscores are allowed, because there are such selectors.
 fn name(text: &str) -> Result<String, SignatureError> {
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len())
-            && label
-                .bytes()
-                .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
-    };
     if text.len() > 253 || !text.split('.').all(is_label) {
         return Err(SignatureError::Syntax);
     }
     Ok(text.to_ascii_lowercase())
+}
+
+fn is_label(text: &str) -> bool {
+    (1..=63).contains(&text.len())
+        && text
+            .bytes()
+            .all(|c| c.is_ascii_alphanumeric() || c == b'-' || c == b'_')
 }
 
 /// The domain of `i=`. Without the tag it is the domain of `d=`.

@@ -144,7 +144,7 @@ mod tests {
 
     /// RFC 8463 appendix A: the key, the message and the signature.
     #[test]
-    fn the_example_of_rfc_8463_comes_out_as_printed() {
+    fn the_signature_of_the_rfc_8463_example_is_as_printed() {
         let seed = STANDARD
             .decode("nWGxne/9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A=")
             .unwrap();

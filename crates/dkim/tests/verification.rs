@@ -154,7 +154,7 @@ fn a_record_limits_the_use_of_its_key() {
         ("v=DKIM1; ", "v=DKIM2; ", SignatureError::NoKey),
         ("p=", "p=; n=", SignatureError::Revoked),
         ("p=", "p=?; n=", SignatureError::NoKey),
-        // With its blank, because the base64 text of a key can end in "k=".
+        // With its space, because the base64 text of a key can end in "k=".
         (" k=", " k=other; n=", SignatureError::WrongKey),
     ] {
         let zone = OURS

@@ -86,9 +86,11 @@ fn property(field: &mut String, name: &str, value: Option<&str>) -> fmt::Result 
 /// Returns the text if it may be written into the field as it is. Text from the message that would need
 /// quoting is left out.
 fn plain(text: &str) -> Option<&str> {
-    let is_plain = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.@".contains(&c);
     let fits = (1..=MAX_VALUE).contains(&text.len());
-    (fits && text.bytes().all(is_plain)).then_some(text)
+    let is_plain = text
+        .bytes()
+        .all(|c| c.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~.@".contains(&c));
+    (fits && is_plain).then_some(text)
 }
 
 /// RFC 8601 §2.7.2
@@ -126,8 +128,10 @@ fn of_signature(status: SignatureStatus) -> &'static str {
 
 /// The result of the best signature: `pass` if one passes, else the result of the first.
 pub(crate) fn of_signatures(signatures: &[SignatureResult]) -> &'static str {
-    let passes = |verified: &&SignatureResult| verified.status == SignatureStatus::Pass;
-    let best = signatures.iter().find(passes).or(signatures.first());
+    let passing = signatures
+        .iter()
+        .find(|verified| verified.status == SignatureStatus::Pass);
+    let best = passing.or(signatures.first());
     best.map_or("none", |verified| of_signature(verified.status))
 }
 
@@ -147,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_of_a_strangers_text_can_end_a_line_or_a_value() {
+    fn text_from_a_client_cannot_end_a_line_or_a_value() {
         for (text, shown) in [
             ("a.b+c=d@else.test", true),
             ("\"a; dkim=pass\"@else.test", false),

@@ -19,8 +19,8 @@ pub fn claims_to_be(hostname: &str, value: &[u8]) -> bool {
     words.next().is_some_and(is_ours) || is_ours(&whole)
 }
 
-/// The text before the first semicolon, without comments and quotation marks; `None` if a comment or a
-/// quoted string is not closed.
+/// Returns the text before the first semicolon, without comments and quotation marks, or `None` if
+/// a comment or a quoted string is not closed.
 fn identifier(value: &[u8]) -> Option<Vec<u8>> {
     let mut text = Vec::new();
     let mut octets = value.iter().copied();
@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn our_name_is_known_in_every_spelling() {
+    fn our_name_is_recognized_in_every_spelling() {
         for value in [
             " mx.our.test; spf=pass",
             "mx.our.test;none",
@@ -73,7 +73,7 @@ mod tests {
             " mx.our.test",
             " mx.our.test(1); none",
             " \"mx.our.test; none\"; none",
-            // What nobody can read might be read as anything.
+            // Readers may differ on a value that cannot be parsed.
             " (mx.our.test; none",
             " \"mx.our.test; none",
             " \"other.test\\",
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_say_in_their_own_name_stays() {
+    fn fields_of_others_in_their_own_name_are_kept() {
         for value in [
             " mx.other.test; spf=pass",
             " x.mx.our.test; none",
@@ -101,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn comments_folds_and_case_hide_nothing(
+        fn comments_folds_and_case_do_not_hide_our_name(
             before in "( |\t|\r\n |\\([a-z;\" ]{0,5}\\)){0,4}",
             upper in any::<u16>(),
             after in "( [0-9])?[ \t]{0,2}(\\(x\\))?;.{0,10}",

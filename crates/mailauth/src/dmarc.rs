@@ -191,8 +191,8 @@ impl PolicyRecords {
         }
     }
 
-    /// The policy of the domain. RFC 9989 has no `pct=` any more, but a domain that still has it below 100
-    /// does not want all of its mail refused. It counts like `t=y`.
+    /// Returns the policy of the domain. RFC 9989 has no `pct=` any more, but a domain that still
+    /// has it below 100 does not want all of its mail refused. It counts like `t=y`.
     fn asked(&self, output: &DmarcOutput) -> Disposition {
         let asked = match output.policy() {
             Policy::None | Policy::Unspecified => Disposition::None,
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_for_a_part_of_the_mail_is_known() {
+    fn a_record_for_part_of_the_mail_is_recognized() {
         for (record, partial) in [
             ("v=DMARC1; p=reject; pct=0", true),
             ("v=DMARC1; PCT = 99 ; p=reject", true),
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn two_labels_in_common_are_the_least() {
+    fn domains_may_align_only_with_two_labels_in_common() {
         assert!(may_align("a.b.test", "c.B.test"));
         assert!(may_align("b.test", "b.test"));
         assert!(!may_align("a.test", "b.test"));

@@ -80,8 +80,9 @@ impl BlockList {
     async fn ask(&self, dns: &Dns, client: IpAddr, end: Instant) -> Option<Listing> {
         let name = format!("{}.{}", backwards(client), self.zone);
         let addresses = timeout_at(end, dns.addresses(&name, IpFamily::V4)).await;
-        let late = || Err(LookupError::Unavailable("no answer in time".to_owned()));
-        match meaning(addresses.unwrap_or_else(|_| late())) {
+        let addresses = addresses
+            .unwrap_or_else(|_| Err(LookupError::Unavailable("no answer in time".to_owned())));
+        match meaning(addresses) {
             ListAnswer::NotListed => None,
             ListAnswer::Trouble(reason) => {
                 self.warn(&reason);
@@ -119,14 +120,14 @@ fn meaning(addresses: Result<Vec<IpAddr>, LookupError>) -> ListAnswer {
     let error = addresses.iter().find(|address| is_error(address));
     if let Some(code) = error {
         return ListAnswer::Trouble(format!(
-            "it answers {code}, which is about our questions: lists want to be asked by a DNS server of one's own"
+            "it answers {code}, an error code: many lists refuse queries from public DNS servers, so use a DNS server of your own"
         ));
     }
-    // RFC 5782 §2.1; a zone that is gone may answer everything with an address of the web.
+    // RFC 5782 §2.1. A zone that has closed may answer everything with the address of a web site.
     match (addresses.iter().any(IpAddr::is_loopback), addresses.first()) {
         (true, _) => ListAnswer::Listed,
         (false, Some(other)) => ListAnswer::Trouble(format!(
-            "it answers {other}, which no list does; it may be closed"
+            "it answers {other}, which is not a listing; it may have closed"
         )),
         (false, None) => ListAnswer::NotListed,
     }
@@ -140,7 +141,7 @@ fn is_error(address: &IpAddr) -> bool {
     }
 }
 
-/// The reversed address: octets for IPv4 (RFC 5782 §2.1), nibbles for IPv6 (§2.4).
+/// Reverses an address: octets for IPv4 (RFC 5782 §2.1), nibbles for IPv6 (§2.4).
 fn backwards(address: IpAddr) -> String {
     let parts: Vec<String> = match address.to_canonical() {
         IpAddr::V4(address) => {
@@ -156,11 +157,14 @@ fn backwards(address: IpAddr) -> String {
     parts.join(".")
 }
 
-/// The text of a list, made safe for a reply and the log.
+/// Makes the text of a list safe for a reply and the log.
 fn printable(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let plain = |c: char| if matches!(c, ' '..='~') { c } else { '?' };
-    let text: String = text.chars().take(MAX_TEXT).map(plain).collect();
+    let text: String = text
+        .chars()
+        .take(MAX_TEXT)
+        .map(|c| if matches!(c, ' '..='~') { c } else { '?' })
+        .collect();
     text.trim().to_owned()
 }
 
@@ -210,7 +214,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_of_ipv6_is_asked_for_by_half_octets() {
+    async fn an_ipv6_address_is_queried_in_nibbles() {
         let fake = FakeDns::start().await;
         let name = "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.bl.test";
         fake.set(name, "A", &["127.0.0.2"]);
@@ -240,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_list_says_is_no_more_than_data() {
+    fn text_from_a_list_is_made_printable() {
         assert_eq!(
             printable(b" a\r\n250 ok\x00\xff\xc3\xa4\x1b[1m "),
             "a??250 ok????[1m"
@@ -249,12 +253,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn trouble_is_told_once_an_hour() {
+    async fn trouble_is_logged_once_an_hour() {
         let list = BlockList {
             zone: "bl.test".to_owned(),
             warned: Mutex::default(),
         };
-        let told = |list: &BlockList| *list.warned.lock().expect("nobody panicked");
+        let told = |list: &BlockList| *list.warned.lock().expect("no test panicked");
         list.warn("x");
         let first = told(&list);
         tokio::time::advance(WARN / 2).await;

@@ -46,7 +46,7 @@ pub use authserv::claims_to_be;
 use dnsbl::BlockLists;
 use message_check::RunningCheck;
 
-/// What the operator has configured.
+/// The configuration of the checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Our host name, which is the authserv-id of the results (RFC 8601 §2.5).
@@ -62,7 +62,7 @@ pub struct Settings {
 /// What to do with a message that fails DMARC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The results are written into the header section, and that is all.
+    /// The results are only written into the header section.
     Report,
     /// The message is refused if its domain's policy is `reject`.
     Enforce,

@@ -30,7 +30,7 @@ pub(crate) struct RunningCheck {
     lookups: AbortOnDropHandle<Lookups>,
 }
 
-/// What the check knows from its start.
+/// The facts that are known at the start of the check.
 #[derive(Debug)]
 struct Context {
     dns: Arc<Dns>,
@@ -83,7 +83,7 @@ impl RunningCheck {
         }
     }
 
-    /// The whole message has passed.
+    /// Returns the result of the check, at the end of the message.
     async fn conclude(self) -> CheckResult {
         let hashes = self.bodies.finish();
         // If the task failed, nothing is known about the message.
@@ -129,8 +129,8 @@ impl Context {
         Lookups { spf, signatures }
     }
 
-    /// The domains whose policy records may be needed: those of the authors, and those of SPF and DKIM
-    /// that may align with them.
+    /// Returns the domains whose policy records may be needed: those of the authors, and those of
+    /// SPF and DKIM that may align with them.
     fn names(&self, claims: &[Claim]) -> Vec<String> {
         let authors: Vec<&str> = self.authors.iter().flatten().map(Domain::as_str).collect();
         let identity = Identity::of(&self.source);
@@ -138,8 +138,7 @@ impl Context {
             .iter()
             .filter_map(|claim| claim.signature.as_ref().ok());
         let speakers = signers.map(|s| s.domain()).chain([identity.domain()]);
-        let may_speak = |name: &&str| authors.iter().any(|author| may_align(name, author));
-        let speakers = speakers.filter(may_speak);
+        let speakers = speakers.filter(|name| authors.iter().any(|author| may_align(name, author)));
         authors
             .iter()
             .copied()
@@ -215,8 +214,8 @@ impl Context {
     }
 }
 
-/// The result that decides. If several authors' domains fail, it is the one with the strictest policy
-/// (RFC 7489 §6.6.1); if none fails, the first.
+/// Returns the result that decides. If several authors' domains fail, it is the one with the
+/// strictest policy (RFC 7489 §6.6.1). If none fails, it is the first.
 fn decisive(judged: &[DmarcResult]) -> Option<&DmarcResult> {
     let failed = judged
         .iter()

@@ -10,7 +10,7 @@ use relay_smtpd::inbound_check::MessageSource;
 
 use crate::cache::TxtCache;
 
-/// The result of SPF, and what it is about.
+/// The result of SPF, and the identity that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SpfResult {
     pub(crate) result: SpfVerdict,
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_cannot_be_looked_up_or_is_not_known_fails_nobody() {
+    async fn a_failed_lookup_or_an_unknown_client_fails_no_mail() {
         let fake = FakeDns::start().await;
         fake.fail("a.test", Trouble::ServFail);
         assert_eq!(

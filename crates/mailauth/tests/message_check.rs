@@ -1,4 +1,4 @@
-//! Messages of strangers, examined by a DNS of our own.
+//! Messages from external clients, checked against a fake DNS.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -120,7 +120,7 @@ async fn the_results_are_written_into_one_field() {
 }
 
 #[tokio::test]
-async fn either_of_spf_and_dkim_is_enough_if_it_is_in_the_authors_name() {
+async fn spf_or_dkim_is_enough_if_it_aligns_with_the_author() {
     let world = World::with_policy("v=DMARC1; p=reject").await;
     world
         .fake
@@ -160,7 +160,7 @@ async fn either_of_spf_and_dkim_is_enough_if_it_is_in_the_authors_name() {
 }
 
 #[tokio::test]
-async fn what_is_done_is_what_the_domain_asks_for() {
+async fn the_policy_of_the_domain_decides_what_is_done() {
     for (record, done, is_refused) in [
         ("v=DMARC1; p=reject", "(p=reject dis=reject)", true),
         (
@@ -198,7 +198,7 @@ async fn what_is_done_is_what_the_domain_asks_for() {
 }
 
 #[tokio::test]
-async fn of_several_records_none_counts() {
+async fn none_of_several_policy_records_counts() {
     let world = World::with_policy("v=DMARC1; p=reject").await;
     let records = ["v=DMARC1; p=reject", "v=DMARC1; p=none"];
     world.fake.set("_dmarc.a.test", "TXT", &records);
@@ -208,7 +208,7 @@ async fn of_several_records_none_counts() {
 }
 
 #[tokio::test]
-async fn of_several_authors_the_strictest_decides() {
+async fn the_strictest_policy_of_several_authors_decides() {
     let world = World::with_policy("v=DMARC1; p=reject").await;
     world
         .fake
@@ -253,7 +253,7 @@ async fn of_several_authors_the_strictest_decides() {
 }
 
 #[tokio::test]
-async fn a_lookup_that_fails_refuses_nothing() {
+async fn a_failed_lookup_refuses_no_message() {
     for trouble in [Trouble::ServFail, Trouble::Silence] {
         for name in ["a.test", "_dmarc.a.test", "s._domainkey.a.test"] {
             let mut world = World::with_policy("v=DMARC1; p=reject").await;
@@ -267,7 +267,7 @@ async fn a_lookup_that_fails_refuses_nothing() {
                 "{name} {trouble:?}: {}",
                 findings.field
             );
-            // A signature that passes is enough whatever became of SPF.
+            // A signature that passes is enough, whatever the result of SPF.
             let expected = if is_deaf {
                 "dmarc=pass"
             } else {
@@ -284,7 +284,7 @@ async fn a_lookup_that_fails_refuses_nothing() {
 }
 
 #[tokio::test]
-async fn a_dns_that_is_silent_takes_no_longer_than_the_limit() {
+async fn a_silent_dns_delays_no_message_beyond_the_limit() {
     let mut world = World::with_policy("v=DMARC1; p=reject").await;
     world.timeout = Duration::from_millis(200);
     for name in [
@@ -306,7 +306,7 @@ async fn a_dns_that_is_silent_takes_no_longer_than_the_limit() {
 }
 
 #[tokio::test]
-async fn hostile_signatures_are_told_and_cost_little() {
+async fn hostile_signatures_are_reported_and_cost_little() {
     let world = World::with_policy("v=DMARC1; p=reject").await;
     let hostile = "DKIM-Signature: v=1; a=rsa-sha256; d=x.test; s=s\r\n\
         DKIM-Signature: v=1; a=rsa-sha1; d=x.test; s=s; h=from; bh=YQ==; b=YQ==\r\n\
@@ -336,7 +336,7 @@ async fn hostile_signatures_are_told_and_cost_little() {
 }
 
 #[tokio::test]
-async fn no_message_makes_more_lookups_than_there_are_bounds() {
+async fn no_message_causes_more_lookups_than_the_limit() {
     let world = World::with_policy("v=DMARC1; p=reject").await;
     let deep = |n: usize| format!("a.b.c.d.e.f.x{n}.a.test");
     let signature = |n| {
@@ -355,7 +355,8 @@ async fn no_message_makes_more_lookups_than_there_are_bounds() {
         "{}",
         findings.field
     );
-    // Four authors' domains are asked for an address, too, to know whether they exist at all.
+    // The addresses of the four authors' domains are queried too, to find out whether the domains
+    // exist.
     let asked = world.fake.asked().len();
     assert!(asked <= 1 + 8 + 48 + 4, "{asked}");
 }

@@ -37,11 +37,11 @@ pub struct Attempt {
     pub size: u64,
     /// The bytes.
     pub content: Content,
-    /// Receives how far the attempt has come.
+    /// Receives the progress of the attempt.
     pub progress: Arc<dyn Progress>,
 }
 
-/// Receives how far an attempt has come, while it is under way.
+/// Receives the progress of an attempt while it is under way.
 pub trait Progress: fmt::Debug + Send + Sync {
     /// A session is ready for MAIL FROM: the name is resolved, and connecting, greeting, TLS and
     /// AUTH are done. If an attempt uses several sessions, the last call counts.

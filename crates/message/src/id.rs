@@ -43,7 +43,7 @@ impl fmt::Display for QueueId {
     }
 }
 
-/// The text is not a queue id.
+/// The error for a text that is not a queue id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a queue id has 13 characters, such as 06Q3ZV9WQ0K4D")]
 pub struct IdError;
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_and_back_in_order() {
+    fn ids_survive_their_text_form_and_keep_their_order() {
         let bits = [0, 1, 31, 32, 1 << 40, u64::MAX - 1, u64::MAX];
         let texts: Vec<_> = bits.iter().map(|&b| QueueId(b).to_string()).collect();
         assert!(texts.is_sorted());
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn other_text_is_no_id() {
+    fn other_text_is_not_an_id() {
         for text in [
             "",
             "0",

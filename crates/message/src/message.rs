@@ -83,7 +83,7 @@ impl QueuedRecipient {
 /// The record of a queued message: everything but its bytes.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "two are the client's words, two the operator's; none is a state of a machine"
+    reason = "the client sets two and the operator two; none is a state of a machine"
 )]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
@@ -161,8 +161,10 @@ impl Message {
 
     /// Returns the number of recipients that are not settled.
     pub fn outstanding(&self) -> u64 {
-        let unsettled = |recipient: &&QueuedRecipient| !recipient.state.is_settled();
-        self.recipients.iter().filter(unsettled).count() as u64
+        self.recipients
+            .iter()
+            .filter(|recipient| !recipient.state.is_settled())
+            .count() as u64
     }
 
     /// Records the changes of an attempt. Settled recipients do not change, and an index that is

@@ -32,8 +32,9 @@ impl Progress for Seen {
     }
 }
 
-/// An attempt that requests a report for its first recipient, and the observer of the attempt.
-fn wishing(recipients: &[&str]) -> (Attempt, Arc<Seen>) {
+/// Returns an attempt that requests a report for its first recipient, and the observer of the
+/// attempt.
+fn with_dsn(recipients: &[&str]) -> (Attempt, Arc<Seen>) {
     let seen = Arc::new(Seen::default());
     let mut job = Attempt {
         progress: Arc::clone(&seen) as _,
@@ -57,17 +58,17 @@ async fn a_peer_with_dsn_sends_the_reports_for_what_it_accepted() {
         (&["PIPELINING"], &[]),
     ] {
         mx.offer(extensions);
-        let (job, seen) = wishing(&["u@dest.test", "no@dest.test", "v@dest.test"]);
+        let (job, seen) = with_dsn(&["u@dest.test", "no@dest.test", "v@dest.test"]);
         world.deliver(job).await;
         let expected = [&["connected"], passed_on].concat();
         assert_eq!(seen.all(), expected, "{extensions:?}");
         let message = mx.messages().pop().expect("a message");
         let is_told = !passed_on.is_empty();
         assert_eq!(message.mail.contains("ENVID=QQ1"), is_told);
-        let wish = if is_told { " NOTIFY=SUCCESS" } else { "" };
+        let option = if is_told { " NOTIFY=SUCCESS" } else { "" };
         assert_eq!(
             message.recipients,
-            [format!("<u@dest.test>{wish}"), "<v@dest.test>".to_owned()]
+            [format!("<u@dest.test>{option}"), "<v@dest.test>".to_owned()]
         );
         world.close().await;
     }
@@ -83,7 +84,7 @@ async fn a_peer_that_did_not_accept_the_message_sends_no_reports() {
     world.dns.set("dest.test", "MX", &exchangers);
     world.dns.set("a.test", "A", &["127.0.0.7"]);
     world.dns.set("b.test", "A", &["127.0.0.8"]);
-    let (job, seen) = wishing(&["u@dest.test"]);
+    let (job, seen) = with_dsn(&["u@dest.test"]);
     let outcomes = world.deliver(job).await;
     assert_eq!(verdict(&outcomes[0]), "delivered 2.0.0");
     assert_eq!(without.messages().len(), 1);

@@ -208,7 +208,7 @@ async fn a_programs_output_is_used_until_it_is_rejected_and_then_read_once_more(
                 .await;
         }
         assert_eq!((runs(&file), logins(&mx).len()), (1, 3));
-        // The cached secret is rejected and the new one accepted, so nobody notices.
+        // The cached secret is rejected and the new one accepted, so no mail is delayed.
         mx.login(USER, "secret2");
         assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
         mx.wait("end of the connection", |mx| mx.open_connections() == 0)

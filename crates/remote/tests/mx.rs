@@ -231,7 +231,7 @@ async fn refused_addresses_are_skipped() {
 }
 
 #[tokio::test]
-async fn the_unspecified_address_is_never_used_though_it_would_lead_to_loopback() {
+async fn the_unspecified_address_is_never_used_even_though_it_leads_to_loopback() {
     let mx = FakeMx::start().await;
     let world = World::with_mx(&mx).await;
     world.dns.set("mx.dest.test", "A", &["0.0.0.0"]);
@@ -314,7 +314,7 @@ async fn mail_fails_if_every_greeting_is_a_5xx_but_not_if_one_host_can_recover()
 }
 
 #[tokio::test]
-async fn nobody_listening_defers() {
+async fn a_refused_connection_defers() {
     let [mx] = FakeMx::start_on([ip("127.0.0.2")]).await;
     let world = World::with_mx(&mx).await;
     drop(mx);

@@ -10,14 +10,14 @@ use relay_remote::{Destination, RouteTls, TlsPolicy, TlsRule};
 use relay_testkit::{Certificate, FakeMx, ScriptStep};
 use world::{World, verdict};
 
-/// A certificate that is neither trusted nor valid for the host.
-fn anybodys() -> Certificate {
+/// Returns a certificate that is neither trusted nor valid for the host.
+fn untrusted() -> Certificate {
     Certificate::for_names(&["somebody.else.test"])
 }
 
 #[tokio::test]
 async fn starttls_is_used_if_offered_with_any_certificate() {
-    for certificate in [anybodys(), Certificate::expired(&["mx.dest.test"])] {
+    for certificate in [untrusted(), Certificate::expired(&["mx.dest.test"])] {
         let mx = FakeMx::start().await;
         mx.offer_tls(&certificate);
         let world = World::with_mx(&mx).await;
@@ -54,7 +54,7 @@ async fn without_starttls_mail_goes_out_in_clear_text() {
 #[tokio::test]
 async fn a_refused_starttls_costs_neither_the_mail_nor_a_connection() {
     let mx = FakeMx::start().await;
-    mx.offer_tls(&anybodys());
+    mx.offer_tls(&untrusted());
     mx.on("starttls", "454 4.7.0 not now");
     let world = World::with_mx(&mx).await;
     assert_eq!(verdict(&world.outcome().await), "delivered 2.0.0");
@@ -68,7 +68,7 @@ async fn after_a_broken_handshake_the_host_gets_clear_text_for_an_hour() {
         ScriptStep::SayAndDrop("454 4.3.0 TLS is broken".to_owned()),
     ] {
         let mx = FakeMx::start().await;
-        mx.offer_tls(&anybodys());
+        mx.offer_tls(&untrusted());
         mx.on("handshake", step.clone());
         let world = World::with_mx(&mx).await;
         let starttls = || {
@@ -96,7 +96,7 @@ async fn after_a_broken_handshake_the_host_gets_clear_text_for_an_hour() {
 #[tokio::test]
 async fn a_host_that_never_finishes_its_handshake_gets_clear_text_too() {
     let mx = FakeMx::start().await;
-    mx.offer_tls(&anybodys());
+    mx.offer_tls(&untrusted());
     mx.on("handshake", ScriptStep::Silence);
     let mut world = World::with_mx(&mx).await;
     world.reconfigure(|c| c.connect_timeout = Duration::from_millis(500));
@@ -107,7 +107,7 @@ async fn a_host_that_never_finishes_its_handshake_gets_clear_text_too() {
 #[tokio::test]
 async fn clear_text_before_the_handshake_is_never_taken_for_a_reply() {
     let mx = FakeMx::start().await;
-    mx.offer_tls(&anybodys());
+    mx.offer_tls(&untrusted());
     // As the reply to the second EHLO this would make every message too large.
     let injected = b"220 2.0.0 go ahead\r\n250-mx.test\r\n250 SIZE 1\r\n";
     mx.on("starttls", ScriptStep::Raw(injected.to_vec()));
@@ -142,7 +142,7 @@ async fn a_connection_in_clear_text_is_not_reused_for_mail_that_requires_tls() {
 #[tokio::test]
 async fn a_connection_under_tls_is_reused() {
     let mx = FakeMx::start().await;
-    mx.offer_tls(&anybodys());
+    mx.offer_tls(&untrusted());
     let world = World::with_mx(&mx).await;
     for _ in 0..3 {
         let outcome = world.outcome().await;
@@ -183,7 +183,7 @@ async fn a_policy_may_require_more_than_an_exchanger_offers() {
     world.dns.set("mx.dest.test", "A", &["127.0.0.1"]);
     let send = async || world.send(&["u@other.test", "u@dest.test"]).await;
     assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.4"]);
-    mx.offer_tls(&anybodys());
+    mx.offer_tls(&untrusted());
     assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.5"]);
     mx.on("handshake", ScriptStep::Drop);
     assert_eq!(send().await, ["delivered 2.0.0", "deferred 4.7.5"]);
@@ -227,7 +227,7 @@ async fn a_failure_during_tls_leads_to_a_try_in_clear_text() {
         ("ehlo", ScriptStep::Drop),
     ] {
         let mx = FakeMx::start().await;
-        mx.offer_tls(&anybodys());
+        mx.offer_tls(&untrusted());
         let hello = ScriptStep::from("250-mx.test\n250 STARTTLS");
         match stage {
             "ehlo" => mx.on_each(
@@ -246,7 +246,7 @@ async fn a_failure_during_tls_leads_to_a_try_in_clear_text() {
 #[tokio::test]
 async fn a_host_that_refuses_the_relay_under_tls_is_not_tried_in_clear_text() {
     let mx = FakeMx::start().await;
-    mx.offer_tls(&anybodys());
+    mx.offer_tls(&untrusted());
     let hello = ScriptStep::from("250-mx.test\n250 STARTTLS");
     mx.on_each(
         "ehlo",

@@ -1,4 +1,4 @@
-//! Escapes text, so that what others have written cannot control the terminal.
+//! Escapes text, so that text from others cannot control the terminal.
 
 use std::borrow::Cow;
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
-//! What a command prints to a terminal and reads from it: text from others with its control characters
-//! escaped, JSON, times, and passwords that are typed without being shown.
+//! The output of commands to a terminal and their input from it: text from others with its control
+//! characters escaped, JSON, times, and passwords that are typed without being shown.
 
 mod escape;
 pub mod password;

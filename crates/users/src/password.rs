@@ -1,4 +1,4 @@
-//! Derives what is stored of a password.
+//! Derives the stored form of a password.
 
 use std::num::NonZeroU32;
 
@@ -16,7 +16,7 @@ const ITERATIONS: NonZeroU32 = NonZeroU32::new(100_000).expect("not zero");
 
 /// The system cannot supply random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("the password cannot be hashed: the system gives no random numbers")]
+#[error("the password cannot be hashed: the system supplies no random numbers")]
 pub struct HashError;
 
 impl User {

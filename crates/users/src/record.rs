@@ -7,7 +7,7 @@ use relay_smtp::sasl::{UserName, UserNameError, base64};
 
 use relay_smtp::pattern::{AddressPattern, AddressPatternError};
 
-/// What is stored of one user.
+/// The stored data of one user.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
     /// The argon2id hash of the password, as a PHC string.
@@ -28,11 +28,11 @@ pub enum RecordError {
     #[error("a user's name does not begin with \"#\"")]
     Comment,
     /// The second field is not an argon2id hash.
-    #[error("the second field is no argon2id hash; set the password with relayctl user passwd")]
+    #[error("the second field is not an argon2id hash; set the password with relayctl user passwd")]
     Password,
     /// The third field is not a SCRAM verifier.
     #[error(
-        "the third field is no SCRAM-SHA-256 verifier; set the password with relayctl user passwd"
+        "the third field is not a SCRAM-SHA-256 verifier; set the password with relayctl user passwd"
     )]
     Scram,
     /// A field after the third is not an address pattern.
@@ -53,8 +53,7 @@ pub(super) fn parse(line: &str) -> Result<(UserName, User), RecordError> {
     let name: UserName = fields.next().unwrap_or_default().parse()?;
     check_name(&name)?;
     let password = fields.next().unwrap_or_default();
-    let is_visible = |text: &str| text.bytes().all(|b| b.is_ascii_graphic());
-    if !password.starts_with(ARGON2ID) || !is_visible(password) {
+    if !password.starts_with(ARGON2ID) || !password.bytes().all(|b| b.is_ascii_graphic()) {
         return Err(RecordError::Password);
     }
     let scram = fields.next().and_then(verifier);

@@ -37,7 +37,7 @@ fn reason(text: &str) -> String {
 }
 
 #[test]
-fn what_is_written_is_what_is_read() {
+fn a_written_file_is_read_back_unchanged() {
     let mut users = Users::default();
     users.set(name("app"), user(&[])).expect("a name");
     users
@@ -70,37 +70,37 @@ fn a_line_reads_as_documented() {
 }
 
 #[test]
-fn a_bad_line_is_told_by_its_number_and_never_by_its_content() {
+fn an_error_names_a_bad_line_by_its_number_and_never_by_its_content() {
     let good = line(&[]);
     let (scram, password) = ("SCRAM-SHA-256$4096:", "$argon2id$");
     for (bad, said) in [
         (
             "app".to_owned(),
-            "users:2: the second field is no argon2id hash",
+            "users:2: the second field is not an argon2id hash",
         ),
         (
             good.replace(password, "$2y$"),
-            "users:2: the second field is no argon2id hash",
+            "users:2: the second field is not an argon2id hash",
         ),
         (
             good.replace(scram, "SCRAM-SHA-1$4096:"),
-            "users:2: the third field is no SCRAM",
+            "users:2: the third field is not a SCRAM",
         ),
         (
             good.replace(scram, "SCRAM-SHA-256$0:"),
-            "users:2: the third field is no SCRAM",
+            "users:2: the third field is not a SCRAM",
         ),
         (
             good.replace("4096:c2FsdA==", "4096:"),
-            "users:2: the third field is no SCRAM",
+            "users:2: the third field is not a SCRAM",
         ),
         (
             good.replace("c2FsdA==", "c2FsdA"),
-            "users:2: the third field is no SCRAM",
+            "users:2: the third field is not a SCRAM",
         ),
         (
             good[..good.len() - 4].to_owned(),
-            "users:2: the third field is no SCRAM",
+            "users:2: the third field is not a SCRAM",
         ),
         (
             line(&["example.org"]),
@@ -131,7 +131,7 @@ fn a_bad_line_is_told_by_its_number_and_never_by_its_content() {
 }
 
 #[test]
-fn a_password_is_kept_as_argon2id_and_as_a_verifier_with_salts_of_their_own() {
+fn a_password_is_stored_as_argon2id_and_as_a_verifier_with_separate_salts() {
     let password = Secret::new("pencil").expect("plain text");
     let [one, other] = [0; 2].map(|_| User::with_password(&password, Vec::new()).expect("random"));
     assert!(
@@ -150,7 +150,7 @@ fn a_password_is_kept_as_argon2id_and_as_a_verifier_with_salts_of_their_own() {
 }
 
 #[test]
-fn nothing_of_a_user_shows_in_debug() {
+fn debug_output_hides_what_helps_to_guess_a_password() {
     let shown = format!("{:?}", user(&["*@a.test"]));
     assert!(
         !shown.contains("argon2id") && shown.contains("*@a.test"),
@@ -179,7 +179,7 @@ fn the_file_is_private_and_a_missing_one_has_no_users() {
 }
 
 #[test]
-fn writers_wait_for_each_other_and_none_is_forgotten() {
+fn writers_wait_for_each_other_and_no_change_is_lost() {
     let dir = tempfile::tempdir().expect("a directory");
     let file = dir.path().join("users");
     let start = Barrier::new(8);
@@ -203,13 +203,13 @@ fn writers_wait_for_each_other_and_none_is_forgotten() {
 
 proptest! {
     #[test]
-    fn whatever_is_in_the_file_is_users_or_an_error(text in "\\PC*", tail in "[a$:=\\t\\n4]*") {
+    fn any_text_is_users_or_an_error(text in "\\PC*", tail in "[a$:=\\t\\n4]*") {
         let _ = Users::parse(Path::new("users"), &text);
         let _ = Users::parse(Path::new("users"), &(line(&[]) + &tail));
     }
 
     #[test]
-    fn any_user_comes_back_as_written(
+    fn any_user_is_read_back_as_written(
         who in "[^\\p{Cc}#][^\\p{Cc}]{0,40}",
         salt in prop::collection::vec(any::<u8>(), 1..40),
         keys in any::<([u8; 32], [u8; 32])>(),

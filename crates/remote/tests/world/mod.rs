@@ -25,7 +25,7 @@ pub const USER: &str = "relay@our.test";
 pub const MESSAGE: &str = "Subject: t\r\n\r\nhello\r\n.dot\r\n";
 const TRACE: &str = "Received: by relay.test\r\n";
 
-/// What arrives when [`MESSAGE`] is sent.
+/// Returns the octets that arrive when [`MESSAGE`] is sent.
 pub fn wire() -> Vec<u8> {
     format!("{TRACE}{MESSAGE}").into_bytes()
 }
