@@ -50,7 +50,7 @@ pub struct CheckArgs {
     #[arg(value_parser = mx_verb::domain)]
     domain: String,
 
-    /// Use this public address of the relay; repeatable [default: found out]
+    /// Use this public address of the relay; repeatable [default: detected]
     #[arg(long = "address", value_name = "ADDRESS")]
     addresses: Vec<IpAddr>,
 
@@ -62,7 +62,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "HOST", default_value = "gmail.com")]
     outbound: Target,
 
-    /// Ask this block list; repeatable [default: two and those configured]
+    /// Ask this block list; repeatable [default: two, and those configured]
     #[arg(long = "dnsbl", value_name = "ZONE", value_parser = mx_verb::domain)]
     lists: Vec<String>,
 
@@ -218,12 +218,12 @@ impl Checks<'_> {
         let dkim = dkim.unwrap_or_else(|_| dkim::Checked {
             findings: vec![self.late("DKIM", Finding::fail)],
             verified: Vec::new(),
-            untold: Vec::new(),
+            unknown: Vec::new(),
         });
         let passed = Passed {
             spf: (!addresses.is_empty()).then_some(spf.passes),
             dkim: &dkim.verified,
-            untold: &dkim.untold,
+            unknown: &dkim.unknown,
         };
         let dmarc = match dmarc {
             Ok(found) => dmarc::judge(domain, found, &passed),

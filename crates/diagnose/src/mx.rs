@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_is_taken_out_of_an_address() {
+    fn the_domain_of_an_address_is_used() {
         assert_eq!(domain("dest.test"), Ok("dest.test".to_owned()));
         assert_eq!(domain("u@x@dest.test."), Ok("dest.test".to_owned()));
         for wrong in ["", "u@", "a b", "[192.0.2.1]", "a..b"] {
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_host_stands_before_its_addresses_and_what_is_wrong_with_it() {
+    fn a_host_is_printed_before_its_addresses_and_its_problem() {
         let found = Exchangers {
             domain: "dest.test".to_owned(),
             hosts: vec![

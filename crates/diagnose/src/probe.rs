@@ -101,7 +101,7 @@ pub struct ProbeArgs {
     dns: DnsArgs,
 }
 
-/// Whether TLS is spoken.
+/// How TLS is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Tls {
     /// If it is offered, as for mail to an MX; from the first byte on port 465

@@ -15,7 +15,7 @@ const KEY: &str = "-----BEGIN PRIVATE KEY-----\n\
     -----END PRIVATE KEY-----\n";
 const DKIM: &str = "v=DKIM1; k=ed25519; p=11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=";
 
-/// A domain of which nothing is wrong.
+/// A domain whose records are all in order.
 async fn good() -> FakeDns {
     let dns = FakeDns::start().await;
     for (name, kind, value) in [
@@ -54,7 +54,7 @@ async fn check(dns: &FakeDns, config: &str, args: &[&str]) -> (i32, String) {
         .args(["check", "a.test"])
         .args(args);
     let Output { status, stdout, .. } = command.output().await.expect("relayctl runs");
-    let code = status.code().expect("an end of its own");
+    let code = status.code().expect("an exit code");
     (code, String::from_utf8(stdout).expect("text"))
 }
 
@@ -82,7 +82,7 @@ async fn a_domain_in_order_passes_with_a_line_for_each_check() {
 }
 
 #[tokio::test]
-async fn each_record_that_is_missing_fails_with_the_one_to_add() {
+async fn a_missing_record_fails_and_the_record_to_add_is_printed() {
     for (name, kind, record) in [
         (
             "7.2.0.192.in-addr.arpa",
@@ -111,7 +111,7 @@ async fn each_record_that_is_missing_fails_with_the_one_to_add() {
 }
 
 #[tokio::test]
-async fn a_listing_fails_and_json_says_the_same() {
+async fn a_listing_fails_in_json_as_well() {
     let dns = good().await;
     dns.set("7.2.0.192.list.test", "A", &["127.0.0.2"]);
     let args = [&OFFLINE[..], &["--dnsbl", "list.test", "--json"]].concat();
@@ -125,7 +125,7 @@ async fn a_listing_fails_and_json_says_the_same() {
 }
 
 #[tokio::test]
-async fn the_ports_are_looked_at_unless_that_is_unwanted() {
+async fn ports_are_checked_unless_offline_ports_is_given() {
     let (dns, mx) = (good().await, FakeMx::start().await);
     let address = mx.address().to_string();
     let config = format!("[[listener]]\naddress = \"{address}\"\n");
@@ -143,7 +143,7 @@ async fn the_ports_are_looked_at_unless_that_is_unwanted() {
 }
 
 #[tokio::test]
-async fn a_listener_that_waits_for_a_proxys_word_is_let_be() {
+async fn a_listener_that_takes_this_machine_for_a_proxy_is_not_checked() {
     let (dns, mx) = (good().await, FakeMx::start().await);
     let address = mx.address().to_string();
     for (proxies, connections) in [("127.0.0.0/8", 1), ("127.0.0.1", 2), ("192.0.2.1", 4)] {
@@ -155,7 +155,7 @@ async fn a_listener_that_waits_for_a_proxys_word_is_let_be() {
 }
 
 #[tokio::test]
-async fn a_smarthost_is_spoken_with_as_its_route_says() {
+async fn a_smarthost_is_checked_with_the_tls_of_its_route() {
     let places = ["127.0.0.2", "127.0.0.3"].map(|a| a.parse().expect("an address"));
     let [broken, good] = FakeMx::start_on(places).await;
     broken.on("connect", "554 5.7.1 go away");
@@ -170,8 +170,8 @@ async fn a_smarthost_is_spoken_with_as_its_route_says() {
     let args = ["--timeout", "2s"];
     let dns = crate::good().await;
     let (code, out) = check(&dns, &config("implicit"), &args).await;
-    let told = format!("127.0.0.3:{port}) can be spoken with");
-    assert!(code == 0 && out.contains(&told), "{out}");
+    let expected = format!("127.0.0.3:{port}) accepts an SMTP session");
+    assert!(code == 0 && out.contains(&expected), "{out}");
     let (code, out) = check(&dns, &config("none"), &args).await;
     let failed = lines(&out, "fail");
     assert_eq!((code, failed.len()), (1, 1), "{out}");
@@ -179,7 +179,7 @@ async fn a_smarthost_is_spoken_with_as_its_route_says() {
 }
 
 #[tokio::test]
-async fn lookups_that_do_not_answer_fail_within_the_limit() {
+async fn lookups_without_an_answer_fail_within_the_time_limit() {
     let dns = good().await;
     for name in ["a.test", "_dmarc.a.test", "7.2.0.192.in-addr.arpa"] {
         dns.fail(name, Trouble::Silence);
@@ -191,8 +191,8 @@ async fn lookups_that_do_not_answer_fail_within_the_limit() {
     assert_eq!(code, 1, "{out}");
     for about in ["PTR", "MX", "SPF", "DMARC"] {
         let failed = lines(&out, "fail");
-        let told = |line: &String| line.contains(about) && line.contains("no answer in 500ms");
-        assert!(failed.iter().any(told), "{about}: {out}");
+        let expected = |line: &String| line.contains(about) && line.contains("no answer in 500ms");
+        assert!(failed.iter().any(expected), "{about}: {out}");
     }
     assert!(
         begun.elapsed() < Duration::from_secs(8),

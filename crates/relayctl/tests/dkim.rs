@@ -39,7 +39,7 @@ impl Operator {
         self.dir.path().join(name)
     }
 
-    /// Has mail from `a.test` signed with these keys: selectors and files.
+    /// Configures these keys for `a.test`: selectors and files.
     fn configure(&self, keys: &[(&str, &str)]) {
         let mut text = format!(
             "hostname = \"relay.test\"\nstate_dir = \"{}\"\n[dns]\nservers = [\"{}\"]\n",
@@ -64,7 +64,7 @@ impl Operator {
         } = command.output().await.expect("relayctl runs");
         let text = |bytes| String::from_utf8(bytes).expect("text");
         Said {
-            code: status.code().expect("an end of its own"),
+            code: status.code().expect("an exit code"),
             out: text(stdout),
             error: text(stderr),
         }
@@ -90,7 +90,7 @@ impl Operator {
 }
 
 #[tokio::test]
-async fn a_new_key_is_private_and_its_record_ready_to_paste() {
+async fn a_new_key_is_private_and_its_record_is_printed_for_the_zone_file() {
     let operator = Operator::new().await;
     let args = ["genkey", "--domain", "A.test", "--selector", "mail"];
     let args = [&args[..], &["--out", "k.pem"]].concat();
@@ -125,7 +125,7 @@ async fn a_new_key_is_private_and_its_record_ready_to_paste() {
 }
 
 #[tokio::test]
-async fn an_ed25519_key_is_made_on_request_and_told_as_json() {
+async fn an_ed25519_key_is_generated_on_request_and_printed_as_json() {
     let operator = Operator::new().await;
     let record = operator.genkey("ed", &["--algorithm", "ed25519"]).await;
     assert_eq!(record["name"], "ed._domainkey.a.test");
@@ -136,7 +136,7 @@ async fn an_ed25519_key_is_made_on_request_and_told_as_json() {
 }
 
 #[tokio::test]
-async fn names_that_are_none_are_refused_before_anything_is_made() {
+async fn invalid_names_are_refused_before_a_key_is_generated() {
     let operator = Operator::new().await;
     for (domain, selector) in [("a..test", "mail"), ("a.test", "a_b"), ("a test", "mail")] {
         let args = ["genkey", "--domain", domain, "--selector", selector];
@@ -149,7 +149,7 @@ async fn names_that_are_none_are_refused_before_anything_is_made() {
 }
 
 #[tokio::test]
-async fn a_key_is_held_against_what_is_published() {
+async fn a_key_is_compared_with_the_published_record() {
     let operator = Operator::new().await;
     let record = operator.genkey("mail", &[]).await;
     let other = operator.genkey("other", &[]).await;
@@ -216,7 +216,7 @@ async fn a_key_is_held_against_what_is_published() {
 }
 
 #[tokio::test]
-async fn the_keys_that_are_tested_can_be_chosen() {
+async fn the_keys_to_test_can_be_chosen() {
     let operator = Operator::new().await;
     for selector in ["one", "two"] {
         let record = operator.genkey(selector, &["--algorithm", "ed25519"]).await;
@@ -252,7 +252,7 @@ async fn the_keys_that_are_tested_can_be_chosen() {
 }
 
 #[tokio::test]
-async fn a_rotation_goes_on_where_it_stands_and_never_too_fast() {
+async fn a_rotation_continues_at_its_next_step_and_skips_none() {
     let operator = Operator::new().await;
     let old = operator.genkey("old", &["--algorithm", "ed25519"]).await;
     operator.publish(&old);
@@ -292,7 +292,7 @@ async fn a_rotation_goes_on_where_it_stands_and_never_too_fast() {
     operator.configure(&[("old", "old.pem"), ("n1", "a.test.n1.pem")]);
     let said = operator.dkim(&args).await;
     assert_eq!(standings(&said), ["done", "done", "next", "later"]);
-    assert!(said.out.contains("take out"), "{}", said.out);
+    assert!(said.out.contains("remove the [[dkim]]"), "{}", said.out);
     operator.configure(&[("n1", "a.test.n1.pem")]);
     let said = operator.dkim(&args).await;
     assert_eq!(standings(&said), ["done", "done", "done", "next"]);

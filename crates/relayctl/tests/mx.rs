@@ -20,7 +20,7 @@ async fn mx(dns: &FakeDns, args: &[&str]) -> (i32, String, String) {
         stderr,
     } = command.output().await.expect("relayctl runs");
     let text = |bytes| String::from_utf8(bytes).expect("text");
-    let code = status.code().expect("an end of its own");
+    let code = status.code().expect("an exit code");
     (code, text(stdout), text(stderr))
 }
 
@@ -64,7 +64,7 @@ async fn a_domain_without_mx_is_its_own_exchanger() {
 }
 
 #[tokio::test]
-async fn a_domain_that_takes_no_mail_is_said_to_and_why() {
+async fn a_domain_that_accepts_no_mail_is_exit_1_with_the_reason() {
     let dns = FakeDns::start().await;
     dns.set("null.test", "MX", &["0 ."]);
     dns.set("own.test", "MX", &["0 relay.test"]);

@@ -15,7 +15,7 @@ struct Probed {
 }
 
 impl Probed {
-    /// What was said, without times.
+    /// The lines of the dialogue, without times.
     fn lines(&self) -> Vec<&str> {
         let dialogue = self.out.lines().filter_map(|line| line.get(10..));
         dialogue.collect()
@@ -44,7 +44,7 @@ async fn probe(config: &str, args: &[&str], input: &str) -> Probed {
     } = child.wait_with_output().await.expect("it ends");
     let text = |bytes| String::from_utf8(bytes).expect("text");
     Probed {
-        code: status.code().expect("an end of its own"),
+        code: status.code().expect("an exit code"),
         out: text(stdout),
         error: text(stderr),
     }
@@ -91,11 +91,11 @@ async fn a_dry_run_stops_after_rcpt() {
     assert!(!mx.commands().iter().any(|c| c == "DATA"));
     mx.on("rset", ScriptStep::Drop);
     let probed = probe("", &[&at(&mx), "--to", "c@d.test", "--dry"], "").await;
-    assert_eq!(probed.code, 0, "RCPT was taken: {}", probed.error);
+    assert_eq!(probed.code, 0, "RCPT was accepted: {}", probed.error);
 }
 
 #[tokio::test]
-async fn addresses_beyond_ascii_go_to_no_server_that_does_not_take_them() {
+async fn non_ascii_addresses_are_not_sent_to_a_server_without_smtputf8() {
     let mx = FakeMx::start().await;
     let args = [&at(&mx), "--to", "c@b\u{fc}cher.test", "--dry"];
     let probed = probe("", &args, "").await;
@@ -106,7 +106,7 @@ async fn addresses_beyond_ascii_go_to_no_server_that_does_not_take_them() {
 }
 
 #[tokio::test]
-async fn a_wrong_configuration_is_no_refusal_of_the_servers() {
+async fn a_wrong_configuration_is_exit_2() {
     let mx = FakeMx::start().await;
     let config = "[delivery]\nca_file = \"/nowhere/ca.pem\"\n";
     let probed = probe(config, &[&at(&mx)], "").await;
@@ -114,7 +114,7 @@ async fn a_wrong_configuration_is_no_refusal_of_the_servers() {
 }
 
 #[tokio::test]
-async fn what_is_refused_is_exit_1_with_the_servers_words() {
+async fn a_refusal_is_exit_1_with_the_reply_of_the_server() {
     let tls = Certificate::for_names(&["mx.test"]);
     for (stage, reply, extra) in [
         ("connect", "554 5.7.1 go away", None),
@@ -136,7 +136,7 @@ async fn what_is_refused_is_exit_1_with_the_servers_words() {
 }
 
 #[tokio::test]
-async fn who_does_not_answer_is_exit_2() {
+async fn a_server_that_does_not_answer_is_exit_2() {
     let mx = FakeMx::start().await;
     let address = at(&mx);
     mx.on("connect", ScriptStep::Drop);
@@ -150,7 +150,7 @@ async fn who_does_not_answer_is_exit_2() {
 }
 
 #[tokio::test]
-async fn of_a_domain_the_next_exchanger_is_tried() {
+async fn the_next_mx_host_of_a_domain_is_tried() {
     let places = ["127.0.0.2", "127.0.0.3"].map(|a| a.parse().expect("an address"));
     let [busy, good] = FakeMx::start_on(places).await;
     busy.on("connect", "421 4.3.2 out of slots");
@@ -174,13 +174,13 @@ async fn of_a_domain_the_next_exchanger_is_tried() {
 }
 
 #[tokio::test]
-async fn after_a_broken_handshake_a_sender_goes_on_in_clear() {
+async fn after_a_broken_handshake_the_probe_continues_without_tls() {
     let mx = FakeMx::start().await;
     mx.offer_tls(&Certificate::for_names(&["mx.test"]));
     mx.on("handshake", ScriptStep::Drop);
     let probed = probe("", &[&at(&mx), "--to", "c@d.test"], "").await;
     assert_eq!(probed.code, 0, "{}", probed.out);
-    assert!(probed.has("-- a sender goes on without TLS"));
+    assert!(probed.has("-- continuing without TLS"));
     assert!(!mx.messages()[0].tls);
     let probed = probe("", &[&at(&mx), "--tls", "require"], "").await;
     assert_eq!(probed.code, 1, "{}", probed.out);
@@ -239,7 +239,7 @@ async fn a_server_that_hangs_up_on_the_refused_is_dialled_again() {
 }
 
 #[tokio::test]
-async fn a_server_that_refuses_nothing_for_good_is_not_said_to_be_closed() {
+async fn a_server_that_refuses_nothing_permanently_may_be_an_open_relay() {
     for (stage, step) in [
         ("rcpt", ScriptStep::Say("450 4.2.0 greylisted".to_owned())),
         ("mail", ScriptStep::Say("451 4.3.0 later".to_owned())),
@@ -254,7 +254,7 @@ async fn a_server_that_refuses_nothing_for_good_is_not_said_to_be_closed() {
         mx.on(stage, step);
         let probed = probe("", &[&at(&mx), "--open-relay"], "").await;
         assert_eq!(probed.code, 1, "{stage}: {}", probed.out);
-        let told = "cannot be told whether this is an open relay";
-        assert!(probed.error.contains(told), "{stage}: {}", probed.error);
+        let expected = "cannot tell whether this is an open relay";
+        assert!(probed.error.contains(expected), "{stage}: {}", probed.error);
     }
 }

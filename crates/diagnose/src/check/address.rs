@@ -74,11 +74,10 @@ pub(super) async fn sending(
     config: &Config,
 ) -> Sending {
     if !given.is_empty() {
-        return judge(given.to_vec(), "as you say");
+        return judge(given.to_vec(), "given with --address");
     }
     if let Some(Smarthost { name, .. }) = smarthost(routes) {
-        let text =
-            format!("all mail goes out through {name}, so what counts is that host's address");
+        let text = format!("all mail is sent through {name}, so only that host's address matters");
         return Sending {
             addresses: Vec::new(),
             finding: Finding::info(ADDRESS, text),
@@ -93,9 +92,9 @@ pub(super) async fn sending(
     };
     let (addresses, is_own) = of_families(&ours, &of_hostname, config.ip);
     let how = if is_own {
-        "what this machine goes out from"
+        "used by this machine for outgoing connections"
     } else {
-        "what the hostname leads to where this machine's own is not public"
+        "of the hostname, because this machine's own address is not public"
     };
     judge(addresses, how)
 }
@@ -135,7 +134,7 @@ fn judge(mut addresses: Vec<IpAddr>, how: &str) -> Sending {
     let finding = match (private, addresses.is_empty()) {
         (_, true) => Finding::fail(
             ADDRESS,
-            "the public address of this machine cannot be found out: name it with --address",
+            "cannot find the public address of this machine: give it with --address",
         ),
         (Some(private), _) => Finding::fail(ADDRESS, format!("{private} is not a public address")),
         (None, false) => Finding::ok(ADDRESS, format!("{} ({how})", names.join(", "))),

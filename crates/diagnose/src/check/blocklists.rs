@@ -49,14 +49,13 @@ fn judge(
     };
     let words = words.map(|words| format!(": {words}")).unwrap_or_default();
     if codes.iter().any(is_refusal) {
-        let text = format!(
-            "{list} does not answer through this DNS server, as lists treat public ones{words}"
-        );
+        let text =
+            format!("{list} does not answer this DNS server; many lists refuse public ones{words}");
         return Finding::warn(DNSBL, text);
     }
     let codes: Vec<_> = codes.iter().filter(|code| code.is_loopback()).collect();
     let Some(code) = codes.first() else {
-        let text = format!("{list} gives an answer that makes no sense; it may be closed");
+        let text = format!("{list} returns an unexpected address; it may have been shut down");
         return Finding::warn(DNSBL, text);
     };
     Finding::fail(DNSBL, format!("{who} is on {list} ({code}){words}"))
@@ -78,13 +77,13 @@ mod tests {
     use relay_testkit::{FakeDns, Trouble};
 
     #[tokio::test]
-    async fn only_a_code_of_the_list_is_a_listing() {
+    async fn only_a_loopback_address_is_a_listing() {
         let name = "7.2.0.192.list.test";
         for (codes, level, word) in [
             (&[][..], Level::Ok, "is not on list.test"),
             (&["127.0.0.2"], Level::Fail, "(127.0.0.2): see list.test"),
             (&["127.255.255.254"], Level::Warn, "does not answer"),
-            (&["198.51.100.1"], Level::Warn, "makes no sense"),
+            (&["198.51.100.1"], Level::Warn, "unexpected"),
         ] {
             let fake = FakeDns::start().await;
             if !codes.is_empty() {
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_list_that_does_not_answer_lists_nobody() {
+    async fn a_list_that_does_not_answer_is_a_warning() {
         let fake = FakeDns::start().await;
         fake.fail("a.test.dbl.spamhaus.org", Trouble::ServFail);
         let finding = domain(&Dns::new(&[fake.address()]), "a.test").await;

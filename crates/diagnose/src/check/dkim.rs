@@ -20,7 +20,7 @@ pub(super) struct Checked {
     /// The domains for which a signature would be valid.
     pub(super) verified: Vec<String>,
     /// The domains for which this is unknown, because the key cannot be read.
-    pub(super) untold: Vec<String>,
+    pub(super) unknown: Vec<String>,
 }
 
 /// Whether a signature would be valid.
@@ -28,7 +28,7 @@ pub(super) struct Checked {
 enum Verified {
     Yes,
     No,
-    Untold,
+    Unknown,
 }
 
 /// Checks the keys that sign mail from this domain.
@@ -36,7 +36,7 @@ pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked 
     let mut checked = Checked {
         findings: Vec::new(),
         verified: Vec::new(),
-        untold: Vec::new(),
+        unknown: Vec::new(),
     };
     let wrong = entries.iter().filter_map(|entry| entry.names().err());
     checked
@@ -47,14 +47,14 @@ pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked 
         checked.findings.push(finding);
         match verified {
             Verified::Yes => checked.verified.push(own.to_string()),
-            Verified::Untold => checked.untold.push(own.to_string()),
+            Verified::Unknown => checked.unknown.push(own.to_string()),
             Verified::No => {}
         }
     }
     if checked.findings.is_empty() {
         let text = format!(
-            "no key signs mail from {domain}: make one (relayctl dkim genkey --domain {domain} \
-             --selector mail --out FILE) and name it in [[dkim]]"
+            "no key signs mail from {domain}: create one (relayctl dkim genkey --domain {domain} \
+             --selector mail --out FILE) and add a [[dkim]] for it"
         );
         checked.findings.push(Finding::warn(DKIM, text));
     }
@@ -68,8 +68,8 @@ pub(super) fn bounces(hostname: &str, entries: &[Entry]) -> Option<Finding> {
         return None;
     }
     let text = format!(
-        "bounces are from {hostname}, which no key signs for: make it a key of its own, or set \
-         subdomains = true in the [[dkim]] of the domain above it"
+        "bounces are from {hostname}, for which no key signs: create a key for it, or set \
+         subdomains = true in the [[dkim]] of its parent domain"
     );
     Some(Finding::warn(DKIM, text))
 }
@@ -129,12 +129,12 @@ fn without_key(name: &str, found: &[Vec<u8>]) -> (Finding, Verified) {
                 "{name}: there is a record, but only the user that relayd runs as can compare it with \
                  the key: run this as root"
             );
-            return (Finding::warn(DKIM, text), Verified::Untold);
+            return (Finding::warn(DKIM, text), Verified::Unknown);
         }
-        [_] => "the record is no DKIM key record".to_owned(),
+        [_] => "the record is not a DKIM key record".to_owned(),
         several => format!("multiple records ({})", several.len()),
     };
-    let text = format!("{name}: {wrong}; run this as root to be told the right one");
+    let text = format!("{name}: {wrong}; run this as root to see the right one");
     (Finding::fail(DKIM, text), Verified::No)
 }
 
@@ -151,7 +151,7 @@ fn judge(expected: &Record, verdict: &Verdict) -> Finding {
         }
         Verdict::Revoked => Finding::fail(
             DKIM,
-            format!("{name}: revoked; make a new key with a new selector"),
+            format!("{name}: revoked; create a new key with a new selector"),
         ),
         Verdict::DoesNotMatch(_) | Verdict::Multiple(_) | Verdict::WeakKey { .. } => {
             Finding::fail(DKIM, format!("{name}: {verdict}")).with(record())
@@ -221,9 +221,9 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_cannot_be_compared_is_none_that_verifies() {
+    fn a_record_that_cannot_be_compared_does_not_verify() {
         for (texts, level, verified) in [
-            (&[TEXT][..], Level::Warn, Verified::Untold),
+            (&[TEXT][..], Level::Warn, Verified::Unknown),
             (&[], Level::Fail, Verified::No),
             (&["v=DKIM1; k=ed25519; p="], Level::Fail, Verified::No),
             (&["v=spf1 -all"], Level::Fail, Verified::No),
@@ -260,21 +260,21 @@ mod tests {
     }
 
     #[test]
-    fn bounces_that_go_out_unsigned_are_told() {
+    fn bounces_without_a_signature_are_a_warning() {
         let entry = |subdomains| Entry {
             domain: "a.test".to_owned(),
             selector: "mail".to_owned(),
             key: "/k".into(),
             subdomains,
         };
-        let told = bounces("mx.a.test", &[entry(false)]).expect("a warning");
-        assert!(told.level == Level::Warn && told.text.contains("subdomains = true"));
+        let warning = bounces("mx.a.test", &[entry(false)]).expect("a warning");
+        assert!(warning.level == Level::Warn && warning.text.contains("subdomains = true"));
         assert_eq!(bounces("mx.a.test", &[entry(true)]), None);
         assert_eq!(bounces("mx.a.test", &[]), None);
     }
 
     #[tokio::test]
-    async fn a_key_signs_for_domains_below_if_it_may() {
+    async fn a_key_signs_for_subdomains_if_it_is_configured_so() {
         let below = checked("sub.a.test", &[TEXT], 0o600).await;
         assert_eq!(below.verified, ["a.test"]);
         let other = checked("b.test", &[TEXT], 0o600).await;

@@ -17,7 +17,7 @@ pub(super) struct Passed<'a> {
     /// The domains for which a DKIM signature would be valid.
     pub(super) dkim: &'a [String],
     /// The domains for which this is unknown.
-    pub(super) untold: &'a [String],
+    pub(super) unknown: &'a [String],
 }
 
 /// The DMARC records that apply to a domain, and the domain that has them.
@@ -70,12 +70,14 @@ pub(super) fn judge(domain: &str, found: Found, passed: &Passed<'_>) -> Finding 
     let several = records.len() > 1;
     let Some(record) = records.pop() else {
         let value = format!("v=DMARC1; p=none; rua=mailto:postmaster@{domain}");
-        let text = format!("missing: {domain} does not say what to do with forged mail");
+        let text = format!("missing: {domain} has no DMARC record");
         let record = txt_record(&format!("_dmarc.{domain}"), &value);
         return Finding::fail(DMARC, text).with(record);
     };
     if several {
-        let text = format!("_dmarc.{at} has several records, so none counts: leave one");
+        let text = format!(
+            "_dmarc.{at} has several records, so receivers use none of them: keep only one"
+        );
         return Finding::fail(DMARC, text);
     }
     match Dmarc::parse(record.as_bytes()) {
@@ -96,13 +98,13 @@ fn judge_passing(domain: &str, at: &str, record: &Dmarc, passed: &Passed<'_>) ->
         Alignment::Relaxed => is_same_or_below(domain, signer),
     };
     let dkim = passed.dkim.iter().any(aligned);
-    if !dkim && passed.untold.iter().any(aligned) {
+    if !dkim && passed.unknown.iter().any(aligned) {
         let spf = match spf {
             Some(true) => "SPF passes and is aligned",
             Some(false) => "SPF does not pass",
-            None => "SPF is for your smarthost to know",
+            None => "SPF depends on your smarthost",
         };
-        let text = format!("{policy}; {spf}; whether DKIM passes cannot be told without the key");
+        let text = format!("{policy}; {spf}; whether DKIM passes is unknown without the key");
         return Finding::warn(DMARC, text);
     }
     let (level, by): (fn(_, _) -> _, _) = match (spf, dkim) {
@@ -115,7 +117,7 @@ fn judge_passing(domain: &str, at: &str, record: &Dmarc, passed: &Passed<'_>) ->
         (Some(false), true) => (Finding::warn, "DKIM passes and is aligned, SPF does not"),
         (None, false) => (
             Finding::warn,
-            "DKIM does not pass, so all depends on your smarthost's SPF",
+            "DKIM does not pass, so everything depends on SPF for your smarthost",
         ),
         (Some(false), false) => (Finding::fail, "neither SPF nor DKIM passes and is aligned"),
     };
@@ -152,13 +154,13 @@ mod tests {
         let passed = Passed {
             spf,
             dkim: &dkim,
-            untold: &[],
+            unknown: &[],
         };
         judge(domain, found, &passed)
     }
 
     #[tokio::test]
-    async fn a_key_that_nobody_has_compared_does_not_pass() {
+    async fn a_key_that_was_not_compared_does_not_pass() {
         let fake = FakeDns::start().await;
         fake.set("_dmarc.a.test", "TXT", &["v=DMARC1; p=reject"]);
         let dns = Dns::new(&[fake.address()]);
@@ -166,16 +168,16 @@ mod tests {
             let passed = Passed {
                 spf,
                 dkim: &[],
-                untold: &["a.test".to_owned()],
+                unknown: &["a.test".to_owned()],
             };
             let finding = judge("a.test", look_up(&dns, "a.test").await, &passed);
             assert_eq!(finding.level, Level::Warn, "{finding:?}");
-            assert!(finding.text.contains("cannot be told"), "{finding:?}");
+            assert!(finding.text.contains("is unknown"), "{finding:?}");
         }
     }
 
     #[tokio::test]
-    async fn mail_passes_by_spf_or_by_dkim() {
+    async fn mail_passes_with_spf_or_dkim() {
         let reject = &["v=DMARC1; p=reject"][..];
         for (spf, dkim, level) in [
             (true, &["a.test"][..], Level::Ok),
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_is_missing_or_one_too_many_or_nonsense() {
+    async fn a_record_that_is_missing_or_not_alone_or_invalid_fails() {
         for (texts, word) in [
             (&[][..], "missing"),
             (&["v=spf1 -all"], "missing"),
@@ -205,7 +207,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_domain_below_goes_by_the_record_above_and_its_alignment() {
+    async fn a_subdomain_has_the_record_of_its_parent_and_its_alignment() {
         let relaxed = judged(
             "x.a.test",
             &["v=DMARC1; p=none; sp=reject"],

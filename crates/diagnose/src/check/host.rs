@@ -25,8 +25,8 @@ pub(super) async fn ptr(dns: &Dns, address: IpAddr, hostname: &str) -> Finding {
     };
     let mut found = Vec::new();
     for name in names.into_iter().take(MAX_NAMES) {
-        let leads_to = dns.addresses(&name, IpFamily::Any).await;
-        found.push((name, leads_to));
+        let found_addresses = dns.addresses(&name, IpFamily::Any).await;
+        found.push((name, found_addresses));
     }
     judge_ptr(address, hostname, Ok(found))
 }
@@ -37,19 +37,19 @@ fn judge_ptr(address: IpAddr, hostname: &str, names: Result<Vec<Named>, LookupEr
         Ok(names) => names,
         Err(LookupError::NoSuchName | LookupError::NoRecords) => {
             let text =
-                format!("{address} has no name; whoever has given you the address can add it");
+                format!("{address} has no PTR record; the provider of the address can add it");
             return Finding::fail(PTR, text).with(record);
         }
         Err(reason) => {
             return Finding::fail(PTR, format!("{address}: cannot be looked up: {reason}"));
         }
     };
-    let leads_back = |(name, found): &&Named| {
+    let resolves_back = |(name, found): &&Named| {
         is_host_name(name) && found.as_ref().is_ok_and(|found| found.contains(&address))
     };
     let good: Vec<_> = names
         .iter()
-        .filter(leads_back)
+        .filter(resolves_back)
         .map(|(name, _)| name)
         .collect();
     let Some(first) = good.first() else {
@@ -59,18 +59,21 @@ fn judge_ptr(address: IpAddr, hostname: &str, names: Result<Vec<Named>, LookupEr
     };
     if !good.iter().any(|name| name.eq_ignore_ascii_case(hostname)) {
         let text = format!(
-            "{address} is {first}, which leads back, but this relay says EHLO {hostname}; one name for \
-             both is safer"
+            "{address} is {first}, which resolves back to it, but this relay sends EHLO {hostname}; use \
+             the same name for both"
         );
         return Finding::warn(PTR, text).with(record);
     }
     if looks_assigned(address, hostname) {
         let text = format!(
-            "{address} is {hostname}: some receivers take such a name for a dial-up line's"
+            "{address} is {hostname}: some receivers take such a name for that of a dynamic address"
         );
         return Finding::warn(PTR, text);
     }
-    Finding::ok(PTR, format!("{address} is {hostname}, which leads back"))
+    Finding::ok(
+        PTR,
+        format!("{address} is {hostname}, which resolves back to it"),
+    )
 }
 
 fn flaw(address: IpAddr, (name, found): &Named) -> String {
@@ -80,12 +83,9 @@ fn flaw(address: IpAddr, (name, found): &Named) -> String {
     match found {
         Ok(found) => {
             let found: Vec<_> = found.iter().map(ToString::to_string).collect();
-            format!(
-                "{name} leads to {}, not back to {address}",
-                found.join(", ")
-            )
+            format!("{name} resolves to {}, not to {address}", found.join(", "))
         }
-        Err(reason) => format!("{name} does not lead back: {reason}"),
+        Err(reason) => format!("{name} does not resolve: {reason}"),
     }
 }
 
@@ -124,7 +124,9 @@ fn judge_helo(
     found: Result<Vec<IpAddr>, LookupError>,
 ) -> Finding {
     if !is_host_name(hostname) || hostname.split('.').next() == Some("localhost") {
-        let text = format!("{hostname:?} is no full host name: set hostname in the configuration");
+        let text = format!(
+            "{hostname:?} is not a fully qualified host name: set hostname in the configuration"
+        );
         return Finding::fail(HELO, text);
     }
     let record = addresses.first().map(|address| {
@@ -134,10 +136,10 @@ fn judge_helo(
     let with = |finding: Finding| Finding { record, ..finding };
     match found {
         Ok(found) => match addresses.iter().find(|address| !found.contains(address)) {
-            None => Finding::ok(HELO, format!("{hostname} leads to this relay")),
+            None => Finding::ok(HELO, format!("{hostname} resolves to this relay")),
             Some(other) => with(Finding::warn(
                 HELO,
-                format!("{hostname} does not lead to {other}"),
+                format!("{hostname} does not resolve to {other}"),
             )),
         },
         Err(LookupError::NoSuchName | LookupError::NoRecords) => {
@@ -187,10 +189,10 @@ mod tests {
     }
 
     #[test]
-    fn the_name_of_an_address_must_be_valid_and_lead_back() {
+    fn the_name_of_an_address_must_be_valid_and_resolve_back() {
         let here = || Ok(vec![ip("192.0.2.7")]);
         for (names, level, word) in [
-            (Ok(vec![("mx.test", here())]), Level::Ok, "leads back"),
+            (Ok(vec![("mx.test", here())]), Level::Ok, "resolves back"),
             (
                 Ok(vec![("other.test", here())]),
                 Level::Warn,
@@ -199,12 +201,12 @@ mod tests {
             (
                 Ok(vec![("mx.test", Ok(vec![ip("192.0.2.8")]))]),
                 Level::Fail,
-                "leads to 192.0.2.8",
+                "resolves to 192.0.2.8",
             ),
             (
                 Ok(vec![("mx.test", Err(LookupError::NoSuchName))]),
                 Level::Fail,
-                "does not lead back",
+                "does not resolve",
             ),
             (
                 Ok(vec![("my_host.test", here())]),
@@ -224,7 +226,11 @@ mod tests {
                 Level::Ok,
                 "mx.test",
             ),
-            (Err(LookupError::NoSuchName), Level::Fail, "has no name"),
+            (
+                Err(LookupError::NoSuchName),
+                Level::Fail,
+                "has no PTR record",
+            ),
             (
                 Err(LookupError::Unavailable("timeout".to_owned())),
                 Level::Fail,
@@ -239,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_ptr_is_given_as_it_goes_into_the_zone() {
+    fn a_missing_ptr_record_is_printed_as_a_zone_file_line() {
         let missing = || Err(LookupError::NoSuchName);
         let four = judge_ptr(ip("192.0.2.7"), "mx.test", missing());
         let record = "7.2.0.192.in-addr.arpa. IN PTR mx.test.";
@@ -262,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_in_ehlo_is_a_full_one_that_leads_here() {
+    fn the_name_in_ehlo_must_be_fully_qualified_and_resolve_to_this_relay() {
         let here = [ip("192.0.2.7")];
         for (name, found, level) in [
             ("mx.test", Ok(vec![ip("192.0.2.7")]), Level::Ok),

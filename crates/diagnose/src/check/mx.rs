@@ -43,7 +43,7 @@ fn judge(
     let is_implicit = match records {
         Ok(_) if hosts.is_empty() => {
             let text = format!(
-                "{domain} says that it takes no mail (null MX), so its own is refused as well"
+                "{domain} declares that it accepts no mail (null MX), so receivers refuse its mail too"
             );
             return fail(text).with(record);
         }
@@ -59,11 +59,11 @@ fn judge(
         .filter_map(|(host, found)| Some(format!("{host}: {}", found.as_ref().err()?)))
         .collect();
     if lost.len() == hosts.len() {
-        let text = format!("no answer can reach {domain}: {}", lost.join("; "));
+        let text = format!("replies cannot reach {domain}: {}", lost.join("; "));
         return fail(text).with(record);
     }
     if is_implicit {
-        let text = format!("{domain} has no MX; its mail goes to its own address");
+        let text = format!("{domain} has no MX record; its mail is delivered to its own address");
         return Finding::warn(MX, text).with(record);
     }
     if !lost.is_empty() {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_domain_that_no_answer_can_reach_fails() {
+    fn a_domain_that_replies_cannot_reach_fails() {
         let found = || {
             Ok(vec![MxRecord {
                 preference: 10,

@@ -78,11 +78,13 @@ impl Ports<'_> {
     /// Checks whether an SMTP session with any host of the target is possible.
     pub(super) async fn outbound(&self, target: &Target) -> Finding {
         match self.first(slice::from_ref(target), TlsUse::Never).await {
-            Ok(endpoint) => Finding::ok(PORT, format!("{endpoint} can be spoken with")),
-            Err(Unreached::Nowhere(why)) => Finding::warn(PORT, format!("nowhere to try: {why}")),
+            Ok(endpoint) => Finding::ok(PORT, format!("{endpoint} accepts an SMTP session")),
+            Err(Unreached::Nowhere(why)) => {
+                Finding::warn(PORT, format!("no address to connect to: {why}"))
+            }
             Err(Unreached::Nobody(why)) => {
                 let advice = "ask your provider to open port 25, or set a smarthost";
-                Finding::fail(PORT, format!("no mail gets out: {why}; {advice}"))
+                Finding::fail(PORT, format!("mail cannot be sent: {why}; {advice}"))
             }
         }
     }
@@ -91,11 +93,11 @@ impl Ports<'_> {
     /// its route.
     pub(super) async fn smarthost(&self, smarthost: &Smarthost) -> Finding {
         match self.first(&smarthost.targets, smarthost.tls).await {
-            Ok(endpoint) => Finding::ok(SMARTHOST, format!("{endpoint} can be spoken with")),
+            Ok(endpoint) => Finding::ok(SMARTHOST, format!("{endpoint} accepts an SMTP session")),
             Err(Unreached::Nowhere(why) | Unreached::Nobody(why)) => {
-                let advice = "see that its [[route]] has the right host, port and tls, and that a \
-                              firewall lets this machine go there";
-                Finding::fail(SMARTHOST, format!("no mail gets out: {why}; {advice}"))
+                let advice = "check host, port and tls of its [[route]], and that no firewall \
+                              blocks the connection";
+                Finding::fail(SMARTHOST, format!("mail cannot be sent: {why}; {advice}"))
             }
         }
     }
@@ -139,7 +141,7 @@ impl Ports<'_> {
             };
             // A connection to an address of this machine comes from the same address.
             findings.push(if listener.has_proxy(reachable(bound).ip()) {
-                let text = "not looked at: this machine is among its proxies";
+                let text = "not checked: this machine is one of its proxies";
                 Finding::info(LISTENER, format!("{bound}: {text}"))
             } else {
                 self.listener(bound, listener.role).await
@@ -196,7 +198,7 @@ fn judge(
                 format!("{bound} offers no TLS: set tls.certificate"),
             );
         }
-        Err(why) => return Finding::fail(LISTENER, format!("{bound}: {why}; does relayd run?")),
+        Err(why) => return Finding::fail(LISTENER, format!("{bound}: {why}; is relayd running?")),
     };
     if let Some(flaw) = handshake.flaws.first() {
         return bad(
@@ -212,13 +214,13 @@ fn judge(
     if own.not_after < since.as_secs().saturating_add(RENEWAL) {
         return Finding::warn(
             LISTENER,
-            format!("{bound}: its certificate ends at {until}"),
+            format!("{bound}: its certificate expires on {until}"),
         );
     }
     let names = own.names.join(" ");
     Finding::ok(
         LISTENER,
-        format!("{bound}: a certificate for {names} until {until}"),
+        format!("{bound}: a certificate for {names}, valid until {until}"),
     )
 }
 
@@ -230,7 +232,7 @@ mod tests {
     use std::io::Write;
 
     #[tokio::test]
-    async fn mail_gets_out_if_a_server_answers() {
+    async fn port_25_is_open_if_a_server_accepts_a_session() {
         let mx = FakeMx::start().await;
         let (config, dns) = (Config::default(), Dns::new(&[]));
         let inspector = Inspector::new(None).expect("authorities");
@@ -250,7 +252,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_certificate_must_be_the_hosts_and_last() {
+    async fn a_certificate_must_have_the_hostname_and_not_expire_soon() {
         let names = ["mx.test"];
         let (good, old) = (Certificate::for_names(&names), Certificate::expired(&names));
         let mut file = tempfile::NamedTempFile::new().expect("a file");
@@ -287,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_without_tls_or_without_an_answer_is_told() {
+    fn a_listener_without_tls_or_without_an_answer_is_reported() {
         let bound = "[::]:25".parse().expect("an address");
         for (role, handshake, level) in [
             (Role::Mx, Ok(None), Level::Warn),

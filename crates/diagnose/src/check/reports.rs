@@ -38,13 +38,16 @@ fn judge(
     let of_version = |text: &&Vec<u8>| text.starts_with(version.as_bytes());
     let records: Vec<_> = texts.iter().filter(of_version).collect();
     match records[..] {
-        [] => Finding::info(about, "none, and none is needed"),
+        [] => Finding::info(about, "no record; it is optional"),
         [text] if is_good(text) => Finding::info(about, String::from_utf8_lossy(text).into_owned()),
         [text] => {
             let text = String::from_utf8_lossy(text);
             Finding::warn(about, format!("cannot be read: {text:?}"))
         }
-        _ => Finding::warn(about, "several records, so none counts: leave one"),
+        _ => Finding::warn(
+            about,
+            "several records, so receivers use none of them: keep only one",
+        ),
     }
 }
 
@@ -55,7 +58,7 @@ mod tests {
     use relay_testkit::FakeDns;
 
     #[tokio::test]
-    async fn what_is_not_there_is_no_fault_and_what_is_broken_is() {
+    async fn a_missing_record_is_no_fault_and_a_broken_one_is() {
         let sts = "v=STSv1; id=20261121T000000;";
         for (texts, level) in [
             (&[][..], Level::Info),

@@ -37,7 +37,8 @@ pub(super) async fn spf(dns: &Dns, domain: &str, hostname: &str, addresses: &[Ip
         findings.push(judge(domain, &record, *address, result));
     }
     if findings.is_empty() {
-        let text = format!("{record:?}; whether it covers your smarthost, its operator can say");
+        let text =
+            format!("{record:?}; ask the operator of your smarthost whether it covers that host");
         findings.push(Finding::info(SPF, text));
     }
     Checked { findings, passes }
@@ -65,7 +66,7 @@ fn only(
         .collect();
     match (records.pop(), records.len()) {
         (None, _) => {
-            let text = format!("missing: {domain} does not say who may send for it");
+            let text = format!("missing: {domain} has no SPF record");
             let value = covering(usual, addresses);
             Err(Finding::fail(SPF, text).with(txt_record(domain, &value)))
         }
@@ -73,7 +74,7 @@ fn only(
         (Some(_), others) => Err(Finding::fail(
             SPF,
             format!(
-                "{domain} has {} SPF records, so none counts: leave one",
+                "{domain} has {} SPF records, so receivers use none of them: keep only one",
                 others + 1
             ),
         )),
@@ -118,14 +119,14 @@ fn judge(
     let covering = || txt_record(domain, &covering(record, &[address]));
     let wrong = |what: &str| format!("{domain} {what}: {record:?}");
     match result {
-        Ok(SpfResult::Pass) if lets_anybody(record) => {
+        Ok(SpfResult::Pass) if allows_everyone(record) => {
             let text =
-                wrong("lets the whole internet send for it (+all), which receivers distrust");
+                wrong("allows the whole internet to send for it (+all), which receivers distrust");
             Finding::warn(SPF, text)
         }
         Ok(SpfResult::Pass) => Finding::ok(SPF, format!("{address} passes: {record:?}")),
         Ok(SpfResult::Fail | SpfResult::SoftFail | SpfResult::Neutral) => {
-            let text = wrong(&format!("does not let {address} send for it"));
+            let text = wrong(&format!("does not allow {address} to send for it"));
             Finding::fail(SPF, text).with(covering())
         }
         Ok(SpfResult::PermError) => Finding::fail(
@@ -136,13 +137,13 @@ fn judge(
         Ok(SpfResult::None) => Finding::fail(SPF, wrong("has a record that cannot be read")),
         Ok(SpfResult::TempError) => Finding::fail(
             SPF,
-            wrong("has a record that cannot be evaluated now, for want of DNS"),
+            wrong("has a record that cannot be evaluated now, because the DNS does not answer"),
         ),
         Err(reason) => Finding::fail(SPF, reason),
     }
 }
 
-fn lets_anybody(record: &str) -> bool {
+fn allows_everyone(record: &str) -> bool {
     let mut terms = record.split_ascii_whitespace();
     terms.any(|term| term.eq_ignore_ascii_case("all") || term.eq_ignore_ascii_case("+all"))
 }
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_missing_record_is_given_and_one_too_many_is_told() {
+    async fn a_missing_record_is_printed_and_a_second_one_is_reported() {
         let none = checked(|dns| dns.set("a.test", "A", &["192.0.2.7"])).await;
         let record = "a.test. IN TXT \"v=spf1 ip4:192.0.2.7 mx -all\"";
         assert_eq!(none.findings[0].record.as_deref(), Some(record));
@@ -234,14 +235,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_without_this_address_is_given_with_it() {
+    async fn a_record_without_this_address_is_printed_with_it() {
         let checked = checked(|dns| dns.set("a.test", "TXT", &["v=spf1 mx ~all"])).await;
         let record = "a.test. IN TXT \"v=spf1 ip4:192.0.2.7 mx ~all\"";
         assert_eq!(checked.findings[0].record.as_deref(), Some(record));
     }
 
     #[tokio::test]
-    async fn bounces_go_by_the_name_in_ehlo() {
+    async fn bounces_are_checked_by_the_name_in_ehlo() {
         let fake = FakeDns::start().await;
         let dns = Dns::new(&[fake.address()]);
         let missing = bounces(&dns, "mx.test", &[ip("192.0.2.7")]).await;
@@ -253,14 +254,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_record_that_refuses_our_bounces_is_not_taken_for_a_good_one() {
+    async fn a_record_that_refuses_our_bounces_is_a_warning() {
         let fake = FakeDns::start().await;
         let dns = Dns::new(&[fake.address()]);
         fake.set("mx.test", "TXT", &["v=spf1 ip4:192.0.2.8 -all"]);
         let refusing = bounces(&dns, "mx.test", &[ip("192.0.2.7")]).await;
-        let told = "mx.test does not let 192.0.2.7 send for it";
+        let expected = "mx.test does not allow 192.0.2.7 to send for it";
         assert_eq!(refusing[0].level, Level::Warn);
-        assert!(refusing[0].text.contains(told), "{refusing:?}");
+        assert!(refusing[0].text.contains(expected), "{refusing:?}");
         let fake = FakeDns::start().await;
         fake.fail("mx.test", Trouble::ServFail);
         let dns = Dns::new(&[fake.address()]);

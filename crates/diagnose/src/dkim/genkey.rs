@@ -73,8 +73,8 @@ pub(super) fn run(
     };
     let _ = writeln!(
         io::stderr(),
-        "\nThis is the record to publish. When `relayctl dkim testkey --domain {} --selector {} --key {}` \
-         says ok, have mail signed, in {}:\n\n{entry}",
+        "\nPublish this record. When `relayctl dkim testkey --domain {} --selector {} --key {}` \
+         reports ok, add this to {}:\n\n{entry}",
         args.domain,
         args.selector,
         args.out.display(),
@@ -111,7 +111,7 @@ fn give(file: &Path, user: u32, group: u32) {
         let file = file.display();
         let _ = writeln!(
             io::stderr(),
-            "relayctl: {file} is not the daemon's to read: {reason}; as root, chown {user}:{group} {file}"
+            "relayctl: relayd cannot read {file}: {reason}; as root, run chown {user}:{group} {file}"
         );
     }
 }
@@ -163,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_table_entry_is_toml_whatever_the_file_is_called() {
+    fn a_table_entry_is_valid_toml_for_any_file_name() {
         let entry = TableEntry {
             domain: &"a.test".parse().expect("a domain"),
             selector: &"mail".parse().expect("a selector"),
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_entry_names_its_file_wherever_it_is_read_from() {
+    fn a_table_entry_has_an_absolute_path() {
         let entry = TableEntry {
             domain: &"a.test".parse().expect("a domain"),
             selector: &"mail".parse().expect("a selector"),

@@ -58,7 +58,7 @@ pub(super) async fn run(
 ) -> Result<(), Error> {
     if args.old == args.new {
         return Err(Error::Usage(
-            "the new key needs a selector of its own: receivers may remember the old record"
+            "the new key needs another selector than the old one, because receivers may have cached the old record"
                 .to_owned(),
         ));
     }
@@ -74,7 +74,7 @@ pub(super) async fn run(
         (None, Some(old), None) => beside(&old.key, args),
         (None, None, None) => {
             return Err(Error::Refused(format!(
-                "{} has neither the key {} of {} nor {}: name the new one's file with --out",
+                "{} has neither the key {} of {} nor {}: give the file of the new key with --out",
                 config.path().display(),
                 args.old,
                 args.domain,
@@ -152,7 +152,7 @@ impl Facts<'_> {
     fn rotation(&self) -> Rotation {
         let mut is_next = true;
         let steps = [
-            (true, format!("have a key: {}", self.file.display()), None),
+            (true, format!("create a key: {}", self.file.display()), None),
             self.publish(),
             self.sign(),
             self.revoke(),
@@ -194,7 +194,7 @@ impl Facts<'_> {
         let what = format!("sign with {new}, and no longer with {old}");
         let is_done = self.signs_with_new && self.old.is_none();
         let how = if self.signs_with_new {
-            format!("in {config}, take out the [[dkim]] of {domain} with the selector {old}")
+            format!("in {config}, remove the [[dkim]] of {domain} with the selector {old}")
         } else {
             let entry = TableEntry {
                 domain,
@@ -205,8 +205,8 @@ impl Facts<'_> {
                 // The other keys of the table, such as `subdomains`, must stay unchanged.
                 let lines = entry.of_key();
                 format!(
-                    "in {config}, in the [[dkim]] of {domain} with the selector {old}, put these in the \
-                     place of selector and key, and leave the rest as it is:\n\n{lines}"
+                    "in {config}, in the [[dkim]] of {domain} with the selector {old}, replace selector \
+                     and key by these lines, and leave the rest as it is:\n\n{lines}"
                 )
             } else {
                 format!("in {config}, add:\n\n{entry}")

@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_a_line_and_what_to_do_another() {
+    fn a_key_is_one_line_with_advice_below_it() {
         let ok = Tested {
             name: "mail._domainkey.a.test".to_owned(),
             ok: true,
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn the_next_step_has_what_it_takes_below_it() {
+    fn the_next_step_has_its_instructions_below_it() {
         let step = |standing, how: Option<&str>| RotationStep {
             standing,
             what: "do it".to_owned(),

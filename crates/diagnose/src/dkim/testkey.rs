@@ -60,7 +60,7 @@ pub(super) async fn run(
     match tested.iter().filter(|tested| !tested.ok).count() {
         0 => Ok(()),
         bad => Err(Error::Refused(format!(
-            "{bad} of {} keys would not be found",
+            "receivers would not find {bad} of {} keys",
             tested.len()
         ))),
     }
@@ -88,7 +88,7 @@ fn selected(args: &TestkeyArgs, config: &ConfigFile) -> Result<Vec<Entry>, Error
     Ok(entries)
 }
 
-/// Compares one key with what the DNS has of it.
+/// Compares one key with its record in the DNS.
 pub(super) async fn test(dns: &Dns, entry: &Entry) -> Tested {
     match compared(dns, entry).await {
         Ok(tested) => tested,
@@ -102,10 +102,10 @@ pub(super) async fn test(dns: &Dns, entry: &Entry) -> Tested {
     }
 }
 
-/// Whose name it is, why it cannot be told, and what to do.
-type Untold = (String, String, Option<&'static str>);
+/// The name of the record, why it cannot be compared, and what to do.
+type NotCompared = (String, String, Option<&'static str>);
 
-async fn compared(dns: &Dns, entry: &Entry) -> Result<Tested, Untold> {
+async fn compared(dns: &Dns, entry: &Entry) -> Result<Tested, NotCompared> {
     let (domain, selector) = entry
         .names()
         .map_err(|reason| (entry.domain.clone(), reason, None))?;

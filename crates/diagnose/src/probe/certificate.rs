@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn octets_that_are_no_certificate_say_nothing() {
+    fn octets_that_are_not_a_certificate_are_ignored() {
         assert_eq!(Certificate::read(b"\x30\x03abc"), None);
         assert_eq!(Certificate::read(b""), None);
     }

@@ -139,7 +139,7 @@ impl<'s, 'o> Dialogue<'s, 'o> {
         }
         if flaws.is_empty() {
             self.script
-                .note("the certificate is verified: its name and who issued it");
+                .note("the certificate is verified: its name and its issuer");
         }
         for flaw in &flaws {
             self.script
@@ -223,7 +223,7 @@ impl<'s, 'o> Dialogue<'s, 'o> {
         match timeout(self.limit, writing).await {
             // A server may send a reason before it disconnects. The next read finds it.
             Ok(_) => Ok(()),
-            Err(_) => Err(End::Broken("the server takes nothing more".to_owned())),
+            Err(_) => Err(End::Broken("the server has stopped reading".to_owned())),
         }
     }
 
@@ -237,8 +237,8 @@ impl<'s, 'o> Dialogue<'s, 'o> {
                 self.unread.extend_from_slice(heard);
                 return Ok(());
             }
-            Ok(Ok(_)) => "the server has hung up".to_owned(),
-            Ok(Err(error)) => format!("the connection broke: {}", error.kind()),
+            Ok(Ok(_)) => "the server has closed the connection".to_owned(),
+            Ok(Err(error)) => format!("the connection has failed: {}", error.kind()),
             Err(_) => "no reply in time".to_owned(),
         };
         self.script.server_is_gone();
@@ -252,17 +252,14 @@ impl From<Trouble> for End {
             Trouble::Refused(_, reply)
             | Trouble::TlsRefused(reply)
             | Trouble::AuthRefused(reply) => Self::Refused(reply.to_string()),
-            Trouble::Unexpected(_, reply) => {
-                Self::Broken(format!("a reply that makes no sense here: {reply}"))
-            }
+            Trouble::Unexpected(_, reply) => Self::Broken(format!("an unexpected reply: {reply}")),
             Trouble::Garbled(_, error) => Self::Broken(error.to_string()),
             Trouble::NoTls => Self::Refused("the server does not offer STARTTLS".to_owned()),
             Trouble::NoMechanism { offered } => Self::Refused(format!(
-                "the server offers no way to log in that fits: {offered:?}"
+                "the server offers no usable login mechanism: {offered:?}"
             )),
             Trouble::AuthInClear => Self::Refused(
-                "there is no TLS, so nobody logs in: the password would be sent in clear"
-                    .to_owned(),
+                "no login without TLS: the password would be sent in clear text".to_owned(),
             ),
             Trouble::Challenge(error) => Self::Broken(error.to_string()),
         }

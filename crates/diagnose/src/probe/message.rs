@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bounce_is_from_postmaster_too() {
+    fn a_message_with_the_null_sender_is_from_postmaster() {
         let to = "u@dest.test".parse().expect("an address");
         let text = text(&ReversePath::Null, &to, "relay.test", UNIX_EPOCH);
         assert!(text.starts_with("From: <postmaster@relay.test>\r\nTo: <u@dest.test>\r\n"));

@@ -25,7 +25,7 @@ pub(super) struct Variant {
 
 /// The foreign addresses, and the names of the server.
 #[derive(Debug)]
-pub(super) struct Strangers<'a> {
+pub(super) struct ForeignAddresses<'a> {
     /// A sender that is not local to the server.
     pub(super) sender: &'a str,
     /// The parts of a recipient address that is not local to the server.
@@ -40,14 +40,14 @@ pub(super) struct Strangers<'a> {
 /// Returns the plain request, then senders that a careless server trusts, and recipients that look
 /// local or hide their destination: quotes, the percent hack, bang paths of UUCP, two @, and source
 /// routes (RFC 5321 §3.6.1 and appendix C).
-pub(super) fn variants(strangers: &Strangers<'_>) -> Vec<Variant> {
-    let Strangers {
+pub(super) fn variants(foreign: &ForeignAddresses<'_>) -> Vec<Variant> {
+    let ForeignAddresses {
         sender,
         local,
         domain,
         host,
         literal,
-    } = strangers;
+    } = foreign;
     let plain = format!("{local}@{domain}");
     let senders = [
         (*sender).to_owned(),
@@ -152,7 +152,7 @@ impl Prober<'_> {
             format!("[IPv6:{ip}]")
         };
         let is_address = endpoint.host == ip.to_string();
-        variants(&Strangers {
+        variants(&ForeignAddresses {
             sender: sender.as_str(),
             local: mailbox.map_or("relay-test", |m| m.local_part()),
             domain: mailbox.map_or("example.com", |m| m.domain()),
@@ -200,7 +200,7 @@ fn judge(tried: &[Tried]) -> StepResult {
     let all = tried.len();
     if let Some(first) = of(RelayAnswer::Taken).next() {
         let detail = format!(
-            "an open relay, unless this machine may relay there: of {all} variants {} were taken, the \
+            "an open relay, unless this machine may relay there: of {all} variants {} were accepted, the \
              first MAIL FROM:<{}> RCPT TO:<{}>",
             of(RelayAnswer::Taken).count(),
             first.mail,
@@ -210,14 +210,14 @@ fn judge(tried: &[Tried]) -> StepResult {
     }
     if let Some(first) = of(RelayAnswer::Undecided).next() {
         let detail = format!(
-            "it cannot be told whether this is an open relay: none of {all} variants was taken, but to \
-             {} there was no lasting answer, at first {}",
+            "cannot tell whether this is an open relay: none of {all} variants was accepted, but {} got \
+             no permanent reply, the first of them: {}",
             of(RelayAnswer::Undecided).count(),
             first.reply
         );
         return StepResult::new(Outcome::Refused, true, detail);
     }
-    let detail = format!("no open relay: all {all} variants were refused");
+    let detail = format!("not an open relay: all {all} variants were refused");
     StepResult::new(Outcome::Accepted, true, detail)
 }
 
@@ -227,9 +227,9 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn no_variant_is_tried_twice_and_each_leads_to_the_stranger() {
+    fn no_variant_is_tried_twice_and_each_has_the_foreign_recipient() {
         for (host, count) in [("mx.test", 16), ("[192.0.2.1]", 13)] {
-            let variants = variants(&Strangers {
+            let variants = variants(&ForeignAddresses {
                 sender: "s@a.test",
                 local: "r",
                 domain: "b.test",

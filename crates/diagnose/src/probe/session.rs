@@ -58,7 +58,7 @@ impl Prober<'_> {
                 StepResult::new(Outcome::NotReached, false, why)
             }
             Err(End::Tls(why)) if self.falls_back(endpoint) => {
-                script.note("a sender goes on without TLS, on a new connection");
+                script.note("continuing without TLS on a new connection, as a sender would");
                 let result = self
                     .attempt(endpoint, TlsUse::Never, observed, script)
                     .await;
@@ -190,7 +190,7 @@ impl Prober<'_> {
             (false, _) => "",
             (true, false) => {
                 return Err(End::Refused(
-                    "the server does not take addresses beyond ASCII (no SMTPUTF8)".to_owned(),
+                    "the server does not accept non-ASCII addresses (no SMTPUTF8)".to_owned(),
                 ));
             }
         };
@@ -248,7 +248,7 @@ impl Opening<'_> {
                 }
                 Event::Broken(trouble) => return Err(trouble.into()),
                 Event::Content | Event::Finished(_) => {
-                    return Err(End::Broken("a reply that nobody asked for".to_owned()));
+                    return Err(End::Broken("an unexpected reply".to_owned()));
                 }
             }
         }
@@ -263,8 +263,8 @@ impl Opening<'_> {
         let seen = handshake.insert(seen);
         match seen.flaws.first() {
             Some(flaw) if self.needs_verified => Err(End::Refused(format!(
-                "the certificate is not verified, so nobody logs in: {flaw} (--insecure does it all \
-                 the same)"
+                "no login, because the certificate is not verified: {flaw} (--insecure logs in \
+                 anyway)"
             ))),
             _ => Ok(()),
         }
@@ -319,7 +319,7 @@ impl TlsInspection<'_> {
     }
 }
 
-/// Returns whether the endpoint is this machine, so that nobody can intercept the connection.
+/// Returns whether the endpoint is this machine, where nobody can intercept the connection.
 fn is_here(endpoint: &Endpoint) -> bool {
     endpoint.address.ip().to_canonical().is_loopback()
 }
@@ -338,7 +338,7 @@ mod tests {
     use relay_testkit::{Certificate, FakeMx};
 
     #[tokio::test]
-    async fn no_password_goes_to_whoever_answers() {
+    async fn no_password_is_sent_to_a_host_that_is_not_verified() {
         let inspector = Inspector::new(None).expect("authorities");
         let credentials = || Credentials {
             user: "app".parse().expect("a name"),
@@ -382,8 +382,8 @@ mod tests {
             let mut handshake = None;
             let opened = opening.through(&mut dialogue, &mut session, &mut handshake);
             assert_eq!(opened.await.is_ok(), logs_in);
-            let was_told = mx.commands().iter().any(|line| line.starts_with("AUTH"));
-            assert_eq!(was_told, logs_in, "{tls:?}");
+            let was_sent = mx.commands().iter().any(|line| line.starts_with("AUTH"));
+            assert_eq!(was_sent, logs_in, "{tls:?}");
         }
     }
 }

@@ -133,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_port_or_an_address_makes_it_a_host() {
+    fn a_target_with_a_port_or_an_address_is_a_host() {
         let host = |name: &str, port| Target::Host(Host::Name(name.to_owned()), port);
         let at = |a: &str, port| Target::Host(Host::Address(a.parse().expect("one")), port);
         for (text, expected) in [

@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_never_shown_whoever_says_it() {
+    fn a_secret_is_never_shown_on_either_side() {
         let lines = shown(|script| {
             script.hide(&Secret::new("s3cret").expect("a secret"));
             script.client_in_auth("AUTH PLAIN AGEAczNjcmV0");
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_takes_no_memory_without_end() {
+    fn an_endless_line_takes_limited_memory() {
         let lines = shown(|script| {
             (0..100).for_each(|_| script.server(&[b'x'; 1000]));
             script.server_is_gone();
