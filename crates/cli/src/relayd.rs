@@ -56,12 +56,4 @@ Exit status:
         /// The file to read; "-" for standard input
         file: PathBuf,
     },
-    /// Print the route of a message as JSON, by the configuration alone
-    Route {
-        /// The envelope sender; "<>" for the null sender
-        from: String,
-
-        /// The recipient
-        to: String,
-    },
 }

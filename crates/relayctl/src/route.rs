@@ -1,12 +1,11 @@
-//! `route`: prints where mail would go. The daemon answers, or without it the program `relayd`.
+//! `route`: prints where mail would go. The daemon answers; without it, the configuration file and the DNS do.
 
-use std::env;
+use std::fmt::Display;
 use std::io::{self, Write};
-use std::path::PathBuf;
-use std::process::Command;
 
 use clap::Args;
 use relay_control::{Plan, PlannedHost, path};
+use relay_routing::RouteQuery;
 use relay_terminal::escape;
 
 use crate::args::DaemonArgs;
@@ -34,7 +33,9 @@ pub(crate) async fn run(
     let query = urlencode::encode([("from", args.from.clone()), ("to", args.to.clone())]);
     let plan = match client.get(&format!("{}?{query}", path::ROUTE)).await {
         // An operator who names a socket asks about the daemon at that socket.
-        Err(Failure::NoDaemon { .. }) if !daemon.names_socket() => without_daemon(args, daemon)?,
+        Err(Failure::NoDaemon { .. }) if !daemon.names_socket() => {
+            without_daemon(args, daemon).await?
+        }
         answer => answer?,
     };
     if json {
@@ -44,28 +45,12 @@ pub(crate) async fn run(
     }
 }
 
-/// Runs `relayd --config FILE route FROM TO`, which makes the same decisions as the daemon.
-fn without_daemon(args: &RouteArgs, daemon: &DaemonArgs) -> Result<Plan, Failure> {
-    let program = relayd();
-    let ended = Command::new(&program)
-        .arg("--config")
-        .arg(daemon.config_file().path())
-        .args(["route", "--", &args.from, &args.to])
-        .output()
-        .map_err(|reason| Failure::Refused(format!("{}: {reason}", program.display())))?;
-    if ended.status.success() {
-        return serde_json::from_slice(&ended.stdout).map_err(Failure::answer);
-    }
-    let said = String::from_utf8_lossy(&ended.stderr);
-    let said = said.trim().trim_start_matches("relayd: ");
-    Err(Failure::Refused(escape(said)))
-}
-
-/// Returns the `relayd` that was installed beside this program, or else the one in the search path.
-fn relayd() -> PathBuf {
-    let beside = |this: io::Result<PathBuf>| Some(this.ok()?.parent()?.join("relayd"));
-    let found = beside(env::current_exe()).filter(|program| program.exists());
-    found.unwrap_or_else(|| "relayd".into())
+/// Makes the decisions of the daemon. As the daemon does, it refuses a configuration with an error.
+async fn without_daemon(args: &RouteArgs, daemon: &DaemonArgs) -> Result<Plan, Failure> {
+    let refused = |reason: &dyn Display| Failure::Refused(reason.to_string());
+    let config = relay_routing::load(daemon.config_file().path()).map_err(|e| refused(&e))?;
+    let query = RouteQuery::parse(&args.from, &args.to).map_err(|e| refused(&e))?;
+    Ok(query.plan(&config).await)
 }
 
 /// Prints the rule that decides, then the hosts in the order in which they would be tried.

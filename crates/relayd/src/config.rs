@@ -5,9 +5,7 @@ mod dkim;
 mod inbound;
 mod named_files;
 mod rewrite;
-mod routes;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -15,8 +13,8 @@ use bytesize::ByteSize;
 use relay_config::schema::{self, File, given};
 use relay_config::values::{Text, values};
 pub use relay_config::{ConfigError, NamedFile};
-use relay_config::{KeyStep, ListenAddress, Source, Strict, hostname, key};
-use relay_remote::{IpFamily, Route};
+use relay_config::{KeyStep, ListenAddress, Source, Strict, key};
+use relay_send::Concurrency;
 use relay_smtp::Mailbox;
 use relay_smtp::body::BareNewline;
 use relay_smtpd::{Limits, ListenerAddress, ListenerConfig, RelayRules, Rewriting, Role};
@@ -47,18 +45,16 @@ pub struct Config {
     pub auth: Auth,
     /// How long mail is kept and when it is retried.
     pub queue: Queue,
-    /// How mail is delivered.
-    pub delivery: Delivery,
-    /// The routes to smarthosts.
-    pub routes: Vec<Route>,
+    /// How mail is delivered: `[delivery]`, `[[route]]` and `[dns]`.
+    pub delivery: relay_remote::Config,
+    /// How many deliveries run at the same time.
+    pub concurrency: Concurrency,
     /// How addresses of submitted mail are rewritten.
     pub rewriting: Rewriting,
     /// The keys that sign our own mail.
     pub dkim: Dkim,
     /// The checks of external clients and their mail.
     pub inbound: Inbound,
-    /// The DNS servers. Without any, those of the system are used.
-    pub dns_servers: Vec<SocketAddr>,
     /// The path of the control socket.
     pub control: PathBuf,
     /// The format of the log.
@@ -95,27 +91,6 @@ pub struct Queue {
     pub bounces_per_sender: u32,
 }
 
-/// `[delivery]`
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Delivery {
-    /// How many deliveries run at the same time.
-    pub concurrency: u32,
-    /// How many deliveries to one destination run at the same time.
-    pub concurrency_per_destination: u32,
-    /// The port of MX hosts.
-    pub port: u16,
-    /// How long to wait for a connection to one address.
-    pub connect_timeout: Duration,
-    /// How long to wait for one reply.
-    pub command_timeout: Duration,
-    /// Which addresses are used: IPv4, IPv6 or both.
-    pub ip: IpFamily,
-    /// Networks to which mail is never delivered through an MX.
-    pub refuse_addresses: Vec<ipnet::IpNet>,
-    /// A file with certificate authorities that are trusted in addition to the system's.
-    pub ca_file: Option<PathBuf>,
-}
-
 impl Config {
     /// Reads and checks a file.
     pub fn load(file: &Path) -> Result<Self, ConfigError> {
@@ -137,27 +112,24 @@ struct Mapping<'a> {
 
 impl Mapping<'_> {
     fn into_config(self) -> Result<Config, ConfigError> {
-        let routes = self.routes()?;
+        let deliveries = relay_routing::of_file(&self.file, &self.source)?;
         let dkim = self.dkim()?;
         let inbound = self.inbound()?;
         let rewriting = self.rewriting()?;
         let limits = self.limits()?;
         let (tls, auth) = (self.certificates(), self.auth());
-        let needed = self.password_files().chain(self.ca_file()).collect();
+        let password_files = relay_routing::password_files(&self.file, &self.source);
+        let needed = password_files.into_iter().chain(self.ca_file()).collect();
         let path = self.source.file();
         let file_error = |reason| ConfigError::of_file(path, reason);
         let File {
-            hostname,
             postmaster,
             relay,
             queue,
             delivery,
             ..
         } = self.file;
-        let hostname = match hostname {
-            Some(name) => name.0.0,
-            None => hostname::of_system().map_err(|e| file_error(e.to_string()))?,
-        };
+        let hostname = deliveries.hostname.clone();
         let postmaster = match postmaster {
             Some(mailbox) => mailbox.0,
             None => format!("postmaster@{hostname}")
@@ -180,12 +152,14 @@ impl Mapping<'_> {
             tls,
             auth,
             queue: queue_of(&queue),
-            delivery: delivery_of(delivery),
-            routes,
+            delivery: deliveries,
+            concurrency: Concurrency {
+                overall: delivery.concurrency.0,
+                per_destination: delivery.concurrency_per_destination.0,
+            },
             rewriting,
             dkim,
             inbound,
-            dns_servers: values(self.file.dns.servers),
             control: self.file.control.socket.0,
             log_format: log_format(self.file.log.format),
             log_level: log_level(self.file.log.level),
@@ -288,23 +262,6 @@ fn queue_of(queue: &schema::Queue) -> Queue {
         min_free: queue.min_free.0.as_u64(),
         delay_notice: queue.delay_notice.0.0,
         bounces_per_sender: queue.bounces_per_sender.0,
-    }
-}
-
-fn delivery_of(delivery: schema::Delivery) -> Delivery {
-    Delivery {
-        concurrency: delivery.concurrency.0,
-        concurrency_per_destination: delivery.concurrency_per_destination.0,
-        port: delivery.port.0,
-        connect_timeout: delivery.connect_timeout.0,
-        command_timeout: delivery.command_timeout.0,
-        ip: match delivery.ip {
-            schema::Ip::Any => IpFamily::Any,
-            schema::Ip::V4 => IpFamily::V4,
-            schema::Ip::V6 => IpFamily::V6,
-        },
-        refuse_addresses: values(delivery.refuse_addresses),
-        ca_file: given(&delivery.ca_file).map(Path::to_owned),
     }
 }
 

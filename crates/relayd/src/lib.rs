@@ -12,7 +12,6 @@
 //! | `users`, `grants` | users who may log in, and temporary permissions to relay |
 //! | `orders` | suspended destinations, and hold rules for incoming mail |
 //! | `certificates`, `watch`, `clock` | expiry of certificates, changes of files, the clock |
-//! | [`plan`] | the route that mail would take |
 //! | [`fsck`] | checks and repairs the queue while the relay does not run |
 //! | [`export`], [`import`] | writes the queue to a stream, and adds such a stream to a queue |
 //! | `api` | the control API for `relayctl` |
@@ -32,7 +31,6 @@ pub mod import;
 pub mod log;
 mod maildrop;
 mod orders;
-pub mod plan;
 mod role;
 mod shared;
 mod signing;

@@ -14,7 +14,6 @@ use relayd::config::Config;
 use relayd::daemon::Daemon;
 use relayd::fsck;
 use relayd::log::Log;
-use relayd::plan::Question;
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -41,12 +40,6 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
         return in_runtime(relayd::demo::run()).map(|()| ExitCode::SUCCESS);
     }
     let config = Config::load(&cli.config).map_err(|reason| reason.to_string())?;
-    if let Some(Command::Route { from, to }) = &cli.command {
-        let question = Question::parse(from, to)?;
-        let plan = in_runtime(async { Ok(question.ask(&config).await) })?;
-        let plan = serde_json::to_string(&plan).map_err(|reason| told("the answer", reason))?;
-        return say(plan);
-    }
     if let Some(Command::Fsck { repair }) = cli.command {
         return check_queue(&config, repair);
     }

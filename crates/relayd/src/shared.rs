@@ -181,7 +181,7 @@ impl Shared {
     }
 
     pub(crate) fn concurrency(&self) -> u32 {
-        self.lock().config.delivery.concurrency
+        self.lock().config.concurrency.overall
     }
 
     fn lock(&self) -> MutexGuard<'_, Current> {

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use crate::route::Route;
 
 /// The settings of deliveries, from `[delivery]`, `[[route]]` and `[dns]`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The relay's name in EHLO. An MX with this name is the relay itself.
     pub hostname: String,

@@ -119,6 +119,11 @@ impl Route {
         self.domain.matches(domain) && self.sender.as_ref().is_none_or(|s| s.matches(sender))
     }
 
+    /// Whether all mail that no route before it takes uses this route.
+    pub fn takes_all(&self) -> bool {
+        self.sender.is_none() && self.domain.is_any()
+    }
+
     /// The hosts in the order of attempts.
     pub fn hosts(&self) -> &[RouteHost] {
         &self.hosts

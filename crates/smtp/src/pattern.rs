@@ -52,6 +52,11 @@ impl DomainPattern {
         }
     }
 
+    /// Whether the pattern is `*`, which matches every domain.
+    pub fn is_any(&self) -> bool {
+        matches!(self.0, Domains::Any)
+    }
+
     /// Whether the pattern is limited to domains that it names: it is neither `*` nor an address literal.
     pub fn names_a_domain(&self) -> bool {
         match &self.0 {

@@ -7,10 +7,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use relay_routing::RouteQuery;
 use serde::Deserialize;
 
 use super::problem;
-use crate::plan::Question;
 use crate::shared::Shared;
 
 /// The sender and the recipient.
@@ -27,8 +27,8 @@ pub(super) async fn route(
     let Ok(Query(Addresses { from, to })) = addresses else {
         return problem(StatusCode::BAD_REQUEST, "from and to are needed");
     };
-    match Question::parse(&from, &to) {
-        Ok(question) => Json(question.ask_running(&shared.deliver).await).into_response(),
-        Err(reason) => problem(StatusCode::BAD_REQUEST, reason),
+    match RouteQuery::parse(&from, &to) {
+        Ok(query) => Json(query.plan_of(&shared.deliver).await).into_response(),
+        Err(reason) => problem(StatusCode::BAD_REQUEST, reason.to_string()),
     }
 }

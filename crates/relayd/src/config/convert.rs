@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use relay_send::{Concurrency, ReportPolicy, RetryPolicy};
+use relay_send::{ReportPolicy, RetryPolicy};
 use relay_smtpd::{AuthLimits, ListenerAddress, NoTemporaryRelay, Role};
 
 use super::Config;
@@ -31,19 +31,10 @@ impl Config {
     /// Returns the configuration of deliveries. An MX that leads to one of these listeners is this
     /// relay itself.
     pub fn remote(&self, listeners: &[(ListenerAddress, Role)]) -> relay_remote::Config {
-        let delivery = &self.delivery;
         let bound = listeners.iter().filter_map(|(address, _)| address.tcp());
         relay_remote::Config {
-            hostname: self.hostname.clone(),
-            port: delivery.port,
-            connect_timeout: delivery.connect_timeout,
-            command_timeout: delivery.command_timeout,
-            ip: delivery.ip,
-            refuse_addresses: delivery.refuse_addresses.clone(),
-            routes: self.routes.clone(),
-            ca_file: delivery.ca_file.clone(),
-            dns_servers: self.dns_servers.clone(),
             own_addresses: bound.collect(),
+            ..self.delivery.clone()
         }
     }
 
@@ -57,10 +48,7 @@ impl Config {
                 unit: self.queue.retry_unit,
                 max_interval: self.queue.retry_max_interval,
             },
-            concurrency: Concurrency {
-                overall: self.delivery.concurrency,
-                per_destination: self.delivery.concurrency_per_destination,
-            },
+            concurrency: self.concurrency,
             reports: ReportPolicy {
                 delay_notice: self.queue.delay_notice,
                 per_sender: self.queue.bounces_per_sender,

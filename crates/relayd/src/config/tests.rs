@@ -42,7 +42,14 @@ fn the_examples_in_etc_are_good() {
             examples.extend(table.iter().map(|line| format!("{}\n", &line[2..])));
         }
     }
-    assert_eq!(parse(&examples).expect("good examples").routes.len(), 3);
+    assert_eq!(
+        parse(&examples)
+            .expect("good examples")
+            .delivery
+            .routes
+            .len(),
+        3
+    );
 }
 
 #[test]
@@ -302,7 +309,7 @@ fn credentials_that_cannot_be_used_are_refused() {
         ),
         (
             "username = \"u\"\npassword_file = \"p\"\ntoken_command = [\"t\"]",
-            "relayd.toml:7: route.token_command: cannot stand beside password_file: remove one",
+            "relayd.toml:7: route.token_command: cannot be combined with password_file: remove one",
         ),
         (
             "username = \"u\"\npassword_file = \"p\"\ntoken_lifetime = \"1h\"",
@@ -334,13 +341,13 @@ fn credentials_that_cannot_be_used_are_refused() {
 #[test]
 fn a_route_is_verified_unless_it_says_otherwise() {
     let config = parse("[[route]]\ndomain = \"*\"\nhost = [\"h\"]").expect("a route");
-    assert_eq!(config.routes[0].tls(), RouteTls::Require);
+    assert_eq!(config.delivery.routes[0].tls(), RouteTls::Require);
 }
 
 #[test]
 fn a_route_of_a_sender_needs_no_domain() {
     let config = parse("[[route]]\nsender = \"*@shop.example\"\nhost = [\"h\"]");
-    let route = config.expect("a route").routes.remove(0);
+    let route = config.expect("a route").delivery.routes.remove(0);
     assert_eq!(
         route.to_string(),
         "domain = \"*\", sender = \"*@shop.example\""
@@ -473,7 +480,7 @@ fn what_is_written_is_what_holds() {
     assert_eq!(config.limits.session.message_size, 100 * 1024);
     assert_eq!(config.limits.session.bare_newline, BareNewline::Normalize);
     assert_eq!(config.queue.retry_unit, Duration::from_millis(250));
-    let route = &config.routes[0];
+    let route = &config.delivery.routes[0];
     assert_eq!(&**route.name(), "me@192.0.2.1,smtp.example.com:587");
     assert_eq!(route.tls(), RouteTls::Implicit);
     let source = route.credentials().expect("credentials").source();
