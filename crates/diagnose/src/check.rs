@@ -20,17 +20,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use relay_config::{ConfigError, schema};
 use relay_remote::dns::Dns;
 use relay_remote::{Config, Inspector};
 use relay_terminal::print_json;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use tokio::time::timeout;
 
 use self::address::Sending;
 use self::dmarc::Passed;
-use self::ports::{Listener, Ports};
-use crate::config::ConfigFile;
-use crate::dkim::Entry;
+use self::ports::Ports;
+use crate::config::{ConfigFile, LoadedConfig};
+use crate::dkim::{self as dkim_verb, SigningEntry};
 use crate::error::Error;
 use crate::mx as mx_verb;
 use crate::probe::Target;
@@ -83,20 +84,56 @@ pub(crate) struct Report {
     pub(crate) findings: Vec<Finding>,
 }
 
-/// The keys of the configuration that the checks need.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Keys {
-    dkim: Vec<Entry>,
-    listener: Option<Vec<Listener>>,
-    route: Vec<address::Route>,
-    inbound: Inbound,
+/// The keys of the configuration that the checks need, besides those of deliveries. A problem in `[[dkim]]`
+/// is a finding.
+const KEYS: &[&str] = &[
+    "listener.address",
+    "listener.role",
+    "listener.proxies",
+    "route.domain",
+    "route.sender",
+    "route.host",
+    "route.port",
+    "route.tls",
+    "route.username",
+    "route.password_file",
+    "route.password_command",
+    "route.token_command",
+    "route.token_lifetime",
+    "inbound.dnsbl",
+];
+
+/// What the checks need of the configuration.
+struct CheckSettings {
+    /// The settings of deliveries, with the routes.
+    deliveries: Config,
+    listeners: Vec<schema::Listener>,
+    signing: Vec<SigningEntry>,
+    /// The first problem with `[[dkim]]`.
+    signing_problem: Option<ConfigError>,
+    /// The block lists that clients are looked up in.
+    dnsbl: Vec<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Inbound {
-    dnsbl: Vec<String>,
+impl CheckSettings {
+    fn read(config: &LoadedConfig, dns: &DnsArgs) -> Result<Self, Error> {
+        config.require(KEYS)?;
+        let file = config.file();
+        let routes = relay_routing::routes(file);
+        let routes = routes.map_err(|p| ConfigError::of_file(config.path(), p.to_string()))?;
+        let deliveries = Config {
+            routes,
+            ..settings::of_config(config, dns)?
+        };
+        let lists = file.inbound.dnsbl.iter();
+        Ok(Self {
+            deliveries,
+            listeners: file.listener.clone(),
+            signing: dkim_verb::usable_entries(config),
+            signing_problem: dkim_verb::problem(config),
+            dnsbl: lists.map(|zone| zone.0.to_string()).collect(),
+        })
+    }
 }
 
 /// Checks a domain and prints what was found. Returns [`Error::Refused`] if a check fails.
@@ -106,15 +143,15 @@ pub async fn run(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let keys: Keys = config.load()?.keys()?;
-    let config = settings::settings(config, &args.dns)?;
+    let settings = CheckSettings::read(&config.load()?, &args.dns)?;
+    let config = &settings.deliveries;
     let dns = Dns::new(&config.dns_servers);
     let ca_file = config.ca_file.as_deref();
     let inspector = Inspector::new(ca_file).map_err(|e| Error::Refused(e.to_string()))?;
     let checks = Checks {
         args,
-        config: &config,
-        keys: &keys,
+        config,
+        settings: &settings,
         dns: &dns,
         inspector: &inspector,
     };
@@ -138,7 +175,7 @@ pub async fn run(
 struct Checks<'a> {
     args: &'a CheckArgs,
     config: &'a Config,
-    keys: &'a Keys,
+    settings: &'a CheckSettings,
     dns: &'a Arc<Dns>,
     inspector: &'a Inspector,
 }
@@ -178,8 +215,7 @@ impl Checks<'_> {
 
     async fn sending(&self) -> Sending {
         let given = &self.args.addresses;
-        let (config, routes) = (self.config, &self.keys.route);
-        let found = address::sending(given, routes, self.dns, config);
+        let found = address::sending(given, self.dns, self.config);
         let late = Sending {
             addresses: Vec::new(),
             finding: self.late("address", Finding::fail),
@@ -205,10 +241,11 @@ impl Checks<'_> {
     async fn authentication(&self, addresses: &[IpAddr]) -> Vec<Finding> {
         let (dns, domain, limit) = (self.dns, &self.args.domain, self.args.timeout);
         let hostname = &self.config.hostname;
+        let (signing, problem) = (&self.settings.signing, &self.settings.signing_problem);
         let (spf, bounces, dkim, dmarc) = tokio::join!(
             timeout(limit, spf::spf(dns, domain, hostname, addresses)),
             timeout(limit, self.bounces(addresses)),
-            timeout(limit, dkim::dkim(dns, domain, &self.keys.dkim)),
+            timeout(limit, dkim::dkim(dns, domain, signing, problem.as_ref())),
             timeout(limit, dmarc::look_up(dns, domain)),
         );
         let spf = spf.unwrap_or_else(|_| spf::Checked {
@@ -233,7 +270,7 @@ impl Checks<'_> {
         findings.extend(bounces.unwrap_or_else(|_| vec![self.late("SPF", Finding::warn)]));
         findings.extend(dkim.findings);
         if self.has_other_name() {
-            findings.extend(dkim::bounces(hostname, &self.keys.dkim));
+            findings.extend(dkim::bounces(hostname, signing));
         }
         findings.push(dmarc);
         findings
@@ -266,7 +303,7 @@ impl Checks<'_> {
         let mut lists: Vec<&str> = self.args.lists.iter().map(String::as_str).collect();
         if lists.is_empty() {
             lists.extend(blocklists::ADDRESS_LISTS);
-            let own = self.keys.inbound.dnsbl.iter().map(String::as_str);
+            let own = self.settings.dnsbl.iter().map(String::as_str);
             lists.extend(own.filter(|own| !blocklists::ADDRESS_LISTS.contains(own)));
         }
         let mut findings = Vec::new();
@@ -286,7 +323,7 @@ impl Checks<'_> {
             return Vec::new();
         }
         let outbound = async {
-            match address::smarthost(&self.keys.route) {
+            match address::smarthost(&self.config.routes) {
                 Some(smarthost) => self.within("smarthost", ports.smarthost(&smarthost)).await,
                 None => {
                     self.within("port 25", ports.outbound(&self.args.outbound))
@@ -294,7 +331,7 @@ impl Checks<'_> {
                 }
             }
         };
-        let listeners = ports.listeners(self.keys.listener.as_deref());
+        let listeners = ports.listeners(&self.settings.listeners);
         let (outbound, listeners) = tokio::join!(outbound, listeners);
         let mut findings = vec![outbound];
         findings.extend(listeners);
@@ -315,5 +352,59 @@ impl Checks<'_> {
     fn late(&self, about: &'static str, level: fn(&'static str, String) -> Finding) -> Finding {
         let limit = humantime::format_duration(self.args.timeout);
         level(about, format!("no answer in {limit}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::parse;
+
+    fn settings(text: &str) -> Result<CheckSettings, Error> {
+        let text = format!("hostname = \"mx.test\"\n{text}");
+        CheckSettings::read(&parse(&text)?, &DnsArgs::default())
+    }
+
+    #[test]
+    fn a_problem_with_a_key_that_a_check_needs_is_an_error() {
+        for (text, expected) in [
+            (
+                "[[route]]\ndomain = \"*\"\nhost = [\"smtp.test\"]\ntls = \"perhaps\"",
+                "relayd.toml:5: route.tls: ",
+            ),
+            (
+                "[[route]]\ndomain = \"*\"\nhost = [\"a b\"]",
+                "relayd.toml: [[route]] 1: host: ",
+            ),
+            ("[[listener]]\naddress = \"nowhere\"", "relayd.toml:3: "),
+            ("[inbound]\ndnsbl = [1]", "relayd.toml:3: inbound.dnsbl: "),
+        ] {
+            let error = settings(text).err().map(|error| error.to_string());
+            assert!(
+                error.as_ref().is_some_and(|e| e.starts_with(expected)),
+                "{error:?}"
+            );
+        }
+        assert!(
+            settings(
+                "[queue]\nlifetime = 1\n[[route]]\nunknown = 1\ndomain = \"*\"\nhost = [\"s.test\"]"
+            )
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_dkim_table_that_cannot_be_used_is_left_out_and_reported() {
+        let table = |domain: &str| {
+            format!("[[dkim]]\ndomain = \"{domain}\"\nselector = \"mail\"\nkey = \"/k\"\n")
+        };
+        let read = settings(&(table("a..b") + &table("a.test"))).expect("settings");
+        let signing: Vec<_> = read.signing.iter().map(|e| e.domain.as_str()).collect();
+        assert_eq!(signing, ["a.test"]);
+        let problem = read.signing_problem.expect("a problem").to_string();
+        assert!(
+            problem.starts_with("relayd.toml:3: dkim.domain: "),
+            "{problem}"
+        );
     }
 }

@@ -1,18 +1,11 @@
-//! The keys of the relay's configuration that the command line needs. Other keys are ignored: the daemon
-//! checks them.
+//! The relay's configuration as the commands read it: a key that a command does not need may be wrong.
 
-use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use relay_control::DEFAULT_SOCKET;
-use relay_users as users;
-use serde::de::DeserializeOwned;
+use relay_config::schema::File;
+use relay_config::{ConfigError, DEFAULT_FILE, Lenient};
 
 use crate::error::Error;
-
-const DEFAULT_CONFIG: &str = "/etc/relayd/relayd.toml";
-const DEFAULT_STATE_DIR: &str = "/var/lib/relayd";
 
 /// The relay's configuration file.
 #[derive(Debug, Clone)]
@@ -28,111 +21,85 @@ impl ConfigFile {
 
     /// The path of the file.
     pub fn path(&self) -> &Path {
-        self.named.as_deref().unwrap_or(Path::new(DEFAULT_CONFIG))
+        self.named.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
     }
 
     /// Reads the file. If the default file does not exist, every key has its default.
-    pub fn load(&self) -> Result<Config, Error> {
-        let text = match fs::read_to_string(self.path()) {
-            Ok(text) => text,
-            Err(reason) if self.named.is_none() && reason.kind() == io::ErrorKind::NotFound => {
-                String::new()
-            }
-            Err(reason) => return Err(self.error(format!("cannot be read: {reason}"))),
+    pub fn load(&self) -> Result<LoadedConfig, Error> {
+        let lenient = match Lenient::read(self.path()) {
+            Err(reason) if self.named.is_none() && reason.is_missing() => Lenient::default(),
+            read => read?,
         };
-        Config::parse(self.clone(), &text)
-    }
-
-    pub(crate) fn error(&self, reason: String) -> Error {
-        Error::Config {
-            file: self.path().to_owned(),
-            reason,
-        }
+        LoadedConfig::new(self.path().to_owned(), lenient)
     }
 }
 
-/// The relay's configuration.
+/// The content of the relay's configuration file.
 #[derive(Debug)]
-pub struct Config {
-    file: ConfigFile,
-    table: toml::Table,
+pub struct LoadedConfig {
+    path: PathBuf,
+    lenient: Lenient,
 }
 
-impl Config {
-    fn parse(file: ConfigFile, text: &str) -> Result<Self, Error> {
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| file.error(error.message().replace('\n', " ")))?;
-        let config = Self { file, table };
-        for (table, key) in [("control", "socket"), ("auth", "users")] {
-            config.path(Some(table), key)?;
-        }
-        config.path(None, "state_dir")?;
+impl LoadedConfig {
+    fn new(path: PathBuf, lenient: Lenient) -> Result<Self, Error> {
+        let config = Self { path, lenient };
+        config.require(&["control.socket", "auth.users", "state_dir"])?;
         Ok(config)
     }
 
-    /// Reads the keys that `T` has and ignores the others.
-    pub(crate) fn keys<T: DeserializeOwned>(&self) -> Result<T, Error> {
-        let read = self.table.clone().try_into();
-        read.map_err(|error: toml::de::Error| {
-            self.file.error(error.to_string().trim().replace('\n', " "))
-        })
+    /// The path of the file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The keys and values. A key that is missing or wrong has its default.
+    pub(crate) fn file(&self) -> &File {
+        &self.lenient.file
+    }
+
+    /// Returns the first problem with one of these keys.
+    pub(crate) fn require(&self, keys: &[&str]) -> Result<(), ConfigError> {
+        self.lenient.require(keys)
     }
 
     /// The path of the users file.
-    pub fn users(&self) -> PathBuf {
-        self.known(Some("auth"), "users", users::DEFAULT_FILE)
+    pub fn users(&self) -> &Path {
+        &self.file().auth.users
     }
 
     /// The state directory. It belongs to the user that the daemon runs as.
-    pub fn state_dir(&self) -> PathBuf {
-        self.known(None, "state_dir", DEFAULT_STATE_DIR)
+    pub fn state_dir(&self) -> &Path {
+        &self.file().state_dir.0
     }
 
     /// The path of the control socket.
-    pub fn socket(&self) -> PathBuf {
-        self.known(Some("control"), "socket", DEFAULT_SOCKET)
-    }
-
-    /// A path that [`Config::parse`] has checked.
-    fn known(&self, table: Option<&str>, key: &str, default: &str) -> PathBuf {
-        let path = self.path(table, key).ok().flatten();
-        path.unwrap_or_else(|| default.into())
-    }
-
-    fn path(&self, table: Option<&str>, key: &str) -> Result<Option<PathBuf>, Error> {
-        let value = match table {
-            None => self.table.get(key),
-            Some(table) => self.table.get(table).and_then(|table| table.get(key)),
-        };
-        match value {
-            None => Ok(None),
-            Some(toml::Value::String(path)) => Ok(Some(path.into())),
-            Some(_) => Err(self.file.error(match table {
-                None => format!("{key}: not a path"),
-                Some(table) => format!("{table}.{key}: not a path"),
-            })),
-        }
+    pub fn socket(&self) -> &Path {
+        &self.file().control.socket.0
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use relay_config::schema::{DEFAULT_CONTROL_SOCKET, DEFAULT_USERS_FILE};
 
-    fn parse(text: &str) -> Result<Config, Error> {
-        Config::parse(ConfigFile::new(None), text)
+    /// The configuration in this text, from the file `relayd.toml`.
+    pub(crate) fn parse(text: &str) -> Result<LoadedConfig, Error> {
+        let path = Path::new("relayd.toml");
+        LoadedConfig::new(path.to_owned(), Lenient::parse(path, text)?)
     }
 
     #[test]
     fn paths_are_those_of_the_configuration() {
+        let state_dir = "/var/lib/relayd";
         for (text, socket, users, state_dir) in [
-            ("", DEFAULT_SOCKET, users::DEFAULT_FILE, DEFAULT_STATE_DIR),
+            ("", DEFAULT_CONTROL_SOCKET, DEFAULT_USERS_FILE, state_dir),
             (
                 "unknown = 1\n[control]\n[auth]\nlockout = 1",
-                DEFAULT_SOCKET,
-                users::DEFAULT_FILE,
-                DEFAULT_STATE_DIR,
+                DEFAULT_CONTROL_SOCKET,
+                DEFAULT_USERS_FILE,
+                state_dir,
             ),
             (
                 "state_dir = \"/s\"\n[control]\nsocket = \"/c\"\n[auth]\nusers = \"/u\"",
@@ -149,15 +116,24 @@ mod tests {
     }
 
     #[test]
-    fn a_value_that_is_not_a_path_is_named_by_its_key() {
+    fn a_value_that_is_not_a_path_is_an_error_with_its_line_and_key() {
         for (text, expected) in [
-            ("[control]\nsocket = 1", "control.socket: not a path"),
-            ("[auth]\nusers = []", "auth.users: not a path"),
-            ("state_dir = true", "state_dir: not a path"),
+            ("[control]\nsocket = 1", "relayd.toml:2: control.socket: "),
+            ("[auth]\nusers = []", "relayd.toml:2: auth.users: "),
+            ("state_dir = true", "relayd.toml:1: state_dir: "),
         ] {
-            let error = parse(text).expect_err(text);
-            assert_eq!(error.to_string(), format!("{DEFAULT_CONFIG}: {expected}"));
+            let error = parse(text).expect_err(text).to_string();
+            assert!(error.starts_with(expected), "{error}");
         }
         assert!(parse("[control").is_err_and(|error| !error.to_string().contains('\n')));
+    }
+
+    #[test]
+    fn only_the_default_file_may_be_missing() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let missing = directory.path().join("relayd.toml");
+        let error = ConfigFile::new(Some(missing.clone())).load();
+        let expected = format!("{}: cannot be read: ", missing.display());
+        assert!(error.is_err_and(|error| error.to_string().starts_with(&expected)));
     }
 }

@@ -1,10 +1,10 @@
 //! Creates DKIM keys and checks their records in the DNS.
 
-mod entry;
 mod genkey;
 mod rotate;
 mod rotation;
 mod show;
+mod signing_entry;
 mod tested;
 mod testkey;
 
@@ -15,9 +15,9 @@ use clap::{Subcommand, ValueEnum};
 use crate::config::ConfigFile;
 use crate::error::Error;
 
-pub(crate) use self::entry::{Entry, published};
 pub use self::genkey::GenkeyArgs;
 pub use self::rotate::RotateArgs;
+pub(crate) use self::signing_entry::{SigningEntry, problem, published, usable_entries};
 pub use self::testkey::TestkeyArgs;
 
 /// The verbs of `dkim`.

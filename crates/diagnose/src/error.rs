@@ -1,21 +1,19 @@
-//! Why a tool has failed.
+//! Why a command has failed.
 
 use std::io;
-use std::path::PathBuf;
 
+use relay_config::{ConfigError, FileError};
 use relay_terminal::password::PasswordError;
 
-/// Why a tool has failed.
+/// Why a command has failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The configuration cannot be used.
-    #[error("{}: {reason}", file.display())]
-    Config {
-        /// The configuration file.
-        file: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
+    /// The configuration file cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A key of the configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// The arguments are wrong or incomplete.
     #[error("{0}")]
     Usage(String),

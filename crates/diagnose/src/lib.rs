@@ -14,6 +14,6 @@ pub mod mx;
 pub mod probe;
 mod settings;
 
-pub use self::config::{Config, ConfigFile};
+pub use self::config::{ConfigFile, LoadedConfig};
 pub use self::error::Error;
 pub use self::settings::DnsArgs;

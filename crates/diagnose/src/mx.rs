@@ -27,15 +27,20 @@ pub struct MxArgs {
 }
 
 /// Returns the part of an address after its last @, or the whole text if it is a domain.
-pub(crate) fn domain(text: &str) -> Result<String, String> {
+pub(crate) fn domain(text: &str) -> Result<String, NotADomain> {
     let domain = text.rsplit('@').next().unwrap_or(text);
     let domain = domain.strip_suffix('.').unwrap_or(domain);
     if is_domain(domain) {
         Ok(domain.to_owned())
     } else {
-        Err("not a domain".to_owned())
+        Err(NotADomain)
     }
 }
+
+/// The error for an argument that names no domain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a domain")]
+pub(crate) struct NotADomain;
 
 /// The mail exchangers of a domain.
 #[derive(Debug, Serialize)]
@@ -57,13 +62,13 @@ pub(crate) struct Exchanger {
     /// The TTL of the MX record in seconds.
     pub(crate) ttl: Option<u32>,
     /// The addresses in an order in which they would be tried.
-    pub(crate) addresses: Vec<Address>,
+    pub(crate) addresses: Vec<ExchangerAddress>,
     /// Why the host would be skipped.
     pub(crate) problem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
-pub(crate) struct Address {
+pub(crate) struct ExchangerAddress {
     pub(crate) address: SocketAddr,
     /// The TTL of the address record in seconds.
     pub(crate) ttl: Option<u32>,
@@ -121,7 +126,7 @@ async fn exchanger(config: &Config, dns: &Dns, host: PreviewedHost, ttl: Option<
     let address = |address: SocketAddr| {
         let record = records.iter().find(|r| r.address == address.ip());
         let ttl = record.map(|record| record.ttl);
-        Address { address, ttl }
+        ExchangerAddress { address, ttl }
     };
     Exchanger {
         addresses: host.addresses.iter().copied().map(address).collect(),
@@ -183,7 +188,7 @@ mod tests {
                     name: "mx1.dest.test".to_owned(),
                     preference: Some(10),
                     ttl: Some(3600),
-                    addresses: vec![Address {
+                    addresses: vec![ExchangerAddress {
                         address: "192.0.2.1:25".parse().expect("an address"),
                         ttl: Some(300),
                     }],

@@ -17,22 +17,24 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use relay_remote::Inspector;
 use relay_remote::dns::Dns;
+use relay_smtp::address::AddressError;
 use relay_smtp::sasl::{Secret, UserName};
 use relay_smtp::{ForwardPath, ReversePath};
 use relay_terminal::{escape, password, print_json};
 use serde::Serialize;
 
 use self::result::{Observed, Outcome};
-use self::session::{Login, Prober};
-use self::target::Endpoint;
-use self::transcript::{Entry, Transcript};
+use self::session::{ProbeLogin, Prober};
+use self::transcript::{Transcript, TranscriptEntry};
 use crate::config::ConfigFile;
 use crate::error::Error;
 use crate::settings::{self, DnsArgs};
 
 pub(crate) use self::certificate::Handshake;
-pub(crate) use self::session::TlsInspection;
-pub(crate) use self::target::Target;
+#[cfg(test)]
+pub(crate) use self::dialogue::End;
+pub(crate) use self::session::{InspectionError, TlsInspection};
+pub(crate) use self::target::{Endpoint, Target};
 
 /// The arguments of `probe`.
 #[derive(Debug, Args)]
@@ -71,7 +73,7 @@ pub struct ProbeArgs {
         default_value_t,
         hide_possible_values = true
     )]
-    tls: Tls,
+    tls: ProbeTls,
 
     /// Log in as this user; asks for the password and never shows it
     #[arg(long, value_name = "USER")]
@@ -103,7 +105,7 @@ pub struct ProbeArgs {
 
 /// How TLS is used.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub enum Tls {
+pub enum ProbeTls {
     /// If it is offered, as for mail to an MX; from the first byte on port 465
     #[default]
     Auto,
@@ -115,12 +117,12 @@ pub enum Tls {
     None,
 }
 
-fn reverse_path(text: &str) -> Result<ReversePath, String> {
-    unbracketed(text).parse().map_err(|e| format!("{e}"))
+fn reverse_path(text: &str) -> Result<ReversePath, AddressError> {
+    unbracketed(text).parse()
 }
 
-fn forward_path(text: &str) -> Result<ForwardPath, String> {
-    unbracketed(text).parse().map_err(|e| format!("{e}"))
+fn forward_path(text: &str) -> Result<ForwardPath, AddressError> {
+    unbracketed(text).parse()
 }
 
 fn unbracketed(text: &str) -> &str {
@@ -133,7 +135,7 @@ fn unbracketed(text: &str) -> &str {
 struct Report<'a> {
     outcome: Outcome,
     detail: &'a str,
-    dialogue: &'a [Entry],
+    dialogue: &'a [TranscriptEntry],
     #[serde(flatten)]
     observed: &'a Observed,
 }
@@ -151,7 +153,7 @@ pub async fn run(
     let ca_file = config.ca_file.as_deref();
     let inspector = Inspector::new(ca_file).map_err(|e| Error::Usage(e.to_string()))?;
     let login = match &args.auth {
-        Some(user) => Some(Login {
+        Some(user) => Some(ProbeLogin {
             user: user.clone(),
             secret: secret(args, user)?,
             is_token: args.token,
@@ -170,7 +172,7 @@ pub async fn run(
     let mut observed = Observed::default();
     let (outcome, detail) = match args.target.endpoints(&dns, &config).await {
         Ok(endpoints) => walk(&prober, &endpoints, &mut observed, &mut script).await,
-        Err(problem) => (Outcome::NotReached, problem),
+        Err(problem) => (Outcome::NotReached, problem.to_string()),
     };
     let detail = escape(&script.without_secrets(&detail));
     let entries = script.end().map_err(Error::Output)?;

@@ -1,140 +1,80 @@
-//! The relay's settings for deliveries. The tools connect to other servers in the same way.
+//! The relay's settings for deliveries. The commands connect to other servers in the same way.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::path::PathBuf;
-use std::time::Duration;
+use std::net::{IpAddr, SocketAddr};
 
 use clap::Args;
-use ipnet::IpNet;
-use relay_config::hostname;
-use relay_remote::IpFamily;
-use serde::Deserialize;
+use relay_config::ConfigError;
 
-use crate::config::ConfigFile;
+use crate::config::{ConfigFile, LoadedConfig};
 use crate::error::Error;
 
 /// RFC 1035 §4.2
 const DNS_PORT: u16 = 53;
 
+/// The keys that are needed to connect to other servers.
+const KEYS: &[&str] = &[
+    "hostname",
+    "listener.address",
+    "delivery.port",
+    "delivery.connect_timeout",
+    "delivery.command_timeout",
+    "delivery.ip",
+    "delivery.refuse_addresses",
+    "delivery.ca_file",
+    "dns.servers",
+];
+
 /// The DNS servers to ask.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub struct DnsArgs {
     /// Ask this DNS server, ADDRESS[:PORT]; repeatable [default: as relayd]
     #[arg(long = "dns", value_name = "SERVER", value_parser = server)]
     servers: Vec<SocketAddr>,
 }
 
-fn server(text: &str) -> Result<SocketAddr, String> {
+/// The error for an argument that names no DNS server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not an address, nor an address with a port")]
+struct NotAServer;
+
+fn server(text: &str) -> Result<SocketAddr, NotAServer> {
     let bare = || text.parse().map(|ip: IpAddr| (ip, DNS_PORT).into());
-    let parsed = text.parse().or_else(|_| bare());
-    parsed.map_err(|_| "not an address, nor an address with a port".to_owned())
+    text.parse().or_else(|_| bare()).map_err(|_| NotAServer)
 }
 
-/// Returns the relay's settings, or the defaults if it has no configuration.
+/// Reads the relay's settings for deliveries, without its routes.
 pub(crate) fn settings(config: &ConfigFile, dns: &DnsArgs) -> Result<relay_remote::Config, Error> {
-    let keys: Keys = config.load()?.keys()?;
-    let mut settings = keys.settings().map_err(|reason| config.error(reason))?;
+    of_config(&config.load()?, dns)
+}
+
+/// Returns the relay's settings for deliveries, without its routes. If it has no configuration, they are the
+/// defaults.
+pub(crate) fn of_config(
+    config: &LoadedConfig,
+    dns: &DnsArgs,
+) -> Result<relay_remote::Config, Error> {
+    config.require(KEYS)?;
+    let hostname = relay_routing::hostname(config.file())
+        .map_err(|reason| ConfigError::of_file(config.path(), reason.to_string()))?;
+    let mut settings = relay_routing::delivery_settings(config.file(), hostname);
     if !dns.servers.is_empty() {
         settings.dns_servers.clone_from(&dns.servers);
     }
     Ok(settings)
 }
 
-/// The keys of the configuration that matter for deliveries.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Keys {
-    hostname: Option<String>,
-    listener: Option<Vec<Listener>>,
-    delivery: Delivery,
-    dns: Dns,
-}
-
-#[derive(Debug, Deserialize)]
-struct Listener {
-    /// The address of a TCP socket, or the path of a Unix socket.
-    address: String,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Delivery {
-    port: Option<u16>,
-    connect_timeout: Option<String>,
-    command_timeout: Option<String>,
-    ip: Option<String>,
-    refuse_addresses: Option<Vec<IpNet>>,
-    ca_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Dns {
-    servers: Vec<SocketAddr>,
-}
-
-impl Keys {
-    fn settings(self) -> Result<relay_remote::Config, String> {
-        let default = relay_remote::Config::default();
-        let delivery = self.delivery;
-        let own_addresses = match self.listener {
-            Some(listeners) => listeners
-                .iter()
-                .filter_map(|l| l.address.parse().ok())
-                .collect(),
-            None => vec![(Ipv6Addr::UNSPECIFIED, 25).into()],
-        };
-        Ok(relay_remote::Config {
-            hostname: match self.hostname {
-                Some(name) => name,
-                None => hostname::of_system().map_err(|e| e.to_string())?,
-            },
-            port: delivery.port.unwrap_or(default.port),
-            connect_timeout: duration(
-                delivery.connect_timeout,
-                "connect_timeout",
-                default.connect_timeout,
-            )?,
-            command_timeout: duration(
-                delivery.command_timeout,
-                "command_timeout",
-                default.command_timeout,
-            )?,
-            ip: match delivery.ip.as_deref() {
-                None | Some("any") => IpFamily::Any,
-                Some("v4") => IpFamily::V4,
-                Some("v6") => IpFamily::V6,
-                Some(_) => return Err("delivery.ip: any, v4 or v6".to_owned()),
-            },
-            refuse_addresses: delivery
-                .refuse_addresses
-                .unwrap_or(default.refuse_addresses),
-            routes: Vec::new(),
-            ca_file: delivery.ca_file.filter(|file| !file.as_os_str().is_empty()),
-            dns_servers: self.dns.servers,
-            own_addresses,
-        })
-    }
-}
-
-fn duration(text: Option<String>, key: &str, default: Duration) -> Result<Duration, String> {
-    let Some(text) = text else {
-        return Ok(default);
-    };
-    humantime::parse_duration(&text).map_err(|reason| format!("delivery.{key}: {reason}"))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::parse;
+    use relay_remote::IpFamily;
 
-    fn settings(text: &str) -> Result<relay_remote::Config, String> {
-        let keys: Keys = toml::from_str(text).map_err(|e| e.to_string())?;
-        keys.settings()
+    fn settings(text: &str) -> Result<relay_remote::Config, Error> {
+        of_config(&parse(text)?, &DnsArgs::default())
     }
 
     #[test]
-    fn the_relay_is_looked_at_as_its_configuration_has_it() {
+    fn the_settings_are_those_of_the_configuration() {
         let read = settings(
             "hostname = \"mx.test\"\nunknown = 1\n[[listener]]\naddress = \"127.0.0.1:26\"\n\
              [[listener]]\naddress = \"unix:/run/s\"\n[delivery]\nport = 26\nip = \"v4\"\n\
@@ -149,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_said_is_as_the_relay_has_it() {
+    fn a_key_that_is_not_given_has_the_default_of_the_relay() {
         let read = settings("hostname = \"mx.test\"").expect("settings");
         let default = relay_remote::Config::default();
         assert_eq!(read.port, 25);
@@ -159,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_told_by_its_key() {
+    fn an_invalid_value_is_reported_with_its_key() {
         for (text, key) in [
             ("[delivery]\nip = \"v5\"", "delivery.ip"),
             (
@@ -169,12 +109,18 @@ mod tests {
             ("[dns]\nservers = [\"nowhere\"]", "servers"),
         ] {
             let reason = settings(&format!("hostname = \"h\"\n{text}")).expect_err(text);
-            assert!(reason.contains(key), "{reason}");
+            assert!(reason.to_string().contains(key), "{reason}");
         }
     }
 
     #[test]
-    fn a_dns_server_has_port_53_unless_it_is_told_another() {
+    fn a_problem_with_a_key_that_is_not_needed_is_ignored() {
+        let text = "hostname = \"h\"\n[delivery]\nconcurrency = 0\n[[route]]\nport = 0\n";
+        assert!(settings(text).is_ok());
+    }
+
+    #[test]
+    fn a_dns_server_has_port_53_unless_another_is_given() {
         for (text, expected) in [
             ("192.0.2.1", "192.0.2.1:53"),
             ("192.0.2.1:5353", "192.0.2.1:5353"),

@@ -40,7 +40,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Verb {
     #[command(flatten)]
-    Ask(Question),
+    Ask(DaemonVerb),
     /// Manage the users that may log in (works without the daemon)
     #[command(subcommand)]
     User(UserVerb),
@@ -63,7 +63,7 @@ pub(crate) enum Verb {
 
 /// The verbs that only the daemon can answer.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Question {
+pub(crate) enum DaemonVerb {
     /// Show how many messages wait, by state and by destination
     Qstat {
         /// Show this many destinations, those in trouble first

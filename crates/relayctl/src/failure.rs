@@ -102,7 +102,7 @@ fn diagnose_code(error: &relay_diagnose::Error) -> u8 {
     use relay_diagnose::Error;
     match error {
         Error::Refused(_) | Error::Password(_) | Error::Output(_) => 1,
-        Error::Usage(_) | Error::NotReached(_) | Error::Config { .. } => 2,
+        Error::Usage(_) | Error::NotReached(_) | Error::File(_) | Error::Config(_) => 2,
     }
 }
 

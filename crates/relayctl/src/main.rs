@@ -29,7 +29,7 @@ use std::process::ExitCode;
 use relay_control::{Filter, Reload, Status, path};
 use relay_diagnose::{check, dkim, mx, probe};
 
-use crate::cli::{Cli, Question, Verb};
+use crate::cli::{Cli, DaemonVerb, Verb};
 use crate::client::Client;
 use crate::clock::now;
 use crate::failure::Failure;
@@ -76,15 +76,15 @@ async fn run(cli: &Cli) -> Result<(), Failure> {
         Verb::Completion(args) => {
             completion::run(args, cli::command(), &mut out).map_err(Failure::Output)?;
         }
-        Verb::Ask(question) => ask(question, cli, &mut out).await?,
+        Verb::Ask(verb) => ask(verb, cli, &mut out).await?,
     }
     out.flush().map_err(Failure::Output)
 }
 
-async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
+async fn ask(verb: &DaemonVerb, cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
     let client = Client::new(cli.daemon.socket()?);
-    match question {
-        Question::Qstat { limit } => {
+    match verb {
+        DaemonVerb::Qstat { limit } => {
             let status: Status = client.get(path::STATUS).await?;
             if cli.json {
                 print_answer(out, &status)
@@ -92,23 +92,23 @@ async fn ask(question: &Question, cli: &Cli, out: &mut impl Write) -> Result<(),
                 qstat::print_status(out, &status, *limit, now())
             }
         }
-        Question::Qread => {
+        DaemonVerb::Qread => {
             let everything = Filter::default();
             queue::list(&client, &everything, cli.json, out, queue::print_qread).await
         }
-        Question::Queue(verb) => queue::run(verb, &client, cli.json, out).await,
-        Question::Audit => audit::run(&client, cli.json, out).await,
-        Question::Suspend { destination } => {
+        DaemonVerb::Queue(verb) => queue::run(verb, &client, cli.json, out).await,
+        DaemonVerb::Audit => audit::run(&client, cli.json, out).await,
+        DaemonVerb::Suspend { destination } => {
             standing_rules::run(&RuleVerb::Suspend(destination), &client, cli.json, out).await
         }
-        Question::Resume { destination } => {
+        DaemonVerb::Resume { destination } => {
             standing_rules::run(&RuleVerb::Resume(destination), &client, cli.json, out).await
         }
-        Question::Orders => standing_rules::list(&client, cli.json, out).await,
-        Question::Top(args) => top::run(args, &client, cli.json, out).await,
-        Question::Trace(subject) => trace::run(subject, &client, cli.json, out).await,
-        Question::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
-        Question::Reload => reload(&client, cli.json, out).await,
+        DaemonVerb::Orders => standing_rules::list(&client, cli.json, out).await,
+        DaemonVerb::Top(args) => top::run(args, &client, cli.json, out).await,
+        DaemonVerb::Trace(subject) => trace::run(subject, &client, cli.json, out).await,
+        DaemonVerb::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
+        DaemonVerb::Reload => reload(&client, cli.json, out).await,
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand};
 use relay_atomic_file::Owner;
-use relay_diagnose::Config;
+use relay_diagnose::LoadedConfig;
 use relay_terminal::password;
 use relay_users::{Editing, Secret, User, UserName, Users};
 use serde::Serialize;
@@ -22,7 +22,7 @@ pub(crate) enum UserVerb {
     /// Add a user
     Add {
         #[command(flatten)]
-        login: Login,
+        login: LoginArgs,
 
         /// Allow only this sender, "u@a.test" or "*@a.test"; repeatable
         #[arg(long = "sender", value_name = "PATTERN")]
@@ -31,7 +31,7 @@ pub(crate) enum UserVerb {
     /// Change the password of a user
     Passwd {
         #[command(flatten)]
-        login: Login,
+        login: LoginArgs,
     },
     /// Remove a user
     Remove {
@@ -43,7 +43,7 @@ pub(crate) enum UserVerb {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct Login {
+pub(crate) struct LoginArgs {
     /// The name of the user; case matters
     name: UserName,
 
@@ -55,21 +55,21 @@ pub(crate) struct Login {
 /// Runs the verb and prints its result to `out`.
 pub(crate) fn run(
     verb: &UserVerb,
-    config: &Config,
+    config: &LoadedConfig,
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), Failure> {
     let file = config.users();
     match verb {
-        UserVerb::Add { login, senders } => add(login, senders, &file, &config.state_dir()),
-        UserVerb::Passwd { login } => passwd(login, &file),
-        UserVerb::Remove { name } => remove(name, &file),
-        UserVerb::List => list(&Users::load(&file)?, json, out),
+        UserVerb::Add { login, senders } => add(login, senders, file, config.state_dir()),
+        UserVerb::Passwd { login } => passwd(login, file),
+        UserVerb::Remove { name } => remove(name, file),
+        UserVerb::List => list(&Users::load(file)?, json, out),
     }
 }
 
 fn add(
-    login: &Login,
+    login: &LoginArgs,
     senders: &[AddressPattern],
     file: &Path,
     state_dir: &Path,
@@ -95,7 +95,7 @@ fn add(
     Ok(editing.save(owner_of(state_dir))?)
 }
 
-fn passwd(login: &Login, file: &Path) -> Result<(), Failure> {
+fn passwd(login: &LoginArgs, file: &Path) -> Result<(), Failure> {
     if Users::load(file)?.find(&login.name).is_none() {
         return Err(unknown(&login.name, file));
     }
@@ -124,7 +124,7 @@ fn unknown(name: &UserName, file: &Path) -> Failure {
     Failure::Refused(format!("no user {name:?} in {}", file.display()))
 }
 
-fn read(login: &Login) -> Result<Secret, Failure> {
+fn read(login: &LoginArgs) -> Result<Secret, Failure> {
     if login.password_stdin {
         Ok(password::from_line(&mut io::stdin().lock())?)
     } else {

@@ -3,15 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use relay_remote::dns::Dns;
-use relay_remote::{Config, IpFamily};
+use relay_remote::{Config, IpFamily, Route, RouteHost, RouteTls};
 use relay_smtp::client::TlsUse;
-use serde::Deserialize;
 
 use super::finding::Finding;
 use crate::probe::Target;
 
 const ADDRESS: &str = "address";
-const SMTP: u16 = 25;
 /// Addresses to ask the system for the route to the internet. They are reserved for documentation,
 /// so they belong to nobody. Nothing is sent to them.
 const WORLD: [SocketAddr; 2] = [
@@ -21,32 +19,6 @@ const WORLD: [SocketAddr; 2] = [
         9,
     ),
 ];
-
-/// `[[route]]`
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Route {
-    #[serde(default)]
-    domain: Option<String>,
-    #[serde(default)]
-    sender: Option<String>,
-    #[serde(default)]
-    host: Vec<String>,
-    #[serde(default)]
-    port: Option<u16>,
-    #[serde(default)]
-    tls: RouteTls,
-}
-
-/// `route.tls`
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum RouteTls {
-    #[default]
-    Require,
-    Opportunistic,
-    Implicit,
-    None,
-}
 
 /// The hosts to which all mail is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,16 +39,11 @@ pub(super) struct Sending {
 }
 
 /// Uses the given addresses, or finds them out.
-pub(super) async fn sending(
-    given: &[IpAddr],
-    routes: &[Route],
-    dns: &Dns,
-    config: &Config,
-) -> Sending {
+pub(super) async fn sending(given: &[IpAddr], dns: &Dns, config: &Config) -> Sending {
     if !given.is_empty() {
         return judge(given.to_vec(), "given with --address");
     }
-    if let Some(Smarthost { name, .. }) = smarthost(routes) {
+    if let Some(Smarthost { name, .. }) = smarthost(&config.routes) {
         let text = format!("all mail is sent through {name}, so only that host's address matters");
         return Sending {
             addresses: Vec::new(),
@@ -102,14 +69,14 @@ pub(super) async fn sending(
 /// For each address family in use, returns the address of the machine itself or, behind address
 /// translation, that of the hostname. The second value is whether all are the machine's own.
 fn of_families(ours: &[IpAddr], of_hostname: &[IpAddr], family: IpFamily) -> (Vec<IpAddr>, bool) {
-    let goes_out_by = |address: &&IpAddr| match family {
+    let is_used = |address: &&IpAddr| match family {
         IpFamily::Any => true,
         IpFamily::V4 => address.is_ipv4(),
         IpFamily::V6 => address.is_ipv6(),
     };
     let mut addresses = Vec::new();
     let mut is_own = true;
-    for own in ours.iter().filter(goes_out_by) {
+    for own in ours.iter().filter(is_used) {
         if is_public(own) {
             addresses.push(*own);
             continue;
@@ -122,7 +89,7 @@ fn of_families(ours: &[IpAddr], of_hostname: &[IpAddr], family: IpFamily) -> (Ve
         is_own &= addresses.len() == known;
     }
     if addresses.is_empty() {
-        let all = of_hostname.iter().filter(goes_out_by);
+        let all = of_hostname.iter().filter(is_used);
         return (all.copied().filter(is_public).collect(), false);
     }
     (addresses, is_own)
@@ -146,24 +113,23 @@ fn judge(mut addresses: Vec<IpAddr>, how: &str) -> Sending {
 
 /// Returns the smarthost if all mail is sent to the same one.
 pub(super) fn smarthost(routes: &[Route]) -> Option<Smarthost> {
-    let takes_all = |route: &&Route| {
-        let everybody = |pattern: &Option<String>| pattern.as_deref().is_none_or(|p| p == "*");
-        everybody(&route.domain) && everybody(&route.sender)
-    };
-    let route = routes.iter().find(takes_all)?;
-    let name = route.host.first()?.clone();
-    let port = route.port.unwrap_or(SMTP);
-    let target = |host: &String| match host.parse::<IpAddr>() {
-        Ok(address) => SocketAddr::new(address, port).to_string().parse().ok(),
-        Err(_) => format!("{host}:{port}").parse().ok(),
+    let route = routes.iter().find(|route| route.takes_all())?;
+    let names: Vec<_> = route.hosts().iter().map(RouteHost::name).collect();
+    let target = |host: &str| match host.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, route.port())
+            .to_string()
+            .parse()
+            .ok(),
+        Err(_) => format!("{host}:{}", route.port()).parse().ok(),
     };
     Some(Smarthost {
-        name,
-        targets: route.host.iter().filter_map(target).collect(),
-        tls: match route.tls {
+        name: names.first()?.clone().into_owned(),
+        targets: names.iter().filter_map(|name| target(name)).collect(),
+        tls: match route.tls() {
             RouteTls::Implicit => TlsUse::Active,
             RouteTls::Require => TlsUse::Required,
-            RouteTls::Opportunistic | RouteTls::None => TlsUse::Never,
+            RouteTls::Opportunistic => TlsUse::IfOffered,
+            RouteTls::None => TlsUse::Never,
         },
     })
 }
@@ -242,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn each_family_that_mail_goes_out_by_is_looked_at() {
+    fn each_address_family_that_mail_is_sent_with_is_checked() {
         let (public4, public6) = ("192.0.2.7", "2001:db8::7");
         let (private4, private6) = ("10.0.0.7", "fd00::7");
         for (ours, hostname, family, expected) in [
@@ -267,28 +233,46 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_a_smarthost_for_all_mail_its_address_counts_and_not_ours() {
+    async fn with_a_smarthost_for_all_mail_our_own_address_is_not_checked() {
         let dns = Dns::new(&[]);
-        let route = |domain: Option<&str>, sender: Option<&str>| Route {
-            domain: domain.map(str::to_owned),
-            sender: sender.map(str::to_owned),
-            host: vec!["smtp.test".to_owned(), "192.0.2.9".to_owned()],
-            port: Some(587),
-            tls: RouteTls::default(),
+        let route = |domain: &str, tls| {
+            let hosts = ["smtp.test", "192.0.2.9"];
+            let route = Route::new(domain, hosts, 587).and_then(|r| r.with_tls(tls, None));
+            route.expect("a route")
         };
-        let all = [route(Some("a.test"), None), route(Some("*"), None)];
-        let sending = sending(&[], &all, &dns, &Config::default()).await;
+        let require = RouteTls::Require;
+        let all = vec![route("a.test", require), route("*", require)];
+        let config = Config {
+            routes: all.clone(),
+            ..Config::default()
+        };
+        let sending = sending(&[], &dns, &config).await;
         assert!(sending.addresses.is_empty() && sending.finding.level == Level::Info);
         let found = smarthost(&all).expect("one");
         assert_eq!(found.name, "smtp.test");
         let targets = ["smtp.test:587", "192.0.2.9:587"].map(|t| t.parse().expect("a target"));
         assert_eq!(found.targets, targets);
         assert_eq!(found.tls, TlsUse::Required);
+        let sender = "a@b.test".parse().expect("a pattern");
         for some in [
-            route(Some("a.test"), None),
-            route(Some("*"), Some("a@b.test")),
+            route("a.test", require),
+            route("*", require).with_sender(sender),
         ] {
             assert_eq!(smarthost(&[some]), None);
+        }
+    }
+
+    #[test]
+    fn a_smarthost_is_checked_with_the_tls_that_deliveries_use() {
+        for (tls, expected) in [
+            (RouteTls::Require, TlsUse::Required),
+            (RouteTls::Opportunistic, TlsUse::IfOffered),
+            (RouteTls::Implicit, TlsUse::Active),
+            (RouteTls::None, TlsUse::Never),
+        ] {
+            let route = Route::new("*", ["smtp.test"], 25).and_then(|r| r.with_tls(tls, None));
+            let found = smarthost(&[route.expect("a route")]).expect("a smarthost");
+            assert_eq!(found.tls, expected, "{tls:?}");
         }
     }
 }

@@ -1,16 +1,15 @@
 //! DKIM: checks whether receivers find the keys that this relay signs with.
 
 use std::io;
-use std::path::Path;
 
+use relay_config::ConfigError;
 use relay_dkim::{
-    Domain, KeyError, PrivateKey, Record, Selector, Verdict, compare, is_key_record, is_revoked,
-    signing_entries,
+    KeyError, PrivateKey, Record, Verdict, compare, is_key_record, is_revoked, signing_entries,
 };
 use relay_remote::dns::Dns;
 
 use super::finding::Finding;
-use crate::dkim::{Entry, published};
+use crate::dkim::{SigningEntry, published};
 
 const DKIM: &str = "DKIM";
 
@@ -31,23 +30,27 @@ enum Verified {
     Unknown,
 }
 
-/// Checks the keys that sign mail from this domain.
-pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked {
+/// Checks the keys that sign mail from this domain. `problem` is the first problem with a `[[dkim]]`, which is
+/// not among the entries.
+pub(super) async fn dkim(
+    dns: &Dns,
+    domain: &str,
+    entries: &[SigningEntry],
+    problem: Option<&ConfigError>,
+) -> Checked {
     let mut checked = Checked {
         findings: Vec::new(),
         verified: Vec::new(),
         unknown: Vec::new(),
     };
-    let wrong = entries.iter().filter_map(|entry| entry.names().err());
-    checked
-        .findings
-        .extend(wrong.map(|reason| Finding::fail(DKIM, reason)));
-    for (own, selector, file) in signing(domain, entries) {
-        let (finding, verified) = key(dns, &own, &selector, file).await;
+    let unusable = problem.map(|problem| Finding::fail(DKIM, problem.to_string()));
+    checked.findings.extend(unusable);
+    for entry in signing(domain, entries) {
+        let (finding, verified) = key(dns, entry).await;
         checked.findings.push(finding);
         match verified {
-            Verified::Yes => checked.verified.push(own.to_string()),
-            Verified::Unknown => checked.unknown.push(own.to_string()),
+            Verified::Yes => checked.verified.push(entry.domain.to_string()),
+            Verified::Unknown => checked.unknown.push(entry.domain.to_string()),
             Verified::No => {}
         }
     }
@@ -63,7 +66,7 @@ pub(super) async fn dkim(dns: &Dns, domain: &str, entries: &[Entry]) -> Checked 
 
 /// Returns a warning if bounces, which come from the hostname, are not signed although other mail
 /// is.
-pub(super) fn bounces(hostname: &str, entries: &[Entry]) -> Option<Finding> {
+pub(super) fn bounces(hostname: &str, entries: &[SigningEntry]) -> Option<Finding> {
     if entries.is_empty() || !signing(hostname, entries).is_empty() {
         return None;
     }
@@ -74,22 +77,18 @@ pub(super) fn bounces(hostname: &str, entries: &[Entry]) -> Option<Finding> {
     Some(Finding::warn(DKIM, text))
 }
 
-/// Returns the keys that sign mail from the domain, each with its own domain.
-fn signing<'a>(domain: &str, entries: &'a [Entry]) -> Vec<(Domain, Selector, &'a Path)> {
-    let Ok(domain) = domain.parse() else {
-        return Vec::new();
-    };
-    let named = entries.iter().filter_map(|entry| {
-        let (own, selector) = entry.names().ok()?;
-        Some((own, selector, entry))
-    });
-    signing_entries(named, &domain, |(own, _, entry)| (own, entry.subdomains))
-        .into_iter()
-        .map(|(own, selector, entry)| (own, selector, entry.key.as_path()))
-        .collect()
+/// Returns the keys that sign mail from the domain.
+fn signing<'a>(domain: &str, entries: &'a [SigningEntry]) -> Vec<&'a SigningEntry> {
+    match domain.parse() {
+        Ok(domain) => signing_entries(entries, &domain, |entry| (&entry.domain, entry.subdomains)),
+        Err(_) => Vec::new(),
+    }
 }
 
-async fn key(dns: &Dns, domain: &Domain, selector: &Selector, file: &Path) -> (Finding, Verified) {
+async fn key(dns: &Dns, entry: &SigningEntry) -> (Finding, Verified) {
+    let SigningEntry {
+        domain, selector, ..
+    } = entry;
     let name = Record::name(domain, selector);
     let found = match published(dns, &name).await {
         Ok(records) => records,
@@ -98,7 +97,7 @@ async fn key(dns: &Dns, domain: &Domain, selector: &Selector, file: &Path) -> (F
             return (Finding::fail(DKIM, text), Verified::No);
         }
     };
-    match PrivateKey::load(file) {
+    match PrivateKey::load(&entry.key) {
         Ok(key) => {
             let expected = Record::new(key.public(), domain, selector);
             let verdict = compare(key.public(), &found);
@@ -183,13 +182,13 @@ mod tests {
         file.write_all(KEY.as_bytes()).expect("written");
         let mode = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(file.path(), mode).expect("a mode");
-        let entry = Entry {
-            domain: "a.test".to_owned(),
-            selector: "mail".to_owned(),
+        let entry = SigningEntry {
+            domain: "a.test".parse().expect("a domain"),
+            selector: "mail".parse().expect("a selector"),
             key: file.path().to_owned(),
             subdomains: true,
         };
-        dkim(&Dns::new(&[fake.address()]), domain, &[entry]).await
+        dkim(&Dns::new(&[fake.address()]), domain, &[entry], None).await
     }
 
     #[tokio::test]
@@ -211,6 +210,15 @@ mod tests {
         let missing = checked("a.test", &[], 0o600).await;
         let record = format!("{NAME}. IN TXT \"{TEXT}\"");
         assert_eq!(missing.findings[0].record.as_ref(), Some(&record));
+    }
+
+    #[tokio::test]
+    async fn a_dkim_table_that_cannot_be_used_fails() {
+        let file = std::path::Path::new("relayd.toml");
+        let problem = ConfigError::of_file(file, "dkim.domain: no domain");
+        let checked = dkim(&Dns::new(&[]), "a.test", &[], Some(&problem)).await;
+        let expected = Finding::fail(DKIM, "relayd.toml: dkim.domain: no domain");
+        assert_eq!(checked.findings, [expected]);
     }
 
     #[tokio::test]
@@ -237,9 +245,9 @@ mod tests {
 
     #[test]
     fn the_keys_are_those_that_the_relay_signs_with() {
-        let entry = |domain: &str, subdomains| Entry {
-            domain: domain.to_owned(),
-            selector: "mail".to_owned(),
+        let entry = |domain: &str, subdomains| SigningEntry {
+            domain: domain.parse().expect("a domain"),
+            selector: "mail".parse().expect("a selector"),
             key: "/k".into(),
             subdomains,
         };
@@ -254,16 +262,16 @@ mod tests {
             ("x.test", None),
         ] {
             let found = signing(domain, &entries);
-            let domains: Vec<_> = found.iter().map(|(own, ..)| own.as_str()).collect();
+            let domains: Vec<_> = found.iter().map(|entry| entry.domain.as_str()).collect();
             assert_eq!(domains, own.into_iter().collect::<Vec<_>>(), "{domain}");
         }
     }
 
     #[test]
     fn bounces_without_a_signature_are_a_warning() {
-        let entry = |subdomains| Entry {
-            domain: "a.test".to_owned(),
-            selector: "mail".to_owned(),
+        let entry = |subdomains| SigningEntry {
+            domain: "a.test".parse().expect("a domain"),
+            selector: "mail".parse().expect("a selector"),
             key: "/k".into(),
             subdomains,
         };

@@ -5,16 +5,15 @@ use std::slice;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ipnet::IpNet;
+use relay_config::schema::{Listener, Role};
 use relay_remote::dns::Dns;
 use relay_remote::{Config, Inspector};
 use relay_smtp::client::TlsUse;
-use serde::Deserialize;
 
 use super::address::Smarthost;
 use super::finding::Finding;
 use crate::clock::now;
-use crate::probe::{Handshake, Target, TlsInspection};
+use crate::probe::{Handshake, InspectionError, Target, TlsInspection};
 use relay_terminal::date;
 
 const PORT: &str = "port 25";
@@ -25,37 +24,11 @@ const RENEWAL: u64 = 14 * 24 * 60 * 60;
 /// The largest number of addresses of a target that are tried.
 const MAX_ENDPOINTS: usize = 4;
 
-/// `[[listener]]`
-#[derive(Debug, Clone, Deserialize)]
-pub(super) struct Listener {
-    address: String,
-    #[serde(default)]
-    role: Role,
-    /// Networks and single addresses.
-    #[serde(default)]
-    proxies: Vec<String>,
-}
-
-impl Listener {
-    /// Returns whether the listener treats clients from this address as proxies, and waits for a
-    /// PROXY header.
-    fn has_proxy(&self, from: IpAddr) -> bool {
-        let from = from.to_canonical();
-        self.proxies.iter().any(|proxy| {
-            let lone = || proxy.parse::<IpAddr>().ok().map(IpNet::from);
-            let network = proxy.parse::<IpNet>().ok().or_else(lone);
-            network.is_some_and(|network| network.contains(&from))
-        })
-    }
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum Role {
-    #[default]
-    Mx,
-    Submission,
-    Submissions,
+/// Returns whether the listener treats clients from this address as proxies, and waits for a PROXY
+/// header.
+fn has_proxy(listener: &Listener, from: IpAddr) -> bool {
+    let from = from.to_canonical();
+    listener.proxies.iter().any(|proxy| proxy.0.contains(&from))
 }
 
 /// Why there was no session.
@@ -108,7 +81,7 @@ impl Ports<'_> {
         for target in targets {
             match target.endpoints(self.dns, self.config).await {
                 Ok(found) => endpoints.extend(found.into_iter().take(MAX_ENDPOINTS)),
-                Err(reason) => problems.push(reason),
+                Err(reason) => problems.push(reason.to_string()),
             }
         }
         if endpoints.is_empty() {
@@ -120,27 +93,22 @@ impl Ports<'_> {
             let (host, address) = (&endpoint.host, endpoint.address);
             match look.at(address, host, tls).await {
                 Ok(_) => return Ok(format!("{host} ({address})")),
-                Err(why) => problems.push(why),
+                Err(reason) => problems.push(reason.to_string()),
             }
         }
         Err(Unreached::Nobody(problems.join("; ")))
     }
 
     /// Checks each of our own listeners from this machine.
-    pub(super) async fn listeners(&self, listeners: Option<&[Listener]>) -> Vec<Finding> {
-        let usual = [Listener {
-            address: "[::]:25".to_owned(),
-            role: Role::Mx,
-            proxies: Vec::new(),
-        }];
+    pub(super) async fn listeners(&self, listeners: &[Listener]) -> Vec<Finding> {
         let mut findings = Vec::new();
-        for listener in listeners.unwrap_or(&usual) {
+        for listener in listeners {
             // A Unix socket has no certificate.
-            let Ok(bound) = listener.address.parse() else {
+            let Some(bound) = listener.address.0.tcp() else {
                 continue;
             };
             // A connection to an address of this machine comes from the same address.
-            findings.push(if listener.has_proxy(reachable(bound).ip()) {
+            findings.push(if has_proxy(listener, reachable(bound).ip()) {
                 let text = "not checked: this machine is one of its proxies";
                 Finding::info(LISTENER, format!("{bound}: {text}"))
             } else {
@@ -182,7 +150,7 @@ fn reachable(bound: SocketAddr) -> SocketAddr {
 fn judge(
     bound: SocketAddr,
     role: Role,
-    handshake: Result<Option<Handshake>, String>,
+    handshake: Result<Option<Handshake>, InspectionError>,
     now: SystemTime,
 ) -> Finding {
     // Other mail servers accept any certificate, but mail programs of users do not.
@@ -228,6 +196,7 @@ fn judge(
 mod tests {
     use super::super::finding::Level;
     use super::*;
+    use crate::probe::{End, Endpoint};
     use relay_testkit::{Certificate, FakeMx};
     use std::io::Write;
 
@@ -291,10 +260,17 @@ mod tests {
     #[test]
     fn a_listener_without_tls_or_without_an_answer_is_reported() {
         let bound = "[::]:25".parse().expect("an address");
+        let refused = InspectionError::Ended {
+            endpoint: Endpoint {
+                host: "mx.test".to_owned(),
+                address: bound,
+            },
+            end: End::Refused("554 no".to_owned()),
+        };
         for (role, handshake, level) in [
             (Role::Mx, Ok(None), Level::Warn),
             (Role::Submission, Ok(None), Level::Fail),
-            (Role::Mx, Err("refused".to_owned()), Level::Fail),
+            (Role::Mx, Err(refused), Level::Fail),
         ] {
             let finding = judge(bound, role, handshake, UNIX_EPOCH);
             assert_eq!(finding.level, level, "{finding:?}");

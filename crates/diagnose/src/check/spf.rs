@@ -103,8 +103,8 @@ async fn evaluate(
     domain: &str,
     hostname: &str,
     address: IpAddr,
-) -> Result<SpfResult, String> {
-    let resolver = MessageAuthenticator(dns.resolver().map_err(|e| e.to_string())?);
+) -> Result<SpfResult, LookupError> {
+    let resolver = MessageAuthenticator(dns.resolver()?);
     let sender = format!("postmaster@{domain}");
     let asked = SpfParameters::verify_mail_from(address, hostname, hostname, &sender);
     Ok(resolver.verify_spf(asked).await.result())
@@ -114,7 +114,7 @@ fn judge(
     domain: &str,
     record: &str,
     address: IpAddr,
-    result: Result<SpfResult, String>,
+    result: Result<SpfResult, LookupError>,
 ) -> Finding {
     let covering = || txt_record(domain, &covering(record, &[address]));
     let wrong = |what: &str| format!("{domain} {what}: {record:?}");
@@ -139,7 +139,7 @@ fn judge(
             SPF,
             wrong("has a record that cannot be evaluated now, because the DNS does not answer"),
         ),
-        Err(reason) => Finding::fail(SPF, reason),
+        Err(reason) => Finding::fail(SPF, reason.to_string()),
     }
 }
 

@@ -13,10 +13,10 @@ use relay_remote::dns::Dns;
 use relay_terminal::print_json;
 
 use super::Algorithm;
-use super::entry::{Entry, published, table};
 use super::genkey::{TableEntry, make};
 use super::rotation::{Rotation, RotationStep, Standing};
 use super::show;
+use super::signing_entry::{SigningEntry, published, signing_table};
 use super::tested::Tested;
 use super::testkey;
 use crate::config::ConfigFile;
@@ -62,7 +62,7 @@ pub(super) async fn run(
                 .to_owned(),
         ));
     }
-    let table = table(config)?;
+    let table = signing_table(&config.load()?)?;
     let find = |selector| {
         let mut entries = table.iter();
         entries.find(|entry| entry.is_named(&args.domain, Some(selector)))
@@ -108,7 +108,7 @@ fn beside(old: &Path, args: &RotateArgs) -> PathBuf {
 }
 
 /// Returns the given algorithm, or that of the old key if it can be read.
-fn algorithm(args: &RotateArgs, old: Option<&Entry>) -> relay_dkim::Algorithm {
+fn algorithm(args: &RotateArgs, old: Option<&SigningEntry>) -> relay_dkim::Algorithm {
     let of_old = || {
         PrivateKey::load(&old?.key)
             .ok()
@@ -118,10 +118,10 @@ fn algorithm(args: &RotateArgs, old: Option<&Entry>) -> relay_dkim::Algorithm {
     said.or_else(of_old).unwrap_or(relay_dkim::Algorithm::Rsa)
 }
 
-fn as_entry(args: &RotateArgs, file: &Path) -> Entry {
-    Entry {
-        domain: args.domain.to_string(),
-        selector: args.new.to_string(),
+fn as_entry(args: &RotateArgs, file: &Path) -> SigningEntry {
+    SigningEntry {
+        domain: args.domain.clone(),
+        selector: args.new.clone(),
         key: file.to_owned(),
         subdomains: false,
     }
@@ -144,7 +144,7 @@ struct Facts<'a> {
     file: &'a Path,
     signs_with_new: bool,
     /// The table of the old key, if the relay signs with it.
-    old: Option<&'a Entry>,
+    old: Option<&'a SigningEntry>,
     old_is_published: bool,
 }
 

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use relay_dkim::{Domain, KeyError, PrivateKey, Record, Selector, compare};
-use relay_remote::dns::Dns;
+use relay_remote::dns::{Dns, LookupError};
 use relay_terminal::print_json;
 
-use super::entry::{Entry, published, table};
 use super::show;
+use super::signing_entry::{SigningEntry, published, signing_table};
 use super::tested::Tested;
 use crate::config::ConfigFile;
 use crate::error::Error;
@@ -66,16 +66,16 @@ pub(super) async fn run(
     }
 }
 
-fn selected(args: &TestkeyArgs, config: &ConfigFile) -> Result<Vec<Entry>, Error> {
+fn selected(args: &TestkeyArgs, config: &ConfigFile) -> Result<Vec<SigningEntry>, Error> {
     if let (Some(domain), Some(selector), Some(key)) = (&args.domain, &args.selector, &args.key) {
-        return Ok(vec![Entry {
-            domain: domain.to_string(),
-            selector: selector.to_string(),
+        return Ok(vec![SigningEntry {
+            domain: domain.clone(),
+            selector: selector.clone(),
             key: key.clone(),
             subdomains: false,
         }]);
     }
-    let mut entries = table(config)?;
+    let mut entries = signing_table(&config.load()?)?;
     if let Some(domain) = &args.domain {
         entries.retain(|entry| entry.is_named(domain, args.selector.as_ref()));
     }
@@ -89,36 +89,45 @@ fn selected(args: &TestkeyArgs, config: &ConfigFile) -> Result<Vec<Entry>, Error
 }
 
 /// Compares one key with its record in the DNS.
-pub(super) async fn test(dns: &Dns, entry: &Entry) -> Tested {
+pub(super) async fn test(dns: &Dns, entry: &SigningEntry) -> Tested {
     match compared(dns, entry).await {
         Ok(tested) => tested,
-        Err((name, result, advice)) => Tested {
-            name,
+        Err(reason) => Tested {
+            name: Record::name(&entry.domain, &entry.selector),
             ok: false,
-            result,
-            advice: advice.map(str::to_owned),
+            result: reason.to_string(),
+            advice: reason.advice().map(str::to_owned),
             record: None,
         },
     }
 }
 
-/// The name of the record, why it cannot be compared, and what to do.
-type NotCompared = (String, String, Option<&'static str>);
+/// Why a key cannot be compared with its record.
+#[derive(Debug, thiserror::Error)]
+enum NotCompared {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("cannot be looked up: {0}")]
+    Lookup(#[from] LookupError),
+}
 
-async fn compared(dns: &Dns, entry: &Entry) -> Result<Tested, NotCompared> {
-    let (domain, selector) = entry
-        .names()
-        .map_err(|reason| (entry.domain.clone(), reason, None))?;
-    let name = Record::name(&domain, &selector);
-    let key = PrivateKey::load(&entry.key).map_err(|reason| {
-        let advice = is_secret(&reason).then_some("run this as root");
-        (name.clone(), reason.to_string(), advice)
-    })?;
-    let expected = Record::new(key.public(), &domain, &selector);
-    let found = published(dns, &name).await.map_err(|reason| {
-        let result = format!("cannot be looked up: {reason}");
-        (name.clone(), result, Some("try again later"))
-    })?;
+impl NotCompared {
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Key(reason) => is_secret(reason).then_some("run this as root"),
+            Self::Lookup(_) => Some("try again later"),
+        }
+    }
+}
+
+async fn compared(dns: &Dns, entry: &SigningEntry) -> Result<Tested, NotCompared> {
+    let SigningEntry {
+        domain, selector, ..
+    } = entry;
+    let name = Record::name(domain, selector);
+    let key = PrivateKey::load(&entry.key)?;
+    let expected = Record::new(key.public(), domain, selector);
+    let found = published(dns, &name).await?;
     let verdict = compare(key.public(), &found);
     Ok(Tested {
         name,

@@ -19,15 +19,46 @@ use super::transcript::Transcript;
 /// How many octets are read at a time.
 const INPUT: usize = 4096;
 
+/// Why there is no connection to a server.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{} ({}): {reason}", endpoint.host, endpoint.address)]
+pub(crate) struct ConnectError {
+    endpoint: Endpoint,
+    reason: ConnectFailure,
+}
+
+/// What the system reports about a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+enum ConnectFailure {
+    #[error("{0}")]
+    Io(io::ErrorKind),
+    #[error("no answer in time")]
+    Timeout,
+}
+
 /// Why a dialogue ended early.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum End {
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum End {
     /// The server refused, or a requirement of ours is not met.
+    #[error("{0}")]
     Refused(String),
     /// The connection was lost, or the server sent an invalid reply.
+    #[error("{0}")]
     Broken(String),
     /// The TLS handshake failed.
+    #[error("{0}")]
     Tls(String),
+}
+
+/// Why no session could be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum SessionError {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The dialogue ended before a transaction could begin.
+    #[error(transparent)]
+    Ended(#[from] End),
 }
 
 /// A connection to one server.
@@ -63,7 +94,7 @@ impl<'s, 'o> Dialogue<'s, 'o> {
         endpoint: &Endpoint,
         script: &'s mut Transcript<'o>,
         limit: Duration,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ConnectError> {
         let mut dialogue = Self {
             wire: Wire::Gone,
             unread: Vec::new(),
@@ -76,7 +107,7 @@ impl<'s, 'o> Dialogue<'s, 'o> {
     }
 
     /// Closes the connection and opens another one.
-    pub(super) async fn connect_again(&mut self, endpoint: &Endpoint) -> Result<(), String> {
+    pub(super) async fn connect_again(&mut self, endpoint: &Endpoint) -> Result<(), ConnectError> {
         let Endpoint { host, address } = endpoint;
         self.wire = Wire::Gone;
         self.unread.clear();
@@ -89,11 +120,14 @@ impl<'s, 'o> Dialogue<'s, 'o> {
                 self.wire = Wire::Clear(stream);
                 return Ok(());
             }
-            Ok(Err(error)) => error.kind().to_string(),
-            Err(_) => "no answer in time".to_owned(),
+            Ok(Err(error)) => ConnectFailure::Io(error.kind()),
+            Err(_) => ConnectFailure::Timeout,
         };
-        self.script.note(&reason);
-        Err(format!("{host} ({address}): {reason}"))
+        self.script.note(&reason.to_string());
+        Err(ConnectError {
+            endpoint: endpoint.clone(),
+            reason,
+        })
     }
 
     /// Removes secrets from a text of the server that is shown elsewhere.
@@ -115,16 +149,16 @@ impl<'s, 'o> Dialogue<'s, 'o> {
             return Err(End::Tls("TLS within TLS".to_owned()));
         };
         let shaking = inspector.handshake(stream, host, now);
-        let shaken = match timeout(self.limit, shaking).await {
-            Ok(shaken) => shaken.map_err(|e| e.to_string()),
-            Err(_) => Err("TLS handshake failed: no answer in time".to_owned()),
+        let reason = match timeout(self.limit, shaking).await {
+            Ok(Ok((stream, presented))) => {
+                self.wire = Wire::Secure(stream);
+                return Ok(self.present(presented));
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "TLS handshake failed: no answer in time".to_owned(),
         };
-        let (stream, presented) = shaken.map_err(|why| {
-            self.script.note(&why);
-            End::Tls(why)
-        })?;
-        self.wire = Wire::Secure(stream);
-        Ok(self.present(presented))
+        self.script.note(&reason);
+        Err(End::Tls(reason))
     }
 
     fn present(&mut self, presented: Presented) -> Handshake {

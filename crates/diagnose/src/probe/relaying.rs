@@ -3,7 +3,7 @@
 use relay_smtp::client::TlsUse;
 use relay_smtp::{ForwardPath, Reply};
 
-use super::dialogue::{Dialogue, End};
+use super::dialogue::{Dialogue, End, SessionError};
 use super::result::{Observed, Outcome, RelayAnswer, StepResult, Tried};
 use super::session::Prober;
 use super::target::Endpoint;
@@ -100,8 +100,9 @@ impl Prober<'_> {
         for variant in self.variants(endpoint) {
             let mut result = (RelayAnswer::Undecided, String::new());
             for _ in 0..TRIES {
-                if !is_open && let Err(why) = self.again(dialogue, endpoint, tls, observed).await {
-                    result.1 = why;
+                if !is_open && let Err(error) = self.again(dialogue, endpoint, tls, observed).await
+                {
+                    result.1 = error.to_string();
                     continue;
                 }
                 match try_variant(dialogue, &variant).await {
@@ -110,9 +111,9 @@ impl Prober<'_> {
                         result = answer;
                         break;
                     }
-                    Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
+                    Err(end) => {
                         is_open = false;
-                        result.1 = why;
+                        result.1 = end.to_string();
                     }
                 }
             }
@@ -134,12 +135,10 @@ impl Prober<'_> {
         endpoint: &Endpoint,
         tls: TlsUse,
         observed: &mut Observed,
-    ) -> Result<(), String> {
+    ) -> Result<(), SessionError> {
         dialogue.connect_again(endpoint).await?;
-        match self.open(dialogue, endpoint, tls, observed).await {
-            Ok(_) => Ok(()),
-            Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => Err(why),
-        }
+        self.open(dialogue, endpoint, tls, observed).await?;
+        Ok(())
     }
 
     fn variants(&self, endpoint: &Endpoint) -> Vec<Variant> {

@@ -11,18 +11,18 @@ use relay_smtp::sasl::{Secret, UserName};
 use relay_smtp::{ForwardPath, Reply, ReversePath};
 
 use super::certificate::Handshake;
-use super::dialogue::{Dialogue, End};
+use super::dialogue::{ConnectError, Dialogue, End};
 use super::result::{Observed, Outcome, StepResult};
 use super::target::Endpoint;
 use super::transcript::Transcript;
-use super::{ProbeArgs, Tls, message};
+use super::{ProbeArgs, ProbeTls, message};
 use crate::clock::now;
 
 /// The port with TLS from the first byte (RFC 8314 §7.3).
 const SUBMISSIONS: u16 = 465;
 
 /// The user who logs in.
-pub(super) struct Login {
+pub(super) struct ProbeLogin {
     pub(super) user: UserName,
     pub(super) secret: Secret,
     pub(super) is_token: bool,
@@ -31,7 +31,7 @@ pub(super) struct Login {
 /// Probes servers with the given settings.
 pub(super) struct Prober<'a> {
     pub(super) args: &'a ProbeArgs,
-    pub(super) login: Option<Login>,
+    pub(super) login: Option<ProbeLogin>,
     pub(super) hostname: &'a str,
     pub(super) inspector: &'a Inspector,
 }
@@ -64,20 +64,18 @@ impl Prober<'_> {
                     .await;
                 result.unwrap_or_else(|_| StepResult::new(Outcome::Refused, false, why))
             }
-            Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
-                StepResult::new(Outcome::Refused, false, why)
-            }
+            Err(end) => StepResult::new(Outcome::Refused, false, end.to_string()),
             Ok(result) => result,
         }
     }
 
     fn tls(&self, endpoint: &Endpoint) -> TlsUse {
         match self.args.tls {
-            Tls::Auto if endpoint.address.port() == SUBMISSIONS => TlsUse::Active,
-            Tls::Auto => TlsUse::IfOffered,
-            Tls::Require => TlsUse::Required,
-            Tls::Implicit => TlsUse::Active,
-            Tls::None => TlsUse::Never,
+            ProbeTls::Auto if endpoint.address.port() == SUBMISSIONS => TlsUse::Active,
+            ProbeTls::Auto => TlsUse::IfOffered,
+            ProbeTls::Require => TlsUse::Required,
+            ProbeTls::Implicit => TlsUse::Active,
+            ProbeTls::None => TlsUse::Never,
         }
     }
 
@@ -95,7 +93,10 @@ impl Prober<'_> {
         let connected = Dialogue::connect(endpoint, script, self.args.timeout).await;
         let mut dialogue = match connected {
             Ok(dialogue) => dialogue,
-            Err(why) => return Ok(StepResult::new(Outcome::NotReached, false, why)),
+            Err(error) => {
+                let detail = error.to_string();
+                return Ok(StepResult::new(Outcome::NotReached, false, detail));
+            }
         };
         let session = self.open(&mut dialogue, endpoint, tls, observed).await?;
         if self.args.open_relay {
@@ -115,9 +116,7 @@ impl Prober<'_> {
         };
         let result = match result {
             Ok(result) => result,
-            Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
-                StepResult::new(Outcome::Refused, true, why)
-            }
+            Err(end) => StepResult::new(Outcome::Refused, true, end.to_string()),
         };
         dialogue.quit().await;
         Ok(result)
@@ -287,7 +286,7 @@ impl TlsInspection<'_> {
         address: SocketAddr,
         name: &str,
         tls: TlsUse,
-    ) -> Result<Option<Handshake>, String> {
+    ) -> Result<Option<Handshake>, InspectionError> {
         let mut script = Transcript::new(None);
         let endpoint = Endpoint {
             host: name.to_owned(),
@@ -312,11 +311,25 @@ impl TlsInspection<'_> {
                 dialogue.quit().await;
                 Ok(handshake)
             }
-            Err(End::Refused(why) | End::Broken(why) | End::Tls(why)) => {
-                Err(format!("{name} ({address}): {why}"))
-            }
+            Err(end) => Err(InspectionError::Ended { endpoint, end }),
         }
     }
+}
+
+/// Why the TLS of a server could not be inspected.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InspectionError {
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The dialogue ended before the session was open.
+    #[error("{} ({}): {end}", endpoint.host, endpoint.address)]
+    Ended {
+        /// The server.
+        endpoint: Endpoint,
+        /// Why the dialogue ended.
+        end: End,
+    },
 }
 
 /// Returns whether the endpoint is this machine, where nobody can intercept the connection.

@@ -25,6 +25,27 @@ pub(crate) enum Host {
     Address(IpAddr),
 }
 
+/// Why a text does not name a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a host, HOST:PORT or a domain")]
+pub(crate) struct TargetError;
+
+/// Why a target has no endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoEndpoint {
+    /// The host has no address.
+    #[error("{host}: {reason}")]
+    NoAddress {
+        /// The name of the host.
+        host: String,
+        /// Why it has none.
+        reason: LookupError,
+    },
+    /// No MX host of the domain can be used.
+    #[error("{}", .0.join("; "))]
+    NoHost(Vec<String>),
+}
+
 /// A host at one of its addresses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Endpoint {
@@ -34,9 +55,9 @@ pub(crate) struct Endpoint {
 }
 
 impl FromStr for Target {
-    type Err = String;
+    type Err = TargetError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, TargetError> {
         if let Some(address) = address(text) {
             return Ok(Self::Host(Host::Address(address), SMTP));
         }
@@ -47,7 +68,6 @@ impl FromStr for Target {
             let name = name.strip_suffix('.').unwrap_or(name);
             Some(name.to_owned()).filter(|name| is_domain(name))
         };
-        let wrong = || "not a host, HOST:PORT or a domain".to_owned();
         match text.rsplit_once(':') {
             Some((host, port)) => {
                 let port = port.parse().ok().filter(|port| *port != 0);
@@ -57,9 +77,9 @@ impl FromStr for Target {
                 };
                 host.zip(port)
                     .map(|(host, port)| Self::Host(host, port))
-                    .ok_or_else(wrong)
+                    .ok_or(TargetError)
             }
-            None => name(text).map(Self::Name).ok_or_else(wrong),
+            None => name(text).map(Self::Name).ok_or(TargetError),
         }
     }
 }
@@ -76,7 +96,7 @@ impl Target {
         &self,
         dns: &Arc<Dns>,
         config: &Config,
-    ) -> Result<Vec<Endpoint>, String> {
+    ) -> Result<Vec<Endpoint>, NoEndpoint> {
         match self {
             Self::Host(Host::Address(address), port) => Ok(vec![Endpoint {
                 host: address.to_string(),
@@ -99,7 +119,7 @@ async fn of_host(
     port: u16,
     dns: &Dns,
     config: &Config,
-) -> Result<Vec<Endpoint>, String> {
+) -> Result<Vec<Endpoint>, NoEndpoint> {
     let found = dns.addresses_here(name, config.ip).await;
     let endpoint = |address| Endpoint {
         host: name.to_owned(),
@@ -107,11 +127,18 @@ async fn of_host(
     };
     match found {
         Ok(addresses) => Ok(addresses.into_iter().map(endpoint).collect()),
-        Err(reason) => Err(format!("{name}: {reason}")),
+        Err(reason) => Err(NoEndpoint::NoAddress {
+            host: name.to_owned(),
+            reason,
+        }),
     }
 }
 
-async fn of_domain(name: &str, dns: &Arc<Dns>, config: &Config) -> Result<Vec<Endpoint>, String> {
+async fn of_domain(
+    name: &str,
+    dns: &Arc<Dns>,
+    config: &Config,
+) -> Result<Vec<Endpoint>, NoEndpoint> {
     let plan = preview_by_mx(config, dns, name).await;
     let mut problems: Vec<_> = plan.problem.into_iter().collect();
     let mut endpoints = Vec::new();
@@ -123,7 +150,7 @@ async fn of_domain(name: &str, dns: &Arc<Dns>, config: &Config) -> Result<Vec<En
         }));
     }
     if endpoints.is_empty() {
-        return Err(problems.join("; "));
+        return Err(NoEndpoint::NoHost(problems));
     }
     Ok(endpoints)
 }

@@ -27,7 +27,7 @@ pub(super) enum Speaker {
 
 /// One line of the transcript.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Entry {
+pub(super) struct TranscriptEntry {
     /// Milliseconds since the beginning.
     at_ms: u64,
     from: Speaker,
@@ -44,7 +44,7 @@ pub(super) struct Transcript<'a> {
     out: Option<&'a mut dyn Write>,
     broken: Option<io::Error>,
     begun: Instant,
-    entries: Vec<Entry>,
+    entries: Vec<TranscriptEntry>,
     /// Secrets, which are never shown on either side, because a server may repeat them.
     secrets: Vec<Zeroizing<String>>,
     /// The beginning of a server's line that has not ended yet.
@@ -136,7 +136,7 @@ impl<'a> Transcript<'a> {
     }
 
     /// Returns the whole transcript, or the error if it could not be shown.
-    pub(super) fn end(self) -> io::Result<Vec<Entry>> {
+    pub(super) fn end(self) -> io::Result<Vec<TranscriptEntry>> {
         match self.broken {
             Some(error) => Err(error),
             None => Ok(self.entries),
@@ -152,7 +152,7 @@ impl<'a> Transcript<'a> {
     fn add(&mut self, from: Speaker, line: &str) {
         let line = self.without_secrets(line);
         let at = self.begun.elapsed().as_millis();
-        let entry = Entry {
+        let entry = TranscriptEntry {
             at_ms: u64::try_from(at).unwrap_or(u64::MAX),
             from,
             line,
@@ -164,7 +164,7 @@ impl<'a> Transcript<'a> {
     }
 }
 
-fn show(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
+fn show(out: &mut dyn Write, entry: &TranscriptEntry) -> io::Result<()> {
     let (seconds, millis) = (entry.at_ms / 1000, entry.at_ms % 1000);
     let who = match entry.from {
         Speaker::Client => "CLIENT -> SERVER:",
