@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use relay_smtp::outcome::Tls;
+use relay_smtp::outcome::TlsParameters;
 use serde::Serialize;
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -24,7 +24,7 @@ pub(crate) struct Certificate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Handshake {
     #[serde(flatten)]
-    pub(crate) tls: Tls,
+    pub(crate) tls: TlsParameters,
     pub(crate) flaws: Vec<String>,
     pub(crate) chain: Vec<Certificate>,
 }
