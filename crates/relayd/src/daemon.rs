@@ -205,8 +205,8 @@ impl Read {
 }
 
 /// Opens the maildrop. If that fails, the relay runs without it.
-fn open_maildrop(state_dir: &Path, door: LocalSessions) -> Option<Arc<Maildrop>> {
-    let opened = Maildrop::open(state_dir, door).inspect_err(|reason| {
+fn open_maildrop(state_dir: &Path, sessions: LocalSessions) -> Option<Arc<Maildrop>> {
+    let opened = Maildrop::open(state_dir, sessions).inspect_err(|reason| {
         events::maildrop_unusable(&maildrop::path(state_dir), reason);
     });
     opened.ok().map(Arc::new)
@@ -239,7 +239,7 @@ fn announce(config: &Config, listeners: &[(ListenerAddress, Role)], store: &Sled
     }
     events::control(&config.control);
     events::state(&config.state_dir, store.count(), store.count_damaged());
-    if let Some(kind) = statedir::forgetful(&config.state_dir) {
-        events::forgetful(&config.state_dir, kind);
+    if let Some(kind) = statedir::ephemeral(&config.state_dir) {
+        events::ephemeral(&config.state_dir, kind);
     }
 }

@@ -35,7 +35,7 @@ pub(crate) fn state(dir: &Path, messages: u64, damaged: u64) {
 }
 
 /// The state directory is on a file system that loses its content at a restart.
-pub(crate) fn forgetful(dir: &Path, kind: &str) {
+pub(crate) fn ephemeral(dir: &Path, kind: &str) {
     warn!(target: "relayd", event = "forgetful", dir = %dir.display(), filesystem = kind,
         "{} is on {kind}, which does not outlive the machine or container: \
          put state_dir on a disk or a volume", dir.display());
@@ -44,27 +44,27 @@ pub(crate) fn forgetful(dir: &Path, kind: &str) {
 /// The control socket is open.
 pub(crate) fn control(socket: &Path) {
     info!(target: "relayd", event = "control", socket = %socket.display(),
-        "relayctl is listened for on {}", socket.display());
+        "control socket: {}", socket.display());
 }
 
 /// A message in the maildrop cannot be accepted and is kept for the operator.
 pub(crate) fn maildrop_refused(file: &Path, reason: &str) {
     warn!(target: "relayd", event = "maildrop", file = %file.display(), reason,
-        "mail that was left for the relay is not taken, and set aside as {}: {reason}",
+        "a message in the maildrop cannot be accepted and was moved to {}: {reason}",
         file.display());
 }
 
 /// The maildrop has files that are not mail and that the relay may not move.
 pub(crate) fn maildrop_stuck(dir: &Path, number: usize) {
     warn!(target: "relayd", event = "maildrop", dir = %dir.display(), number,
-        "there is something in {} that is no mail and cannot be set aside, {number} in all; remove \
-         it as root", dir.display());
+        "{} has entries that are not mail and cannot be moved, {number} in all: remove them as root",
+        dir.display());
 }
 
 /// The maildrop cannot be used or read.
 pub(crate) fn maildrop_unusable(dir: &Path, reason: &io::Error) {
     warn!(target: "relayd", event = "maildrop", dir = %dir.display(), %reason,
-        "mail that is left for the relay in {} cannot be picked up: {reason}", dir.display());
+        "the maildrop {} cannot be used: {reason}", dir.display());
 }
 
 /// The configuration was read again, with any problems that kept parts from being applied.
@@ -98,7 +98,7 @@ pub(crate) fn expiring(certificate: &Certificate) {
         file, days_left, ..
     } = certificate;
     warn!(target: "relayd", event = "certificate", file, days_left,
-        "the certificate in {file} is good for {days_left} more days: renew it");
+        "the certificate in {file} expires in {days_left} days: renew it");
 }
 
 /// An address has a temporary permission to relay.
@@ -109,7 +109,7 @@ pub(crate) fn granted(client: IpAddr, time: Duration) {
 
 /// A temporary permission was removed.
 pub(crate) fn revoked(client: IpAddr) {
-    info!(target: "relayd", event = "acl", %client, "acl: [{client}] may relay no longer");
+    info!(target: "relayd", event = "acl", %client, "acl: [{client}] may no longer relay");
 }
 
 /// Deliveries to a destination are suspended.
@@ -139,7 +139,7 @@ pub(crate) fn panicked(place: &str, reason: &str) {
 /// A signal has started the shutdown.
 pub(crate) fn stopping() {
     info!(target: "relayd", event = "stop",
-        "stopping: no new sessions and deliveries, what is under way is waited for");
+        "stopping: no new sessions or deliveries; waiting for those under way");
 }
 
 /// The queue is closed.

@@ -9,8 +9,8 @@ use relay_queue::SledStore;
 use relay_queue::archive::{self, Pieces};
 
 use crate::config::Config;
-use crate::statedir;
-use crate::store::open_store;
+use crate::statedir::{self, OwnerError};
+use crate::store::{OpenStoreError, open_store};
 
 /// How many records are read from the store at a time.
 const PAGE: usize = 500;
@@ -115,6 +115,39 @@ fn unreadable(source: io::Error) -> Stop {
     })
 }
 
+/// Why the queue cannot be exported.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// Standard output is a terminal.
+    #[error("the stream is not for a terminal: send it to a file or a pipe")]
+    Terminal,
+    /// The state directory belongs to another user.
+    #[error(transparent)]
+    Owner(#[from] OwnerError),
+    /// The queue cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenStoreError),
+    /// The thread that read the queue has ended.
+    #[error("reading the queue was broken off")]
+    BrokenOff,
+    /// The stream cannot be written.
+    #[error("standard output: {0}")]
+    Output(io::Error),
+    /// The queue has failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<Stop> for ExportError {
+    fn from(stop: Stop) -> Self {
+        match stop {
+            Stop::Gone => Self::BrokenOff,
+            Stop::Output(reason) => Self::Output(reason),
+            Stop::Store(reason) => Self::Store(reason),
+        }
+    }
+}
+
 /// Standard output.
 struct Output(io::BufWriter<io::Stdout>);
 
@@ -129,22 +162,18 @@ impl Sink for Output {
 /// messages to standard error. Returns whether no message was damaged.
 ///
 /// After an error the stream is incomplete.
-pub async fn run(config: &Config) -> Result<bool, String> {
+pub async fn run(config: &Config) -> Result<bool, ExportError> {
     if io::stdout().is_terminal() {
-        return Err("the stream is not for a terminal: send it to a file or a pipe".to_owned());
+        return Err(ExportError::Terminal);
     }
     statedir::check_owner(&config.state_dir)?;
-    let store = open_store(config).await.map_err(|e| e.to_string())?;
+    let store = open_store(config).await?;
     let written = write(&store).await;
     // This counts messages that were found to be damaged at the opening of the queue or before.
     let set_aside = store.count_damaged();
     let closed = store.close().await;
-    let (messages, damaged) = written.map_err(|stop| match stop {
-        Stop::Gone => "reading the queue was broken off".to_owned(),
-        Stop::Output(reason) => format!("standard output: {reason}"),
-        Stop::Store(reason) => reason.to_string(),
-    })?;
-    closed.map_err(|e| e.to_string())?;
+    let (messages, damaged) = written?;
+    closed?;
     let corrupt = config.state_dir.join("corrupt");
     let left_out = match set_aside {
         0 => String::new(),

@@ -38,3 +38,5 @@ mod statedir;
 mod store;
 mod users;
 mod watch;
+
+pub use statedir::OwnerError;

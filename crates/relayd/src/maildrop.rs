@@ -5,8 +5,8 @@
 //! message is durably in the queue. After a crash in between, the message enters the queue a second
 //! time with the same Message-ID, but is never lost.
 
-mod folder;
-mod leaf;
+mod directory;
+mod message;
 
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -22,8 +22,8 @@ use relay_smtpd::LocalSessions;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
-use self::folder::Folder;
-use self::leaf::{Fate, Found, hand_in};
+use self::directory::Directory;
+use self::message::{FileResult, Found, submit};
 use crate::events;
 
 /// How often the directory is read.
@@ -40,12 +40,12 @@ const REMEMBERED: usize = 10_000;
 /// The directory, and the sessions that submit its messages.
 #[derive(Debug)]
 pub(crate) struct Maildrop {
-    folder: Folder,
-    door: LocalSessions,
+    directory: Directory,
+    sessions: LocalSessions,
     memory: Mutex<Memory>,
     /// The last pass failed, and this has been logged.
     is_unusable: AtomicBool,
-    /// How many files the last pass could not move aside. The number has been logged.
+    /// How many files the last pass could not move away. The number has been logged.
     stuck: AtomicUsize,
 }
 
@@ -66,10 +66,10 @@ struct Wait {
 
 impl Maildrop {
     /// Creates the directory in the state directory, so that all users can write to it.
-    pub(crate) fn open(state_dir: &Path, door: LocalSessions) -> io::Result<Self> {
+    pub(crate) fn open(state_dir: &Path, sessions: LocalSessions) -> io::Result<Self> {
         Ok(Self {
-            folder: Folder::open(state_dir)?,
-            door,
+            directory: Directory::open(state_dir)?,
+            sessions,
             memory: Mutex::default(),
             is_unusable: AtomicBool::default(),
             stuck: AtomicUsize::default(),
@@ -97,7 +97,7 @@ impl Maildrop {
         if let Err(reason) = looked
             && !is_known
         {
-            events::maildrop_unusable(self.folder.path(), &reason);
+            events::maildrop_unusable(self.directory.path(), &reason);
         }
     }
 
@@ -106,7 +106,7 @@ impl Maildrop {
         self.remove_queued(&mut memory)?;
         let now = Instant::now();
         let (mut failures, mut stuck) = (0, 0);
-        for name in self.folder.names()? {
+        for name in self.directory.names()? {
             if shutdown.is_cancelled() || failures == FAILURES {
                 break;
             }
@@ -115,37 +115,39 @@ impl Maildrop {
                 continue;
             }
             match self.take(&name)? {
-                Fate::Queued => {
+                FileResult::Queued => {
                     memory.waiting.remove(&name);
                     memory.queued = Some(name);
                     self.remove_queued(&mut memory)?;
                 }
-                Fate::Refused(reason) => stuck += usize::from(!self.set_aside(&name, &reason)),
-                Fate::Later => {
+                FileResult::Refused(reason) => stuck += usize::from(!self.refuse(&name, &reason)),
+                FileResult::Later => {
                     failures += 1;
                     memory.postpone(name, now);
                 }
-                Fate::Left => {}
+                FileResult::Left => {}
             }
         }
         if stuck > self.stuck.swap(stuck, Ordering::Relaxed) {
-            events::maildrop_stuck(self.folder.path(), stuck);
+            events::maildrop_stuck(self.directory.path(), stuck);
         }
         Ok(())
     }
 
     /// Handles one file of the directory.
-    fn take(&self, name: &OsStr) -> io::Result<Fate> {
+    fn take(&self, name: &OsStr) -> io::Result<FileResult> {
         if name.as_bytes().starts_with(PARTIAL.as_bytes()) {
-            return self.folder.remove_abandoned(name);
+            return self.directory.remove_abandoned(name);
         }
         if !name.as_bytes().starts_with(WHOLE.as_bytes()) {
-            return Ok(Fate::Refused("its name is none that is used here".into()));
+            return Ok(FileResult::Refused(
+                "its name is not one that the maildrop uses".into(),
+            ));
         }
-        Ok(match self.folder.hold(name)? {
-            Found::Leaf(file, owner) => hand_in(file, owner, &self.door),
-            Found::Wrong(reason) => Fate::Refused(reason),
-            Found::Nothing => Fate::Left,
+        Ok(match self.directory.hold(name)? {
+            Found::Message(file, owner) => submit(file, owner, &self.sessions),
+            Found::Wrong(reason) => FileResult::Refused(reason),
+            Found::Gone => FileResult::Left,
         })
     }
 
@@ -153,16 +155,16 @@ impl Maildrop {
     /// this has succeeded. Otherwise each pass would submit the same message again.
     fn remove_queued(&self, memory: &mut Memory) -> io::Result<()> {
         if let Some(name) = &memory.queued {
-            self.folder.remove(name)?;
+            self.directory.remove(name)?;
             memory.queued = None;
         }
         Ok(())
     }
 
-    /// Moves a file aside. Returns whether that succeeded. If not, the other messages are still
-    /// handled.
-    fn set_aside(&self, name: &OsStr, reason: &str) -> bool {
-        let moved = self.folder.set_aside(name);
+    /// Moves a file that is not accepted out of the maildrop. Returns whether that succeeded. If
+    /// not, the other messages are still handled.
+    fn refuse(&self, name: &OsStr, reason: &str) -> bool {
+        let moved = self.directory.move_to_refused(name);
         if let Ok(place) = &moved {
             events::maildrop_refused(place, reason);
         }

@@ -1,5 +1,6 @@
 //! `relayd`: the relay daemon.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -7,22 +8,42 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser as _;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::stat::{Mode, umask};
 use relay_cli::relayd::{Cli, Command};
 use relayd::config::Config;
 use relayd::daemon::Daemon;
 use relayd::fsck;
 use relayd::log::Log;
+use rustix::fs::Mode;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 use sd_notify::NotifyState;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// An error that ends the program. Its text is one line that says what to change.
+type Problem = Box<dyn Error>;
+
+/// The program cannot do something that every command needs.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {source}")]
+struct SystemError {
+    doing: &'static str,
+    source: io::Error,
+}
+
+impl SystemError {
+    fn when<E: Into<io::Error>>(doing: &'static str) -> impl Fn(E) -> Self {
+        move |reason| Self {
+            doing,
+            source: reason.into(),
+        }
+    }
+}
 
 /// Runs the daemon. The program of the crash tests calls this too.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     // No other user may read files that the relay writes.
-    umask(Mode::S_IRWXG | Mode::S_IRWXO);
+    umask(Mode::RWXG | Mode::RWXO);
     raise_file_limit();
     match run(&cli) {
         Ok(code) => code,
@@ -34,12 +55,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs the command. An error is one line that says what to change.
-fn run(cli: &Cli) -> Result<ExitCode, String> {
+/// Runs the command.
+fn run(cli: &Cli) -> Result<ExitCode, Problem> {
     if let Some(Command::Demo) = &cli.command {
         return in_runtime(relayd::demo::run()).map(|()| ExitCode::SUCCESS);
     }
-    let config = Config::load(&cli.config).map_err(|reason| reason.to_string())?;
+    let config = Config::load(&cli.config)?;
     if let Some(Command::Fsck { repair }) = cli.command {
         return check_queue(&config, repair);
     }
@@ -53,10 +74,9 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
         log.flush();
         return imported.map(exit_code);
     }
-    let usable = config.check_all_files();
-    usable.map_err(|reason| reason.to_string())?;
+    config.check_all_files()?;
     if cli.check {
-        return say(format_args!("{}: ok", cli.config.display()));
+        return Ok(say(format_args!("{}: ok", cli.config.display()))?);
     }
     let log = start_log(&config)?;
     Log::report_panics();
@@ -65,13 +85,13 @@ fn run(cli: &Cli) -> Result<ExitCode, String> {
     ended
 }
 
-fn start_log(config: &Config) -> Result<Arc<Log>, String> {
+fn start_log(config: &Config) -> Result<Arc<Log>, SystemError> {
     Log::start(config.log_format, config.log_level, io::stderr())
         .map(Arc::new)
-        .map_err(|reason| told("starting the log", reason))
+        .map_err(SystemError::when("starting the log"))
 }
 
-fn check_queue(config: &Config, repair: bool) -> Result<ExitCode, String> {
+fn check_queue(config: &Config, repair: bool) -> Result<ExitCode, Problem> {
     let mode = if repair {
         fsck::Mode::Repair
     } else {
@@ -81,45 +101,36 @@ fn check_queue(config: &Config, repair: bool) -> Result<ExitCode, String> {
     Ok(exit_code(is_sound))
 }
 
-fn exit_code(is_well: bool) -> ExitCode {
-    if is_well {
+fn exit_code(is_sound: bool) -> ExitCode {
+    if is_sound {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     }
 }
 
-fn in_runtime<T>(work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+fn in_runtime<T, E: Into<Problem>>(work: impl Future<Output = Result<T, E>>) -> Result<T, Problem> {
     let runtime: Runtime = Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|reason| told("starting the threads", reason))?;
+        .map_err(SystemError::when("starting the threads"))?;
     let ended = runtime.block_on(work);
     // Threads that still wait for a disk or a name server do not delay the exit.
     runtime.shutdown_background();
-    ended
+    ended.map_err(Into::into)
 }
 
-fn say(line: impl Display) -> Result<ExitCode, String> {
-    match writeln!(io::stdout(), "{line}") {
-        Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(reason) => Err(told("standard output", reason)),
-    }
-}
-
-fn told(doing: &str, reason: impl Display) -> String {
-    format!("{doing}: {reason}")
+fn say(line: impl Display) -> Result<ExitCode, SystemError> {
+    writeln!(io::stdout(), "{line}").map_err(SystemError::when("standard output"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Runs until a signal ends the process.
-async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode, String> {
-    let listen = |kind| signal(kind).map_err(|reason| told("waiting for signals", reason));
-    let mut terminate = listen(SignalKind::terminate())?;
-    let mut interrupt = listen(SignalKind::interrupt())?;
-    let mut hangup = listen(SignalKind::hangup())?;
-    let daemon = Daemon::start(config, Some(file), log)
-        .await
-        .map_err(|reason| reason.to_string())?;
+async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode, Problem> {
+    let mut terminate = wait_for(SignalKind::terminate())?;
+    let mut interrupt = wait_for(SignalKind::interrupt())?;
+    let mut hangup = wait_for(SignalKind::hangup())?;
+    let daemon = Daemon::start(config, Some(file), log).await?;
     notify(NotifyState::Ready);
     loop {
         tokio::select! {
@@ -132,13 +143,15 @@ async fn serve(config: Config, file: PathBuf, log: Arc<Log>) -> Result<ExitCode,
     notify(NotifyState::Stopping);
     match daemon.stop().await {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(reason) => Ok(failed(told("closing the queue", reason))),
+        Err(reason) => {
+            let _ = writeln!(io::stderr(), "relayd: closing the queue: {reason}");
+            Ok(ExitCode::FAILURE)
+        }
     }
 }
 
-fn failed(reason: impl Display) -> ExitCode {
-    let _ = writeln!(io::stderr(), "relayd: {reason}");
-    ExitCode::FAILURE
+fn wait_for(kind: SignalKind) -> Result<Signal, SystemError> {
+    signal(kind).map_err(SystemError::when("waiting for signals"))
 }
 
 /// Notifies systemd if it manages this process.
@@ -155,10 +168,13 @@ async fn received(signal: &mut Signal) {
 /// Raises the limit of open files to the hard limit. Every session and every delivery needs a
 /// socket, and the usual soft limit is far too low.
 fn raise_file_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // If this fails, the relay works with the old limit, with fewer connections.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    // If this fails, the relay works with the old limit, with fewer connections.
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
 }

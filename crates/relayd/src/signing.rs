@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use relay_dkim::{Decision, Signer};
-use relay_send::Sign;
+use relay_send::{Sign, SigningError};
 
 /// The signing table. A reload replaces it as a whole.
 #[derive(Debug, Default)]
@@ -28,7 +28,7 @@ impl SigningTable {
 
 /// Signs our own reports if the domain of the hostname is in the table.
 impl Sign for SigningTable {
-    fn sign(&self, message: &[u8], now: SystemTime) -> Result<Vec<u8>, String> {
+    fn sign(&self, message: &[u8], now: SystemTime) -> Result<Vec<u8>, SigningError> {
         let (header, body) = match memchr::memmem::find(message, b"\r\n\r\n") {
             Some(end) => (&message[..end + 2], &message[end + 4..]),
             None => (message, &b""[..]),
@@ -36,7 +36,7 @@ impl Sign for SigningTable {
         match self.signer().decide(header) {
             Decision::Sign(mut signing) => {
                 signing.write(body);
-                signing.finish(now).map_err(|reason| reason.to_string())
+                signing.finish(now).map_err(SigningError::new)
             }
             Decision::NotOurs(_) | Decision::Unclear(_) => Ok(Vec::new()),
         }

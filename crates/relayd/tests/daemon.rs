@@ -15,7 +15,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use relay::{Relay, Smtp, config, relayd, wait_for};
@@ -175,7 +175,7 @@ fn systemd_is_told_of_the_start_and_the_end() {
         String::from_utf8_lossy(&text[..length]).into_owned()
     };
     assert!(told().contains("READY=1"));
-    relay.signal(Signal::SIGTERM);
+    relay.signal(Signal::TERM);
     assert!(told().contains("STOPPING=1"));
     assert_eq!(relay.wait(), Some(0));
 }
@@ -185,7 +185,7 @@ fn sigterm_tells_idle_clients_and_ends_with_0_within_the_bound() {
     let mut relay = Relay::start("");
     let mut idle = Smtp::connect(relay.port());
     let asked = Instant::now();
-    relay.signal(Signal::SIGTERM);
+    relay.signal(Signal::TERM);
     assert!(idle.line().starts_with("421 "));
     assert_eq!(relay.wait(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(10));
@@ -298,7 +298,7 @@ fn a_bad_file_changes_nothing_and_a_good_one_applies() {
     };
     let bad = format!("{good}[relay]\nbad_senders = [\"@spam.test\"]\nnetwork = []\n");
     fs::write(relay.path("relayd.toml"), bad).expect("a file");
-    relay.signal(Signal::SIGHUP);
+    relay.signal(Signal::HUP);
     let line = relay.wait_for_line("reload: ");
     assert!(
         line.contains("relayd.toml:9: unknown key") && line.contains("network"),
@@ -308,7 +308,7 @@ fn a_bad_file_changes_nothing_and_a_good_one_applies() {
 
     let better = format!("{good}[relay]\nbad_senders = [\"@spam.test\"]\n");
     fs::write(relay.path("relayd.toml"), better).expect("a file");
-    relay.signal(Signal::SIGHUP);
+    relay.signal(Signal::HUP);
     relay.wait_for_line("was read again");
     assert!(mail(&relay).starts_with('5'));
 
@@ -330,7 +330,7 @@ fn every_line_of_a_json_log_is_an_object() {
     smtp.say("EHLO client.test");
     smtp.say("MAIL FROM:<\u{1b}[31m\"x");
     smtp.say("MAIL FROM:<a@b.test> X=1");
-    relay.signal(Signal::SIGTERM);
+    relay.signal(Signal::TERM);
     assert_eq!(relay.wait(), Some(0));
     let lines = relay.log();
     assert!(lines.len() > 4);
@@ -480,8 +480,7 @@ fn the_demo_shows_the_whole_way_and_stays_up() {
     Smtp::connect(port.expect("a port")).send("you@example.net");
     next("A message arrives");
     next("from <app@sender.test>");
-    let pid = nix::unistd::Pid::from_raw(demo.id().try_into().expect("a process id"));
-    nix::sys::signal::kill(pid, Signal::SIGINT).expect("a process");
+    kill_process(Pid::from_child(&demo), Signal::INT).expect("a process");
     assert_eq!(demo.wait().expect("an end").code(), Some(0));
     let mut errors = String::new();
     demo.stderr

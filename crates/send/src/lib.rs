@@ -44,6 +44,6 @@ pub use hold::HoldRule;
 pub use retry::RetryPolicy;
 pub use runner::start;
 pub use schedule::{Concurrency, DestinationStatus};
-pub use sign::Sign;
+pub use sign::{Sign, SigningError};
 pub use status::{Status, StoreTrouble};
 pub use verb::Applied;

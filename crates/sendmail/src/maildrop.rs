@@ -5,10 +5,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use nix::sys::statvfs::statvfs;
-use nix::unistd::syncfs;
 use relay_maildrop::{EnvelopeLine, FILE_MODE, PARTIAL, RECIPIENTS, WHOLE};
 use relay_smtp::ForwardPath;
+use rustix::fs::{statvfs, syncfs};
 
 use crate::author::unique;
 use crate::error::SendmailError;
@@ -36,9 +35,7 @@ pub(crate) fn store(
 /// Checks for free space. The queue is on the same disk, and the maildrop must never fill it.
 fn has_room(folder: &Path, size: u64, min_free: u64) -> io::Result<()> {
     let found = statvfs(folder)?;
-    let free = found
-        .blocks_available()
-        .saturating_mul(found.fragment_size());
+    let free = found.f_bavail.saturating_mul(found.f_frsize);
     if free < min_free.saturating_add(size) {
         return Err(io::ErrorKind::StorageFull.into());
     }

@@ -8,19 +8,33 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relay_message::{
-    Body, Message, QueueId, QueueStore, RecipientChange, RecipientState, Settlement,
+    Body, Message, QueueId, QueueStore, RecipientChange, RecipientState, Settlement, StoreError,
 };
 use relay_queue::MemoryStore;
-use relay_smtpd::{ListenerAddress, ListenerConfig, Role, Server};
+use relay_smtpd::{BindError, ListenerAddress, ListenerConfig, Role, Server};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 
 /// How many lines of a message are shown.
 const SHOWN_LINES: usize = 40;
 /// How many octets of a message are read for these lines.
 const SHOWN_OCTETS: usize = 8192;
+
+/// Why the receiving server cannot be started.
+#[derive(Debug, thiserror::Error)]
+pub enum InternetError {
+    /// Its socket cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// It has no address.
+    #[error("no address to listen on")]
+    NoAddress,
+    /// The relay's certificate cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+}
 
 /// The receiving server.
 #[derive(Debug)]
@@ -35,18 +49,17 @@ pub(super) struct Internet {
 
 impl Internet {
     /// Opens the socket. The server does not answer before [`Internet::open`].
-    pub(super) fn bind() -> Result<Self, String> {
+    pub(super) fn bind() -> Result<Self, InternetError> {
         let server = Server::bind(&[ListenerConfig {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into(),
             role: Role::Mx,
             proxies: Vec::new(),
-        }]);
-        let server = server.map_err(|reason| reason.to_string())?;
+        }])?;
         let address = server.addresses().first().and_then(ListenerAddress::tcp);
         let (accepted, arrivals) = mpsc::unbounded_channel();
         Ok(Self {
             store: Arc::default(),
-            address: address.ok_or("no address to listen on")?,
+            address: address.ok_or(InternetError::NoAddress)?,
             server: Some(server),
             accepted,
             arrivals,
@@ -59,26 +72,25 @@ impl Internet {
     }
 
     /// Starts to answer, with the relay's own certificate.
-    pub(super) fn open(&mut self, relay: &Config) -> Result<(), String> {
+    pub(super) fn open(&mut self, relay: &Config) -> Result<(), InternetError> {
         let text = "hostname = \"mx.example.net\"\n";
-        let config = Config::parse(Path::new("the internet's configuration"), text)
-            .map_err(|reason| reason.to_string())?;
+        let config = Config::parse(Path::new("the internet's configuration"), text)?;
         let Some(server) = self.server.take() else {
             return Ok(());
         };
         let (store, accepted) = (Arc::clone(&self.store), self.accepted.clone());
-        let tls = relay.tls.load().map_err(|reason| reason.to_string())?;
+        let tls = relay.tls.load()?;
         let (keep, smtpd) = watch::channel(Arc::new(relay_smtpd::ServerConfig {
             tls: tls.map(Arc::new),
             ..config.smtpd()
         }));
         tokio::spawn(async move {
             // The receiver of these messages lives as long as this server.
-            let tell = Arc::new(move |message: Message| {
+            let accept = Arc::new(move |message: Message| {
                 let _ = accepted.send(message.id);
             });
             server
-                .run(store, smtpd, tell, CancellationToken::new())
+                .run(store, smtpd, accept, CancellationToken::new())
                 .await;
             drop(keep);
         });
@@ -96,7 +108,7 @@ impl Internet {
         }
     }
 
-    async fn take(&self, id: QueueId) -> Result<Option<Arrival>, relay_message::StoreError> {
+    async fn take(&self, id: QueueId) -> Result<Option<Arrival>, StoreError> {
         let Some((claim, message)) = self.store.claim(id).await? else {
             return Ok(None);
         };

@@ -26,7 +26,10 @@ pub(super) fn file(dir: &Path) -> PathBuf {
 
 /// Creates all files in the directory. The configuration has the usual defaults, but all listeners
 /// are on loopback, and all mail goes to the receiving server.
-pub(super) fn prepare(dir: &Path, internet: SocketAddr) -> Result<Config, Box<dyn Error>> {
+pub(super) fn prepare(
+    dir: &Path,
+    internet: SocketAddr,
+) -> Result<Config, Box<dyn Error + Send + Sync>> {
     let CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed([internet.ip().to_string(), "localhost".to_owned()])?;
     fs::write(dir.join("cert.pem"), cert.pem())?;

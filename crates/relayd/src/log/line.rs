@@ -43,7 +43,7 @@ pub(super) fn left_out(format: LogFormat, now: SystemTime, lines: u64, out: &mut
         message: true,
     };
     fields.begin(now, Level::Warn);
-    let message = format!("warning: {lines} lines of the log were left out: nobody read it");
+    let message = format!("warning: {lines} lines of the log were dropped because nothing read it");
     fields.put("message", &message);
     fields.message = false;
     fields.put("event", "log");

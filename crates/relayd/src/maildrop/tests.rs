@@ -3,13 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
 use relay_maildrop::EnvelopeLine;
 use relay_message::{Body, Message, QueueStore as _};
 use relay_queue::MemoryStore;
 use relay_smtpd::Server;
 use relay_testkit::FaultyStore;
+use rustix::fs::{CWD, Mode, mkfifoat};
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -44,17 +43,17 @@ fn world_where(limits: &str, meanwhile: impl Fn(&Path) + Send + Sync + 'static) 
     let config = Config::parse(Path::new("relayd.toml"), &text).expect("a configuration");
     let (_, config) = watch::channel(Arc::new(config.smtpd()));
     let server = Server::bind(&[]).expect("nothing to bind");
-    let maildrop = Maildrop::open(dir.path(), server.local_sessions()).expect("a folder");
+    let maildrop = Maildrop::open(dir.path(), server.local_sessions()).expect("a directory");
     let (store, shutdown) = (
         Arc::new(FaultyStore::new(MemoryStore::new())),
         CancellationToken::new(),
     );
     let (sender, accepted) = mpsc::unbounded_channel();
-    let tell = Arc::new(move |message| {
+    let accept = Arc::new(move |message| {
         meanwhile(&place);
         sender.send(message).expect("somebody who waits");
     });
-    let run = server.run(Arc::clone(&store), config, tell, shutdown.clone());
+    let run = server.run(Arc::clone(&store), config, accept, shutdown.clone());
     World {
         dir,
         maildrop: Arc::new(maildrop),
@@ -65,7 +64,7 @@ fn world_where(limits: &str, meanwhile: impl Fn(&Path) + Send + Sync + 'static) 
     }
 }
 
-fn leaf(recipients: usize) -> EnvelopeLine {
+fn line_to(recipients: usize) -> EnvelopeLine {
     let recipient = |n| format!("u{n}@dest.test").parse().expect("a recipient");
     let sender = "ann@ours.test".parse().expect("a sender");
     EnvelopeLine::new(sender, (0..recipients).map(recipient).collect())
@@ -76,15 +75,15 @@ impl World {
         fs::write(path(self.dir.path()).join(name), content).expect("a file");
     }
 
-    fn put_leaf(&self, name: &str, leaf: &EnvelopeLine, message: &str) {
-        self.put(name, &[&leaf.encode(), message.as_bytes()].concat());
+    fn put_message(&self, name: &str, line: &EnvelopeLine, message: &str) {
+        self.put(name, &[&line.encode(), message.as_bytes()].concat());
     }
 
     async fn look(&self) {
         let (maildrop, shutdown) = (Arc::clone(&self.maildrop), self.shutdown.clone());
         let looked = tokio::task::spawn_blocking(move || maildrop.look_through(&shutdown));
         let looked = timeout(DEADLINE, looked).await.expect("in time");
-        looked.expect("no panic").expect("a folder");
+        looked.expect("no panic").expect("a directory");
     }
 
     /// Returns a message without the header fields that the server adds.
@@ -98,8 +97,8 @@ impl World {
         String::from_utf8(body.to_vec()).expect("text")
     }
 
-    fn names(&self, folder: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.dir.path().join(folder)).expect("a folder");
+    fn names(&self, directory: &str) -> Vec<String> {
+        let entries = fs::read_dir(self.dir.path().join(directory)).expect("a directory");
         let name = |entry: io::Result<fs::DirEntry>| entry.expect("an entry").file_name();
         let mut names: Vec<_> = entries
             .map(|entry| name(entry).into_string().expect("text"))
@@ -112,7 +111,7 @@ impl World {
         [self.names("maildrop-held"), self.names("maildrop")].concat()
     }
 
-    fn aside(&self) -> usize {
+    fn refused(&self) -> usize {
         self.names("maildrop-refused").len()
     }
 }
@@ -121,7 +120,7 @@ impl World {
 async fn a_message_that_was_left_enters_the_queue_as_its_owners_and_goes() {
     let mut world = world("");
     let message = "Subject: t\r\nDate: d\r\nMessage-ID: <i>\r\n\r\n.hello\r\n.\r\n";
-    world.put_leaf("new-1", &leaf(2), message);
+    world.put_message("new-1", &line_to(2), message);
     world.look().await;
     let taken = world.accepted.try_recv().expect("a message");
     assert_eq!(taken.sender.as_str(), "ann@ours.test");
@@ -137,13 +136,13 @@ async fn a_message_that_was_left_enters_the_queue_as_its_owners_and_goes() {
     let head = String::from_utf8(content.head.into()).expect("text");
     let from = format!("Received: from localhost (uid={uid})\r\n");
     assert!(head.starts_with(&from), "{head}");
-    assert!(world.left().is_empty() && world.aside() == 0);
+    assert!(world.left().is_empty() && world.refused() == 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_recipients_as_a_file_may_have_enter_whatever_the_limit() {
     let mut world = world("recipients = 1");
-    world.put_leaf("new-1", &leaf(100), "Subject: t\r\n\r\n");
+    world.put_message("new-1", &line_to(100), "Subject: t\r\n\r\n");
     world.look().await;
     let taken = world.accepted.try_recv().expect("a message");
     assert_eq!(taken.recipients.len(), 100);
@@ -155,28 +154,28 @@ async fn what_is_no_message_is_set_aside_and_never_tried_again() {
     let place = path(world.dir.path());
     world.put("new-junk", b"Subject: t\n\nhello\n");
     world.put("stray", b"");
-    world.put_leaf("new-large", &leaf(1), &"x".repeat(2000));
-    world.put_leaf("new-bare", &leaf(1), "Subject: t\r\n\r\na\rb\r\n");
+    world.put_message("new-large", &line_to(1), &"x".repeat(2000));
+    world.put_message("new-bare", &line_to(1), "Subject: t\r\n\r\na\rb\r\n");
     symlink("/etc/hostname", place.join("new-link")).expect("a link");
-    fs::create_dir(place.join("new-folder")).expect("a folder");
-    mkfifo(&place.join("new-pipe"), Mode::S_IRWXU).expect("a pipe");
+    fs::create_dir(place.join("new-directory")).expect("a directory");
+    mkfifoat(CWD, place.join("new-pipe"), Mode::RWXU).expect("a pipe");
     let elsewhere = world.dir.path().join("elsewhere");
-    fs::write(&elsewhere, leaf(1).encode()).expect("a file");
+    fs::write(&elsewhere, line_to(1).encode()).expect("a file");
     fs::hard_link(&elsewhere, place.join("new-hard")).expect("a name");
     world.look().await;
     assert!(world.left().is_empty(), "{:?}", world.left());
     // The client repairs a bare CR before it sends the message, so one of these is accepted. The
     // other message in the queue is a report of the one that is too large.
-    assert_eq!((world.aside(), world.store.count()), (7, 2));
+    assert_eq!((world.refused(), world.store.count()), (7, 2));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sender_of_a_message_that_is_set_aside_hears_of_it_and_nobody_of_a_report() {
     let mut world = world("message_size = \"1000B\"");
-    let mut of_nobody = leaf(1);
+    let mut of_nobody = line_to(1);
     of_nobody.sender = "".parse().expect("the null sender");
-    world.put_leaf("new-1", &leaf(1), &"x".repeat(2000));
-    world.put_leaf("new-2", &of_nobody, &"x".repeat(2000));
+    world.put_message("new-1", &line_to(1), &"x".repeat(2000));
+    world.put_message("new-2", &of_nobody, &"x".repeat(2000));
     world.look().await;
     let report = world.accepted.try_recv().expect("a report");
     assert_eq!(report.sender.as_str(), "");
@@ -186,14 +185,14 @@ async fn the_sender_of_a_message_that_is_set_aside_hears_of_it_and_nobody_of_a_r
     assert!(body.contains("larger than limits.message_size"), "{body}");
     assert!(body.contains("<MAILER-DAEMON@relay.test>"), "{body}");
     assert!(world.accepted.try_recv().is_err());
-    assert_eq!(world.aside(), 2);
+    assert_eq!(world.refused(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bare_author_that_cron_writes_is_at_this_machine() {
     let mut world = world("");
     let message = "From: root (Cron Daemon)\r\nTo: ann\r\nSubject: t\r\n\r\n";
-    world.put_leaf("new-1", &leaf(1), message);
+    world.put_message("new-1", &line_to(1), message);
     world.look().await;
     let taken = world.accepted.try_recv().expect("a message");
     let message = world.text(&taken).await;
@@ -206,8 +205,8 @@ async fn the_bare_author_that_cron_writes_is_at_this_machine() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_being_written_is_left_alone_until_its_writer_must_be_dead() {
     let world = world("");
-    world.put_leaf("tmp-new", &leaf(1), "");
-    world.put_leaf("tmp-old", &leaf(1), "");
+    world.put_message("tmp-new", &line_to(1), "");
+    world.put_message("tmp-old", &line_to(1), "");
     let old = fs::File::options()
         .write(true)
         .open(path(world.dir.path()).join("tmp-old"));
@@ -216,18 +215,21 @@ async fn what_is_being_written_is_left_alone_until_its_writer_must_be_dead() {
         .expect("a file");
     world.look().await;
     assert_eq!(world.left(), ["tmp-new"]);
-    assert_eq!((world.aside(), world.store.count()), (0, 0));
+    assert_eq!((world.refused(), world.store.count()), (0, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_taken_now_stays_and_others_do_not_wait_for_it() {
     let mut world = world("");
     world.store.fail_after(0);
-    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    world.put_message("new-1", &line_to(1), "Subject: t\r\n\r\n");
     world.look().await;
-    assert_eq!((world.left(), world.aside()), (vec!["new-1".to_owned()], 0));
+    assert_eq!(
+        (world.left(), world.refused()),
+        (vec!["new-1".to_owned()], 0)
+    );
     assert!(!world.store.is_armed());
-    world.put_leaf("new-2", &leaf(2), "Subject: t\r\n\r\n");
+    world.put_message("new-2", &line_to(2), "Subject: t\r\n\r\n");
     world.look().await;
     assert_eq!(world.left(), ["new-1"], "it is left alone for a while");
     assert_eq!(
@@ -248,12 +250,12 @@ async fn what_cannot_be_taken_now_stays_and_others_do_not_wait_for_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_mail_and_cannot_be_moved_holds_up_nobody() {
     let mut world = world("");
-    let aside = world.dir.path().join("maildrop-refused");
-    fs::remove_dir(&aside).expect("a folder");
-    fs::write(&aside, "").expect("a file");
+    let refused = world.dir.path().join("maildrop-refused");
+    fs::remove_dir(&refused).expect("a directory");
+    fs::write(&refused, "").expect("a file");
     for n in 0..3 {
         world.put(&format!("stray-{n}"), b"");
-        world.put_leaf(&format!("new-{n}"), &leaf(1), "Subject: t\r\n\r\n");
+        world.put_message(&format!("new-{n}"), &line_to(1), "Subject: t\r\n\r\n");
     }
     world.look().await;
     assert_eq!(world.left(), ["stray-0", "stray-1", "stray-2"]);
@@ -264,7 +266,7 @@ async fn what_is_no_mail_and_cannot_be_moved_holds_up_nobody() {
 async fn a_file_whose_message_is_in_the_queue_is_only_removed() {
     let world = world("");
     let file = world.dir.path().join("maildrop-held/new-1");
-    fs::write(file, leaf(1).encode()).expect("a file");
+    fs::write(file, line_to(1).encode()).expect("a file");
     let memory = world.maildrop.memory.lock();
     memory.expect("no panic").queued = Some("new-1".into());
     world.look().await;
@@ -279,9 +281,9 @@ async fn what_takes_the_name_of_a_message_while_it_is_taken_holds_up_nobody() {
         let _ = fs::rename(place.join("new-1"), place.join("tmp-1"));
         let _ = fs::create_dir(place.join("new-1"));
     });
-    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    world.put_message("new-1", &line_to(1), "Subject: t\r\n\r\n");
     world.look().await;
-    world.put_leaf("new-2", &leaf(2), "Subject: t\r\n\r\n");
+    world.put_message("new-2", &line_to(2), "Subject: t\r\n\r\n");
     world.look().await;
     let mut taken = || world.accepted.try_recv().expect("a message");
     assert_eq!((taken().recipients.len(), taken().recipients.len()), (1, 2));
@@ -291,9 +293,9 @@ async fn what_takes_the_name_of_a_message_while_it_is_taken_holds_up_nobody() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_held_at_a_crash_is_taken_before_what_has_its_name_now() {
     let mut world = world("");
-    let message = [leaf(2).encode().as_slice(), b"Subject: t\r\n\r\n"].concat();
+    let message = [line_to(2).encode().as_slice(), b"Subject: t\r\n\r\n"].concat();
     fs::write(world.dir.path().join("maildrop-held/new-1"), message).expect("a file");
-    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    world.put_message("new-1", &line_to(1), "Subject: t\r\n\r\n");
     world.look().await;
     let mut taken = || world.accepted.try_recv().expect("a message");
     assert_eq!((taken().recipients.len(), taken().recipients.len()), (2, 1));
@@ -303,7 +305,7 @@ async fn what_was_held_at_a_crash_is_taken_before_what_has_its_name_now() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_has_gone_loses_nothing() {
     let world = world("");
-    world.put_leaf("new-1", &leaf(1), "Subject: t\r\n\r\n");
+    world.put_message("new-1", &line_to(1), "Subject: t\r\n\r\n");
     world.shutdown.cancel();
     let World {
         server,
@@ -317,15 +319,15 @@ async fn a_server_that_has_gone_loses_nothing() {
         .expect("a clean end");
     let looked =
         tokio::task::spawn_blocking(move || maildrop.look_through(&CancellationToken::new()));
-    looked.await.expect("no panic").expect("a folder");
+    looked.await.expect("no panic").expect("a directory");
     assert!(dir.path().join("maildrop-held/new-1").exists());
 }
 
 #[tokio::test]
-async fn the_folder_is_for_all_to_write_and_all_else_for_nobody() {
+async fn the_directory_is_for_all_to_write_and_all_else_for_nobody() {
     let dir = tempfile::tempdir().expect("a directory");
     let state = dir.path().join("state");
-    fs::create_dir_all(state.join("mess")).expect("a folder");
+    fs::create_dir_all(state.join("mess")).expect("a directory");
     fs::write(state.join("acl"), "").expect("a file");
     let set = |name: &str, mode| {
         fs::set_permissions(state.join(name), PermissionsExt::from_mode(mode)).expect("ours");
@@ -337,9 +339,9 @@ async fn the_folder_is_for_all_to_write_and_all_else_for_nobody() {
     set("", 0o700);
     set("mess", 0o755);
     set("acl", 0o644);
-    let door = Server::bind(&[]).expect("nothing to bind").local_sessions();
+    let sessions = Server::bind(&[]).expect("nothing to bind").local_sessions();
     for _ in 0..2 {
-        Maildrop::open(&state, door.clone()).expect("a folder");
+        Maildrop::open(&state, sessions.clone()).expect("a directory");
         assert_eq!(mode("maildrop"), 0o1733);
         assert_eq!(mode("maildrop-held"), 0o700);
         assert_eq!(mode("maildrop-refused"), 0o700);

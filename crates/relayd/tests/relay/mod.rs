@@ -11,8 +11,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -96,8 +95,7 @@ impl Relay {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = self.child.id().try_into().expect("a process id");
-        kill(Pid::from_raw(pid), signal).expect("a process");
+        kill_process(Pid::from_child(&self.child), signal).expect("a process");
     }
 
     /// Its exit code.

@@ -8,16 +8,17 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsE
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use nix::fcntl::OFlag;
 use relay_maildrop::MODE;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
 
-use super::leaf::{Fate, Found};
+use super::message::{FileResult, Found};
 use crate::clock;
 
 /// The directory for files that are being submitted, in the state directory.
 const HELD: &str = "maildrop-held";
 /// The directory for files that cannot be submitted.
-const ASIDE: &str = "maildrop-refused";
+const REFUSED: &str = "maildrop-refused";
 /// The age at which an incomplete file is removed, because its writer must have died.
 const ABANDONED: Duration = Duration::from_hours(36);
 /// The permissions of other users that are removed from everything else in the state directory.
@@ -31,32 +32,32 @@ const PASSAGE: u32 = 0o011;
 /// The owner of a file in the maildrop may rename or replace it at any time. So a file is first
 /// moved to a directory that no other user can enter.
 #[derive(Debug)]
-pub(super) struct Folder {
+pub(super) struct Directory {
     path: PathBuf,
     held: PathBuf,
-    aside: PathBuf,
+    refused: PathBuf,
 }
 
-impl Folder {
+impl Directory {
     /// Creates the three directories, and lets users reach the first one.
     pub(super) fn open(state_dir: &Path) -> io::Result<Self> {
-        let folder = Self {
+        let directory = Self {
             path: super::path(state_dir),
             held: state_dir.join(HELD),
-            aside: state_dir.join(ASIDE),
+            refused: state_dir.join(REFUSED),
         };
-        make(&folder.path, 0o700)?;
-        make(&folder.held, 0o700)?;
-        make(&folder.aside, 0o700)?;
+        make(&directory.path, 0o700)?;
+        make(&directory.held, 0o700)?;
+        make(&directory.refused, 0o700)?;
         // The umask may have removed permissions when the directory was created.
-        fs::set_permissions(&folder.path, Permissions::from_mode(MODE))?;
+        fs::set_permissions(&directory.path, Permissions::from_mode(MODE))?;
         let mode = fs::metadata(state_dir)?.permissions().mode();
         if mode & PASSAGE != PASSAGE {
-            close_to_others(state_dir, &folder.path)?;
+            close_to_others(state_dir, &directory.path)?;
             fs::set_permissions(state_dir, Permissions::from_mode(mode | PASSAGE))?;
         }
         File::open(state_dir)?.sync_all()?;
-        Ok(folder)
+        Ok(directory)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -79,15 +80,15 @@ impl Folder {
             match fs::rename(self.path.join(name), &held) {
                 Ok(()) => {}
                 // The owner has removed it in the meantime.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Gone),
                 Err(error) if is_ours(&error) => return Err(error),
                 Err(error) => return Ok(Found::Wrong(format!("it cannot be moved: {error}"))),
             }
         }
-        let flags = OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK;
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let opened = OpenOptions::new()
             .read(true)
-            .custom_flags(flags.bits())
+            .custom_flags(flags.bits().cast_signed())
             .open(held);
         let file = match opened {
             Ok(file) => file,
@@ -98,28 +99,28 @@ impl Folder {
         let found = file.metadata()?;
         Ok(match wrong_with(&found) {
             Some(reason) => Found::Wrong(reason.to_owned()),
-            None => Found::Leaf(file, found.uid()),
+            None => Found::Message(file, found.uid()),
         })
     }
 
     /// Removes a file whose writer has died.
-    pub(super) fn remove_abandoned(&self, name: &OsStr) -> io::Result<Fate> {
+    pub(super) fn remove_abandoned(&self, name: &OsStr) -> io::Result<FileResult> {
         let path = self.path.join(name);
         let Ok(found) = fs::symlink_metadata(&path) else {
-            return Ok(Fate::Left);
+            return Ok(FileResult::Left);
         };
         // The age is zero if the clock was set back.
         let age = clock::now().duration_since(found.modified()?);
         if age.unwrap_or_default() < ABANDONED {
-            return Ok(Fate::Left);
+            return Ok(FileResult::Left);
         }
         if found.is_dir() {
-            return Ok(Fate::Refused("it is no file".to_owned()));
+            return Ok(FileResult::Refused("it is not a file".to_owned()));
         }
         match fs::remove_file(path) {
             Err(error) if is_ours(&error) => Err(error),
             // Otherwise the owner has removed it, and may have put anything in its place.
-            _ => Ok(Fate::Left),
+            _ => Ok(FileResult::Left),
         }
     }
 
@@ -136,10 +137,10 @@ impl Folder {
 
     /// Moves a file or other entry to where its owner cannot access it. Returns its new path. A
     /// directory of another user cannot be moved, because moving a directory writes to it.
-    pub(super) fn set_aside(&self, name: &OsStr) -> io::Result<PathBuf> {
+    pub(super) fn move_to_refused(&self, name: &OsStr) -> io::Result<PathBuf> {
         let since_epoch = clock::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let mut number = since_epoch.as_nanos();
-        let mut place = self.aside.join(format!("{number:020}"));
+        let mut place = self.refused.join(format!("{number:020}"));
         while fs::symlink_metadata(&place).is_ok() {
             number += 1;
             place.set_file_name(format!("{number:020}"));
@@ -156,18 +157,16 @@ impl Folder {
 
 /// Returns whether the error is due to this process or machine, not to the file.
 fn is_ours(error: &io::Error) -> bool {
-    use nix::errno::Errno;
-    let number = error.raw_os_error().map(Errno::from_raw);
     matches!(
-        number,
+        Errno::from_io_error(error),
         Some(
-            Errno::EMFILE
-                | Errno::ENFILE
-                | Errno::ENOMEM
-                | Errno::EIO
-                | Errno::EINTR
-                | Errno::ENOSPC
-                | Errno::EROFS
+            Errno::MFILE
+                | Errno::NFILE
+                | Errno::NOMEM
+                | Errno::IO
+                | Errno::INTR
+                | Errno::NOSPC
+                | Errno::ROFS
         )
     )
 }
@@ -176,18 +175,18 @@ fn is_ours(error: &io::Error) -> bool {
 /// who did not put it here.
 fn wrong_with(found: &Metadata) -> Option<&'static str> {
     if !found.is_file() {
-        Some("it is no file")
+        Some("it is not a file")
     } else if found.nlink() > 1 {
-        Some("it has another name elsewhere")
+        Some("it has a second name elsewhere")
     } else {
         None
     }
 }
 
-fn make(folder: &Path, mode: u32) -> io::Result<()> {
-    match DirBuilder::new().mode(mode).create(folder) {
+fn make(directory: &Path, mode: u32) -> io::Result<()> {
+    match DirBuilder::new().mode(mode).create(directory) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            if fs::symlink_metadata(folder)?.is_dir() {
+            if fs::symlink_metadata(directory)?.is_dir() {
                 Ok(())
             } else {
                 Err(error)

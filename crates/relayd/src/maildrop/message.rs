@@ -19,16 +19,16 @@ const PATIENCE: Duration = Duration::from_mins(10);
 #[derive(Debug)]
 pub(super) enum Found {
     /// A file and the user id of its owner.
-    Leaf(File, u32),
+    Message(File, u32),
     /// Something that is not a message, with the reason.
     Wrong(String),
-    /// Nothing; it has been removed in the meantime.
-    Nothing,
+    /// Nothing: the owner has removed it in the meantime.
+    Gone,
 }
 
 /// The result for one file.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum FileResult {
     /// The message is in the queue.
     Queued,
     /// The message can never be accepted, with the reason.
@@ -40,27 +40,27 @@ pub(super) enum Fate {
 }
 
 /// Submits a message as the owner of its file.
-pub(super) fn hand_in(file: File, owner: u32, door: &LocalSessions) -> Fate {
+pub(super) fn submit(file: File, owner: u32, sessions: &LocalSessions) -> FileResult {
     let mut file = BufReader::new(file);
-    let leaf = match EnvelopeLine::read(&mut file) {
-        Ok(leaf) => leaf,
-        Err(EnvelopeError::Io(_)) => return Fate::Later,
-        Err(reason) => return Fate::Refused(format!("uid {owner}: {reason}")),
+    let line = match EnvelopeLine::read(&mut file) {
+        Ok(line) => line,
+        Err(EnvelopeError::Io(_)) => return FileResult::Later,
+        Err(reason) => return FileResult::Refused(format!("uid {owner}: {reason}")),
     };
     // The disk has failed, or the server is busy or shutting down. The message is tried again
     // later.
     let Ok(size) = rest_of(&mut file) else {
-        return Fate::Later;
+        return FileResult::Later;
     };
     // The size is fixed here, because a file that grows while it is read would never end.
-    let Ok(answers) = submit(&leaf, size, &mut file.take(size), owner, door) else {
-        return Fate::Later;
+    let Ok(answers) = send(&line, size, &mut file.take(size), owner, sessions) else {
+        return FileResult::Later;
     };
-    let fate = fate_of(&leaf, owner, &answers);
-    if let Fate::Refused(reason) = &fate {
-        report(&leaf, reason, owner, door);
+    let result = result_of(&line, owner, &answers);
+    if let FileResult::Refused(reason) = &result {
+        report(&line, reason, owner, sessions);
     }
-    fate
+    result
 }
 
 fn rest_of(file: &mut BufReader<File>) -> io::Result<u64> {
@@ -70,16 +70,16 @@ fn rest_of(file: &mut BufReader<File>) -> io::Result<u64> {
 
 /// Reports the failure to the sender, who assumes that the message is safe. A failed report is not
 /// reported again: if it is not accepted either, only the log has it.
-fn report(leaf: &EnvelopeLine, reason: &str, owner: u32, door: &LocalSessions) {
-    let ReversePath::Mailbox(sender) = &leaf.sender else {
+fn report(line: &EnvelopeLine, reason: &str, owner: u32, sessions: &LocalSessions) {
+    let ReversePath::Mailbox(sender) = &line.sender else {
         return;
     };
     let text = format!(
         "From: Mail Delivery System <MAILER-DAEMON>\r\nTo: <{sender}>\r\n\
-         Subject: Mail that you left was not sent\r\nAuto-Submitted: auto-replied\r\n\r\n\
-         A message that a program of this machine left for the relay as yours cannot\r\n\
-         be sent, to at least one of its recipients:\r\n\r\n    {reason}\r\n\r\n\
-         It is kept for the operator of this machine in maildrop-refused.\r\n"
+         Subject: Your message was not sent\r\nAuto-Submitted: auto-replied\r\n\r\n\
+         A program on this machine left a message from you in the maildrop. The message\r\n\
+         cannot be sent to at least one of its recipients:\r\n\r\n    {reason}\r\n\r\n\
+         The operator of this machine can find it in maildrop-refused.\r\n"
     );
     let mut report = EnvelopeLine::new(
         ReversePath::Null,
@@ -87,28 +87,28 @@ fn report(leaf: &EnvelopeLine, reason: &str, owner: u32, door: &LocalSessions) {
     );
     report.eight_bit = !text.is_ascii();
     let size = text.len() as u64;
-    let _ = submit(&report, size, &mut text.as_bytes(), owner, door);
+    let _ = send(&report, size, &mut text.as_bytes(), owner, sessions);
 }
 
-fn submit(
-    leaf: &EnvelopeLine,
+fn send(
+    line: &EnvelopeLine,
     size: u64,
     content: &mut impl Read,
     owner: u32,
-    door: &LocalSessions,
+    sessions: &LocalSessions,
 ) -> Result<Vec<Answer>, SubmitError> {
     let message = SubmitError::Message;
-    let recipients: Vec<_> = leaf.recipients().collect();
+    let recipients: Vec<_> = line.recipients().collect();
     let recipients: Vec<_> = recipients.iter().collect();
     let envelope = Envelope {
-        sender: &leaf.sender,
+        sender: &line.sender,
         recipients: &recipients,
         size,
-        eight_bit: leaf.eight_bit,
+        eight_bit: line.eight_bit,
         utf8: false,
-        dsn: &leaf.dsn,
+        dsn: &line.dsn,
     };
-    let stream = door.open(owner, RECIPIENTS).map_err(message)?;
+    let stream = sessions.open(owner, RECIPIENTS).map_err(message)?;
     let patience = Some(PATIENCE);
     stream.set_read_timeout(patience).map_err(message)?;
     stream.set_write_timeout(patience).map_err(message)?;
@@ -120,12 +120,12 @@ fn submit(
 
 /// Decides about the message as a whole. One permanent refusal means that the operator has to
 /// handle it.
-fn fate_of(leaf: &EnvelopeLine, owner: u32, answers: &[Answer]) -> Fate {
+fn result_of(line: &EnvelopeLine, owner: u32, answers: &[Answer]) -> FileResult {
     if answers.iter().all(|a| matches!(a, Answer::Taken(_))) {
-        return Fate::Queued;
+        return FileResult::Queued;
     }
     let is_partly_taken = answers.iter().any(|a| matches!(a, Answer::Taken(_)));
-    let refusals = answers.iter().zip(&leaf.recipients);
+    let refusals = answers.iter().zip(&line.recipients);
     let refused = refusals.filter_map(|(answer, recipient)| match answer {
         Answer::Refused(_, reply) if reply.is_permanent() || is_partly_taken => {
             Some(format!("<{}>: {reply}", recipient.as_str()))
@@ -137,7 +137,7 @@ fn fate_of(leaf: &EnvelopeLine, owner: u32, answers: &[Answer]) -> Fate {
         Answer::Refused(..) | Answer::Taken(_) => None,
     });
     match refused.into_iter().next() {
-        Some(reason) => Fate::Refused(format!("uid {owner}: {reason}")),
-        None => Fate::Later,
+        Some(reason) => FileResult::Refused(format!("uid {owner}: {reason}")),
+        None => FileResult::Later,
     }
 }
