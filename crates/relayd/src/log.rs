@@ -5,7 +5,7 @@
 //! each line at once otherwise. Data from the network can neither begin a line of the log nor look
 //! like a field.
 
-mod feed;
+mod event_stream;
 mod line;
 mod writer;
 
@@ -13,7 +13,6 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Write};
 use std::panic;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::SystemTime;
@@ -22,8 +21,8 @@ use tracing::span;
 use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber};
 
-use self::feed::Feed;
-pub(crate) use self::feed::{Follower, Told};
+use self::event_stream::EventStream;
+pub(crate) use self::event_stream::{Follower, StreamItem};
 use self::writer::{Buffer, Writer};
 
 /// The format of the log.
@@ -97,21 +96,12 @@ impl fmt::Display for Level {
     }
 }
 
-impl FromStr for Level {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let found = Level::ALL.into_iter().find(|level| level.name() == text);
-        found.ok_or_else(|| format!("{text:?} is no level of the log"))
-    }
-}
-
 /// The log of the process. Dropping it writes out what is left.
 #[derive(Debug)]
 pub struct Log {
     level: Arc<AtomicU8>,
     writer: Writer,
-    feed: Feed,
+    stream: EventStream,
 }
 
 impl Log {
@@ -146,17 +136,17 @@ impl Log {
     ) -> io::Result<(Self, Lines)> {
         let writer = Writer::start(out, format)?;
         let level = Arc::new(AtomicU8::new(level as u8));
-        let feed = Feed::new();
+        let stream = EventStream::new();
         let lines = Lines {
             format,
             level: Arc::clone(&level),
             buffer: writer.buffer(),
-            feed: feed.clone(),
+            stream: stream.clone(),
         };
         let log = Self {
             level,
             writer,
-            feed,
+            stream,
         };
         Ok((log, lines))
     }
@@ -167,9 +157,9 @@ impl Log {
         tracing::callsite::rebuild_interest_cache();
     }
 
-    /// Returns the feed on which events can be followed as they happen.
-    pub(crate) fn feed(&self) -> &Feed {
-        &self.feed
+    /// Returns the stream of events, for clients that follow them.
+    pub(crate) fn event_stream(&self) -> &EventStream {
+        &self.stream
     }
 
     /// Waits until every event so far has been written.
@@ -188,7 +178,7 @@ struct Lines {
     format: LogFormat,
     level: Arc<AtomicU8>,
     buffer: Arc<Buffer>,
-    feed: Feed,
+    stream: EventStream,
 }
 
 impl Lines {
@@ -205,7 +195,7 @@ impl Lines {
     }
 
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
-        self.logs(metadata) || self.feed.wants(metadata)
+        self.logs(metadata) || self.stream.wants(metadata)
     }
 }
 
@@ -228,7 +218,7 @@ impl Subscriber for Lines {
     }
 
     fn max_level_hint(&self) -> Option<tracing::level_filters::LevelFilter> {
-        let least = if self.feed.is_followed() {
+        let least = if self.stream.is_followed() {
             Level::Info
         } else {
             Level::Error
@@ -248,10 +238,10 @@ impl Subscriber for Lines {
                 line::format(self.format, now, event, &mut line);
                 self.buffer.append(&line);
             }
-            if self.feed.wants(event.metadata()) {
+            if self.stream.wants(event.metadata()) {
                 line.clear();
                 line::format(LogFormat::Json, now, event, &mut line);
-                self.feed.tell(&line);
+                self.stream.send(&line);
             }
         });
     }

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use tokio::time::timeout;
 
 use super::{problem, store_problem};
-use crate::log::{Follower, Told};
+use crate::log::{Follower, StreamItem};
 use crate::shared::Shared;
 
 /// At least this often a line is sent, if necessary an empty one, so that each side notices when
@@ -46,7 +46,7 @@ pub(super) async fn events(
         Err(reason) => return problem(StatusCode::BAD_REQUEST, reason.to_string()),
     };
     // The follower starts before the first look at the queue, so no event is lost in between.
-    let follower = shared.log.feed().follow();
+    let follower = shared.log.event_stream().follow();
     let trace = match (id, domain) {
         (Some(id), None) => Trace::of_message(&shared, &id).await,
         (None, Some(domain)) => Trace::of_domain(&shared, domain).await,
@@ -79,10 +79,10 @@ async fn send(
             Err(_) => (Bytes::from_static(b"\n"), false),
             Ok(None) => return,
             // The last event of the message may be among the missed ones.
-            Ok(Some(Told::Missed(lines))) => {
+            Ok(Some(StreamItem::Missed(lines))) => {
                 (missed(lines), trace.is_over(shared.store.as_ref()).await)
             }
-            Ok(Some(Told::Event(line))) => match trace.look(&shared, &line).await {
+            Ok(Some(StreamItem::Event(line))) => match trace.look(&shared, &line).await {
                 Look::Other => continue,
                 Look::Fits => (line, false),
                 Look::Last => (line, true),

@@ -216,14 +216,14 @@ async fn a_follower_sees_every_event_whatever_is_logged_and_nothing_else() {
     let mut follower = {
         let _scope = tracing::subscriber::set_default(lines);
         say(1);
-        let follower = log.feed().follow();
+        let follower = log.event_stream().follow();
         say(2);
         info!(target: "hyper", "of a library");
         debug!(target: "relayd", "a detail");
         follower
     };
     drop(log);
-    let Some(Told::Event(line)) = follower.next().await else {
+    let Some(StreamItem::Event(line)) = follower.next().await else {
         panic!("no event");
     };
     let event: Value = serde_json::from_slice(&line).expect("one object");
@@ -239,16 +239,16 @@ async fn a_follower_sees_every_event_whatever_is_logged_and_nothing_else() {
 async fn a_follower_that_is_too_slow_is_told_how_much_it_missed_and_holds_nobody_up() {
     let (log, lines) =
         Log::detached(LogFormat::Text, Level::Error, Memory::default()).expect("a thread");
-    let mut follower = log.feed().follow();
+    let mut follower = log.event_stream().follow();
     tracing::subscriber::with_default(lines, || {
         for n in 0..5000u64 {
             info!(target: "relayd", event = "new msg", n, "new msg {n}");
         }
     });
-    let Some(Told::Missed(missed)) = follower.next().await else {
+    let Some(StreamItem::Missed(missed)) = follower.next().await else {
         panic!("it missed nothing");
     };
-    let Some(Told::Event(line)) = follower.next().await else {
+    let Some(StreamItem::Event(line)) = follower.next().await else {
         panic!("no event");
     };
     let event: Value = serde_json::from_slice(&line).expect("one object");

@@ -1,4 +1,4 @@
-//! The feed of events for clients that follow them.
+//! The stream of events for clients that follow them.
 
 use bytes::Bytes;
 use tokio::sync::broadcast::error::RecvError;
@@ -12,11 +12,11 @@ const CAPACITY: usize = 1024;
 /// Sends events to followers in addition to the log. It never waits for a follower. One that lags
 /// too far behind misses events and receives their number.
 #[derive(Debug, Clone)]
-pub(crate) struct Feed {
+pub(crate) struct EventStream {
     events: Sender<Bytes>,
 }
 
-impl Feed {
+impl EventStream {
     pub(super) fn new() -> Self {
         let (events, _) = broadcast::channel(CAPACITY);
         Self { events }
@@ -42,7 +42,7 @@ impl Feed {
         self.events.receiver_count() > 0
     }
 
-    pub(super) fn tell(&self, line: &[u8]) {
+    pub(super) fn send(&self, line: &[u8]) {
         // The last follower may have just disconnected.
         let _ = self.events.send(Bytes::copy_from_slice(line));
     }
@@ -57,7 +57,7 @@ pub(crate) struct Follower {
 
 /// What a follower receives.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum StreamItem {
     /// An event as a JSON object, with its line end.
     Event(Bytes),
     /// This many events were missed because they came too fast.
@@ -66,10 +66,10 @@ pub(crate) enum Told {
 
 impl Follower {
     /// Waits for the next event. Returns `None` when the log has ended.
-    pub(crate) async fn next(&mut self) -> Option<Told> {
+    pub(crate) async fn next(&mut self) -> Option<StreamItem> {
         match self.events.as_mut()?.recv().await {
-            Ok(event) => Some(Told::Event(event)),
-            Err(RecvError::Lagged(missed)) => Some(Told::Missed(missed)),
+            Ok(event) => Some(StreamItem::Event(event)),
+            Err(RecvError::Lagged(missed)) => Some(StreamItem::Missed(missed)),
             Err(RecvError::Closed) => None,
         }
     }
