@@ -16,7 +16,7 @@ use crate::record::{ContentPlace, Layout, Record};
 use crate::spool::{BodyFile, Prepared};
 use crate::store_state::StoreState;
 
-/// What is to be written, and who waits for an answer. Entries are final values, not differences: a
+/// The changes to write, and the operations that wait for an answer. Entries are final values, not differences: a
 /// batch can be written again if it is not known whether it reached the disk.
 #[derive(Default)]
 pub(crate) struct Batch {
@@ -46,7 +46,7 @@ struct Entry {
 enum Waiting {
     Commit(Box<Message>, Answer<Message>),
     Settle(QueueId, Option<Box<Message>>, Answer<Option<Message>>),
-    SetAside(QueueId, Answer<()>),
+    Quarantine(QueueId, Answer<()>),
     Hold(Box<HoldResult>, Answer<Option<HoldResult>>),
     Delete(Box<Message>, Answer<Option<Message>>),
 }
@@ -88,10 +88,10 @@ impl Batch {
                 Ok(())
             }
             Operation::Settle(settle, answer) => self.settle(settle, answer, table, state),
-            Operation::SetAside(id, reason, answer) => {
+            Operation::Quarantine(id, reason, answer) => {
                 // If `corrupt/` cannot be written, the queue stays open.
-                match self.set_aside(id, &reason, table, state) {
-                    Ok(()) => self.waiting.push(Waiting::SetAside(id, answer)),
+                match self.quarantine(id, &reason, table, state) {
+                    Ok(()) => self.waiting.push(Waiting::Quarantine(id, answer)),
                     Err(e) => {
                         quarantine::warn_of_staying(id, &reason, &e);
                         let _ = answer.send(Err(e));
@@ -244,7 +244,7 @@ impl Batch {
     }
 
     /// Moves all that is left of the message to `corrupt/`, before its record is removed.
-    fn set_aside(
+    fn quarantine(
         &mut self,
         id: QueueId,
         reason: &str,
@@ -313,7 +313,7 @@ impl Batch {
                     }
                     let _ = answer.send(Ok(left.map(|message| *message)));
                 }
-                Waiting::SetAside(id, answer) => {
+                Waiting::Quarantine(id, answer) => {
                     state.claims.end(id);
                     let _ = answer.send(Ok(()));
                 }
@@ -373,7 +373,7 @@ impl Batch {
         for waiting in self.waiting {
             match waiting {
                 Waiting::Commit(_, answer) => refuse(answer, reason),
-                Waiting::SetAside(_, answer) => refuse(answer, reason),
+                Waiting::Quarantine(_, answer) => refuse(answer, reason),
                 Waiting::Hold(_, answer) => refuse(answer, reason),
                 Waiting::Settle(_, _, answer) | Waiting::Delete(_, answer) => {
                     refuse(answer, reason);

@@ -27,6 +27,25 @@ const LONGEST_BATCH: usize = 512;
 /// How long to wait before a failed database is opened again.
 const REOPEN_AFTER: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 1000 });
 
+/// Why the database is closed.
+#[derive(Debug, thiserror::Error)]
+enum NotOpen {
+    /// It was closed less than [`REOPEN_AFTER`] ago.
+    #[error("an error closed it a moment ago")]
+    Paused,
+    /// It cannot be opened again.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}
+
+impl From<NotOpen> for StoreError {
+    fn from(reason: NotOpen) -> Self {
+        Self::Closed {
+            reason: reason.to_string(),
+        }
+    }
+}
+
 /// Starts the thread. It ends at [`Operation::Close`] or when the sender is dropped. It closes the
 /// database first, then `lock`.
 pub(crate) fn start(
@@ -114,7 +133,10 @@ impl Committer {
     fn handle_batch(&mut self, work: Vec<Operation>) {
         let database = match self.ensure_open() {
             Ok(database) => database,
-            Err(reason) => return work.into_iter().for_each(|op| op.refuse(&reason)),
+            Err(reason) => {
+                let reason = reason.to_string();
+                return work.into_iter().for_each(|op| op.refuse(&reason));
+            }
         };
         let mut batch = Batch::new(self.state.ledger());
         let mut left = work.into_iter();
@@ -136,8 +158,7 @@ impl Committer {
 
     /// Runs on the only thread that writes, so that the books and the records are consistent.
     fn audit(&mut self) -> Result<Audit, StoreError> {
-        let opened = self.ensure_open();
-        let database = opened.map_err(|reason| StoreError::Closed { reason })?;
+        let database = self.ensure_open()?;
         let queued = panics_as_errors(|| sweep::count_outstanding(database.table()));
         self.database = Some(database);
         Ok(Audit {
@@ -148,7 +169,7 @@ impl Committer {
 
     fn fail(&mut self, database: Database, mut batch: Batch, e: &StoreError) {
         error!(target: "relayd", event = "queue error", error = %e,
-            "queue error: {e}; clients are told 451 until the queue is open again");
+            "queue error: {e}; clients get 451 until the queue is open again");
         self.state.set_access(Access::Failed);
         batch.refuse_commits(&e.to_string());
         self.doubtful = Some(batch);
@@ -157,12 +178,12 @@ impl Committer {
     }
 
     /// Opens the database again after an error, at most once a second.
-    fn ensure_open(&mut self) -> Result<Database, String> {
+    fn ensure_open(&mut self) -> Result<Database, NotOpen> {
         if let Some(database) = self.database.take() {
             return Ok(database);
         }
         if self.failed_at.is_some_and(|at| now() - at < REOPEN_AFTER) {
-            return Err("an error closed it a moment ago".into());
+            return Err(NotOpen::Paused);
         }
         let reopened = panics_as_errors(|| {
             let database = Database::reopen(&self.state.state_dir)?;
@@ -171,10 +192,7 @@ impl Committer {
             }
             Ok(database)
         });
-        let database = reopened.map_err(|e| {
-            self.failed_at = Some(now());
-            e.to_string()
-        })?;
+        let database = reopened.inspect_err(|_| self.failed_at = Some(now()))?;
         let table = database.table().clone();
         self.state.set_access(Access::Open(table));
         if let Some(batch) = self.doubtful.take() {

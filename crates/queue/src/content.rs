@@ -13,7 +13,6 @@ use crate::chunks::ValueKind;
 use crate::database::Table;
 use crate::record::{ContentPlace, Layout, Record};
 use crate::spool::io_error;
-use crate::sweep::wrong_length;
 
 /// Octets of a file that are read at a time.
 const CHUNK: usize = 64 * 1024;
@@ -22,7 +21,6 @@ const CHUNK: usize = 64 * 1024;
 /// they do not match the record.
 pub(crate) fn read(table: &Table, record: &Record, body: &Path) -> Result<Content, StoreError> {
     let (id, layout) = (record.message.id, record.layout);
-    let damaged = |reason: String| StoreError::Damaged { id, reason };
     let stored = match layout.place {
         ContentPlace::WholeFile => Bytes::new(),
         ContentPlace::Database | ContentPlace::BodyFile => {
@@ -32,21 +30,59 @@ pub(crate) fn read(table: &Table, record: &Record, body: &Path) -> Result<Conten
         }
     };
     let content = match layout.place {
-        ContentPlace::Database => inline(&layout, &stored),
-        ContentPlace::BodyFile => with_file(&layout, stored, body)?,
-        ContentPlace::WholeFile => whole_file(&layout, body)?,
+        ContentPlace::Database => inline(&layout, &stored).map_err(Unreadable::Damaged),
+        ContentPlace::BodyFile => with_file(&layout, stored, body),
+        ContentPlace::WholeFile => whole_file(&layout, body),
     };
-    content.map_err(damaged)
+    content.map_err(|reason| match reason {
+        Unreadable::Damaged(damage) => StoreError::Damaged {
+            id,
+            reason: damage.to_string(),
+        },
+        Unreadable::Store(reason) => reason,
+    })
 }
 
-/// The content, or the reason why it is damaged.
-type Checked = Result<Content, String>;
+/// How a content differs from its record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Damage {
+    #[error("its content does not have the length in its record")]
+    ContentLength,
+    #[error("its head does not have the length in its record")]
+    HeadLength,
+    #[error("its head is too long")]
+    LongHead,
+    #[error("its body file is missing")]
+    NoFile,
+    #[error("its body file has {found} octets, not {expected}")]
+    FileLength { found: u64, expected: u64 },
+    #[error("its content does not have the checksum in its record")]
+    Checksum,
+}
 
-fn inline(layout: &Layout, stored: &Bytes) -> Checked {
-    if stored.len() as u64 != layout.size() {
-        return Err("its content does not have the length in its record".into());
+/// Why a content cannot be read.
+enum Unreadable {
+    Damaged(Damage),
+    Store(StoreError),
+}
+
+impl From<Damage> for Unreadable {
+    fn from(damage: Damage) -> Self {
+        Self::Damaged(damage)
     }
-    let head = usize::try_from(layout.head).map_err(|_| "its head is too long")?;
+}
+
+impl From<StoreError> for Unreadable {
+    fn from(reason: StoreError) -> Self {
+        Self::Store(reason)
+    }
+}
+
+fn inline(layout: &Layout, stored: &Bytes) -> Result<Content, Damage> {
+    if stored.len() as u64 != layout.size() {
+        return Err(Damage::ContentLength);
+    }
+    let head = usize::try_from(layout.head).map_err(|_| Damage::LongHead)?;
     let (head, body) = (stored.slice(..head), stored.slice(head..));
     let mut checksum = crc32fast::Hasher::new();
     checksum.update(&body);
@@ -57,14 +93,14 @@ fn inline(layout: &Layout, stored: &Bytes) -> Checked {
     })
 }
 
-fn with_file(layout: &Layout, head: Bytes, path: &Path) -> Result<Checked, StoreError> {
+fn with_file(layout: &Layout, head: Bytes, path: &Path) -> Result<Content, Unreadable> {
     if head.len() as u64 != layout.head {
-        return Ok(Err("its head does not have the length in its record".into()));
+        return Err(Damage::HeadLength.into());
     }
     file(layout, path, layout.body, |_| Ok(head))
 }
 
-fn whole_file(layout: &Layout, path: &Path) -> Result<Checked, StoreError> {
+fn whole_file(layout: &Layout, path: &Path) -> Result<Content, Unreadable> {
     file(layout, path, layout.size(), |file| {
         // The length of the file is already checked.
         let length = usize::try_from(layout.head).map_err(io::Error::other)?;
@@ -79,28 +115,27 @@ fn file(
     path: &Path,
     length: u64,
     head: impl FnOnce(&File) -> io::Result<Bytes>,
-) -> Result<Checked, StoreError> {
+) -> Result<Content, Unreadable> {
     let reading = |e| io_error("reading the body file", path, e);
     let file = match File::open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            return Ok(Err("its body file is missing".into()));
+            return Err(Damage::NoFile.into());
         }
         opened => opened.map_err(reading)?,
     };
     let found = file.metadata().map_err(reading)?.len();
     if found != length {
-        return Ok(Err(wrong_length(found, length)));
+        let expected = length;
+        return Err(Damage::FileLength { found, expected }.into());
     }
     let head = head(&file).map_err(reading)?;
     let checksum = file_checksum(&file, layout.body).map_err(reading)?;
-    if let Err(reason) = check(layout, checksum, &head) {
-        return Ok(Err(reason));
-    }
+    check(layout, checksum, &head)?;
     let body = Body::File {
         file: Arc::new(file),
         length: layout.body,
     };
-    Ok(Ok(Content { head, body }))
+    Ok(Content { head, body })
 }
 
 /// Does not move the position of the file, which stays at the start.
@@ -116,11 +151,11 @@ fn file_checksum(file: &File, length: u64) -> io::Result<crc32fast::Hasher> {
 }
 
 /// Compares the checksum of body and head with [`Layout::checksum`].
-fn check(layout: &Layout, mut body: crc32fast::Hasher, head: &[u8]) -> Result<(), String> {
+fn check(layout: &Layout, mut body: crc32fast::Hasher, head: &[u8]) -> Result<(), Damage> {
     body.update(head);
     if body.finalize() == layout.checksum {
         Ok(())
     } else {
-        Err("its content does not have the checksum in its record".into())
+        Err(Damage::Checksum)
     }
 }

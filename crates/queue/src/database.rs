@@ -107,7 +107,7 @@ impl Database {
         sync_what_is_there(&path)?;
         if let Ok(file) = File::open(&path) {
             fadvise(&file, 0, None, Advice::DontNeed)
-                .map_err(|e| io_error("giving up the cache of", &path, e.into()))?;
+                .map_err(|e| io_error("dropping the cache of", &path, e.into()))?;
         }
         Self::open(state_dir)
     }
@@ -129,7 +129,7 @@ impl Database {
         // copies must be durable now.
         table.sync_beyond(0)?;
         let is_leaving = changes.is_leaving();
-        self.step(Step::Apply, is_leaving)?;
+        self.step(CommitStep::Apply, is_leaving)?;
         let applying = table
             .applying
             .write()
@@ -139,24 +139,24 @@ impl Database {
             .apply_batch(changes.into_batch())
             .map_err(|e| database_error("writing to", queue, &e))?;
         drop(applying);
-        self.step(Step::Flush, is_leaving)?;
+        self.step(CommitStep::Flush, is_leaving)?;
         let flusher = self.flusher.as_ref().expect("only drop takes it");
         flusher
             .flush()
             .map_err(|e| database_error("flushing", queue, &e))?;
-        self.step(Step::Sync, is_leaving)?;
+        self.step(CommitStep::Sync, is_leaving)?;
         table.sync()?;
-        self.step(Step::Answer, is_leaving)
+        self.step(CommitStep::Answer, is_leaving)
     }
 
     /// A point at which a test can make the commit fail or the process end.
     #[cfg_attr(not(test), expect(clippy::unused_self, clippy::unnecessary_wraps))]
-    fn step(&self, step: Step, is_leaving: bool) -> Result<(), StoreError> {
+    fn step(&self, step: CommitStep, is_leaving: bool) -> Result<(), StoreError> {
         let (point, leaving) = match step {
-            Step::Apply => ("applying", "leave-applying"),
-            Step::Flush => ("applied", "leave-applied"),
-            Step::Sync => ("flushed", "leave-flushed"),
-            Step::Answer => ("synced", "leave-synced"),
+            CommitStep::Apply => ("applying", "leave-applying"),
+            CommitStep::Flush => ("applied", "leave-applied"),
+            CommitStep::Sync => ("flushed", "leave-flushed"),
+            CommitStep::Answer => ("synced", "leave-synced"),
         };
         failpoint::point(point);
         if is_leaving {
@@ -171,7 +171,7 @@ impl Database {
 
 /// The next step of a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum CommitStep {
     Apply,
     Flush,
     Sync,
@@ -224,7 +224,7 @@ impl Table {
         let ledger = stored.as_ref().and_then(|bytes| Ledger::decode(bytes));
         if stored.is_some() && ledger.is_none() {
             warn!(target: "relayd", event = "corrupt",
-                "corrupt: the books of the queue cannot be read; they begin anew");
+                "corrupt: the books of the queue cannot be read; they start again with the current queue");
         }
         Ok(ledger)
     }
@@ -382,7 +382,7 @@ pub(crate) fn panics_as_errors<T>(
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str);
         let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
-        let text = text.unwrap_or("it does not say why");
+        let text = text.unwrap_or("no reason given");
         Err(StoreError::Database {
             doing: "working with the queue".to_owned(),
             reason: format!("the database panicked: {text}"),
@@ -421,7 +421,7 @@ pub(crate) mod tests {
     /// The step at which the next commit fails, for all databases of one store.
     #[derive(Debug, Clone, Default)]
     pub(crate) struct Faults {
-        at: Arc<Mutex<Option<(Step, Fault)>>>,
+        at: Arc<Mutex<Option<(CommitStep, Fault)>>>,
     }
 
     #[derive(Debug, Clone, Copy)]
@@ -431,20 +431,20 @@ pub(crate) mod tests {
     }
 
     impl Faults {
-        pub(crate) fn fail_at(&self, step: Step) {
+        pub(crate) fn fail_at(&self, step: CommitStep) {
             self.set(step, Fault::Error);
         }
 
         /// As sled panics on some kinds of damage.
-        pub(crate) fn panic_at(&self, step: Step) {
+        pub(crate) fn panic_at(&self, step: CommitStep) {
             self.set(step, Fault::Panic);
         }
 
-        fn set(&self, step: Step, fault: Fault) {
+        fn set(&self, step: CommitStep, fault: Fault) {
             *self.at.lock().unwrap_or_else(PoisonError::into_inner) = Some((step, fault));
         }
 
-        pub(super) fn pass(&self, step: Step) -> Result<(), StoreError> {
+        pub(super) fn pass(&self, step: CommitStep) -> Result<(), StoreError> {
             let chosen = {
                 let mut at = self.at.lock().unwrap_or_else(PoisonError::into_inner);
                 at.take_if(|(at, _)| *at == step)

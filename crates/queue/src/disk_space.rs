@@ -20,7 +20,7 @@ impl DiskSpace {
     /// Returns an error if fewer than `min_free` octets would be free after writing `size` octets.
     pub(crate) fn check(&self, size: u64) -> Result<(), StoreError> {
         let stat = rustix::fs::statvfs(&self.dir).map_err(|e| StoreError::Io {
-            doing: format!("asking for the free space of {}", self.dir.display()),
+            doing: format!("checking the free space of {}", self.dir.display()),
             source: e.into(),
         })?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);

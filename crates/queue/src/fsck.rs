@@ -51,9 +51,9 @@ impl fmt::Display for Finding {
             Self::Message(id, problem) | Self::Unread(id, problem) => {
                 write!(f, "message {id}: {problem}")
             }
-            Self::Body(id) => write!(f, "mess/{id}: a body that no message has"),
+            Self::Body(id) => write!(f, "mess/{id}: a body without a message"),
             Self::Value(id) => write!(f, "value {id}: it belongs to no message"),
-            Self::Stray(name) => write!(f, "mess/{name}: no file of the queue"),
+            Self::Stray(name) => write!(f, "mess/{name}: not a file of the queue"),
             Self::Books(problem) => write!(f, "books: {problem}"),
         }
     }
@@ -84,7 +84,7 @@ pub enum Mode {
 pub fn check(
     state_dir: &Path,
     mode: Mode,
-    tell: &mut dyn FnMut(&Finding),
+    report: &mut dyn FnMut(&Finding),
 ) -> Result<Summary, StoreError> {
     let database = state_dir.join("queue").join("db");
     fs::metadata(&database).map_err(|e| io_error("looking for a queue:", &database, e))?;
@@ -98,7 +98,7 @@ pub fn check(
         let remover = Remover::start();
         let remover = remover.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
         let state = StoreState::new(state_dir.to_owned(), remover);
-        Check::new(&state, &database, mode, tell)?.run()
+        Check::new(&state, &database, mode, report)?.run()
     }));
     checked.unwrap_or_else(|_| {
         Err(StoreError::Database {
@@ -112,7 +112,7 @@ struct Check<'a> {
     state: &'a StoreState,
     database: &'a Database,
     mode: Mode,
-    tell: &'a mut dyn FnMut(&Finding),
+    report: &'a mut dyn FnMut(&Finding),
     summary: Summary,
     /// The books, as corrected so far; `None` if there are none that can be read.
     ledger: Option<Ledger>,
@@ -131,14 +131,14 @@ impl<'a> Check<'a> {
         state: &'a StoreState,
         database: &'a Database,
         mode: Mode,
-        tell: &'a mut dyn FnMut(&Finding),
+        report: &'a mut dyn FnMut(&Finding),
     ) -> Result<Self, StoreError> {
         let ledger = database.table().ledger()?;
         Ok(Self {
             state,
             database,
             mode,
-            tell,
+            report,
             summary: Summary::default(),
             is_short: ledger.is_some_and(|ledger| ledger.is_short),
             ledger,
@@ -172,7 +172,7 @@ impl<'a> Check<'a> {
 
     fn found(&mut self, finding: &Finding) {
         self.summary.findings += 1;
-        (self.tell)(finding);
+        (self.report)(finding);
     }
 
     fn check_messages(&mut self) -> Result<(), StoreError> {
@@ -190,7 +190,7 @@ impl<'a> Check<'a> {
                 table.sync_if_much_was_written()?;
             }
         }
-        self.set_aside()
+        self.quarantine()
     }
 
     fn check_content(&mut self, record: &Record) -> Result<(), StoreError> {
@@ -218,12 +218,12 @@ impl<'a> Check<'a> {
         if self.damaged.len() < PAGE {
             return Ok(());
         }
-        self.set_aside()
+        self.quarantine()
     }
 
     /// Sets the collected messages aside. Until the end the books have too many recipients and are
     /// marked as short.
-    fn set_aside(&mut self) -> Result<(), StoreError> {
+    fn quarantine(&mut self) -> Result<(), StoreError> {
         if self.damaged.is_empty() {
             return Ok(());
         }
@@ -295,16 +295,16 @@ impl<'a> Check<'a> {
         self.found(&Finding::Body(id));
         if self.mode == Mode::Repair {
             let evidence = Evidence::default();
-            quarantine::keep(self.state, id, &evidence, "a body that no message has")?;
+            quarantine::keep(self.state, id, &evidence, "a body without a message")?;
         }
         Ok(())
     }
 
     fn check_books(&mut self) -> Result<(), StoreError> {
-        let mended = match self.ledger {
+        let corrected = match self.ledger {
             None if self.opening == Books::default() && self.lost == 0 => return Ok(()),
             None => {
-                let problem = "there are none that can be read";
+                let problem = "they are missing or cannot be read";
                 self.found(&Finding::Books(problem.to_owned()));
                 self.opening
             }
@@ -315,7 +315,7 @@ impl<'a> Check<'a> {
         }
         let mut changes = Changes::default();
         changes.put_books(&Ledger {
-            books: mended,
+            books: corrected,
             is_short: false,
         });
         self.database.commit(changes, false)
@@ -332,7 +332,7 @@ impl<'a> Check<'a> {
                 1.. => ("fewer", difference),
                 _ => ("more", -difference),
             };
-            let problem = format!("in the queue are {n} recipients {more} than they say");
+            let problem = format!("the queue has {n} recipients {more} than they count");
             self.found(&Finding::Books(problem));
         }
         books.balance(queued);

@@ -26,7 +26,7 @@ pub(crate) enum Operation {
     /// An attempt has ended; it may have made bounces.
     Settle(Settle, Answer<Option<Message>>),
     /// A message is damaged, for the given reason, and moves to `corrupt/`.
-    SetAside(QueueId, String, Answer<()>),
+    Quarantine(QueueId, String, Answer<()>),
     /// The operator holds or releases a message.
     Hold(QueueId, bool, Answer<Option<HoldResult>>),
     /// The operator deletes a message.
@@ -41,7 +41,7 @@ impl Operation {
     /// Returns whether a client or the operator waits for the answer.
     pub(crate) fn is_urgent(&self) -> bool {
         match self {
-            Self::Settle(..) | Self::SetAside(..) => false,
+            Self::Settle(..) | Self::Quarantine(..) => false,
             Self::Commit(..)
             | Self::Hold(..)
             | Self::Delete(..)
@@ -54,7 +54,9 @@ impl Operation {
     pub(crate) fn refuse(self, reason: &str) {
         match self {
             Operation::Commit(_, _, answer) => refuse(answer, reason),
-            Operation::SetAside(_, _, answer) | Operation::Close(answer) => refuse(answer, reason),
+            Operation::Quarantine(_, _, answer) | Operation::Close(answer) => {
+                refuse(answer, reason)
+            }
             Operation::Hold(_, _, answer) => refuse(answer, reason),
             Operation::Settle(_, answer) | Operation::Delete(_, answer) => refuse(answer, reason),
             Operation::Audit(answer) => refuse(answer, reason),

@@ -99,7 +99,7 @@ fn write_evidence(case: &Path, evidence: &Evidence) -> Result<(), StoreError> {
 /// Moves the body file, if there is one.
 fn move_body(body: &Path, to: &Path) -> Result<(), StoreError> {
     match failpoint::call("aside-rename").and_then(|()| fs::rename(body, to)) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("moving away", body, e)),
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(io_error("moving", body, e)),
         _ => Ok(()),
     }
 }
@@ -115,10 +115,10 @@ pub(crate) fn keep_value(state: &StoreState, id: QueueId, value: &[u8]) -> Resul
 pub(crate) fn keep_stray(state: &StoreState, entry: &DirEntry) -> Result<(), StoreError> {
     let (name, path) = (entry.file_name(), entry.path());
     let case = free_name(state, &name);
-    fs::rename(&path, &case).map_err(|e| io_error("moving away", &path, e))?;
-    close_case(state, &case, "no file of the queue")?;
+    fs::rename(&path, &case).map_err(|e| io_error("moving", &path, e))?;
+    close_case(state, &case, "not a file of the queue")?;
     warn!(target: "relayd", event = "corrupt", file = ?name,
-        "corrupt: {name:?} in mess/ is no file of the queue; moved to {}", case.display());
+        "corrupt: {name:?} in mess/ is not a file of the queue; moved to {}", case.display());
     Ok(())
 }
 
@@ -164,7 +164,7 @@ fn write_durably(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
         .create_new(true)
         .mode(0o600)
         .open(path);
-    let mut file = made.map_err(|source| io_error("making", path, source))?;
+    let mut file = made.map_err(|source| io_error("creating", path, source))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_data());
     written.map_err(|source| {
         // A partial file is of no use.

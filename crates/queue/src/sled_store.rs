@@ -106,7 +106,7 @@ impl SledStore {
         operations.send(operation(answer)).map_err(|_| closed())?;
         answered.await.unwrap_or_else(|_| {
             Err(StoreError::Closed {
-                reason: "it was closed before it came to this".into(),
+                reason: "it was closed before this was done".into(),
             })
         })
     }
@@ -176,7 +176,7 @@ impl SledStore {
         {
             return Err(StoreError::Damaged {
                 id: message.id,
-                reason: "its content is not what its record says".to_owned(),
+                reason: "its content does not match its record".to_owned(),
             });
         }
         let entered = self.ask(|answer| Operation::Commit(Box::new(message), prepared, answer));
@@ -190,8 +190,8 @@ impl SledStore {
         let _ = tokio::task::spawn_blocking(move || remover.finish()).await;
     }
 
-    async fn set_aside(&self, id: QueueId, reason: String) -> Result<(), StoreError> {
-        self.ask(|answer| Operation::SetAside(id, reason, answer))
+    async fn quarantine(&self, id: QueueId, reason: String) -> Result<(), StoreError> {
+        self.ask(|answer| Operation::Quarantine(id, reason, answer))
             .await
     }
 
@@ -201,7 +201,7 @@ impl SledStore {
         result: Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         if let Err(StoreError::Damaged { id, reason }) = &result {
-            self.set_aside(*id, reason.clone()).await?;
+            self.quarantine(*id, reason.clone()).await?;
         }
         result
     }
@@ -274,7 +274,7 @@ impl QueueStore for SledStore {
         let table = self.state.table()?;
         let (messages, damaged) = run_blocking(move || read_page(&table, after, limit)).await?;
         for (id, reason) in damaged {
-            match self.set_aside(id, reason).await {
+            match self.quarantine(id, reason).await {
                 // The message stays in place, which is logged. The messages after it are still
                 // read.
                 Ok(()) | Err(StoreError::Io { .. }) => {}
@@ -413,7 +413,7 @@ pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
         make_dir(above)?;
     }
     let made = DirBuilder::new().mode(0o700).create(dir);
-    made.map_err(|source| io_error("making the directory", dir, source))?;
+    made.map_err(|source| io_error("creating the directory", dir, source))?;
     File::open(above)
         .and_then(|parent| parent.sync_all())
         .map_err(|source| io_error("syncing", above, source))

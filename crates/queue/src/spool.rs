@@ -195,7 +195,7 @@ impl BodyFile {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);
         let opened = failpoint::call("body-make").and_then(|()| options.open(&path));
-        let file = opened.map_err(|source| io_error("making the body file", &path, source))?;
+        let file = opened.map_err(|source| io_error("creating the body file", &path, source))?;
         Ok(Self {
             path,
             file: Some(file),

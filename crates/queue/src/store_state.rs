@@ -51,7 +51,7 @@ impl StoreState {
     pub(crate) fn table(&self) -> Result<Table, StoreError> {
         let reason = match &*self.access.read().unwrap_or_else(PoisonError::into_inner) {
             Access::Open(table) => return Ok(table.clone()),
-            Access::Failed => "an error closed it; it is opened again as soon as it can be",
+            Access::Failed => "an error closed it; it will be opened again when that is possible",
             Access::Closed => "it was shut down",
         };
         Err(StoreError::Closed {

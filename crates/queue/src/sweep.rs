@@ -13,6 +13,7 @@ use relay_message::{Books, QueueId, StoreError};
 use tracing::{info, warn};
 
 use crate::chunks::{Changes, ValueKind};
+use crate::content::Damage;
 use crate::database::{Database, Table};
 use crate::quarantine::{self, Evidence};
 use crate::record::Ledger;
@@ -70,13 +71,13 @@ pub(crate) fn run(state: &StoreState, database: &Database) -> Result<Option<Queu
     });
     let mut ledger = open_books(stored, &found, missing);
     // This comes before the sweep of the files: the body of an unreadable record would look unused.
-    set_aside(state, database, &mut found, &mut ledger)?;
+    quarantine_damaged(state, database, &mut found, &mut ledger)?;
     let unclaimed = match missing {
         0 => Unclaimed::Remove,
         _ => Unclaimed::Keep,
     };
     sweep_body_files(state, &mut found, unclaimed)?;
-    set_aside(state, database, &mut found, &mut ledger)?;
+    quarantine_damaged(state, database, &mut found, &mut ledger)?;
     state.set_ledger(ledger);
     state.count.store(found.count, Ordering::Relaxed);
     state.fresh.store(found.fresh, Ordering::Relaxed);
@@ -108,8 +109,8 @@ fn open_books(stored: Option<Ledger>, found: &Found, missing: u64) -> Ledger {
         ledger.is_short = false;
     } else if missing > 0 {
         warn!(target: "relayd", event = "corrupt",
-            "corrupt: the books have {missing} recipients more than the queue; bodies that no record \
-             names are set aside; relayd fsck tells more");
+            "corrupt: the books have {missing} recipients more than the queue; bodies without \
+             a record are set aside; run relayd fsck for details");
     }
     ledger
 }
@@ -229,7 +230,7 @@ impl Found {
     }
 
     /// Notes a message whose file does not match its record.
-    fn has_wrong_file(&mut self, id: QueueId, expected: &Expected, reason: String) {
+    fn has_wrong_file(&mut self, id: QueueId, expected: &Expected, damage: Damage) {
         let Expected {
             is_fresh,
             outstanding,
@@ -237,7 +238,7 @@ impl Found {
         } = *expected;
         self.damaged.push(Damaged {
             id,
-            reason,
+            reason: damage.to_string(),
             is_fresh,
             outstanding,
         });
@@ -260,7 +261,7 @@ fn sweep_body_files(
         let Some(id) = id.filter(|_| is_file) else {
             if let Err(e) = quarantine::keep_stray(state, &entry) {
                 warn!(target: "relayd", event = "corrupt", file = ?name, error = %e,
-                    "corrupt: {name:?} in mess/ is no file of the queue, and stays there: {e}");
+                    "corrupt: {name:?} in mess/ is not a file of the queue and cannot be moved: {e}");
             }
             continue;
         };
@@ -272,12 +273,15 @@ fn sweep_body_files(
         };
         let length = entry.metadata().map(|m| m.len()).unwrap_or_default();
         if length != expected.length {
-            let reason = wrong_length(length, expected.length);
-            found.has_wrong_file(id, &expected, reason);
+            let damage = Damage::FileLength {
+                found: length,
+                expected: expected.length,
+            };
+            found.has_wrong_file(id, &expected, damage);
         }
     }
     for (id, expected) in mem::take(&mut found.files) {
-        found.has_wrong_file(id, &expected, "its body file is missing".into());
+        found.has_wrong_file(id, &expected, Damage::NoFile);
     }
     Ok(())
 }
@@ -300,12 +304,8 @@ fn remove_or_keep(state: &StoreState, id: QueueId, unclaimed: Unclaimed) -> Resu
     Ok(())
 }
 
-/// Returns the reason for a body file of the wrong length.
-pub(crate) fn wrong_length(found: u64, expected: u64) -> String {
-    format!("its body file has {found} octets, not {expected}")
-}
-
-fn set_aside(
+/// Moves the damaged messages to `corrupt/`, and removes their records.
+fn quarantine_damaged(
     state: &StoreState,
     database: &Database,
     found: &mut Found,

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use relay_message::{QueueId, Spool, StoreError};
 use tokio::task::JoinSet;
 
-use super::reader::{Lengths, Line, Reader, Torn};
-use crate::record::Record;
+use super::reader::{Lengths, Reader, StreamLine, Torn};
+use crate::record::{Record, RecordError};
 use crate::sled_store::SledStore;
 use crate::spool::SledSpool;
 
@@ -46,20 +46,20 @@ pub enum End {
 }
 
 /// Imports the messages of a stream without changes: with their ids, their times and the state of
-/// each recipient. A message whose id is already in the queue is refused, so the same stream can be
-/// imported twice.
+/// each recipient. `report` is called with each message that is refused, and the reason. A message
+/// whose id is already in the queue is refused, so the same stream can be imported twice.
 ///
 /// Reading the input blocks, so this needs a task of its own. `now` limits the times in the ids.
 pub async fn import(
     store: &Arc<SledStore>,
     input: impl BufRead,
     now: SystemTime,
-    tell: &mut dyn FnMut(QueueId, &str),
+    report: &mut dyn FnMut(QueueId, &str),
 ) -> Imported {
     let mut import = Import {
         store,
         latest: now + AHEAD,
-        tell,
+        report,
         under_way: JoinSet::new(),
         ids: HashSet::new(),
         imported: Imported {
@@ -99,10 +99,23 @@ impl From<StoreError> for Stop {
     }
 }
 
+/// Why a message is refused before its content is read.
+#[derive(Debug, thiserror::Error)]
+enum Refusal {
+    #[error("it is in the queue already")]
+    Queued,
+    #[error("the time in its id is in the future")]
+    Future,
+    #[error("it has no recipients left to deliver to")]
+    Settled,
+    #[error(transparent)]
+    Record(RecordError),
+}
+
 struct Import<'a> {
     store: &'a Arc<SledStore>,
     latest: SystemTime,
-    tell: &'a mut dyn FnMut(QueueId, &str),
+    report: &'a mut dyn FnMut(QueueId, &str),
     under_way: JoinSet<(QueueId, Result<(), StoreError>)>,
     ids: HashSet<QueueId>,
     imported: Imported,
@@ -114,12 +127,12 @@ impl Import<'_> {
             let mut count = 0;
             loop {
                 match reader.next()? {
-                    Line::Message(lengths) => self.message(&mut reader, lengths).await?,
-                    Line::End { messages, damaged } if messages == count => {
+                    StreamLine::Message(lengths) => self.message(&mut reader, lengths).await?,
+                    StreamLine::End { messages, damaged } if messages == count => {
                         self.imported.damaged += damaged;
                         break;
                     }
-                    Line::End { .. } => return Err(Torn::Line.into()),
+                    StreamLine::End { .. } => return Err(Torn::Line.into()),
                 }
                 count += 1;
             }
@@ -154,25 +167,23 @@ impl Import<'_> {
             Ok(record) => self.commit(record, spool, head.into()).await?,
             Err(reason) => {
                 self.imported.refused += 1;
-                (self.tell)(id, &reason);
+                (self.report)(id, &reason.to_string());
             }
         }
         Ok(())
     }
 
-    /// The record, or why the message is not taken.
-    fn accept(&self, id: QueueId, record: &[u8]) -> Result<Result<Record, String>, StoreError> {
+    /// Returns the record, or why the message is refused.
+    fn accept(&self, id: QueueId, record: &[u8]) -> Result<Result<Record, Refusal>, StoreError> {
         if self.ids.contains(&id) || self.store.has(id)? {
-            return Ok(Err("it is in the queue already".to_owned()));
+            return Ok(Err(Refusal::Queued));
         }
         if id.time() > self.latest {
-            return Ok(Err("its id is of a time to come".to_owned()));
+            return Ok(Err(Refusal::Future));
         }
         Ok(match Record::decode(id, record) {
-            Ok(record) if record.message.is_settled() => {
-                Err("nothing is left to do for it".to_owned())
-            }
-            decoded => decoded.map_err(|reason| reason.to_string()),
+            Ok(record) if record.message.is_settled() => Err(Refusal::Settled),
+            decoded => decoded.map_err(Refusal::Record),
         })
     }
 
@@ -210,7 +221,7 @@ impl Import<'_> {
                 Ok((id, Err(StoreError::Damaged { reason, .. }))) => {
                     self.ids.remove(&id);
                     self.imported.refused += 1;
-                    (self.tell)(id, &reason);
+                    (self.report)(id, &reason);
                 }
                 Ok((_, Err(reason))) | Err(reason) => failed = Err(reason),
             }

@@ -20,7 +20,7 @@ pub(super) enum Torn {
     Title,
     #[error("it is damaged")]
     Line,
-    #[error("it is damaged: message {0} does not have the checksum behind it")]
+    #[error("it is damaged: message {0} does not match its checksum")]
     Sum(QueueId),
     #[error("it cannot be read: {0}")]
     Io(io::Error),
@@ -37,7 +37,7 @@ impl From<io::Error> for Torn {
 
 /// A line of the stream, except the checksum of a message.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(super) enum StreamLine {
     Message(Lengths),
     End { messages: u64, damaged: u64 },
 }
@@ -80,14 +80,14 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Reads the next line.
-    pub(super) fn next(&mut self) -> Result<Line, Torn> {
+    pub(super) fn next(&mut self) -> Result<StreamLine, Torn> {
         let line = self.line()?;
         let words: Vec<&str> = line.split(' ').collect();
         let parsed = match words[..] {
             ["message", id, record, head, body] => message(id, [record, head, body]),
             ["end", messages, damaged] => number(messages)
                 .zip(number(damaged))
-                .map(|(messages, damaged)| Line::End { messages, damaged }),
+                .map(|(messages, damaged)| StreamLine::End { messages, damaged }),
             _ => None,
         };
         let parsed = parsed.ok_or(Torn::Line)?;
@@ -138,9 +138,9 @@ impl<R: BufRead> Reader<R> {
     }
 }
 
-fn message(id: &str, lengths: [&str; 3]) -> Option<Line> {
+fn message(id: &str, lengths: [&str; 3]) -> Option<StreamLine> {
     let [record, head, body] = lengths.map(number);
-    Some(Line::Message(Lengths {
+    Some(StreamLine::Message(Lengths {
         id: id.parse().ok()?,
         record: record?,
         head: head?,

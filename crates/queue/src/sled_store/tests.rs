@@ -9,10 +9,15 @@ use relay_smtp::dsn::DsnRequest;
 use tempfile::TempDir;
 
 use super::*;
-use crate::database::Step;
+use crate::database::CommitStep;
 
 /// Before sled is asked, before and after it has written, and when all is on the disk already.
-const STEPS: [Step; 4] = [Step::Apply, Step::Flush, Step::Sync, Step::Answer];
+const STEPS: [CommitStep; 4] = [
+    CommitStep::Apply,
+    CommitStep::Flush,
+    CommitStep::Sync,
+    CommitStep::Answer,
+];
 
 fn open(directory: &TempDir) -> SledStore {
     let config = StoreConfig {
@@ -156,7 +161,7 @@ async fn a_database_that_does_not_open_again_is_tried_until_it_does() {
     let accepted = commit(&store, b"small").await.expect("committed").id;
     let torn = directory.path().join("queue/snap.FFFFFFFFFFFFFFF0");
     std::fs::write(&torn, b"torn").expect("written");
-    store.faults.fail_at(Step::Sync);
+    store.faults.fail_at(CommitStep::Sync);
     assert!(commit(&store, b"small").await.is_err());
     tokio::time::sleep(Duration::from_millis(200)).await;
     assert!(store.has_room(0).is_err() && store.begin().is_err());
@@ -184,7 +189,7 @@ async fn a_store_closed_while_in_doubt_loses_no_bounce() {
         body: vec![8; 1000].into(),
     };
     let id = bounce.id;
-    store.faults.fail_at(Step::Answer);
+    store.faults.fail_at(CommitStep::Answer);
     let settlement = Settlement {
         recipients: vec![RecipientChange {
             index: 0,

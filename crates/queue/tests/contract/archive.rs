@@ -61,11 +61,11 @@ impl Target {
     }
 
     async fn import(&self, stream: &[u8], now: SystemTime) -> (Imported, Vec<(QueueId, String)>) {
-        let mut told = Vec::new();
-        let mut tell = |id, reason: &str| told.push((id, reason.to_owned()));
-        let imported = archive::import(&self.store, stream, now, &mut tell).await;
-        assert_eq!(imported.refused, told.len() as u64);
-        (imported, told)
+        let mut refused = Vec::new();
+        let mut report = |id, reason: &str| refused.push((id, reason.to_owned()));
+        let imported = archive::import(&self.store, stream, now, &mut report).await;
+        assert_eq!(imported.refused, refused.len() as u64);
+        (imported, refused)
     }
 
     /// Checks that exactly these are in the queue, as in `source`, both now and after a reopening.
@@ -124,13 +124,14 @@ async fn the_same_stream_twice_brings_each_message_once() {
     let (first, _) = target
         .import(&[&stream[..], &stream].concat(), late())
         .await;
-    let (again, told) = target.import(&stream, late()).await;
+    let (again, refused) = target.import(&stream, late()).await;
     let messages = SIZES.len() as u64;
     assert_eq!((first.taken, first.refused), (messages, messages));
     assert_eq!((again.taken, again.refused), (0, messages));
     assert!(matches!(again.end, End::Whole));
     assert!(
-        told.iter()
+        refused
+            .iter()
             .all(|(_, why)| why == "it is in the queue already")
     );
     target.has(&all(source.store()).await, source.store()).await;
@@ -191,11 +192,11 @@ async fn what_could_not_be_in_this_queue_is_refused_and_the_rest_taken() {
     let (other, last) = (enqueue(source.store()).await, enqueue(source.store()).await);
     let stream = export(source.store()).await;
     let target = Target::new();
-    let (imported, told) = target.import(&stream, NOW).await;
+    let (imported, refused) = target.import(&stream, NOW).await;
     assert_eq!((imported.taken, imported.refused), (0, 2));
     assert_eq!(
-        told[0],
-        (other.id, "its id is of a time to come".to_owned())
+        refused[0],
+        (other.id, "the time in its id is in the future".to_owned())
     );
 
     // A record with the content of another message; the checksum of the stream is right.

@@ -10,8 +10,8 @@ use crate::stores::{Harness, INLINE, OnDisk, all, balanced, commit, enqueue, nam
 
 fn run(harness: &OnDisk, mode: Mode) -> (Summary, Vec<Finding>) {
     let mut findings = Vec::new();
-    let mut tell = |finding: &Finding| findings.push(finding.clone());
-    let summary = check(harness.path(), mode, &mut tell).expect("a queue that can be read");
+    let mut report = |finding: &Finding| findings.push(finding.clone());
+    let summary = check(harness.path(), mode, &mut report).expect("a queue that can be read");
     assert_eq!(summary.findings, findings.len() as u64);
     (summary, findings)
 }
@@ -201,8 +201,8 @@ async fn values_that_belong_to_no_message_are_set_aside() {
 #[tokio::test]
 async fn a_record_that_went_past_the_books_either_way_is_found() {
     for (is_removed, problem) in [
-        (true, "in the queue are 2 recipients fewer than they say"),
-        (false, "in the queue are 2 recipients more than they say"),
+        (true, "the queue has 2 recipients fewer than they count"),
+        (false, "the queue has 2 recipients more than they count"),
     ] {
         let mut harness = <OnDisk>::new();
         let left = message(&harness, 10, 20).await;
