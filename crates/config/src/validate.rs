@@ -1,5 +1,10 @@
 //! Checks that concern several keys.
 
+mod dkim;
+mod inbound;
+mod limits;
+mod rewrite;
+
 use std::net::SocketAddr;
 
 use crate::error::ConfigError;
@@ -24,7 +29,11 @@ impl Strict<'_> {
         }
         self.no_open_relay()?;
         self.tls()?;
-        self.listeners()
+        self.listeners()?;
+        self.dkim()?;
+        self.inbound()?;
+        self.rewrite()?;
+        self.limits()
     }
 
     /// Refuses a certificate without a key, and a key without a certificate.

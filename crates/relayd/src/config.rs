@@ -19,9 +19,9 @@ use relay_smtp::Mailbox;
 use relay_smtp::body::BareNewline;
 use relay_smtpd::{Limits, ListenerAddress, ListenerConfig, RelayRules, Rewriting, Role};
 
-pub use self::dkim::Dkim;
-pub use self::inbound::Inbound;
-pub use self::named_files::{Pair, Tls};
+pub use self::dkim::DkimConfig;
+pub use self::inbound::InboundConfig;
+pub use self::named_files::{CertificateFiles, TlsConfig};
 use crate::log::{Level, LogFormat};
 
 /// The configuration, checked and converted.
@@ -40,11 +40,11 @@ pub struct Config {
     /// The limits for incoming mail.
     pub limits: Limits,
     /// Our certificates.
-    pub tls: Tls,
+    pub tls: TlsConfig,
     /// Who may log in.
-    pub auth: Auth,
+    pub auth: AuthConfig,
     /// How long mail is kept and when it is retried.
-    pub queue: Queue,
+    pub queue: QueueConfig,
     /// How mail is delivered: `[delivery]`, `[[route]]` and `[dns]`.
     pub delivery: relay_remote::Config,
     /// How many deliveries run at the same time.
@@ -52,9 +52,9 @@ pub struct Config {
     /// How addresses of submitted mail are rewritten.
     pub rewriting: Rewriting,
     /// The keys that sign our own mail.
-    pub dkim: Dkim,
+    pub dkim: DkimConfig,
     /// The checks of external clients and their mail.
-    pub inbound: Inbound,
+    pub inbound: InboundConfig,
     /// The path of the control socket.
     pub control: PathBuf,
     /// The format of the log.
@@ -67,7 +67,7 @@ pub struct Config {
 
 /// `[auth]`
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Auth {
+pub struct AuthConfig {
     /// Where the users are.
     pub users: NamedFile,
     /// How long a client is refused after too many failed logins.
@@ -76,7 +76,7 @@ pub struct Auth {
 
 /// `[queue]`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Queue {
+pub struct QueueConfig {
     /// The age at which a message bounces.
     pub lifetime: Duration,
     /// Attempt n is made at arrival + unit × n².
@@ -114,9 +114,7 @@ impl Mapping<'_> {
     fn into_config(self) -> Result<Config, ConfigError> {
         let deliveries = relay_routing::of_file(&self.file, &self.source)?;
         let dkim = self.dkim()?;
-        let inbound = self.inbound()?;
-        let rewriting = self.rewriting()?;
-        let limits = self.limits()?;
+        let (inbound, rewriting, limits) = (self.inbound(), self.rewriting(), self.limits());
         let (tls, auth) = (self.certificates(), self.auth());
         let password_files = relay_routing::password_files(&self.file, &self.source);
         let needed = password_files.into_iter().chain(self.ca_file()).collect();
@@ -167,32 +165,32 @@ impl Mapping<'_> {
         })
     }
 
-    fn certificates(&self) -> Tls {
+    fn certificates(&self) -> TlsConfig {
         let tls = &self.file.tls;
         let named = |path: &[KeyStep], file: &Path| self.source.named(path, file);
         let at = |name| [key("tls"), key(name)];
         let extra = |index, name| [key("tls"), key("extra"), KeyStep::Index(index), key(name)];
         let mut pairs = Vec::new();
         if given(&tls.certificate).is_some() {
-            pairs.push(Pair {
+            pairs.push(CertificateFiles {
                 certificate: named(&at("certificate"), &tls.certificate),
                 key: named(&at("key"), &tls.key),
             });
         }
         let others = tls.extra.iter().enumerate();
-        pairs.extend(others.map(|(index, pair)| Pair {
+        pairs.extend(others.map(|(index, pair)| CertificateFiles {
             certificate: named(&extra(index, "certificate"), &pair.certificate),
             key: named(&extra(index, "key"), &pair.key),
         }));
-        Tls {
+        TlsConfig {
             pairs,
             session_tickets: tls.session_tickets,
         }
     }
 
-    fn auth(&self) -> Auth {
+    fn auth(&self) -> AuthConfig {
         let auth = &self.file.auth;
-        Auth {
+        AuthConfig {
             users: self.source.named(&[key("auth"), key("users")], &auth.users),
             lockout: auth.lockout.0,
         }
@@ -204,24 +202,16 @@ impl Mapping<'_> {
         Some(self.source.named(&path, file))
     }
 
-    fn limits(&self) -> Result<Limits, ConfigError> {
+    fn limits(&self) -> Limits {
         let limits = &self.file.limits;
-        let octets = |name, size: &Text<ByteSize>| {
-            let octets = usize::try_from(size.0.as_u64()).ok();
-            octets.filter(|&n| n >= LEAST_LINE).ok_or_else(|| {
-                let path = [key("limits"), key(name)];
-                let reason = format!("{} must be at least {LEAST_LINE} bytes", size.0);
-                self.source.error_at(&path, reason)
-            })
-        };
         let defaults = Limits::default();
-        Ok(Limits {
+        Limits {
             connections: limits.connections.into(),
             connections_per_client: limits.connections_per_client.into(),
             session: relay_smtp::server::SessionLimits {
-                message_size: octets("message_size", &limits.message_size)? as u64,
-                header_size: octets("header_size", &limits.header_size)?,
-                line_length: octets("line_length", &limits.line_length)?,
+                message_size: limits.message_size.0.as_u64(),
+                header_size: octets(&limits.header_size),
+                line_length: octets(&limits.line_length),
                 recipients: limits.recipients.into(),
                 errors: limits.errors.0,
                 command_timeout: limits.command_timeout.0,
@@ -231,13 +221,14 @@ impl Mapping<'_> {
                 },
                 ..defaults.session
             },
-        })
+        }
     }
 }
 
-/// The lowest limit for a line. RFC 5321 §4.5.3.1.6: a line of text may have 1000 octets. No size
-/// means "unlimited", as 0 does in SIZE (RFC 1870 §4) and in qmail.
-const LEAST_LINE: usize = 1000;
+/// A limit that is higher than any address in memory is no limit.
+fn octets(size: &Text<ByteSize>) -> usize {
+    usize::try_from(size.0.as_u64()).unwrap_or(usize::MAX)
+}
 
 fn listener(listener: schema::Listener) -> ListenerConfig {
     ListenerConfig {
@@ -254,8 +245,8 @@ fn listener(listener: schema::Listener) -> ListenerConfig {
     }
 }
 
-fn queue_of(queue: &schema::Queue) -> Queue {
-    Queue {
+fn queue_of(queue: &schema::Queue) -> QueueConfig {
+    QueueConfig {
         lifetime: queue.lifetime.0,
         retry_unit: queue.retry_unit.0,
         retry_max_interval: queue.retry_max_interval.0,

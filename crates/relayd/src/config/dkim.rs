@@ -1,6 +1,5 @@
 //! `[[dkim]]`
 
-use std::collections::HashSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use super::{ConfigError, KeyStep, Mapping, NamedFile, key, schema};
 
 /// The signing table. It names its keys by their files.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Dkim {
+pub struct DkimConfig {
     entries: Vec<SigningKey>,
 }
 
@@ -28,7 +27,7 @@ struct SigningKey {
     expire: Option<Duration>,
 }
 
-impl Dkim {
+impl DkimConfig {
     /// Returns the files with the keys.
     pub(crate) fn files(&self) -> impl Iterator<Item = &NamedFile> {
         self.entries.iter().map(|entry| &entry.key)
@@ -38,7 +37,7 @@ impl Dkim {
     pub fn load(&self) -> Result<Signer, ConfigError> {
         let entries: Result<Vec<SigningEntry>, ConfigError> =
             self.entries.iter().map(SigningKey::load).collect();
-        // Every reason to refuse a table has been found before, with its line.
+        // Every reason to refuse a table was found when the file was read, with its line.
         Signer::new(entries?)
             .map_err(|reason| ConfigError::of_file(Path::new("[[dkim]]"), reason.to_string()))
     }
@@ -60,46 +59,20 @@ impl SigningKey {
 }
 
 impl Mapping<'_> {
-    pub(super) fn dkim(&self) -> Result<Dkim, ConfigError> {
-        let mut names = HashSet::new();
+    pub(super) fn dkim(&self) -> Result<DkimConfig, ConfigError> {
         let tables = self.file.dkim.iter().enumerate();
-        let entries = tables.map(|(index, table)| {
-            let entry = self.signing_key(index, table)?;
-            if !names.insert((&table.domain.0, &table.selector.0)) {
-                let reason = format!(
-                    "there is a key for the selector {} of {} already: give each a selector of its own",
-                    entry.selector, entry.domain
-                );
-                return Err(self.source.error_at(&place(index, "selector"), reason));
-            }
-            Ok(entry)
-        });
-        entries
-            .collect::<Result<_, _>>()
-            .map(|entries| Dkim { entries })
+        let entries = tables.map(|(index, table)| self.signing_key(index, table));
+        Ok(DkimConfig {
+            entries: entries.collect::<Result<_, _>>()?,
+        })
     }
 
     fn signing_key(&self, index: usize, table: &schema::Dkim) -> Result<SigningKey, ConfigError> {
-        let error = |name, reason: String| Err(self.source.error_at(&place(index, name), reason));
         let headers = match &table.headers {
             None => HeaderList::default(),
-            Some(names) => match HeaderList::new(names) {
-                Ok(list) => list,
-                Err(reason) => return error("headers", reason.to_string()),
-            },
+            Some(names) => HeaderList::new(names)
+                .map_err(|reason| self.source.error_at(&place(index, "headers"), reason))?,
         };
-        let expire = table.expire.0.0;
-        if expire.is_some_and(|expire| expire < Duration::from_secs(1)) {
-            return error("expire", "signatures would expire at once".to_owned());
-        }
-        let lifetime = self.file.queue.lifetime.0;
-        if expire.is_some_and(|expire| expire < lifetime) {
-            let reason = format!(
-                "signatures would expire while mail still waits: make it queue.lifetime ({}) at least",
-                humantime::format_duration(lifetime)
-            );
-            return error("expire", reason);
-        }
         Ok(SigningKey {
             domain: table.domain.0.clone(),
             selector: table.selector.0.clone(),
@@ -110,7 +83,7 @@ impl Mapping<'_> {
                 schema::Canonicalization::Relaxed => Canonicalization::Relaxed,
                 schema::Canonicalization::Simple => Canonicalization::Simple,
             },
-            expire,
+            expire: table.expire.0.0,
         })
     }
 }
@@ -126,17 +99,17 @@ mod tests {
 
     use relay_dkim::{Algorithm, Decision, GeneratedKey};
 
-    use super::super::Config;
+    use super::super::{Config, ConfigError};
 
     const ENTRY: &str = "[[dkim]]\ndomain = \"d.test\"\nselector = \"s\"\nkey = \"k.pem\"\n";
 
-    fn parse(text: &str) -> Result<Config, String> {
+    fn parse(text: &str) -> Result<Config, ConfigError> {
         let text = format!("hostname = \"relay.test\"\n{text}");
-        Config::parse("relayd.toml".as_ref(), &text).map_err(|error| error.to_string())
+        Config::parse("relayd.toml".as_ref(), &text)
     }
 
     #[test]
-    fn what_cannot_be_signed_with_is_told_with_file_line_and_key() {
+    fn a_bad_signing_key_is_reported_with_its_line() {
         for (extra, expected) in [
             (
                 "headers = [\"Received\"]",
@@ -164,7 +137,7 @@ mod tests {
             ),
         ] {
             let text = format!("{ENTRY}{extra}");
-            assert_eq!(parse(&text).expect_err(extra), expected);
+            assert_eq!(parse(&text).expect_err(extra).to_string(), expected);
         }
         for (text, expected) in [
             (
@@ -180,12 +153,12 @@ mod tests {
                 "relayd.toml:4: dkim.selector: \"a_b\" is not a selector such as \"mail\": labels are made of letters, digits, and hyphens between them",
             ),
         ] {
-            assert_eq!(parse(text).expect_err(text), expected);
+            assert_eq!(parse(text).expect_err(text).to_string(), expected);
         }
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_refused_with_what_mends_it() {
+    fn a_key_that_others_can_read_is_refused_with_the_remedy() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("k.pem");
         let text = format!(
@@ -205,9 +178,9 @@ mod tests {
         assert!(matches!(decision, Decision::Sign(_)), "{decision:?}");
         fs::set_permissions(&file, Permissions::from_mode(0o640)).expect("ours");
         let readable = config.dkim.load().expect_err("readable").to_string();
-        let mend = format!("chmod 600 {}", file.display());
+        let remedy = format!("chmod 600 {}", file.display());
         assert!(
-            readable.starts_with("relayd.toml:6: dkim.key: ") && readable.ends_with(&mend),
+            readable.starts_with("relayd.toml:6: dkim.key: ") && readable.ends_with(&remedy),
             "{readable}"
         );
     }

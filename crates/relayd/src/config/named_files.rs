@@ -6,28 +6,28 @@ use std::path::Path;
 use relay_remote::check_ca_file;
 use relay_smtpd::{CertificatePair, TlsError, TlsServer, TlsSettings};
 
-use super::{Auth, Config, ConfigError, NamedFile};
+use super::{AuthConfig, Config, ConfigError, NamedFile};
 use crate::users::UsersFile;
 
 /// `[tls]`
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tls {
+pub struct TlsConfig {
     /// Certificates with their keys. The first one is the default. Without any there is no TLS.
-    pub pairs: Vec<Pair>,
+    pub pairs: Vec<CertificateFiles>,
     /// Whether clients may resume sessions with tickets.
     pub session_tickets: bool,
 }
 
 /// A certificate and its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
+pub struct CertificateFiles {
     /// The certificate chain in PEM.
     pub certificate: NamedFile,
     /// The private key in PEM.
     pub key: NamedFile,
 }
 
-impl Tls {
+impl TlsConfig {
     /// Returns whether TLS is configured.
     pub fn is_on(&self) -> bool {
         !self.pairs.is_empty()
@@ -75,7 +75,7 @@ impl Tls {
     }
 }
 
-impl Auth {
+impl AuthConfig {
     /// Reads the users. A file that does not exist has no users.
     pub(crate) fn load(&self) -> Result<UsersFile, ConfigError> {
         UsersFile::load(self.users.path()).map_err(|reason| self.users.error(reason))
