@@ -1,7 +1,8 @@
-//! How long a full queue takes to open: `cargo run --release -p relay-queue --example open_time -- DIR COUNT`.
+//! Measures how long a full queue takes to open:
+//! `cargo run --release -p relay-queue --example open_time -- DIR COUNT`.
 //!
-//! Fills the state directory DIR, unless it is there already, with COUNT small messages, closes it,
-//! opens it again, reads every record once and audits.
+//! Fills the state directory DIR with COUNT small messages if it does not exist, closes it, opens
+//! it again, reads every record once and audits the queue.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,7 +38,7 @@ async fn main() -> Result<(), StoreError> {
         min_free: 0,
         inline_body: 4096,
     };
-    let told = |what: &str, since: Instant| {
+    let report = |what: &str, since: Instant| {
         println!("{what}: {:.2} s", since.elapsed().as_secs_f64());
         Instant::now()
     };
@@ -47,13 +48,13 @@ async fn main() -> Result<(), StoreError> {
         fill(&store, count).await?;
         store.close().await?;
     }
-    let start = told("filled", start);
+    let start = report("filled", start);
     let store = SledStore::open(&config)?;
-    let start = told("opened", start);
+    let start = report("opened", start);
     let read = read_all(&store).await?;
-    let start = told(&format!("read {read} of {count}"), start);
+    let start = report(&format!("read {read} of {count}"), start);
     let audit = store.audit().await?;
-    told(&format!("audited, {} queued", audit.queued), start);
+    report(&format!("audited, {} queued", audit.queued), start);
     Ok(())
 }
 

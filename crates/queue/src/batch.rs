@@ -16,8 +16,8 @@ use crate::record::{ContentPlace, Layout, Record};
 use crate::spool::{BodyFile, Prepared};
 use crate::store_state::StoreState;
 
-/// The changes to write, and the operations that wait for an answer. Entries are final values, not differences: a
-/// batch can be written again if it is not known whether it reached the disk.
+/// The changes to write, and the operations that wait for an answer. Entries are final values, not
+/// differences: a batch can be written again if it is not known whether it reached the disk.
 #[derive(Default)]
 pub(crate) struct Batch {
     entries: HashMap<QueueId, Entry>,

@@ -224,7 +224,7 @@ impl Table {
         let ledger = stored.as_ref().and_then(|bytes| Ledger::decode(bytes));
         if stored.is_some() && ledger.is_none() {
             warn!(target: "relayd", event = "corrupt",
-                "corrupt: the books of the queue cannot be read; they start again with the current queue");
+                "corrupt: the books of the queue cannot be read; they restart with the current queue");
         }
         Ok(ledger)
     }

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_rise_even_when_the_clock_stands_or_goes_back() {
+    fn ids_rise_even_if_the_clock_stops_or_goes_back() {
         let (source, start) = (IdSource::default(), UNIX_EPOCH + Duration::from_secs(1000));
         source.skip_past(QueueId::from_bits(77));
         let times = [start, start, start - Duration::from_secs(5), start];

@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_tell_the_time_of_the_clock_they_were_given() {
+    fn ids_have_the_time_of_the_given_clock() {
         let time = UNIX_EPOCH + Duration::from_hours(24);
         let store = MemoryStore::with_clock(move || time);
         assert_eq!(store.next_id().time(), time);

@@ -25,7 +25,7 @@ use crate::store_state::StoreState;
 const LOOK_EVERY: u64 = 512;
 /// The number of id ranges into which the records are divided. Each thread takes the next free
 /// range, because ids are not distributed evenly.
-const PARTS: u64 = 64;
+const RANGES: u64 = 64;
 
 /// The result of reading the records.
 #[derive(Default)]
@@ -138,11 +138,11 @@ fn read_records(table: &Table) -> Result<Found, StoreError> {
     let work = || {
         let mut found = Found::default();
         loop {
-            let part = next.fetch_add(1, Ordering::Relaxed);
-            if part >= PARTS {
+            let range = next.fetch_add(1, Ordering::Relaxed);
+            if range >= RANGES {
                 return Ok(found);
             }
-            found.read(table, ids_of(part, ends))?;
+            found.read(table, ids_of(range, ends))?;
         }
     };
     let mut found = thread::scope(|scope| {
@@ -157,16 +157,16 @@ fn read_records(table: &Table) -> Result<Found, StoreError> {
     Ok(found)
 }
 
-/// Returns one of the [`PARTS`] ranges into which the ids between these ends are divided.
-fn ids_of(part: u64, (first, last): (QueueId, QueueId)) -> (Bound<QueueId>, Bound<QueueId>) {
+/// Returns one of the [`RANGES`] ranges into which the ids between these ends are divided.
+fn ids_of(range: u64, (first, last): (QueueId, QueueId)) -> (Bound<QueueId>, Bound<QueueId>) {
     let (first, last) = (first.to_bits(), last.to_bits());
-    let from = |part| QueueId::from_bits(first + (last - first) / PARTS * part);
-    let to = if part + 1 == PARTS {
+    let from = |range| QueueId::from_bits(first + (last - first) / RANGES * range);
+    let to = if range + 1 == RANGES {
         Bound::Included(QueueId::from_bits(last))
     } else {
-        Bound::Excluded(from(part + 1))
+        Bound::Excluded(from(range + 1))
     };
-    (Bound::Included(from(part)), to)
+    (Bound::Included(from(range)), to)
 }
 
 impl Found {
@@ -341,7 +341,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_id_is_in_one_part() {
+    fn every_id_is_in_one_range() {
         let id = QueueId::from_bits;
         for (first, last) in [
             (5, 5),
@@ -358,8 +358,8 @@ mod tests {
                 last - (last - first) / 64,
                 last,
             ] {
-                let parts = (0..PARTS).map(|part| ids_of(part, (id(first), id(last))));
-                let holders = parts.filter(|(from, to)| {
+                let ranges = (0..RANGES).map(|range| ids_of(range, (id(first), id(last))));
+                let holders = ranges.filter(|(from, to)| {
                     let Bound::Included(from) = from else {
                         return false;
                     };

@@ -1,7 +1,7 @@
-//! A process that uses a queue dies at each named point. All that it acknowledged is there
-//! afterwards.
+//! Crashes a process that uses a queue at each named point. Everything that it acknowledged must be
+//! in the queue afterwards.
 //!
-//! The test runs itself as that process, which writes a line for each answer that it got.
+//! The test runs itself as that process. It prints a line for each answer.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -55,18 +55,18 @@ fn envelope(recipients: usize) -> Envelope {
     }
 }
 
-/// What the body of a message must be; no two are alike.
+/// Returns the body of a message. No two are alike.
 fn body(id: QueueId, is_large: bool) -> Vec<u8> {
     let times = if is_large { 200 } else { 1 };
     format!("{id}\r\n").repeat(times).into_bytes()
 }
 
-/// One line for each answer: what was asked, and for which message.
-fn tell(what: &str, id: QueueId) {
+/// Prints the line for an answer: the operation and the message.
+fn report(what: &str, id: QueueId) {
     println!("{what} {id}");
 }
 
-/// The process that dies, unless it reaches its point too seldom.
+/// The process that crashes, unless it does not reach its point often enough.
 #[tokio::test]
 #[ignore = "run by the other tests, as a process of its own"]
 async fn child() {
@@ -77,26 +77,26 @@ async fn child() {
     for n in 0..6 {
         let is_large = n % 2 == 0;
         let kept = commit(&store, 1, is_large).await;
-        tell("accepted", kept.id);
+        report("accepted", kept.id);
         let message = commit(&store, 2, is_large).await;
-        tell("accepted", message.id);
+        report("accepted", message.id);
         let claim = claim(&store, message.id).await;
-        tell("settling", message.id);
+        report("settling", message.id);
         let settled = store.settle(claim, changes(&[0])).await;
         assert!(settled.expect("settled").is_some());
         let mut last = changes(&[1]);
         let report = report(&store, is_large);
         let id = report.id;
         last.bounces.push(report);
-        tell("leaving", message.id);
+        report("leaving", message.id);
         let left = store.settle(claim, last).await.expect("settled");
         assert!(left.is_none(), "the last settlement removes the message");
-        tell("left", message.id);
-        tell("accepted", id);
+        report("left", message.id);
+        report("accepted", id);
         let doomed = commit(&store, 3, is_large).await;
-        tell("leaving", doomed.id);
+        report("leaving", doomed.id);
         store.delete(doomed.id).await.expect("deleted");
-        tell("left", doomed.id);
+        report("left", doomed.id);
     }
     println!("done");
 }
@@ -139,7 +139,7 @@ fn report(store: &SledStore, is_large: bool) -> NewMessage {
     }
 }
 
-/// What the process said before it ended, and whether it came to its end.
+/// Returns the lines of the process, and whether it ended normally.
 fn run(dir: &Path, crash_at: &str) -> (Vec<(String, QueueId)>, bool) {
     run_with(dir, "RELAY_CRASH_AT", crash_at)
 }
@@ -160,7 +160,8 @@ fn run_with(dir: &Path, variable: &str, value: &str) -> (Vec<(String, QueueId)>,
     (lines.collect(), said.lines().any(|line| line == "done"))
 }
 
-/// The messages that must be there, and those that may be: what was asked for when the end came.
+/// Returns the messages that must be in the queue, and those that may be, because the process
+/// crashed during the operation.
 #[derive(Debug, Default)]
 struct Ledger {
     queued: BTreeMap<QueueId, bool>,
@@ -178,7 +179,7 @@ impl Ledger {
             }
         }
         ledger.last = said.last().cloned();
-        // The removal may have been made, or not.
+        // The removal may be done or not.
         if let Some((what, id)) = &ledger.last
             && what == "leaving"
         {
@@ -197,7 +198,7 @@ async fn check(dir: &Path, said: &[(String, QueueId)], when: &str) {
         assert!(is_there || !must, "{when}: {id} is lost");
     }
     let unknown = |message: &&Message| !ledger.queued.contains_key(&message.id);
-    // What was coming in when the end came: one message, or the report of one that was leaving.
+    // A message that was entering at the crash: a new one, or the report of one that was leaving.
     assert!(found.iter().filter(unknown).count() <= 1, "{when}");
     let mut files = Vec::new();
     for message in &found {
@@ -230,14 +231,14 @@ async fn check(dir: &Path, said: &[(String, QueueId)], when: &str) {
     assert_eq!(left, files, "{when}: files of messages, and no others");
     let audit = store.audit().await.expect("audited");
     assert!(audit.is_balanced(), "{when}: {audit:?}");
-    let told = |what: &str| said.iter().filter(|(said, _)| said == what).count() as u64;
+    let count = |what: &str| said.iter().filter(|(said, _)| said == what).count() as u64;
     let (came, went) = (
         audit.books.accepted + audit.books.reports,
         audit.books.delivered + audit.books.discarded,
     );
-    // Each of them had one recipient at least.
+    // Each of them had at least one recipient.
     assert!(
-        came >= told("accepted") && went >= told("left"),
+        came >= count("accepted") && went >= count("left"),
         "{when}: {audit:?}"
     );
     assert_eq!(store.count_damaged(), 0, "{when}");
@@ -245,7 +246,7 @@ async fn check(dir: &Path, said: &[(String, QueueId)], when: &str) {
 }
 
 #[tokio::test]
-async fn whichever_point_the_process_dies_at_everything_acknowledged_is_there() {
+async fn everything_acknowledged_survives_a_crash_at_any_point() {
     for point in POINTS {
         let mut crashes = 0;
         for times in [1, 2, 3, 4, 5, 7, 10] {
@@ -260,7 +261,7 @@ async fn whichever_point_the_process_dies_at_everything_acknowledged_is_there() 
 }
 
 #[tokio::test]
-async fn without_a_point_the_process_comes_to_its_end() {
+async fn the_process_ends_normally_without_a_crash_point() {
     let dir = tempfile::tempdir().expect("a directory");
     let (said, ended) = run(dir.path(), "nowhere");
     assert!(ended, "{said:?}");
@@ -268,7 +269,7 @@ async fn without_a_point_the_process_comes_to_its_end() {
 }
 
 #[tokio::test]
-async fn a_process_that_dies_while_it_sets_a_message_aside_does_so_at_the_next_start() {
+async fn a_message_is_set_aside_at_the_next_start_after_a_crash_during_it() {
     let dir = tempfile::tempdir().expect("a directory");
     let (said, _) = run(dir.path(), "nowhere");
     let large = std::fs::read_dir(dir.path().join("mess"))
@@ -298,7 +299,7 @@ async fn a_damaged_message_that_cannot_be_moved_is_set_aside_at_the_next_start()
     let (_, ended) = run_with(dir.path(), "RELAY_FAIL_AT", "aside-rename");
     assert!(
         ended && large.exists(),
-        "it holds nobody up, and nothing is done by halves"
+        "it blocks nothing, and nothing is half done"
     );
     let store = SledStore::open(&config(dir.path())).expect("opens");
     let audit = store.audit().await.expect("audited");

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_whole_and_below_zero_once_it_is_over() {
+    fn days_are_whole_and_negative_after_the_expiry() {
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         let info = CertificateInfo {
             path: "/cert.pem".into(),

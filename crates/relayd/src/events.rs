@@ -92,7 +92,7 @@ pub(crate) fn bad_users(reason: &dyn Display) {
         "users: {problem}; the users stay as they were");
 }
 
-/// A certificate of ours expires soon or has expired.
+/// One of our certificates expires soon or has expired.
 pub(crate) fn expiring(certificate: &Certificate) {
     let Certificate {
         file, days_left, ..

@@ -48,8 +48,8 @@ pub fn run(state_dir: &Path, mode: Mode, out: &mut impl Write) -> Result<bool, F
     let corrupt = state_dir.join("corrupt");
     let outcome = match (findings, mode) {
         (0, _) => "nothing is wrong".to_owned(),
-        (_, Mode::Check) => "relayd fsck --repair sets aside what is damaged".to_owned(),
-        (_, Mode::Repair) => format!("what was damaged is in {}", corrupt.display()),
+        (_, Mode::Check) => "run relayd fsck --repair to set damaged data aside".to_owned(),
+        (_, Mode::Repair) => format!("damaged data was moved to {}", corrupt.display()),
     };
     writeln!(
         out,

@@ -190,8 +190,8 @@ impl Lines {
     /// Returns whether the event is logged. Events of libraries are logged for debugging only.
     fn logs(&self, metadata: &Metadata<'_>) -> bool {
         let level = self.level();
-        let ours = metadata.is_event() && metadata.target().starts_with("relay");
-        Level::of(*metadata.level()) <= level && (ours || level >= Level::Debug)
+        let is_own = metadata.is_event() && metadata.target().starts_with("relay");
+        Level::of(*metadata.level()) <= level && (is_own || level >= Level::Debug)
     }
 
     fn wants(&self, metadata: &Metadata<'_>) -> bool {

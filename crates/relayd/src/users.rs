@@ -164,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_the_file_counts_at_the_next_login() {
+    fn a_change_of_the_file_applies_at_the_next_login() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("users");
         let users = UsersFile::load(&file).expect("none yet");
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_makes_no_sense_leaves_the_users_as_they_were() {
+    fn an_invalid_file_does_not_change_the_users() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("users");
         add(&file, "app", &[]);
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_is_not_checked_is_told_with_its_user() {
+    fn an_unsupported_hash_is_reported_with_its_user() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("users");
         add(&file, "app", &[]);

@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_change_counts_once_the_files_lie_still() {
+    fn a_change_counts_once_the_files_no_longer_change() {
         let dir = tempfile::tempdir().expect("a directory");
         let (cert, key) = (dir.path().join("cert"), dir.path().join("key"));
         let look = || Stamps::of([cert.as_path(), key.as_path()]);
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_change_that_is_taken_back_is_none() {
+    fn a_change_that_is_undone_does_not_count() {
         let dir = tempfile::tempdir().expect("a directory");
         let file = dir.path().join("a");
         let look = || Stamps::of([file.as_path()]);

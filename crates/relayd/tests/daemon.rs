@@ -1,4 +1,4 @@
-//! The daemon itself: how it starts, or says why not; what it answers; how it reloads and stops.
+//! Tests of the daemon itself: start and errors at the start, answers, reload and stop.
 
 #![expect(
     clippy::disallowed_methods,
@@ -20,7 +20,7 @@ use serde_json::Value;
 
 use relay::{Relay, Smtp, config, relayd, wait_for};
 
-/// A smarthost that has no time for anybody.
+/// A smarthost that is always busy.
 fn busy_smarthost() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -36,7 +36,7 @@ fn route_to(port: u16) -> String {
     format!("[[route]]\ndomain = \"*\"\nhost = [\"127.0.0.1\"]\nport = {port}\n")
 }
 
-/// The exit code and standard error of a daemon that does not start.
+/// Returns the exit code and standard error of a daemon that does not start.
 fn refused(config: &std::path::Path) -> (Option<i32>, String) {
     let output = relayd(config).output().expect("relayd runs");
     let error = String::from_utf8(output.stderr).expect("text");
@@ -44,7 +44,7 @@ fn refused(config: &std::path::Path) -> (Option<i32>, String) {
 }
 
 #[test]
-fn what_cannot_start_says_what_to_change_in_one_line() {
+fn a_failed_start_says_what_to_change_in_one_line() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = |name: &str| dir.path().join(name).display().to_string();
     fs::write(path("a-file"), "").expect("a file");
@@ -85,7 +85,7 @@ fn what_cannot_start_says_what_to_change_in_one_line() {
 }
 
 #[test]
-fn a_name_without_a_domain_is_warned_of_at_the_start() {
+fn a_hostname_without_a_domain_causes_a_warning_at_the_start() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = |name: &str| dir.path().join(name).display().to_string();
     let text = config(&path("state"), "127.0.0.1:0", &path("control.sock"));
@@ -160,7 +160,7 @@ fn the_start_says_which_sockets_are_open_and_where_the_state_is() {
 }
 
 #[test]
-fn systemd_is_told_of_the_start_and_the_end() {
+fn systemd_is_notified_of_the_start_and_the_end() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("notify.sock");
     let systemd = UnixDatagram::bind(&path).expect("a socket");
@@ -169,14 +169,14 @@ fn systemd_is_told_of_the_start_and_the_end() {
     let mut relay = Relay::start_with("", |command| {
         command.env("NOTIFY_SOCKET", &path);
     });
-    let told = || {
+    let received = || {
         let mut text = [0; 100];
         let length = systemd.recv(&mut text).expect("a notice");
         String::from_utf8_lossy(&text[..length]).into_owned()
     };
-    assert!(told().contains("READY=1"));
+    assert!(received().contains("READY=1"));
     relay.signal(Signal::TERM);
-    assert!(told().contains("STOPPING=1"));
+    assert!(received().contains("STOPPING=1"));
     assert_eq!(relay.wait(), Some(0));
 }
 
@@ -198,7 +198,7 @@ fn the_queue_is_listed_shown_and_counted() {
     let ids: Vec<String> = (0..3)
         .map(|n| Smtp::connect(relay.port()).send(&format!("u{n}@dest.test")))
         .collect();
-    // A busy host is asked by one delivery at a time; the others wait for their destination.
+    // One delivery at a time tries a busy host. The others wait for their destination.
     wait_for(|| {
         let list = relay.get("/v1/queue");
         let recipients = list
@@ -343,7 +343,7 @@ fn every_line_of_a_json_log_is_an_object() {
 }
 
 #[test]
-fn a_question_that_makes_no_sense_is_refused_with_its_reason() {
+fn an_invalid_request_is_refused_with_the_reason() {
     let relay = Relay::start("");
     for (method, path, code, said) in [
         (
@@ -451,7 +451,7 @@ fn a_named_file_that_cannot_be_used_stops_the_start_with_its_line() {
 }
 
 #[test]
-fn the_demo_shows_the_whole_way_and_stays_up() {
+fn the_demo_shows_the_path_of_a_message_and_keeps_running() {
     let mut demo = Command::new(env!("CARGO_BIN_EXE_relayd"))
         .arg("demo")
         .stdout(Stdio::piped())

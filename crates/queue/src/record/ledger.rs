@@ -105,7 +105,7 @@ mod tests {
     };
 
     #[test]
-    fn the_books_are_read_and_written_as_ever() {
+    fn the_books_are_read_and_written_as_before() {
         let ledger = Ledger {
             books: BOOKS,
             is_short: true,

@@ -1,4 +1,4 @@
-//! Octets that never change, and octets that nobody wrote.
+//! The golden octets of both versions, and arbitrary octets.
 
 use proptest::prelude::*;
 use relay_message::{HISTORY, Origin, QueuedRecipient, Recipient, RecipientState};
@@ -23,7 +23,7 @@ fn deferred(host: &str) -> Outcome {
     }
 }
 
-/// What both versions can say.
+/// A record that both versions can store.
 fn example() -> Record {
     let to: Recipient = Recipient::from(
         "u@b.test"
@@ -60,7 +60,7 @@ fn example() -> Record {
     Record { message, layout }
 }
 
-/// What only version 2 can say.
+/// A record that only version 2 can store.
 fn example_2() -> Record {
     let mut record = example();
     record.message.dsn = DsnRequest {
@@ -82,7 +82,7 @@ fn example_2() -> Record {
     record
 }
 
-/// A queue on a disk is read by the relayd that comes after: these octets never change.
+/// A later relayd must read the queues of this one, so these octets never change.
 const GOLDEN_1: &[u8] = b"\x01\xc0\x9f\xab\x03\x00\x08a@b.test\x01\x08u@b.test\x01\xc0\xa8\xa5\x04\x03\x01\
 \x80\xa4\xe8\x03\x01\x01\x02\x00\x07\x01\x09mx.b.test\x00\xc0\x00\x02\x01\x19\x01\xc2\x03\x00\x01\x05later\x00\
 \x01\x00\x00\x01\x0a\x14\xef\xfd\xb6\xf5\x0d";
@@ -93,7 +93,7 @@ const GOLDEN_2: &[u8] = b"\x02\xc0\x9f\xab\x03\x00\x08a@b.test\x01\x01\x01\x08QQ
 \x01\x19\x01\xc2\x03\x00\x01\x05later\x00\x00\x01\x00\x00\x01\x0a\x14\xef\xfd\xb6\xf5\x0d";
 
 #[test]
-fn version_1_is_read_as_ever() {
+fn version_1_is_read_as_before() {
     assert_eq!(
         Record::decode(QueueId::from_bits(5), GOLDEN_1),
         Ok(example())
@@ -101,7 +101,7 @@ fn version_1_is_read_as_ever() {
 }
 
 #[test]
-fn version_2_is_read_and_written_as_ever() {
+fn version_2_is_read_and_written_as_before() {
     assert_eq!(
         example_2().encode().escape_ascii().to_string(),
         GOLDEN_2.escape_ascii().to_string()
@@ -113,7 +113,7 @@ fn version_2_is_read_and_written_as_ever() {
 }
 
 #[test]
-fn what_was_read_in_version_1_is_written_in_version_2_and_says_the_same() {
+fn a_record_of_version_1_is_rewritten_in_version_2_without_loss() {
     let encoded = example().encode();
     assert_eq!(encoded[0], 2);
     assert_eq!(
@@ -140,7 +140,7 @@ fn every_cut_and_every_flipped_octet_is_an_error_or_another_record() {
 }
 
 #[test]
-fn a_history_longer_than_any_that_is_written_is_cut() {
+fn an_overlong_history_is_cut() {
     let mut record = example();
     let attempt = |n| (time(n), deferred("mx.b.test"));
     record.message.recipients[0].history = (0..20).map(attempt).collect();
@@ -279,12 +279,12 @@ fn record() -> impl Strategy<Value = Record> {
 
 proptest! {
     #[test]
-    fn what_was_encoded_is_decoded(record in record()) {
+    fn an_encoded_record_is_decoded_again(record in record()) {
         prop_assert_eq!(Record::decode(record.message.id, &record.encode()), Ok(record));
     }
 
     #[test]
-    fn no_octets_make_a_record_that_does_not_encode_to_itself(
+    fn any_octets_that_decode_encode_to_themselves(
         mut bytes in prop::collection::vec(any::<u8>(), 0..300),
         known in prop::option::of(1..=VERSION),
     ) {

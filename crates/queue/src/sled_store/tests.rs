@@ -1,4 +1,4 @@
-//! Tests of a batch of which it is not known whether it reached the disk.
+//! Tests of a batch that may or may not have reached the disk.
 
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::database::CommitStep;
 
-/// Before sled is asked, before and after it has written, and when all is on the disk already.
+/// The steps before sled is called, before and after it has written, and after the sync.
 const STEPS: [CommitStep; 4] = [
     CommitStep::Apply,
     CommitStep::Flush,
@@ -115,7 +115,7 @@ async fn a_panic_of_the_database_closes_the_queue_for_a_moment_only() {
 }
 
 #[tokio::test]
-async fn a_settlement_in_doubt_is_recorded_once_its_bounce_and_its_files_included() {
+async fn a_settlement_in_doubt_is_recorded_once_with_its_bounce_and_files() {
     let change = || RecipientChange {
         index: 0,
         state: RecipientState::Done,

@@ -13,7 +13,7 @@ use crate::stores::{
     deferred, done, enqueue, names, octets,
 };
 
-/// Head and body: in the database, in part or wholly in a file, in several pieces, empty.
+/// Heads and bodies in the database, partly or completely in a file, in several pieces, and empty.
 const SIZES: [(usize, usize); 6] = [
     (10, 20),
     (0, 0),
@@ -118,7 +118,7 @@ async fn a_queue_that_is_moved_is_the_same_queue() {
 }
 
 #[tokio::test]
-async fn the_same_stream_twice_brings_each_message_once() {
+async fn a_stream_imported_twice_adds_each_message_once() {
     let source = source().await;
     let (stream, target) = (export(source.store()).await, Target::new());
     let (first, _) = target
@@ -138,7 +138,7 @@ async fn the_same_stream_twice_brings_each_message_once() {
 }
 
 #[tokio::test]
-async fn of_a_stream_that_breaks_off_the_whole_messages_are_taken_and_no_more() {
+async fn only_whole_messages_of_an_incomplete_stream_are_imported() {
     let source = source().await;
     let (stream, messages) = (export(source.store()).await, all(source.store()).await);
     let length = stream.len();
@@ -187,7 +187,7 @@ async fn a_flipped_octet_anywhere_never_makes_another_message() {
 }
 
 #[tokio::test]
-async fn what_could_not_be_in_this_queue_is_refused_and_the_rest_taken() {
+async fn messages_that_cannot_be_in_this_queue_are_refused_and_the_rest_imported() {
     let mut source = <OnDisk>::new();
     let (other, last) = (enqueue(source.store()).await, enqueue(source.store()).await);
     let stream = export(source.store()).await;
@@ -218,7 +218,7 @@ async fn what_could_not_be_in_this_queue_is_refused_and_the_rest_taken() {
 }
 
 #[tokio::test]
-async fn a_number_or_text_that_no_stream_has_is_damage() {
+async fn an_invalid_number_or_text_in_a_stream_is_damage() {
     let id = QueueId::from_bits(4096);
     let target = Target::new();
     for line in [

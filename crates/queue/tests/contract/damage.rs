@@ -254,7 +254,7 @@ async fn the_recipients_of_a_lost_body_are_in_the_books_as_set_aside() {
 }
 
 #[tokio::test]
-async fn a_queue_without_books_or_with_torn_ones_begins_them_with_what_is_there() {
+async fn missing_or_torn_books_start_with_the_current_queue() {
     for torn in [None, Some(&b""[..]), Some(b"\x01"), Some(&[0xff; 300])] {
         let mut harness = <OnDisk>::new();
         let message = commit(harness.store(), 3, b"head", b"body").await;
@@ -281,7 +281,7 @@ async fn a_queue_without_books_or_with_torn_ones_begins_them_with_what_is_there(
 }
 
 #[tokio::test]
-async fn an_audit_sees_a_record_that_went_past_the_books() {
+async fn an_audit_finds_a_record_added_without_the_books() {
     let mut harness = <OnDisk>::new();
     let message = enqueue(harness.store()).await;
     harness.close().await;
@@ -311,7 +311,7 @@ async fn a_body_whose_record_the_database_has_lost_is_not_deleted_at_the_start()
 }
 
 #[tokio::test]
-async fn keys_that_are_no_message_s_are_left_alone() {
+async fn keys_that_belong_to_no_message_are_left_alone() {
     let mut harness = <OnDisk>::new();
     let message = enqueue(harness.store()).await;
     harness.close().await;
@@ -372,7 +372,7 @@ async fn nothing_in_corrupt_is_overwritten() {
 }
 
 #[tokio::test]
-async fn a_message_found_damaged_by_many_at_once_is_one_case() {
+async fn a_message_found_damaged_by_many_at_once_is_set_aside_once() {
     let harness = <OnDisk>::new();
     let damaged = with_file(&harness).await;
     fs::remove_file(harness.in_mess(damaged.id.to_string())).expect("removed");

@@ -24,7 +24,7 @@ async fn a_state_directory_has_one_owner() {
 }
 
 #[tokio::test]
-async fn a_state_directory_is_made_for_its_owner_alone_with_all_above_it() {
+async fn a_state_directory_is_created_with_its_parents_for_its_owner_only() {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().expect("a directory");
     let state_dir = directory.path().join("spool/relay/state");
@@ -53,7 +53,7 @@ async fn a_store_that_was_dropped_can_be_opened_again_at_once() {
 }
 
 #[tokio::test]
-async fn what_nobody_waits_for_is_recorded_although_the_store_is_dropped() {
+async fn an_operation_without_a_waiter_is_recorded_when_the_store_is_dropped() {
     let mut harness = <OnDisk>::new();
     let messages = [
         enqueue(harness.store()).await,
@@ -71,7 +71,7 @@ async fn what_nobody_waits_for_is_recorded_although_the_store_is_dropped() {
 }
 
 #[tokio::test]
-async fn body_files_go_when_their_message_has_left() {
+async fn body_files_are_removed_when_their_message_has_left() {
     let harness = <OnDisk>::new();
     let body = octets(INLINE * 3);
     let mut messages = Vec::new();
@@ -97,7 +97,7 @@ fn full(harness: &OnDisk) -> StoreConfig {
 }
 
 #[tokio::test]
-async fn without_room_nothing_is_taken_in_and_nothing_stays() {
+async fn without_disk_space_no_message_is_accepted_and_no_file_remains() {
     let mut harness = <OnDisk>::new();
     let queued = commit(harness.store(), 1, b"head", &octets(INLINE * 3)).await;
     let queued = queued.expect("committed");
@@ -123,7 +123,7 @@ async fn without_room_nothing_is_taken_in_and_nothing_stays() {
 }
 
 #[tokio::test]
-async fn a_report_of_any_size_enters_though_the_disk_has_only_its_reserve_left() {
+async fn a_report_of_any_size_may_use_the_reserved_disk_space() {
     let mut harness = <OnDisk>::new();
     let failed = enqueue(harness.store()).await;
     harness.close().await;
@@ -136,7 +136,7 @@ async fn a_report_of_any_size_enters_though_the_disk_has_only_its_reserve_left()
     };
     let left = store.settle(held, settlement).await;
     assert!(
-        left.expect("without this, nothing would ever make room")
+        left.expect("otherwise no space would ever be freed")
             .is_none()
     );
     let [entered] = &all(&store).await[..] else {
@@ -178,7 +178,7 @@ async fn a_page_of_large_records_ends_before_it_fills_memory() {
 
 /// sled writes large pages to files under `queue/blobs/` and never syncs them.
 #[tokio::test]
-async fn no_page_of_the_database_becomes_a_file_that_nobody_syncs() {
+async fn no_page_of_the_database_becomes_an_unsynced_file() {
     let directory = tempfile::tempdir().expect("a directory");
     let large = StoreConfig {
         inline_body: 60_000,
@@ -229,7 +229,7 @@ async fn no_page_of_the_database_becomes_a_file_that_nobody_syncs() {
 }
 
 #[tokio::test]
-async fn a_start_that_was_cut_off_does_not_prevent_the_next() {
+async fn an_interrupted_start_does_not_prevent_the_next() {
     let mut harness = <OnDisk>::new();
     let message = enqueue(harness.store()).await;
     for torn in [&b""[..], b"half of a snapshot, and no checksum"] {

@@ -110,11 +110,11 @@ where
 }
 
 #[tokio::test]
-async fn whichever_operation_fails_the_store_in_memory_keeps_what_it_acknowledged() {
+async fn the_store_in_memory_keeps_what_it_acknowledged_after_any_failure() {
     every_operation_fails_once::<_, InMemory<FaultyStore<MemoryStore>>>().await;
 }
 
 #[tokio::test]
-async fn whichever_operation_fails_the_store_on_disk_keeps_what_it_acknowledged() {
+async fn the_store_on_disk_keeps_what_it_acknowledged_after_any_failure() {
     every_operation_fails_once::<_, OnDisk<FaultyStore<SledStore>>>().await;
 }

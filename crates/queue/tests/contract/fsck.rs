@@ -23,9 +23,9 @@ fn sound(messages: u64) -> Summary {
     }
 }
 
-/// Finds this twice, for a check changes nothing; mends it, and finds nothing more: neither does
-/// the relay, which has the sound messages and books that balance.
-async fn is_found_and_mended(harness: &mut OnDisk, expected: &[Finding], left: &[Message]) {
+/// Checks that two checks find the same, as a check changes nothing; that a repair leaves nothing
+/// to find; and that the relay then has the sound messages, and books that balance.
+async fn is_found_and_repaired(harness: &mut OnDisk, expected: &[Finding], left: &[Message]) {
     for mode in [Mode::Check, Mode::Check, Mode::Repair] {
         let (summary, findings) = run(harness, mode);
         assert_eq!(findings, expected, "{mode:?}");
@@ -63,7 +63,7 @@ async fn a_sound_queue_is_found_sound() {
 }
 
 #[tokio::test]
-async fn a_queue_that_a_relay_works_with_is_refused() {
+async fn a_queue_in_use_is_refused() {
     let harness = <OnDisk>::new();
     enqueue(harness.store()).await;
     let checked = check(harness.path(), Mode::Repair, &mut |_| {});
@@ -71,7 +71,7 @@ async fn a_queue_that_a_relay_works_with_is_refused() {
 }
 
 #[tokio::test]
-async fn where_no_queue_is_none_is_made() {
+async fn a_check_does_not_create_a_queue() {
     let directory = tempfile::tempdir().expect("a directory");
     let checked = check(directory.path(), Mode::Repair, &mut |_| {});
     assert!(matches!(checked, Err(StoreError::Io { .. })));
@@ -100,7 +100,7 @@ async fn a_flipped_octet_in_any_content_is_found() {
         }
         let problem = "its content does not have the checksum in its record".to_owned();
         let expected = [Finding::Message(damaged.id, problem)];
-        is_found_and_mended(&mut harness, &expected, &[left]).await;
+        is_found_and_repaired(&mut harness, &expected, &[left]).await;
         let reason = harness
             .path()
             .join(format!("corrupt/{}.reason", damaged.id));
@@ -126,7 +126,7 @@ async fn a_record_that_cannot_be_read_takes_its_recipients_out_of_the_books() {
     let problem = "the record has version 0, which this relayd does not know";
     let finding = |message: &Message| Finding::Message(message.id, problem.to_owned());
     let expected: Vec<_> = damaged.iter().map(finding).collect();
-    is_found_and_mended(&mut harness, &expected, &[left]).await;
+    is_found_and_repaired(&mut harness, &expected, &[left]).await;
     harness.open();
     assert_eq!(harness.store().books().set_aside, 8);
 }
@@ -145,7 +145,7 @@ async fn more_damaged_messages_than_are_set_aside_at_once() {
         }
     });
     assert_eq!(run(&harness, Mode::Repair).0.findings, 259);
-    is_found_and_mended(&mut harness, &[], &messages[..1]).await;
+    is_found_and_repaired(&mut harness, &[], &messages[..1]).await;
 }
 
 #[tokio::test]
@@ -168,7 +168,7 @@ async fn bodies_and_strays_without_a_record_are_set_aside() {
         findings.iter().position(|found| found == finding)
     };
     expected.sort_by_key(position);
-    is_found_and_mended(&mut harness, &expected, &[left]).await;
+    is_found_and_repaired(&mut harness, &expected, &[left]).await;
     let kept = fs::read(harness.path().join(format!("corrupt/{orphan}.body")));
     assert_eq!(kept.expect("kept"), orphan.to_string().as_bytes());
 }
@@ -195,11 +195,11 @@ async fn values_that_belong_to_no_message_are_set_aside() {
         }
     });
     let expected = [gone, left.id, gone].map(Finding::Value);
-    is_found_and_mended(&mut harness, &expected, &[left]).await;
+    is_found_and_repaired(&mut harness, &expected, &[left]).await;
 }
 
 #[tokio::test]
-async fn a_record_that_went_past_the_books_either_way_is_found() {
+async fn a_record_added_or_removed_without_the_books_is_found() {
     for (is_removed, problem) in [
         (true, "the queue has 2 recipients fewer than they count"),
         (false, "the queue has 2 recipients more than they count"),
@@ -224,18 +224,18 @@ async fn a_record_that_went_past_the_books_either_way_is_found() {
             }
         });
         let expected = [Finding::Books(problem.to_owned())];
-        is_found_and_mended(&mut harness, &expected, &left).await;
+        is_found_and_repaired(&mut harness, &expected, &left).await;
     }
 }
 
 #[tokio::test]
-async fn books_that_cannot_be_read_begin_anew() {
+async fn unreadable_books_are_replaced() {
     let mut harness = <OnDisk>::new();
     let left = enqueue(harness.store()).await;
     harness.close().await;
     tamper(&harness, |db| {
         db.insert("books", b"\xff").expect("written");
     });
-    let problem = "there are none that can be read".to_owned();
-    is_found_and_mended(&mut harness, &[Finding::Books(problem)], &[left]).await;
+    let problem = "they are missing or cannot be read".to_owned();
+    is_found_and_repaired(&mut harness, &[Finding::Books(problem)], &[left]).await;
 }

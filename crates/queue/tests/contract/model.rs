@@ -1,4 +1,4 @@
-//! Any sequence of operations, against a plain map.
+//! Compares the effect of any sequence of operations with a plain map.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use crate::stores::{
     done, octets,
 };
 
-/// One operation; `usize` chooses among the messages that there are.
+/// One operation. `usize` chooses one of the existing messages.
 #[derive(Debug, Clone)]
 enum Step {
     Commit {
@@ -20,7 +20,7 @@ enum Step {
         head: usize,
         body: usize,
     },
-    /// Begins to take a message in and gives up.
+    /// Starts to spool a message and drops it.
     GiveUp {
         body: usize,
     },
@@ -35,7 +35,7 @@ enum Step {
     Hold(usize, bool),
     Delete(usize),
     Reopen,
-    /// Without closing it.
+    /// Drops the store without closing it.
     Drop,
 }
 
@@ -65,11 +65,11 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What must be in the queue.
+/// The expected queue.
 #[derive(Default)]
 struct Model {
     messages: BTreeMap<QueueId, Expected>,
-    /// Every claim that was ever given, the last one on each message being valid.
+    /// Every claim that was ever taken. Only the last one on each message is valid.
     claims: Vec<Claim>,
     held: BTreeMap<QueueId, Claim>,
     books: Books,
@@ -201,7 +201,7 @@ impl Model {
         let expected = self.messages.get_mut(&claim.id).expect("a held claim");
         let before = expected.message.outstanding();
         expected.message.apply(steps);
-        // Every settled recipient of the model is one that was delivered.
+        // Every settled recipient of the model was delivered.
         self.books.delivered += before - expected.message.outstanding();
         let has_left = expected.message.is_settled();
         let left = Some(&expected.message).filter(|_| !has_left);
@@ -236,7 +236,7 @@ impl Model {
         let expected = &self.messages[&claim.id];
         let (head, body) = bytes(opened.expect("opened"));
         assert!(body == octets(expected.body));
-        // A bounce's head is its own.
+        // A bounce has another head.
         assert!(expected.head == usize::MAX || head == octets(expected.head));
     }
 

@@ -12,8 +12,8 @@ use crate::stores::{
     Harness, INLINE, OnDisk, all, balanced, bytes_of, claim, commit, counts, enqueue, names, octets,
 };
 
-/// A `corrupt/` in which no file can be made, and one that no body can be moved to, for it lies on
-/// another file system.
+/// A `corrupt/` in which no file can be created, and one to which no body can be moved because it
+/// is on another file system.
 fn unfit() -> Vec<(PathBuf, Option<TempDir>)> {
     let elsewhere = tempfile::tempdir_in("/dev/shm").ok();
     let elsewhere = elsewhere.map(|dir| (dir.path().to_owned(), Some(dir)));
@@ -21,7 +21,7 @@ fn unfit() -> Vec<(PathBuf, Option<TempDir>)> {
     all.into_iter().flatten().collect()
 }
 
-/// A large message and a small one behind it, in a queue that is closed, with this `corrupt/`.
+/// A closed queue with a large message, a small one after it, and this `corrupt/`.
 async fn filled(corrupt: &Path) -> (OnDisk, [Message; 2]) {
     let mut harness = <OnDisk>::new();
     let large = commit(harness.store(), 2, b"head", &octets(INLINE * 3)).await;
@@ -33,7 +33,7 @@ async fn filled(corrupt: &Path) -> (OnDisk, [Message; 2]) {
     (harness, messages)
 }
 
-/// Its operator has seen to it.
+/// The operator has repaired `corrupt/`.
 fn mend(harness: &OnDisk) {
     let corrupt = harness.path().join("corrupt");
     fs::remove_file(&corrupt).expect("a link");
@@ -47,7 +47,7 @@ fn is_empty(elsewhere: Option<&TempDir>) {
 }
 
 #[tokio::test]
-async fn an_unreadable_record_that_cannot_be_set_aside_holds_up_nothing() {
+async fn an_unreadable_record_that_cannot_be_set_aside_blocks_nothing() {
     for (corrupt, elsewhere) in unfit() {
         let (mut harness, [damaged, sound]) = filled(&corrupt).await;
         tamper(&harness, |db| {
@@ -76,7 +76,7 @@ async fn an_unreadable_record_that_cannot_be_set_aside_holds_up_nothing() {
 }
 
 #[tokio::test]
-async fn a_message_with_a_damaged_body_that_cannot_be_set_aside_waits() {
+async fn a_message_with_a_damaged_body_that_cannot_be_set_aside_stays() {
     for (corrupt, elsewhere) in unfit() {
         let (mut harness, [damaged, sound]) = filled(&corrupt).await;
         fs::write(harness.in_mess(damaged.id.to_string()), b"short").expect("written");
@@ -101,7 +101,7 @@ async fn a_message_with_a_damaged_body_that_cannot_be_set_aside_waits() {
 }
 
 #[tokio::test]
-async fn a_stray_that_cannot_be_moved_away_holds_up_no_start() {
+async fn a_stray_file_that_cannot_be_moved_does_not_prevent_a_start() {
     for (corrupt, _elsewhere) in unfit() {
         let (mut harness, messages) = filled(&corrupt).await;
         fs::write(harness.in_mess("stray"), b"mine").expect("written");

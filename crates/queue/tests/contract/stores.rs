@@ -27,7 +27,7 @@ pub trait Harness: Send + Sized {
 
     fn store(&self) -> &Self::Store;
 
-    /// The store as it is after it was closed and opened again; one in memory just goes on.
+    /// Closes the store and opens it again. A store in memory stays as it is.
     fn reopen(&mut self) -> impl Future<Output = ()>;
 
     /// Names of the files in `mess/`.
@@ -35,13 +35,13 @@ pub trait Harness: Send + Sized {
         Vec::new()
     }
 
-    /// The names that they have if this is the only message, and it is a large one.
+    /// The names of these files if this is the only message, and a large one.
     fn files_of(&self, _message: &Message) -> Vec<String> {
         Vec::new()
     }
 }
 
-/// A store itself, or one around it.
+/// A store, or a wrapper around it.
 pub trait Around<S>: QueueStore {
     fn around(store: S) -> Self;
 }
@@ -81,7 +81,7 @@ impl<S: Around<MemoryStore>> Harness for InMemory<S> {
     async fn reopen(&mut self) {}
 }
 
-/// A store on disk, in a directory of its own.
+/// A store on disk, in its own directory.
 pub struct OnDisk<S = SledStore> {
     directory: TempDir,
     store: Option<S>,
@@ -154,7 +154,7 @@ impl<S: Around<SledStore>> Harness for OnDisk<S> {
     }
 }
 
-/// The database of a queue that is closed. A thread of sled may hold it a moment longer.
+/// Opens the database of a closed queue. A thread of sled may hold it a moment longer.
 #[expect(clippy::disallowed_methods, reason = "a deadline of the test's own")]
 pub fn database(state_dir: &Path) -> sled::Db {
     let until = Instant::now() + Duration::from_secs(10);
@@ -178,7 +178,7 @@ pub fn names(directory: &Path) -> Vec<String> {
     names
 }
 
-/// The files in `mess/` become these, soon: they are removed on a thread of their own.
+/// Waits until `mess/` has exactly these files. A separate thread removes the others.
 pub async fn files_become(harness: &impl Harness, expected: &[String]) {
     let same = async {
         while harness.files() != expected {
@@ -189,12 +189,12 @@ pub async fn files_become(harness: &impl Harness, expected: &[String]) {
     assert!(waited.is_ok(), "{:?}, not {expected:?}", harness.files());
 }
 
-/// A moment; its fraction is one that a record keeps.
+/// A time whose fraction a record can store.
 pub fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// An envelope with so many recipients.
+/// An envelope with this many recipients.
 pub fn envelope(recipients: usize) -> Envelope {
     let path = |n| format!("user{n}@dest.test").parse::<ForwardPath>();
     let recipient = |n| Recipient::from(path(n).expect("an address"));
@@ -207,7 +207,7 @@ pub fn envelope(recipients: usize) -> Envelope {
     }
 }
 
-/// Octets of all values, in no simple order.
+/// Returns octets of all values, in no simple order.
 pub fn octets(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32;
     let mut next = || {
@@ -240,7 +240,7 @@ pub async fn enqueue<S: QueueStore>(store: &S) -> Message {
     committed.expect("committed")
 }
 
-/// A message that we make ourselves.
+/// A report.
 pub fn bounce<S: QueueStore>(store: &S, body: Vec<u8>) -> NewMessage {
     let null = Envelope {
         sender: "".parse().expect("the null sender"),
@@ -263,7 +263,7 @@ pub async fn claim<S: QueueStore>(store: &S, message: &Message) -> Claim {
     claim
 }
 
-/// An attempt on one recipient, with its outcome.
+/// An attempt for one recipient, with its outcome.
 pub fn tried(index: usize, state: RecipientState, verdict: Verdict) -> RecipientChange {
     let status = match verdict {
         Verdict::Delivered => EnhancedStatus::success(0, 0),
@@ -311,7 +311,7 @@ pub async fn all<S: QueueStore>(store: &S) -> Vec<Message> {
     store.scan(None, usize::MAX).await.expect("scanned")
 }
 
-/// Messages, those without an attempt, and damaged ones.
+/// The number of messages, of those without an attempt, and of damaged ones.
 pub fn counts<S: QueueStore>(store: &S) -> (u64, u64, u64) {
     (store.count(), store.count_fresh(), store.count_damaged())
 }
@@ -324,7 +324,7 @@ pub async fn balanced<S: QueueStore>(store: &S) {
     assert_eq!(audit.queued, audit.books.queued());
 }
 
-/// Head and body of a message, by a claim of its own that is then given up.
+/// Reads head and body of a message under a new claim, which is then released.
 pub async fn bytes_of<S: QueueStore>(store: &S, message: &Message) -> (Vec<u8>, Vec<u8>) {
     let claim = claim(store, message).await;
     let content = store.open(claim).await.expect("opened");

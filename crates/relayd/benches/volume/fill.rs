@@ -1,4 +1,4 @@
-//! A full queue, made through the store as fast as that goes.
+//! Fills a queue through the store as fast as possible.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use relay_smtp::ForwardPath;
 use relay_smtp::dsn::DsnRequest;
 use tokio::task::JoinSet;
 
-/// Whose mail it is; nobody else's is.
+/// The sender of the mail in the queue. No other mail has this sender.
 pub const SENDER: &str = "queued@sender.test";
-/// Who commit at the same time.
+/// The number of writers that commit at the same time.
 const WRITERS: usize = 256;
 
-/// What is put in.
+/// The mail to put into the queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Mail {
     pub messages: usize,
     pub destinations: usize,
-    /// Octets of each body.
+    /// The octets of each body.
     pub body: usize,
 }
 
-/// The domain of a destination.
+/// Returns the domain of a destination.
 pub fn domain(number: usize) -> String {
     format!("dest{number}.test")
 }

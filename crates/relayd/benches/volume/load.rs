@@ -1,4 +1,4 @@
-//! Clients that offer mail as fast as it is taken.
+//! Clients that send mail as fast as it is accepted.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 
 use super::now;
 
-/// A whole message of about so many octets.
+/// Returns a message of about this many octets.
 pub fn message(octets: usize) -> Vec<u8> {
     let header = "From: app@sender.test\r\nSubject: A report\r\n\r\n";
     let line = "The quick brown fox jumps over the lazy dog.\r\n";
@@ -16,7 +16,8 @@ pub fn message(octets: usize) -> Vec<u8> {
     (header.to_owned() + &line.repeat(lines)).into_bytes()
 }
 
-/// How long it takes until so many messages are accepted, each client's over one connection.
+/// Returns how long it takes until this many messages are accepted. Each client uses one
+/// connection.
 pub async fn offer(port: u16, to: &str, body: usize, count: usize, clients: usize) -> Duration {
     let envelope = format!("MAIL FROM:<app@sender.test>\r\nRCPT TO:<{to}>\r\nDATA\r\n");
     let body = [message(body), b".\r\n".to_vec()].concat();
@@ -50,7 +51,7 @@ pub async fn offer(port: u16, to: &str, body: usize, count: usize, clients: usiz
     since.elapsed()
 }
 
-/// Reads replies up to the one that begins like this.
+/// Reads replies up to the one that begins with `start`.
 async fn read_until(stream: &mut BufReader<TcpStream>, start: &str) {
     let mut line = String::new();
     while !line.starts_with(start) {

@@ -1,10 +1,13 @@
 //! A queue of a million messages: `cargo bench -p relayd --bench volume -- [MESSAGES] [verbs]`.
 //!
-//! Fills a state directory through the store, starts the release build of relayd on it and measures,
-//! first with one destination that takes connections and never says a word, then with ten thousand
-//! whose hosts refuse. Beside it runs a relay with an empty queue, and both are offered the same mail in
-//! turn. At last come the verbs of relayctl on all that is queued, or those alone. Ends with 1 if a bound is missed. `TMPDIR` says where the queues lie: on the disk that is meant,
-//! not on tmpfs. Other work on the machine spoils the figures.
+//! Fills a state directory through the store, starts the release build of relayd on it and
+//! measures: first with one destination that accepts connections and never replies, then with ten
+//! thousand destinations whose hosts refuse. A second relay has an empty queue, and both receive
+//! the same mail in turn. The last measurement, or the only one with `verbs`, is that of the verbs
+//! of relayctl on the whole queue. The exit code is 1 if a limit is exceeded.
+//!
+//! `TMPDIR` must be on the disk to measure, not on tmpfs. Other work on the machine makes the
+//! figures useless.
 
 mod fill;
 mod load;
@@ -25,23 +28,23 @@ use self::relay::Relay;
 
 const MESSAGES: usize = 1_000_000;
 const DESTINATIONS: usize = 10_000;
-/// Octets of a body.
+/// The octets of a body.
 const BODY: usize = 1024;
-/// Messages that each relay is offered in each turn.
+/// The messages that each relay receives in each turn.
 const OFFERED: usize = 5_000;
 const TURNS: usize = 6;
 
-/// What must hold.
+/// The limits.
 const START: Duration = Duration::from_secs(3);
 const MEMORY: u64 = 600 * 1024 * 1024;
 const ANSWER: Duration = Duration::from_millis(100);
 const ACCEPTS: f64 = 0.8;
 const DELIVERY: Duration = Duration::from_secs(1);
-/// How long what has no bound of its own may take.
+/// The time limit for everything else.
 const DEADLINE: Duration = Duration::from_mins(10);
 
 fn main() -> ExitCode {
-    // What cargo passes to a bench, such as `--bench`, means nothing here.
+    // Arguments that cargo adds, such as `--bench`, are ignored.
     let messages = std::env::args().find_map(|argument| argument.parse().ok());
     let messages = messages.unwrap_or(MESSAGES);
     let has_verbs_only = std::env::args().any(|argument| argument == "verbs");
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// What was measured held against its bound.
+/// Compares the measurements with the limits.
 struct Verdict {
     is_good: bool,
 }
@@ -68,23 +71,23 @@ struct Verdict {
 impl Verdict {
     fn time(&mut self, what: &str, took: Duration, bound: Duration) {
         let (took_ms, bound_ms) = (took.as_millis(), bound.as_millis());
-        self.tell(
+        self.record(
             format_args!("{what}: {took_ms} ms (at most {bound_ms})"),
             took <= bound,
         );
     }
 
-    fn tell(&mut self, line: std::fmt::Arguments<'_>, holds: bool) {
+    fn record(&mut self, line: std::fmt::Arguments<'_>, holds: bool) {
         self.is_good &= holds;
         println!("{line}{}", if holds { "" } else { " MISSED" });
     }
 }
 
-/// A host that works, and one that is dead, on the same port.
+/// A host that works, and a dead one on the same port.
 struct Internet {
     good: FakeMx,
     dns: FakeDns,
-    /// Takes connections by its backlog alone, so that whoever connects waits for a greeting.
+    /// Accepts connections only into its backlog, so that clients wait for a greeting.
     _mute: TcpListener,
 }
 
@@ -129,7 +132,7 @@ impl Internet {
         )
     }
 
-    /// How long a message takes from its client's connection to the healthy host.
+    /// Returns how long a message takes from the client's connection to the healthy host.
     async fn delivery_time(&self, relay: &Relay) -> Duration {
         let expected = self.good.messages().len() + 1;
         let since = now();
@@ -173,7 +176,7 @@ async fn measure(
     } else {
         measure_full(&full, &internet, mail, verdict).await;
     }
-    // What makes ten thousand destinations due is measured above.
+    // Ten thousand destinations that become due are measured above.
     let verbs = match destinations {
         1 => &[
             "list --json",
@@ -188,7 +191,7 @@ async fn measure(
     verbs::measure(&Arc::new(full), messages, verbs, &internet, verdict).await;
 }
 
-/// What it is like to have all that in the queue.
+/// Measures a relay with a full queue.
 async fn measure_full(full: &Relay, internet: &Internet, mail: Mail, verdict: &mut Verdict) {
     let Mail {
         messages,
@@ -196,7 +199,7 @@ async fn measure_full(full: &Relay, internet: &Internet, mail: Mail, verdict: &m
         ..
     } = mail;
     let took = internet.delivery_time(full).await;
-    // Ten thousand destinations that are tried for the first time have their turns before.
+    // Ten thousand destinations that are tried for the first time come before.
     let bound = if destinations == 1 {
         DELIVERY
     } else {
@@ -227,10 +230,10 @@ async fn measure_full(full: &Relay, internet: &Internet, mail: Mail, verdict: &m
     compare_accepts(&internet.configuration(), full, verdict).await;
     let took = internet.slowest_delivery(full, 5).await;
     verdict.time("the slowest of 5 delivered after that", took, DELIVERY);
-    tell_memory(full, verdict);
+    record_memory(full, verdict);
 }
 
-/// Waits until all has been read and nothing is tried any more, but for what waits for the mute host.
+/// Waits until the whole queue has been read and only mail to the mute host is still under way.
 async fn settled(relay: &Relay, messages: usize, destinations: usize) {
     let is_settled = || {
         let status = relay.status();
@@ -259,7 +262,7 @@ fn slowest_answer(relay: &Relay) -> Duration {
     took.max().unwrap_or_default()
 }
 
-/// Mail for a dead domain is offered to both in turn, so that what else the machine does meets both.
+/// Sends mail for a dead domain to both in turn, so that other work on the machine affects both.
 async fn compare_accepts(extra: &str, full: &Relay, verdict: &mut Verdict) {
     let mut empty = Relay::prepare(extra);
     empty.start();
@@ -280,19 +283,19 @@ async fn compare_accepts(extra: &str, full: &Relay, verdict: &mut Verdict) {
     ratios.sort_by(f64::total_cmp);
     let [with_empty, with_full] = rates.map(|sum| sum / per_second(TURNS, Duration::from_secs(1)));
     let ratio = ratios[TURNS / 2];
-    verdict.tell(
+    verdict.record(
         format_args!(
-            "accepted: {with_full:.0}/s beside {with_empty:.0}/s with an empty queue, \
+            "accepted: {with_full:.0}/s, and {with_empty:.0}/s with an empty queue, \
              {ratio:.2} times (at least {ACCEPTS})"
         ),
         ratio >= ACCEPTS,
     );
 }
 
-fn tell_memory(relay: &Relay, verdict: &mut Verdict) {
+fn record_memory(relay: &Relay, verdict: &mut Verdict) {
     let (resident, most) = (relay.memory("VmRSS:"), relay.memory("VmHWM:"));
     let mib = |octets: u64| octets / 1024 / 1024;
-    verdict.tell(
+    verdict.record(
         format_args!(
             "memory: {} MiB, {} at the most (at most {})",
             mib(resident),

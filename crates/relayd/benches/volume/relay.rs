@@ -1,4 +1,4 @@
-//! The programs that are measured.
+//! Runs the programs to measure.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::now;
 
-/// A relay with a state directory of its own; killed when it is dropped.
+/// A relay with its own state directory. It is killed on drop.
 #[derive(Debug)]
 pub struct Relay {
     dir: TempDir,
@@ -28,7 +28,7 @@ struct Running {
 impl Drop for Relay {
     fn drop(&mut self) {
         if let Some(running) = &mut self.running {
-            // One that has ended already needs no killing.
+            // It may have ended already.
             let _ = running.child.kill();
             let _ = running.child.wait();
         }
@@ -36,7 +36,7 @@ impl Drop for Relay {
 }
 
 impl Relay {
-    /// One that does not run yet, with the default configuration but for `extra`.
+    /// Prepares a relay with the default configuration and `extra`. It does not run yet.
     pub fn prepare(extra: &str) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let at = dir.path().display();
@@ -49,12 +49,12 @@ impl Relay {
         Self { dir, running: None }
     }
 
-    /// A file in its folder.
+    /// Returns the path of a file in its directory.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// Starts it; how long it takes until a client is greeted.
+    /// Starts the relay. Returns how long it takes until a client gets a greeting.
     pub fn start(&mut self) -> Duration {
         let since = now();
         let mut child = Command::new(env!("CARGO_BIN_EXE_relayd"))
@@ -67,7 +67,7 @@ impl Relay {
         let mut log = BufReader::new(child.stderr.take().expect("a pipe")).lines();
         let said = log.find_map(|line| port(&line.expect("text")));
         let port = said.expect("relayd listens");
-        // Somebody has to read the rest, or the daemon waits for room in the pipe.
+        // The rest must be read, or the daemon waits for room in the pipe.
         thread::spawn(move || log.for_each(drop));
         self.running = Some(Running { child, port });
         greeting(port);
@@ -82,7 +82,7 @@ impl Relay {
         self.running().port
     }
 
-    /// Octets, by the name of a line in its `/proc/PID/status`.
+    /// Returns the octets in the line of `/proc/PID/status` with this name.
     pub fn memory(&self, line: &str) -> u64 {
         let path = format!("/proc/{}/status", self.running().child.id());
         let status = fs::read_to_string(path).expect("Linux has it");
@@ -107,13 +107,13 @@ impl Relay {
     }
 }
 
-/// The port, if a line of the log tells it.
+/// Returns the port if the line of the log has it.
 fn port(line: &str) -> Option<u16> {
     let (_, rest) = line.split_once("listening on 127.0.0.1:")?;
     rest.split(' ').next()?.parse().ok()
 }
 
-/// Waits for it.
+/// Waits for the greeting.
 fn greeting(port: u16) {
     let stream = std::net::TcpStream::connect(("127.0.0.1", port)).expect("it listens");
     let mut line = String::new();
@@ -121,22 +121,22 @@ fn greeting(port: u16) {
     assert!(read.is_ok() && line.starts_with("220 "), "{line}");
 }
 
-/// The program beside relayd, built if it is not there or not up to date.
+/// Returns the path of relayctl, in the directory of relayd, and builds it if it is not up to date.
 fn relayctl() -> &'static Path {
     static RELAYCTL: std::sync::OnceLock<PathBuf> = std::sync::OnceLock::new();
     RELAYCTL.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_BIN_EXE_relayd"));
-        let folder = folder.parent().expect("target/PROFILE/relayd");
+        let directory = Path::new(env!("CARGO_BIN_EXE_relayd"));
+        let directory = directory.parent().expect("target/PROFILE/relayd");
         let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
         build.args(["build", "--quiet", "-p", "relayctl", "--target-dir"]);
-        build.arg(folder.parent().expect("target/PROFILE"));
-        if folder.ends_with("release") {
+        build.arg(directory.parent().expect("target/PROFILE"));
+        if directory.ends_with("release") {
             build.arg("--release");
         }
         assert!(
             build.status().expect("cargo runs").success(),
             "relayctl does not build"
         );
-        folder.join("relayctl")
+        directory.join("relayctl")
     })
 }

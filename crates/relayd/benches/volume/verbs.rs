@@ -1,4 +1,4 @@
-//! The operator's verbs on all that is queued, while other mail goes on.
+//! Measures the operator's verbs on the whole queue while other mail is delivered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +7,12 @@ use super::fill::SENDER;
 use super::relay::Relay;
 use super::{Internet, Verdict, now};
 
-/// What a verb may take for a hundred thousand messages.
+/// The time limit of a verb for a hundred thousand messages.
 const BOUND: Duration = Duration::from_secs(5);
-/// What mail may take from its client to its host meanwhile.
+/// The time limit of other mail from its client to its host in the meantime.
 const DELIVERY: Duration = Duration::from_secs(1);
 
-/// One after the other; the queue is as each has left it.
+/// The verbs in their order. Each works on the queue as the one before it left it.
 pub async fn measure(
     relay: &Arc<Relay>,
     messages: usize,
@@ -28,7 +28,7 @@ pub async fn measure(
     }
 }
 
-/// How long the verb takes, and the slowest delivery of those that began meanwhile.
+/// Returns how long the verb takes, and the slowest delivery that began in the meantime.
 async fn one(relay: &Arc<Relay>, words: &'static str, internet: &Internet) -> (Duration, Duration) {
     let asked = Arc::clone(relay);
     let verb = tokio::task::spawn_blocking(move || {

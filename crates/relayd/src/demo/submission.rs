@@ -54,8 +54,8 @@ struct Dialogue {
 }
 
 impl Dialogue {
-    fn note(&mut self, who: &str, line: &str) {
-        self.said.extend(["   ", who, "  ", line, "\n"]);
+    fn note(&mut self, speaker: &str, line: &str) {
+        self.said.extend(["   ", speaker, "  ", line, "\n"]);
     }
 
     async fn write(&mut self, text: &str) -> io::Result<()> {

@@ -22,7 +22,7 @@ impl EventStream {
         Self { events }
     }
 
-    /// Returns a follower of every event from now on, whatever the level of the log.
+    /// Returns a follower of every event from now on, at any level of the log.
     pub(crate) fn follow(&self) -> Follower {
         let events = self.events.subscribe();
         rebuild_interest_cache();
@@ -34,8 +34,8 @@ impl EventStream {
     /// Returns whether the event is sent to followers: they get the relay's own events without
     /// debugging details.
     pub(super) fn wants(&self, metadata: &Metadata<'_>) -> bool {
-        let ours = metadata.is_event() && metadata.target().starts_with("relay");
-        ours && *metadata.level() <= tracing::Level::INFO && self.is_followed()
+        let is_own = metadata.is_event() && metadata.target().starts_with("relay");
+        is_own && *metadata.level() <= tracing::Level::INFO && self.is_followed()
     }
 
     pub(super) fn is_followed(&self) -> bool {

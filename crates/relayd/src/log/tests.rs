@@ -62,7 +62,7 @@ fn json_carries_the_same_fields() {
 }
 
 #[test]
-fn no_text_of_the_wire_starts_a_line_or_forges_a_field() {
+fn text_from_the_network_cannot_start_a_line_or_forge_a_field() {
     let hostile = "a\r\n2026-11-21 error id=1 \u{1b}[2J\u{85}\u{2028}\u{202e}\"\\\0";
     let say =
         || info!(target: "relayd", reply = hostile, shown = ?hostile, empty = "", "said {hostile}");
@@ -86,7 +86,7 @@ fn no_text_of_the_wire_starts_a_line_or_forges_a_field() {
 }
 
 #[test]
-fn a_value_is_bounded() {
+fn a_long_value_is_cut() {
     let text = logged(LogFormat::Text, Level::Info, || {
         info!(target: "relayd", reply = "é".repeat(100_000), "m");
     });
@@ -128,7 +128,7 @@ impl Write for Stuck {
 }
 
 #[test]
-fn a_log_that_nobody_reads_stops_nothing_and_says_what_is_missing() {
+fn an_unread_log_blocks_nothing_and_reports_what_is_missing() {
     let (go, stuck) = mpsc::channel();
     let memory = Memory::default();
     let out = Stuck(stuck, memory.clone());
@@ -189,7 +189,7 @@ fn lines_that_come_together_are_written_together() {
 }
 
 #[test]
-fn what_was_said_last_is_written_before_the_end() {
+fn the_last_lines_are_written_before_the_end() {
     let slow = {
         let (go, stuck) = mpsc::channel();
         std::thread::spawn(move || {
@@ -208,7 +208,7 @@ fn what_was_said_last_is_written_before_the_end() {
 }
 
 #[tokio::test]
-async fn a_follower_sees_every_event_whatever_is_logged_and_nothing_else() {
+async fn a_follower_sees_every_event_at_any_log_level_and_nothing_else() {
     let memory = Memory::default();
     let (log, lines) =
         Log::detached(LogFormat::Text, Level::Error, memory.clone()).expect("a thread");
@@ -236,7 +236,7 @@ async fn a_follower_sees_every_event_whatever_is_logged_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_follower_that_is_too_slow_is_told_how_much_it_missed_and_holds_nobody_up() {
+async fn a_slow_follower_receives_the_number_of_missed_events_and_blocks_nothing() {
     let (log, lines) =
         Log::detached(LogFormat::Text, Level::Error, Memory::default()).expect("a thread");
     let mut follower = log.event_stream().follow();

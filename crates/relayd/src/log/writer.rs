@@ -150,7 +150,8 @@ impl Drop for Writer {
     fn drop(&mut self) {
         self.buffer.lock().closed = true;
         self.buffer.wait_until_written();
-        // A thread that is blocked in a write, because its reader has stopped, ends with the process.
+        // A thread that is blocked in a write, because its reader has stopped, ends with the
+        // process.
         if let Some(thread) = self.thread.take().filter(JoinHandle::is_finished) {
             let _ = thread.join();
         }

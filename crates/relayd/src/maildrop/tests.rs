@@ -29,7 +29,8 @@ struct World {
     server: JoinHandle<()>,
 }
 
-/// Creates a relay that reads its maildrop when told to. `limits` is a part of its configuration.
+/// Creates a relay that reads its maildrop only on request. `limits` is a part of its
+/// configuration.
 fn world(limits: &str) -> World {
     world_where(limits, |_| ())
 }
@@ -51,7 +52,7 @@ fn world_where(limits: &str, meanwhile: impl Fn(&Path) + Send + Sync + 'static) 
     let (sender, accepted) = mpsc::unbounded_channel();
     let accept = Arc::new(move |message| {
         meanwhile(&place);
-        sender.send(message).expect("somebody who waits");
+        sender.send(message).expect("a receiver");
     });
     let run = server.run(Arc::clone(&store), config, accept, shutdown.clone());
     World {
@@ -117,7 +118,7 @@ impl World {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_message_that_was_left_enters_the_queue_as_its_owners_and_goes() {
+async fn a_message_in_the_maildrop_is_queued_as_its_owner_s_and_removed() {
     let mut world = world("");
     let message = "Subject: t\r\nDate: d\r\nMessage-ID: <i>\r\n\r\n.hello\r\n.\r\n";
     world.put_message("new-1", &line_to(2), message);
@@ -140,7 +141,7 @@ async fn a_message_that_was_left_enters_the_queue_as_its_owners_and_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn as_many_recipients_as_a_file_may_have_enter_whatever_the_limit() {
+async fn the_limit_of_recipients_does_not_apply_to_the_maildrop() {
     let mut world = world("recipients = 1");
     world.put_message("new-1", &line_to(100), "Subject: t\r\n\r\n");
     world.look().await;
@@ -149,7 +150,7 @@ async fn as_many_recipients_as_a_file_may_have_enter_whatever_the_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_message_is_set_aside_and_never_tried_again() {
+async fn a_file_that_is_not_a_message_is_set_aside_and_never_tried_again() {
     let world = world("message_size = \"1000B\"");
     let place = path(world.dir.path());
     world.put("new-junk", b"Subject: t\n\nhello\n");
@@ -170,7 +171,7 @@ async fn what_is_no_message_is_set_aside_and_never_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_sender_of_a_message_that_is_set_aside_hears_of_it_and_nobody_of_a_report() {
+async fn a_message_that_is_set_aside_is_reported_to_its_sender_but_a_report_is_not() {
     let mut world = world("message_size = \"1000B\"");
     let mut of_nobody = line_to(1);
     of_nobody.sender = "".parse().expect("the null sender");
@@ -189,7 +190,7 @@ async fn the_sender_of_a_message_that_is_set_aside_hears_of_it_and_nobody_of_a_r
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bare_author_that_cron_writes_is_at_this_machine() {
+async fn a_bare_author_as_cron_writes_it_gets_the_domain_of_this_machine() {
     let mut world = world("");
     let message = "From: root (Cron Daemon)\r\nTo: ann\r\nSubject: t\r\n\r\n";
     world.put_message("new-1", &line_to(1), message);
@@ -203,7 +204,7 @@ async fn the_bare_author_that_cron_writes_is_at_this_machine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_being_written_is_left_alone_until_its_writer_must_be_dead() {
+async fn an_incomplete_file_is_left_alone_until_its_writer_must_be_dead() {
     let world = world("");
     world.put_message("tmp-new", &line_to(1), "");
     world.put_message("tmp-old", &line_to(1), "");
@@ -219,7 +220,7 @@ async fn what_is_being_written_is_left_alone_until_its_writer_must_be_dead() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_taken_now_stays_and_others_do_not_wait_for_it() {
+async fn a_message_that_cannot_be_queued_now_stays_and_delays_no_other() {
     let mut world = world("");
     world.store.fail_after(0);
     world.put_message("new-1", &line_to(1), "Subject: t\r\n\r\n");
@@ -248,7 +249,7 @@ async fn what_cannot_be_taken_now_stays_and_others_do_not_wait_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_no_mail_and_cannot_be_moved_holds_up_nobody() {
+async fn an_entry_that_is_not_mail_and_cannot_be_moved_delays_nothing() {
     let mut world = world("");
     let refused = world.dir.path().join("maildrop-refused");
     fs::remove_dir(&refused).expect("a directory");
@@ -275,7 +276,7 @@ async fn a_file_whose_message_is_in_the_queue_is_only_removed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_takes_the_name_of_a_message_while_it_is_taken_holds_up_nobody() {
+async fn an_entry_that_takes_the_name_of_a_message_during_its_session_delays_nothing() {
     let mut world = world_where("", |place| {
         // The owner of a file may do this.
         let _ = fs::rename(place.join("new-1"), place.join("tmp-1"));
@@ -291,7 +292,7 @@ async fn what_takes_the_name_of_a_message_while_it_is_taken_holds_up_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_held_at_a_crash_is_taken_before_what_has_its_name_now() {
+async fn a_message_held_at_a_crash_is_queued_before_a_new_one_with_its_name() {
     let mut world = world("");
     let message = [line_to(2).encode().as_slice(), b"Subject: t\r\n\r\n"].concat();
     fs::write(world.dir.path().join("maildrop-held/new-1"), message).expect("a file");
@@ -303,7 +304,7 @@ async fn what_was_held_at_a_crash_is_taken_before_what_has_its_name_now() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_has_gone_loses_nothing() {
+async fn a_stopped_server_loses_nothing() {
     let world = world("");
     world.put_message("new-1", &line_to(1), "Subject: t\r\n\r\n");
     world.shutdown.cancel();
@@ -324,7 +325,7 @@ async fn a_server_that_has_gone_loses_nothing() {
 }
 
 #[tokio::test]
-async fn the_directory_is_for_all_to_write_and_all_else_for_nobody() {
+async fn every_user_may_write_to_the_maildrop_and_to_nothing_else() {
     let dir = tempfile::tempdir().expect("a directory");
     let state = dir.path().join("state");
     fs::create_dir_all(state.join("mess")).expect("a directory");

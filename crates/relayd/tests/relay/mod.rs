@@ -1,4 +1,4 @@
-//! A daemon of its own for each test, and the two ways to talk to it.
+//! Starts a daemon for each test, and speaks HTTP and SMTP with it.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -15,17 +15,17 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// How long anything may take.
+/// The time limit of each step.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// `relayd --config FILE`
+/// Returns the command `relayd --config FILE`.
 pub fn relayd(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_relayd"));
     command.arg("--config").arg(config).stdin(Stdio::null());
     command
 }
 
-/// Six lines that every test's configuration begins with.
+/// Returns the first six lines of the configuration of every test.
 pub fn config(state: &str, address: &str, socket: &str) -> String {
     format!(
         "hostname = \"relay.test\"\nstate_dir = {state:?}\n[[listener]]\naddress = {address:?}\n\
@@ -33,7 +33,7 @@ pub fn config(state: &str, address: &str, socket: &str) -> String {
     )
 }
 
-/// A running daemon; killed when the test ends.
+/// A running daemon. It is killed when the test ends.
 pub struct Relay {
     dir: TempDir,
     child: Child,
@@ -43,12 +43,12 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Starts it with `extra` in its configuration, and waits until it listens.
+    /// Starts a daemon with `extra` in its configuration, and waits until it listens.
     pub fn start(extra: &str) -> Self {
         Self::start_with(extra, |_| {})
     }
 
-    /// The same, with something changed in its command.
+    /// Starts a daemon whose command is changed first.
     pub fn start_with(extra: &str, change: impl FnOnce(&mut Command)) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let path = |name: &str| dir.path().join(name).display().to_string();
@@ -62,7 +62,7 @@ impl Relay {
         let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             for line in errors.lines().map_while(Result::ok) {
-                // The test may have seen enough.
+                // The test may have ended already.
                 let _ = sender.send(line);
             }
         });
@@ -98,12 +98,12 @@ impl Relay {
         kill_process(Pid::from_child(&self.child), signal).expect("a process");
     }
 
-    /// Its exit code.
+    /// Waits for the end and returns the exit code.
     pub fn wait(&mut self) -> Option<i32> {
         self.child.wait().expect("an end").code()
     }
 
-    /// The next line of the log that has this in it.
+    /// Returns the next line of the log that contains this text.
     pub fn wait_for_line(&mut self, said: &str) -> String {
         loop {
             let line = self.lines.recv_timeout(DEADLINE);
@@ -115,7 +115,7 @@ impl Relay {
         }
     }
 
-    /// All lines so far; after its end, all lines.
+    /// Returns all lines so far, or all lines if the daemon has ended.
     pub fn log(&mut self) -> Vec<String> {
         match self.child.try_wait().expect("a child") {
             Some(_) => self.seen.extend(self.lines.iter()),
@@ -124,7 +124,7 @@ impl Relay {
         self.seen.clone()
     }
 
-    /// The answer to a GET that is granted.
+    /// Returns the answer to a successful GET.
     pub fn get(&self, path: &str) -> Value {
         let (code, answer) = self.ask("GET", path);
         assert_eq!(code, 200, "{path}: {answer}");
@@ -136,7 +136,7 @@ impl Relay {
         (code, serde_json::from_str(&text).expect("JSON"))
     }
 
-    /// Code and body of an answer of the control API. HTTP/1.0, so that it has no chunks.
+    /// Returns status and body of an answer of the control API. HTTP/1.0 has no chunks.
     pub fn text(&self, method: &str, path: &str) -> (u16, String) {
         let mut stream = UnixStream::connect(self.path("control.sock")).expect("the socket");
         let mut request = format!("{method} {path} HTTP/1.0\r\n");
@@ -152,7 +152,7 @@ impl Relay {
     }
 }
 
-/// Waits until it is so.
+/// Waits until the condition holds.
 pub fn wait_for(is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -173,7 +173,7 @@ impl Drop for Relay {
 pub struct Smtp(BufReader<TcpStream>);
 
 impl Smtp {
-    /// Connects and takes the greeting.
+    /// Connects and reads the greeting.
     pub fn connect(port: u16) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a server");
         stream.set_read_timeout(Some(DEADLINE)).expect("a socket");
@@ -182,14 +182,14 @@ impl Smtp {
         smtp
     }
 
-    /// The next line; empty at the end.
+    /// Returns the next line, or an empty one at the end.
     pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.0.read_line(&mut line).expect("text");
         line
     }
 
-    /// The last line of the reply.
+    /// Returns the last line of the reply.
     pub fn say(&mut self, command: &str) -> String {
         let line = format!("{command}\r\n");
         self.0
@@ -204,7 +204,7 @@ impl Smtp {
         }
     }
 
-    /// Sends a message; its id.
+    /// Sends a message and returns its id.
     pub fn send(&mut self, to: &str) -> String {
         self.say("EHLO client.test");
         self.say("MAIL FROM:<app@sender.test>");
