@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::thread;
 
-use crate::error::SendmailError;
+use crate::error::{RelayError, SendmailError};
 
 /// Copies octets in both directions until the relay has closed the connection.
 pub(crate) fn run(socket: &Path) -> Result<ExitCode, SendmailError> {
@@ -21,10 +21,11 @@ pub(crate) fn run(socket: &Path) -> Result<ExitCode, SendmailError> {
             let written =
                 io::stdout().write_all(b"421 4.3.2 the relay is not running, try again later\r\n");
             written.map_err(SendmailError::Output)?;
-            let socket = socket.display();
-            return Err(SendmailError::NoRelay(format!(
-                "no relay answers at {socket}: {reason}"
-            )));
+            let socket = socket.to_owned();
+            return Err(SendmailError::NoRelay(RelayError::NoAnswer {
+                socket,
+                reason,
+            }));
         }
     };
     // This thread may still wait for input when the relay has finished. It ends with the program.

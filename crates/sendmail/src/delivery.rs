@@ -9,7 +9,7 @@ use relay_maildrop::submit::{Submission, SubmitError};
 use relay_smtp::client::{Answer, Envelope, Lack};
 use relay_smtp::{ForwardPath, Recipient};
 
-use crate::error::SendmailError;
+use crate::error::{RelayError, SendmailError};
 use crate::maildrop;
 use crate::message::OutgoingMessage;
 use crate::settings::RelaySettings;
@@ -23,21 +23,21 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(20);
 /// The recipients for which the relay did not accept the message for now, and why.
 struct Deferred {
     recipients: Vec<ForwardPath>,
-    reason: String,
+    reason: RelayError,
 }
 
 /// Returns once the message is safe for every recipient that was not refused.
 pub(crate) fn deliver(
-    mut mail: OutgoingMessage,
+    mut message: OutgoingMessage,
     settings: &RelaySettings,
 ) -> Result<(), SendmailError> {
     let mut refusal = None;
-    if let Some(deferred) = submit(&mut mail, settings, &mut refusal)? {
+    if let Some(deferred) = submit(&mut message, settings, &mut refusal)? {
         // The calling program can still receive the error that the relay would return later.
-        if let Some(most) = settings.message_size.filter(|most| mail.size() > *most) {
-            return Err(SendmailError::TooLarge(most));
+        if let Some(limit) = settings.message_size.filter(|&most| message.size() > most) {
+            return Err(SendmailError::TooLarge(limit));
         }
-        let stored = maildrop::store(&mut mail, &deferred.recipients, settings);
+        let stored = maildrop::store(&mut message, &deferred.recipients, settings);
         stored.map_err(|reason| SendmailError::Temporary {
             relay: deferred.reason,
             folder: settings.maildrop.clone(),
@@ -49,59 +49,50 @@ pub(crate) fn deliver(
 
 /// Submits the message in as many transactions as necessary.
 fn submit(
-    mail: &mut OutgoingMessage,
+    message: &mut OutgoingMessage,
     settings: &RelaySettings,
     refusal: &mut Option<SendmailError>,
 ) -> Result<Option<Deferred>, SendmailError> {
-    let mut waiting = mail.recipients.clone();
+    let mut waiting = message.recipients.clone();
+    let defer = |recipients, reason| Ok(Some(Deferred { recipients, reason }));
     let mut submission = match connect(settings) {
         Ok(submission) => submission,
-        Err(reason) => {
-            return Ok(Some(Deferred {
-                recipients: waiting,
-                reason,
-            }));
-        }
+        Err(reason) => return defer(waiting, reason),
     };
     while !waiting.is_empty() {
         let rest = waiting.split_off(waiting.len().min(RECIPIENTS));
-        let answers = match transact(mail, &waiting, &mut submission) {
+        let answers = match transact(message, &waiting, &mut submission) {
             Ok(answers) => answers,
             Err(SubmitError::Message(reason)) => return Err(SendmailError::Input(reason)),
             // If the connection was lost after the final dot, the message may arrive twice. That is
             // better than losing it.
             Err(reason) => {
                 waiting.extend(rest);
-                let reason = reason.to_string();
-                return Ok(Some(Deferred {
-                    recipients: waiting,
-                    reason,
-                }));
+                return defer(waiting, RelayError::Session(reason));
             }
         };
-        let outcome = sort(&waiting, answers, refusal);
-        waiting = outcome.later;
+        let outcome = evaluate(&waiting, answers, refusal);
+        waiting = outcome.deferred;
         waiting.extend(rest);
         if let (false, Some(reason)) = (outcome.is_progress, outcome.reason) {
-            return Ok(Some(Deferred {
-                recipients: waiting,
-                reason,
-            }));
+            return defer(waiting, reason);
         }
     }
     submission.close();
     Ok(None)
 }
 
-fn connect(settings: &RelaySettings) -> Result<Submission<UnixStream>, String> {
-    let socket = settings.socket.display();
-    let stream = UnixStream::connect(&settings.socket)
-        .map_err(|reason| format!("no relay answers at {socket}: {reason}"))?;
+fn connect(settings: &RelaySettings) -> Result<Submission<UnixStream>, RelayError> {
+    let socket = &settings.socket;
+    let stream = UnixStream::connect(socket).map_err(|reason| RelayError::NoAnswer {
+        socket: socket.clone(),
+        reason,
+    })?;
     let same = set_timeouts(&stream, GREETING_TIMEOUT)
         .and_then(|()| stream.try_clone())
-        .map_err(|reason| reason.to_string())?;
-    let submission = Submission::open(stream, "localhost").map_err(|reason| reason.to_string())?;
-    set_timeouts(&same, REPLY_TIMEOUT).map_err(|reason| reason.to_string())?;
+        .map_err(RelayError::Connection)?;
+    let submission = Submission::open(stream, "localhost").map_err(RelayError::Session)?;
+    set_timeouts(&same, REPLY_TIMEOUT).map_err(RelayError::Connection)?;
     Ok(submission)
 }
 
@@ -111,53 +102,54 @@ fn set_timeouts(stream: &UnixStream, timeout: Duration) -> io::Result<()> {
 }
 
 fn transact(
-    mail: &mut OutgoingMessage,
+    message: &mut OutgoingMessage,
     recipients: &[ForwardPath],
     submission: &mut Submission<UnixStream>,
 ) -> Result<Vec<Answer>, SubmitError> {
-    let asked: Vec<_> = recipients
+    let recipients: Vec<_> = recipients
         .iter()
         .map(|path| Recipient {
             path: path.clone(),
-            notify: mail.notify,
+            notify: message.notify,
             orcpt: None,
         })
         .collect();
-    let asked: Vec<_> = asked.iter().collect();
-    let (sender, dsn) = (mail.sender.clone(), mail.dsn.clone());
+    let recipients: Vec<_> = recipients.iter().collect();
+    let (sender, dsn) = (message.sender.clone(), message.dsn.clone());
     let envelope = Envelope {
         sender: &sender,
-        recipients: &asked,
-        size: mail.size(),
-        eight_bit: mail.eight_bit,
+        recipients: &recipients,
+        size: message.size(),
+        eight_bit: message.eight_bit,
         utf8: false,
         dsn: &dsn,
     };
-    let mut content = mail.content().map_err(SubmitError::Message)?;
+    let mut content = message.content().map_err(SubmitError::Message)?;
     submission.send(&envelope, &mut content)
 }
 
 /// The result of a transaction.
 struct Outcome {
-    /// Recipients that were refused temporarily.
-    later: Vec<ForwardPath>,
-    reason: Option<String>,
+    /// The recipients that were refused temporarily, and the last reason.
+    deferred: Vec<ForwardPath>,
+    reason: Option<RelayError>,
     /// Whether at least one answer was final. The other recipients may then succeed in the next
     /// transaction, for example if the relay accepts fewer recipients at a time.
     is_progress: bool,
 }
 
-fn sort(
-    asked: &[ForwardPath],
+/// Evaluates the answers for these recipients. The first permanent refusal goes to `refusal`.
+fn evaluate(
+    recipients: &[ForwardPath],
     answers: Vec<Answer>,
     refusal: &mut Option<SendmailError>,
 ) -> Outcome {
     let mut outcome = Outcome {
-        later: Vec::new(),
+        deferred: Vec::new(),
         reason: None,
         is_progress: false,
     };
-    for (path, answer) in asked.iter().zip(answers) {
+    for (path, answer) in recipients.iter().zip(answers) {
         match answer {
             Answer::Taken(_) => outcome.is_progress = true,
             Answer::Refused(stage, reply) if reply.is_permanent() => {
@@ -169,16 +161,16 @@ fn sort(
                 refusal.get_or_insert(SendmailError::Refused { what, stage, reply });
             }
             Answer::Refused(_, reply) => {
-                outcome.later.push(path.clone());
-                outcome.reason = Some(format!("the relay replied: {reply}"));
+                outcome.deferred.push(path.clone());
+                outcome.reason = Some(RelayError::Refused(reply));
             }
             Answer::Unsupported(Lack::Room { limit }) => {
                 outcome.is_progress = true;
                 refusal.get_or_insert(SendmailError::TooLarge(limit));
             }
             Answer::Unsupported(Lack::Utf8) => {
-                outcome.later.push(path.clone());
-                outcome.reason = Some("the relay does not offer SMTPUTF8".to_owned());
+                outcome.deferred.push(path.clone());
+                outcome.reason = Some(RelayError::NoUtf8);
             }
         }
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use relay_maildrop::submit::SubmitError;
 use relay_smtp::{Reply, Stage};
 
 /// Why a command failed.
@@ -36,15 +37,18 @@ pub(crate) enum SendmailError {
     #[error("{relay}; and the message cannot be stored in {}: {reason}", folder.display())]
     Temporary {
         /// Why the relay did not accept the message.
-        relay: String,
+        relay: RelayError,
         /// The maildrop.
         folder: PathBuf,
         /// Why the message could not be stored there.
         reason: io::Error,
     },
     /// There is no session with the relay (`EX_TEMPFAIL`).
-    #[error("{0}")]
-    NoRelay(String),
+    #[error(transparent)]
+    NoRelay(RelayError),
+    /// `relayctl` has failed (`EX_TEMPFAIL`).
+    #[error("relayctl cannot retry the queue")]
+    Retry,
     /// `relayctl` cannot be run (`EX_UNAVAILABLE`).
     #[error("relayctl cannot be run: {0}")]
     NoRelayctl(io::Error),
@@ -66,6 +70,31 @@ pub(crate) enum SendmailError {
     Config(#[from] relay_config::FileError),
 }
 
+/// Why the relay did not accept a message for now.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RelayError {
+    /// Nothing accepts connections at the socket.
+    #[error("no relay answers at {}: {reason}", socket.display())]
+    NoAnswer {
+        /// The path of the socket.
+        socket: PathBuf,
+        /// Why there is no connection.
+        reason: io::Error,
+    },
+    /// The connection cannot be used.
+    #[error(transparent)]
+    Connection(io::Error),
+    /// The session has failed.
+    #[error(transparent)]
+    Session(SubmitError),
+    /// The relay refused the message, or a recipient, temporarily.
+    #[error("the relay replied: {0}")]
+    Refused(Reply),
+    /// The message needs SMTPUTF8 (RFC 6531).
+    #[error("the relay does not offer SMTPUTF8")]
+    NoUtf8,
+}
+
 mod sysexits {
     pub(super) const USAGE: u8 = 64;
     pub(super) const DATAERR: u8 = 65;
@@ -84,7 +113,9 @@ impl SendmailError {
             Self::Usage(_) => sysexits::USAGE,
             Self::Address(..) | Self::Header(_) | Self::TooLarge(_) => sysexits::DATAERR,
             Self::Refused { stage, reply, .. } => refusal(*stage, reply),
-            Self::Temporary { .. } | Self::NoRelay(_) | Self::Spool(_) => sysexits::TEMPFAIL,
+            Self::Temporary { .. } | Self::NoRelay(_) | Self::Retry | Self::Spool(_) => {
+                sysexits::TEMPFAIL
+            }
             Self::NoRelayctl(_) => sysexits::UNAVAILABLE,
             Self::System(..) => sysexits::OSERR,
             Self::Input(_) | Self::Output(_) => sysexits::IOERR,

@@ -55,8 +55,7 @@ impl Unpublished {
         mail: &mut OutgoingMessage,
         recipients: &[ForwardPath],
     ) -> io::Result<()> {
-        let name =
-            unique().map_err(|failure: SendmailError| io::Error::other(failure.to_string()))?;
+        let name = unique().map_err(|error: SendmailError| io::Error::other(error.to_string()))?;
         let partial = folder.join(format!("{PARTIAL}{name}"));
         let file = OpenOptions::new()
             .write(true)

@@ -20,9 +20,7 @@ pub(crate) fn retry(config: Option<&Path>) -> Result<ExitCode, SendmailError> {
     let ended = command.args(["queue", "retry", "--all"]).status();
     match ended.map_err(SendmailError::NoRelayctl)?.code() {
         Some(0 | 1) => Ok(ExitCode::SUCCESS),
-        _ => Err(SendmailError::NoRelay(
-            "relayctl cannot retry the queue".to_owned(),
-        )),
+        _ => Err(SendmailError::Retry),
     }
 }
 
