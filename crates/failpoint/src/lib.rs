@@ -64,8 +64,8 @@ struct Chosen {
 impl Chosen {
     fn is_now(chosen: &OnceLock<Option<Self>>, variable: &str, name: &str) -> bool {
         let chosen = chosen.get_or_init(|| {
-            let wish = std::env::var(variable).ok()?;
-            let (name, times) = wish.split_once(':').unwrap_or((&wish, "1"));
+            let value = std::env::var(variable).ok()?;
+            let (name, times) = value.split_once(':').unwrap_or((&value, "1"));
             Some(Self {
                 name: name.to_owned(),
                 left: AtomicU64::new(times.parse().ok()?),

@@ -245,11 +245,11 @@ async fn the_strictest_policy_of_several_authors_decides() {
         let findings = world.check(OTHER, "u@b.test", &message).await;
         assert_eq!(findings.refusal, Some(Refusal::TooManyAuthors), "{from}");
     }
-    let nobody = world
+    let anonymous = world
         .check(OTHER, "u@a.test", "Subject: x\r\n\r\nhello\r\n")
         .await;
     let told = "dmarc=permerror reason=\"it has no From field\"\r\n";
-    assert!(nobody.field.ends_with(told), "{}", nobody.field);
+    assert!(anonymous.field.ends_with(told), "{}", anonymous.field);
 }
 
 #[tokio::test]

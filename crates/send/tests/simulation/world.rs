@@ -84,7 +84,7 @@ impl<S: QueueStore> World<S> {
         to: Vec<Recipient>,
         dsn: DsnRequest,
     ) -> QueueId {
-        let message = self.commit_wishing(from, to, dsn).await;
+        let message = self.commit_with_dsn(from, to, dsn).await;
         self.sender.accepted(&message);
         message.id
     }
@@ -92,11 +92,11 @@ impl<S: QueueStore> World<S> {
     /// Commits a message without the runner's knowledge, and repeats that while the store fails.
     pub async fn commit(&self, from: &str, to: &[String]) -> Message {
         let to = to.iter().map(|to| with_notify(to, Notify::Unspecified));
-        self.commit_wishing(from, to.collect(), DsnRequest::default())
+        self.commit_with_dsn(from, to.collect(), DsnRequest::default())
             .await
     }
 
-    async fn commit_wishing(&self, from: &str, to: Vec<Recipient>, dsn: DsnRequest) -> Message {
+    async fn commit_with_dsn(&self, from: &str, to: Vec<Recipient>, dsn: DsnRequest) -> Message {
         let envelope = Envelope {
             dsn,
             ..envelope(from, to)
