@@ -59,7 +59,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     (
         "relay-send",
-        &["relay-smtp", "relay-message", "relay-failpoint"],
+        &[
+            "relay-smtp",
+            "relay-message",
+            "relay-control",
+            "relay-failpoint",
+        ],
     ),
     (
         "relayctl",

@@ -1,34 +1,88 @@
 //! Selects the messages of the queue that a request applies to.
 //!
-//! A filter is sent as pairs of a form, one for each condition; `id` may be repeated. An unknown name is
-//! an error and is never ignored: a verb that was meant for a few messages must not apply to all.
+//! A [`Filter`] is the query of a request that shows messages: one pair for each condition, and one pair
+//! `id=…` for each id. A [`Scope`] is the body of a request that changes messages, in JSON: `"all"`, or
+//! `{"matching":FILTER}`. An unknown name is an error and is never ignored: a verb for a few messages
+//! must not apply to all of them.
 
 use std::str::FromStr;
 use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// The conditions that a message must meet. All conditions must match, and recipient conditions (domain,
 /// address, state) must match the same recipient.
 ///
 /// A recipient that is settled matches only a condition on its state: deleting the mail that waits for a
 /// domain must not delete mail that has been delivered there.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Filter {
     /// The ids of the messages; empty for any.
+    #[serde(default, rename = "id", skip_serializing_if = "Vec::is_empty")]
     pub ids: Vec<String>,
     /// The domain of a recipient.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub domain: Option<String>,
     /// The envelope sender; empty for the null sender.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub sender: Option<String>,
     /// The address of a recipient.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub recipient: Option<String>,
     /// The minimum age, in whole seconds.
+    #[serde(
+        default,
+        deserialize_with = "age",
+        serialize_with = "seconds",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub older_than: Option<Duration>,
     /// The state of a recipient or of the message.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
     pub state: Option<Condition>,
 }
 
+/// Reads a condition that is present. Reading an `Option` instead would take an empty sender in a query,
+/// which means the null sender, for no condition at all.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+fn age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    u64::deserialize(deserializer).map(|seconds| Some(Duration::from_secs(seconds)))
+}
+
+/// Writes the age in seconds. It is rounded up, so that no younger message matches.
+fn seconds<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    let age = age.unwrap_or_default();
+    let rounded = age
+        .as_secs()
+        .saturating_add((age.subsec_nanos() > 0).into());
+    rounded.serialize(serializer)
+}
+
 /// The state of a recipient, or of the message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "&'static str")]
 pub enum Condition {
     /// A recipient waits for its first attempt.
     Queued,
@@ -54,7 +108,7 @@ impl Condition {
         Self::Held,
     ];
 
-    /// Its name in requests and on command lines.
+    /// Returns its name in requests and on command lines.
     pub fn name(self) -> &'static str {
         match self {
             Self::Queued => "queued",
@@ -77,23 +131,28 @@ impl FromStr for Condition {
     }
 }
 
-/// Why a filter is invalid.
+impl TryFrom<String> for Condition {
+    type Error = FilterError;
+
+    fn try_from(text: String) -> Result<Self, FilterError> {
+        text.parse()
+    }
+}
+
+impl From<Condition> for &'static str {
+    fn from(condition: Condition) -> Self {
+        condition.name()
+    }
+}
+
+/// Why a filter or a scope is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// The name is not a condition of [`Filter`].
-    #[error("messages cannot be selected by {0:?}")]
-    Name(String),
-    /// A condition was given twice.
-    #[error("{0} was given twice")]
-    Twice(&'static str),
     /// The value is not a state.
     #[error(
         "{0:?} is not a state; the states are queued, deferred, in-flight, done, failed and held"
     )]
     State(String),
-    /// The value is not a number of seconds.
-    #[error("{0:?} is not a number of seconds")]
-    Age(String),
     /// There is neither a condition nor `all`.
     #[error(
         "which messages? give their ids, or select them by domain, sender, recipient, older-than or \
@@ -105,64 +164,11 @@ pub enum FilterError {
     AllAndSome,
 }
 
-/// The messages that a verb applies to. Without `all`, a verb never applies to every message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Scope {
-    /// Every message of the queue.
-    All,
-    /// The messages that match the filter, which has a condition.
-    Some(Filter),
-}
-
-impl Scope {
-    /// Creates a scope from the conditions; `all` selects every message.
-    pub fn new(all: bool, filter: Filter) -> Result<Self, FilterError> {
-        match (all, filter == Filter::default()) {
-            (true, true) => Ok(Self::All),
-            (false, false) => Ok(Self::Some(filter)),
-            (false, true) => Err(FilterError::Nothing),
-            (true, false) => Err(FilterError::AllAndSome),
-        }
-    }
-
-    /// Reads what [`Self::pairs`] has written.
-    pub fn from_pairs(
-        pairs: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, FilterError> {
-        let mut all = false;
-        let rest = pairs.into_iter().filter(|(name, value)| {
-            let is_all = name == ALL && value == "true";
-            all |= is_all;
-            !is_all
-        });
-        let filter = Filter::from_pairs(rest)?;
-        Self::new(all, filter)
-    }
-
-    /// Returns the pairs of the form.
-    pub fn pairs(&self) -> Vec<(&'static str, String)> {
-        match self {
-            Self::All => vec![(ALL, "true".to_owned())],
-            Self::Some(filter) => filter.pairs(),
-        }
-    }
-
-    /// Returns the filter; it has no condition if every message is selected.
-    pub fn into_filter(self) -> Filter {
-        match self {
-            Self::All => Filter::default(),
-            Self::Some(filter) => filter,
-        }
-    }
-}
-
-const ALL: &str = "all";
-const ID: &str = "id";
-const DOMAIN: &str = "domain";
-const SENDER: &str = "sender";
-const RECIPIENT: &str = "recipient";
-const OLDER_THAN: &str = "older_than";
-const STATE: &str = "state";
+/// The query of a request is not a filter: a condition is unknown, is given twice or has an invalid
+/// value.
+#[derive(Debug, thiserror::Error)]
+#[error("the query is not a filter: {0}")]
+pub struct QueryError(#[from] serde_html_form::de::Error);
 
 impl Filter {
     /// Whether it has only the conditions that a rule for incoming mail may have: domain and sender.
@@ -175,60 +181,53 @@ impl Filter {
         *self == rule
     }
 
-    /// Reads what [`Self::pairs`] has written; without a pair there is no condition.
-    pub fn from_pairs(
-        pairs: impl IntoIterator<Item = (String, String)>,
-    ) -> Result<Self, FilterError> {
-        let mut filter = Self::default();
-        for (name, value) in pairs {
-            match name.as_str() {
-                ID => filter.ids.push(value),
-                DOMAIN => once(&mut filter.domain, DOMAIN, value)?,
-                SENDER => once(&mut filter.sender, SENDER, value)?,
-                RECIPIENT => once(&mut filter.recipient, RECIPIENT, value)?,
-                OLDER_THAN => {
-                    let seconds = value.parse().map_err(|_| FilterError::Age(value))?;
-                    once(
-                        &mut filter.older_than,
-                        OLDER_THAN,
-                        Duration::from_secs(seconds),
-                    )?;
-                }
-                STATE => once(&mut filter.state, STATE, value.parse()?)?,
-                _ => return Err(FilterError::Name(name)),
-            }
-        }
-        Ok(filter)
+    /// Reads the query of a request. An empty query has no condition.
+    pub fn from_query(query: &str) -> Result<Self, QueryError> {
+        Ok(serde_html_form::from_str(query)?)
     }
 
-    /// Returns the pairs of the form.
-    pub fn pairs(&self) -> Vec<(&'static str, String)> {
-        let mut pairs: Vec<_> = self.ids.iter().map(|id| (ID, id.clone())).collect();
-        let texts = [
-            (DOMAIN, &self.domain),
-            (SENDER, &self.sender),
-            (RECIPIENT, &self.recipient),
-        ];
-        for (name, value) in texts {
-            pairs.extend(value.iter().map(|value| (name, value.clone())));
-        }
-        // Rounded up, so that no younger message matches.
-        let seconds = |age: Duration| {
-            age.as_secs()
-                .saturating_add((age.subsec_nanos() > 0).into())
-        };
-        let age = self.older_than.map(|age| seconds(age).to_string());
-        pairs.extend(age.map(|age| (OLDER_THAN, age)));
-        let state = self.state.map(|state| state.name().to_owned());
-        pairs.extend(state.map(|state| (STATE, state)));
-        pairs
+    /// Returns the query of a request; empty without a condition.
+    pub fn query(&self) -> String {
+        serde_html_form::to_string(self)
+            .expect("a form has fields of text, numbers and lists of text")
     }
 }
 
-fn once<T>(place: &mut Option<T>, name: &'static str, value: T) -> Result<(), FilterError> {
-    match place.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(FilterError::Twice(name)),
+/// The messages that a verb applies to. Every message must be asked for explicitly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Scope {
+    /// Every message of the queue.
+    All,
+    /// The messages that match the filter, which has a condition.
+    Matching(#[serde(deserialize_with = "with_condition")] Filter),
+}
+
+fn with_condition<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Filter, D::Error> {
+    let filter = Filter::deserialize(deserializer)?;
+    if filter == Filter::default() {
+        return Err(de::Error::custom(FilterError::Nothing));
+    }
+    Ok(filter)
+}
+
+impl Scope {
+    /// Creates a scope from the conditions; `all` selects every message.
+    pub fn new(all: bool, filter: Filter) -> Result<Self, FilterError> {
+        match (all, filter == Filter::default()) {
+            (true, true) => Ok(Self::All),
+            (false, false) => Ok(Self::Matching(filter)),
+            (false, true) => Err(FilterError::Nothing),
+            (true, false) => Err(FilterError::AllAndSome),
+        }
+    }
+
+    /// Returns the filter; it has no condition if every message is selected.
+    pub fn into_filter(self) -> Filter {
+        match self {
+            Self::All => Filter::default(),
+            Self::Matching(filter) => filter,
+        }
     }
 }
 

@@ -5,27 +5,26 @@
 //! |---|---|
 //! | `GET /v1/status` | [`Status`] |
 //! | `GET /v1/audit` | [`Audit`] |
-//! | `GET /v1/queue?FILTER` | an array of [`Entry`], as a stream |
+//! | `GET /v1/queue?FILTER` | an array of [`QueueEntry`], as a stream |
 //! | `GET /v1/queue/ID` | [`Detail`], or `404` with [`Problem`] |
-//! | `GET /v1/queue/ID/content` | the octets of the message as they go out, as a stream |
-//! | `POST /v1/count`, a form that is a SCOPE | [`Count`] |
-//! | `POST /v1/queue/VERB`, a form that is a SCOPE | [`VerbResult`] |
+//! | `GET /v1/queue/ID/content` | the octets of the message as they would be sent, as a stream |
+//! | `POST /v1/count` with a [`Scope`] | [`Count`] |
+//! | `POST /v1/queue/VERB` with a [`Scope`] | [`VerbResult`] |
 //! | `GET /v1/summary?FILTER` | [`Summary`] |
 //! | `GET /v1/export?FILTER` | the messages as a stream of octets, for `relayd import` |
-//! | `GET /v1/orders` | [`StandingRules`] |
-//! | `POST /v1/orders/suspend`, `resume`, a form with `destination` | [`RuleChange`] |
-//! | `POST /v1/orders/hold`, `release`, a form that is a SCOPE of `domain` and `sender` | [`RuleChange`] |
-//! | `GET /v1/events?id=ID` or `?domain=DOMAIN` | the events of the log as they happen, an object of JSON on each line; empty lines mean nothing |
+//! | `GET /v1/standing-rules` | [`StandingRules`] |
+//! | `POST /v1/standing-rules` with a [`RuleVerb`] | [`RuleChange`] |
+//! | `GET /v1/events?id=ID` or `?domain=DOMAIN` | the events of the log as they happen, one JSON object on each line; empty lines have no meaning |
 //! | `GET /v1/acl` | an array of [`TemporaryRelay`] |
 //! | `PUT /v1/acl/ADDRESS?seconds=N` | [`TemporaryRelay`] |
 //! | `DELETE /v1/acl/ADDRESS` | `{}`, or `404` with [`Problem`] |
 //! | `GET /v1/route?from=…&to=…` | [`Plan`] |
 //! | `POST /v1/reload` | [`Reload`] |
 //!
-//! FILTER is encoded by [`Filter`], SCOPE by [`Scope`]; VERB is a [`Verb`].
+//! FILTER is a [`Filter`] as a query; VERB is the name of a [`Verb`]. Bodies of requests are JSON.
 //!
-//! Any other answer than `200` carries a [`Problem`]. Times are seconds since 1970, sizes octets.
-//! A reader must accept unknown fields and states.
+//! Any other answer than `200` carries a [`Problem`]. Times are in seconds since 1970, sizes in octets.
+//! A reader must accept unknown fields and states in an answer. The daemon refuses them in a request.
 
 pub mod accounting;
 mod filter;
@@ -40,11 +39,13 @@ mod verb;
 use serde::{Deserialize, Serialize};
 
 pub use accounting::{Accounting, Audit};
-pub use filter::{Condition, Filter, FilterError, Scope};
-pub use queue::{Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State, WaitsFor};
+pub use filter::{Condition, Filter, FilterError, QueryError, Scope};
+pub use queue::{
+    DeliveryState, Detail, Origin, PastAttempt, QueueEntry, Recipient, RecipientDetail, WaitsFor,
+};
 pub use route::{Plan, PlannedHost};
-pub use standing_rules::{HoldRule, RuleChange, StandingRules};
-pub use status::{Alarm, Certificate, Destination, Listener, Messages, Status};
+pub use standing_rules::{HoldRule, RuleChange, RuleVerb, StandingRules};
+pub use status::{Alarm, Certificate, Destination, ListenerStatus, Messages, Status};
 pub use summary::Summary;
 pub use temporary_relay::TemporaryRelay;
 pub use verb::{Count, Verb, VerbError, VerbResult};
@@ -58,7 +59,7 @@ pub mod path {
     pub const STATUS: &str = "/v1/status";
     /// Whether every accepted recipient is accounted for.
     pub const AUDIT: &str = "/v1/audit";
-    /// The messages in the queue; followed by an id, that message; followed by a verb, a change.
+    /// The messages in the queue. With an id appended, that message; with a verb, a change.
     pub const QUEUE: &str = "/v1/queue";
     /// Appended to a message: its content.
     pub const CONTENT: &str = "content";
@@ -68,11 +69,11 @@ pub mod path {
     pub const SUMMARY: &str = "/v1/summary";
     /// The queue as a stream, for another machine.
     pub const EXPORT: &str = "/v1/export";
-    /// The standing rules; followed by a verb, a change of them.
-    pub const ORDERS: &str = "/v1/orders";
+    /// The standing rules, and changes of them.
+    pub const STANDING_RULES: &str = "/v1/standing-rules";
     /// The events of messages as they happen.
     pub const EVENTS: &str = "/v1/events";
-    /// The addresses that may relay for a limited time; followed by an address, that one.
+    /// The addresses that may relay for a limited time. With an address appended, that one.
     pub const ACL: &str = "/v1/acl";
     /// The route from one address to another.
     pub const ROUTE: &str = "/v1/route";

@@ -1,125 +1,125 @@
-//! What is in the queue.
+//! The messages in the queue, as the control API describes them.
 
 use serde::{Deserialize, Serialize};
 
-/// A message of the list.
+/// A message in the list of the queue.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The name that every log line has.
+pub struct QueueEntry {
+    /// The id, as in the log and in the reply to the client.
     pub id: String,
-    /// MAIL FROM; empty for the null path.
+    /// The envelope sender; empty for the null sender.
     pub sender: String,
-    /// When it was accepted.
+    /// When the message was accepted, in seconds since 1970.
     pub arrived: u64,
-    /// Octets.
+    /// The size in octets.
     pub size: u64,
-    /// Set aside by the operator.
+    /// Whether the operator holds the message.
     pub held: bool,
-    /// RCPT TO.
+    /// The recipients, in the order of the RCPT commands.
     pub recipients: Vec<Recipient>,
 }
 
-/// One recipient of the list.
+/// A recipient of a message in the list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipient {
     /// The address.
     pub address: String,
-    /// Where it stands.
-    pub state: State,
-    /// Attempts made so far.
+    /// The state of delivery to this recipient.
+    pub state: DeliveryState,
+    /// How many attempts were made so far.
     pub attempts: u32,
-    /// Not before this will it be tried again, if that is known.
+    /// The earliest time of the next attempt in seconds since 1970, if it is known.
     pub next_attempt: Option<u64>,
-    /// What it waits for, unless it is being tried or nothing more is.
+    /// What the recipient waits for; `None` if it is being tried or is settled.
     #[serde(default)]
     pub waits_for: Option<WaitsFor>,
-    /// How the last attempt ended: the remote's reply, or our own words if there was none.
+    /// The result of the last attempt: the remote server's reply, or our description without one.
     pub last_reply: Option<String>,
-    /// The host that was asked last.
+    /// The host of the last attempt.
     pub host: Option<String>,
 }
 
-/// Where a recipient stands.
+/// The state of delivery to one recipient.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum State {
-    /// Waits for its first attempt.
+pub enum DeliveryState {
+    /// The recipient waits for its first attempt.
     Queued,
-    /// Waits for another attempt.
+    /// The recipient waits for another attempt.
     Deferred,
-    /// Is being tried.
+    /// An attempt is under way.
     InFlight,
-    /// Delivered.
+    /// The message was delivered.
     Done,
-    /// Failed for good.
+    /// Delivery has failed permanently.
     Failed,
     /// A state of a later version.
     #[serde(other)]
     Unknown,
 }
 
-impl State {
-    /// Its name in lists.
+impl DeliveryState {
+    /// Returns its name in lists.
     pub fn name(self) -> &'static str {
         match self {
-            State::Queued => "queued",
-            State::Deferred => "deferred",
-            State::InFlight => "in-flight",
-            State::Done => "done",
-            State::Failed => "failed",
-            State::Unknown => "unknown",
+            DeliveryState::Queued => "queued",
+            DeliveryState::Deferred => "deferred",
+            DeliveryState::InFlight => "in-flight",
+            DeliveryState::Done => "done",
+            DeliveryState::Failed => "failed",
+            DeliveryState::Unknown => "unknown",
         }
     }
 
-    /// Whether nothing more will be tried.
+    /// Whether no more attempts will be made.
     pub fn is_settled(self) -> bool {
-        matches!(self, State::Done | State::Failed)
+        matches!(self, DeliveryState::Done | DeliveryState::Failed)
     }
 }
 
-/// What a recipient waits for: of several things the one that has to come first.
+/// What a recipient waits for. If it waits for several things, this is the one that must come first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitsFor {
-    /// The operator, who holds its message.
+    /// The release of its message, which the operator holds.
     Release,
-    /// The operator, who has suspended its destination.
+    /// The resumption of its destination, which the operator has suspended.
     Resume,
-    /// Its destination, which is left alone for now.
+    /// The end of the pause that its destination has after failures.
     Destination,
     /// The time of its next attempt.
     Time,
-    /// Its turn: it is due.
+    /// A slot at its destination: the attempt is due.
     Slot,
-    /// Something of a later version.
+    /// A reason of a later version.
     #[serde(other)]
     Unknown,
 }
 
-/// All that is known of one message: an [`Entry`] with more fields.
+/// Everything about one message: a [`QueueEntry`] with more fields.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Detail {
-    /// The name that every log line has.
+    /// The id, as in the log and in the reply to the client.
     pub id: String,
-    /// MAIL FROM; empty for the null path.
+    /// The envelope sender; empty for the null sender.
     pub sender: String,
-    /// When it was accepted.
+    /// When the message was accepted, in seconds since 1970.
     pub arrived: u64,
-    /// Octets.
+    /// The size in octets.
     pub size: u64,
-    /// Set aside by the operator.
+    /// Whether the operator holds the message.
     pub held: bool,
-    /// Who made it.
+    /// Who created the message.
     pub origin: Origin,
-    /// `BODY=8BITMIME`
+    /// Whether the client declared `BODY=8BITMIME`.
     pub eight_bit: bool,
-    /// `SMTPUTF8`
+    /// Whether the client declared `SMTPUTF8`.
     pub utf8: bool,
-    /// RCPT TO.
+    /// The recipients, in the order of the RCPT commands.
     pub recipients: Vec<RecipientDetail>,
 }
 
-/// Who made a message.
+/// Who created a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Origin {
@@ -129,45 +129,45 @@ pub enum Origin {
     Bounce,
     /// Our report to the postmaster that a bounce failed.
     DoubleBounce,
-    /// A kind of a later version.
+    /// An origin of a later version.
     #[serde(other)]
     Unknown,
 }
 
-/// One recipient, with how the last attempts went.
+/// A recipient with the last attempts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RecipientDetail {
-    /// What the list has.
+    /// The fields of the list.
     #[serde(flatten)]
     pub recipient: Recipient,
-    /// What its mail waits in line for.
+    /// The destination whose slots and pauses apply to it.
     pub destination: String,
-    /// The last attempts, the newest last.
+    /// The last attempts, the latest last.
     #[serde(default)]
-    pub history: Vec<Attempt>,
+    pub history: Vec<PastAttempt>,
 }
 
-/// One attempt.
+/// An attempt that has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attempt {
-    /// When it ended.
+pub struct PastAttempt {
+    /// When it ended, in seconds since 1970.
     pub at: u64,
     /// `delivered`, `deferred` or `failed`.
     pub verdict: String,
-    /// The enhanced status, `4.4.1`.
+    /// The enhanced status code (RFC 3463), such as `4.4.1`.
     pub status: String,
-    /// The step that decided: `connection`, `RCPT TO`.
+    /// The step that decided the result, such as `connection` or `RCPT TO`.
     pub stage: String,
-    /// The host that was asked.
+    /// The host that was contacted.
     pub host: Option<String>,
-    /// The address and port that it was asked at.
+    /// The address and port of the host.
     pub address: Option<String>,
-    /// What protected the connection: `TLSv1.3 TLS13_AES_256_GCM_SHA384 verified`.
+    /// The TLS parameters, such as `TLSv1.3 TLS13_AES_256_GCM_SHA384 verified`; `None` without TLS.
     #[serde(default)]
     pub tls: Option<String>,
-    /// The remote's whole reply.
+    /// The complete reply of the remote server.
     pub reply: Option<String>,
-    /// Our own words, if no reply decided.
+    /// Our description, if no reply decided the result.
     pub detail: Option<String>,
 }
 
@@ -176,8 +176,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_list_is_written_as_it_was_promised() {
-        let entry = Entry {
+    fn the_json_of_the_list_does_not_change() {
+        let entry = QueueEntry {
             id: "06Q3ZV9WQ0K4D".to_owned(),
             sender: String::new(),
             arrived: 1,
@@ -185,7 +185,7 @@ mod tests {
             held: false,
             recipients: vec![Recipient {
                 address: "u@a.test".to_owned(),
-                state: State::InFlight,
+                state: DeliveryState::InFlight,
                 attempts: 3,
                 next_attempt: None,
                 waits_for: Some(WaitsFor::Resume),
@@ -196,29 +196,29 @@ mod tests {
         let expected = r#"{"id":"06Q3ZV9WQ0K4D","sender":"","arrived":1,"size":2,"held":false,"recipients":[{"address":"u@a.test","state":"in-flight","attempts":3,"next_attempt":null,"waits_for":"resume","last_reply":"450 4.2.0 later","host":"mx.a.test"}]}"#;
         assert_eq!(serde_json::to_string(&entry).expect("JSON"), expected);
         assert_eq!(
-            serde_json::from_str::<Entry>(expected).expect("an entry"),
+            serde_json::from_str::<QueueEntry>(expected).expect("an entry"),
             entry
         );
     }
 
     #[test]
-    fn states_have_one_name_and_those_of_later_versions_are_taken() {
+    fn states_have_one_name_and_unknown_states_are_accepted() {
         for state in [
-            State::Queued,
-            State::Deferred,
-            State::InFlight,
-            State::Done,
-            State::Failed,
+            DeliveryState::Queued,
+            DeliveryState::Deferred,
+            DeliveryState::InFlight,
+            DeliveryState::Done,
+            DeliveryState::Failed,
         ] {
             let json = serde_json::to_string(&state).expect("JSON");
             assert_eq!(json, format!("\"{}\"", state.name()));
         }
-        let later: State = serde_json::from_str("\"parked\"").expect("any state");
-        assert_eq!(later, State::Unknown);
+        let later: DeliveryState = serde_json::from_str("\"parked\"").expect("any state");
+        assert_eq!(later, DeliveryState::Unknown);
     }
 
     #[test]
-    fn what_is_waited_for_may_be_missing_or_new() {
+    fn the_reason_for_waiting_may_be_missing_or_unknown() {
         let recipient = |waits_for: &str| {
             let json = format!(
                 r#"{{"address":"a","state":"queued","attempts":0,"next_attempt":null,{waits_for}"last_reply":null,"host":null}}"#
@@ -236,7 +236,7 @@ mod tests {
         let json = r#"{"id":"x","sender":"s","arrived":1,"size":2,"held":true,"origin":"bounce","eight_bit":false,"utf8":false,"recipients":[{"address":"a","state":"done","attempts":1,"next_attempt":null,"waits_for":null,"last_reply":null,"host":null,"destination":"d","history":[]}]}"#;
         let detail: Detail = serde_json::from_str(json).expect("a detail");
         assert_eq!(serde_json::to_string(&detail).expect("JSON"), json);
-        let entry: Entry = serde_json::from_str(json).expect("an entry");
+        let entry: QueueEntry = serde_json::from_str(json).expect("an entry");
         assert_eq!(entry.recipients[0], detail.recipients[0].recipient);
     }
 }

@@ -1,4 +1,4 @@
-//! How the relay does.
+//! The state of the relay.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,115 +8,117 @@ use crate::standing_rules::StandingRules;
 /// The answer to `qstat`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// Messages in the queue.
+    /// How many messages are in the queue.
     pub messages: u64,
-    /// Messages that no delivery attempt has been made for yet.
+    /// How many of them have had no delivery attempt yet.
     pub fresh: u64,
-    /// Messages that were damaged and have been set aside.
+    /// How many damaged messages have been set aside.
     pub damaged: u64,
-    /// The messages in the queue, by state.
+    /// The messages in the queue by state.
     pub states: Messages,
-    /// What became of all recipients since the queue was made.
+    /// What happened to all recipients since the queue was created.
     #[serde(default, rename = "books")]
     pub accounting: Accounting,
-    /// Deliveries that may run at the same time.
+    /// How many deliveries may run at the same time.
     pub concurrency: u64,
-    /// What mail waits for, in the order of the names.
+    /// The destinations that mail waits for, sorted by name.
     pub destinations: Vec<Destination>,
-    /// The daemon's version.
+    /// The version of the daemon.
     pub version: String,
-    /// Seconds since its start.
+    /// How long the daemon has been running, in seconds.
     pub uptime: u64,
-    /// Where the queue is.
+    /// The directory of the queue.
     pub state_dir: String,
     /// The open sockets.
-    pub listeners: Vec<Listener>,
-    /// Our certificates, as they are in use.
+    pub listeners: Vec<ListenerStatus>,
+    /// The certificates in use.
     #[serde(default)]
     pub certificates: Vec<Certificate>,
-    /// What needs the operator.
+    /// The problems that need the operator.
     #[serde(default)]
     pub alarms: Vec<Alarm>,
-    /// Whether the queue is still being read, after a start or a reload: what has not been read is
-    /// not tried yet.
+    /// Whether the queue is still being read after a start or a reload. Messages that have not been
+    /// read are not tried yet.
     #[serde(default)]
     pub reading: bool,
-    /// Reports that were not made since the start, for their addressees had had too many.
+    /// How many reports were suppressed since the start, because their addressees had received too
+    /// many.
     #[serde(default)]
     pub reports_suppressed: u64,
-    /// What the operator has ordered and not taken back.
+    /// The standing rules of the operator.
     #[serde(default, rename = "orders")]
     pub rules: StandingRules,
 }
 
-/// One of our certificates.
+/// A certificate of the relay.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Certificate {
-    /// The file it was read from.
+    /// The file that contains it.
     pub file: String,
-    /// The names it is for.
+    /// The names that it is valid for.
     pub names: Vec<String>,
-    /// When it ends.
+    /// When it expires, in seconds since 1970.
     pub expires: u64,
-    /// Whole days until then; negative once it is over.
+    /// Whole days until then; negative if it has expired.
     pub days_left: i64,
 }
 
 impl Certificate {
-    /// With fewer days than this it is time to look why it has not been renewed.
+    /// If fewer days are left, the renewal has probably failed.
     pub const WARNING_DAYS: i64 = 14;
 
-    /// Whether the operator should look after it.
+    /// Whether it expires so soon that the operator should be warned.
     pub fn needs_renewal(&self) -> bool {
         self.days_left < Self::WARNING_DAYS
     }
 }
 
-/// What keeps mail waiting: a smarthost that does not take us, or a queue that cannot be written.
+/// A problem that keeps mail waiting, such as a refused login at a smarthost, or a queue that cannot be
+/// written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alarm {
-    /// What is concerned: `smtp.example.com:587`, or `the queue`.
+    /// The subject: `smtp.example.com:587`, or `the queue`.
     pub about: String,
-    /// When it came up, as far as that is known, or else was noticed.
+    /// When it began or, if that is unknown, when it was noticed, in seconds since 1970.
     pub since: u64,
-    /// What was said.
+    /// The reason, in text.
     pub reason: String,
 }
 
-/// How many messages are in which state; each is in one.
+/// How many messages are in each state. Every message is in exactly one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub struct Messages {
-    /// Waiting for a first attempt.
+    /// The message waits for its first attempt.
     pub queued: u64,
-    /// Waiting for another attempt.
+    /// The message waits for another attempt.
     pub deferred: u64,
-    /// Being tried.
+    /// An attempt is under way.
     pub in_flight: u64,
 }
 
-/// What shares slots and back-off: a domain, or a smarthost.
+/// A destination, which has slots and pauses of its own: a domain, or a smarthost.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Destination {
-    /// The domain, or `smtp.example.com:587`.
+    /// The domain, or a smarthost such as `smtp.example.com:587`.
     pub name: String,
-    /// Messages that wait for it.
+    /// How many messages wait for it.
     pub waiting: u64,
-    /// Deliveries that run.
+    /// How many deliveries are running.
     pub in_flight: u64,
-    /// Deliveries that may run.
+    /// How many deliveries may run.
     pub slots: u64,
-    /// When it will be tried again, if it is waited for.
+    /// When it will be tried again, in seconds since 1970; `None` if nothing waits for a time.
     pub next_attempt: Option<u64>,
-    /// What was wrong the last time.
+    /// The reason of the last failure, if the last attempt failed.
     pub last_trouble: Option<String>,
 }
 
 /// An open socket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listener {
-    /// Address and port.
+pub struct ListenerStatus {
+    /// The address and port, or the path of a Unix socket.
     pub address: String,
-    /// What it is for: `mx`.
+    /// The role, such as `mx`.
     pub role: String,
 }

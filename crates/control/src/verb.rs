@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A verb that changes messages in the queue.
+/// A verb that changes messages in the queue. `send` applies it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verb {
     /// Try the messages now.
@@ -29,7 +29,7 @@ impl Verb {
         Self::Bounce,
     ];
 
-    /// Its name in requests and on command lines.
+    /// Returns its name in requests and on command lines.
     pub fn name(self) -> &'static str {
         match self {
             Self::Retry => "retry",
@@ -61,7 +61,8 @@ impl FromStr for Verb {
     }
 }
 
-/// The result of a verb.
+/// The result of a verb. `send` counts what it has changed, page by page. The control API adds the pages
+/// up, together with what it knows about the selection: `matched`, `held` and `unknown`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerbResult {
     /// How many messages were selected.
@@ -83,6 +84,28 @@ pub struct VerbResult {
     pub unknown: Vec<String>,
     /// One line for each message that failed, and the reason if the verb was aborted.
     pub problems: Vec<String>,
+}
+
+impl VerbResult {
+    /// Adds the result for more messages.
+    pub fn add(&mut self, other: Self) {
+        let Self {
+            matched,
+            changed,
+            pending,
+            untold,
+            held,
+            unknown,
+            problems,
+        } = other;
+        self.matched += matched;
+        self.changed += changed;
+        self.pending += pending;
+        self.untold += untold;
+        self.held += held;
+        self.unknown.extend(unknown);
+        self.problems.extend(problems);
+    }
 }
 
 /// The messages that a verb would apply to.
@@ -108,5 +131,15 @@ mod tests {
             assert_eq!(verb.name().parse(), Ok(verb));
         }
         assert_eq!("frob".parse::<Verb>(), Err(VerbError));
+    }
+
+    #[test]
+    fn results_add_up() {
+        let json = r#"{"matched":3,"changed":2,"pending":1,"untold":1,"held":1,"unknown":["X"],"problems":["p"]}"#;
+        let one: VerbResult = serde_json::from_str(json).expect("a result");
+        let mut sum = one.clone();
+        sum.add(one);
+        let expected = r#"{"matched":6,"changed":4,"pending":2,"untold":2,"held":2,"unknown":["X","X"],"problems":["p","p"]}"#;
+        assert_eq!(serde_json::to_string(&sum).expect("JSON"), expected);
     }
 }

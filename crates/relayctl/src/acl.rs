@@ -9,7 +9,7 @@ use relay_control::{TemporaryRelay, path};
 use relay_terminal::{date, until};
 
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
 
 #[derive(Debug, Subcommand)]
@@ -38,8 +38,8 @@ pub(crate) async fn run(
     json: bool,
     now: SystemTime,
     out: &mut impl Write,
-) -> Result<(), Failure> {
-    let grants: Vec<TemporaryRelay> = match verb {
+) -> Result<(), RelayctlError> {
+    let permissions: Vec<TemporaryRelay> = match verb {
         AclVerb::List => client.get(path::ACL).await?,
         AclVerb::Allow { address, time } => {
             let seconds = time.as_secs();
@@ -52,23 +52,27 @@ pub(crate) async fn run(
         }
     };
     match (verb, json) {
-        (AclVerb::List, true) => print_answer(out, &grants),
-        (_, true) => grants.iter().try_for_each(|grant| print_answer(out, grant)),
-        (_, false) => print_grants(out, &grants, now),
+        (AclVerb::List, true) => print_answer(out, &permissions),
+        (_, true) => permissions
+            .iter()
+            .try_for_each(|permission| print_answer(out, permission)),
+        (_, false) => print_permissions(out, &permissions, now),
     }
 }
 
 /// Prints one line for each address.
-pub(crate) fn print_grants(
+pub(crate) fn print_permissions(
     out: &mut impl Write,
-    grants: &[TemporaryRelay],
+    permissions: &[TemporaryRelay],
     now: SystemTime,
-) -> Result<(), Failure> {
-    let mut lines = grants.iter().map(|grant| {
-        let (end, left) = (date(grant.until), until(grant.until, now));
-        writeln!(out, "{}  until {end} ({left})", grant.address)
+) -> Result<(), RelayctlError> {
+    let mut lines = permissions.iter().map(|permission| {
+        let (end, left) = (date(permission.until), until(permission.until, now));
+        writeln!(out, "{}  until {end} ({left})", permission.address)
     });
-    lines.try_for_each(|line| line).map_err(Failure::Output)
+    lines
+        .try_for_each(|line| line)
+        .map_err(RelayctlError::Output)
 }
 
 #[cfg(test)]
@@ -79,13 +83,13 @@ mod tests {
 
     #[test]
     fn a_permission_is_shown_with_its_end() {
-        let grant = TemporaryRelay {
+        let permission = TemporaryRelay {
             address: "2001:db8::1".parse().expect("an address"),
             until: 1_795_230_601,
         };
         let now = UNIX_EPOCH + Duration::from_secs(1_795_227_001);
         let mut out = Vec::new();
-        print_grants(&mut out, &[grant], now).expect("memory");
+        print_permissions(&mut out, &[permission], now).expect("memory");
         let expected = "2001:db8::1  until 21 Nov 2026 03:10:01 GMT (in 1h)\n";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use relay_diagnose::ConfigFile;
 
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 
 /// The heading of the options that every verb has.
 pub(crate) const GLOBAL: &str = "Global options";
@@ -29,7 +29,7 @@ impl DaemonArgs {
     }
 
     /// The path of the control socket: from the command line, or from the configuration.
-    pub(crate) fn socket(&self) -> Result<PathBuf, Failure> {
+    pub(crate) fn socket(&self) -> Result<PathBuf, RelayctlError> {
         match &self.socket {
             Some(socket) => Ok(socket.clone()),
             None => Ok(self.config_file().load()?.socket().to_owned()),

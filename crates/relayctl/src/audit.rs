@@ -5,10 +5,14 @@ use std::io::{self, Write};
 use relay_control::{Audit, path};
 
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
 
-pub(crate) async fn run(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+pub(crate) async fn run(
+    client: &Client,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), RelayctlError> {
     let audit: Audit = client.get(path::AUDIT).await?;
     if json {
         print_answer(out, &audit)?;
@@ -19,9 +23,9 @@ pub(crate) async fn run(client: &Client, json: bool, out: &mut impl Write) -> Re
         return Ok(());
     }
     // The counts are printed before the verdict.
-    out.flush().map_err(Failure::Output)?;
+    out.flush().map_err(RelayctlError::Output)?;
     let (came_in, settled) = (audit.accounting.came_in(), audit.accounting.settled());
-    Err(Failure::Refused(format!(
+    Err(RelayctlError::Refused(format!(
         "the books do not balance: {came_in} recipients came in, {} are accounted for; \
          stop relayd, then look with: relayd fsck",
         settled.saturating_add(audit.queued)
@@ -29,8 +33,8 @@ pub(crate) async fn run(client: &Client, json: bool, out: &mut impl Write) -> Re
 }
 
 /// Prints the counters.
-pub(crate) fn print_audit(out: &mut impl Write, audit: &Audit) -> Result<(), Failure> {
-    write_audit(out, audit).map_err(Failure::Output)
+pub(crate) fn print_audit(out: &mut impl Write, audit: &Audit) -> Result<(), RelayctlError> {
+    write_audit(out, audit).map_err(RelayctlError::Output)
 }
 
 fn write_audit(out: &mut impl Write, audit: &Audit) -> io::Result<()> {

@@ -34,11 +34,11 @@ pub(crate) struct Cli {
     pub(crate) json: bool,
 
     #[command(subcommand)]
-    pub(crate) verb: Verb,
+    pub(crate) verb: CliVerb,
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Verb {
+pub(crate) enum CliVerb {
     #[command(flatten)]
     Ask(DaemonVerb),
     /// Manage the users that may log in (works without the daemon)
@@ -90,7 +90,8 @@ pub(crate) enum DaemonVerb {
         destination: String,
     },
     /// List the suspended destinations and the rules that hold incoming mail
-    Orders,
+    #[command(name = "orders")]
+    StandingRules,
     /// Show destinations, rates and slots live; q quits
     Top(TopArgs),
     /// Follow the events of a message or a domain as they happen

@@ -12,11 +12,12 @@ use hyper::http::request;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
 use relay_control::Problem;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -34,44 +35,48 @@ impl Client {
         Self { socket }
     }
 
-    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RelayctlError> {
         whole(self.ask(Method::GET, path).await?, Some(PATIENCE)).await
     }
 
     /// Sends a request and waits without a time limit, because the daemon may need long for the
     /// answer.
-    pub(crate) async fn get_slowly<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(crate) async fn get_slowly<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<T, RelayctlError> {
         let request = Request::builder().method(Method::GET);
         let answer = self.send(request, path, String::new(), None).await?;
         whole(answer, None).await
     }
 
-    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, RelayctlError> {
         whole(self.ask(Method::POST, path).await?, Some(PATIENCE)).await
     }
 
-    /// Sends a form and waits without a time limit. The daemon stops its work if this program ends.
-    pub(crate) async fn order<T: DeserializeOwned>(
+    /// Sends a body and waits without a time limit. The daemon stops its work if this program ends.
+    pub(crate) async fn post_json<T: DeserializeOwned>(
         &self,
         path: &str,
-        form: String,
-    ) -> Result<T, Failure> {
+        body: &impl Serialize,
+    ) -> Result<T, RelayctlError> {
+        let body = serde_json::to_string(body).expect("the bodies have no key but names of fields");
         let request = Request::builder()
             .method(Method::POST)
-            .header("content-type", "application/x-www-form-urlencoded");
-        whole(self.send(request, path, form, None).await?, None).await
+            .header("content-type", "application/json");
+        whole(self.send(request, path, body, None).await?, None).await
     }
 
-    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, RelayctlError> {
         whole(self.ask(Method::PUT, path).await?, Some(PATIENCE)).await
     }
 
-    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+    pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, RelayctlError> {
         whole(self.ask(Method::DELETE, path).await?, Some(PATIENCE)).await
     }
 
     /// Returns a long answer line by line.
-    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, RelayctlError> {
         let answer = self.ask(Method::GET, path).await?;
         Ok(Lines {
             body: answer.into_body(),
@@ -81,12 +86,12 @@ impl Client {
     }
 
     /// Returns a long answer in pieces.
-    pub(crate) async fn octets(&self, path: &str) -> Result<Octets, Failure> {
+    pub(crate) async fn octets(&self, path: &str) -> Result<Octets, RelayctlError> {
         let answer = self.ask(Method::GET, path).await?;
         Ok(Octets(answer.into_body()))
     }
 
-    async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, Failure> {
+    async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, RelayctlError> {
         let request = Request::builder().method(method);
         self.send(request, path, String::new(), Some(PATIENCE))
             .await
@@ -99,22 +104,22 @@ impl Client {
         path: &str,
         body: String,
         patience: Option<Duration>,
-    ) -> Result<Response<Incoming>, Failure> {
+    ) -> Result<Response<Incoming>, RelayctlError> {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|reason| self.unreachable(reason))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
-            .map_err(Failure::answer)?;
+            .map_err(RelayctlError::answer)?;
         // The task ends with the answer, and its errors appear there.
         tokio::spawn(connection);
         let request = request
             .uri(path)
             .header("host", "relayd")
             .body(Full::new(Bytes::from(body)))
-            .map_err(Failure::answer)?;
+            .map_err(RelayctlError::answer)?;
         let answer = in_time(patience, sender.send_request(request)).await?;
-        let answer = answer.map_err(Failure::answer)?;
+        let answer = answer.map_err(RelayctlError::answer)?;
         if answer.status().is_success() {
             Ok(answer)
         } else {
@@ -122,46 +127,48 @@ impl Client {
         }
     }
 
-    fn unreachable(&self, reason: io::Error) -> Failure {
+    fn unreachable(&self, reason: io::Error) -> RelayctlError {
         let socket = self.socket.clone();
         match reason.kind() {
-            io::ErrorKind::PermissionDenied => Failure::NotAllowed { socket },
-            _ => Failure::NoDaemon { socket, reason },
+            io::ErrorKind::PermissionDenied => RelayctlError::NotAllowed { socket },
+            _ => RelayctlError::NoDaemon { socket, reason },
         }
     }
 }
 
-async fn problem(answer: Response<Incoming>) -> Failure {
+async fn problem(answer: Response<Incoming>) -> RelayctlError {
     let status = answer.status();
     let reason = match whole::<Problem>(answer, Some(PATIENCE)).await {
         Ok(problem) => problem.error,
         Err(_) => format!("the daemon answered {status}"),
     };
     if status.is_server_error() {
-        Failure::Unavailable(reason)
+        RelayctlError::Unavailable(reason)
     } else {
-        Failure::Refused(reason)
+        RelayctlError::Refused(reason)
     }
 }
 
 async fn whole<T: DeserializeOwned>(
     answer: Response<Incoming>,
     patience: Option<Duration>,
-) -> Result<T, Failure> {
+) -> Result<T, RelayctlError> {
     let body = Limited::new(answer.into_body(), LONGEST).collect();
-    let body = in_time(patience, body).await?.map_err(Failure::answer)?;
-    serde_json::from_slice(&body.to_bytes()).map_err(Failure::answer)
+    let body = in_time(patience, body)
+        .await?
+        .map_err(RelayctlError::answer)?;
+    serde_json::from_slice(&body.to_bytes()).map_err(RelayctlError::answer)
 }
 
 /// Waits for a result for at most `patience`. Without it, there is no limit while the daemon runs.
 async fn in_time<T>(
     patience: Option<Duration>,
     work: impl Future<Output = T>,
-) -> Result<T, Failure> {
+) -> Result<T, RelayctlError> {
     match patience {
         Some(patience) => timeout(patience, work)
             .await
-            .map_err(|_| Failure::answer("no answer in time")),
+            .map_err(|_| RelayctlError::answer("no answer in time")),
         None => Ok(work.await),
     }
 }
@@ -172,11 +179,11 @@ pub(crate) struct Octets(Incoming);
 
 impl Octets {
     /// Returns the next piece; `None` after the last one.
-    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, RelayctlError> {
         let frame = timeout(PATIENCE, self.0.frame()).await;
-        match frame.map_err(|_| Failure::answer("no answer in time"))? {
+        match frame.map_err(|_| RelayctlError::answer("no answer in time"))? {
             Some(frame) => {
-                let frame = frame.map_err(Failure::answer)?;
+                let frame = frame.map_err(RelayctlError::answer)?;
                 Ok(Some(frame.into_data().unwrap_or_default()))
             }
             None => Ok(None),
@@ -195,7 +202,7 @@ pub(crate) struct Lines {
 
 impl Lines {
     /// Returns the next line without its end; `None` after the last one.
-    pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>, Failure> {
+    pub(crate) async fn next(&mut self) -> Result<Option<&[u8]>, RelayctlError> {
         let mut searched = 0;
         loop {
             if let Some(end) = self.read[searched..].iter().position(|&b| b == b'\n') {
@@ -204,11 +211,11 @@ impl Lines {
             }
             searched = self.read.len();
             if searched > LONGEST {
-                return Err(Failure::answer("a line that is too long"));
+                return Err(RelayctlError::answer("a line that is too long"));
             }
             match in_time(Some(PATIENCE), self.body.frame()).await? {
                 Some(frame) => {
-                    let frame = frame.map_err(Failure::answer)?;
+                    let frame = frame.map_err(RelayctlError::answer)?;
                     self.read
                         .extend_from_slice(frame.data_ref().map_or(&[], |data| data));
                 }

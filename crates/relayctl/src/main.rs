@@ -10,7 +10,7 @@ mod cli;
 mod client;
 mod clock;
 mod completion;
-mod failure;
+mod error;
 mod man;
 mod output;
 mod qstat;
@@ -22,19 +22,18 @@ mod trace;
 mod urlencode;
 mod user;
 
-use relay_terminal::escape;
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
 
-use relay_control::{Filter, Reload, Status, path};
+use relay_control::{Filter, Reload, RuleVerb, Status, path};
 use relay_diagnose::{check, dkim, mx, probe};
+use relay_terminal::escape;
 
-use crate::cli::{Cli, DaemonVerb, Verb};
+use crate::cli::{Cli, CliVerb, DaemonVerb};
 use crate::client::Client;
 use crate::clock::now;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
-use crate::standing_rules::RuleVerb;
 
 fn main() -> ExitCode {
     let cli = cli::parse();
@@ -43,45 +42,49 @@ fn main() -> ExitCode {
         .build();
     let done = match runtime {
         Ok(runtime) => runtime.block_on(run(&cli)),
-        Err(reason) => Err(Failure::Output(reason)),
+        Err(reason) => Err(RelayctlError::Output(reason)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         // The reader of the output has closed the pipe.
-        Err(failure) if failure.is_broken_pipe() => ExitCode::SUCCESS,
-        Err(failure) => {
+        Err(error) if error.is_broken_pipe() => ExitCode::SUCCESS,
+        Err(error) => {
             // If standard error is closed too, only the exit code remains. The message may contain text
             // from a client.
-            let words = escape(&failure.to_string());
+            let words = escape(&error.to_string());
             let _ = writeln!(io::stderr(), "relayctl: {words}");
-            failure.exit_code()
+            error.exit_code()
         }
     }
 }
 
-async fn run(cli: &Cli) -> Result<(), Failure> {
+async fn run(cli: &Cli) -> Result<(), RelayctlError> {
     let mut out = BufWriter::new(io::stdout().lock());
     match &cli.verb {
-        Verb::User(verb) => user::run(verb, &cli.daemon.config_file().load()?, cli.json, &mut out)?,
-        Verb::Route(args) => route::run(args, &cli.daemon, cli.json, &mut out).await?,
-        Verb::Mx(args) => mx::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?,
-        Verb::Probe(args) => {
+        CliVerb::User(verb) => {
+            user::run(verb, &cli.daemon.config_file().load()?, cli.json, &mut out)?
+        }
+        CliVerb::Route(args) => route::run(args, &cli.daemon, cli.json, &mut out).await?,
+        CliVerb::Mx(args) => mx::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?,
+        CliVerb::Probe(args) => {
             probe::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?;
         }
-        Verb::Check(args) => {
+        CliVerb::Check(args) => {
             check::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?;
         }
-        Verb::Dkim(verb) => dkim::run(verb, &cli.daemon.config_file(), cli.json, &mut out).await?,
-        Verb::Man(args) => man::run(args, cli::command())?,
-        Verb::Completion(args) => {
-            completion::run(args, cli::command(), &mut out).map_err(Failure::Output)?;
+        CliVerb::Dkim(verb) => {
+            dkim::run(verb, &cli.daemon.config_file(), cli.json, &mut out).await?
         }
-        Verb::Ask(verb) => ask(verb, cli, &mut out).await?,
+        CliVerb::Man(args) => man::run(args, cli::command())?,
+        CliVerb::Completion(args) => {
+            completion::run(args, cli::command(), &mut out).map_err(RelayctlError::Output)?;
+        }
+        CliVerb::Ask(verb) => ask(verb, cli, &mut out).await?,
     }
-    out.flush().map_err(Failure::Output)
+    out.flush().map_err(RelayctlError::Output)
 }
 
-async fn ask(verb: &DaemonVerb, cli: &Cli, out: &mut impl Write) -> Result<(), Failure> {
+async fn ask(verb: &DaemonVerb, cli: &Cli, out: &mut impl Write) -> Result<(), RelayctlError> {
     let client = Client::new(cli.daemon.socket()?);
     match verb {
         DaemonVerb::Qstat { limit } => {
@@ -99,12 +102,14 @@ async fn ask(verb: &DaemonVerb, cli: &Cli, out: &mut impl Write) -> Result<(), F
         DaemonVerb::Queue(verb) => queue::run(verb, &client, cli.json, out).await,
         DaemonVerb::Audit => audit::run(&client, cli.json, out).await,
         DaemonVerb::Suspend { destination } => {
-            standing_rules::run(&RuleVerb::Suspend(destination), &client, cli.json, out).await
+            let verb = RuleVerb::Suspend(destination.clone());
+            standing_rules::run(&verb, &client, cli.json, out).await
         }
         DaemonVerb::Resume { destination } => {
-            standing_rules::run(&RuleVerb::Resume(destination), &client, cli.json, out).await
+            let verb = RuleVerb::Resume(destination.clone());
+            standing_rules::run(&verb, &client, cli.json, out).await
         }
-        DaemonVerb::Orders => standing_rules::list(&client, cli.json, out).await,
+        DaemonVerb::StandingRules => standing_rules::list(&client, cli.json, out).await,
         DaemonVerb::Top(args) => top::run(args, &client, cli.json, out).await,
         DaemonVerb::Trace(subject) => trace::run(subject, &client, cli.json, out).await,
         DaemonVerb::Acl(verb) => acl::run(verb, &client, cli.json, now(), out).await,
@@ -112,16 +117,16 @@ async fn ask(verb: &DaemonVerb, cli: &Cli, out: &mut impl Write) -> Result<(), F
     }
 }
 
-async fn reload(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+async fn reload(client: &Client, json: bool, out: &mut impl Write) -> Result<(), RelayctlError> {
     let reload: Reload = client.post(path::RELOAD).await?;
     if json {
         print_answer(out, &reload)?;
-        out.flush().map_err(Failure::Output)?;
+        out.flush().map_err(RelayctlError::Output)?;
     }
     match reload.problems.is_empty() {
         true if json => Ok(()),
-        true => writeln!(out, "reloaded").map_err(Failure::Output),
-        false => Err(Failure::Refused(format!(
+        true => writeln!(out, "reloaded").map_err(RelayctlError::Output),
+        false => Err(RelayctlError::Refused(format!(
             "not everything was applied: {}",
             reload.problems.join("; ")
         ))),

@@ -13,7 +13,7 @@ use clap::{Args, Command, CommandFactory as _};
 use clap_mangen::roff::{Roff, bold, roman};
 
 use crate::clock;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 
 /// The configuration file as it is shipped, with every key and its default.
 const CONFIG: &str = include_str!("../../../etc/relayd.toml");
@@ -26,8 +26,8 @@ pub(crate) struct ManArgs {
 }
 
 /// Writes relayd(8), relayctl(8), sendmail(8) and relayd.toml(5).
-pub(crate) fn run(args: &ManArgs, relayctl: Command) -> Result<(), Failure> {
-    write_pages(&args.out, relayctl, &date()).map_err(Failure::Output)
+pub(crate) fn run(args: &ManArgs, relayctl: Command) -> Result<(), RelayctlError> {
+    write_pages(&args.out, relayctl, &date()).map_err(RelayctlError::Output)
 }
 
 fn write_pages(directory: &Path, relayctl: Command, date: &str) -> std::io::Result<()> {

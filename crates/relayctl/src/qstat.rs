@@ -7,7 +7,7 @@ use std::time::SystemTime;
 use relay_control::{Destination, Status};
 use relay_terminal::{date, escape, until};
 
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::standing_rules::write_rules;
 
 /// Prints the two lines of qmail-qstat, then the counts by state and by destination, with at most
@@ -17,8 +17,8 @@ pub(crate) fn print_status(
     status: &Status,
     limit: usize,
     now: SystemTime,
-) -> Result<(), Failure> {
-    write_status(out, status, limit, now).map_err(Failure::Output)
+) -> Result<(), RelayctlError> {
+    write_status(out, status, limit, now).map_err(RelayctlError::Output)
 }
 
 fn write_status(

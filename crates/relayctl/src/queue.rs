@@ -12,7 +12,7 @@ mod summary;
 use std::io::{self, Write};
 
 use clap::Subcommand;
-use relay_control::{Entry, Filter, Verb, path};
+use relay_control::{Filter, QueueEntry, RuleVerb, Verb, path};
 use relay_terminal::escape_json;
 
 use self::print::print_entry;
@@ -20,9 +20,8 @@ pub(crate) use self::print::print_qread;
 use self::selection::Selection;
 use self::show::ShowArgs;
 use crate::client::Client;
-use crate::failure::Failure;
-use crate::standing_rules::{self, RuleVerb};
-use crate::urlencode;
+use crate::error::RelayctlError;
+use crate::standing_rules;
 
 /// The longest query that is sent: the daemon accepts 64 KiB for the URI of a request.
 const LONGEST_QUERY: usize = 60_000;
@@ -91,7 +90,7 @@ pub(crate) async fn run(
     client: &Client,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     let (verb, selection, is_sure) = match verb {
         QueueVerb::List(selection) => {
             return list(client, &selection.for_list()?, json, out, print_entry).await;
@@ -109,8 +108,8 @@ pub(crate) async fn run(
             incoming,
         } => {
             if *incoming {
-                let order = RuleVerb::Hold(standing_rules::rule(selection.scope()?)?);
-                return standing_rules::run(&order, client, json, out).await;
+                let rule = RuleVerb::Hold(standing_rules::incoming(selection.scope()?)?);
+                return standing_rules::run(&rule, client, json, out).await;
             }
             (Verb::Hold, selection, true)
         }
@@ -119,8 +118,8 @@ pub(crate) async fn run(
             incoming,
         } => {
             if *incoming {
-                let order = RuleVerb::Release(standing_rules::rule(selection.scope()?)?);
-                return standing_rules::run(&order, client, json, out).await;
+                let rule = RuleVerb::Release(standing_rules::incoming(selection.scope()?)?);
+                return standing_rules::run(&rule, client, json, out).await;
             }
             (Verb::Release, selection, true)
         }
@@ -140,11 +139,9 @@ pub(crate) async fn list(
     filter: &Filter,
     json: bool,
     out: &mut impl Write,
-    print: fn(&mut dyn Write, &Entry) -> io::Result<()>,
-) -> Result<(), Failure> {
-    let mut lines = client
-        .lines(&with_query(path::QUEUE, filter.pairs())?)
-        .await?;
+    print: fn(&mut dyn Write, &QueueEntry) -> io::Result<()>,
+) -> Result<(), RelayctlError> {
+    let mut lines = client.lines(&with_query(path::QUEUE, filter)?).await?;
     let mut is_empty = true;
     while let Some(line) = lines.next().await? {
         // An empty line shows that the daemon is still reading.
@@ -153,34 +150,34 @@ pub(crate) async fn list(
         }
         is_empty &= !line.starts_with(b"{");
         if json {
-            let line = str::from_utf8(line).map_err(Failure::answer)?;
-            writeln!(out, "{}", escape_json(line)).map_err(Failure::Output)?;
+            let line = str::from_utf8(line).map_err(RelayctlError::answer)?;
+            writeln!(out, "{}", escape_json(line)).map_err(RelayctlError::Output)?;
             continue;
         }
         let entry = line.strip_suffix(b",").unwrap_or(line);
         if entry.starts_with(b"{") {
-            let entry = serde_json::from_slice(entry).map_err(Failure::answer)?;
-            print(out, &entry).map_err(Failure::Output)?;
+            let entry = serde_json::from_slice(entry).map_err(RelayctlError::answer)?;
+            print(out, &entry).map_err(RelayctlError::Output)?;
         }
     }
     found(filter, !is_empty, out)
 }
 
 /// An empty queue is not a failure, but a filter that matches nothing is.
-fn found(filter: &Filter, is_any: bool, out: &mut impl Write) -> Result<(), Failure> {
+fn found(filter: &Filter, is_any: bool, out: &mut impl Write) -> Result<(), RelayctlError> {
     if is_any || *filter == Filter::default() {
         return Ok(());
     }
-    out.flush().map_err(Failure::Output)?;
+    out.flush().map_err(RelayctlError::Output)?;
     let reason = "no message in the queue matches".to_owned();
-    Err(Failure::Refused(reason))
+    Err(RelayctlError::Refused(reason))
 }
 
-fn with_query(path: &str, pairs: Vec<(&str, String)>) -> Result<String, Failure> {
-    let query = urlencode::encode(pairs);
+fn with_query(path: &str, filter: &Filter) -> Result<String, RelayctlError> {
+    let query = filter.query();
     match query.len() {
         0 => Ok(path.to_owned()),
-        length if length > LONGEST_QUERY => Err(Failure::Usage(
+        length if length > LONGEST_QUERY => Err(RelayctlError::Usage(
             "too many ids for one list: use at most three thousand at a time".to_owned(),
         )),
         _ => Ok(format!("{path}?{query}")),

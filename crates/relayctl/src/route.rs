@@ -10,7 +10,7 @@ use relay_terminal::escape;
 
 use crate::args::DaemonArgs;
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
 use crate::urlencode;
 
@@ -28,12 +28,12 @@ pub(crate) async fn run(
     daemon: &DaemonArgs,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     let client = Client::new(daemon.socket()?);
     let query = urlencode::encode([("from", args.from.clone()), ("to", args.to.clone())]);
     let plan = match client.get(&format!("{}?{query}", path::ROUTE)).await {
         // An operator who names a socket asks about the daemon at that socket.
-        Err(Failure::NoDaemon { .. }) if !daemon.names_socket() => {
+        Err(RelayctlError::NoDaemon { .. }) if !daemon.names_socket() => {
             without_daemon(args, daemon).await?
         }
         answer => answer?,
@@ -46,16 +46,16 @@ pub(crate) async fn run(
 }
 
 /// Makes the decisions of the daemon. As the daemon does, it refuses a configuration with an error.
-async fn without_daemon(args: &RouteArgs, daemon: &DaemonArgs) -> Result<Plan, Failure> {
-    let refused = |reason: &dyn Display| Failure::Refused(reason.to_string());
+async fn without_daemon(args: &RouteArgs, daemon: &DaemonArgs) -> Result<Plan, RelayctlError> {
+    let refused = |reason: &dyn Display| RelayctlError::Refused(reason.to_string());
     let config = relay_routing::load(daemon.config_file().path()).map_err(|e| refused(&e))?;
     let query = RouteQuery::parse(&args.from, &args.to).map_err(|e| refused(&e))?;
     Ok(query.plan(&config).await)
 }
 
 /// Prints the rule that decides, then the hosts in the order in which they would be tried.
-pub(crate) fn print_plan(out: &mut impl Write, plan: &Plan) -> Result<(), Failure> {
-    write_plan(out, plan).map_err(Failure::Output)
+pub(crate) fn print_plan(out: &mut impl Write, plan: &Plan) -> Result<(), RelayctlError> {
+    write_plan(out, plan).map_err(RelayctlError::Output)
 }
 
 fn write_plan(out: &mut impl Write, plan: &Plan) -> io::Result<()> {

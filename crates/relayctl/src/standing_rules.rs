@@ -2,104 +2,81 @@
 
 use std::io::{self, Write};
 
-use relay_control::{HoldRule, RuleChange, Scope, StandingRules, path};
+use relay_control::{HoldRule, RuleChange, RuleVerb, Scope, StandingRules, path};
 use relay_terminal::{date, escape};
 
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
-use crate::urlencode;
 
-/// A change of the standing rules.
-pub(crate) enum RuleVerb<'a> {
-    Suspend(&'a str),
-    Resume(&'a str),
-    Hold(Scope),
-    Release(Scope),
-}
-
-impl RuleVerb<'_> {
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Suspend(_) => "suspend",
-            Self::Resume(_) => "resume",
-            Self::Hold(_) => "hold",
-            Self::Release(_) => "release",
-        }
-    }
-
-    fn form(&self) -> String {
-        match self {
-            Self::Suspend(name) | Self::Resume(name) => {
-                urlencode::encode([("destination", (*name).to_owned())])
-            }
-            Self::Hold(scope) | Self::Release(scope) => urlencode::encode(scope.pairs()),
-        }
-    }
-
-    /// The reason why nothing was changed.
-    fn refusal(&self) -> &'static str {
-        match self {
-            Self::Suspend(_) => "it is suspended already",
-            Self::Resume(_) => "no destination of that name is suspended",
-            Self::Hold(_) => "it is held already",
-            Self::Release(_) => "there is no such rule",
-        }
+/// Returns why nothing was changed.
+fn refusal(verb: &RuleVerb) -> &'static str {
+    match verb {
+        RuleVerb::Suspend(_) => "it is suspended already",
+        RuleVerb::Resume(_) => "no destination of that name is suspended",
+        RuleVerb::Hold(_) => "it is held already",
+        RuleVerb::Release(_) => "there is no such rule",
     }
 }
 
 /// Checks that a rule for incoming mail can have these conditions.
-pub(crate) fn rule(scope: Scope) -> Result<Scope, Failure> {
+pub(crate) fn incoming(scope: Scope) -> Result<Scope, RelayctlError> {
     match &scope {
-        Scope::Some(filter) if !filter.is_for_incoming() => Err(Failure::Usage(
+        Scope::Matching(filter) if !filter.is_for_incoming() => Err(RelayctlError::Usage(
             "incoming mail can be held by --domain and --sender only, or --all of it".to_owned(),
         )),
-        Scope::All | Scope::Some(_) => Ok(scope),
+        Scope::All | Scope::Matching(_) => Ok(scope),
     }
 }
 
 pub(crate) async fn run(
-    order: &RuleVerb<'_>,
+    verb: &RuleVerb,
     client: &Client,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Failure> {
-    let path = format!("{}/{}", path::ORDERS, order.name());
-    let ordered: RuleChange = client.order(&path, order.form()).await?;
+) -> Result<(), RelayctlError> {
+    let change: RuleChange = client.post_json(path::STANDING_RULES, verb).await?;
     if json {
-        print_answer(out, &ordered)?;
+        print_answer(out, &change)?;
     } else {
-        print_rules(out, &ordered.rules)?;
+        print_rules(out, &change.rules)?;
     }
-    if ordered.changed > 0 {
+    if change.changed > 0 {
         return Ok(());
     }
-    out.flush().map_err(Failure::Output)?;
-    Err(Failure::Refused(format!(
+    out.flush().map_err(RelayctlError::Output)?;
+    Err(RelayctlError::Refused(format!(
         "nothing was changed: {}",
-        order.refusal()
+        refusal(verb)
     )))
 }
 
-pub(crate) async fn list(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
-    let orders: StandingRules = client.get(path::ORDERS).await?;
+pub(crate) async fn list(
+    client: &Client,
+    json: bool,
+    out: &mut impl Write,
+) -> Result<(), RelayctlError> {
+    let rules: StandingRules = client.get(path::STANDING_RULES).await?;
     if json {
-        print_answer(out, &orders)
+        print_answer(out, &rules)
     } else {
-        print_rules(out, &orders)
+        print_rules(out, &rules)
     }
 }
 
 /// Prints one line for each rule.
-pub(crate) fn print_rules(out: &mut impl Write, orders: &StandingRules) -> Result<(), Failure> {
-    write_rules(out, orders).map_err(Failure::Output)
+pub(crate) fn print_rules(
+    out: &mut impl Write,
+    rules: &StandingRules,
+) -> Result<(), RelayctlError> {
+    write_rules(out, rules).map_err(RelayctlError::Output)
 }
 
-pub(crate) fn write_rules(out: &mut impl Write, orders: &StandingRules) -> io::Result<()> {
-    for destination in &orders.suspended {
+pub(crate) fn write_rules(out: &mut impl Write, rules: &StandingRules) -> io::Result<()> {
+    for destination in &rules.suspended {
         writeln!(out, "suspended: {}", escape(destination))?;
     }
-    for rule in &orders.hold_incoming {
+    for rule in &rules.hold_incoming {
         let (what, since) = (described(rule), date(rule.since));
         writeln!(out, "held as it comes in: {what} since {since}")?;
     }
@@ -126,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_order_is_a_line() {
+    fn each_rule_is_a_line() {
         let rule = |domain: Option<&str>, sender: Option<&str>| HoldRule {
             domain: domain.map(str::to_owned),
             sender: sender.map(str::to_owned),

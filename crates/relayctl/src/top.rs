@@ -18,7 +18,7 @@ use self::screen::Screen;
 use self::signals::{Said, Signals};
 use crate::client::Client;
 use crate::clock::now;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
 
 /// The time between two updates.
@@ -44,7 +44,7 @@ pub(crate) async fn run(
     client: &Client,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     match (args.once, json) {
         (true, _) => once(client, json, out).await,
         (false, true) => stream(client, out).await,
@@ -52,7 +52,7 @@ pub(crate) async fn run(
     }
 }
 
-async fn once(client: &Client, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+async fn once(client: &Client, json: bool, out: &mut impl Write) -> Result<(), RelayctlError> {
     let status: Status = client.get(path::STATUS).await?;
     if json {
         return print_answer(out, &status);
@@ -61,42 +61,42 @@ async fn once(client: &Client, json: bool, out: &mut impl Write) -> Result<(), F
     lines
         .iter()
         .try_for_each(|line| writeln!(out, "{line}"))
-        .map_err(Failure::Output)
+        .map_err(RelayctlError::Output)
 }
 
 /// Prints the status as one line of JSON for each update, until it is interrupted.
-async fn stream(client: &Client, out: &mut impl Write) -> Result<(), Failure> {
+async fn stream(client: &Client, out: &mut impl Write) -> Result<(), RelayctlError> {
     let mut looks = looks();
     once(client, true, out).await?;
     loop {
-        out.flush().map_err(Failure::Output)?;
+        out.flush().map_err(RelayctlError::Output)?;
         looks.tick().await;
         once(client, true, out).await.map_err(gone)?;
     }
 }
 
 /// Shows the live view until q or a signal, then restores the terminal.
-async fn live(client: &Client) -> Result<(), Failure> {
+async fn live(client: &Client) -> Result<(), RelayctlError> {
     if !io::stdout().is_terminal() {
         let reason = "the live view needs a terminal; a single picture is --once";
-        return Err(Failure::Usage(reason.to_owned()));
+        return Err(RelayctlError::Usage(reason.to_owned()));
     }
     // If there is no relay, the terminal must stay unchanged.
     let mut view = View::new(client.get(path::STATUS).await?);
-    let mut signals = Signals::listen().map_err(Failure::Output)?;
-    let screen = Screen::enter().map_err(Failure::Output)?;
-    let mut keys = screen.keys().map_err(Failure::Output)?;
+    let mut signals = Signals::listen().map_err(RelayctlError::Output)?;
+    let screen = Screen::enter().map_err(RelayctlError::Output)?;
+    let mut keys = screen.keys().map_err(RelayctlError::Output)?;
     let mut looks = looks();
     loop {
         let picture = view.lines(screen.size());
-        screen.draw(&picture).map_err(Failure::Output)?;
+        screen.draw(&picture).map_err(RelayctlError::Output)?;
         tokio::select! {
             status = look(client, &mut looks) => view.take(status.map_err(gone)?),
             () = quit(&mut keys) => return Ok(()),
             said = signals.next() => match said {
                 Said::End => return Ok(()),
                 Said::Resized => {}
-                Said::Suspend => screen.suspend().map_err(Failure::Output)?,
+                Said::Suspend => screen.suspend().map_err(RelayctlError::Output)?,
             },
         }
     }
@@ -108,16 +108,16 @@ fn looks() -> Interval {
     looks
 }
 
-async fn look(client: &Client, looks: &mut Interval) -> Result<Status, Failure> {
+async fn look(client: &Client, looks: &mut Interval) -> Result<Status, RelayctlError> {
     looks.tick().await;
     client.get(path::STATUS).await
 }
 
 /// Converts a failure that is due to a relay that has stopped.
-fn gone(reason: Failure) -> Failure {
+fn gone(reason: RelayctlError) -> RelayctlError {
     match reason {
-        Failure::Answer(_) | Failure::Refused(_) | Failure::Unavailable(_) => {
-            Failure::Gone(reason.to_string())
+        RelayctlError::Answer(_) | RelayctlError::Refused(_) | RelayctlError::Unavailable(_) => {
+            RelayctlError::Gone(reason.to_string())
         }
         other => other,
     }

@@ -8,7 +8,7 @@ use relay_terminal::{escape, escape_json};
 use serde_json::Value;
 
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::urlencode;
 
 /// What to follow.
@@ -29,7 +29,7 @@ pub(crate) async fn run(
     client: &Client,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     let pairs = [("id", &subject.id), ("domain", &subject.domain)];
     let pairs = pairs
         .into_iter()
@@ -41,7 +41,7 @@ pub(crate) async fn run(
         if line.is_empty() {
             continue;
         }
-        let event: Value = serde_json::from_slice(line).map_err(Failure::answer)?;
+        let event: Value = serde_json::from_slice(line).map_err(RelayctlError::answer)?;
         let written = if json {
             writeln!(out, "{}", escape_json(&event.to_string()))
         } else {
@@ -50,7 +50,7 @@ pub(crate) async fn run(
         // A program that reads the pipe waits for this line.
         written
             .and_then(|()| out.flush())
-            .map_err(Failure::Output)?;
+            .map_err(RelayctlError::Output)?;
     }
     Ok(())
 }

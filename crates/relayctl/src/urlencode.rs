@@ -1,22 +1,9 @@
-//! Encodes names and values for the query of a request or the body of a form.
+//! Encodes names and values for the query of a request.
 
 /// Returns an encoded list such as `from=a%40b.test&to=…`.
 pub(crate) fn encode<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let pairs = pairs
-        .into_iter()
-        .map(|(name, value)| format!("{name}={}", escape(&value)));
-    pairs.collect::<Vec<_>>().join("&")
-}
-
-/// Encodes everything except the unreserved characters (RFC 3986 §2.1).
-fn escape(text: &str) -> String {
-    let octet = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            char::from(byte).to_string()
-        }
-        other => format!("%{other:02X}"),
-    };
-    text.bytes().map(octet).collect()
+    let pairs: Vec<_> = pairs.into_iter().collect();
+    serde_html_form::to_string(pairs).expect("it encodes every pair of texts")
 }
 
 #[cfg(test)]
@@ -28,7 +15,8 @@ mod tests {
         assert_eq!(encode([]), "");
         let pairs = [("from", "a@b".to_owned()), ("to", "<>".to_owned())];
         assert_eq!(encode(pairs), "from=a%40b&to=%3C%3E");
-        assert_eq!(escape("a.b-c_d~1@x"), "a.b-c_d~1%40x");
-        assert_eq!(escape("a&to=b c+d#\u{e9}"), "a%26to%3Db%20c%2Bd%23%C3%A9");
+        let value = |text: &str| encode([("v", text.to_owned())]);
+        assert_eq!(value("a.b-c_d~1@x"), "v=a.b-c_d%7E1%40x");
+        assert_eq!(value("a&to=b c+d#\u{e9}"), "v=a%26to%3Db+c%2Bd%23%C3%A9");
     }
 }

@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use relay_smtp::pattern::AddressPattern;
 
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
 
 #[derive(Debug, Subcommand)]
@@ -58,7 +58,7 @@ pub(crate) fn run(
     config: &LoadedConfig,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     let file = config.users();
     match verb {
         UserVerb::Add { login, senders } => add(login, senders, file, config.state_dir()),
@@ -73,10 +73,10 @@ fn add(
     senders: &[AddressPattern],
     file: &Path,
     state_dir: &Path,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     let name = &login.name;
     let exists = || {
-        Failure::Refused(format!(
+        RelayctlError::Refused(format!(
             "there is a user {name:?} already: use passwd to change the password, \
              or remove the user first",
             name = name.as_str()
@@ -95,7 +95,7 @@ fn add(
     Ok(editing.save(owner_of(state_dir))?)
 }
 
-fn passwd(login: &LoginArgs, file: &Path) -> Result<(), Failure> {
+fn passwd(login: &LoginArgs, file: &Path) -> Result<(), RelayctlError> {
     if Users::load(file)?.find(&login.name).is_none() {
         return Err(unknown(&login.name, file));
     }
@@ -111,7 +111,7 @@ fn passwd(login: &LoginArgs, file: &Path) -> Result<(), Failure> {
     Ok(editing.save(None)?)
 }
 
-fn remove(name: &UserName, file: &Path) -> Result<(), Failure> {
+fn remove(name: &UserName, file: &Path) -> Result<(), RelayctlError> {
     let mut editing = Editing::open(file)?;
     match editing.users.remove(name) {
         Some(_) => Ok(editing.save(None)?),
@@ -119,12 +119,12 @@ fn remove(name: &UserName, file: &Path) -> Result<(), Failure> {
     }
 }
 
-fn unknown(name: &UserName, file: &Path) -> Failure {
+fn unknown(name: &UserName, file: &Path) -> RelayctlError {
     let name = name.as_str();
-    Failure::Refused(format!("no user {name:?} in {}", file.display()))
+    RelayctlError::Refused(format!("no user {name:?} in {}", file.display()))
 }
 
-fn read(login: &LoginArgs) -> Result<Secret, Failure> {
+fn read(login: &LoginArgs) -> Result<Secret, RelayctlError> {
     if login.password_stdin {
         Ok(password::from_line(&mut io::stdin().lock())?)
     } else {
@@ -149,7 +149,7 @@ struct Listed<'a> {
     senders: Vec<String>,
 }
 
-fn list(users: &Users, json: bool, out: &mut impl Write) -> Result<(), Failure> {
+fn list(users: &Users, json: bool, out: &mut impl Write) -> Result<(), RelayctlError> {
     let listed = users.iter().map(|(name, user)| Listed {
         name: name.as_str(),
         senders: user.senders.iter().map(ToString::to_string).collect(),
@@ -162,7 +162,7 @@ fn list(users: &Users, json: bool, out: &mut impl Write) -> Result<(), Failure> 
             [] => "any sender".to_owned(),
             senders => senders.join(" "),
         };
-        writeln!(out, "{}  {senders}", user.name).map_err(Failure::Output)?;
+        writeln!(out, "{}  {senders}", user.name).map_err(RelayctlError::Output)?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The command itself, against a socket that answers as the daemon does, or does not.
+//! Runs the command against a socket that answers as the daemon does, or that does not answer.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixListener;
@@ -8,13 +8,13 @@ use std::thread::{self, JoinHandle};
 
 const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1,"deferred":1,"in-flight":0},"books":{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0},"concurrency":120,"destinations":[],"version":"0","uptime":1,"state_dir":"/s","listeners":[],"certificates":[],"alarms":[],"reading":false,"reports_suppressed":0,"orders":{"suspended":[],"hold_incoming":[]}}"#;
 const AUDIT: &str = r#"{"accepted":3,"reports":1,"delivered":1,"bounced":0,"discarded":1,"set_aside":0,"queued":2,"balanced":true}"#;
-const STEERED: &str =
+const APPLIED: &str =
     r#"{"matched":3,"changed":2,"pending":0,"untold":0,"held":1,"unknown":[],"problems":[]}"#;
 const SUMMARY: &str = r#"{"ages_below":[],"total":{"name":"TOTAL","recipients":2,"ages":[2]},"destinations":[{"name":"b.test","recipients":2,"ages":[2]}]}"#;
-const ORDERED: &str = r#"{"changed":1,"orders":{"suspended":["a.test"],"hold_incoming":[{"domain":"b.test","sender":null,"since":1795230600}]}}"#;
+const CHANGED: &str = r#"{"changed":1,"orders":{"suspended":["a.test"],"hold_incoming":[{"domain":"b.test","sender":null,"since":1795230600}]}}"#;
 const ENTRY: &str = r#"{"id":"06Q3ZV9WQ0K4D","sender":"s@a.test","arrived":1795230600,"size":7,"held":false,"recipients":[{"address":"u@b.test","state":"queued","attempts":0,"next_attempt":null,"last_reply":null,"host":null}]}"#;
 
-/// Answers one request; returns its first line.
+/// Answers one request; returns its method, its path and its body.
 fn answer(socket: &Path, status: &str, body: &str) -> JoinHandle<String> {
     let listener = UnixListener::bind(socket).expect("a socket");
     let answer = format!(
@@ -23,15 +23,19 @@ fn answer(socket: &Path, status: &str, body: &str) -> JoinHandle<String> {
     );
     thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("a client");
-        let mut lines = BufReader::new(stream.try_clone().expect("a handle")).lines();
-        let first = lines.next().expect("a request").expect("text");
-        while lines
-            .next()
-            .is_some_and(|line| line.is_ok_and(|line| !line.is_empty()))
-        {}
-        // A client that has seen enough is gone.
+        let mut reader = BufReader::new(stream.try_clone().expect("a handle"));
+        let mut lines = reader.by_ref().lines().map(|line| line.expect("text"));
+        let first = lines.next().expect("a request");
+        let fields: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
+        let length = fields
+            .iter()
+            .find_map(|f| f.strip_prefix("content-length: "));
+        let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a number"))];
+        reader.read_exact(&mut body).expect("the body");
+        // The client may have disconnected.
         let _ = stream.write_all(answer.as_bytes());
-        first
+        let request = first.strip_suffix("HTTP/1.1").expect("a request line");
+        request.to_owned() + &String::from_utf8(body).expect("text")
     })
 }
 
@@ -55,10 +59,10 @@ fn run(socket: &Path, args: &[&str]) -> (i32, String, String) {
     )
 }
 
-/// Arguments, the request they make, its answer, and how what is shown of it begins.
+/// The arguments, the beginning of the request, the answer, and the beginning of the output.
 type Row<'a> = (&'a [&'a str], &'a str, &'a str, &'a str);
 
-fn asks_for_its_path(rows: &[Row<'_>]) {
+fn sends_its_request(rows: &[Row<'_>]) {
     for (args, request, body, shown) in rows {
         let dir = tempfile::tempdir().expect("a directory");
         let socket = dir.path().join("control.sock");
@@ -74,7 +78,7 @@ fn asks_for_its_path(rows: &[Row<'_>]) {
 }
 
 #[test]
-fn each_verb_of_the_queue_asks_for_its_path() {
+fn each_verb_that_shows_the_queue_sends_its_request() {
     let list = format!("[\n{ENTRY},\n{ENTRY}\n]\n");
     let detail = ENTRY.replacen(
         "\"held\"",
@@ -85,7 +89,7 @@ fn each_verb_of_the_queue_asks_for_its_path() {
         "\"host\":null",
         r#""host":null,"destination":"b.test","history":[]"#,
     );
-    asks_for_its_path(&[
+    sends_its_request(&[
         (
             &["qstat"][..],
             "GET /v1/status ",
@@ -117,9 +121,9 @@ fn each_verb_of_the_queue_asks_for_its_path() {
 }
 
 #[test]
-fn each_other_verb_asks_for_its_path() {
+fn each_other_verb_sends_its_request() {
     let list = format!("[\n{ENTRY},\n{ENTRY}\n]\n");
-    asks_for_its_path(&[
+    sends_its_request(&[
         (
             &["audit"],
             "GET /v1/audit ",
@@ -155,42 +159,42 @@ fn each_other_verb_asks_for_its_path() {
 }
 
 #[test]
-fn each_verb_that_steers_asks_for_its_path() {
-    asks_for_its_path(&[
+fn each_verb_that_changes_something_sends_its_request() {
+    sends_its_request(&[
         (
             &["queue", "retry", "--all"],
-            "POST /v1/queue/retry ",
-            STEERED,
+            r#"POST /v1/queue/retry "all""#,
+            APPLIED,
             "messages tried now: 2 of 3\n",
         ),
         (
             &["queue", "hold", "--sender", "<>"],
-            "POST /v1/queue/hold ",
-            STEERED,
+            r#"POST /v1/queue/hold {"matching":{"sender":""}}"#,
+            APPLIED,
             "messages held: 2 of 3\n",
         ),
         (
             &["queue", "release", "06Q3ZV9WQ0K4D", "--json"],
-            "POST /v1/queue/release ",
-            STEERED,
-            STEERED,
+            r#"POST /v1/queue/release {"matching":{"id":["06Q3ZV9WQ0K4D"]}}"#,
+            APPLIED,
+            APPLIED,
         ),
         (
             &["queue", "delete", "--yes", "--all"],
-            "POST /v1/queue/delete ",
-            STEERED,
+            r#"POST /v1/queue/delete "all""#,
+            APPLIED,
             "messages deleted: 2 of 3\n",
         ),
         (
             &["queue", "bounce", "06Q3ZV9WQ0K4D"],
-            "POST /v1/queue/bounce ",
-            STEERED,
+            r#"POST /v1/queue/bounce {"matching":{"id":["06Q3ZV9WQ0K4D"]}}"#,
+            APPLIED,
             "messages returned to their senders: 2 of 3\n",
         ),
         (
             &["queue", "hold", "--incoming", "--all"],
-            "POST /v1/orders/hold ",
-            ORDERED,
+            r#"POST /v1/standing-rules {"hold":"all"}"#,
+            CHANGED,
             "suspended: a.test\nheld as it comes in: mail to b.test since 21 Nov 2026",
         ),
         (
@@ -202,25 +206,25 @@ fn each_verb_that_steers_asks_for_its_path() {
                 "b.test",
                 "--json",
             ],
-            "POST /v1/orders/release ",
-            ORDERED,
-            ORDERED,
+            r#"POST /v1/standing-rules {"release":{"matching":{"domain":"b.test"}}}"#,
+            CHANGED,
+            CHANGED,
         ),
         (
             &["suspend", "a.test"],
-            "POST /v1/orders/suspend ",
-            ORDERED,
+            r#"POST /v1/standing-rules {"suspend":"a.test"}"#,
+            CHANGED,
             "suspended: a.test\n",
         ),
         (
             &["resume", "b.test"],
-            "POST /v1/orders/resume ",
-            ORDERED,
+            r#"POST /v1/standing-rules {"resume":"b.test"}"#,
+            CHANGED,
             "suspended: a.test\n",
         ),
         (
             &["orders"],
-            "GET /v1/orders ",
+            "GET /v1/standing-rules ",
             r#"{"suspended":["a.test"],"hold_incoming":[]}"#,
             "suspended: a.test\n",
         ),
@@ -228,8 +232,8 @@ fn each_verb_that_steers_asks_for_its_path() {
 }
 
 #[test]
-fn permissions_and_routes_ask_for_their_path() {
-    asks_for_its_path(&[
+fn acl_and_route_send_their_requests() {
+    sends_its_request(&[
         (
             &["acl", "allow", "2001:db8::1", "--for", "3h"],
             "PUT /v1/acl/2001:db8::1?seconds=10800 ",
@@ -258,7 +262,7 @@ fn permissions_and_routes_ask_for_their_path() {
 }
 
 #[test]
-fn what_the_daemon_refuses_is_exit_1_and_what_it_cannot_say_exit_2() {
+fn a_refusal_is_exit_1_and_a_failure_of_the_daemon_exit_2() {
     for (args, status, body, said, expected) in [
         (
             &["queue", "show", "06Q3ZV9WQ0K4D"][..],
@@ -301,7 +305,7 @@ fn what_the_daemon_refuses_is_exit_1_and_what_it_cannot_say_exit_2() {
 }
 
 #[test]
-fn an_empty_list_is_exit_1_where_something_was_asked_for() {
+fn an_empty_list_is_exit_1_with_a_condition() {
     let empty = "[\n\n\n]\n";
     let summary =
         r#"{"ages_below":[],"total":{"name":"TOTAL","recipients":0,"ages":[0]},"destinations":[]}"#;
@@ -350,7 +354,7 @@ fn books_that_do_not_balance_are_shown_and_exit_1() {
 }
 
 #[test]
-fn a_list_that_breaks_off_is_no_success() {
+fn an_incomplete_list_is_exit_2() {
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("control.sock");
     let listener = UnixListener::bind(&socket).expect("a socket");
@@ -442,7 +446,7 @@ fn wrong_usage_is_exit_2() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_closed_pipe_is_no_error() {
     let dir = tempfile::tempdir().expect("a directory");
     let socket = dir.path().join("control.sock");
     let list = format!("[\n{}{ENTRY}\n]\n", format!("{ENTRY},\n").repeat(10_000));

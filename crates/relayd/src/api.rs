@@ -3,12 +3,15 @@
 
 mod accounting;
 mod acl;
+mod error;
 mod events;
-mod orders;
+mod extract;
 mod queue;
 mod route;
 mod socket;
+mod standing_rules;
 mod status;
+mod stream;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -19,7 +22,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Json, Router};
 use relay_control::{Problem, Reload, path};
-use relay_message::StoreError;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
 
@@ -48,8 +50,10 @@ pub(crate) async fn serve(
         .route(path::COUNT, post(queue::count))
         .route(path::SUMMARY, get(queue::summary))
         .route(path::EXPORT, get(queue::export))
-        .route(path::ORDERS, get(orders::list))
-        .route(&format!("{}/{{what}}", path::ORDERS), post(orders::order))
+        .route(
+            path::STANDING_RULES,
+            get(standing_rules::list).post(standing_rules::change),
+        )
         .route(path::EVENTS, get(events::events))
         .route(path::ACL, get(acl::list))
         .route(
@@ -83,14 +87,6 @@ async fn unknown() -> Response {
 fn problem(code: StatusCode, error: impl Into<String>) -> Response {
     let error = error.into();
     (code, Json(Problem { error })).into_response()
-}
-
-fn store_problem(reason: &StoreError) -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, reason.to_string())
-}
-
-fn stopping() -> Response {
-    problem(StatusCode::SERVICE_UNAVAILABLE, "relayd is going down")
 }
 
 fn seconds(time: SystemTime) -> u64 {

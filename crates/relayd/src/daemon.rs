@@ -18,18 +18,18 @@ use crate::api::{self, ControlError};
 use crate::clock;
 use crate::config::{Config, ConfigError};
 use crate::events;
-pub use crate::grants::GrantError;
-use crate::grants::Grants;
 use crate::log::Log;
 use crate::maildrop::{self, Maildrop};
-use crate::orders::Orders;
-pub use crate::orders::OrdersError;
 use crate::role::role_name;
 use crate::shared::{self, Current, Shared, watched};
 use crate::signing::SigningTable;
+use crate::standing_rules::StandingRules;
+pub use crate::standing_rules::StandingRulesError;
 use crate::statedir;
 pub use crate::store::OpenStoreError;
 use crate::store::open_store;
+pub use crate::temporary_relay::TemporaryRelayError;
+use crate::temporary_relay::TemporaryRelayList;
 use crate::users::UsersFile;
 use crate::watch::{Stamps, Watch};
 
@@ -59,10 +59,10 @@ pub enum StartError {
     File(#[from] ConfigError),
     /// The list of temporary permissions cannot be used.
     #[error("state_dir: {0}")]
-    Grants(#[from] GrantError),
+    TemporaryRelay(#[from] TemporaryRelayError),
     /// The operator's rules cannot be read.
     #[error("state_dir: {0}")]
-    Orders(#[from] OrdersError),
+    StandingRules(#[from] StandingRulesError),
 }
 
 /// A running relay.
@@ -89,8 +89,8 @@ impl Daemon {
         let roles = config.listeners.iter().map(|listener| listener.role);
         let listeners: Vec<_> = server.addresses().iter().cloned().zip(roles).collect();
         let store = Arc::new(open_store(&config).await?);
-        let grants = Arc::new(Grants::open(&config.state_dir, clock::now())?);
-        let orders = Orders::open(&config.state_dir)?;
+        let temporary_relay = Arc::new(TemporaryRelayList::open(&config.state_dir, clock::now())?);
+        let standing_rules = StandingRules::open(&config.state_dir)?;
         let maildrop = open_maildrop(&config.state_dir, server.local_sessions());
         announce(&config, &listeners, &store);
         let current = Current {
@@ -101,12 +101,12 @@ impl Daemon {
         let (remote, remote_config) = watch::channel(remote);
         let deliver = Arc::new(Remote::new(remote_config));
         let (smtpd, smtpd_config) =
-            watch::channel(current.smtpd(&read.users, &grants, &read.signing, &deliver));
+            watch::channel(current.smtpd(&read.users, &temporary_relay, &read.signing, &deliver));
         let sender = relay_send::start(
             Arc::clone(&store),
             Arc::clone(&deliver),
             relay_send::Config {
-                standing_rules: orders.for_send(),
+                standing_rules: standing_rules.for_send(),
                 ..shared::send(&current.config, &read.signing)
             },
             SystemClock,
@@ -118,8 +118,8 @@ impl Daemon {
             deliver,
             listeners,
             started: clock::started(),
-            grants,
-            orders: Arc::new(tokio::sync::Mutex::new(orders)),
+            temporary_relay,
+            standing_rules: Arc::new(tokio::sync::Mutex::new(standing_rules)),
             users: read.users,
             signing: read.signing,
             log,

@@ -9,8 +9,8 @@
 //! | [`log`] | events as lines of text or JSON |
 //! | [`daemon`] | start and stop |
 //! | `shared` | the state that the parts of the daemon share, and the reload |
-//! | `users`, `grants` | users who may log in, and temporary permissions to relay |
-//! | `orders` | suspended destinations, and hold rules for incoming mail |
+//! | `users`, `temporary_relay` | users who may log in, and temporary permissions to relay |
+//! | `standing_rules` | suspended destinations, and hold rules for incoming mail |
 //! | `certificates`, `watch`, `clock` | expiry of certificates, changes of files, the clock |
 //! | [`fsck`] | checks and repairs the queue while the relay does not run |
 //! | [`export`], [`import`] | writes the queue to a stream, and adds such a stream to a queue |
@@ -26,16 +26,16 @@ pub mod demo;
 mod events;
 pub mod export;
 pub mod fsck;
-mod grants;
 pub mod import;
 pub mod log;
 mod maildrop;
-mod orders;
 mod role;
 mod shared;
 mod signing;
+mod standing_rules;
 mod statedir;
 mod store;
+mod temporary_relay;
 mod users;
 mod watch;
 

@@ -17,10 +17,10 @@ use crate::certificates;
 use crate::clock;
 use crate::config::{Config, NamedFile};
 use crate::events;
-use crate::grants::Grants;
 use crate::log::Log;
-use crate::orders::Orders;
 use crate::signing::SigningTable;
+use crate::standing_rules::StandingRules;
+use crate::temporary_relay::TemporaryRelayList;
 use crate::users::UsersFile;
 use crate::watch::{Stamps, Watch};
 
@@ -32,9 +32,9 @@ pub(crate) struct Shared {
     pub(crate) deliver: Arc<Remote>,
     pub(crate) listeners: Vec<(ListenerAddress, Role)>,
     pub(crate) started: Instant,
-    pub(crate) grants: Arc<Grants>,
+    pub(crate) temporary_relay: Arc<TemporaryRelayList>,
     /// Locked until the schedule knows a change, so that it receives changes in their order.
-    pub(crate) orders: Arc<tokio::sync::Mutex<Orders>>,
+    pub(crate) standing_rules: Arc<tokio::sync::Mutex<StandingRules>>,
     pub(crate) users: Arc<UsersFile>,
     pub(crate) signing: Arc<SigningTable>,
     pub(crate) log: Arc<Log>,
@@ -58,7 +58,7 @@ impl Current {
     pub(crate) fn smtpd(
         &self,
         users: &Arc<UsersFile>,
-        grants: &Arc<Grants>,
+        temporary_relay: &Arc<TemporaryRelayList>,
         signing: &SigningTable,
         deliver: &Arc<Remote>,
     ) -> Arc<relay_smtpd::ServerConfig> {
@@ -66,7 +66,7 @@ impl Current {
         Arc::new(relay_smtpd::ServerConfig {
             tls: self.tls.clone(),
             users,
-            temporary_relay: Arc::clone(grants) as Arc<dyn relay_smtpd::TemporaryRelay>,
+            temporary_relay: Arc::clone(temporary_relay) as Arc<dyn relay_smtpd::TemporaryRelay>,
             signer: signing.signer(),
             inbound: inbound_check(self.config.inbound.settings(&self.config.hostname), deliver),
             ..self.config.smtpd()
@@ -139,7 +139,7 @@ impl Shared {
     fn publish(&self, current: &Current) {
         self.smtpd.send_replace(current.smtpd(
             &self.users,
-            &self.grants,
+            &self.temporary_relay,
             &self.signing,
             &self.deliver,
         ));

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::destination::Feedback;
 use crate::recipients::Work;
-use crate::verb::Verb;
+use crate::verb::Action;
 
 /// What a task has finished, or cannot finish yet.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(crate) enum Completion {
     /// The store fails to record the results of this message, for this reason. It is tried again.
     Stuck(QueueId, String),
     /// The records of an operator's verb have been read or changed.
-    VerbReady(ReadyVerb),
+    ActionReady(ReadyAction),
     /// A report has entered the queue.
     Entered(Box<Message>),
     /// The task that reports failures has ended.
@@ -47,10 +47,10 @@ pub(crate) enum Return {
     Stuck(QueueId, String),
 }
 
-/// An operator's verb whose messages the store has looked up or changed.
+/// A change of messages that the store has looked up or changed already.
 #[derive(Debug)]
-pub(crate) struct ReadyVerb {
-    pub(crate) verb: Verb,
+pub(crate) struct ReadyAction {
+    pub(crate) action: Action,
     /// The work on the messages that exist.
     pub(crate) all_work: Vec<Work>,
     /// Receives the number of messages changed.
@@ -63,9 +63,9 @@ pub(crate) struct ReadyVerb {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
     /// Messages that were changed.
-    pub(crate) at_once: usize,
+    pub(crate) at_once: u64,
     /// Messages that are returned when their attempts have ended.
-    pub(crate) pending: usize,
+    pub(crate) pending: u64,
 }
 
 /// The state of the store after a job.

@@ -4,11 +4,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use relay_control::Verb;
 use relay_message::{DestinationKey, Message, QueueId, StoreError};
 use relay_smtp::{Outcome, Verdict};
 use tracing::{error, info, warn};
 
-use crate::verb::Verb;
+use crate::verb::Action;
 
 /// An attempt begins.
 pub(crate) fn starting_delivery(
@@ -116,15 +117,13 @@ pub(crate) enum NoReportReason {
 }
 
 /// A verb of the operator, or a rule, has changed a message.
-pub(crate) fn operator(verb: Verb, id: QueueId) {
-    let verb = match verb {
-        Verb::Retry => "retry",
-        Verb::Bounce => "bounce",
-        Verb::Hold | Verb::HoldNew => "hold",
-        Verb::Release => "release",
-        Verb::Delete => "delete",
-        Verb::Reread => return,
+pub(crate) fn operator(action: Action, id: QueueId) {
+    let verb = match action {
+        Action::Operator(verb) => verb,
+        Action::HoldNew => Verb::Hold,
+        Action::Reread => return,
     };
+    let verb = verb.name();
     info!(target: "relayd", event = "operator", %id, verb, "operator: {verb} msg {id}");
 }
 

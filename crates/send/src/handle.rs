@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use relay_control::{Verb, VerbResult};
 use relay_message::{Deliver, DestinationKey, Message, QueueId};
 use tokio::sync::{mpsc, oneshot};
 
@@ -13,14 +14,14 @@ use crate::config::Config;
 use crate::hold::{HoldRule, HoldRules};
 use crate::recipients::Work;
 use crate::status::Status;
-use crate::verb::{Applied, Verb};
 
-pub(crate) enum Command {
+/// A request to the running task.
+pub(crate) enum RunnerCommand {
     Accepted(Work),
     /// Hold a message that has just come in.
     Hold(QueueId),
     Reconfigure(Box<Config>),
-    Apply(Verb, Vec<QueueId>, oneshot::Sender<Applied>),
+    Apply(Verb, Vec<QueueId>, oneshot::Sender<VerbResult>),
     Suspend(DestinationKey, oneshot::Sender<bool>),
     Resume(DestinationKey, oneshot::Sender<bool>),
     Status(oneshot::Sender<Status>),
@@ -30,7 +31,7 @@ pub(crate) enum Command {
 /// The handle of a running sender.
 #[derive(Debug)]
 pub struct Handle<D> {
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<RunnerCommand>,
     deliver: Arc<D>,
     holds: HoldRules,
 }
@@ -47,7 +48,7 @@ impl<D> Clone for Handle<D> {
 
 impl<D: Deliver> Handle<D> {
     pub(crate) fn new(
-        commands: mpsc::UnboundedSender<Command>,
+        commands: mpsc::UnboundedSender<RunnerCommand>,
         deliver: Arc<D>,
         holds: HoldRules,
     ) -> Self {
@@ -58,50 +59,39 @@ impl<D: Deliver> Handle<D> {
         }
     }
 
-    /// A message has been committed to the queue.
+    /// Schedules a message that has been committed to the queue, or holds it if a rule says so.
     pub fn accepted(&self, message: &Message) {
         if self.holds.hold(message) {
-            self.send(Command::Hold(message.id));
+            self.send(RunnerCommand::Hold(message.id));
             return;
         }
-        self.send(Command::Accepted(Work::of(message, &*self.deliver)));
+        self.send(RunnerCommand::Accepted(Work::of(message, &*self.deliver)));
     }
 
     /// Applies a new configuration, and perhaps new routes. All waiting jobs are scheduled again.
     pub fn reconfigure(&self, config: Config) {
-        self.send(Command::Reconfigure(Box::new(config)));
+        self.send(RunnerCommand::Reconfigure(Box::new(config)));
     }
 
-    /// Tries these messages now, whether or not they are due or their destination is in back-off.
-    /// It skips messages that are held, are being tried, or wait for a suspended destination.
+    /// Applies a verb of the operator to these messages, which may be gone. Of the result, it fills
+    /// `changed`, `pending`, `untold` and `problems`; changes are durable, except those in `pending`.
+    /// After a little more than a hundred problems it stops, and the other messages are unchanged.
     ///
-    /// This and the other verbs return `None` when the sender is shutting down. Then most or all of
-    /// the messages are unchanged.
-    pub async fn retry(&self, ids: Vec<QueueId>) -> Option<Applied> {
-        self.apply_verb(Verb::Retry, ids).await
-    }
-
-    /// Gives these messages up when the attempts under way have ended, and reports to their
-    /// senders. The limit on reports does not apply.
-    pub async fn bounce(&self, ids: Vec<QueueId>) -> Option<Applied> {
-        self.apply_verb(Verb::Bounce, ids).await
-    }
-
-    /// Holds these messages: they are not tried again until they are released. Attempts under way
-    /// continue and are recorded.
-    pub async fn hold(&self, ids: Vec<QueueId>) -> Option<Applied> {
-        self.apply_verb(Verb::Hold, ids).await
-    }
-
-    /// Releases messages that [`Self::hold`] held. They are tried now.
-    pub async fn release(&self, ids: Vec<QueueId>) -> Option<Applied> {
-        self.apply_verb(Verb::Release, ids).await
-    }
-
-    /// Deletes these messages without a report. Attempts under way may still deliver them; they are
-    /// not tried again.
-    pub async fn delete(&self, ids: Vec<QueueId>) -> Option<Applied> {
-        self.apply_verb(Verb::Delete, ids).await
+    /// - `Retry` tries the messages now, whether or not they are due or their destination is in
+    ///   back-off. It skips messages that are held, are being tried, or wait for a suspended
+    ///   destination.
+    /// - `Hold` keeps the messages from being tried until they are released. Attempts under way
+    ///   continue and are recorded.
+    /// - `Release` ends a hold. The messages are tried now.
+    /// - `Delete` deletes the messages without a report. Attempts under way may still deliver them.
+    /// - `Bounce` gives the messages up when the attempts under way have ended, and reports to their
+    ///   senders. The limit on reports does not apply.
+    ///
+    /// Returns `None` when the sender is shutting down. Then most or all messages are unchanged.
+    pub async fn apply(&self, verb: Verb, ids: Vec<QueueId>) -> Option<VerbResult> {
+        let (answer, answered) = oneshot::channel();
+        self.send(RunnerCommand::Apply(verb, ids, answer));
+        answered.await.ok()
     }
 
     /// Replaces the rules by which incoming mail is held.
@@ -112,27 +102,21 @@ impl<D: Deliver> Handle<D> {
     /// Suspends a destination: no attempt begins until it is resumed. Returns whether that is new.
     pub async fn suspend(&self, destination: DestinationKey) -> bool {
         let (answer, answered) = oneshot::channel();
-        self.send(Command::Suspend(destination, answer));
+        self.send(RunnerCommand::Suspend(destination, answer));
         answered.await.unwrap_or_default()
     }
 
     /// Resumes a destination. Returns whether it was suspended.
     pub async fn resume(&self, destination: DestinationKey) -> bool {
         let (answer, answered) = oneshot::channel();
-        self.send(Command::Resume(destination, answer));
+        self.send(RunnerCommand::Resume(destination, answer));
         answered.await.unwrap_or_default()
-    }
-
-    async fn apply_verb(&self, verb: Verb, ids: Vec<QueueId>) -> Option<Applied> {
-        let (answer, answered) = oneshot::channel();
-        self.send(Command::Apply(verb, ids, answer));
-        answered.await.ok()
     }
 
     /// Returns the state of the queue, or `None` when the sender has been shut down.
     pub async fn status(&self) -> Option<Status> {
         let (answer, answered) = oneshot::channel();
-        self.send(Command::Status(answer));
+        self.send(RunnerCommand::Status(answer));
         answered.await.ok()
     }
 
@@ -140,12 +124,12 @@ impl<D: Deliver> Handle<D> {
     /// have not ended by then are aborted, and made again after the next start.
     pub async fn shutdown(&self, bound: Duration) {
         let (answer, answered) = oneshot::channel();
-        self.send(Command::Shutdown(bound, answer));
+        self.send(RunnerCommand::Shutdown(bound, answer));
         let _ = answered.await;
     }
 
     /// After the shutdown nothing receives commands. The store has every message.
-    fn send(&self, command: Command) {
+    fn send(&self, command: RunnerCommand) {
         let _ = self.commands.send(command);
     }
 }

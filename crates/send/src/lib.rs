@@ -46,4 +46,3 @@ pub use runner::start;
 pub use schedule::{Concurrency, DestinationStatus};
 pub use sign::{Sign, SigningError};
 pub use status::{Status, StoreTrouble};
-pub use verb::Applied;

@@ -21,14 +21,14 @@ use crate::config::Config;
 use crate::context::{Context, STORE_PAUSE};
 use crate::destination::Feedback;
 use crate::events;
-use crate::handle::{Command, Handle};
+use crate::handle::{Handle, RunnerCommand};
 use crate::hold::HoldRules;
 use crate::job::Job;
 use crate::recipients::Work;
 use crate::scan::Page;
 use crate::schedule::Schedule;
 use crate::status::{Status, StoreTrouble};
-use crate::verb::Verb;
+use crate::verb::Action;
 
 /// Commands and completions handled before the schedule is polled again.
 const TURN: usize = 256;
@@ -119,7 +119,7 @@ where
 {
     async fn run(
         mut self,
-        mut commands: mpsc::UnboundedReceiver<Command>,
+        mut commands: mpsc::UnboundedReceiver<RunnerCommand>,
         mut completions: mpsc::UnboundedReceiver<Completion>,
     ) {
         self.read_queue();
@@ -151,16 +151,16 @@ where
         self.break_off().await;
     }
 
-    fn handle_command(&mut self, command: Command) {
+    fn handle_command(&mut self, command: RunnerCommand) {
         match command {
-            Command::Accepted(work) => self.enter(work),
-            Command::Reconfigure(config) => self.reconfigure(*config),
-            Command::Hold(id) => self.apply_own_verb(Verb::HoldNew, vec![id]),
-            Command::Apply(verb, ids, answer) => self.apply_verb(verb, ids, answer),
-            Command::Suspend(key, answer) => drop(answer.send(self.schedule.suspend(&key))),
-            Command::Resume(key, answer) => drop(answer.send(self.schedule.resume(&key))),
-            Command::Status(answer) => drop(answer.send(self.status())),
-            Command::Shutdown(bound, answer) => self.end(bound, answer),
+            RunnerCommand::Accepted(work) => self.enter(work),
+            RunnerCommand::Reconfigure(config) => self.reconfigure(*config),
+            RunnerCommand::Hold(id) => self.apply_own(Action::HoldNew, vec![id]),
+            RunnerCommand::Apply(verb, ids, answer) => self.apply_verb(verb, ids, answer),
+            RunnerCommand::Suspend(key, answer) => drop(answer.send(self.schedule.suspend(&key))),
+            RunnerCommand::Resume(key, answer) => drop(answer.send(self.schedule.resume(&key))),
+            RunnerCommand::Status(answer) => drop(answer.send(self.status())),
+            RunnerCommand::Shutdown(bound, answer) => self.end(bound, answer),
         }
     }
 
@@ -192,7 +192,7 @@ where
                     active.notify(Return::Stuck(id, reason));
                 }
             }
-            Completion::VerbReady(ready) => self.finish_verb(ready),
+            Completion::ActionReady(ready) => self.finish_action(ready),
             Completion::Entered(message) => self.take_report(&message),
             Completion::Reported(id, reported) => {
                 self.stuck.remove(&id);
@@ -268,7 +268,7 @@ where
             self.context.store.release(claim);
         }
         if active.was_released && self.ending.is_none() {
-            self.apply_own_verb(Verb::Reread, vec![id]);
+            self.apply_own(Action::Reread, vec![id]);
         }
     }
 

@@ -7,9 +7,8 @@ use relay_terminal::escape;
 
 use super::print::print_result;
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
-use crate::urlencode;
 
 /// How many ids are printed.
 const SHOWN: usize = 10;
@@ -20,11 +19,9 @@ pub(super) async fn run(
     client: &Client,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     let path = format!("{}/{verb}", path::QUEUE);
-    let result: VerbResult = client
-        .order(&path, urlencode::encode(scope.pairs()))
-        .await?;
+    let result: VerbResult = client.post_json(&path, scope).await?;
     if json {
         print_answer(out, &result)?;
     } else {
@@ -34,8 +31,8 @@ pub(super) async fn run(
         None => Ok(()),
         Some(reason) => {
             // The result is printed before the error.
-            out.flush().map_err(Failure::Output)?;
-            Err(Failure::Refused(reason))
+            out.flush().map_err(RelayctlError::Output)?;
+            Err(RelayctlError::Refused(reason))
         }
     }
 }
@@ -54,7 +51,7 @@ fn refusal(verb: Verb, result: &VerbResult) -> Option<String> {
     }
     let reason = match (result.matched, result.changed, verb) {
         (_, 1.., _) => return None,
-        (0, 0, _) => "no message in the queue is meant by this",
+        (0, 0, _) => "no message in the queue matches",
         (matched, 0, Verb::Retry) if result.held == matched => {
             "nothing was changed: held mail is not tried; release it"
         }
@@ -86,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_changed_something_without_a_problem_is_a_success() {
+    fn a_verb_succeeds_if_it_changes_something_without_a_problem() {
         let result = |matched, changed, held, problems: &[&str]| VerbResult {
             matched,
             changed,
@@ -119,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_that_are_not_there_are_named_whatever_else_was_done() {
+    fn unknown_ids_are_named_even_if_other_messages_were_changed() {
         let result = |unknown: usize| VerbResult {
             matched: 1,
             changed: 1,

@@ -5,37 +5,38 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use relay_control::{Count, Scope, Verb, path};
 
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 
 /// Up to this many messages need no confirmation.
 const FEW: u64 = 10;
 
-/// Returns if the operator confirms, or need not be asked. Matching messages that arrive afterwards are
-/// included.
-pub(super) async fn confirm(verb: Verb, scope: &Scope, client: &Client) -> Result<(), Failure> {
-    if let Scope::Some(filter) = scope
+/// Asks the operator to confirm, unless the verb applies to a few messages only. The verb then also
+/// applies to matching messages that arrive after the question.
+pub(super) async fn confirm(
+    verb: Verb,
+    scope: &Scope,
+    client: &Client,
+) -> Result<(), RelayctlError> {
+    if let Scope::Matching(filter) = scope
         && (1..=FEW).contains(&(filter.ids.len() as u64))
     {
         return Ok(());
     }
-    // The ids of a long list do not fit into a URI.
-    let count: Count = client
-        .order(path::COUNT, crate::urlencode::encode(scope.pairs()))
-        .await?;
+    let count: Count = client.post_json(path::COUNT, scope).await?;
     if count.matched <= FEW {
         return Ok(());
     }
     let what = described(verb, count);
     // Without a terminal, nobody would see the question.
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
-        return Err(Failure::Usage(format!(
+        return Err(RelayctlError::Usage(format!(
             "would {what}; use --yes to confirm"
         )));
     }
-    if ask(&what).map_err(Failure::Output)? {
+    if ask(&what).map_err(RelayctlError::Output)? {
         Ok(())
     } else {
-        Err(Failure::Refused("nothing was done".to_owned()))
+        Err(RelayctlError::Refused("nothing was done".to_owned()))
     }
 }
 
@@ -75,7 +76,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_question_says_what_goes_with_what_was_chosen() {
+    fn the_question_names_the_side_effects() {
         let count = |others, reports| Count {
             matched: 12,
             others,

@@ -6,7 +6,7 @@ use relay_control::{Filter, path};
 
 use super::{found, with_query};
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 
 /// More octets than the last line of a stream has.
 const TAIL: usize = 100;
@@ -16,28 +16,27 @@ pub(super) async fn run(
     filter: &Filter,
     client: &Client,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     if io::stdout().is_terminal() {
         let reason = "the stream is not for a terminal: send it to a file or a pipe";
-        return Err(Failure::Refused(reason.to_owned()));
+        return Err(RelayctlError::Refused(reason.to_owned()));
     }
-    let mut stream = client
-        .octets(&with_query(path::EXPORT, filter.pairs())?)
-        .await?;
+    let mut stream = client.octets(&with_query(path::EXPORT, filter)?).await?;
     let mut tail = Vec::new();
     while let Some(octets) = stream.next().await? {
-        out.write_all(&octets).map_err(Failure::Output)?;
+        out.write_all(&octets).map_err(RelayctlError::Output)?;
         let behind = octets.len().saturating_sub(TAIL);
         tail.extend_from_slice(&octets[behind..]);
         tail.drain(..tail.len().saturating_sub(TAIL));
     }
     // The stream must be written completely before the report of it.
-    out.flush().map_err(Failure::Output)?;
-    let (messages, damaged) = end(&tail).ok_or_else(|| Failure::answer("the stream has no end"))?;
+    out.flush().map_err(RelayctlError::Output)?;
+    let (messages, damaged) =
+        end(&tail).ok_or_else(|| RelayctlError::answer("the stream has no end"))?;
     if damaged > 0 {
-        return Err(Failure::Refused(format!(
+        return Err(RelayctlError::Refused(format!(
             "messages exported: {messages}; {damaged} are damaged and were set aside: \
-             relayctl qstat says where"
+             relayctl qstat shows where"
         )));
     }
     found(filter, messages > 0, out)?;

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use relay_control::{Attempt, Detail, Entry, Recipient, Verb, VerbResult, WaitsFor};
+use relay_control::{Detail, PastAttempt, QueueEntry, Recipient, Verb, VerbResult, WaitsFor};
 use relay_terminal::{date, escape};
 
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 
 /// Prints an entry as qmail-qread does: one line for the message, and one for each recipient.
-pub(crate) fn print_qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
+pub(crate) fn print_qread(out: &mut dyn Write, entry: &QueueEntry) -> io::Result<()> {
     writeln!(
         out,
         "{}  #{}  {}  <{}>",
@@ -30,7 +30,7 @@ pub(crate) fn print_qread(out: &mut dyn Write, entry: &Entry) -> io::Result<()> 
 
 /// Prints one line for the message, one for the state of each recipient, and one for the last reply
 /// to the recipient if there is one.
-pub(crate) fn print_entry(out: &mut dyn Write, entry: &Entry) -> io::Result<()> {
+pub(crate) fn print_entry(out: &mut dyn Write, entry: &QueueEntry) -> io::Result<()> {
     let held = if entry.held { "  held" } else { "" };
     writeln!(
         out,
@@ -72,7 +72,7 @@ pub(crate) fn print_result(
     out: &mut impl Write,
     verb: Verb,
     result: &VerbResult,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     let done = match verb {
         Verb::Retry => "tried now",
         Verb::Hold => "held",
@@ -90,17 +90,17 @@ pub(crate) fn print_result(
     let at_once = changed.saturating_sub(pending.saturating_add(*untold));
     let mut said = format!("messages {done}: {at_once} of {matched}");
     if *untold > 0 {
-        said = format!("{said}; given up with nobody to tell: {untold}");
+        said = format!("{said}; given up without a report: {untold}");
     }
     if *pending > 0 {
         said = format!("{said}; returned when the attempt under way has failed: {pending}");
     }
-    writeln!(out, "{said}").map_err(Failure::Output)
+    writeln!(out, "{said}").map_err(RelayctlError::Output)
 }
 
 /// Prints everything about one message.
-pub(crate) fn print_detail(out: &mut impl Write, detail: &Detail) -> Result<(), Failure> {
-    write_detail(out, detail).map_err(Failure::Output)
+pub(crate) fn print_detail(out: &mut impl Write, detail: &Detail) -> Result<(), RelayctlError> {
+    write_detail(out, detail).map_err(RelayctlError::Output)
 }
 
 fn write_detail(out: &mut impl Write, detail: &Detail) -> io::Result<()> {
@@ -151,7 +151,7 @@ fn waits_for(reason: WaitsFor) -> Option<&'static str> {
     }
 }
 
-fn attempt(out: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
+fn attempt(out: &mut impl Write, attempt: &PastAttempt) -> io::Result<()> {
     writeln!(out, "  attempt      {}", date(attempt.at))?;
     writeln!(
         out,
@@ -180,14 +180,14 @@ fn attempt(out: &mut impl Write, attempt: &Attempt) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use relay_control::{Origin, RecipientDetail, State};
+    use relay_control::{DeliveryState, Origin, RecipientDetail};
 
     use super::*;
 
     fn recipients() -> Vec<Recipient> {
         let done = Recipient {
             address: "done@a.test".to_owned(),
-            state: State::Done,
+            state: DeliveryState::Done,
             attempts: 1,
             next_attempt: None,
             waits_for: None,
@@ -196,7 +196,7 @@ mod tests {
         };
         let late = Recipient {
             address: "late@b.test".to_owned(),
-            state: State::Deferred,
+            state: DeliveryState::Deferred,
             attempts: 2,
             next_attempt: Some(1_795_230_660),
             waits_for: Some(WaitsFor::Time),
@@ -206,8 +206,8 @@ mod tests {
         vec![done, late]
     }
 
-    fn message() -> Entry {
-        Entry {
+    fn message() -> QueueEntry {
+        QueueEntry {
             id: "06Q3ZV9WQ0K4D".to_owned(),
             sender: "s@a.test".to_owned(),
             arrived: 1_795_230_600,
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn qread_is_qmail_qreads() {
+    fn qread_prints_what_qmail_qread_prints() {
         let mut out = Vec::new();
         print_qread(&mut out, &message()).expect("memory");
         let expected = "21 Nov 2026 03:10:00 GMT  #06Q3ZV9WQ0K4D  1234  <s@a.test>\n  \
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_says_where_each_recipient_stands_and_why() {
+    fn the_list_shows_the_state_of_each_recipient_and_the_last_reply() {
         let mut out = Vec::new();
         print_entry(&mut out, &message()).expect("memory");
         let expected = "\
@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn a_return_that_nobody_is_told_of_is_not_called_one() {
+    fn messages_that_nobody_is_told_about_are_counted_separately() {
         let answer = |pending, untold| VerbResult {
             matched: 9,
             changed: 8,
@@ -250,10 +250,10 @@ mod tests {
         };
         for (answer, expected) in [
             (answer(0, 0), "8 of 9\n"),
-            (answer(0, 3), "5 of 9; given up with nobody to tell: 3\n"),
+            (answer(0, 3), "5 of 9; given up without a report: 3\n"),
             (
                 answer(1, 3),
-                "4 of 9; given up with nobody to tell: 3; returned when the attempt under way \
+                "4 of 9; given up without a report: 3; returned when the attempt under way \
                  has failed: 1\n",
             ),
         ] {
@@ -268,8 +268,8 @@ mod tests {
     }
 
     #[test]
-    fn one_message_is_shown_whole() {
-        let last = Attempt {
+    fn one_message_is_shown_with_all_its_attempts() {
+        let last = PastAttempt {
             at: 1_795_230_601,
             verdict: "deferred".to_owned(),
             status: "4.2.0".to_owned(),
@@ -280,7 +280,7 @@ mod tests {
             reply: Some("450 4.2.0 later".to_owned()),
             detail: None,
         };
-        let first = Attempt {
+        let first = PastAttempt {
             at: 1_795_230_600,
             status: "4.4.2".to_owned(),
             stage: "EHLO".to_owned(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use relay_control::{Condition, Filter, FilterError, Scope};
 
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 
 /// All conditions must match, and recipient conditions must match the same recipient.
 #[derive(Debug, Args)]
@@ -41,23 +41,23 @@ pub(crate) struct Selection {
 
 impl Selection {
     /// Returns the selection for a verb that changes messages. It requires a condition or `--all`.
-    pub(crate) fn scope(&self) -> Result<Scope, Failure> {
+    pub(crate) fn scope(&self) -> Result<Scope, RelayctlError> {
         let scope = Scope::new(self.all, self.filter());
         scope.map_err(|reason| match reason {
-            FilterError::Nothing => Failure::Usage(
+            FilterError::Nothing => RelayctlError::Usage(
                 "which messages? give their ids, or select them with --domain, --sender, \
                  --recipient, --older-than or --state; --all selects every message"
                     .to_owned(),
             ),
-            other => Failure::Usage(other.to_string()),
+            other => RelayctlError::Usage(other.to_string()),
         })
     }
 
     /// Returns the selection for a list. Without a condition it shows everything.
-    pub(crate) fn for_list(&self) -> Result<Filter, Failure> {
+    pub(crate) fn for_list(&self) -> Result<Filter, RelayctlError> {
         let filter = self.filter();
         if self.all && filter != Filter::default() {
-            return Err(Failure::Usage(FilterError::AllAndSome.to_string()));
+            return Err(RelayctlError::Usage(FilterError::AllAndSome.to_string()));
         }
         Ok(filter)
     }

@@ -9,7 +9,7 @@ use relay_terminal::escape_json;
 use super::content::{Form, Printer, Splitter};
 use super::print::print_detail;
 use crate::client::{Client, Octets};
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
 
 #[derive(Debug, Args)]
@@ -31,7 +31,7 @@ pub(super) async fn run(
     client: &Client,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     let path = message(&args.id)?;
     if !args.headers && !args.body {
         let detail: Detail = client.get(&path).await?;
@@ -54,17 +54,17 @@ pub(super) async fn run(
     print(octets(client, &path).await?, args, form, out).await
 }
 
-async fn octets(client: &Client, path: &str) -> Result<Octets, Failure> {
+async fn octets(client: &Client, path: &str) -> Result<Octets, RelayctlError> {
     client.octets(&format!("{path}/{}", path::CONTENT)).await
 }
 
 /// Returns the path of one message in the control API.
-fn message(id: &str) -> Result<String, Failure> {
+fn message(id: &str) -> Result<String, RelayctlError> {
     // No other text could be part of a path.
     if !id.is_empty() && id.bytes().all(|b| b.is_ascii_alphanumeric()) {
         Ok(format!("{}/{id}", path::QUEUE))
     } else {
-        Err(Failure::Refused(format!(
+        Err(RelayctlError::Refused(format!(
             "no message {id:?}: an id has 13 letters and digits, such as 06Q3ZV9WQ0K4D"
         )))
     }
@@ -76,21 +76,21 @@ async fn print(
     args: &ShowArgs,
     form: Form,
     out: &mut impl Write,
-) -> Result<(), Failure> {
+) -> Result<(), RelayctlError> {
     let mut splitter = Splitter::default();
     let mut printer = Printer::new(form);
     while let Some(piece) = octets.next().await? {
         let (headers, body) = splitter.split(&piece);
         if args.headers {
-            printer.print(headers, out).map_err(Failure::Output)?;
+            printer.print(headers, out).map_err(RelayctlError::Output)?;
         }
         if args.body {
-            printer.print(body, out).map_err(Failure::Output)?;
+            printer.print(body, out).map_err(RelayctlError::Output)?;
         } else if splitter.is_in_body() {
             break;
         }
     }
-    printer.end(out).map_err(Failure::Output)
+    printer.end(out).map_err(RelayctlError::Output)
 }
 
 /// Prints the message as JSON, with the requested content in additional fields.
@@ -99,33 +99,33 @@ async fn print_json(
     mut octets: Octets,
     args: &ShowArgs,
     out: &mut impl Write,
-) -> Result<(), Failure> {
-    let known = serde_json::to_string(detail).map_err(Failure::answer)?;
+) -> Result<(), RelayctlError> {
+    let known = serde_json::to_string(detail).map_err(RelayctlError::answer)?;
     let known = escape_json(known.strip_suffix('}').unwrap_or(&known)).into_owned();
-    write!(out, "{known}").map_err(Failure::Output)?;
+    write!(out, "{known}").map_err(RelayctlError::Output)?;
     let mut splitter = Splitter::default();
     let mut fields = Fields::new(out);
     if args.headers {
-        fields.begin("headers").map_err(Failure::Output)?;
+        fields.begin("headers").map_err(RelayctlError::Output)?;
     }
     while let Some(piece) = octets.next().await? {
         let (headers, body) = splitter.split(&piece);
         if args.headers {
-            fields.print(headers).map_err(Failure::Output)?;
+            fields.print(headers).map_err(RelayctlError::Output)?;
         }
         if splitter.is_in_body() {
             if !args.body {
                 break;
             }
-            fields.begin("body").map_err(Failure::Output)?;
-            fields.print(body).map_err(Failure::Output)?;
+            fields.begin("body").map_err(RelayctlError::Output)?;
+            fields.print(body).map_err(RelayctlError::Output)?;
         }
     }
     if args.body {
-        fields.begin("body").map_err(Failure::Output)?;
+        fields.begin("body").map_err(RelayctlError::Output)?;
     }
-    fields.end().map_err(Failure::Output)?;
-    writeln!(out, "}}").map_err(Failure::Output)
+    fields.end().map_err(RelayctlError::Output)?;
+    writeln!(out, "}}").map_err(RelayctlError::Output)
 }
 
 /// Additional string fields of an object. They are printed in pieces.

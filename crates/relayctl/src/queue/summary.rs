@@ -8,7 +8,7 @@ use relay_terminal::escape;
 
 use super::{found, with_query};
 use crate::client::Client;
-use crate::failure::Failure;
+use crate::error::RelayctlError;
 use crate::output::print_answer;
 
 pub(super) async fn run(
@@ -17,8 +17,8 @@ pub(super) async fn run(
     client: &Client,
     json: bool,
     out: &mut impl Write,
-) -> Result<(), Failure> {
-    let path = with_query(path::SUMMARY, filter.pairs())?;
+) -> Result<(), RelayctlError> {
+    let path = with_query(path::SUMMARY, filter)?;
     // There is no time limit, because a large queue takes long to count.
     let summary: Summary = client.get_slowly(&path).await?;
     if json {
@@ -35,8 +35,8 @@ pub(crate) fn print_summary(
     out: &mut impl Write,
     summary: &Summary,
     limit: usize,
-) -> Result<(), Failure> {
-    write_summary(out, summary, limit).map_err(Failure::Output)
+) -> Result<(), RelayctlError> {
+    write_summary(out, summary, limit).map_err(RelayctlError::Output)
 }
 
 fn write_summary(out: &mut impl Write, summary: &Summary, limit: usize) -> io::Result<()> {

@@ -4,23 +4,19 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
 use relay_control::{Accounting, Audit};
 use relay_message::QueueStore;
 
-use super::store_problem;
+use super::error::ApiError;
 use crate::shared::Shared;
 
-pub(super) async fn audit(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.store.audit().await {
-        Ok(audit) => Json(Audit {
-            accounting: accounting(audit.books),
-            queued: audit.queued,
-            balanced: audit.is_balanced(),
-        })
-        .into_response(),
-        Err(reason) => store_problem(&reason),
-    }
+pub(super) async fn audit(State(shared): State<Arc<Shared>>) -> Result<Json<Audit>, ApiError> {
+    let audit = shared.store.audit().await?;
+    Ok(Json(Audit {
+        accounting: accounting(audit.books),
+        queued: audit.queued,
+        balanced: audit.is_balanced(),
+    }))
 }
 
 /// Converts the counters of the store to those of the control API.

@@ -4,20 +4,18 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
-use http_body_util::channel::{Channel, Sender};
+use http_body_util::channel::Sender;
 use relay_message::{QueueId, QueueStore, StoreError};
 use relay_smtp::address::is_at;
 use serde::Deserialize;
 use tokio::time::timeout;
 
-use super::{problem, store_problem};
+use super::error::ApiError;
+use super::stream::stream;
 use crate::log::{Follower, StreamItem};
 use crate::shared::Shared;
 
@@ -32,38 +30,29 @@ const PAGE: usize = 500;
 /// The message or the domain to follow. Exactly one of them must be given.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Asked {
+pub(super) struct Subject {
     id: Option<String>,
     domain: Option<String>,
 }
 
 pub(super) async fn events(
     State(shared): State<Arc<Shared>>,
-    asked: Result<Query<Asked>, QueryRejection>,
-) -> Response {
-    let (id, domain) = match asked {
-        Ok(Query(asked)) => (asked.id, asked.domain),
-        Err(reason) => return problem(StatusCode::BAD_REQUEST, reason.to_string()),
-    };
+    subject: Result<Query<Subject>, QueryRejection>,
+) -> Result<Response, ApiError> {
+    let Query(Subject { id, domain }) = subject?;
     // The follower starts before the first look at the queue, so no event is lost in between.
     let follower = shared.log.event_stream().follow();
     let trace = match (id, domain) {
-        (Some(id), None) => Trace::of_message(&shared, &id).await,
-        (None, Some(domain)) => Trace::of_domain(&shared, domain).await,
-        _ => {
-            let reason = "which events? name the id of a message, or a domain";
-            return problem(StatusCode::BAD_REQUEST, reason);
-        }
+        (Some(id), None) => match Trace::of_message(&shared, &id).await? {
+            Some(trace) => trace,
+            None => return Err(ApiError::NoMessage(id)),
+        },
+        (None, Some(domain)) => Trace::of_domain(&shared, domain).await?,
+        _ => return Err(ApiError::WhichEvents),
     };
-    let trace = match trace {
-        Ok(Some(trace)) => trace,
-        Ok(None) => return problem(StatusCode::NOT_FOUND, "no such message in the queue"),
-        Err(reason) => return store_problem(&reason),
-    };
-    let (pieces, body) = Channel::<Bytes>::new(1);
-    tokio::spawn(send(shared, follower, trace, pieces));
-    let kind = [(CONTENT_TYPE, "application/x-ndjson")];
-    (kind, Body::new(body)).into_response()
+    Ok(stream("application/x-ndjson", |pieces| {
+        send(shared, follower, trace, pieces)
+    }))
 }
 
 /// Sends events until the client disconnects or no more can come. A slow client delays this task
@@ -155,7 +144,7 @@ impl Trace {
         Ok(message.map(|message| Self::Message(message.id)))
     }
 
-    async fn of_domain(shared: &Shared, name: String) -> Result<Option<Self>, StoreError> {
+    async fn of_domain(shared: &Shared, name: String) -> Result<Self, StoreError> {
         let mut domain = Domain {
             name,
             known: BTreeSet::new(),
@@ -168,7 +157,7 @@ impl Trace {
                 domain.note(message);
             }
             if page.is_empty() {
-                return Ok(Some(Self::Domain(domain)));
+                return Ok(Self::Domain(domain));
             }
         }
     }
@@ -265,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_followed_to_its_end_and_no_other_is() {
+    fn a_trace_has_the_events_of_one_message_until_its_end() {
         let id = QueueId::from_bits(7);
         let of = |id: QueueId, rest: &str| event(&format!(r#"{{"id":"{id}",{rest}}}"#));
         let other = QueueId::from_bits(8);
@@ -307,7 +296,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_message_whose_end_was_missed_is_not_waited_for_any_longer() {
+    async fn a_trace_ends_if_the_end_of_its_message_was_missed() {
         let store = MemoryStore::default();
         let spool = store.begin().expect("a spool");
         let envelope = Envelope {
@@ -328,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn the_messages_that_are_known_are_bounded() {
+    fn the_number_of_known_messages_is_bounded() {
         let mut domain = Domain {
             name: "a.test".to_owned(),
             known: BTreeSet::new(),

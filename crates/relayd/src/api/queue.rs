@@ -12,8 +12,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use relay_control::Detail;
 use relay_message::{QueueId, QueueStore};
 
 pub(super) use self::content::content;
@@ -22,24 +21,19 @@ pub(super) use self::export::export;
 pub(super) use self::list::list;
 pub(super) use self::operator::{apply, count};
 pub(super) use self::summary::summary;
-use super::{problem, stopping, store_problem};
+use super::error::ApiError;
 use crate::shared::Shared;
 
-pub(super) async fn show(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
+pub(super) async fn show(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+    sending: Sending,
+) -> Result<Json<Detail>, ApiError> {
     let Ok(queue_id) = id.parse::<QueueId>() else {
-        return unknown(&id);
+        return Err(ApiError::NoMessage(id));
     };
-    let Some(sending) = Sending::of(&shared).await else {
-        return stopping();
-    };
-    match shared.store.get(queue_id).await {
-        Ok(Some(message)) => Json(describe::detail(&shared, &sending, &message)).into_response(),
-        Ok(None) => unknown(&id),
-        Err(reason) => store_problem(&reason),
+    match shared.store.get(queue_id).await? {
+        Some(message) => Ok(Json(describe::detail(&shared, &sending, &message))),
+        None => Err(ApiError::NoMessage(id)),
     }
-}
-
-fn unknown(id: &str) -> Response {
-    let reason = format!("no message {id:?} in the queue");
-    problem(StatusCode::NOT_FOUND, reason)
 }

@@ -6,22 +6,20 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use relay_control::{Alarm, Destination, Listener, Messages, Status};
+use relay_control::{Alarm, Destination, ListenerStatus, Messages, Status};
 use relay_message::{QueueId, QueueStore};
 use relay_smtp::Outcome;
 use relay_smtpd::{ListenerAddress, Role};
 
 use super::accounting::accounting;
-use super::{seconds, stopping};
+use super::error::ApiError;
+use super::seconds;
 use crate::clock;
 use crate::role::role_name;
 use crate::shared::Shared;
 
-pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
-    let Some(sending) = shared.sender.status().await else {
-        return stopping();
-    };
+pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Result<Json<Status>, ApiError> {
+    let sending = shared.sender.status().await.ok_or(ApiError::Stopping)?;
     let running = sending.deliveries.iter().map(|(id, _)| *id).collect();
     let (messages, fresh) = (shared.store.count(), shared.store.count_fresh());
     let mut destinations: Vec<_> = sending.destinations.iter().map(destination).collect();
@@ -32,7 +30,7 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         Some(trouble) => Some(stuck(trouble)),
         None => unreadable(shared.store.as_ref(), now).await,
     };
-    Json(Status {
+    Ok(Json(Status {
         messages,
         fresh,
         damaged: shared.store.count_damaged(),
@@ -48,9 +46,8 @@ pub(super) async fn status(State(shared): State<Arc<Shared>>) -> Response {
         alarms: of_queue.into_iter().chain(alarms).collect(),
         reading: !sending.is_complete,
         reports_suppressed: sending.reports_suppressed,
-        rules: shared.orders.lock().await.described(),
-    })
-    .into_response()
+        rules: shared.standing_rules.lock().await.described(),
+    }))
 }
 
 /// Counts messages by state. Only the records of messages in delivery are read, which are few, to
@@ -81,8 +78,8 @@ async fn states(
     }
 }
 
-fn listener((address, role): &(ListenerAddress, Role)) -> Listener {
-    Listener {
+fn listener((address, role): &(ListenerAddress, Role)) -> ListenerStatus {
+    ListenerStatus {
         address: address.to_string(),
         role: role_name(*role).to_owned(),
     }

@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::job::{Due, Wait};
 use crate::recipients::Work;
 use crate::scan::{self, Page};
-use crate::verb::Verb;
+use crate::verb::Action;
 
 impl<S, D, C> Runner<S, D, C>
 where
@@ -26,7 +26,7 @@ where
     pub(super) fn take_in(&mut self, page: Page) {
         page.all_work.into_iter().for_each(|work| self.enter(work));
         if !page.to_hold.is_empty() {
-            self.apply_own_verb(Verb::HoldNew, page.to_hold);
+            self.apply_own(Action::HoldNew, page.to_hold);
         }
         if page.is_last {
             self.pages = None;
@@ -38,7 +38,7 @@ where
     /// mail.
     pub(super) fn take_report(&mut self, message: &Message) {
         if self.holds.hold(message) {
-            self.apply_own_verb(Verb::HoldNew, vec![message.id]);
+            self.apply_own(Action::HoldNew, vec![message.id]);
             return;
         }
         let work = Work::of(message, &*self.context.deliver);

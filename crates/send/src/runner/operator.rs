@@ -1,8 +1,9 @@
-//! Applies verbs to single messages: first in the store, then in the schedule.
+//! Applies the operator's verbs to single messages: first in the store, then in the schedule.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use relay_control::{Verb, VerbResult};
 use relay_message::{Deliver, Message, QueueId, QueueStore, StoreError};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
@@ -10,11 +11,11 @@ use tokio::task::JoinSet;
 use super::Runner;
 use crate::active_message::Owed;
 use crate::clock::Clock;
-use crate::completion::{Changed, Completion, ReadyVerb, Reported, Return};
+use crate::completion::{Changed, Completion, ReadyAction, Reported, Return};
 use crate::context::{Context, STORE_PAUSE};
 use crate::events;
 use crate::recipients::Work;
-use crate::verb::{Applied, Verb};
+use crate::verb::Action;
 
 /// Messages that the store changes at once, in one sync, before the schedule does. With more of
 /// them a client's message would wait longer for its own sync.
@@ -29,89 +30,95 @@ const PROBLEMS: usize = 100;
 type LookedUp = BTreeMap<QueueId, Result<Option<Work>, StoreError>>;
 
 impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
-    async fn apply_verb(
+    async fn apply(
         self: Arc<Self>,
-        verb: Verb,
+        action: Action,
         ids: Vec<QueueId>,
-        answer: oneshot::Sender<Applied>,
+        answer: oneshot::Sender<VerbResult>,
     ) {
-        let mut applied = Applied::default();
-        let page = match verb {
-            Verb::Bounce => RETURNS,
+        let mut result = VerbResult::default();
+        let page = match action {
+            Action::Operator(Verb::Bounce) => RETURNS,
             _ => PAGE,
         };
         for page in ids.chunks(page) {
-            self.apply_to_page(verb, page, &mut applied).await;
-            if applied.problems.len() > PROBLEMS {
+            self.apply_to_page(action, page, &mut result).await;
+            if result.problems.len() > PROBLEMS {
                 break;
             }
         }
-        let _ = answer.send(applied);
+        let _ = answer.send(result);
     }
 
-    async fn apply_to_page(self: &Arc<Self>, verb: Verb, page: &[QueueId], applied: &mut Applied) {
+    async fn apply_to_page(
+        self: &Arc<Self>,
+        action: Action,
+        page: &[QueueId],
+        result: &mut VerbResult,
+    ) {
         let mut all_work = Vec::with_capacity(page.len());
-        for (id, found) in self.look_up_all(verb, page).await {
+        for (id, found) in self.look_up_all(action, page).await {
             match found {
                 Ok(work) => all_work.extend(work),
-                Err(problem) => applied.problems.push((id, problem.to_string())),
+                Err(reason) => result.problems.push(format!("{id}: {reason}")),
             }
         }
         let (changed, told) = oneshot::channel();
         let (returns, mut returned) = mpsc::unbounded_channel();
-        let _ = self.completions.send(Completion::VerbReady(ReadyVerb {
-            verb,
+        let _ = self.completions.send(Completion::ActionReady(ReadyAction {
+            action,
             all_work,
             changed,
             returns,
         }));
         let changed = told.await.unwrap_or_default();
-        applied.changed += changed.at_once + changed.pending;
-        applied.pending += changed.pending;
+        result.changed += changed.at_once + changed.pending;
+        result.pending += changed.pending;
         // Ends when every message has been reported or released.
         while let Some(end) = returned.recv().await {
             match end {
-                Return::Done(Reported::Told) => applied.changed += 1,
+                Return::Done(Reported::Told) => result.changed += 1,
                 Return::Done(Reported::Untold) => {
-                    applied.changed += 1;
-                    applied.untold += 1;
+                    result.changed += 1;
+                    result.untold += 1;
                 }
                 Return::Done(Reported::Nothing) => {}
                 Return::Stuck(id, reason) => {
-                    let problem = format!("{reason}; tried again until relayd stops");
-                    applied.problems.push((id, problem));
+                    let problem = format!("{id}: {reason}; tried again until relayd stops");
+                    result.problems.push(problem);
                 }
             }
         }
     }
 
-    async fn look_up_all(self: &Arc<Self>, verb: Verb, ids: &[QueueId]) -> LookedUp {
+    async fn look_up_all(self: &Arc<Self>, action: Action, ids: &[QueueId]) -> LookedUp {
         let mut running = JoinSet::new();
         for &id in ids {
             let context = Arc::clone(self);
-            running.spawn(async move { (id, context.look_up(verb, id).await) });
+            running.spawn(async move { (id, context.look_up(action, id).await) });
         }
         running.join_all().await.into_iter().collect()
     }
 
-    /// Returns the work on a message; `None` if it is gone or the verb changes nothing.
-    async fn look_up(&self, verb: Verb, id: QueueId) -> Result<Option<Work>, StoreError> {
-        let message = match verb {
-            Verb::Retry | Verb::Bounce | Verb::Reread => self.store.get(id).await?,
-            Verb::Hold => self.set_held(id, true).await?,
-            Verb::Release => self.set_held(id, false).await?,
-            Verb::Delete => self.store.delete(id).await?,
-            Verb::HoldNew => self.hold_new(id).await,
+    /// Returns the work on a message; `None` if it is gone or nothing is changed.
+    async fn look_up(&self, action: Action, id: QueueId) -> Result<Option<Work>, StoreError> {
+        let message = match action {
+            Action::Operator(Verb::Retry | Verb::Bounce) | Action::Reread => {
+                self.store.get(id).await?
+            }
+            Action::Operator(Verb::Hold) => self.set_held(id, true).await?,
+            Action::Operator(Verb::Release) => self.set_held(id, false).await?,
+            Action::Operator(Verb::Delete) => self.store.delete(id).await?,
+            Action::HoldNew => self.hold_new(id).await,
         };
         let Some(mut message) = message else {
             return Ok(None);
         };
-        match verb {
-            Verb::Retry | Verb::Reread => {}
+        match action {
+            Action::Operator(Verb::Retry) | Action::Reread => {}
             // The jobs that it would have if it were not held are to be withdrawn.
-            Verb::Bounce | Verb::Hold | Verb::Release | Verb::Delete | Verb::HoldNew => {
-                message.held = false;
-            }
+            Action::Operator(Verb::Bounce | Verb::Hold | Verb::Release | Verb::Delete)
+            | Action::HoldNew => message.held = false,
         }
         Ok(Some(Work::of(&message, &*self.deliver)))
     }
@@ -147,37 +154,42 @@ where
         &mut self,
         verb: Verb,
         ids: Vec<QueueId>,
-        answer: oneshot::Sender<Applied>,
+        answer: oneshot::Sender<VerbResult>,
     ) {
         // A dropped answer means that nothing was done.
         if self.ending.is_none() {
             let context = Arc::clone(&self.context);
-            self.verbs.spawn(context.apply_verb(verb, ids, answer));
+            let action = Action::Operator(verb);
+            self.verbs.spawn(context.apply(action, ids, answer));
         }
     }
 
-    /// Applies a verb of our own. No answer is sent, and a shutdown aborts it.
-    pub(super) fn apply_own_verb(&mut self, verb: Verb, ids: Vec<QueueId>) {
+    /// Applies an action that no operator has asked for. No answer is sent, and a shutdown aborts
+    /// it.
+    pub(super) fn apply_own(&mut self, action: Action, ids: Vec<QueueId>) {
         let (nobody, _) = oneshot::channel();
         let context = Arc::clone(&self.context);
-        self.tasks.spawn(context.apply_verb(verb, ids, nobody));
+        self.tasks.spawn(context.apply(action, ids, nobody));
     }
 
-    pub(super) fn finish_verb(&mut self, ready: ReadyVerb) {
+    pub(super) fn finish_action(&mut self, ready: ReadyAction) {
         let mut changed = Changed::default();
-        let (verb, returns) = (ready.verb, ready.returns);
+        let (action, returns) = (ready.action, ready.returns);
         for work in ready.all_work {
             let id = work.id;
-            let is_changed = match verb {
-                Verb::Retry => self.retry(work),
-                Verb::Bounce => self.give_back(&work, &returns, &mut changed),
-                Verb::Hold | Verb::Delete | Verb::HoldNew => self.withdraw(&work),
-                Verb::Release | Verb::Reread => self.release(work),
+            let is_changed = match action {
+                Action::Operator(Verb::Retry) => self.retry(work),
+                Action::Operator(Verb::Bounce) => self.give_back(&work, &returns, &mut changed),
+                Action::Operator(Verb::Hold | Verb::Delete) | Action::HoldNew => {
+                    self.withdraw(&work)
+                }
+                Action::Operator(Verb::Release) | Action::Reread => self.release(work),
             };
             if is_changed {
-                events::operator(verb, id);
+                events::operator(action, id);
             }
-            changed.at_once += usize::from(is_changed && verb != Verb::Bounce);
+            let is_bounce = action == Action::Operator(Verb::Bounce);
+            changed.at_once += u64::from(is_changed && !is_bounce);
         }
         let _ = ready.changed.send(changed);
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use relay_control::Verb;
 use relay_message::QueueStore;
 use relay_queue::MemoryStore;
 use relay_send::Clock;
@@ -186,7 +187,11 @@ async fn a_message_that_has_not_been_read_yet_can_be_retried() {
     world.store.fail(Outage::Scanning);
     world.restart(Duration::ZERO).await;
     pass(60).await;
-    let retried = world.sender.retry(vec![id]).await.expect("the runner runs");
+    let retried = world
+        .sender
+        .apply(Verb::Retry, vec![id])
+        .await
+        .expect("the runner runs");
     assert_eq!(retried.changed, 1);
     pass(1).await;
     assert_eq!(world.store.count(), 0);

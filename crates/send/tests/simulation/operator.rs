@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use relay_control::Verb;
 use relay_message::QueueStore;
 
 use crate::world::{
@@ -20,7 +21,11 @@ async fn a_retry_of_many_messages_overrides_a_back_off_and_tries_none_twice() {
     }
     pass(30).await;
     let before = world.internet.tried().len();
-    let retried = world.sender.retry(ids).await.expect("the runner runs");
+    let retried = world
+        .sender
+        .apply(Verb::Retry, ids)
+        .await
+        .expect("the runner runs");
     assert_eq!(retried.changed, 50);
     pass(30).await;
     let tried = world.internet.tried().len() - before;
@@ -46,7 +51,7 @@ async fn a_retry_survives_a_reload() {
     assert_eq!(
         world
             .sender
-            .retry(ids)
+            .apply(Verb::Retry, ids)
             .await
             .expect("the runner runs")
             .changed,
@@ -89,7 +94,7 @@ async fn a_held_message_is_not_tried_and_its_failures_are_reported_on_release() 
     assert_eq!(
         world
             .sender
-            .release(vec![message.id])
+            .apply(Verb::Release, vec![message.id])
             .await
             .expect("the runner runs")
             .changed,
@@ -201,7 +206,13 @@ async fn a_shutdown_waits_for_attempts_under_way_and_begins_none() {
     );
     assert!(world.sender.status().await.is_none());
     let queued = world.store.scan(None, 1).await.expect("the store works");
-    assert!(world.sender.delete(vec![queued[0].id]).await.is_none());
+    assert!(
+        world
+            .sender
+            .apply(Verb::Delete, vec![queued[0].id])
+            .await
+            .is_none()
+    );
     assert_eq!(world.store.count(), 95);
 }
 
@@ -275,7 +286,7 @@ async fn a_record_that_was_read_before_an_outcome_was_recorded_is_read_again() {
     assert_eq!(
         world
             .sender
-            .retry(vec![id])
+            .apply(Verb::Retry, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -298,7 +309,7 @@ async fn a_release_is_not_lost_while_a_task_still_reads_the_message_as_held() {
     let world = World::over(store, clock, |tried| tried.all(QUICK, &delivered()));
     let message = world.commit("me@home.test", &to("a@far.test")).await;
     world.store.set_held(message.id, true).await.unwrap();
-    let release = world.sender.release(vec![message.id]);
+    let release = world.sender.apply(Verb::Release, vec![message.id]);
     let meanwhile = async {
         tokio::time::sleep(Duration::from_millis(500)).await;
         world.sender.accepted(&message);

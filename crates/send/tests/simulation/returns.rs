@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use relay_control::Verb;
 use relay_message::{Origin, QueueId, QueueStore};
 use relay_queue::MemoryStore;
 use relay_send::Clock;
@@ -28,7 +29,7 @@ async fn a_returned_message_is_reported_with_its_last_reply_and_not_tried_again(
     assert_eq!(
         world
             .sender
-            .bounce(vec![id])
+            .apply(Verb::Bounce, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -57,14 +58,14 @@ async fn a_return_waits_for_the_attempt_under_way_and_no_other_begins() {
     pass(5).await;
     let applied = world
         .sender
-        .bounce(vec![later, ok])
+        .apply(Verb::Bounce, vec![later, ok])
         .await
         .expect("the runner runs");
     assert_eq!((applied.changed, applied.pending), (2, 2));
     assert_eq!(
         world
             .sender
-            .bounce(vec![later])
+            .apply(Verb::Bounce, vec![later])
             .await
             .expect("the runner runs")
             .changed,
@@ -89,7 +90,7 @@ async fn a_return_of_a_failed_message_is_reported_once() {
     assert_eq!(
         world
             .sender
-            .bounce(vec![id])
+            .apply(Verb::Bounce, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -107,11 +108,15 @@ async fn a_held_message_can_be_returned() {
     });
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     pass(10).await;
-    world.sender.hold(vec![id]).await.expect("the runner runs");
+    world
+        .sender
+        .apply(Verb::Hold, vec![id])
+        .await
+        .expect("the runner runs");
     assert_eq!(
         world
             .sender
-            .bounce(vec![id])
+            .apply(Verb::Bounce, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -150,7 +155,7 @@ async fn a_return_is_recorded_before_it_is_answered() {
     let ids = deferred_mail(&world, 700).await;
     let applied = world
         .sender
-        .bounce(ids.clone())
+        .apply(Verb::Bounce, ids.clone())
         .await
         .expect("the runner runs");
     let reports_then = reports(&world).await;
@@ -169,7 +174,11 @@ async fn a_sender_gets_a_report_on_every_returned_message_however_many() {
         _ => tried.all(QUICK, &deferred()),
     });
     let ids = deferred_mail(&world, 500).await;
-    let applied = world.sender.bounce(ids).await.expect("the runner runs");
+    let applied = world
+        .sender
+        .apply(Verb::Bounce, ids)
+        .await
+        .expect("the runner runs");
     assert_eq!((applied.changed, applied.untold), (500, 0));
     world.until_empty(DAY).await;
     assert_eq!(world.times("me@home.test").len(), 500);
@@ -189,7 +198,7 @@ async fn returns_without_a_report_are_counted_apart() {
     pass(10).await;
     let applied = world
         .sender
-        .bounce(vec![null, never, told])
+        .apply(Verb::Bounce, vec![null, never, told])
         .await
         .expect("the runner runs");
     assert_eq!((applied.changed, applied.untold), (3, 2));
@@ -205,16 +214,16 @@ async fn a_return_that_cannot_be_recorded_is_reported_as_a_problem() {
     world.store.fail(Outage::Writing);
     let applied = world
         .sender
-        .bounce(ids.clone())
+        .apply(Verb::Bounce, ids.clone())
         .await
         .expect("the runner runs");
     assert_eq!((applied.changed, applied.problems.len()), (0, 150));
-    assert!(applied.problems[0].1.contains("outage"), "{applied:?}");
+    assert!(applied.problems[0].contains("outage"), "{applied:?}");
     world.store.fail(Outage::Nothing);
     assert_eq!(
         world
             .sender
-            .bounce(ids[150..].to_vec())
+            .apply(Verb::Bounce, ids[150..].to_vec())
             .await
             .expect("the runner runs")
             .changed,
@@ -243,7 +252,7 @@ async fn a_return_ordered_while_a_failure_is_being_reported_is_not_forgotten() {
         pass(1).await;
         while world
             .sender
-            .bounce(vec![id])
+            .apply(Verb::Bounce, vec![id])
             .await
             .expect("the runner runs")
             .problems
@@ -275,7 +284,11 @@ async fn returned_reports_do_not_flood_the_postmaster() {
     pass(60).await;
     let queued = world.store.scan(None, 1000).await.expect("the store works");
     let ids = queued.iter().map(|report| report.id).collect();
-    let applied = world.sender.bounce(ids).await.expect("the runner runs");
+    let applied = world
+        .sender
+        .apply(Verb::Bounce, ids)
+        .await
+        .expect("the runner runs");
     assert_eq!((applied.changed, applied.untold), (300, 200));
     world.until_empty(DAY).await;
     assert_eq!(world.times("postmaster@home.test").len(), 100);
@@ -291,7 +304,7 @@ async fn no_attempt_begins_during_a_return_even_if_the_message_is_read_again() {
     let ids = deferred_mail(&world, 50).await;
     pass(325).await;
     let (sender, returned) = (world.sender.clone(), ids.clone());
-    let returning = tokio::spawn(async move { sender.bounce(returned).await });
+    let returning = tokio::spawn(async move { sender.apply(Verb::Bounce, returned).await });
     // The record has been read once. It is claimed and settled while it becomes due.
     pass(12).await;
     world.sender.reconfigure(config());

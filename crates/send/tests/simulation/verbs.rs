@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use relay_control::Verb;
 use relay_message::{DestinationKey, QueueStore};
 use relay_queue::MemoryStore;
 use relay_send::{Clock, HoldRule};
@@ -26,7 +27,7 @@ async fn a_retry_of_one_message_tries_that_one_alone() {
     let absent = relay_message::QueueId::from_bits(7);
     let applied = world
         .sender
-        .retry(vec![mine, absent])
+        .apply(Verb::Retry, vec![mine, absent])
         .await
         .expect("the runner runs");
     assert_eq!((applied.changed, applied.problems.len()), (1, 0));
@@ -47,7 +48,7 @@ async fn a_retry_overrides_the_back_off_of_its_destination() {
     assert_eq!(
         world
             .sender
-            .retry(vec![id])
+            .apply(Verb::Retry, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -67,7 +68,11 @@ async fn a_suspended_destination_gets_no_mail_until_it_is_resumed() {
     world.submit("me@home.test", &to("a@other.test")).await;
     pass(6 * 86400).await;
     assert!(world.times("a@far.test").is_empty());
-    let retried = world.sender.retry(vec![id]).await.expect("the runner runs");
+    let retried = world
+        .sender
+        .apply(Verb::Retry, vec![id])
+        .await
+        .expect("the runner runs");
     assert_eq!(retried.changed, 0);
     pass(10).await;
     assert_eq!(world.store.count(), 1, "it does not expire either");
@@ -92,7 +97,7 @@ async fn a_held_message_waits_over_a_restart_and_leaves_at_once_when_released() 
     assert_eq!(
         world
             .sender
-            .hold(vec![id])
+            .apply(Verb::Hold, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -101,7 +106,7 @@ async fn a_held_message_waits_over_a_restart_and_leaves_at_once_when_released() 
     assert_eq!(
         world
             .sender
-            .hold(vec![id])
+            .apply(Verb::Hold, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -111,7 +116,7 @@ async fn a_held_message_waits_over_a_restart_and_leaves_at_once_when_released() 
     assert_eq!(
         world
             .sender
-            .retry(vec![id])
+            .apply(Verb::Retry, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -126,7 +131,7 @@ async fn a_held_message_waits_over_a_restart_and_leaves_at_once_when_released() 
     assert_eq!(
         world
             .sender
-            .release(vec![id])
+            .apply(Verb::Release, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -135,7 +140,7 @@ async fn a_held_message_waits_over_a_restart_and_leaves_at_once_when_released() 
     assert_eq!(
         world
             .sender
-            .release(vec![id])
+            .apply(Verb::Release, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -158,7 +163,7 @@ async fn a_hold_during_an_attempt_lets_it_end_and_a_release_before_its_end_is_no
     assert_eq!(
         world
             .sender
-            .hold(vec![id, other])
+            .apply(Verb::Hold, vec![id, other])
             .await
             .expect("the runner runs")
             .changed,
@@ -167,7 +172,7 @@ async fn a_hold_during_an_attempt_lets_it_end_and_a_release_before_its_end_is_no
     assert_eq!(
         world
             .sender
-            .release(vec![id])
+            .apply(Verb::Release, vec![id])
             .await
             .expect("the runner runs")
             .changed,
@@ -193,7 +198,7 @@ async fn a_deleted_message_is_gone_whether_it_waits_or_is_under_way() {
     assert_eq!(
         world
             .sender
-            .delete(ids.clone())
+            .apply(Verb::Delete, ids.clone())
             .await
             .expect("the runner runs")
             .changed,
@@ -202,7 +207,7 @@ async fn a_deleted_message_is_gone_whether_it_waits_or_is_under_way() {
     assert_eq!(
         world
             .sender
-            .delete(ids)
+            .apply(Verb::Delete, ids)
             .await
             .expect("the runner runs")
             .changed,
@@ -257,7 +262,7 @@ async fn only_incoming_mail_that_matches_a_rule_is_held() {
     world.sender.hold_incoming(Vec::new());
     world
         .sender
-        .release(records.iter().map(|m| m.id).collect())
+        .apply(Verb::Release, records.iter().map(|m| m.id).collect())
         .await
         .expect("the runner runs");
     world.until_empty(Duration::from_mins(1)).await;
@@ -289,7 +294,7 @@ async fn a_message_released_under_a_standing_rule_stays_released() {
     world.sender.suspend(far.clone()).await;
     let released = world
         .sender
-        .release(vec![id])
+        .apply(Verb::Release, vec![id])
         .await
         .expect("the runner runs");
     assert_eq!(released.changed, 1);
@@ -349,7 +354,7 @@ async fn a_verb_on_thousands_of_messages_changes_all_and_stops_if_the_store_fail
     world.store.fail(Outage::Writing);
     let applied = world
         .sender
-        .hold(ids.clone())
+        .apply(Verb::Hold, ids.clone())
         .await
         .expect("the runner runs");
     assert_eq!((applied.changed, applied.problems.len()), (0, 250));
@@ -357,7 +362,7 @@ async fn a_verb_on_thousands_of_messages_changes_all_and_stops_if_the_store_fail
     assert_eq!(
         world
             .sender
-            .hold(ids.clone())
+            .apply(Verb::Hold, ids.clone())
             .await
             .expect("the runner runs")
             .changed,
@@ -367,7 +372,7 @@ async fn a_verb_on_thousands_of_messages_changes_all_and_stops_if_the_store_fail
     assert_eq!(
         world
             .sender
-            .delete(ids)
+            .apply(Verb::Delete, ids)
             .await
             .expect("the runner runs")
             .changed,
@@ -391,7 +396,7 @@ async fn a_verb_asks_a_slow_store_for_many_messages_at_a_time() {
     assert_eq!(
         world
             .sender
-            .hold(ids)
+            .apply(Verb::Hold, ids)
             .await
             .expect("the runner runs")
             .changed,

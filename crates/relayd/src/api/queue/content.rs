@@ -5,17 +5,14 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
-use axum::body::Body as AnswerBody;
 use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
-use http_body_util::channel::{Channel, Sender};
+use http_body_util::channel::Sender;
 use relay_message::{Body, Content, QueueId, StoreError};
 
-use super::unknown;
-use crate::api::{problem, store_problem};
+use crate::api::error::ApiError;
+use crate::api::stream::stream;
 use crate::shared::Shared;
 
 /// How many octets of a body are read at a time.
@@ -24,29 +21,24 @@ const CHUNK: usize = 64 * 1024;
 pub(in crate::api) async fn content(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<String>,
-) -> Response {
+) -> Result<Response, ApiError> {
     let Ok(queue_id) = id.parse::<QueueId>() else {
-        return unknown(&id);
+        return Err(ApiError::NoMessage(id));
     };
     let content = match shared.store.content(queue_id).await {
         Ok(Some(content)) => content,
-        Ok(None) => return unknown(&id),
+        Ok(None) => return Err(ApiError::NoMessage(id)),
         Err(reason @ StoreError::Damaged { .. }) => {
             let corrupt = shared.state_dir().join("corrupt");
-            let reason = format!("{reason}; it was set aside in {}", corrupt.display());
-            return problem(StatusCode::NOT_FOUND, reason);
+            return Err(ApiError::Damaged { reason, corrupt });
         }
-        Err(reason) => return store_problem(&reason),
+        Err(reason) => return Err(reason.into()),
     };
-    let (mut pieces, body) = Channel::<Bytes, io::Error>::new(1);
-    tokio::spawn(async move {
+    Ok(stream("message/rfc822", |mut pieces| async move {
         if let Err(reason) = send(content, &mut pieces).await {
-            // The client sees from the aborted answer that it is incomplete.
             pieces.abort(reason);
         }
-    });
-    let kind = [(CONTENT_TYPE, "message/rfc822")];
-    (kind, AnswerBody::new(body)).into_response()
+    }))
 }
 
 /// Sends the head, then the body, as fast as the client reads. Stops if the client has

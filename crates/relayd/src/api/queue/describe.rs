@@ -1,20 +1,24 @@
 //! Converts messages to the form of the control API.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use std::time::SystemTime;
 
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use relay_control::{
-    Attempt, Detail, Entry, Origin, Recipient, RecipientDetail, State as Standing, WaitsFor,
+    DeliveryState, Detail, Origin, PastAttempt, QueueEntry, Recipient, RecipientDetail, WaitsFor,
 };
 use relay_message::{Deliver, DestinationKey, Message, QueueId, RecipientState};
 use relay_smtp::{Outcome, Verdict};
 
+use crate::api::error::ApiError;
 use crate::api::seconds;
 use crate::clock;
 use crate::shared::Shared;
 
 /// What the sender knows in addition to the records.
-pub(super) struct Sending {
+pub(in crate::api) struct Sending {
     /// The destinations to which each message is being delivered.
     running: HashMap<QueueId, Vec<DestinationKey>>,
     /// The destinations that are in a pause after failures, and when the pause ends.
@@ -27,14 +31,23 @@ pub(super) struct Sending {
 /// The state of a recipient, and what happens to it next.
 #[derive(Debug, PartialEq, Eq)]
 struct Outlook {
-    state: Standing,
+    state: DeliveryState,
     next: Option<SystemTime>,
     waits_for: Option<WaitsFor>,
 }
 
+/// Fails when the daemon is shutting down.
+impl FromRequestParts<Arc<Shared>> for Sending {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(_: &mut Parts, shared: &Arc<Shared>) -> Result<Self, ApiError> {
+        let status = shared.sender.status().await.ok_or(ApiError::Stopping)?;
+        Ok(Self::of(status))
+    }
+}
+
 impl Sending {
-    pub(super) async fn of(shared: &Shared) -> Option<Self> {
-        let status = shared.sender.status().await?;
+    fn of(status: relay_send::Status) -> Self {
         let mut running: HashMap<_, Vec<_>> = HashMap::new();
         for (id, key) in status.deliveries {
             running.entry(id).or_default().push(key);
@@ -44,12 +57,12 @@ impl Sending {
             .into_iter()
             .filter(|d| d.trouble.is_some());
         let probes = troubled.filter_map(|d| Some((d.name, d.next_attempt?)));
-        Some(Self {
+        Self {
             running,
             probes: probes.collect(),
             suspended: status.suspended.into_iter().collect(),
             now: clock::now(),
-        })
+        }
     }
 
     fn is_running(&self, id: QueueId, destination: &DestinationKey) -> bool {
@@ -63,12 +76,13 @@ impl Sending {
         row: &relay_message::QueuedRecipient,
         destination: &DestinationKey,
     ) -> Outlook {
-        let state = self.standing(message.id, row, destination);
+        let state = self.state(message.id, row, destination);
         let (next, waits_for) = match state {
-            Standing::Queued | Standing::Deferred => self.wait(message, row, destination),
-            Standing::InFlight | Standing::Done | Standing::Failed | Standing::Unknown => {
-                (None, None)
-            }
+            DeliveryState::Queued | DeliveryState::Deferred => self.wait(message, row, destination),
+            DeliveryState::InFlight
+            | DeliveryState::Done
+            | DeliveryState::Failed
+            | DeliveryState::Unknown => (None, None),
         };
         Outlook {
             state,
@@ -77,18 +91,18 @@ impl Sending {
         }
     }
 
-    fn standing(
+    fn state(
         &self,
         id: QueueId,
         row: &relay_message::QueuedRecipient,
         destination: &DestinationKey,
-    ) -> Standing {
+    ) -> DeliveryState {
         match row.state {
-            RecipientState::Done => Standing::Done,
-            RecipientState::Failed { .. } => Standing::Failed,
-            _ if self.is_running(id, destination) => Standing::InFlight,
-            RecipientState::Queued if row.attempts == 0 => Standing::Queued,
-            RecipientState::Queued | RecipientState::Deferred { .. } => Standing::Deferred,
+            RecipientState::Done => DeliveryState::Done,
+            RecipientState::Failed { .. } => DeliveryState::Failed,
+            _ if self.is_running(id, destination) => DeliveryState::InFlight,
+            RecipientState::Queued if row.attempts == 0 => DeliveryState::Queued,
+            RecipientState::Queued | RecipientState::Deferred { .. } => DeliveryState::Deferred,
         }
     }
 
@@ -123,9 +137,9 @@ impl Sending {
     }
 }
 
-pub(super) fn entry(shared: &Shared, sending: &Sending, message: &Message) -> Entry {
+pub(super) fn entry(shared: &Shared, sending: &Sending, message: &Message) -> QueueEntry {
     let rows = message.recipients.iter();
-    Entry {
+    QueueEntry {
         id: message.id.to_string(),
         sender: message.sender.as_str().to_owned(),
         arrived: seconds(message.arrived),
@@ -191,14 +205,14 @@ fn recipient(
 }
 
 /// Returns the state of one recipient.
-pub(super) fn standing(
+pub(super) fn state(
     shared: &Shared,
     sending: &Sending,
     message: &Message,
     row: &relay_message::QueuedRecipient,
-) -> Standing {
+) -> DeliveryState {
     let destination = shared.deliver.destination_of(message, row);
-    sending.standing(message.id, row, &destination)
+    sending.state(message.id, row, &destination)
 }
 
 /// Returns the remote server's reply, or our own description if there was no reply.
@@ -209,14 +223,14 @@ fn words(outcome: &Outcome) -> String {
     }
 }
 
-fn attempt(at: SystemTime, outcome: &Outcome) -> Attempt {
+fn attempt(at: SystemTime, outcome: &Outcome) -> PastAttempt {
     let peer = outcome.peer.as_ref();
     let verdict = match outcome.verdict {
         Verdict::Delivered => "delivered",
         Verdict::Deferred => "deferred",
         Verdict::Failed => "failed",
     };
-    Attempt {
+    PastAttempt {
         at: seconds(at),
         verdict: verdict.to_owned(),
         status: outcome.status.to_string(),

@@ -2,53 +2,37 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::http::header::CONTENT_TYPE;
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
-use http_body_util::channel::{Channel, Sender};
+use http_body_util::channel::Sender;
 use relay_message::{Message, StoreError};
-use tokio::sync::oneshot;
 
 use super::describe::Sending;
-use super::list::{answer, filter_of};
 use super::select::Selection;
-use crate::api::{problem, stopping};
+use crate::api::error::ApiError;
+use crate::api::extract::FilterQuery;
+use crate::api::stream::stream;
 use crate::export::{Sink, Stop, Stream};
 use crate::shared::Shared;
 
 pub(in crate::api) async fn export(
     State(shared): State<Arc<Shared>>,
-    pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
-) -> Response {
-    let filter = match filter_of(pairs) {
-        Ok(filter) => filter,
-        Err(reason) => return problem(StatusCode::BAD_REQUEST, reason),
-    };
-    let Some(sending) = Sending::of(&shared).await else {
-        return stopping();
-    };
-    let (mut pieces, body) = Channel::<Bytes, StoreError>::new(1);
-    let (begins, begun) = oneshot::channel();
-    tokio::spawn(async move {
-        let mut selection = Selection::new(filter, &shared, &sending);
-        let first = match selection.page().await {
-            Ok(first) => first,
-            Err(reason) => return drop(begins.send(Err(reason))),
-        };
-        // A client that has disconnected needs no answer.
-        let _ = begins.send(Ok(()));
-        match send_queue(&shared, first, selection, &mut pieces).await {
-            Ok(()) | Err(Stop::Gone | Stop::Output(_)) => {}
-            // The client sees from the aborted stream that it is incomplete.
-            Err(Stop::Store(reason)) => pieces.abort(reason),
-        }
-    });
-    let kind = [(CONTENT_TYPE, "application/octet-stream")];
-    answer(begun, (kind, Body::new(body))).await
+    FilterQuery(filter): FilterQuery,
+    sending: Sending,
+) -> Result<Response, ApiError> {
+    let mut selection = Selection::new(filter, shared, sending);
+    // If the queue cannot be read at all, the answer is an error and not an aborted stream.
+    let first = selection.page().await?;
+    Ok(stream(
+        "application/octet-stream",
+        |mut pieces| async move {
+            match send_queue(first, selection, &mut pieces).await {
+                Ok(()) | Err(Stop::Gone | Stop::Output(_)) => {}
+                Err(Stop::Store(reason)) => pieces.abort(reason),
+            }
+        },
+    ))
 }
 
 impl Sink for Sender<Bytes, StoreError> {
@@ -58,11 +42,11 @@ impl Sink for Sender<Bytes, StoreError> {
 }
 
 async fn send_queue(
-    shared: &Shared,
     first: Option<Vec<Message>>,
-    mut selection: Selection<'_>,
+    mut selection: Selection,
     out: &mut Sender<Bytes, StoreError>,
 ) -> Result<(), Stop> {
+    let shared = Arc::clone(&selection.shared);
     let mut stream = Stream::begin(&shared.store, out).await?;
     let mut next = first;
     while let Some(page) = next {

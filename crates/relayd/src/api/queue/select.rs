@@ -1,13 +1,14 @@
 //! Finds the messages of the queue that match a filter.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use relay_control::{Condition, Filter};
 use relay_message::{Message, QueueId, QueueStore, QueuedRecipient, StoreError};
 use relay_smtp::address::is_at;
 
-use super::describe::{Sending, standing};
+use super::describe::{Sending, state};
 use crate::clock;
 use crate::shared::Shared;
 
@@ -16,10 +17,10 @@ const PAGE: usize = 500;
 
 /// The matching messages, page by page. Messages that arrive after the start are not included, so
 /// the walk ends even if mail arrives faster than it is read.
-pub(super) struct Selection<'a> {
+pub(super) struct Selection {
     filter: Filter,
-    shared: &'a Shared,
-    sending: &'a Sending,
+    pub(super) shared: Arc<Shared>,
+    pub(super) sending: Sending,
     began: SystemTime,
     rest: Rest,
     unknown: Vec<String>,
@@ -34,8 +35,8 @@ enum Rest {
     Nothing,
 }
 
-impl<'a> Selection<'a> {
-    pub(super) fn new(filter: Filter, shared: &'a Shared, sending: &'a Sending) -> Self {
+impl Selection {
+    pub(super) fn new(filter: Filter, shared: Arc<Shared>, sending: Sending) -> Self {
         let mut unknown = Vec::new();
         let rest = if filter.ids.is_empty() {
             Rest::Between(None, shared.store.next_id())
@@ -158,15 +159,15 @@ impl<'a> Selection<'a> {
         let is = |address: &String| row.to.path.as_str().eq_ignore_ascii_case(address);
         domain.as_ref().is_none_or(is_at)
             && address.as_ref().is_none_or(is)
-            && self.stands(self.state(), message, row)
+            && self.has_state(message, row)
     }
 
-    /// Returns whether a recipient has this state. Without a state, it must not be settled.
-    fn stands(&self, state: Option<&str>, message: &Message, row: &QueuedRecipient) -> bool {
-        let standing = standing(self.shared, self.sending, message, row);
-        match state {
-            Some(state) => standing.name() == state,
-            None => !standing.is_settled(),
+    /// Returns whether a recipient has the state of the filter. Without one, it must not be settled.
+    fn has_state(&self, message: &Message, row: &QueuedRecipient) -> bool {
+        let found = state(&self.shared, &self.sending, message, row);
+        match self.state() {
+            Some(state) => found.name() == state,
+            None => !found.is_settled(),
         }
     }
 }

@@ -5,18 +5,15 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use axum::Json;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::extract::State;
 use relay_control::Summary;
 use relay_control::summary::Waiting;
 use relay_message::{Deliver, DestinationKey, Message, StoreError};
 
 use super::describe::Sending;
-use super::list::filter_of;
 use super::select::Selection;
-use crate::api::{problem, stopping, store_problem};
+use crate::api::error::ApiError;
+use crate::api::extract::FilterQuery;
 use crate::clock;
 use crate::shared::Shared;
 
@@ -25,31 +22,19 @@ type Counts = HashMap<DestinationKey, Waiting>;
 
 pub(in crate::api) async fn summary(
     State(shared): State<Arc<Shared>>,
-    pairs: Result<Query<Vec<(String, String)>>, QueryRejection>,
-) -> Response {
-    let filter = match filter_of(pairs) {
-        Ok(filter) => filter,
-        Err(reason) => return problem(StatusCode::BAD_REQUEST, reason),
-    };
-    let Some(sending) = Sending::of(&shared).await else {
-        return stopping();
-    };
-    let selection = Selection::new(filter, &shared, &sending);
-    match counted(&shared, selection, clock::now()).await {
-        Ok(counts) => Json(Summary::of(counts.into_values().collect())).into_response(),
-        Err(reason) => store_problem(&reason),
-    }
+    FilterQuery(filter): FilterQuery,
+    sending: Sending,
+) -> Result<Json<Summary>, ApiError> {
+    let selection = Selection::new(filter, shared, sending);
+    let counts = counted(selection, clock::now()).await?;
+    Ok(Json(Summary::of(counts.into_values().collect())))
 }
 
-async fn counted(
-    shared: &Shared,
-    mut selection: Selection<'_>,
-    now: SystemTime,
-) -> Result<Counts, StoreError> {
+async fn counted(mut selection: Selection, now: SystemTime) -> Result<Counts, StoreError> {
     let mut counts = Counts::new();
     while let Some(page) = selection.page().await? {
         for message in &page {
-            count(shared, message, now, &mut counts);
+            count(&selection.shared, message, now, &mut counts);
         }
     }
     Ok(counts)

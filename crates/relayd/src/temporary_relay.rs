@@ -30,15 +30,15 @@ const LONGEST: Duration = Duration::from_hours(366 * 24);
 
 /// Why a permission was not granted or removed, or why the list cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum GrantError {
+pub enum TemporaryRelayError {
     /// There are too many permissions.
     #[error(
-        "{MOST} addresses are allowed already; remove some, or name their network in relay.networks"
+        "{MOST} addresses may relay already; remove some, or name their network in relay.networks"
     )]
     Full,
     /// The time is zero or too long.
     #[error(
-        "a permission is for a second at least and a year at most; for good, name the address in relay.networks"
+        "a permission lasts a second at least and a year at most; for a permanent one, name the address in relay.networks"
     )]
     Time,
     /// The list cannot be read or written.
@@ -61,16 +61,16 @@ pub enum GrantError {
 
 /// The temporary permissions, in memory and on the disk.
 #[derive(Debug)]
-pub(crate) struct Grants {
+pub(crate) struct TemporaryRelayList {
     file: PathBuf,
-    /// Allows only one writer of the file at a time. Sessions do not wait for it.
+    /// Held while the file is written. Sessions do not wait for it.
     writing: Mutex<()>,
     until: RwLock<BTreeMap<IpAddr, u64>>,
 }
 
-impl Grants {
+impl TemporaryRelayList {
     /// Reads the list in this state directory. It is empty before the first permission.
-    pub(crate) fn open(state_dir: &Path, now: SystemTime) -> Result<Self, GrantError> {
+    pub(crate) fn open(state_dir: &Path, now: SystemTime) -> Result<Self, TemporaryRelayError> {
         let file = state_dir.join("acl");
         let mut until = read(&file)?;
         until.retain(|_, end| *end > seconds(now));
@@ -95,15 +95,15 @@ impl Grants {
         client: IpAddr,
         time: Duration,
         now: SystemTime,
-    ) -> Result<TemporaryRelay, GrantError> {
+    ) -> Result<TemporaryRelay, TemporaryRelayError> {
         if time < Duration::from_secs(1) || time > LONGEST {
-            return Err(GrantError::Time);
+            return Err(TemporaryRelayError::Time);
         }
         let end = seconds(now) + time.as_secs();
         let address = client.to_canonical();
         self.change(now, |until| {
             if until.len() >= MOST && !until.contains_key(&address) {
-                return Err(GrantError::Full);
+                return Err(TemporaryRelayError::Full);
             }
             until.insert(address, end);
             Ok(())
@@ -115,7 +115,11 @@ impl Grants {
     }
 
     /// Removes a permission. Returns `false` if there was none.
-    pub(crate) fn remove(&self, client: IpAddr, now: SystemTime) -> Result<bool, GrantError> {
+    pub(crate) fn remove(
+        &self,
+        client: IpAddr,
+        now: SystemTime,
+    ) -> Result<bool, TemporaryRelayError> {
         let mut had = false;
         self.change(now, |until| {
             had = until.remove(&client.to_canonical()).is_some();
@@ -127,19 +131,19 @@ impl Grants {
     /// Returns all current permissions by address.
     pub(crate) fn list(&self, now: SystemTime) -> Vec<TemporaryRelay> {
         let until = self.until.read().unwrap_or_else(PoisonError::into_inner);
-        let grants = until.iter().map(|(address, until)| TemporaryRelay {
-            address: *address,
-            until: *until,
-        });
-        grants.filter(|grant| grant.until > seconds(now)).collect()
+        until
+            .iter()
+            .filter(|(_, until)| **until > seconds(now))
+            .map(|(&address, &until)| TemporaryRelay { address, until })
+            .collect()
     }
 
     /// Changes the list and writes it. Every change also removes expired permissions.
     fn change(
         &self,
         now: SystemTime,
-        change: impl FnOnce(&mut BTreeMap<IpAddr, u64>) -> Result<(), GrantError>,
-    ) -> Result<(), GrantError> {
+        change: impl FnOnce(&mut BTreeMap<IpAddr, u64>) -> Result<(), TemporaryRelayError>,
+    ) -> Result<(), TemporaryRelayError> {
         let _writing: MutexGuard<'_, ()> =
             self.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = self
@@ -149,7 +153,7 @@ impl Grants {
             .clone();
         changed.retain(|_, end| *end > seconds(now));
         change(&mut changed)?;
-        write(&self.file, &changed).map_err(|source| GrantError::Io {
+        write(&self.file, &changed).map_err(|source| TemporaryRelayError::Io {
             file: self.file.clone(),
             source,
         })?;
@@ -158,14 +162,14 @@ impl Grants {
     }
 }
 
-impl relay_smtpd::TemporaryRelay for Grants {
+impl relay_smtpd::TemporaryRelay for TemporaryRelayList {
     fn may_relay(&self, client: IpAddr) -> bool {
         self.allows(client, now())
     }
 }
 
-fn read(file: &Path) -> Result<BTreeMap<IpAddr, u64>, GrantError> {
-    let error = |source| GrantError::Io {
+fn read(file: &Path) -> Result<BTreeMap<IpAddr, u64>, TemporaryRelayError> {
+    let error = |source| TemporaryRelayError::Io {
         file: file.to_owned(),
         source,
     };
@@ -182,8 +186,8 @@ fn read(file: &Path) -> Result<BTreeMap<IpAddr, u64>, GrantError> {
     lines
         .map(|(index, line)| {
             let (address, end) = line.split_once(' ').unwrap_or_default();
-            let grant = address.parse().ok().zip(end.parse().ok());
-            grant.ok_or_else(|| GrantError::Line {
+            let permission = address.parse().ok().zip(end.parse().ok());
+            permission.ok_or_else(|| TemporaryRelayError::Line {
                 file: file.to_owned(),
                 line: index + 1,
             })
@@ -221,23 +225,29 @@ mod tests {
     const HOUR: Duration = Duration::from_hours(1);
 
     #[test]
-    fn a_permission_survives_a_restart_and_ends_by_itself() {
+    fn a_permission_survives_a_restart_and_expires() {
         let dir = tempfile::tempdir().expect("a directory");
-        let grants = Grants::open(dir.path(), at(1000)).expect("none yet");
-        assert!(!grants.allows(ip("192.0.2.1"), at(1000)));
-        let grant = grants
+        let list = TemporaryRelayList::open(dir.path(), at(1000)).expect("none yet");
+        assert!(!list.allows(ip("192.0.2.1"), at(1000)));
+        let permission = list
             .allow(ip("::ffff:192.0.2.1"), HOUR, at(1000))
             .expect("room");
-        assert_eq!((grant.address, grant.until), (ip("192.0.2.1"), 4600));
-        for grants in [grants, Grants::open(dir.path(), at(2000)).expect("a list")] {
-            assert!(grants.allows(ip("192.0.2.1"), at(4599)));
-            assert!(grants.allows(ip("::ffff:192.0.2.1"), at(4599)));
-            assert!(!grants.allows(ip("192.0.2.1"), at(4600)));
-            assert!(!grants.allows(ip("192.0.2.2"), at(2000)));
-            assert_eq!(grants.list(at(4599)), [grant]);
-            assert_eq!(grants.list(at(4600)), []);
+        assert_eq!(
+            (permission.address, permission.until),
+            (ip("192.0.2.1"), 4600)
+        );
+        for list in [
+            list,
+            TemporaryRelayList::open(dir.path(), at(2000)).expect("a list"),
+        ] {
+            assert!(list.allows(ip("192.0.2.1"), at(4599)));
+            assert!(list.allows(ip("::ffff:192.0.2.1"), at(4599)));
+            assert!(!list.allows(ip("192.0.2.1"), at(4600)));
+            assert!(!list.allows(ip("192.0.2.2"), at(2000)));
+            assert_eq!(list.list(at(4599)), [permission]);
+            assert_eq!(list.list(at(4600)), []);
         }
-        let later = Grants::open(dir.path(), at(5000)).expect("a list");
+        let later = TemporaryRelayList::open(dir.path(), at(5000)).expect("a list");
         later
             .allow(ip("2001:db8::1"), HOUR, at(5000))
             .expect("room");
@@ -251,21 +261,19 @@ mod tests {
     #[test]
     fn a_permission_can_be_replaced_and_removed() {
         let dir = tempfile::tempdir().expect("a directory");
-        let grants = Grants::open(dir.path(), at(0)).expect("none yet");
-        grants.allow(ip("192.0.2.1"), HOUR, at(0)).expect("room");
-        grants
-            .allow(ip("192.0.2.1"), HOUR / 2, at(0))
-            .expect("room");
-        assert!(!grants.allows(ip("192.0.2.1"), at(1800)));
-        assert!(grants.remove(ip("192.0.2.1"), at(10)).expect("a disk"));
-        assert!(!grants.allows(ip("192.0.2.1"), at(11)));
-        assert!(!grants.remove(ip("192.0.2.1"), at(11)).expect("a disk"));
-        let again = Grants::open(dir.path(), at(11)).expect("a list");
+        let list = TemporaryRelayList::open(dir.path(), at(0)).expect("none yet");
+        list.allow(ip("192.0.2.1"), HOUR, at(0)).expect("room");
+        list.allow(ip("192.0.2.1"), HOUR / 2, at(0)).expect("room");
+        assert!(!list.allows(ip("192.0.2.1"), at(1800)));
+        assert!(list.remove(ip("192.0.2.1"), at(10)).expect("a disk"));
+        assert!(!list.allows(ip("192.0.2.1"), at(11)));
+        assert!(!list.remove(ip("192.0.2.1"), at(11)).expect("a disk"));
+        let again = TemporaryRelayList::open(dir.path(), at(11)).expect("a list");
         assert_eq!(again.list(at(11)), []);
     }
 
     #[test]
-    fn the_list_is_bounded_and_what_is_over_makes_room() {
+    fn the_list_is_bounded_and_expired_permissions_make_room() {
         let dir = tempfile::tempdir().expect("a directory");
         let mut lines = String::new();
         for n in 0..u32::try_from(MOST).expect("it fits") {
@@ -273,33 +281,32 @@ mod tests {
             let _ = writeln!(lines, "{address} {}", 100 + u64::from(n));
         }
         fs::write(dir.path().join("acl"), lines).expect("a file");
-        let grants = Grants::open(dir.path(), at(0)).expect("a list");
+        let list = TemporaryRelayList::open(dir.path(), at(0)).expect("a list");
         let other = ip("192.0.2.1");
         assert!(matches!(
-            grants.allow(other, HOUR, at(0)),
-            Err(GrantError::Full)
+            list.allow(other, HOUR, at(0)),
+            Err(TemporaryRelayError::Full)
         ));
-        grants
-            .allow(ip("0.0.0.5"), HOUR, at(0))
+        list.allow(ip("0.0.0.5"), HOUR, at(0))
             .expect("it has its place");
-        grants.allow(other, HOUR, at(100)).expect("one is over");
+        list.allow(other, HOUR, at(100)).expect("one is over");
     }
 
     #[test]
-    fn no_time_and_endless_time_are_refused() {
+    fn a_time_of_zero_and_one_above_a_year_are_refused() {
         let dir = tempfile::tempdir().expect("a directory");
-        let grants = Grants::open(dir.path(), at(0)).expect("none yet");
+        let list = TemporaryRelayList::open(dir.path(), at(0)).expect("none yet");
         for time in [Duration::ZERO, LONGEST + HOUR, Duration::MAX] {
-            let refused = grants.allow(ip("192.0.2.1"), time, at(0));
-            assert!(matches!(refused, Err(GrantError::Time)));
+            let refused = list.allow(ip("192.0.2.1"), time, at(0));
+            assert!(matches!(refused, Err(TemporaryRelayError::Time)));
         }
     }
 
     #[test]
-    fn a_list_that_makes_no_sense_is_named_with_its_line() {
+    fn an_invalid_list_is_reported_with_its_line() {
         let dir = tempfile::tempdir().expect("a directory");
         fs::write(dir.path().join("acl"), "192.0.2.1 5\nanyone 9\n").expect("a file");
-        let error = Grants::open(dir.path(), at(0)).expect_err("line 2");
+        let error = TemporaryRelayList::open(dir.path(), at(0)).expect_err("line 2");
         assert!(
             error
                 .to_string()

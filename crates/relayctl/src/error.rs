@@ -10,7 +10,7 @@ use relay_users::{HashError, RecordError, UsersError};
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum Failure {
+pub(crate) enum RelayctlError {
     /// No daemon answers at the socket.
     #[error(
         "no relayd answers at {}: {reason}; start it (systemctl start relayd), \
@@ -65,7 +65,7 @@ pub(crate) enum Failure {
     Output(io::Error),
 }
 
-impl Failure {
+impl RelayctlError {
     /// Creates the failure for an invalid answer.
     pub(crate) fn answer(reason: impl Display) -> Self {
         Self::Answer(reason.to_string())
@@ -106,13 +106,13 @@ fn diagnose_code(error: &relay_diagnose::Error) -> u8 {
     }
 }
 
-impl From<RecordError> for Failure {
+impl From<RecordError> for RelayctlError {
     fn from(reason: RecordError) -> Self {
         Self::Refused(reason.to_string())
     }
 }
 
-impl From<HashError> for Failure {
+impl From<HashError> for RelayctlError {
     fn from(reason: HashError) -> Self {
         Self::Refused(reason.to_string())
     }

@@ -23,12 +23,12 @@ const LONGEST_FILE: u64 = 4 << 20;
 
 /// Why a rule cannot be added, or why the existing ones cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum OrdersError {
+pub enum StandingRulesError {
     /// There are too many rules.
-    #[error("{MOST} of these stand already; take some back")]
+    #[error("there are {MOST} of these rules already; remove some")]
     Full,
     /// The name or address is empty or too long.
-    #[error("no name or address is empty or that long")]
+    #[error("the name or address is empty or too long")]
     Name,
     /// The rules cannot be read or written.
     #[error("{}: {source}", file.display())]
@@ -39,7 +39,7 @@ pub enum OrdersError {
         source: io::Error,
     },
     /// The file is not what the relay wrote.
-    #[error("{}: {source}; mend it, or remove it and order again", file.display())]
+    #[error("{}: {source}; repair it, or remove it and make the rules again", file.display())]
     Format {
         /// The file.
         file: PathBuf,
@@ -67,16 +67,16 @@ struct StoredRule {
 
 /// The rules in memory and on the disk.
 #[derive(Debug)]
-pub(crate) struct Orders {
+pub(crate) struct StandingRules {
     file: PathBuf,
     stored: Stored,
 }
 
-impl Orders {
-    /// Reads the rules in this state directory. There are none before the first order.
-    pub(crate) fn open(state_dir: &Path) -> Result<Self, OrdersError> {
+impl StandingRules {
+    /// Reads the rules in this state directory. There are none before the first change.
+    pub(crate) fn open(state_dir: &Path) -> Result<Self, StandingRulesError> {
         let file = state_dir.join("orders");
-        let io_error = |source| OrdersError::Io {
+        let io_error = |source| StandingRulesError::Io {
             file: file.clone(),
             source,
         };
@@ -84,11 +84,13 @@ impl Orders {
             Err(reason) if reason.kind() == io::ErrorKind::NotFound => Stored::default(),
             Err(reason) => return Err(io_error(reason)),
             Ok(found) if found.len() > LONGEST_FILE => {
-                return Err(io_error(io::Error::other("too large to be the orders")));
+                return Err(io_error(io::Error::other(
+                    "too large to be the list of rules",
+                )));
             }
             Ok(_) => {
                 let text = fs::read(&file).map_err(io_error)?;
-                serde_json::from_slice(&text).map_err(|source| OrdersError::Format {
+                serde_json::from_slice(&text).map_err(|source| StandingRulesError::Format {
                     file: file.clone(),
                     source,
                 })?
@@ -102,12 +104,12 @@ impl Orders {
         let suspended = self.stored.suspended.iter();
         relay_send::StandingRules {
             suspended: suspended.map(|name| key(name)).collect(),
-            hold_incoming: self.rules(),
+            hold_incoming: self.hold_rules(),
         }
     }
 
     /// Returns the hold rules for the schedule.
-    pub(crate) fn rules(&self) -> Vec<HoldRule> {
+    pub(crate) fn hold_rules(&self) -> Vec<HoldRule> {
         let rules = self.stored.hold_incoming.iter().map(|rule| HoldRule {
             domain: rule.domain.clone(),
             sender: rule.sender.clone(),
@@ -132,7 +134,7 @@ impl Orders {
 
     /// Suspends a destination. Returns `false` if it was suspended already. Once this returns, the
     /// change survives power loss. This also holds for the other changes.
-    pub(crate) fn suspend(&mut self, destination: &str) -> Result<bool, OrdersError> {
+    pub(crate) fn suspend(&mut self, destination: &str) -> Result<bool, StandingRulesError> {
         check(destination)?;
         self.change(|stored| {
             let place = stored
@@ -148,7 +150,7 @@ impl Orders {
     }
 
     /// Resumes a destination. Returns `false` if it was not suspended.
-    pub(crate) fn resume(&mut self, destination: &str) -> Result<bool, OrdersError> {
+    pub(crate) fn resume(&mut self, destination: &str) -> Result<bool, StandingRulesError> {
         self.change(|stored| {
             let before = stored.suspended.len();
             stored.suspended.retain(|name| name != destination);
@@ -157,7 +159,11 @@ impl Orders {
     }
 
     /// Holds matching mail from now on. Returns `false` if the rule exists already.
-    pub(crate) fn hold(&mut self, rule: &Names, now: SystemTime) -> Result<bool, OrdersError> {
+    pub(crate) fn hold(
+        &mut self,
+        rule: &HoldConditions,
+        now: SystemTime,
+    ) -> Result<bool, StandingRulesError> {
         // The null sender is an empty string.
         let sender = rule.sender.as_deref().filter(|sender| !sender.is_empty());
         rule.domain
@@ -182,7 +188,10 @@ impl Orders {
 
     /// Removes the rule with these conditions, or every rule. Returns the number of removed rules.
     /// Messages that they have held remain held.
-    pub(crate) fn release(&mut self, rule: Option<&Names>) -> Result<usize, OrdersError> {
+    pub(crate) fn release(
+        &mut self,
+        rule: Option<&HoldConditions>,
+    ) -> Result<usize, StandingRulesError> {
         let mut ended = 0;
         self.change(|stored| {
             let before = stored.hold_incoming.len();
@@ -198,14 +207,14 @@ impl Orders {
     /// Changes the rules and writes them. `change` returns whether it changed anything.
     fn change(
         &mut self,
-        change: impl FnOnce(&mut Stored) -> Result<bool, OrdersError>,
-    ) -> Result<bool, OrdersError> {
+        change: impl FnOnce(&mut Stored) -> Result<bool, StandingRulesError>,
+    ) -> Result<bool, StandingRulesError> {
         let mut changed = self.stored.clone();
         if !change(&mut changed)? {
             return Ok(false);
         }
         let text = serde_json::to_vec_pretty(&changed).expect("its keys are names of fields");
-        replace(&self.file, &text, None).map_err(|source| OrdersError::Io {
+        replace(&self.file, &text, None).map_err(|source| StandingRulesError::Io {
             file: self.file.clone(),
             source,
         })?;
@@ -216,12 +225,12 @@ impl Orders {
 
 /// The conditions of a rule for incoming mail. Without any, it applies to all mail.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Names {
+pub(crate) struct HoldConditions {
     pub(crate) domain: Option<String>,
     pub(crate) sender: Option<String>,
 }
 
-impl Names {
+impl HoldConditions {
     fn is(&self, rule: &StoredRule) -> bool {
         same(self.domain.as_ref(), rule.domain.as_ref())
             && same(self.sender.as_ref(), rule.sender.as_ref())
@@ -235,17 +244,17 @@ fn same(one: Option<&String>, other: Option<&String>) -> bool {
     }
 }
 
-fn has_room(taken: usize) -> Result<(), OrdersError> {
+fn has_room(taken: usize) -> Result<(), StandingRulesError> {
     if taken < MOST {
         Ok(())
     } else {
-        Err(OrdersError::Full)
+        Err(StandingRulesError::Full)
     }
 }
 
-fn check(name: &str) -> Result<(), OrdersError> {
+fn check(name: &str) -> Result<(), StandingRulesError> {
     if name.is_empty() || name.len() > LONGEST {
-        Err(OrdersError::Name)
+        Err(StandingRulesError::Name)
     } else {
         Ok(())
     }
@@ -260,32 +269,32 @@ pub(crate) fn key(name: &str) -> DestinationKey {
 mod tests {
     use super::*;
 
-    fn names(domain: Option<&str>, sender: Option<&str>) -> Names {
-        Names {
+    fn conditions(domain: Option<&str>, sender: Option<&str>) -> HoldConditions {
+        HoldConditions {
             domain: domain.map(str::to_owned),
             sender: sender.map(str::to_owned),
         }
     }
 
     #[test]
-    fn what_was_ordered_is_read_again() {
+    fn rules_survive_a_restart() {
         let dir = tempfile::tempdir().expect("a directory");
         let now = UNIX_EPOCH + Duration::from_micros(1_795_230_600_000_001);
-        let mut orders = Orders::open(dir.path()).expect("none");
-        assert_eq!(orders.for_send(), relay_send::StandingRules::default());
+        let mut rules = StandingRules::open(dir.path()).expect("none");
+        assert_eq!(rules.for_send(), relay_send::StandingRules::default());
         for (name, is_new) in [("b.test", true), ("a.test", true), ("b.test", false)] {
-            assert_eq!(orders.suspend(name).expect("a disk"), is_new);
+            assert_eq!(rules.suspend(name).expect("a disk"), is_new);
         }
         for (rule, is_new) in [
-            (names(Some("a.test"), None), true),
-            (names(Some("A.test"), None), false),
-            (names(Some("a.test"), Some("")), true),
-            (names(None, None), true),
+            (conditions(Some("a.test"), None), true),
+            (conditions(Some("A.test"), None), false),
+            (conditions(Some("a.test"), Some("")), true),
+            (conditions(None, None), true),
         ] {
-            assert_eq!(orders.hold(&rule, now).expect("a disk"), is_new, "{rule:?}");
+            assert_eq!(rules.hold(&rule, now).expect("a disk"), is_new, "{rule:?}");
         }
-        let again = Orders::open(dir.path()).expect("the file");
-        assert_eq!(again.stored, orders.stored);
+        let again = StandingRules::open(dir.path()).expect("the file");
+        assert_eq!(again.stored, rules.stored);
         let given = again.for_send();
         assert_eq!(given.suspended, [key("a.test"), key("b.test")]);
         assert!(given.hold_incoming.iter().all(|rule| rule.since == now));
@@ -297,45 +306,48 @@ mod tests {
     }
 
     #[test]
-    fn only_what_was_ordered_is_taken_back() {
+    fn only_the_named_rule_is_removed() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut orders = Orders::open(dir.path()).expect("none");
-        let domain = names(Some("a.test"), None);
-        let both = names(Some("a.test"), Some("s@b.test"));
-        for rule in [&domain, &both, &names(None, None)] {
-            orders.hold(rule, UNIX_EPOCH).expect("a disk");
+        let mut rules = StandingRules::open(dir.path()).expect("none");
+        let domain = conditions(Some("a.test"), None);
+        let both = conditions(Some("a.test"), Some("s@b.test"));
+        for rule in [&domain, &both, &conditions(None, None)] {
+            rules.hold(rule, UNIX_EPOCH).expect("a disk");
         }
-        orders.suspend("a.test").expect("a disk");
-        assert!(!orders.resume("b.test").expect("nothing to write"));
-        assert!(orders.resume("a.test").expect("a disk"));
-        let sender = names(None, Some("s@b.test"));
-        assert_eq!(orders.release(Some(&sender)).expect("nothing to write"), 0);
-        assert_eq!(orders.release(Some(&domain)).expect("a disk"), 1);
-        assert_eq!(orders.rules().len(), 2);
-        assert_eq!(orders.release(None).expect("a disk"), 2);
-        let again = Orders::open(dir.path()).expect("the file");
+        rules.suspend("a.test").expect("a disk");
+        assert!(!rules.resume("b.test").expect("nothing to write"));
+        assert!(rules.resume("a.test").expect("a disk"));
+        let sender = conditions(None, Some("s@b.test"));
+        assert_eq!(rules.release(Some(&sender)).expect("nothing to write"), 0);
+        assert_eq!(rules.release(Some(&domain)).expect("a disk"), 1);
+        assert_eq!(rules.hold_rules().len(), 2);
+        assert_eq!(rules.release(None).expect("a disk"), 2);
+        let again = StandingRules::open(dir.path()).expect("the file");
         assert_eq!(again.stored, Stored::default());
     }
 
     #[test]
-    fn what_has_no_room_or_no_name_changes_nothing() {
+    fn a_change_that_fails_changes_nothing() {
         let dir = tempfile::tempdir().expect("a directory");
-        let mut orders = Orders::open(dir.path()).expect("none");
+        let mut rules = StandingRules::open(dir.path()).expect("none");
         for name in ["", &"x".repeat(LONGEST + 1)] {
-            orders.suspend(name).expect_err("no name");
-            let rule = names(Some(name), None);
-            orders.hold(&rule, UNIX_EPOCH).expect_err("no domain");
+            rules.suspend(name).expect_err("no name");
+            let rule = conditions(Some(name), None);
+            rules.hold(&rule, UNIX_EPOCH).expect_err("no domain");
         }
-        orders.stored.suspended = (0..MOST).map(|n| format!("{n:04}")).collect();
-        assert!(matches!(orders.suspend("x"), Err(OrdersError::Full)));
-        assert!(!orders.suspend("0000").expect("it is there"));
-        orders.file = dir.path().join("nowhere/orders");
-        assert!(matches!(orders.resume("0000"), Err(OrdersError::Io { .. })));
-        assert_eq!(orders.stored.suspended.len(), MOST, "as the disk has it");
+        rules.stored.suspended = (0..MOST).map(|n| format!("{n:04}")).collect();
+        assert!(matches!(rules.suspend("x"), Err(StandingRulesError::Full)));
+        assert!(!rules.suspend("0000").expect("it is there"));
+        rules.file = dir.path().join("nowhere/orders");
+        assert!(matches!(
+            rules.resume("0000"),
+            Err(StandingRulesError::Io { .. })
+        ));
+        assert_eq!(rules.stored.suspended.len(), MOST, "as the disk has it");
     }
 
     #[test]
-    fn a_file_that_is_not_ours_stops_the_start_and_is_left_alone() {
+    fn a_file_of_another_format_stops_the_start_and_stays_unchanged() {
         let dir = tempfile::tempdir().expect("a directory");
         for text in [
             "",
@@ -344,7 +356,7 @@ mod tests {
             r#"{"suspended":[],"hold_incoming":[],"x":1}"#,
         ] {
             fs::write(dir.path().join("orders"), text).expect("a file");
-            let reason = Orders::open(dir.path()).expect_err(text).to_string();
+            let reason = StandingRules::open(dir.path()).expect_err(text).to_string();
             assert!(reason.contains("orders: "), "{reason}");
             let left = fs::read_to_string(dir.path().join("orders")).expect("a file");
             assert_eq!(left, text);
