@@ -110,7 +110,7 @@ impl Live {
 }
 
 #[test]
-fn one_picture_is_plain_text() {
+fn one_screen_is_plain_text() {
     let output = output(Fate::Gone(1), &["top", "--once"]);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).expect("text");
@@ -124,7 +124,7 @@ fn one_picture_is_plain_text() {
 }
 
 #[test]
-fn as_json_it_needs_no_terminal_and_is_a_line_for_each_look_until_the_relay_has_gone() {
+fn with_json_it_prints_a_line_for_each_update_until_the_relay_stops() {
     for (answers, args, lines, code) in [
         (2, &["--json", "top", "--once"][..], 1, 0),
         (2, &["--json", "top"], 2, 2),
@@ -149,7 +149,7 @@ fn without_a_terminal_there_is_no_live_view() {
 }
 
 #[test]
-fn q_ends_it_and_leaves_the_terminal_as_it_was() {
+fn q_ends_it_and_restores_the_terminal() {
     let live = Live::start(Fate::Lives, |_| {});
     assert_ne!(live.terminal.modes(), live.modes);
     live.terminal.press("xq");
@@ -157,7 +157,7 @@ fn q_ends_it_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
+fn a_signal_ends_it_and_restores_the_terminal() {
     for signal in [Signal::INT, Signal::TERM, Signal::HUP] {
         let live = Live::start(Fate::Lives, |_| {});
         live.signal(signal);
@@ -166,7 +166,7 @@ fn a_signal_ends_it_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
-fn without_keys_to_press_it_goes_on_until_a_signal() {
+fn without_a_keyboard_it_runs_until_a_signal() {
     let live = Live::start(Fate::Lives, |command| {
         command.stdin(Stdio::null());
     });
@@ -176,7 +176,7 @@ fn without_keys_to_press_it_goes_on_until_a_signal() {
 }
 
 #[test]
-fn a_relay_that_goes_away_is_told_of_once_the_terminal_is_as_it_was() {
+fn a_stopped_relay_is_reported_after_the_terminal_is_restored() {
     let live = Live::start(Fate::Gone(2), |_| {});
     live.terminal.wait_for(LEAVE);
     live.terminal.wait_for("no relayd answers at");
@@ -186,7 +186,7 @@ fn a_relay_that_goes_away_is_told_of_once_the_terminal_is_as_it_was() {
 }
 
 #[test]
-fn it_fills_the_terminal_when_that_gets_another_size() {
+fn it_fills_the_terminal_after_a_change_of_its_size() {
     let live = Live::start(Fate::Hangs, |_| {});
     live.terminal.resize(9, 6);
     live.signal(Signal::WINCH);
@@ -198,7 +198,7 @@ fn it_fills_the_terminal_when_that_gets_another_size() {
 }
 
 #[test]
-fn while_it_is_stopped_the_terminal_is_the_shells() {
+fn the_terminal_is_restored_while_it_is_stopped() {
     let live = Live::start(Fate::Lives, |_| {});
     live.signal(Signal::TSTP);
     live.terminal.wait_for(LEAVE);
