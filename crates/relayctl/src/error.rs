@@ -23,7 +23,7 @@ pub(crate) enum RelayctlError {
         /// The system's error.
         reason: io::Error,
     },
-    /// The user has no permission to use the socket.
+    /// The caller has no permission to use the socket.
     #[error(
         "no permission to connect to {}: run this as root or as the user that relayd runs as",
         socket.display()
@@ -58,7 +58,7 @@ pub(crate) enum RelayctlError {
     #[error("the daemon's answer is incomplete or invalid: {0}")]
     Answer(String),
     /// The daemon has stopped while it was being watched.
-    #[error("the relay has gone away: {0}")]
+    #[error("the relay has stopped: {0}")]
     Gone(String),
     /// The output cannot be written.
     #[error("writing the answer: {0}")]

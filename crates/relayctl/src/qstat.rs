@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn the_destinations_that_need_somebody_come_first_and_no_more_than_were_asked_for() {
+    fn destinations_in_trouble_come_first_and_the_limit_holds() {
         let destination = |name: &str, waiting, trouble: Option<&str>| Destination {
             name: name.to_owned(),
             waiting,
@@ -203,13 +203,13 @@ mod tests {
     }
 
     #[test]
-    fn it_begins_with_qmails_two_lines() {
+    fn the_output_begins_as_that_of_qmail_qstat() {
         let expected = "messages in queue: 360\nmessages in queue but not yet preprocessed: 0\n";
         assert!(shown(&status()).starts_with(expected));
     }
 
     #[test]
-    fn a_relay_that_does_not_move_by_itself_says_so() {
+    fn an_unread_queue_and_suppressed_reports_are_shown() {
         assert!(!shown(&status()).contains("read") && !shown(&status()).contains("reports"));
         let status = Status {
             reading: true,
@@ -270,7 +270,7 @@ slow.test         348          1      2  in 6m 40s         450 4.2.0 later
     }
 
     #[test]
-    fn alarms_and_certificates_that_end_soon_are_lines_of_their_own() {
+    fn each_alarm_and_each_expiring_certificate_has_a_line() {
         let certificate = |file: &str, days_left| Certificate {
             file: file.to_owned(),
             names: vec!["relay.test".to_owned()],

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 
 use self::frame::{Earlier, Size, lines};
 use self::screen::Screen;
-use self::signals::{Said, Signals};
+use self::signals::{SignalEvent, Signals};
 use crate::client::Client;
 use crate::clock::now;
 use crate::error::RelayctlError;
@@ -25,7 +25,7 @@ use crate::output::print_answer;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Rates are averages over this many updates: enough to show a few deliveries a minute, and short
 /// enough to show changes.
-const LOOKS: usize = 10;
+const UPDATES: usize = 10;
 /// The size of a screen that is printed to a file, where nothing is cut off.
 const BOUNDLESS: Size = Size {
     columns: usize::MAX,
@@ -66,11 +66,11 @@ async fn once(client: &Client, json: bool, out: &mut impl Write) -> Result<(), R
 
 /// Prints the status as one line of JSON for each update, until it is interrupted.
 async fn stream(client: &Client, out: &mut impl Write) -> Result<(), RelayctlError> {
-    let mut looks = looks();
+    let mut updates = updates();
     once(client, true, out).await?;
     loop {
         out.flush().map_err(RelayctlError::Output)?;
-        looks.tick().await;
+        updates.tick().await;
         once(client, true, out).await.map_err(gone)?;
     }
 }
@@ -78,7 +78,7 @@ async fn stream(client: &Client, out: &mut impl Write) -> Result<(), RelayctlErr
 /// Shows the live view until q or a signal, then restores the terminal.
 async fn live(client: &Client) -> Result<(), RelayctlError> {
     if !io::stdout().is_terminal() {
-        let reason = "the live view needs a terminal; a single picture is --once";
+        let reason = "the live view needs a terminal; --once prints a single screen";
         return Err(RelayctlError::Usage(reason.to_owned()));
     }
     // If there is no relay, the terminal must stay unchanged.
@@ -86,30 +86,30 @@ async fn live(client: &Client) -> Result<(), RelayctlError> {
     let mut signals = Signals::listen().map_err(RelayctlError::Output)?;
     let screen = Screen::enter().map_err(RelayctlError::Output)?;
     let mut keys = screen.keys().map_err(RelayctlError::Output)?;
-    let mut looks = looks();
+    let mut updates = updates();
     loop {
-        let picture = view.lines(screen.size());
-        screen.draw(&picture).map_err(RelayctlError::Output)?;
+        let lines = view.lines(screen.size());
+        screen.draw(&lines).map_err(RelayctlError::Output)?;
         tokio::select! {
-            status = look(client, &mut looks) => view.take(status.map_err(gone)?),
+            status = update(client, &mut updates) => view.take(status.map_err(gone)?),
             () = quit(&mut keys) => return Ok(()),
-            said = signals.next() => match said {
-                Said::End => return Ok(()),
-                Said::Resized => {}
-                Said::Suspend => screen.suspend().map_err(RelayctlError::Output)?,
+            event = signals.next() => match event {
+                SignalEvent::End => return Ok(()),
+                SignalEvent::Resized => {}
+                SignalEvent::Suspend => screen.suspend().map_err(RelayctlError::Output)?,
             },
         }
     }
 }
 
-fn looks() -> Interval {
-    let mut looks = interval_at(Instant::now() + PAUSE, PAUSE);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    looks
+fn updates() -> Interval {
+    let mut updates = interval_at(Instant::now() + PAUSE, PAUSE);
+    updates.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    updates
 }
 
-async fn look(client: &Client, looks: &mut Interval) -> Result<Status, RelayctlError> {
-    looks.tick().await;
+async fn update(client: &Client, updates: &mut Interval) -> Result<Status, RelayctlError> {
+    updates.tick().await;
     client.get(path::STATUS).await
 }
 
@@ -143,12 +143,12 @@ impl View {
         Self {
             status,
             at: Instant::now(),
-            before: VecDeque::with_capacity(LOOKS),
+            before: VecDeque::with_capacity(UPDATES),
         }
     }
 
     fn take(&mut self, status: Status) {
-        self.before.truncate(LOOKS - 1);
+        self.before.truncate(UPDATES - 1);
         self.before.push_front((self.status.accounting, self.at));
         self.status = status;
         self.at = Instant::now();

@@ -19,9 +19,9 @@ const STATUS: &str = r#"{"messages":2,"fresh":1,"damaged":0,"states":{"queued":1
 #[derive(Clone, Copy)]
 enum Fate {
     Lives,
-    /// It is gone after so many answers.
+    /// It stops after this many answers.
     Gone(usize),
-    /// After one answer it takes requests, and says nothing.
+    /// After one answer it accepts requests and does not answer them.
     Hangs,
 }
 
@@ -49,7 +49,7 @@ fn answer(mut stream: UnixStream) {
         .take_while(|line| !line.is_empty())
         .for_each(drop);
     let length = STATUS.len();
-    // One that has been told to end is gone.
+    // A client that has ended is gone.
     let _ = write!(
         stream,
         "HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{STATUS}"
@@ -190,7 +190,7 @@ fn it_fills_the_terminal_after_a_change_of_its_size() {
     let live = Live::start(Fate::Hangs, |_| {});
     live.terminal.resize(9, 6);
     live.signal(Signal::WINCH);
-    // A picture that is no wider than that.
+    // The lines are cut to the new width.
     live.terminal.wait_for("\x1b[Kdestinati\r");
     live.terminal.wait_for("\x1b[Jslow.test");
     live.terminal.press("q");

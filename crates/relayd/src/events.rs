@@ -102,13 +102,13 @@ pub(crate) fn expiring(certificate: &Certificate) {
 }
 
 /// An address has a temporary permission to relay.
-pub(crate) fn granted(client: IpAddr, time: Duration) {
+pub(crate) fn relay_allowed(client: IpAddr, time: Duration) {
     info!(target: "relayd", event = "acl", %client, seconds = time.as_secs(),
         "acl: [{client}] may relay for {}", humantime::format_duration(time));
 }
 
 /// A temporary permission was removed.
-pub(crate) fn revoked(client: IpAddr) {
+pub(crate) fn relay_removed(client: IpAddr) {
     info!(target: "relayd", event = "acl", %client, "acl: [{client}] may no longer relay");
 }
 

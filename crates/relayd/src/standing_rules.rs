@@ -1,8 +1,8 @@
 //! The operator's standing rules: suspended destinations, and rules that hold incoming mail.
 //!
 //! They are kept as JSON in `state_dir/orders`. The file is replaced as a whole, so that after a
-//! crash it is either the old one or the new one. It is written before the schedule is told, so a
-//! rule that was confirmed survives a crash.
+//! crash it is either the old one or the new one. The change reaches the file before the schedule, so a
+//! confirmed rule survives a crash.
 
 use std::fs;
 use std::io;

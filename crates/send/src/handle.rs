@@ -59,7 +59,7 @@ impl<D: Deliver> Handle<D> {
         }
     }
 
-    /// Schedules a message that has been committed to the queue, or holds it if a rule says so.
+    /// Schedules a message that has been committed to the queue, or holds it if a rule matches.
     pub fn accepted(&self, message: &Message) {
         if self.holds.hold(message) {
             self.send(RunnerCommand::Hold(message.id));

@@ -65,10 +65,10 @@ fn ask(what: &str) -> io::Result<bool> {
     let mut error = io::stderr();
     write!(error, "relayctl: {what}? [y/N] ")?;
     error.flush()?;
-    let mut said = String::new();
-    io::stdin().lock().read_line(&mut said)?;
-    let said = said.trim();
-    Ok(said.eq_ignore_ascii_case("y") || said.eq_ignore_ascii_case("yes"))
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    let answer = answer.trim();
+    Ok(answer.eq_ignore_ascii_case("y") || answer.eq_ignore_ascii_case("yes"))
 }
 
 #[cfg(test)]

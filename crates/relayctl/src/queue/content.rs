@@ -55,14 +55,14 @@ pub(super) enum Form {
 pub(super) struct Printer {
     form: Form,
     /// The beginning of an incomplete character or line end.
-    parted: Vec<u8>,
+    partial: Vec<u8>,
 }
 
 impl Printer {
     pub(super) fn new(form: Form) -> Self {
         Self {
             form,
-            parted: Vec::new(),
+            partial: Vec::new(),
         }
     }
 
@@ -70,14 +70,14 @@ impl Printer {
         if self.form == Form::Octets {
             return out.write_all(octets);
         }
-        self.parted.extend_from_slice(octets);
-        let octets = std::mem::take(&mut self.parted);
+        self.partial.extend_from_slice(octets);
+        let octets = std::mem::take(&mut self.partial);
         let mut rest = octets.as_slice();
         loop {
             let reason = match str::from_utf8(rest) {
                 Ok(text) => {
-                    let (text, parted) = self.whole(text);
-                    self.parted = parted.into();
+                    let (text, partial) = self.whole(text);
+                    self.partial = partial.into();
                     return self.write(text, out);
                 }
                 Err(reason) => reason,
@@ -86,7 +86,7 @@ impl Printer {
             self.write(str::from_utf8(good).unwrap_or_default(), out)?;
             let Some(length) = reason.error_len() else {
                 // The next piece may have the rest of the character.
-                self.parted = bad.to_vec();
+                self.partial = bad.to_vec();
                 return Ok(());
             };
             self.write("\u{fffd}", out)?;
@@ -105,7 +105,7 @@ impl Printer {
 
     /// Prints the rest. An incomplete character is replaced by U+FFFD.
     pub(super) fn end(&mut self, out: &mut impl Write) -> io::Result<()> {
-        match std::mem::take(&mut self.parted).as_slice() {
+        match std::mem::take(&mut self.partial).as_slice() {
             [] => Ok(()),
             b"\r" => self.write("\\r", out),
             _ => self.write("\u{fffd}", out),
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_empty_line_ends_the_headers_however_the_message_is_cut() {
+    fn the_first_empty_line_ends_the_headers_in_pieces_of_any_length() {
         for (headers, body) in [
             ("A: b\r\n c\r\n\r\n", "x\r\n\r\ny\r\n"),
             ("A: b\n\n", "x"),
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_message_steers_the_terminal_and_a_pipe_gets_all_of_it() {
+    fn a_terminal_gets_escaped_text_and_a_pipe_the_octets() {
         let octets = b"a\tb\x1b[2J\r\nc\rd\xc2\x9b2J\n\xc3\xa4\xff\xe2\x82";
         for length in 1..=octets.len() {
             assert_eq!(printed(Form::Octets, octets, length), octets);

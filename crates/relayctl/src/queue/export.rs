@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_stream_with_its_last_line_is_whole() {
+    fn a_stream_without_its_last_line_is_incomplete() {
         for (tail, expected) in [
             ("sum 01234567\nend 12 3\n", Some((12, 3))),
             ("end 0 0\n", Some((0, 0))),

@@ -88,14 +88,14 @@ pub(crate) fn print_result(
         ..
     } = result;
     let at_once = changed.saturating_sub(pending.saturating_add(*untold));
-    let mut said = format!("messages {done}: {at_once} of {matched}");
+    let mut line = format!("messages {done}: {at_once} of {matched}");
     if *untold > 0 {
-        said = format!("{said}; given up without a report: {untold}");
+        line = format!("{line}; given up without a report: {untold}");
     }
     if *pending > 0 {
-        said = format!("{said}; returned when the attempt under way has failed: {pending}");
+        line = format!("{line}; returned when the attempt under way has failed: {pending}");
     }
-    writeln!(out, "{said}").map_err(RelayctlError::Output)
+    writeln!(out, "{line}").map_err(RelayctlError::Output)
 }
 
 /// Prints everything about one message.

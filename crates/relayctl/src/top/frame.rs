@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_busiest_destination_comes_first_and_rates_are_between_two_looks() {
+    fn the_busiest_destination_comes_first_and_rates_are_per_second() {
         let lines = shown(WIDE);
         assert_eq!(
             lines[..3],
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_said_cannot_steer_the_terminal() {
+    fn control_characters_of_others_are_escaped() {
         let lines = shown(WIDE);
         let ends = "in 6m 40s       450 \\u{1b}[2Jlater";
         assert!(lines[6].ends_with(ends), "{lines:?}");
@@ -209,13 +209,13 @@ mod tests {
     }
 
     #[test]
-    fn the_first_look_has_no_rates() {
+    fn the_first_screen_has_no_rates() {
         let lines = lines(&status(8), None, WIDE, UNIX_EPOCH);
         assert_eq!(lines[2], "accepted 9  delivered 8  bounced 0  discarded 0");
     }
 
     #[test]
-    fn no_terminal_is_too_small() {
+    fn a_screen_fits_any_terminal() {
         for rows in 0..10 {
             for columns in [0, 1, 10, 40] {
                 let lines = shown(Size { columns, rows });
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn what_there_is_no_room_for_is_counted() {
+    fn destinations_without_room_are_counted() {
         let last = |rows| {
             let lines = shown(Size { columns: 40, rows });
             lines.last().cloned().unwrap_or_default()

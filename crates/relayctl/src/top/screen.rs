@@ -42,7 +42,9 @@ impl Screen {
     }
 
     fn show(&self) -> io::Result<()> {
-        self.keyboard.as_ref().map_or(Ok(()), Keyboard::hush)?;
+        self.keyboard
+            .as_ref()
+            .map_or(Ok(()), Keyboard::disable_echo)?;
         (&self.terminal).write_all(ENTER.as_bytes())
     }
 
@@ -79,17 +81,17 @@ impl Screen {
     pub(super) fn draw(&self, lines: &[String]) -> io::Result<()> {
         // Each line is cleared before it is written. Clearing after a line that fills the width
         // would delete its last character.
-        let mut picture = HOME.to_owned();
+        let mut octets = HOME.to_owned();
         for (nth, line) in lines.iter().enumerate() {
-            picture += if nth > 0 { "\r\n" } else { "" };
-            picture += if nth + 1 < lines.len() {
+            octets += if nth > 0 { "\r\n" } else { "" };
+            octets += if nth + 1 < lines.len() {
                 CLEAR_LINE
             } else {
                 CLEAR_REST
             };
-            picture += line;
+            octets += line;
         }
-        (&self.terminal).write_all(picture.as_bytes())
+        (&self.terminal).write_all(octets.as_bytes())
     }
 
     /// Returns the pressed keys, or `None` without a keyboard. The channel closes when the terminal
@@ -129,7 +131,8 @@ impl Keyboard {
         Ok(Some(Self { terminal, before }))
     }
 
-    fn hush(&self) -> io::Result<()> {
+    /// Turns off the echo and the wait for the end of a line.
+    fn disable_echo(&self) -> io::Result<()> {
         let mut quiet = self.before.clone();
         quiet
             .local_modes

@@ -6,7 +6,7 @@ use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The meaning of a signal.
-pub(super) enum Said {
+pub(super) enum SignalEvent {
     /// The program must end.
     End,
     /// The size of the terminal has changed.
@@ -35,13 +35,13 @@ impl Signals {
         })
     }
 
-    pub(super) async fn next(&mut self) -> Said {
+    pub(super) async fn next(&mut self) -> SignalEvent {
         tokio::select! {
-            _ = self.interrupt.recv() => Said::End,
-            _ = self.terminate.recv() => Said::End,
-            _ = self.hangup.recv() => Said::End,
-            _ = self.resized.recv() => Said::Resized,
-            _ = self.suspend.recv() => Said::Suspend,
+            _ = self.interrupt.recv() => SignalEvent::End,
+            _ = self.terminate.recv() => SignalEvent::End,
+            _ = self.hangup.recv() => SignalEvent::End,
+            _ = self.resized.recv() => SignalEvent::Resized,
+            _ = self.suspend.recv() => SignalEvent::Suspend,
         }
     }
 }

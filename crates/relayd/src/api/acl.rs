@@ -38,7 +38,7 @@ pub(super) async fn allow(
     let time = Duration::from_secs(seconds);
     let permission =
         on_disk(move || shared.temporary_relay.allow(client, time, clock::now())).await?;
-    events::granted(permission.address, time);
+    events::relay_allowed(permission.address, time);
     Ok(Json(permission))
 }
 
@@ -52,7 +52,7 @@ pub(super) async fn remove(
     if !on_disk(move || shared.temporary_relay.remove(client, clock::now())).await? {
         return Err(ApiError::NoPermission(client));
     }
-    events::revoked(client);
+    events::relay_removed(client);
     Ok(Json(json!({})))
 }
 
