@@ -17,9 +17,7 @@ const WITH_CYCLES: &[&str] = &[];
 const WITH_MOD_FILES: &[&str] = &[];
 
 /// Names that still have too many types; none may be added.
-const OVERUSED: &[&str] = &[
-    "Config",
-];
+const OVERUSED: &[&str] = &["Config"];
 
 /// A name of this many letters and fewer says little by itself.
 const SHORT: usize = 8;

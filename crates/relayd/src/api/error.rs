@@ -8,6 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use relay_control::{QueryError, VerbError};
 use relay_message::StoreError;
+use relay_routing::RouteQueryError;
 
 use super::problem;
 use crate::standing_rules::StandingRulesError;
@@ -31,6 +32,12 @@ pub(super) enum ApiError {
     /// The request for events names neither a message nor a domain, or both.
     #[error("which events? name the id of a message, or a domain")]
     WhichEvents,
+    /// The request for a route lacks the sender or the recipient.
+    #[error("from and to are needed")]
+    NoAddresses,
+    /// The sender or the recipient of the request for a route is invalid.
+    #[error(transparent)]
+    Route(#[from] RouteQueryError),
     /// The address in the path is invalid.
     #[error("not an address")]
     Address,
@@ -96,6 +103,8 @@ impl ApiError {
             | Self::Body(_)
             | Self::Verb(_)
             | Self::WhichEvents
+            | Self::NoAddresses
+            | Self::Route(_)
             | Self::Address
             | Self::AddressOrTime
             | Self::NotForIncoming

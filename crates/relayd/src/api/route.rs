@@ -5,12 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use relay_control::Plan;
 use relay_routing::RouteQuery;
 use serde::Deserialize;
 
-use super::problem;
+use super::error::ApiError;
 use crate::shared::Shared;
 
 /// The sender and the recipient.
@@ -23,12 +22,8 @@ pub(super) struct Addresses {
 pub(super) async fn route(
     State(shared): State<Arc<Shared>>,
     addresses: Result<Query<Addresses>, QueryRejection>,
-) -> Response {
-    let Ok(Query(Addresses { from, to })) = addresses else {
-        return problem(StatusCode::BAD_REQUEST, "from and to are needed");
-    };
-    match RouteQuery::parse(&from, &to) {
-        Ok(query) => Json(query.plan_of(&shared.deliver).await).into_response(),
-        Err(reason) => problem(StatusCode::BAD_REQUEST, reason.to_string()),
-    }
+) -> Result<Json<Plan>, ApiError> {
+    let Query(Addresses { from, to }) = addresses.map_err(|_| ApiError::NoAddresses)?;
+    let query = RouteQuery::parse(&from, &to)?;
+    Ok(Json(query.plan_of(&shared.deliver).await))
 }
