@@ -72,6 +72,7 @@ fn age<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D
 }
 
 /// Writes the age in seconds. It is rounded up, so that no younger message matches.
+#[expect(clippy::ref_option, reason = "serde passes a reference to the field")]
 fn seconds<S: Serializer>(age: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
     let age = age.unwrap_or_default();
     let rounded = age

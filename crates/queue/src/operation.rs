@@ -55,7 +55,7 @@ impl Operation {
         match self {
             Operation::Commit(_, _, answer) => refuse(answer, reason),
             Operation::Quarantine(_, _, answer) | Operation::Close(answer) => {
-                refuse(answer, reason)
+                refuse(answer, reason);
             }
             Operation::Hold(_, _, answer) => refuse(answer, reason),
             Operation::Settle(_, answer) | Operation::Delete(_, answer) => refuse(answer, reason),

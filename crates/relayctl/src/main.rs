@@ -62,7 +62,7 @@ async fn run(cli: &Cli) -> Result<(), RelayctlError> {
     let mut out = BufWriter::new(io::stdout().lock());
     match &cli.verb {
         CliVerb::User(verb) => {
-            user::run(verb, &cli.daemon.config_file().load()?, cli.json, &mut out)?
+            user::run(verb, &cli.daemon.config_file().load()?, cli.json, &mut out)?;
         }
         CliVerb::Route(args) => route::run(args, &cli.daemon, cli.json, &mut out).await?,
         CliVerb::Mx(args) => mx::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?,
@@ -73,7 +73,7 @@ async fn run(cli: &Cli) -> Result<(), RelayctlError> {
             check::run(args, &cli.daemon.config_file(), cli.json, &mut out).await?;
         }
         CliVerb::Dkim(verb) => {
-            dkim::run(verb, &cli.daemon.config_file(), cli.json, &mut out).await?
+            dkim::run(verb, &cli.daemon.config_file(), cli.json, &mut out).await?;
         }
         CliVerb::Man(args) => man::run(args, cli::command())?,
         CliVerb::Completion(args) => {
