@@ -213,7 +213,7 @@ async fn an_open_relay_is_found_and_a_closed_one_is_not() {
     mx.on("rcpt", "550 5.7.1 no relay");
     let probed = probe("", &[&at(&mx), "--open-relay"], "").await;
     assert_eq!(probed.code, 0, "{}", probed.error);
-    assert!(probed.out.contains("no open relay: all 13 variants"));
+    assert!(probed.out.contains("not an open relay: all 13 variants"));
     mx.on("rcpt relay-test%example.com@[127.0.0.1]", "250 fine");
     let json = probe("", &["--json", &at(&mx), "--open-relay"], "").await;
     let report: Value = serde_json::from_str(&json.out).expect("JSON");

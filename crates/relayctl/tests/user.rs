@@ -132,7 +132,7 @@ fn what_cannot_be_done_is_exit_1_and_changes_nothing() {
         (
             &["add", "new", "--password-stdin"],
             "a\tb\n",
-            "no control character",
+            "cannot contain control characters",
         ),
         (
             &["passwd", "App", "--password-stdin"],
