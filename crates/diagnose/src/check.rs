@@ -6,7 +6,7 @@ mod blocklists;
 mod dkim;
 mod dmarc;
 mod finding;
-mod host;
+mod host_name;
 mod mx;
 mod ports;
 mod reports;
@@ -31,11 +31,11 @@ use self::address::Sending;
 use self::dmarc::Passed;
 use self::ports::Ports;
 use crate::config::{ConfigFile, LoadedConfig};
+use crate::delivery_settings::{self, DnsArgs};
 use crate::dkim::{self as dkim_verb, SigningEntry};
 use crate::error::Error;
 use crate::mx as mx_verb;
 use crate::probe::Target;
-use crate::settings::{self, DnsArgs};
 
 use self::finding::{Finding, Level};
 
@@ -123,7 +123,7 @@ impl CheckSettings {
         let routes = routes.map_err(|p| ConfigError::of_file(config.path(), p.to_string()))?;
         let deliveries = Config {
             routes,
-            ..settings::of_config(config, dns)?
+            ..delivery_settings::of_config(config, dns)?
         };
         let lists = file.inbound.dnsbl.iter();
         Ok(Self {
@@ -230,9 +230,12 @@ impl Checks<'_> {
         }
         let mut findings = Vec::new();
         for address in addresses {
-            findings.push(self.within("PTR", host::ptr(dns, *address, hostname)).await);
+            findings.push(
+                self.within("PTR", host_name::ptr(dns, *address, hostname))
+                    .await,
+            );
         }
-        let helo = host::helo(dns, hostname, addresses);
+        let helo = host_name::helo(dns, hostname, addresses);
         findings.push(self.within("HELO", helo).await);
         findings
     }

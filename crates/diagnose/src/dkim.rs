@@ -2,7 +2,7 @@
 
 mod genkey;
 mod rotate;
-mod rotation;
+mod rotation_step;
 mod show;
 mod signing_entry;
 mod tested;

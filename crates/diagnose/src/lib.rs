@@ -8,12 +8,12 @@
 pub mod check;
 mod clock;
 mod config;
+mod delivery_settings;
 pub mod dkim;
 mod error;
 pub mod mx;
 pub mod probe;
-mod settings;
 
 pub use self::config::{ConfigFile, LoadedConfig};
+pub use self::delivery_settings::DnsArgs;
 pub use self::error::Error;
-pub use self::settings::DnsArgs;

@@ -12,8 +12,8 @@ use relay_terminal::{escape, print_json};
 use serde::Serialize;
 
 use crate::config::ConfigFile;
+use crate::delivery_settings::{self, DnsArgs};
 use crate::error::Error;
-use crate::settings::{self, DnsArgs};
 
 /// The arguments of `mx`.
 #[derive(Debug, Args)]
@@ -81,7 +81,7 @@ pub async fn run(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let config = settings::settings(config, &args.dns)?;
+    let config = delivery_settings::settings(config, &args.dns)?;
     let dns = Dns::new(&config.dns_servers);
     let found = look_up(&config, &dns, &args.domain).await;
     if json {

@@ -27,8 +27,8 @@ use self::result::{Observed, Outcome};
 use self::session::{ProbeLogin, Prober};
 use self::transcript::{Transcript, TranscriptEntry};
 use crate::config::ConfigFile;
+use crate::delivery_settings::{self, DnsArgs};
 use crate::error::Error;
-use crate::settings::{self, DnsArgs};
 
 pub(crate) use self::certificate::Handshake;
 #[cfg(test)]
@@ -148,7 +148,7 @@ pub async fn run(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), Error> {
-    let mut config = settings::settings(config, &args.dns)?;
+    let mut config = delivery_settings::settings(config, &args.dns)?;
     config.connect_timeout = args.timeout;
     let ca_file = config.ca_file.as_deref();
     let inspector = Inspector::new(ca_file).map_err(|e| Error::Usage(e.to_string()))?;

@@ -1,6 +1,8 @@
 //! Makes sled durable. Only this module knows how sled's files reach the disk. The crate's page
 //! explains why this is enough.
 
+mod flusher;
+
 use std::fs::{self, File};
 use std::io;
 use std::ops::Bound;
@@ -16,8 +18,8 @@ use relay_message::{QueueId, StoreError};
 use rustix::fs::{Advice, fadvise};
 use tracing::warn;
 
+use self::flusher::Flusher;
 use crate::chunks::{BOOKS, Changes, Chunk, ValueKind, id_of, is_continued};
-use crate::flush::Flusher;
 use crate::record::Ledger;
 use crate::spool::io_error;
 

@@ -91,7 +91,6 @@ mod committer;
 mod content;
 mod database;
 mod disk_space;
-mod flush;
 pub mod fsck;
 mod id_source;
 pub mod memory;

@@ -7,8 +7,8 @@ use relay_diagnose::mx::MxArgs;
 use relay_diagnose::probe::ProbeArgs;
 
 use crate::acl::AclVerb;
-use crate::args::{DaemonArgs, GLOBAL};
 use crate::completion::CompletionArgs;
+use crate::daemon_args::{DaemonArgs, GLOBAL};
 use crate::man::ManArgs;
 use crate::queue::QueueVerb;
 use crate::route::RouteArgs;

@@ -4,12 +4,12 @@
 //! Exit codes: 0 done, 1 nothing matched or refused, 2 usage or no daemon.
 
 mod acl;
-mod args;
 mod audit;
 mod cli;
 mod client;
 mod clock;
 mod completion;
+mod daemon_args;
 mod error;
 mod man;
 mod output;

@@ -8,8 +8,8 @@ use relay_control::{Plan, PlannedHost, path};
 use relay_routing::RouteQuery;
 use relay_terminal::escape;
 
-use crate::args::DaemonArgs;
 use crate::client::Client;
+use crate::daemon_args::DaemonArgs;
 use crate::error::RelayctlError;
 use crate::output::print_answer;
 use crate::urlencode;

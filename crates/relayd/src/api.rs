@@ -1,8 +1,7 @@
 //! The control API: HTTP and JSON over the Unix socket, for `relayctl`. [`relay_control`] defines
 //! the requests and answers.
 
-mod accounting;
-mod acl;
+mod audit;
 mod error;
 mod events;
 mod extract;
@@ -12,6 +11,7 @@ mod socket;
 mod standing_rules;
 mod status;
 mod stream;
+mod temporary_relay;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -37,7 +37,7 @@ pub(crate) async fn serve(
 ) {
     let router = Router::new()
         .route(path::STATUS, get(status::status))
-        .route(path::AUDIT, get(accounting::audit))
+        .route(path::AUDIT, get(audit::audit))
         .route(path::QUEUE, get(queue::list))
         .route(
             &format!("{}/{{id}}", path::QUEUE),
@@ -55,10 +55,10 @@ pub(crate) async fn serve(
             get(standing_rules::list).post(standing_rules::change),
         )
         .route(path::EVENTS, get(events::events))
-        .route(path::ACL, get(acl::list))
+        .route(path::ACL, get(temporary_relay::list))
         .route(
             &format!("{}/{{address}}", path::ACL),
-            put(acl::allow).delete(acl::remove),
+            put(temporary_relay::allow).delete(temporary_relay::remove),
         )
         .route(path::ROUTE, get(route::route))
         .route(path::RELOAD, post(reload))

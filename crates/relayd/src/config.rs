@@ -4,6 +4,7 @@ mod convert;
 mod dkim;
 mod inbound;
 mod named_files;
+mod reload;
 mod rewrite;
 
 use std::path::{Path, PathBuf};

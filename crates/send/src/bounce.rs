@@ -9,9 +9,9 @@
 //! The text is written by hand: MIME libraries know neither the fields of RFC 3464 nor the address
 //! forms of RFC 6533, and would choose encodings and folds themselves.
 
+mod foreign_text;
 mod original;
 mod status;
-mod words;
 
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -21,9 +21,9 @@ use relay_smtp::date::Date;
 use relay_smtp::dsn::{DsnRequest, Ret};
 use relay_smtp::{ForwardPath, Mailbox, Outcome, ReversePath, Verdict};
 
+use self::foreign_text::{Charset, fold};
 use self::original::Part;
 pub use self::original::{MAX_HEADERS, MAX_WHOLE, Original};
-use self::words::{Charset, fold};
 use crate::config::Config;
 
 /// Once a part is this long, in octets, only the addresses of further recipients follow, without
@@ -248,7 +248,7 @@ fn introduction(notice: &Notice) -> String {
 }
 
 fn reason(text: &mut String, recipient: &QueuedRecipient, notice: &Notice, charset: Charset) {
-    let address = words::address(recipient.to.path.as_str(), charset);
+    let address = foreign_text::address(recipient.to.path.as_str(), charset);
     let _ = write!(text, "\r\n<{address}>:\r\n");
     if notice.kind == ReportKind::Failed && is_expired(recipient) {
         text.push_str("It stayed in the queue for too long. The last attempt:\r\n");

@@ -6,9 +6,9 @@ use std::time::Duration;
 use relay_message::DestinationKey;
 use relay_smtp::Mailbox;
 
-use crate::hold::HoldRule;
+use crate::hold_rules::HoldRule;
+use crate::limits::{Concurrency, ScheduleLimits};
 use crate::retry::RetryPolicy;
-use crate::rules::{Concurrency, Rules};
 use crate::sign::Sign;
 
 /// The configuration of deliveries and reports.
@@ -33,7 +33,7 @@ pub struct Config {
     pub standing_rules: StandingRules,
 }
 
-/// Rules that apply until the operator removes them. The caller keeps them over a restart.
+/// ScheduleLimits that apply until the operator removes them. The caller keeps them over a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StandingRules {
     /// Destinations to which nothing is sent.
@@ -67,8 +67,8 @@ impl Default for ReportPolicy {
 const NOTICE_AFTER: Duration = Duration::from_hours(4);
 
 impl Config {
-    pub(crate) fn rules(&self) -> Rules {
-        Rules {
+    pub(crate) fn rules(&self) -> ScheduleLimits {
+        ScheduleLimits {
             retry: self.retry,
             concurrency: self.concurrency,
             notice_after: self.reports.delay_notice.unwrap_or(NOTICE_AFTER),

@@ -8,7 +8,7 @@ use relay_smtp::Outcome;
 
 use crate::destination::Health;
 use crate::job::{Due, Task, Wait};
-use crate::rules::Rules;
+use crate::limits::ScheduleLimits;
 use crate::wait_queue::{JobKey, Micros, WaitQueue};
 
 /// The most jobs in doubt that are kept. No destination needs more than it has attempts under way.
@@ -110,13 +110,17 @@ impl DestinationQueue {
     }
 
     /// Takes the first job that may begin now out of the wait queue.
-    pub(crate) fn next_job(&mut self, rules: &Rules, now: SystemTime) -> Option<(JobKey, Task)> {
+    pub(crate) fn next_job(
+        &mut self,
+        limits: &ScheduleLimits,
+        now: SystemTime,
+    ) -> Option<(JobKey, Task)> {
         let mail = if self.is_suspended {
             None
         } else {
-            self.attempt(now).or_else(|| self.expire(rules, now))
+            self.attempt(now).or_else(|| self.expire(limits, now))
         };
-        let (job_key, task) = mail.or_else(|| self.give_notice(rules, now))?;
+        let (job_key, task) = mail.or_else(|| self.give_notice(limits, now))?;
         self.busy.insert(job_key.id());
         Some((job_key, task))
     }
@@ -132,10 +136,10 @@ impl DestinationQueue {
         Some((job_key, Task::Attempt))
     }
 
-    fn expire(&mut self, rules: &Rules, now: SystemTime) -> Option<(JobKey, Task)> {
+    fn expire(&mut self, limits: &ScheduleLimits, now: SystemTime) -> Option<(JobKey, Task)> {
         let trouble = self.health.trouble()?;
         let oldest = self.wait_queue.oldest()?;
-        if oldest.expiry(&rules.retry) > now {
+        if oldest.expiry(&limits.retry) > now {
             return None;
         }
         let task = Task::Expire(Box::new(trouble.clone()));
@@ -143,9 +147,9 @@ impl DestinationQueue {
         Some((oldest, task))
     }
 
-    fn give_notice(&mut self, rules: &Rules, now: SystemTime) -> Option<(JobKey, Task)> {
+    fn give_notice(&mut self, limits: &ScheduleLimits, now: SystemTime) -> Option<(JobKey, Task)> {
         let untold = self.wait_queue.first_untold()?;
-        if untold.notice(rules.notice_after) > now {
+        if untold.notice(limits.notice_after) > now {
             return None;
         }
         self.wait_queue.remove(untold);
@@ -154,13 +158,13 @@ impl DestinationQueue {
     }
 
     /// Returns when there is something to do, not counting work that waits for a slot.
-    pub(crate) fn wake_at(&self, rules: &Rules) -> Option<Micros> {
+    pub(crate) fn wake_at(&self, limits: &ScheduleLimits) -> Option<Micros> {
         let untold = self.wait_queue.first_untold();
-        let notice = untold.map(|job_key| Micros::of(job_key.notice(rules.notice_after)));
-        notice.into_iter().chain(self.wake_for_mail(rules)).min()
+        let notice = untold.map(|job_key| Micros::of(job_key.notice(limits.notice_after)));
+        notice.into_iter().chain(self.wake_for_mail(limits)).min()
     }
 
-    fn wake_for_mail(&self, rules: &Rules) -> Option<Micros> {
+    fn wake_for_mail(&self, limits: &ScheduleLimits) -> Option<Micros> {
         if self.is_suspended {
             return None;
         }
@@ -169,7 +173,7 @@ impl DestinationQueue {
             return (!self.health.is_full()).then_some(due);
         };
         let oldest = self.wait_queue.oldest();
-        let expiry = oldest.map(|job_key| Micros::of(job_key.expiry(&rules.retry)));
+        let expiry = oldest.map(|job_key| Micros::of(job_key.expiry(&limits.retry)));
         let probe = (!self.health.is_full()).then(|| due.max(Micros::of(until)));
         expiry.into_iter().chain(probe).min()
     }

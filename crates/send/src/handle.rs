@@ -11,7 +11,7 @@ use relay_message::{Deliver, DestinationKey, Message, QueueId};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
-use crate::hold::{HoldRule, HoldRules};
+use crate::hold_rules::{HoldRule, HoldRules};
 use crate::recipients::Work;
 use crate::status::Status;
 

@@ -22,7 +22,7 @@ use crate::context::{Context, STORE_PAUSE};
 use crate::destination::Feedback;
 use crate::events;
 use crate::handle::{Handle, RunnerCommand};
-use crate::hold::HoldRules;
+use crate::hold_rules::HoldRules;
 use crate::job::Job;
 use crate::recipients::Work;
 use crate::scan::Page;

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::context::STORE_PAUSE;
 use crate::events;
-use crate::hold::HoldRules;
+use crate::hold_rules::HoldRules;
 use crate::recipients::Work;
 
 /// Records read at once.

@@ -14,7 +14,7 @@ use crate::destination::Feedback;
 pub use crate::destination_queue::DestinationStatus;
 use crate::destination_queue::{DestinationQueue, Place};
 pub use crate::job::{Due, Job, Task, Wait};
-pub use crate::rules::{Concurrency, Rules};
+pub use crate::limits::{Concurrency, ScheduleLimits};
 use crate::wait_queue::{JobKey, Micros};
 
 /// How many destinations without work are kept for what was learned about them.
@@ -25,7 +25,7 @@ type Index = usize;
 /// The schedule of the whole queue.
 #[derive(Debug)]
 pub struct Schedule {
-    rules: Rules,
+    limits: ScheduleLimits,
     in_flight: u32,
     waiting: usize,
     queues: Vec<Option<Box<DestinationQueue>>>,
@@ -41,9 +41,9 @@ pub struct Schedule {
 
 impl Schedule {
     /// Returns an empty schedule.
-    pub fn new(rules: Rules) -> Self {
+    pub fn new(limits: ScheduleLimits) -> Self {
         Self {
-            rules,
+            limits,
             in_flight: 0,
             waiting: 0,
             queues: Vec::new(),
@@ -56,16 +56,16 @@ impl Schedule {
         }
     }
 
-    /// Applies other rules from now on. Call it also when the clock was set back, because it bounds
+    /// Applies other limits from now on. Call it also when the clock was set back, because it bounds
     /// every back-off to the longest pause from `now`.
-    pub fn configure(&mut self, rules: Rules, now: SystemTime) {
-        self.rules = rules;
-        let latest = now + rules.retry.probe_pause(u32::MAX);
+    pub fn configure(&mut self, limits: ScheduleLimits, now: SystemTime) {
+        self.limits = limits;
+        let latest = now + limits.retry.probe_pause(u32::MAX);
         for index in 0..self.queues.len() {
             if let Some(queue) = &mut self.queues[index] {
                 queue
                     .health
-                    .bound(rules.concurrency.per_destination, latest);
+                    .bound(limits.concurrency.per_destination, latest);
             }
             self.place(index);
         }
@@ -124,12 +124,12 @@ impl Schedule {
     /// Ends an attempt and frees its slot. Its job is still out.
     pub fn finished(&mut self, key: &DestinationKey, feedback: Feedback, now: SystemTime) {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let max = self.rules.concurrency.per_destination;
+        let max = self.limits.concurrency.per_destination;
         let Some(&index) = self.by_key.get(key) else {
             return;
         };
         if let Some(queue) = &mut self.queues[index] {
-            queue.health.finish(feedback, max, &self.rules.retry, now);
+            queue.health.finish(feedback, max, &self.limits.retry, now);
             queue.settle_doubts();
         }
         self.place(index);
@@ -253,14 +253,14 @@ impl Schedule {
     }
 
     fn is_full(&self) -> bool {
-        self.in_flight >= self.rules.concurrency.overall
+        self.in_flight >= self.limits.concurrency.overall
     }
 
     fn index(&mut self, key: &DestinationKey) -> Index {
         if let Some(&index) = self.by_key.get(key) {
             return index;
         }
-        let max = self.rules.concurrency.per_destination;
+        let max = self.limits.concurrency.per_destination;
         let mut queue = Box::new(DestinationQueue::new(key.clone(), max));
         queue.is_suspended = self.suspended.contains(key);
         let index = if let Some(index) = self.free.pop() {
@@ -277,7 +277,7 @@ impl Schedule {
     fn take_job(&mut self, index: Index, now: SystemTime) -> Option<Job> {
         let queue = self.queues[index].as_mut()?;
         queue.place = Place::Nowhere;
-        let (job_key, task) = queue.next_job(&self.rules, now)?;
+        let (job_key, task) = queue.next_job(&self.limits, now)?;
         self.waiting -= 1;
         self.wanted.remove(&job_key.id());
         if task.takes_slot() {
@@ -300,7 +300,7 @@ impl Schedule {
         if queue.place == Place::Ring {
             return;
         }
-        let next = queue.wake_at(&self.rules);
+        let next = queue.wake_at(&self.limits);
         if let Place::Timer(at) = queue.place {
             if Some(at) == next {
                 return;

@@ -6,7 +6,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use relay_message::{DestinationKey, QueueId};
-use relay_send::schedule::{Due, Rules, Schedule, Wait};
+use relay_send::schedule::{Due, Schedule, ScheduleLimits, Wait};
 use relay_send::{Concurrency, RetryPolicy};
 
 const JOBS: u64 = 200_000;
@@ -33,7 +33,7 @@ fn schedule(destinations: u64) -> Schedule {
     let keys: Vec<_> = (0..destinations)
         .map(|n| DestinationKey(format!("domain{n}.test").into()))
         .collect();
-    let mut schedule = Schedule::new(Rules {
+    let mut schedule = Schedule::new(ScheduleLimits {
         retry: policy,
         concurrency,
         notice_after: Duration::from_hours(4),

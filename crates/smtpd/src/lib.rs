@@ -15,7 +15,7 @@
 //! | `listener`, `unix`, `server`, `spawner` | sockets, accepting, starting sessions, shutdown |
 //! | `local_session` | sessions without a listener, for the maildrop |
 //! | `slots`, `client` | limits for open sessions, in all and per client |
-//! | `proxy`, `proxy_header` | the PROXY protocol |
+//! | `proxy_header` | the PROXY protocol |
 //! | `tls`, `stream` | certificates, handshakes, connections in clear or under TLS |
 //! | `auth` | users, passwords, penalties for failed logins |
 //! | `inbound_check`, `external` | checks of external clients and their mail |
@@ -42,7 +42,6 @@ mod listener;
 mod local_session;
 mod min_rate;
 mod missing_headers;
-mod proxy;
 mod proxy_header;
 mod received;
 pub mod relay;

@@ -11,8 +11,8 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use crate::address::ListenerAddress;
 use crate::client::ClientId;
 use crate::config::ListenerConfig;
-use crate::proxy::ProxiedClient;
 use crate::proxy_header;
+use crate::proxy_header::ProxiedClient;
 use crate::unix::{SocketError, SocketFile, bind_unix};
 
 /// The most connections that may wait to be accepted.

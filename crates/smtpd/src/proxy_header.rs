@@ -1,5 +1,7 @@
 //! Reads the PROXY header, which a proxy sends before the octets of its client.
 
+mod parse;
+
 use std::io;
 use std::time::Duration;
 
@@ -7,7 +9,8 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::proxy::{self, Header, ProxiedClient};
+use self::parse::Header;
+pub(crate) use self::parse::ProxiedClient;
 
 /// How long a proxy may take. It has the whole header when it connects.
 const WAIT: Duration = Duration::from_secs(5);
@@ -20,14 +23,14 @@ pub(crate) async fn read(stream: &mut TcpStream) -> io::Result<ProxiedClient> {
 }
 
 async fn read_header(stream: &mut TcpStream) -> io::Result<ProxiedClient> {
-    let mut header = [0; proxy::LONGEST];
+    let mut header = [0; parse::LONGEST];
     let mut taken = 0;
     loop {
         let seen = taken + stream.peek(&mut header[taken..]).await?;
         if seen == taken {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let (end, client) = match proxy::parse(&header[..seen]) {
+        let (end, client) = match parse::parse(&header[..seen]) {
             // All of these octets belong to the header. After they are consumed they cannot be read
             // again.
             Header::Partial => (seen, None),

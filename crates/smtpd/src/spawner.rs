@@ -13,7 +13,7 @@ use crate::config::{ListenerConfig, Role, ServerConfig};
 use crate::connection::{Client, Connection, SharedState};
 use crate::events;
 use crate::listener::IncomingStream;
-use crate::proxy::ProxiedClient;
+use crate::proxy_header::ProxiedClient;
 use crate::slots::{Slot, Slots};
 
 /// Starts sessions and keeps track of them, for all listeners of a server.

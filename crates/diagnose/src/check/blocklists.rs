@@ -6,7 +6,7 @@ use relay_remote::IpFamily;
 use relay_remote::dns::{Dns, LookupError};
 
 use super::finding::Finding;
-use super::host::backwards;
+use super::host_name::backwards;
 
 const DNSBL: &str = "DNSBL";
 /// Block lists that many receivers use.

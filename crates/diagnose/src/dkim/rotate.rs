@@ -14,14 +14,14 @@ use relay_terminal::print_json;
 
 use super::Algorithm;
 use super::genkey::{TableEntry, make};
-use super::rotation::{Rotation, RotationStep, Standing};
+use super::rotation_step::{Rotation, RotationStep, Standing};
 use super::show;
 use super::signing_entry::{SigningEntry, published, signing_table};
 use super::tested::Tested;
 use super::testkey;
 use crate::config::ConfigFile;
+use crate::delivery_settings::{self, DnsArgs};
 use crate::error::Error;
-use crate::settings::{self, DnsArgs};
 
 /// The arguments of `dkim rotate`.
 #[derive(Debug, Args)]
@@ -85,7 +85,7 @@ pub(super) async fn run(
     if !file.try_exists().unwrap_or(true) {
         make(&args.domain, &args.new, algorithm(args, old), &file, config)?;
     }
-    let dns = Dns::new(&settings::settings(config, &args.dns)?.dns_servers);
+    let dns = Dns::new(&delivery_settings::settings(config, &args.dns)?.dns_servers);
     let facts = Facts {
         args,
         config: config.path(),

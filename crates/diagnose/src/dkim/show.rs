@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use super::rotation::{Rotation, RotationStep, Standing};
+use super::rotation_step::{Rotation, RotationStep, Standing};
 use super::tested::Tested;
 use relay_terminal::escape;
 

@@ -12,8 +12,8 @@ use super::show;
 use super::signing_entry::{SigningEntry, published, signing_table};
 use super::tested::Tested;
 use crate::config::ConfigFile;
+use crate::delivery_settings::{self, DnsArgs};
 use crate::error::Error;
-use crate::settings::{self, DnsArgs};
 
 /// The arguments of `dkim testkey`.
 #[derive(Debug, Args)]
@@ -46,7 +46,7 @@ pub(super) async fn run(
     out: &mut impl Write,
 ) -> Result<(), Error> {
     let entries = selected(args, config)?;
-    let dns = Dns::new(&settings::settings(config, &args.dns)?.dns_servers);
+    let dns = Dns::new(&delivery_settings::settings(config, &args.dns)?.dns_servers);
     let mut tested = Vec::new();
     for entry in &entries {
         tested.push(test(&dns, entry).await);

@@ -11,7 +11,7 @@ use relay_message::{QueueId, QueueStore};
 use relay_smtp::Outcome;
 use relay_smtpd::{ListenerAddress, Role};
 
-use super::accounting::accounting;
+use super::audit::accounting;
 use super::error::ApiError;
 use super::seconds;
 use crate::clock;

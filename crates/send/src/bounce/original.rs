@@ -1,6 +1,6 @@
 //! The part of the original message that a report returns.
 
-use super::words::{Charset, MAX_LINE, printable};
+use super::foreign_text::{Charset, MAX_LINE, printable};
 
 /// Octets of the original's header section that go into a report.
 pub const MAX_HEADERS: usize = 16 * 1024;

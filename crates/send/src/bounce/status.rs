@@ -8,7 +8,7 @@ use relay_smtp::date::Date;
 use relay_smtp::dsn::Orcpt;
 use relay_smtp::{EnhancedStatus, Outcome};
 
-use super::words::{self, Charset, fold};
+use super::foreign_text::{self, Charset, fold};
 use super::{MAX_REASONS, Notice, ReportKind, is_expired};
 
 /// Returns the whole part.
@@ -30,7 +30,11 @@ fn message_fields(hostname: &str, message: &Message) -> String {
     let mut text = String::new();
     if let Some(envid) = &message.dsn.envid {
         // Not folded: each space in it belongs to the sender's value, which has at most 100 octets.
-        let envid: String = envid.decoded().chars().map(words::printable).collect();
+        let envid: String = envid
+            .decoded()
+            .chars()
+            .map(foreign_text::printable)
+            .collect();
         let _ = write!(text, "Original-Envelope-Id: {envid}\r\n");
     }
     let _ = write!(
@@ -57,8 +61,8 @@ fn recipient_fields(
         );
     }
     let address = recipient.to.path.as_str();
-    let kind = words::address_type(address);
-    let address = words::address(address, charset);
+    let kind = foreign_text::address_type(address);
+    let address = foreign_text::address(address, charset);
     let action = notice.kind.action();
     let status = status(recipient, notice);
     let _ = write!(
@@ -69,7 +73,7 @@ fn recipient_fields(
 
 fn original_recipient(orcpt: &Orcpt, charset: Charset) -> String {
     let kind = orcpt.address_type();
-    let address = words::typed_address(kind, &orcpt.address(), charset);
+    let address = foreign_text::typed_address(kind, &orcpt.address(), charset);
     format!("{kind};{address}")
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use relay_message::{DestinationKey, QueueId};
 use relay_send::destination::Feedback;
-use relay_send::schedule::{Due, Job, Rules, Schedule, Task, Wait};
+use relay_send::schedule::{Due, Job, Schedule, ScheduleLimits, Task, Wait};
 use relay_send::{Concurrency, RetryPolicy};
 use relay_smtp::{EnhancedStatus, Outcome, Stage, Verdict};
 
@@ -18,7 +18,7 @@ pub const CONCURRENCY: Concurrency = Concurrency {
     overall: 7,
     per_destination: 4,
 };
-pub const RULES: Rules = Rules {
+pub const RULES: ScheduleLimits = ScheduleLimits {
     retry: POLICY,
     concurrency: CONCURRENCY,
     notice_after: Duration::from_hours(4),

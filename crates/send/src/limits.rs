@@ -13,9 +13,9 @@ pub struct Concurrency {
     pub per_destination: u32,
 }
 
-/// The rules of a schedule.
+/// The limits and times of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rules {
+pub struct ScheduleLimits {
     /// How long and how often to try.
     pub retry: RetryPolicy,
     /// How many attempts are under way at once.
