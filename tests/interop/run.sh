@@ -54,13 +54,13 @@ check "swaks pipelines" swaks --server "127.0.0.1:$port" --pipeline --from app@s
     --to a@dest.test,b@dest.test --body "pipelined"
 check "it is delivered once for both recipients" delivered 2
 check "Python's smtplib: recipients, dots, 8 bit, a megabyte" python3 "$here/smtplib_client.py" "$port"
-check "all messages are delivered" delivered 5
+check "all 5 messages are delivered" delivered 5
 check "smtp-source: 500 messages over 10 connections" /usr/sbin/smtp-source -s 10 -m 500 -l 4096 \
     -f app@sender.test -t user@dest.test "127.0.0.1:$port"
-check "all messages are delivered" delivered 505
+check "all 505 messages are delivered" delivered 505
 check "smtp-source: 500 more over kept connections, 100 KB each" /usr/sbin/smtp-source -s 10 -m 500 -d -l 102400 \
     -f app@sender.test -t user@dest.test "127.0.0.1:$port"
-check "all messages are delivered" delivered 1005
+check "all 1005 messages are delivered" delivered 1005
 
 kill -TERM "$relayd"
 ends_well() { wait "$relayd"; }

@@ -124,6 +124,7 @@ const WITHOUT: &[(&str, &[&str])] = &[
         &["tokio", "mio", "hickory-resolver", "sled", "axum"],
     ),
     ("relay-routing", &["sled", "axum"]),
+    // relay-config looks up the hostname with dns-lookup, which brings socket2.
     ("relay-cli", &["tokio", "mio", "hickory-resolver", "sled"]),
     ("relay-terminal", &["tokio", "mio", "socket2", "sled"]),
     ("relay-diagnose", &["sled", "axum"]),

@@ -1,4 +1,6 @@
-//! The tables, keys and defaults of the configuration file. `etc/relayd.toml` describes each key.
+//! The tables, keys and defaults of the configuration file.
+//!
+//! The documentation of a field is its key. `etc/relayd.toml` says what the key means and in which unit.
 
 mod content;
 mod receiving;
@@ -19,7 +21,7 @@ pub use receiving::{
 pub use sending::{Delivery, Dns, Ip, Queue, Route, RouteTls};
 
 /// The state directory of the daemon, unless the configuration names another one.
-pub const DEFAULT_STATE_DIR: &str = "/var/lib/relayd";
+const DEFAULT_STATE_DIR: &str = "/var/lib/relayd";
 /// The control socket of the daemon, unless the configuration names another one.
 pub const DEFAULT_CONTROL_SOCKET: &str = "/run/relayd/control.sock";
 /// The users file, unless the configuration names another one.

@@ -50,9 +50,6 @@ pub use summary::Summary;
 pub use temporary_relay::TemporaryRelay;
 pub use verb::{Count, Verb, VerbError, VerbResult};
 
-/// The control socket, unless another one is configured.
-pub const DEFAULT_SOCKET: &str = "/run/relayd/control.sock";
-
 /// The paths of the requests.
 pub mod path {
     /// The status of the relay.

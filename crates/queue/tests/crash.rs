@@ -62,7 +62,7 @@ fn body(id: QueueId, is_large: bool) -> Vec<u8> {
 }
 
 /// Prints the line for an answer: the operation and the message.
-fn report(what: &str, id: QueueId) {
+fn print_answer(what: &str, id: QueueId) {
     println!("{what} {id}");
 }
 
@@ -77,26 +77,26 @@ async fn child() {
     for n in 0..6 {
         let is_large = n % 2 == 0;
         let kept = commit(&store, 1, is_large).await;
-        report("accepted", kept.id);
+        print_answer("accepted", kept.id);
         let message = commit(&store, 2, is_large).await;
-        report("accepted", message.id);
+        print_answer("accepted", message.id);
         let claim = claim(&store, message.id).await;
-        report("settling", message.id);
+        print_answer("settling", message.id);
         let settled = store.settle(claim, changes(&[0])).await;
         assert!(settled.expect("settled").is_some());
         let mut last = changes(&[1]);
         let report = report(&store, is_large);
         let id = report.id;
         last.bounces.push(report);
-        report("leaving", message.id);
+        print_answer("leaving", message.id);
         let left = store.settle(claim, last).await.expect("settled");
         assert!(left.is_none(), "the last settlement removes the message");
-        report("left", message.id);
-        report("accepted", id);
+        print_answer("left", message.id);
+        print_answer("accepted", id);
         let doomed = commit(&store, 3, is_large).await;
-        report("leaving", doomed.id);
+        print_answer("leaving", doomed.id);
         store.delete(doomed.id).await.expect("deleted");
-        report("left", doomed.id);
+        print_answer("left", doomed.id);
     }
     println!("done");
 }

@@ -3,6 +3,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
+use relay_testkit::FakeDns;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -98,4 +99,25 @@ fn a_daemon_that_is_named_by_its_socket_must_answer() {
         .output()
         .expect("relayctl runs");
     assert_eq!(output.status.code(), Some(2));
+}
+
+#[tokio::test]
+async fn an_mx_at_the_address_of_a_configured_listener_is_this_relay() {
+    let dns = FakeDns::start().await;
+    dns.set("dest.test", "MX", &["10 mx.dest.test"]);
+    dns.set("mx.dest.test", "A", &["192.0.2.1"]);
+    let servers = format!("[dns]\nservers = [\"{}\"]\n", dns.address());
+    let listener = "[[listener]]\naddress = \"192.0.2.1:25\"\nrole = \"mx\"\n";
+    for (more, is_own) in [(listener, true), ("", false)] {
+        let stopped = Stopped::with(&format!("{servers}{more}"));
+        let asked = tokio::task::spawn_blocking(move || stopped.route(&["--json"]));
+        let (_, out, error) = asked.await.expect("no panic");
+        let plan: Value = serde_json::from_str(&out).expect(&error);
+        let problem = plan["problem"].as_str();
+        assert_eq!(
+            problem.is_some_and(|text| text.contains("this relay")),
+            is_own,
+            "{out}"
+        );
+    }
 }

@@ -155,7 +155,7 @@ mod tests {
         let password = Secret::new("s3cret").expect("plain text");
         let senders = senders.iter().map(|s| s.parse().expect(s)).collect();
         let user = users::User::with_password(&password, senders).expect("random numbers");
-        let mut editing = Editing::open(file).expect("a folder");
+        let mut editing = Editing::open(file).expect("a directory");
         editing
             .users
             .set(name.parse().expect(name), user)

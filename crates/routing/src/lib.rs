@@ -1,7 +1,8 @@
-//! Where mail goes by the configuration file.
+//! Reads from the configuration file where mail goes: the settings of deliveries and the routes.
 //!
 //! The daemon and the commands of `relayctl` get the settings of deliveries here, so a command makes the same
-//! decisions as the daemon.
+//! decisions as the daemon. The crate reads the file, looks up the hostname, and asks the DNS for a
+//! [`RouteQuery`]; it never connects to a mail server.
 //!
 //! - [`delivery_settings`], [`hostname`]: what a delivery needs to know besides the routes
 //! - [`routes`]: the smarthosts, with their credentials

@@ -6,9 +6,9 @@
 use relay_message::{DestinationKey, Message, QueueId};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::action::Action;
 use crate::destination::Feedback;
 use crate::recipients::Work;
-use crate::verb::Action;
 
 /// What a task has finished, or cannot finish yet.
 #[derive(Debug)]

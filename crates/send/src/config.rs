@@ -33,7 +33,8 @@ pub struct Config {
     pub standing_rules: StandingRules,
 }
 
-/// ScheduleLimits that apply until the operator removes them. The caller keeps them over a restart.
+/// The operator's rules at the start. They apply until the operator removes them; the caller keeps
+/// them over a restart.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct StandingRules {
     /// Destinations to which nothing is sent.
@@ -67,7 +68,7 @@ impl Default for ReportPolicy {
 const NOTICE_AFTER: Duration = Duration::from_hours(4);
 
 impl Config {
-    pub(crate) fn rules(&self) -> ScheduleLimits {
+    pub(crate) fn limits(&self) -> ScheduleLimits {
         ScheduleLimits {
             retry: self.retry,
             concurrency: self.concurrency,

@@ -148,19 +148,19 @@ impl DestinationQueue {
     }
 
     fn give_notice(&mut self, limits: &ScheduleLimits, now: SystemTime) -> Option<(JobKey, Task)> {
-        let untold = self.wait_queue.first_untold()?;
-        if untold.notice(limits.notice_after) > now {
+        let notice_owed = self.wait_queue.first_notice_owed()?;
+        if notice_owed.notice(limits.notice_after) > now {
             return None;
         }
-        self.wait_queue.remove(untold);
+        self.wait_queue.remove(notice_owed);
         let trouble = self.health.trouble().cloned().map(Box::new);
-        Some((untold, Task::Notice(trouble)))
+        Some((notice_owed, Task::Notice(trouble)))
     }
 
     /// Returns when there is something to do, not counting work that waits for a slot.
     pub(crate) fn wake_at(&self, limits: &ScheduleLimits) -> Option<Micros> {
-        let untold = self.wait_queue.first_untold();
-        let notice = untold.map(|job_key| Micros::of(job_key.notice(limits.notice_after)));
+        let notice_owed = self.wait_queue.first_notice_owed();
+        let notice = notice_owed.map(|job_key| Micros::of(job_key.notice(limits.notice_after)));
         notice.into_iter().chain(self.wake_for_mail(limits)).min()
     }
 

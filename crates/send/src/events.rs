@@ -9,7 +9,7 @@ use relay_message::{DestinationKey, Message, QueueId, StoreError};
 use relay_smtp::{Outcome, Verdict};
 use tracing::{error, info, warn};
 
-use crate::verb::Action;
+use crate::action::Action;
 
 /// An attempt begins.
 pub(crate) fn starting_delivery(

@@ -73,8 +73,9 @@ impl<D: Deliver> Handle<D> {
         self.send(RunnerCommand::Reconfigure(Box::new(config)));
     }
 
-    /// Applies a verb of the operator to these messages, which may be gone. Of the result, it fills
-    /// `changed`, `pending`, `untold` and `problems`; changes are durable, except those in `pending`.
+    /// Applies a verb of the operator to these messages, which may be gone. [`VerbResult`] says
+    /// what each number counts; `matched`, `held` and `unknown` stay empty here. Changes are durable, except
+    /// those in `pending`.
     /// After a little more than a hundred problems it stops, and the other messages are unchanged.
     ///
     /// - `Retry` tries the messages now, whether or not they are due or their destination is in

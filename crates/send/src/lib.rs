@@ -9,6 +9,7 @@
 //! is recorded, even if the store fails for a while. Every recipient is delivered to or failed by
 //! its expiry, unless the operator holds the message.
 
+mod action;
 mod active_message;
 mod attempt;
 pub mod bounce;
@@ -34,7 +35,6 @@ mod scan;
 pub mod schedule;
 mod sign;
 mod status;
-mod verb;
 mod wait_queue;
 
 pub use clock::{Clock, SystemClock};

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::action::Action;
 use crate::active_message::{ActiveMessage, Owed};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
@@ -28,7 +29,6 @@ use crate::recipients::Work;
 use crate::scan::Page;
 use crate::schedule::Schedule;
 use crate::status::{Status, StoreTrouble};
-use crate::verb::Action;
 
 /// Commands and completions handled before the schedule is polled again.
 const TURN: usize = 256;
@@ -77,7 +77,7 @@ where
     let (commands, receiver) = mpsc::unbounded_channel();
     let (completions, completion_receiver) = mpsc::unbounded_channel();
     let holds = HoldRules::new(config.standing_rules.hold_incoming.clone());
-    let mut schedule = Schedule::new(config.rules());
+    let mut schedule = Schedule::new(config.limits());
     for destination in &config.standing_rules.suspended {
         schedule.suspend(destination);
     }

@@ -78,7 +78,7 @@ pub(crate) struct WaitQueue {
     /// Jobs to be tried even if they are not due.
     wanted: BTreeSet<JobKey>,
     /// Jobs whose sender gets a delay notice when they have waited long.
-    untold: BTreeSet<JobKey>,
+    notice_owed: BTreeSet<JobKey>,
 }
 
 impl WaitQueue {
@@ -129,13 +129,13 @@ impl WaitQueue {
     /// Notes that the sender of a waiting job gets a delay notice.
     pub(crate) fn owe_notice(&mut self, job_key: JobKey) {
         if self.by_age.contains_key(&job_key) {
-            self.untold.insert(job_key);
+            self.notice_owed.insert(job_key);
         }
     }
 
     /// Returns the oldest job whose sender gets a delay notice.
-    pub(crate) fn first_untold(&self) -> Option<JobKey> {
-        self.untold.first().copied()
+    pub(crate) fn first_notice_owed(&self) -> Option<JobKey> {
+        self.notice_owed.first().copied()
     }
 
     /// Takes out the oldest job to be tried even if it is not due.
@@ -174,7 +174,7 @@ impl WaitQueue {
         if let Some(due) = due {
             self.by_due.remove(&(due, job_key.id));
             self.wanted.remove(&job_key);
-            self.untold.remove(&job_key);
+            self.notice_owed.remove(&job_key);
         }
         due.is_some()
     }
@@ -230,9 +230,9 @@ mod tests {
         wait_queue.insert(job_key(1), micros(5));
         wait_queue.owe_notice(job_key(1));
         wait_queue.owe_notice(job_key(2));
-        assert_eq!(wait_queue.first_untold(), Some(job_key(1)));
+        assert_eq!(wait_queue.first_notice_owed(), Some(job_key(1)));
         assert!(wait_queue.remove(job_key(1)) && !wait_queue.remove(job_key(1)));
-        assert_eq!(wait_queue.first_untold(), None);
+        assert_eq!(wait_queue.first_notice_owed(), None);
     }
 
     #[test]

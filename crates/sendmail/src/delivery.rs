@@ -40,7 +40,7 @@ pub(crate) fn deliver(
         let stored = maildrop::store(&mut message, &deferred.recipients, settings);
         stored.map_err(|reason| SendmailError::Temporary {
             relay: deferred.reason,
-            folder: settings.maildrop.clone(),
+            directory: settings.maildrop.clone(),
             reason,
         })?;
     }

@@ -34,12 +34,12 @@ pub(crate) enum SendmailError {
     TooLarge(u64),
     /// The relay did not accept the message, and it could not be stored in the maildrop
     /// (`EX_TEMPFAIL`).
-    #[error("{relay}; and the message cannot be stored in {}: {reason}", folder.display())]
+    #[error("{relay}; and the message cannot be stored in {}: {reason}", directory.display())]
     Temporary {
         /// Why the relay did not accept the message.
         relay: RelayError,
         /// The maildrop.
-        folder: PathBuf,
+        directory: PathBuf,
         /// Why the message could not be stored there.
         reason: io::Error,
     },

@@ -21,20 +21,20 @@ pub(crate) fn store(
     recipients: &[ForwardPath],
     settings: &RelaySettings,
 ) -> io::Result<()> {
-    let folder = &settings.maildrop;
+    let directory = &settings.maildrop;
     let parts = recipients.chunks(RECIPIENTS);
     let size = mail.size().saturating_mul(parts.len() as u64);
-    has_room(folder, size, settings.min_free)?;
+    has_room(directory, size, settings.min_free)?;
     let mut unpublished = Unpublished::default();
     for some in parts {
-        unpublished.add(folder, mail, some)?;
+        unpublished.add(directory, mail, some)?;
     }
     unpublished.publish()
 }
 
 /// Checks for free space. The queue is on the same disk, and the maildrop must never fill it.
-fn has_room(folder: &Path, size: u64, min_free: u64) -> io::Result<()> {
-    let found = statvfs(folder)?;
+fn has_room(directory: &Path, size: u64, min_free: u64) -> io::Result<()> {
+    let found = statvfs(directory)?;
     let free = found.f_bavail.saturating_mul(found.f_frsize);
     if free < min_free.saturating_add(size) {
         return Err(io::ErrorKind::StorageFull.into());
@@ -51,18 +51,18 @@ struct Unpublished {
 impl Unpublished {
     fn add(
         &mut self,
-        folder: &Path,
+        directory: &Path,
         mail: &mut OutgoingMessage,
         recipients: &[ForwardPath],
     ) -> io::Result<()> {
         let name = unique().map_err(|error: SendmailError| io::Error::other(error.to_string()))?;
-        let partial = folder.join(format!("{PARTIAL}{name}"));
+        let partial = directory.join(format!("{PARTIAL}{name}"));
         let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(FILE_MODE)
             .open(&partial)?;
-        let whole = folder.join(format!("{WHOLE}{name}"));
+        let whole = directory.join(format!("{WHOLE}{name}"));
         self.files.push((file, partial, whole));
         let Some((file, ..)) = self.files.last_mut() else {
             return Ok(());

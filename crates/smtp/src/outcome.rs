@@ -1,5 +1,8 @@
 //! The result of one delivery attempt for one recipient. A failed delivery is a value, not an
 //! error.
+//!
+//! An outcome is part of a record of the queue: the order of its fields and variants is part of the queue's format,
+//! which the golden octets in `queue/record/tests.rs` hold.
 
 use std::borrow::Cow;
 use std::fmt;

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use crate::address::ListenerAddress;
 use crate::client::ClientId;
-use crate::signing_pool::SigningError;
+use crate::signing_pool::SigningPoolError;
 use crate::tls::TlsFacts;
 
 /// A message is in the queue.
@@ -115,7 +115,7 @@ pub(crate) fn unsigned(id: QueueId, reason: &dyn Display) {
 }
 
 /// A message that must be signed could not be signed. The client was asked to try again.
-pub(crate) fn signing_failed(id: Option<QueueId>, reason: &SigningError) {
+pub(crate) fn signing_failed(id: Option<QueueId>, reason: &SigningPoolError) {
     let id = id.map_or_else(|| "-".to_owned(), |id| id.to_string());
     error!(
         target: "relayd",

@@ -10,7 +10,7 @@ use relay_smtp::server::Transaction;
 
 use crate::external::{Checking, External};
 use crate::rewrite::TooLong;
-use crate::signing_pool::SigningError;
+use crate::signing_pool::SigningPoolError;
 use crate::submission::{Additions, Prepared, Submission};
 
 /// The octets of memory that an open message keeps for its next input.
@@ -52,7 +52,7 @@ pub(crate) enum IntakeError {
     Store(#[from] StoreError),
     /// It must be signed and could not be signed.
     #[error(transparent)]
-    Signing(#[from] SigningError),
+    Signing(#[from] SigningPoolError),
     /// The check of an external message refused it.
     #[error("{0}")]
     Refused(Box<Reply>),

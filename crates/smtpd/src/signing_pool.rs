@@ -17,13 +17,13 @@ pub(crate) struct SigningPool {
 
 /// Why a message could not be signed.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SigningError {
+pub(crate) enum SigningPoolError {
     /// A key did not sign.
     #[error(transparent)]
     Sign(#[from] SignError),
     /// The thread ended before it signed.
     #[error("signing was interrupted: {0}")]
-    BrokenOff(#[from] JoinError),
+    Interrupted(#[from] JoinError),
     /// The pool is closed.
     #[error("signing has been shut down")]
     Ended(#[from] AcquireError),
@@ -48,7 +48,7 @@ impl SigningPool {
         &self,
         signing: Signing,
         now: SystemTime,
-    ) -> Result<Vec<u8>, SigningError> {
+    ) -> Result<Vec<u8>, SigningPoolError> {
         let _turn = self.locks.acquire().await?;
         let signatures = task::spawn_blocking(move || signing.finish(now)).await?;
         Ok(signatures?)

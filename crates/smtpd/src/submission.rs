@@ -13,7 +13,7 @@ use crate::config::ServerConfig;
 use crate::events;
 use crate::missing_headers::{Addition, MissingHeaders};
 use crate::rewrite::TooLong;
-use crate::signing_pool::{SigningError, SigningPool};
+use crate::signing_pool::{SigningPool, SigningPoolError};
 
 /// A message whose header section is still coming in, and how to process it.
 #[derive(Debug)]
@@ -124,7 +124,7 @@ impl Prepared {
     }
 
     /// Finishes after the whole message has passed.
-    pub(crate) async fn finish(self, now: SystemTime) -> Result<Additions, SigningError> {
+    pub(crate) async fn finish(self, now: SystemTime) -> Result<Additions, SigningPoolError> {
         let signatures = match self.signing {
             Some(signing) => {
                 let names: Vec<String> = signing

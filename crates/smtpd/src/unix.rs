@@ -78,12 +78,12 @@ fn make_parent(path: &Path, mode: u32) -> io::Result<()> {
     let missing: Vec<_> = path
         .ancestors()
         .skip(1)
-        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .take_while(|directory| !directory.as_os_str().is_empty() && !directory.exists())
         .collect();
-    for folder in missing.into_iter().rev() {
+    for directory in missing.into_iter().rev() {
         // The mode is set explicitly, because the umask may have removed bits.
-        DirBuilder::new().mode(mode).create(folder)?;
-        fs::set_permissions(folder, Permissions::from_mode(mode))?;
+        DirBuilder::new().mode(mode).create(directory)?;
+        fs::set_permissions(directory, Permissions::from_mode(mode))?;
     }
     Ok(())
 }

@@ -22,9 +22,6 @@ pub use self::password::HashError;
 pub use self::record::{RecordError, User};
 use relay_atomic_file::{Owner, directory_of, replace, resolve};
 
-/// The path of the file, unless the operator names another one.
-pub const DEFAULT_FILE: &str = "/etc/relayd/users";
-
 /// The largest file that is read, in octets. It has room for over a hundred thousand users.
 const LONGEST_FILE: u64 = 64 << 20;
 
@@ -159,7 +156,7 @@ impl Editing {
     pub fn open(file: &Path) -> Result<Self, UsersError> {
         let error = |source| UsersError::Io {
             file: file.to_owned(),
-            doing: "locking its folder",
+            doing: "locking its directory",
             source,
         };
         let file = resolve(file).map_err(error)?;

@@ -51,10 +51,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<InboundConfig, ConfigError> {
-        let text = format!(
-            "hostname = \"relay.test\"
-{text}"
-        );
+        let text = format!("hostname = \"relay.test\"\n{text}");
         Ok(Config::parse("relayd.toml".as_ref(), &text)?.inbound)
     }
 

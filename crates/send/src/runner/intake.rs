@@ -7,6 +7,7 @@ use std::time::SystemTime;
 use relay_message::{Deliver, Message, QueueStore};
 
 use super::{CLOCK_CHECK, Runner};
+use crate::action::Action;
 use crate::active_message::{ActiveMessage, Owed};
 use crate::bounce::Reporter;
 use crate::clock::Clock;
@@ -15,7 +16,6 @@ use crate::context::Context;
 use crate::job::{Due, Wait};
 use crate::recipients::Work;
 use crate::scan::{self, Page};
-use crate::verb::Action;
 
 impl<S, D, C> Runner<S, D, C>
 where
@@ -108,7 +108,7 @@ where
     /// Forgets the waiting jobs and reads them from the store again, under the current rules.
     fn read_anew(&mut self) {
         self.schedule.forget_waiting();
-        self.schedule.configure(self.config.rules(), self.now());
+        self.schedule.configure(self.config.limits(), self.now());
         self.read_queue();
     }
 

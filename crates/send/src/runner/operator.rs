@@ -9,13 +9,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use super::Runner;
+use crate::action::Action;
 use crate::active_message::Owed;
 use crate::clock::Clock;
 use crate::completion::{Changed, Completion, ReadyAction, Reported, Return};
 use crate::context::{Context, STORE_PAUSE};
 use crate::events;
 use crate::recipients::Work;
-use crate::verb::Action;
 
 /// Messages that the store changes at once, in one sync, before the schedule does. With more of
 /// them a client's message would wait longer for its own sync.

@@ -18,7 +18,7 @@ pub const CONCURRENCY: Concurrency = Concurrency {
     overall: 7,
     per_destination: 4,
 };
-pub const RULES: ScheduleLimits = ScheduleLimits {
+pub const LIMITS: ScheduleLimits = ScheduleLimits {
     retry: POLICY,
     concurrency: CONCURRENCY,
     notice_after: Duration::from_hours(4),
@@ -93,7 +93,7 @@ pub struct Run {
 impl Run {
     pub fn new() -> Self {
         Self {
-            schedule: Schedule::new(RULES),
+            schedule: Schedule::new(LIMITS),
             now: UNIX_EPOCH + Duration::from_hours(500_000),
             next_id: 1,
             queued: BTreeMap::new(),
@@ -158,7 +158,7 @@ impl Run {
             Task::Attempt => assert!(self.is_due(wait), "{wait:?} at {:?}", self.now),
             Task::Force => assert!(self.forced.contains(&job.id)),
             Task::Notice(_) => {
-                assert!(wait.owes_notice && wait.arrived + RULES.notice_after <= self.now);
+                assert!(wait.owes_notice && wait.arrived + LIMITS.notice_after <= self.now);
             }
             Task::Expire(_) => assert!(POLICY.expiry(wait.arrived) <= self.now),
         }
@@ -265,7 +265,7 @@ impl Run {
 
     fn reload(&mut self) {
         self.schedule.forget_waiting();
-        self.schedule.configure(RULES, self.now);
+        self.schedule.configure(LIMITS, self.now);
         for (key, wait) in self.queued.values() {
             self.schedule.insert(*wait, key);
         }

@@ -64,8 +64,8 @@ async fn an_implicit_tls_handshake_times_out_after_half_a_minute() {
     let config = config_with_tls();
     for octets in [Vec::new(), hello()] {
         let (mut client, pipe) = duplex(1024);
-        let visitor = client_with(Role::Submissions);
-        let secured = Connection::secured(shared(), Arc::clone(&config), visitor, pipe);
+        let peer = client_with(Role::Submissions);
+        let secured = Connection::secured(shared(), Arc::clone(&config), peer, pipe);
         let session = tokio::spawn(async { assert!(secured.await.is_none()) });
         assert_eq!(seconds_to_the_end(&mut client, &octets).await, 30);
         session.await.expect("no session");
@@ -76,8 +76,8 @@ async fn an_implicit_tls_handshake_times_out_after_half_a_minute() {
 async fn a_starttls_handshake_times_out_after_half_a_minute() {
     let config = config_with_tls();
     for octets in [Vec::new(), hello()] {
-        let visitor = client_with(Role::Mx);
-        let mut world = session(shared(), Arc::clone(&config), visitor, Channel::Clear);
+        let peer = client_with(Role::Mx);
+        let mut world = session(shared(), Arc::clone(&config), peer, Channel::Clear);
         world.send(b"EHLO c.test\r\nSTARTTLS\r\n").await;
         for start in ["220 relay.test", "250-relay.test"] {
             let write = world.write().await.expect("a write");
@@ -96,8 +96,8 @@ async fn a_shutdown_does_not_wait_for_a_handshake() {
     let (mut client, pipe) = duplex(1024);
     let shared = shared();
     shared.stopping.cancel();
-    let visitor = client_with(Role::Submissions);
-    let secured = Connection::secured(shared, config_with_tls(), visitor, pipe);
+    let peer = client_with(Role::Submissions);
+    let secured = Connection::secured(shared, config_with_tls(), peer, pipe);
     assert!(secured.await.is_none());
     assert_eq!(seconds_to_the_end(&mut client, &[]).await, 0);
 }
