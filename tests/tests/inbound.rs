@@ -183,7 +183,7 @@ async fn a_listed_client_is_refused_with_the_lists_text_unless_it_may_relay() {
     asked(&mut client, "RCPT TO:<postmaster@relay.test>", "250").await;
     world
         .relay
-        .wait_for_log("dnsbl: broken.test lists nobody for now: it answers 127.255.255.254")
+        .wait_for_log("dnsbl: broken.test is ignored for now: it answers 127.255.255.254")
         .await;
 
     world.configure("[\"127.0.0.1\"]", lists);

@@ -456,7 +456,7 @@ async fn mail_held_by_a_rule_stays_held_over_a_restart() {
     assert!(
         relay
             .done(&hold)
-            .starts_with("held as it comes in: mail to dest.test since ")
+            .starts_with("held on arrival: mail to dest.test since ")
     );
     assert_eq!(relay.ctl(&hold).status.code(), Some(1), "already");
     let first = relay.send("a@sender.test", &["u@dest.test"], MESSAGE).await;

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 
 /// One line, for the head of the man page.
-pub const ABOUT: &str = "Read a message from standard input and hand it to the relay.";
+pub const ABOUT: &str = "Read a message from standard input and submit it to the relay.";
 
 /// How the command is called.
 pub const USAGE: &[(&str, &str)] = &[
@@ -18,8 +18,9 @@ pub const USAGE: &[(&str, &str)] = &[
 
 /// What else there is to know, a paragraph each.
 pub const NOTES: &[&str] = &[
-    "Other options of sendmail are accepted and ignored. If the relay is not running, the message is left \
-     for it on the disk.",
+    "Options of other sendmail programs that make no difference here are accepted and ignored; an unknown \
+     option is an error. If the relay is not running, the message is stored in the maildrop, and the relay \
+     collects it when it runs.",
     "The exit status is one of sysexits.h: 0 only if the message is safe, 75 if the caller should try \
      again.",
 ];

@@ -82,12 +82,12 @@ impl Strict<'_> {
             let path = |name| [key("listener"), KeyStep::Index(index), key(name)];
             let any_port = address.tcp().is_some_and(|address| address.port() == 0);
             if !any_port && listeners[..index].iter().any(same) {
-                let reason = format!("{address} is listened on already");
+                let reason = format!("another [[listener]] already has {address}");
                 return Err(self.source.error_at(&path("address"), reason));
             }
             if let Some(wildcard) = address.tcp().and_then(|a| covering(a, listeners)) {
                 let reason = format!(
-                    "{address} is taken by {wildcard} already: \
+                    "{wildcard} already covers {address}: \
                      remove one of them, or name each address instead of {wildcard}"
                 );
                 return Err(self.source.error_at(&path("address"), reason));
@@ -120,7 +120,7 @@ impl Strict<'_> {
             );
         }
         if !listener.proxies.is_empty() {
-            return error("proxies", "no proxy comes through a Unix socket");
+            return error("proxies", "a Unix socket cannot have proxies");
         }
         Ok(())
     }

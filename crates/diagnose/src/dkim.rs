@@ -27,7 +27,7 @@ pub enum DkimVerb {
     Genkey(GenkeyArgs),
     /// Compare the records in the DNS with our keys
     Testkey(TestkeyArgs),
-    /// Replace a key by a new one, step by step; run it again after each step
+    /// Replace a key with a new one, step by step; run it again after each step
     Rotate(RotateArgs),
 }
 

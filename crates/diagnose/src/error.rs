@@ -27,6 +27,6 @@ pub enum Error {
     #[error("{0}")]
     NotReached(String),
     /// The result cannot be written.
-    #[error("writing the result: {0}")]
+    #[error("cannot write the output: {0}")]
     Output(#[source] io::Error),
 }

@@ -47,5 +47,5 @@ pub(crate) fn checked(results: &Results<'_>) {
 /// A block list gives no usable answer, so no client counts as listed by it.
 pub(crate) fn list_trouble(list: &str, reason: &str) {
     warn!(target: "relayd", event = "dnsbl", list, reason,
-        "dnsbl: {list} lists nobody for now: {reason}");
+        "dnsbl: {list} is ignored for now: {reason}");
 }

@@ -245,7 +245,7 @@ pub(crate) async fn run_blocking<T: Send + 'static>(
 ) -> Result<T, StoreError> {
     task::spawn_blocking(work).await.unwrap_or_else(|_| {
         Err(StoreError::Closed {
-            reason: "the relay is going down".into(),
+            reason: "the relay is shutting down".into(),
         })
     })
 }

@@ -27,7 +27,7 @@ pub(crate) async fn run(
     let (came_in, settled) = (audit.accounting.came_in(), audit.accounting.settled());
     Err(RelayctlError::Refused(format!(
         "the books do not balance: {came_in} recipients came in, {} are accounted for; \
-         stop relayd, then look with: relayd fsck",
+         stop relayd and run relayd fsck",
         settled.saturating_add(audit.queued)
     )))
 }

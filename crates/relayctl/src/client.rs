@@ -60,7 +60,7 @@ impl Client {
         path: &str,
         body: &impl Serialize,
     ) -> Result<T, RelayctlError> {
-        let body = serde_json::to_string(body).expect("the bodies have no key but names of fields");
+        let body = serde_json::to_string(body).expect("every key is the name of a field");
         let request = Request::builder()
             .method(Method::POST)
             .header("content-type", "application/json");

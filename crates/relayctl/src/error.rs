@@ -61,7 +61,7 @@ pub(crate) enum RelayctlError {
     #[error("the relay has stopped: {0}")]
     Gone(String),
     /// The output cannot be written.
-    #[error("writing the answer: {0}")]
+    #[error("cannot write the output: {0}")]
     Output(io::Error),
 }
 

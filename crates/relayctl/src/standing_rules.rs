@@ -78,7 +78,7 @@ pub(crate) fn write_rules(out: &mut impl Write, rules: &StandingRules) -> io::Re
     }
     for rule in &rules.hold_incoming {
         let (what, since) = (described(rule), date(rule.since));
-        writeln!(out, "held as it comes in: {what} since {since}")?;
+        writeln!(out, "held on arrival: {what} since {since}")?;
     }
     Ok(())
 }
@@ -122,9 +122,9 @@ mod tests {
         let expected = "\
 suspended: a.test
 suspended: smart.test:587
-held as it comes in: mail to b.test since 21 Nov 2026 03:10:00 GMT
-held as it comes in: mail to b.test from <> since 21 Nov 2026 03:10:00 GMT
-held as it comes in: mail since 21 Nov 2026 03:10:00 GMT
+held on arrival: mail to b.test since 21 Nov 2026 03:10:00 GMT
+held on arrival: mail to b.test from <> since 21 Nov 2026 03:10:00 GMT
+held on arrival: mail since 21 Nov 2026 03:10:00 GMT
 ";
         assert_eq!(String::from_utf8(out).expect("text"), expected);
     }

@@ -195,7 +195,7 @@ fn each_verb_that_changes_something_sends_its_request() {
             &["queue", "hold", "--incoming", "--all"],
             r#"POST /v1/standing-rules {"hold":"all"}"#,
             CHANGED,
-            "suspended: a.test\nheld as it comes in: mail to b.test since 21 Nov 2026",
+            "suspended: a.test\nheld on arrival: mail to b.test since 21 Nov 2026",
         ),
         (
             &[
@@ -274,8 +274,8 @@ fn a_refusal_is_exit_1_and_a_failure_of_the_daemon_exit_2() {
         (
             &["audit"],
             "503 Service Unavailable",
-            r#"{"error":"relayd is going down"}"#,
-            "relayd is going down",
+            r#"{"error":"relayd is shutting down"}"#,
+            "relayd is shutting down",
             2,
         ),
         (

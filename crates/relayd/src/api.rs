@@ -73,7 +73,7 @@ pub(crate) async fn serve(
 
 async fn reload(State(shared): State<Arc<Shared>>) -> Json<Reload> {
     let reloaded = tokio::task::spawn_blocking(move || shared.reload()).await;
-    let problems = reloaded.unwrap_or_else(|_| vec!["relayd is going down".to_owned()]);
+    let problems = reloaded.unwrap_or_else(|_| vec!["relayd is shutting down".to_owned()]);
     Json(Reload { problems })
 }
 

@@ -145,5 +145,5 @@ pub(crate) fn stopping() {
 /// The queue is closed.
 pub(crate) fn stopped(messages: u64) {
     info!(target: "relayd", event = "stop", messages,
-        "stopped; messages that stay in the queue: {messages}");
+        "stopped; messages left in the queue: {messages}");
 }

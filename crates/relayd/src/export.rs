@@ -119,7 +119,7 @@ fn unreadable(source: io::Error) -> Stop {
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
     /// Standard output is a terminal.
-    #[error("the stream is not for a terminal: send it to a file or a pipe")]
+    #[error("refusing to write the stream to a terminal: redirect it to a file or a pipe")]
     Terminal,
     /// The state directory belongs to another user.
     #[error(transparent)]
@@ -128,7 +128,7 @@ pub enum ExportError {
     #[error(transparent)]
     Open(#[from] OpenStoreError),
     /// The thread that read the queue has ended.
-    #[error("reading the queue was broken off")]
+    #[error("reading the queue was interrupted")]
     BrokenOff,
     /// The stream cannot be written.
     #[error("standard output: {0}")]

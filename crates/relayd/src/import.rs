@@ -66,7 +66,7 @@ pub async fn run(
     let mut written = Ok(());
     let mut report = |id: QueueId, reason: &str| {
         if written.is_ok() {
-            written = writeln!(out, "{id} was not taken in: {reason}");
+            written = writeln!(out, "{id} was refused: {reason}");
         }
     };
     let imported = archive::import(&store, input, clock::now(), &mut report).await;
@@ -79,7 +79,7 @@ pub async fn run(
         End::Whole => Ok(imported.refused == 0 && imported.damaged == 0),
         End::Torn(reason) => {
             let line = format!(
-                "the stream is not whole: {reason}; the message at this point was not taken in, \
+                "the stream is incomplete: {reason}; the message at this point was not imported, \
                  and what follows it is unknown"
             );
             writeln!(out, "{line}").map_err(ImportError::Output)?;
@@ -96,7 +96,7 @@ fn counts(imported: &Imported) -> String {
         damaged,
         ..
     } = imported;
-    let line = format!("messages taken in: {taken}, not taken in: {refused}");
+    let line = format!("messages imported: {taken}, refused: {refused}");
     match damaged {
         0 => line,
         _ => format!("{line}, damaged in the exported queue: {damaged}"),

@@ -116,7 +116,7 @@ fn certificate_problem(error: &CertificateError) -> String {
             "it is not valid yet; is the clock of this machine right?"
         }
         E::NotValidForName | E::NotValidForNameContext { .. } => {
-            "it is for other names; the host must be called by a name that its certificate has"
+            "it is for other names; use a name that is in the certificate"
         }
         // The signature is also bad if a trusted authority has the same name but another key.
         E::UnknownIssuer | E::BadSignature => {

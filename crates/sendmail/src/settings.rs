@@ -38,7 +38,7 @@ impl RelaySettings {
             // The mail is sent even if the warning cannot be written.
             let _ = writeln!(
                 io::stderr(),
-                "sendmail: warning: {warning}; using the default paths"
+                "sendmail: warning: {warning}; using the defaults"
             );
         }
         Ok(settings)

@@ -17,8 +17,8 @@ impl Strict<'_> {
             let (domain, selector) = (&table.domain.0, &table.selector.0);
             if !names.insert((domain, selector)) {
                 let reason = format!(
-                    "there is a key for the selector {selector} of {domain} already: \
-                     give each a selector of its own"
+                    "{domain} already has a key with the selector {selector}: \
+                     give each key its own selector"
                 );
                 return Err(self.source.error_at(&place(index, "selector"), reason));
             }
@@ -36,7 +36,7 @@ impl Strict<'_> {
             }
             Some(expire) if expire < lifetime => error(format!(
                 "signatures would expire while mail still waits: \
-                 make it queue.lifetime ({}) at least",
+                 use at least queue.lifetime ({})",
                 humantime::format_duration(lifetime)
             )),
             _ => Ok(()),

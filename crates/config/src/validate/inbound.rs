@@ -26,15 +26,15 @@ impl Strict<'_> {
                 return error(&path, reason);
             }
             if inbound.dnsbl[..index].contains(zone) {
-                return error(&path, format!("{name:?} is there twice"));
+                return error(&path, format!("{name:?} is listed twice"));
             }
         }
         if inbound.dnsbl.len() > MAX_LISTS {
-            let reason = format!("each list is asked about every client: {MAX_LISTS} at the most");
+            let reason = format!("every client is looked up in each list: use at most {MAX_LISTS}");
             return error(&[key("inbound"), key("dnsbl")], reason);
         }
         if inbound.timeout.0 > LONGEST {
-            let reason = "clients would give up before: 60s at the most".to_owned();
+            let reason = "clients would give up first: use at most 60s".to_owned();
             return error(&[key("inbound"), key("timeout")], reason);
         }
         Ok(())

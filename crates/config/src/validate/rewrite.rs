@@ -11,12 +11,13 @@ impl Strict<'_> {
             let path = [key("rewrite"), key("from"), KeyStep::Index(index)];
             let sender = &rule.1.0;
             if rule.2.is_some() {
-                let reason = "more than the addresses to replace and the address to use instead";
+                let reason =
+                    "must be a pair: the addresses to replace, and the address to use instead";
                 return Err(self.source.error_at(&path, reason));
             }
             if sender.needs_utf8() {
                 let reason = format!(
-                    "{sender}: a sender for all mail must be one that all hosts take: ASCII"
+                    "{sender}: a sender for all mail must be ASCII, because not every host accepts other addresses"
                 );
                 return Err(self.source.error_at(&path, reason));
             }

@@ -39,7 +39,7 @@ pub enum ValueError {
     #[error(transparent)]
     Pattern(#[from] AddressPatternError),
     /// The duration is zero.
-    #[error("{0:?} is no time at all")]
+    #[error("{0:?} must be longer than zero")]
     ZeroDuration(String),
     /// The duration is shorter than a millisecond.
     #[error("{0:?} is less than a millisecond")]
@@ -48,6 +48,6 @@ pub enum ValueError {
     #[error("{0:?} is more than 3650 days")]
     LongDuration(String),
     /// The path of a Unix socket is longer than 107 octets.
-    #[error("{0:?}: a Unix socket has at most {longest} bytes of path", longest = super::LONGEST_SOCKET)]
+    #[error("{0:?}: the path of a Unix socket can have at most {longest} bytes", longest = super::LONGEST_SOCKET)]
     LongSocketPath(String),
 }

@@ -17,7 +17,7 @@ fn a_duration_has_a_shortest_and_a_longest_value() {
             "soon",
             r#""soon" is not a duration such as "400s", "5m" or "5d""#,
         ),
-        ("0s", r#""0s" is no time at all"#),
+        ("0s", r#""0s" must be longer than zero"#),
         ("999us", r#""999us" is less than a millisecond"#),
         ("3651d", r#""3651d" is more than 3650 days"#),
     ] {
@@ -29,7 +29,7 @@ fn a_duration_has_a_shortest_and_a_longest_value() {
             "soon",
             r#""soon" is not "never" or a duration such as "4h""#,
         ),
-        ("0s", r#""0s" is no time at all"#),
+        ("0s", r#""0s" must be longer than zero"#),
         ("3651d", r#""3651d" is more than 3650 days"#),
     ] {
         assert_eq!(message::<Never<Duration>>(text), expected);
@@ -84,7 +84,7 @@ fn a_listener_has_an_address_or_the_absolute_path_of_a_socket() {
     }
     let longest = format!("unix:/{}", "s".repeat(106));
     assert!(ListenAddress::read(&longest).is_ok());
-    let expected = format!("\"{longest}s\": a Unix socket has at most 107 bytes of path");
+    let expected = format!("\"{longest}s\": the path of a Unix socket can have at most 107 bytes");
     assert_eq!(message::<ListenAddress>(&format!("{longest}s")), expected);
 }
 

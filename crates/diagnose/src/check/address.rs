@@ -38,7 +38,7 @@ pub(super) struct Sending {
     pub(super) finding: Finding,
 }
 
-/// Uses the given addresses, or finds them out.
+/// Uses the given addresses, or detects them.
 pub(super) async fn sending(given: &[IpAddr], dns: &Dns, config: &Config) -> Sending {
     if !given.is_empty() {
         return judge(given.to_vec(), "given with --address");

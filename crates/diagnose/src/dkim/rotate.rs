@@ -1,4 +1,4 @@
-//! `dkim rotate`: replaces a key by a new one, such that the records for mail in transit remain
+//! `dkim rotate`: replaces a key with a new one, such that the records for mail in transit remain
 //! available.
 //!
 //! No state is stored between runs. Each run determines the progress from the configuration and the

@@ -81,7 +81,7 @@ fn selected(args: &TestkeyArgs, config: &ConfigFile) -> Result<Vec<SigningEntry>
     }
     if entries.is_empty() {
         return Err(Error::Refused(format!(
-            "no such key in {}: name one with --domain, --selector and --key",
+            "no such key in {}; give one with --domain, --selector and --key",
             config.path().display()
         )));
     }

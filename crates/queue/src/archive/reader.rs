@@ -16,7 +16,7 @@ const LONGEST_PART: u64 = 64 << 20;
 pub(super) enum Torn {
     #[error("it breaks off")]
     Short,
-    #[error("it is no stream of a queue, or of a later version")]
+    #[error("it is not a queue stream, or it is from a later version of relayd")]
     Title,
     #[error("it is damaged")]
     Line,

@@ -18,7 +18,7 @@ pub(super) async fn run(
     out: &mut impl Write,
 ) -> Result<(), RelayctlError> {
     if io::stdout().is_terminal() {
-        let reason = "the stream is not for a terminal: send it to a file or a pipe";
+        let reason = "refusing to write the stream to a terminal: redirect it to a file or a pipe";
         return Err(RelayctlError::Refused(reason.to_owned()));
     }
     let mut stream = client.octets(&with_query(path::EXPORT, filter)?).await?;

@@ -93,7 +93,7 @@ pub(crate) fn print_result(
         line = format!("{line}; given up without a report: {untold}");
     }
     if *pending > 0 {
-        line = format!("{line}; returned when the attempt under way has failed: {pending}");
+        line = format!("{line}; to be returned if the running attempt fails: {pending}");
     }
     writeln!(out, "{line}").map_err(RelayctlError::Output)
 }

@@ -47,11 +47,11 @@ pub(super) enum ApiError {
     /// The rule for incoming mail has other conditions than a domain and a sender.
     #[error("incoming mail is held by domain and by sender only")]
     NotForIncoming,
-    /// The name to suspend is no domain, and no destination has it.
+    /// The name to suspend is not a domain, and no destination has it.
     #[error("no mail would wait for {0:?}; relayctl qstat and relayctl route have the names")]
     NoDestination(String),
     /// Mail for the name to suspend waits for another destination.
-    #[error("mail for {given} waits for {destination}: suspend that")]
+    #[error("mail for {given} goes through {destination}: suspend that instead")]
     OtherDestination {
         /// The name in the request.
         given: String,
@@ -82,11 +82,11 @@ pub(super) enum ApiError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The daemon is shutting down.
-    #[error("relayd is going down")]
+    #[error("relayd is shutting down")]
     Stopping,
     /// The daemon is shutting down, and a verb was applied to a part of the messages. These changes
     /// are kept.
-    #[error("relayd is going down; {changed} of {matched} messages were changed before")]
+    #[error("relayd is shutting down; {changed} of {matched} messages had been changed")]
     StoppingAfter {
         /// How many messages were selected so far.
         matched: u64,

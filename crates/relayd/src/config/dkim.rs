@@ -121,11 +121,11 @@ mod tests {
             ),
             (
                 "expire = \"4d\"",
-                "relayd.toml:6: dkim.expire: signatures would expire while mail still waits: make it queue.lifetime (5days) at least",
+                "relayd.toml:6: dkim.expire: signatures would expire while mail still waits: use at least queue.lifetime (5days)",
             ),
             (
                 ENTRY,
-                "relayd.toml:8: dkim.selector: there is a key for the selector s of d.test already: give each a selector of its own",
+                "relayd.toml:8: dkim.selector: d.test already has a key with the selector s: give each key its own selector",
             ),
             (
                 "canonicalization = \"simple/simple\"",

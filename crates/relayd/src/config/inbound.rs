@@ -86,7 +86,7 @@ mod tests {
             ),
             (
                 "dnsbl = [\"a.test\", \"A.test\"]",
-                "relayd.toml:3: inbound.dnsbl: \"a.test\" is there twice",
+                "relayd.toml:3: inbound.dnsbl: \"a.test\" is listed twice",
             ),
             (
                 "dnsbl = [\"a b\"]",
@@ -94,11 +94,11 @@ mod tests {
             ),
             (
                 &many,
-                "relayd.toml:3: inbound.dnsbl: each list is asked about every client: 16 at the most",
+                "relayd.toml:3: inbound.dnsbl: every client is looked up in each list: use at most 16",
             ),
             (
                 "timeout = \"2m\"",
-                "relayd.toml:3: inbound.timeout: clients would give up before: 60s at the most",
+                "relayd.toml:3: inbound.timeout: clients would give up first: use at most 60s",
             ),
             (
                 "spf = true",

@@ -62,7 +62,7 @@ mod tests {
             ),
             (
                 "from = [\n[\"a@*\", \"b@c.test\"],\n[\"root@*\", \"\u{e4}@a.test\"]]",
-                "relayd.toml:5: rewrite.from: \u{e4}@a.test: a sender for all mail must be one that all hosts take: ASCII",
+                "relayd.toml:5: rewrite.from: \u{e4}@a.test: a sender for all mail must be ASCII, because not every host accepts other addresses",
             ),
             (
                 "from = [[\"root@*\"]]",
@@ -74,7 +74,7 @@ mod tests {
             ),
             (
                 "from = [[\"root@*\", \"a@b.test\", \"c@d.test\"]]",
-                "relayd.toml:3: rewrite.from: more than the addresses to replace and the address to use instead",
+                "relayd.toml:3: rewrite.from: must be a pair: the addresses to replace, and the address to use instead",
             ),
             (
                 "domains = []",

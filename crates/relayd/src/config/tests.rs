@@ -99,7 +99,7 @@ fn a_bad_value_is_reported_with_its_line_and_key() {
         ),
         (
             "[queue]\nretry_unit = \"0s\"",
-            r#"relayd.toml:3: queue.retry_unit: "0s" is no time at all"#,
+            r#"relayd.toml:3: queue.retry_unit: "0s" must be longer than zero"#,
         ),
         (
             "[queue]\nretry_unit = \"999us\"",
@@ -199,16 +199,16 @@ fn a_listener_or_route_that_cannot_work_is_refused() {
         ),
         (
             "[[listener]]\naddress = \"[::]:25\"\n[[listener]]\naddress = \"[::]:25\"",
-            "relayd.toml:5: listener.address: [::]:25 is listened on already",
+            "relayd.toml:5: listener.address: another [[listener]] already has [::]:25",
         ),
         (
             "[[listener]]\naddress = \"[::]:25\"\n[[listener]]\naddress = \"127.0.0.1:25\"",
-            "relayd.toml:5: listener.address: 127.0.0.1:25 is taken by [::]:25 already: \
+            "relayd.toml:5: listener.address: [::]:25 already covers 127.0.0.1:25: \
              remove one of them, or name each address instead of [::]:25",
         ),
         (
             "[[listener]]\naddress = \"[::1]:25\"\n[[listener]]\naddress = \"[::]:25\"",
-            "relayd.toml:3: listener.address: [::1]:25 is taken by [::]:25 already: \
+            "relayd.toml:3: listener.address: [::]:25 already covers [::1]:25: \
              remove one of them, or name each address instead of [::]:25",
         ),
         (
@@ -262,7 +262,7 @@ fn credentials_that_cannot_be_used_are_refused() {
         ),
         (
             "username = \"u\"\npassword_file = \"p\"\ntls = \"none\"",
-            r#"relayd.toml:7: route.tls: credentials need tls = "require" or "implicit": only a loopback address gets them in clear"#,
+            r#"relayd.toml:7: route.tls: credentials need tls = "require" or "implicit": they are sent in clear only to a loopback address"#,
         ),
         (
             "tls = \"always\"",

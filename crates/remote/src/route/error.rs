@@ -19,7 +19,7 @@ pub enum RouteError {
     NoHost,
     /// Credentials would be sent in clear text to another machine.
     #[error(
-        "credentials need tls = \"require\" or \"implicit\": only a loopback address gets them in clear"
+        "credentials need tls = \"require\" or \"implicit\": they are sent in clear only to a loopback address"
     )]
     CredentialsInClear,
     /// The command names no program.

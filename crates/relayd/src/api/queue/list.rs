@@ -48,7 +48,7 @@ async fn send_list(
             is_first = false;
             let entry = entry(&selection.shared, &selection.sending, message);
             serde_json::to_writer(&mut piece, &entry)
-                .expect("an entry has no key but strings, and memory takes it");
+                .expect("every key is a string, and a Vec accepts all writes");
         }
         next = selection.page().await?;
         if piece.is_empty() && next.is_some() {

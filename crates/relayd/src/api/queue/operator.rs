@@ -83,7 +83,7 @@ async fn apply_to_all(
         result.add(applied.ok_or(Stop::Ending)?);
         if result.problems.len() >= PROBLEMS {
             result.problems.truncate(PROBLEMS);
-            let reason = "broken off: too many problems";
+            let reason = "stopped: too many problems";
             result.problems.push(reason.to_owned());
             break;
         }

@@ -48,11 +48,11 @@ fn a_listener_or_certificate_that_lacks_a_part_is_refused() {
         ),
         (
             "[[listener]]\naddress = \"unix:/s\"\nproxies = [\"127.0.0.1\"]",
-            "relayd.toml:4: listener.proxies: no proxy comes through a Unix socket",
+            "relayd.toml:4: listener.proxies: a Unix socket cannot have proxies",
         ),
         (
             "[[listener]]\naddress = \"unix:/s\"\n[[listener]]\naddress = \"unix:/s\"",
-            "relayd.toml:5: listener.address: unix:/s is listened on already",
+            "relayd.toml:5: listener.address: another [[listener]] already has unix:/s",
         ),
         (
             "[[listener]]\naddress = \"unix:s\"",
