@@ -32,7 +32,7 @@ use self::dmarc::Passed;
 use self::ports::Ports;
 use crate::config::{ConfigFile, LoadedConfig};
 use crate::delivery_settings::{self, DnsArgs};
-use crate::dkim::{self as dkim_verb, SigningEntry};
+use crate::dkim::{self as dkim_verb, ConfiguredKey};
 use crate::error::Error;
 use crate::mx as mx_verb;
 use crate::probe::Target;
@@ -108,7 +108,7 @@ struct CheckSettings {
     /// The settings of deliveries, with the routes.
     deliveries: Config,
     listeners: Vec<schema::Listener>,
-    signing: Vec<SigningEntry>,
+    signing: Vec<ConfiguredKey>,
     /// The first problem with `[[dkim]]`.
     signing_problem: Option<ConfigError>,
     /// The block lists that clients are looked up in.

@@ -17,7 +17,7 @@ use crate::error::Error;
 
 pub use self::genkey::GenkeyArgs;
 pub use self::rotate::RotateArgs;
-pub(crate) use self::signing_entry::{SigningEntry, problem, published, usable_entries};
+pub(crate) use self::signing_entry::{ConfiguredKey, problem, published, usable_entries};
 pub use self::testkey::TestkeyArgs;
 
 /// The verbs of `dkim`.

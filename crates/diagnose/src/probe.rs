@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use relay_remote::Inspector;
 use relay_remote::dns::Dns;
-use relay_smtp::address::AddressError;
+use relay_smtp::address::{AddressError, unbracketed};
 use relay_smtp::sasl::{Secret, UserName};
 use relay_smtp::{ForwardPath, ReversePath};
 use relay_terminal::{escape, password, print_json};
@@ -123,11 +123,6 @@ fn reverse_path(text: &str) -> Result<ReversePath, AddressError> {
 
 fn forward_path(text: &str) -> Result<ForwardPath, AddressError> {
     unbracketed(text).parse()
-}
-
-fn unbracketed(text: &str) -> &str {
-    let inner = text.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
-    inner.unwrap_or(text)
 }
 
 /// The complete result.

@@ -45,7 +45,7 @@ pub(crate) async fn run(
     }
 }
 
-/// Makes the decisions of the daemon. As the daemon does, it refuses a configuration with an error.
+/// Makes the decisions of the daemon. It refuses a configuration that fails the checks of `relay_config`.
 async fn without_daemon(args: &RouteArgs, daemon: &DaemonArgs) -> Result<Plan, RelayctlError> {
     let refused = |reason: &dyn Display| RelayctlError::Refused(reason.to_string());
     let config = relay_routing::load(daemon.config_file().path()).map_err(|e| refused(&e))?;

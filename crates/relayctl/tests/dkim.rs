@@ -19,7 +19,7 @@ struct Operator {
     dir: TempDir,
 }
 
-struct Said {
+struct DkimOutput {
     code: i32,
     out: String,
     error: String,
@@ -53,7 +53,7 @@ impl Operator {
         fs::write(self.path("relayd.toml"), text).expect("a file");
     }
 
-    async fn dkim(&self, args: &[&str]) -> Said {
+    async fn dkim(&self, args: &[&str]) -> DkimOutput {
         let mut command = Command::new(env!("CARGO_BIN_EXE_relayctl"));
         command.arg("--config").arg(self.path("relayd.toml"));
         command.arg("dkim").args(args).current_dir(self.dir.path());
@@ -63,7 +63,7 @@ impl Operator {
             stderr,
         } = command.output().await.expect("relayctl runs");
         let text = |bytes| String::from_utf8(bytes).expect("text");
-        Said {
+        DkimOutput {
             code: status.code().expect("an exit code"),
             out: text(stdout),
             error: text(stderr),
@@ -260,7 +260,7 @@ async fn a_rotation_continues_at_its_next_step_and_skips_none() {
     let args = [
         "rotate", "--domain", "a.test", "--old", "old", "--new", "n1",
     ];
-    let standings = |said: &Said| {
+    let standings = |said: &DkimOutput| {
         let lines = said.out.lines().filter(|line| line.contains(". "));
         let words = lines.filter_map(|line| line.split(' ').next().filter(|w| !w.is_empty()));
         words.map(str::to_owned).collect::<Vec<_>>()
@@ -317,4 +317,23 @@ async fn a_rotation_needs_two_keys() {
         "{}",
         unknown.error
     );
+}
+
+#[tokio::test]
+async fn a_problem_with_another_key_does_not_stop_a_test_of_one_domain() {
+    let operator = Operator::new().await;
+    let record = operator.genkey("mail", &[]).await;
+    operator.publish(&record);
+    operator.configure(&[("mail", "mail.pem")]);
+    let file = operator.path("relayd.toml");
+    let text = fs::read_to_string(&file).expect("a file");
+    let broken = "[[dkim]]\ndomain = \"b.test\"\nselector = \"a b\"\nkey = \"/k\"\n";
+    fs::write(&file, text + broken).expect("a file");
+    let said = operator.dkim(&["testkey", "--domain", "a.test"]).await;
+    assert_eq!(said.code, 0, "{}", said.error);
+    for args in [&["testkey"][..], &["testkey", "--domain", "b.test"]] {
+        let said = operator.dkim(args).await;
+        assert_eq!(said.code, 2, "{}", said.error);
+        assert!(said.error.contains("dkim.selector"), "{}", said.error);
+    }
 }

@@ -15,7 +15,7 @@ use relay_config::schema::{self, File, given};
 use relay_config::values::{Text, values};
 pub use relay_config::{ConfigError, NamedFile};
 use relay_config::{KeyStep, ListenAddress, Source, Strict, key};
-use relay_send::Concurrency;
+use relay_send::{Concurrency, ReportPolicy, RetryPolicy};
 use relay_smtp::Mailbox;
 use relay_smtp::body::BareNewline;
 use relay_smtpd::{Limits, ListenerAddress, ListenerConfig, RelayRules, Rewriting, Role};
@@ -45,7 +45,11 @@ pub struct Config {
     /// Who may log in.
     pub auth: AuthConfig,
     /// How long mail is kept and when it is retried.
-    pub queue: QueueConfig,
+    pub retry: RetryPolicy,
+    /// Who gets reports, and how many.
+    pub reports: ReportPolicy,
+    /// How many octets of the disk are kept free.
+    pub min_free: u64,
     /// How mail is delivered: `[delivery]`, `[[route]]` and `[dns]`.
     pub delivery: relay_remote::Config,
     /// How many deliveries run at the same time.
@@ -73,23 +77,6 @@ pub struct AuthConfig {
     pub users: NamedFile,
     /// How long a client is refused after too many failed logins.
     pub lockout: Duration,
-}
-
-/// `[queue]`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueConfig {
-    /// The age at which a message bounces.
-    pub lifetime: Duration,
-    /// Attempt n is made at arrival + unit × n².
-    pub retry_unit: Duration,
-    /// The longest time between two attempts.
-    pub retry_max_interval: Duration,
-    /// How many bytes of the disk are kept free.
-    pub min_free: u64,
-    /// The age of a message at which a sender who did not request a delay report gets one.
-    pub delay_notice: Option<Duration>,
-    /// How many reports one sender gets within an hour.
-    pub bounces_per_sender: u32,
 }
 
 impl Config {
@@ -150,7 +137,16 @@ impl Mapping<'_> {
             limits,
             tls,
             auth,
-            queue: queue_of(&queue),
+            retry: RetryPolicy {
+                lifetime: queue.lifetime.0,
+                unit: queue.retry_unit.0,
+                max_interval: queue.retry_max_interval.0,
+            },
+            reports: ReportPolicy {
+                delay_notice: queue.delay_notice.0.0,
+                per_sender: queue.bounces_per_sender.0,
+            },
+            min_free: queue.min_free.0.as_u64(),
             delivery: deliveries,
             concurrency: Concurrency {
                 overall: delivery.concurrency.0,
@@ -243,17 +239,6 @@ fn listener(listener: schema::Listener) -> ListenerConfig {
             schema::Role::Submissions => Role::Submissions,
         },
         proxies: values(listener.proxies),
-    }
-}
-
-fn queue_of(queue: &schema::Queue) -> QueueConfig {
-    QueueConfig {
-        lifetime: queue.lifetime.0,
-        retry_unit: queue.retry_unit.0,
-        retry_max_interval: queue.retry_max_interval.0,
-        min_free: queue.min_free.0.as_u64(),
-        delay_notice: queue.delay_notice.0.0,
-        bounces_per_sender: queue.bounces_per_sender.0,
     }
 }
 

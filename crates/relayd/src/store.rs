@@ -34,7 +34,7 @@ pub(crate) async fn open_store(config: &Config) -> Result<SledStore, OpenStoreEr
     let dir = config.state_dir.clone();
     let store_config = StoreConfig {
         state_dir: dir.clone(),
-        min_free: config.queue.min_free,
+        min_free: config.min_free,
         inline_body: INLINE_BODY,
     };
     let opened = tokio::task::spawn_blocking(move || SledStore::open(&store_config)).await;

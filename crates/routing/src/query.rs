@@ -2,7 +2,7 @@
 
 use relay_control::{Plan, PlannedHost};
 use relay_remote::{Config, DecidedBy, Preview, PreviewedHost, Remote, TlsRule};
-use relay_smtp::address::AddressError;
+use relay_smtp::address::{AddressError, unbracketed};
 use relay_smtp::{ForwardPath, ReversePath};
 
 /// A sender and a recipient.
@@ -58,11 +58,6 @@ impl RouteQuery {
     pub async fn plan_of(&self, remote: &Remote) -> Plan {
         described(remote.preview(&self.from, &self.to).await)
     }
-}
-
-fn unbracketed(text: &str) -> &str {
-    let inner = text.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
-    inner.unwrap_or(text)
 }
 
 fn described(preview: Preview) -> Plan {

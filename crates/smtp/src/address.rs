@@ -238,6 +238,13 @@ fn is_label(label: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_' || is_utf8_letter(c))
 }
 
+/// Returns an address without its angle brackets, as a log or a header may have them. Other text stays as it
+/// is.
+pub fn unbracketed(text: &str) -> &str {
+    let inner = text.strip_prefix('<').and_then(|t| t.strip_suffix('>'));
+    inner.unwrap_or(text)
+}
+
 /// Whether the address is in this domain. Case is ignored (RFC 5321 §2.4).
 pub fn is_at(address: &str, domain: &str) -> bool {
     let at = address.rsplit_once('@');
@@ -325,6 +332,19 @@ pub(crate) fn is_utf8_letter(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_pair_of_angle_brackets_is_removed() {
+        for (text, expected) in [
+            ("<a@b.test>", "a@b.test"),
+            ("<>", ""),
+            ("a@b.test", "a@b.test"),
+            ("<a@b.test", "<a@b.test"),
+            ("<<a@b.test>>", "<a@b.test>"),
+        ] {
+            assert_eq!(unbracketed(text), expected);
+        }
+    }
 
     #[test]
     fn the_domain_of_an_address_follows_its_last_at_sign() {

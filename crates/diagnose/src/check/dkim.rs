@@ -9,7 +9,7 @@ use relay_dkim::{
 use relay_remote::dns::Dns;
 
 use super::finding::Finding;
-use crate::dkim::{SigningEntry, published};
+use crate::dkim::{ConfiguredKey, published};
 
 const DKIM: &str = "DKIM";
 
@@ -35,7 +35,7 @@ enum Verified {
 pub(super) async fn dkim(
     dns: &Dns,
     domain: &str,
-    entries: &[SigningEntry],
+    entries: &[ConfiguredKey],
     problem: Option<&ConfigError>,
 ) -> Checked {
     let mut checked = Checked {
@@ -66,7 +66,7 @@ pub(super) async fn dkim(
 
 /// Returns a warning if bounces, which come from the hostname, are not signed although other mail
 /// is.
-pub(super) fn bounces(hostname: &str, entries: &[SigningEntry]) -> Option<Finding> {
+pub(super) fn bounces(hostname: &str, entries: &[ConfiguredKey]) -> Option<Finding> {
     if entries.is_empty() || !signing(hostname, entries).is_empty() {
         return None;
     }
@@ -78,15 +78,15 @@ pub(super) fn bounces(hostname: &str, entries: &[SigningEntry]) -> Option<Findin
 }
 
 /// Returns the keys that sign mail from the domain.
-fn signing<'a>(domain: &str, entries: &'a [SigningEntry]) -> Vec<&'a SigningEntry> {
+fn signing<'a>(domain: &str, entries: &'a [ConfiguredKey]) -> Vec<&'a ConfiguredKey> {
     match domain.parse() {
         Ok(domain) => signing_entries(entries, &domain, |entry| (&entry.domain, entry.subdomains)),
         Err(_) => Vec::new(),
     }
 }
 
-async fn key(dns: &Dns, entry: &SigningEntry) -> (Finding, Verified) {
-    let SigningEntry {
+async fn key(dns: &Dns, entry: &ConfiguredKey) -> (Finding, Verified) {
+    let ConfiguredKey {
         domain, selector, ..
     } = entry;
     let name = Record::name(domain, selector);
@@ -182,7 +182,7 @@ mod tests {
         file.write_all(KEY.as_bytes()).expect("written");
         let mode = std::fs::Permissions::from_mode(mode);
         std::fs::set_permissions(file.path(), mode).expect("a mode");
-        let entry = SigningEntry {
+        let entry = ConfiguredKey {
             domain: "a.test".parse().expect("a domain"),
             selector: "mail".parse().expect("a selector"),
             key: file.path().to_owned(),
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_keys_are_those_that_the_relay_signs_with() {
-        let entry = |domain: &str, subdomains| SigningEntry {
+        let entry = |domain: &str, subdomains| ConfiguredKey {
             domain: domain.parse().expect("a domain"),
             selector: "mail".parse().expect("a selector"),
             key: "/k".into(),
@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn bounces_without_a_signature_are_a_warning() {
-        let entry = |subdomains| SigningEntry {
+        let entry = |subdomains| ConfiguredKey {
             domain: "a.test".parse().expect("a domain"),
             selector: "mail".parse().expect("a selector"),
             key: "/k".into(),

@@ -16,7 +16,7 @@ use super::Algorithm;
 use super::genkey::{TableEntry, make};
 use super::rotation_step::{Rotation, RotationStep, Standing};
 use super::show;
-use super::signing_entry::{SigningEntry, published, signing_table};
+use super::signing_entry::{ConfiguredKey, named_entries, published};
 use super::tested::Tested;
 use super::testkey;
 use crate::config::ConfigFile;
@@ -62,11 +62,8 @@ pub(super) async fn run(
                 .to_owned(),
         ));
     }
-    let table = signing_table(&config.load()?)?;
-    let find = |selector| {
-        let mut entries = table.iter();
-        entries.find(|entry| entry.is_named(&args.domain, Some(selector)))
-    };
+    let entries = named_entries(&config.load()?, &args.domain, None)?;
+    let find = |selector: &Selector| entries.iter().find(|entry| entry.selector == *selector);
     let (old, new) = (find(&args.old), find(&args.new));
     let file = match (&args.out, old, new) {
         (_, _, Some(new)) => new.key.clone(),
@@ -108,7 +105,7 @@ fn beside(old: &Path, args: &RotateArgs) -> PathBuf {
 }
 
 /// Returns the given algorithm, or that of the old key if it can be read.
-fn algorithm(args: &RotateArgs, old: Option<&SigningEntry>) -> relay_dkim::Algorithm {
+fn algorithm(args: &RotateArgs, old: Option<&ConfiguredKey>) -> relay_dkim::Algorithm {
     let of_old = || {
         PrivateKey::load(&old?.key)
             .ok()
@@ -118,8 +115,8 @@ fn algorithm(args: &RotateArgs, old: Option<&SigningEntry>) -> relay_dkim::Algor
     said.or_else(of_old).unwrap_or(relay_dkim::Algorithm::Rsa)
 }
 
-fn as_entry(args: &RotateArgs, file: &Path) -> SigningEntry {
-    SigningEntry {
+fn as_entry(args: &RotateArgs, file: &Path) -> ConfiguredKey {
+    ConfiguredKey {
         domain: args.domain.clone(),
         selector: args.new.clone(),
         key: file.to_owned(),
@@ -144,7 +141,7 @@ struct Facts<'a> {
     file: &'a Path,
     signs_with_new: bool,
     /// The table of the old key, if the relay signs with it.
-    old: Option<&'a SigningEntry>,
+    old: Option<&'a ConfiguredKey>,
     old_is_published: bool,
 }
 

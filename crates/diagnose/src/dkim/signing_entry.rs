@@ -18,14 +18,14 @@ const KEYS: &[&str] = &[
 
 /// One key of the relay's signing table.
 #[derive(Debug, Clone)]
-pub(crate) struct SigningEntry {
+pub(crate) struct ConfiguredKey {
     pub(crate) domain: Domain,
     pub(crate) selector: Selector,
     pub(crate) key: PathBuf,
     pub(crate) subdomains: bool,
 }
 
-impl From<&schema::Dkim> for SigningEntry {
+impl From<&schema::Dkim> for ConfiguredKey {
     fn from(dkim: &schema::Dkim) -> Self {
         Self {
             domain: dkim.domain.0.clone(),
@@ -36,15 +36,9 @@ impl From<&schema::Dkim> for SigningEntry {
     }
 }
 
-impl SigningEntry {
-    pub(super) fn is_named(&self, domain: &Domain, selector: Option<&Selector>) -> bool {
-        self.domain == *domain && selector.is_none_or(|selector| *selector == self.selector)
-    }
-}
-
 /// Returns the entries of the relay's signing table that can be used.
-pub(crate) fn usable_entries(config: &LoadedConfig) -> Vec<SigningEntry> {
-    config.file().dkim.iter().map(SigningEntry::from).collect()
+pub(crate) fn usable_entries(config: &LoadedConfig) -> Vec<ConfiguredKey> {
+    config.file().dkim.iter().map(ConfiguredKey::from).collect()
 }
 
 /// Returns the first problem with the signing table.
@@ -53,10 +47,26 @@ pub(crate) fn problem(config: &LoadedConfig) -> Option<ConfigError> {
 }
 
 /// Returns the relay's signing table.
-pub(super) fn signing_table(config: &LoadedConfig) -> Result<Vec<SigningEntry>, ConfigError> {
+pub(super) fn signing_table(config: &LoadedConfig) -> Result<Vec<ConfiguredKey>, ConfigError> {
     match problem(config) {
         Some(problem) => Err(problem),
         None => Ok(usable_entries(config)),
+    }
+}
+
+/// Returns the entries of a domain, and of one selector if it is given. A problem with another entry is an
+/// error only if none is found, because it may be the one that was meant.
+pub(super) fn named_entries(
+    config: &LoadedConfig,
+    domain: &Domain,
+    selector: Option<&Selector>,
+) -> Result<Vec<ConfiguredKey>, ConfigError> {
+    let mut entries = usable_entries(config);
+    entries
+        .retain(|entry| entry.domain == *domain && selector.is_none_or(|s| *s == entry.selector));
+    match problem(config) {
+        Some(problem) if entries.is_empty() => Err(problem),
+        _ => Ok(entries),
     }
 }
 

@@ -9,7 +9,7 @@ use relay_remote::dns::{Dns, LookupError};
 use relay_terminal::print_json;
 
 use super::show;
-use super::signing_entry::{SigningEntry, published, signing_table};
+use super::signing_entry::{ConfiguredKey, named_entries, published, signing_table};
 use super::tested::Tested;
 use crate::config::ConfigFile;
 use crate::delivery_settings::{self, DnsArgs};
@@ -66,19 +66,20 @@ pub(super) async fn run(
     }
 }
 
-fn selected(args: &TestkeyArgs, config: &ConfigFile) -> Result<Vec<SigningEntry>, Error> {
+fn selected(args: &TestkeyArgs, config: &ConfigFile) -> Result<Vec<ConfiguredKey>, Error> {
     if let (Some(domain), Some(selector), Some(key)) = (&args.domain, &args.selector, &args.key) {
-        return Ok(vec![SigningEntry {
+        return Ok(vec![ConfiguredKey {
             domain: domain.clone(),
             selector: selector.clone(),
             key: key.clone(),
             subdomains: false,
         }]);
     }
-    let mut entries = signing_table(&config.load()?)?;
-    if let Some(domain) = &args.domain {
-        entries.retain(|entry| entry.is_named(domain, args.selector.as_ref()));
-    }
+    let loaded = config.load()?;
+    let entries = match &args.domain {
+        Some(domain) => named_entries(&loaded, domain, args.selector.as_ref())?,
+        None => signing_table(&loaded)?,
+    };
     if entries.is_empty() {
         return Err(Error::Refused(format!(
             "no such key in {}; give one with --domain, --selector and --key",
@@ -89,7 +90,7 @@ fn selected(args: &TestkeyArgs, config: &ConfigFile) -> Result<Vec<SigningEntry>
 }
 
 /// Compares one key with its record in the DNS.
-pub(super) async fn test(dns: &Dns, entry: &SigningEntry) -> Tested {
+pub(super) async fn test(dns: &Dns, entry: &ConfiguredKey) -> Tested {
     match compared(dns, entry).await {
         Ok(tested) => tested,
         Err(reason) => Tested {
@@ -120,8 +121,8 @@ impl NotCompared {
     }
 }
 
-async fn compared(dns: &Dns, entry: &SigningEntry) -> Result<Tested, NotCompared> {
-    let SigningEntry {
+async fn compared(dns: &Dns, entry: &ConfiguredKey) -> Result<Tested, NotCompared> {
+    let ConfiguredKey {
         domain, selector, ..
     } = entry;
     let name = Record::name(domain, selector);

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use relay_send::{ReportPolicy, RetryPolicy};
 use relay_smtpd::{AuthLimits, ListenerAddress, NoTemporaryRelay, Role};
 
 use super::Config;
@@ -43,16 +42,9 @@ impl Config {
         relay_send::Config {
             hostname: self.hostname.clone(),
             postmaster: self.postmaster.clone(),
-            retry: RetryPolicy {
-                lifetime: self.queue.lifetime,
-                unit: self.queue.retry_unit,
-                max_interval: self.queue.retry_max_interval,
-            },
+            retry: self.retry,
             concurrency: self.concurrency,
-            reports: ReportPolicy {
-                delay_notice: self.queue.delay_notice,
-                per_sender: self.queue.bounces_per_sender,
-            },
+            reports: self.reports,
             signer: None,
             standing_rules: relay_send::StandingRules::default(),
         }

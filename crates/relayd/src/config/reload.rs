@@ -14,12 +14,12 @@ impl Config {
         };
         keep("state_dir", self.state_dir != new.state_dir);
         keep("[[listener]]", self.listeners != new.listeners);
-        keep("queue.min_free", self.queue.min_free != new.queue.min_free);
+        keep("queue.min_free", self.min_free != new.min_free);
         keep("control.socket", self.control != new.control);
         keep("log.format", self.log_format != new.log_format);
         new.state_dir.clone_from(&self.state_dir);
         new.listeners.clone_from(&self.listeners);
-        new.queue.min_free = self.queue.min_free;
+        new.min_free = self.min_free;
         new.control.clone_from(&self.control);
         new.log_format = self.log_format;
         kept

@@ -420,7 +420,7 @@ fn the_values_of_the_file_are_used() {
     assert_eq!(config.relay.networks[2].to_string(), "10.0.0.0/8");
     assert_eq!(config.limits.session.message_size, 100 * 1024);
     assert_eq!(config.limits.session.bare_newline, BareNewline::Normalize);
-    assert_eq!(config.queue.retry_unit, Duration::from_millis(250));
+    assert_eq!(config.retry.unit, Duration::from_millis(250));
     let route = &config.delivery.routes[0];
     assert_eq!(&**route.name(), "me@192.0.2.1,smtp.example.com:587");
     assert_eq!(route.tls(), RouteTls::Implicit);
