@@ -113,7 +113,7 @@ async fn an_mx_at_the_address_of_a_configured_listener_is_this_relay() {
         let asked = tokio::task::spawn_blocking(move || stopped.route(&["--json"]));
         let (_, out, error) = asked.await.expect("no panic");
         let plan: Value = serde_json::from_str(&out).expect(&error);
-        let problem = plan["problem"].as_str();
+        let problem = plan["hosts"][0]["problem"].as_str();
         assert_eq!(
             problem.is_some_and(|text| text.contains("this relay")),
             is_own,

@@ -253,8 +253,8 @@ mod tests {
             (answer(0, 3), "5 of 9; given up without a report: 3\n"),
             (
                 answer(1, 3),
-                "4 of 9; given up without a report: 3; returned when the attempt under way \
-                 has failed: 1\n",
+                "4 of 9; given up without a report: 3; to be returned if the running \
+                 attempt fails: 1\n",
             ),
         ] {
             let mut out = Vec::new();
