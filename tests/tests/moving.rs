@@ -64,7 +64,7 @@ async fn moved_mail_continues_unchanged_and_a_truncated_stream_is_reported() {
         "{out}"
     );
     assert!(
-        out.contains("the stream is not whole: it breaks off"),
+        out.contains("the stream is incomplete: it breaks off"),
         "{out}"
     );
     assert_eq!(
