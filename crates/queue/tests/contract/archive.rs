@@ -228,7 +228,7 @@ async fn an_invalid_number_or_text_in_a_stream_is_damage() {
         "x".repeat(500),
     ] {
         let (imported, _) = target.import(line.as_bytes(), late()).await;
-        assert!(matches!(&imported.end, End::Torn(why) if why.contains("no stream")));
+        assert!(matches!(&imported.end, End::Torn(why) if why.contains("not a queue stream")));
     }
     for line in [
         format!("message {id} 1 1\n"),
