@@ -20,6 +20,9 @@ pub struct Lenient {
     /// The keys whose values come from the file, each written as in an error message.
     keys: BTreeSet<String>,
     problems: Vec<(Vec<KeyStep>, ConfigError)>,
+    /// The path and the text of the file, for the lines of errors. Without a file they are empty.
+    path: PathBuf,
+    text: String,
 }
 
 /// Why a command cannot read a configuration file at all.
@@ -73,7 +76,11 @@ impl Lenient {
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let source = Source::parse(file, text)?;
         let mut skipped: Vec<Vec<KeyStep>> = Vec::new();
-        let mut problems = Vec::new();
+        let mut read = Self {
+            path: file.to_owned(),
+            text: text.to_owned(),
+            ..Self::default()
+        };
         loop {
             let tree = Tree {
                 root: source.tree(),
@@ -81,26 +88,26 @@ impl Lenient {
             };
             let error = match tree.read() {
                 Ok(file) => {
-                    return Ok(Self {
-                        file,
-                        keys: tree.paths().map(|path| Place(&path).to_string()).collect(),
-                        problems,
-                    });
+                    read.file = file;
+                    read.keys = tree.paths().map(|path| Place(&path).to_string()).collect();
+                    return Ok(read);
                 }
                 Err(error) => error,
             };
             let reason = source.error_of(&error);
             let path = error.path.unwrap_or_default();
-            problems.push((path.clone(), reason));
+            read.problems.push((path.clone(), reason));
             // Each round leaves out one more key. That ends, because all tables except those in lists may be empty.
             if path.is_empty() || skipped.contains(&path) {
-                return Ok(Self {
-                    problems,
-                    ..Self::default()
-                });
+                return Ok(read);
             }
             skipped.push(path);
         }
+    }
+
+    /// Returns the lines of the keys, for an error about a value that only the command can judge.
+    pub fn source(&self) -> Result<Source<'_>, ConfigError> {
+        Source::parse(&self.path, &self.text)
     }
 
     /// Whether the file has this key with a value that can be used. Otherwise the value is the default.

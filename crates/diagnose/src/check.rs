@@ -120,7 +120,7 @@ impl CheckSettings {
         config.require(KEYS)?;
         let file = config.file();
         let routes = relay_routing::routes(file);
-        let routes = routes.map_err(|p| ConfigError::of_file(config.path(), p.to_string()))?;
+        let routes = routes.map_err(|problem| config.error_of_route(&problem))?;
         let deliveries = Config {
             routes,
             ..delivery_settings::of_config(config, dns)?
@@ -377,7 +377,7 @@ mod tests {
             ),
             (
                 "[[route]]\ndomain = \"*\"\nhost = [\"a b\"]",
-                "relayd.toml: [[route]] 1: host: ",
+                "relayd.toml:4: route.host: ",
             ),
             ("[[listener]]\naddress = \"nowhere\"", "relayd.toml:3: "),
             ("[inbound]\ndnsbl = [1]", "relayd.toml:3: inbound.dnsbl: "),

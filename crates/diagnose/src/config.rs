@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use relay_config::schema::File;
 use relay_config::{ConfigError, DEFAULT_FILE, Lenient};
+use relay_routing::RouteProblem;
 
 use crate::error::Error;
 
@@ -26,11 +27,7 @@ impl ConfigFile {
 
     /// Reads the file. If the default file does not exist, every key has its default.
     pub fn load(&self) -> Result<LoadedConfig, Error> {
-        let lenient = match Lenient::read(self.path()) {
-            Err(reason) if self.named.is_none() && reason.is_missing() => Lenient::default(),
-            read => read?,
-        };
-        LoadedConfig::new(self.path().to_owned(), lenient)
+        LoadedConfig::read(self.path(), self.named.is_none())
     }
 }
 
@@ -42,10 +39,15 @@ pub struct LoadedConfig {
 }
 
 impl LoadedConfig {
-    fn new(path: PathBuf, lenient: Lenient) -> Result<Self, Error> {
-        let config = Self { path, lenient };
-        config.require(&["control.socket", "auth.users", "state_dir"])?;
-        Ok(config)
+    fn read(path: &Path, may_be_missing: bool) -> Result<Self, Error> {
+        let lenient = match Lenient::read(path) {
+            Err(reason) if may_be_missing && reason.is_missing() => Lenient::default(),
+            read => read?,
+        };
+        Ok(Self {
+            path: path.to_owned(),
+            lenient,
+        })
     }
 
     /// The path of the file.
@@ -63,19 +65,30 @@ impl LoadedConfig {
         self.lenient.require(keys)
     }
 
-    /// The path of the users file.
-    pub fn users(&self) -> &Path {
-        &self.file().auth.users
+    /// Returns the error for a route that cannot be used, with its line.
+    pub(crate) fn error_of_route(&self, problem: &RouteProblem) -> ConfigError {
+        self.lenient
+            .source()
+            .map_or_else(|error| error, |source| problem.at_its_line(&source))
     }
 
-    /// The state directory. It belongs to the user that the daemon runs as.
-    pub fn state_dir(&self) -> &Path {
-        &self.file().state_dir.0
+    /// Returns the path of the users file. A value that is not a path is an error.
+    pub fn users(&self) -> Result<&Path, Error> {
+        self.require(&["auth.users"])?;
+        Ok(&self.file().auth.users)
     }
 
-    /// The path of the control socket.
-    pub fn socket(&self) -> &Path {
-        &self.file().control.socket.0
+    /// Returns the state directory, which belongs to the user that the daemon runs as. A value that is not
+    /// a path is an error.
+    pub fn state_dir(&self) -> Result<&Path, Error> {
+        self.require(&["state_dir"])?;
+        Ok(&self.file().state_dir.0)
+    }
+
+    /// Returns the path of the control socket. A value that is not a path is an error.
+    pub fn socket(&self) -> Result<&Path, Error> {
+        self.require(&["control.socket"])?;
+        Ok(&self.file().control.socket.0)
     }
 }
 
@@ -87,7 +100,10 @@ pub(crate) mod tests {
     /// The configuration in this text, from the file `relayd.toml`.
     pub(crate) fn parse(text: &str) -> Result<LoadedConfig, Error> {
         let path = Path::new("relayd.toml");
-        LoadedConfig::new(path.to_owned(), Lenient::parse(path, text)?)
+        Ok(LoadedConfig {
+            path: path.to_owned(),
+            lenient: Lenient::parse(path, text)?,
+        })
     }
 
     #[test]
@@ -109,20 +125,22 @@ pub(crate) mod tests {
             ),
         ] {
             let config = parse(text).expect(text);
-            assert_eq!(config.socket(), Path::new(socket), "{text}");
-            assert_eq!(config.users(), Path::new(users), "{text}");
-            assert_eq!(config.state_dir(), Path::new(state_dir), "{text}");
+            let paths = [config.socket(), config.users(), config.state_dir()];
+            let paths = paths.map(|path| path.expect(text));
+            assert_eq!(paths, [socket, users, state_dir].map(Path::new), "{text}");
         }
     }
 
     #[test]
-    fn a_value_that_is_not_a_path_is_an_error_with_its_line_and_key() {
-        for (text, expected) in [
-            ("[control]\nsocket = 1", "relayd.toml:2: control.socket: "),
-            ("[auth]\nusers = []", "relayd.toml:2: auth.users: "),
-            ("state_dir = true", "relayd.toml:1: state_dir: "),
+    fn a_path_of_another_type_is_an_error_only_where_it_is_needed() {
+        let text = "state_dir = true\n[control]\nsocket = 1\n[auth]\nusers = []";
+        let config = parse(text).expect("TOML");
+        for (path, expected) in [
+            (config.state_dir(), "relayd.toml:1: state_dir: "),
+            (config.socket(), "relayd.toml:3: control.socket: "),
+            (config.users(), "relayd.toml:5: auth.users: "),
         ] {
-            let error = parse(text).expect_err(text).to_string();
+            let error = path.expect_err(expected).to_string();
             assert!(error.starts_with(expected), "{error}");
         }
         assert!(parse("[control").is_err_and(|error| !error.to_string().contains('\n')));
@@ -132,6 +150,8 @@ pub(crate) mod tests {
     fn only_the_default_file_may_be_missing() {
         let directory = tempfile::tempdir().expect("a directory");
         let missing = directory.path().join("relayd.toml");
+        let default = LoadedConfig::read(&missing, true).expect("the defaults");
+        assert_eq!(default.file(), &File::default());
         let error = ConfigFile::new(Some(missing.clone())).load();
         let expected = format!("{}: cannot be read: ", missing.display());
         assert!(error.is_err_and(|error| error.to_string().starts_with(&expected)));

@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::error::RelayctlError;
 
 /// How long the daemon may take to answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most octets of an answer, or of one line of a list.
 const LONGEST: usize = 64 << 20;
 
@@ -36,7 +36,7 @@ impl Client {
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, RelayctlError> {
-        whole(self.ask(Method::GET, path).await?, Some(PATIENCE)).await
+        whole(self.ask(Method::GET, path).await?, Some(ANSWER_TIMEOUT)).await
     }
 
     /// Sends a request and waits without a time limit, because the daemon may need long for the
@@ -51,7 +51,7 @@ impl Client {
     }
 
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, RelayctlError> {
-        whole(self.ask(Method::POST, path).await?, Some(PATIENCE)).await
+        whole(self.ask(Method::POST, path).await?, Some(ANSWER_TIMEOUT)).await
     }
 
     /// Sends a body and waits without a time limit. The daemon stops its work if this program ends.
@@ -68,11 +68,11 @@ impl Client {
     }
 
     pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str) -> Result<T, RelayctlError> {
-        whole(self.ask(Method::PUT, path).await?, Some(PATIENCE)).await
+        whole(self.ask(Method::PUT, path).await?, Some(ANSWER_TIMEOUT)).await
     }
 
     pub(crate) async fn delete<T: DeserializeOwned>(&self, path: &str) -> Result<T, RelayctlError> {
-        whole(self.ask(Method::DELETE, path).await?, Some(PATIENCE)).await
+        whole(self.ask(Method::DELETE, path).await?, Some(ANSWER_TIMEOUT)).await
     }
 
     /// Returns a long answer line by line.
@@ -93,17 +93,17 @@ impl Client {
 
     async fn ask(&self, method: Method, path: &str) -> Result<Response<Incoming>, RelayctlError> {
         let request = Request::builder().method(method);
-        self.send(request, path, String::new(), Some(PATIENCE))
+        self.send(request, path, String::new(), Some(ANSWER_TIMEOUT))
             .await
     }
 
-    /// Sends a request. `patience` is how long to wait for the beginning of the answer.
+    /// Sends a request. `limit` is how long to wait for the beginning of the answer.
     async fn send(
         &self,
         request: request::Builder,
         path: &str,
         body: String,
-        patience: Option<Duration>,
+        limit: Option<Duration>,
     ) -> Result<Response<Incoming>, RelayctlError> {
         let stream = UnixStream::connect(&self.socket)
             .await
@@ -118,7 +118,7 @@ impl Client {
             .header("host", "relayd")
             .body(Full::new(Bytes::from(body)))
             .map_err(RelayctlError::answer)?;
-        let answer = in_time(patience, sender.send_request(request)).await?;
+        let answer = in_time(limit, sender.send_request(request)).await?;
         let answer = answer.map_err(RelayctlError::answer)?;
         if answer.status().is_success() {
             Ok(answer)
@@ -138,7 +138,7 @@ impl Client {
 
 async fn problem(answer: Response<Incoming>) -> RelayctlError {
     let status = answer.status();
-    let reason = match whole::<Problem>(answer, Some(PATIENCE)).await {
+    let reason = match whole::<Problem>(answer, Some(ANSWER_TIMEOUT)).await {
         Ok(problem) => problem.error,
         Err(_) => format!("the daemon answered {status}"),
     };
@@ -151,22 +151,20 @@ async fn problem(answer: Response<Incoming>) -> RelayctlError {
 
 async fn whole<T: DeserializeOwned>(
     answer: Response<Incoming>,
-    patience: Option<Duration>,
+    limit: Option<Duration>,
 ) -> Result<T, RelayctlError> {
     let body = Limited::new(answer.into_body(), LONGEST).collect();
-    let body = in_time(patience, body)
-        .await?
-        .map_err(RelayctlError::answer)?;
+    let body = in_time(limit, body).await?.map_err(RelayctlError::answer)?;
     serde_json::from_slice(&body.to_bytes()).map_err(RelayctlError::answer)
 }
 
-/// Waits for a result for at most `patience`. Without it, there is no limit while the daemon runs.
+/// Waits for a result for at most `limit`. Without it, there is no limit while the daemon runs.
 async fn in_time<T>(
-    patience: Option<Duration>,
+    limit: Option<Duration>,
     work: impl Future<Output = T>,
 ) -> Result<T, RelayctlError> {
-    match patience {
-        Some(patience) => timeout(patience, work)
+    match limit {
+        Some(limit) => timeout(limit, work)
             .await
             .map_err(|_| RelayctlError::answer("no answer in time")),
         None => Ok(work.await),
@@ -180,7 +178,7 @@ pub(crate) struct Octets(Incoming);
 impl Octets {
     /// Returns the next piece; `None` after the last one.
     pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, RelayctlError> {
-        let frame = timeout(PATIENCE, self.0.frame()).await;
+        let frame = timeout(ANSWER_TIMEOUT, self.0.frame()).await;
         match frame.map_err(|_| RelayctlError::answer("no answer in time"))? {
             Some(frame) => {
                 let frame = frame.map_err(RelayctlError::answer)?;
@@ -213,7 +211,7 @@ impl Lines {
             if searched > LONGEST {
                 return Err(RelayctlError::answer("a line that is too long"));
             }
-            match in_time(Some(PATIENCE), self.body.frame()).await? {
+            match in_time(Some(ANSWER_TIMEOUT), self.body.frame()).await? {
                 Some(frame) => {
                     let frame = frame.map_err(RelayctlError::answer)?;
                     self.read
@@ -226,5 +224,26 @@ impl Lines {
                 }
             }
         }
+    }
+}
+
+/// Encodes the query of a request, such as `from=a%40b.test&to=…`.
+pub(crate) fn query<'a>(pairs: impl IntoIterator<Item = (&'a str, String)>) -> String {
+    let pairs: Vec<_> = pairs.into_iter().collect();
+    serde_html_form::to_string(pairs).expect("every pair of texts can be encoded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_address_can_add_a_pair_to_the_query() {
+        assert_eq!(query([]), "");
+        let pairs = [("from", "a@b".to_owned()), ("to", "<>".to_owned())];
+        assert_eq!(query(pairs), "from=a%40b&to=%3C%3E");
+        let value = |text: &str| query([("v", text.to_owned())]);
+        assert_eq!(value("a.b-c_d~1@x"), "v=a.b-c_d%7E1%40x");
+        assert_eq!(value("a&to=b c+d#\u{e9}"), "v=a%26to%3Db+c%2Bd%23%C3%A9");
     }
 }

@@ -32,7 +32,7 @@ impl DaemonArgs {
     pub(crate) fn socket(&self) -> Result<PathBuf, RelayctlError> {
         match &self.socket {
             Some(socket) => Ok(socket.clone()),
-            None => Ok(self.config_file().load()?.socket().to_owned()),
+            None => Ok(self.config_file().load()?.socket()?.to_owned()),
         }
     }
 

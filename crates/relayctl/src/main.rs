@@ -19,7 +19,6 @@ mod route;
 mod standing_rules;
 mod top;
 mod trace;
-mod urlencode;
 mod user;
 
 use std::io::{self, BufWriter, Write};

@@ -8,11 +8,10 @@ use relay_control::{Plan, PlannedHost, path};
 use relay_routing::RouteQuery;
 use relay_terminal::escape;
 
-use crate::client::Client;
+use crate::client::{Client, query};
 use crate::daemon_args::DaemonArgs;
 use crate::error::RelayctlError;
 use crate::output::print_answer;
-use crate::urlencode;
 
 #[derive(Debug, Args)]
 pub(crate) struct RouteArgs {
@@ -30,8 +29,8 @@ pub(crate) async fn run(
     out: &mut impl Write,
 ) -> Result<(), RelayctlError> {
     let client = Client::new(daemon.socket()?);
-    let query = urlencode::encode([("from", args.from.clone()), ("to", args.to.clone())]);
-    let plan = match client.get(&format!("{}?{query}", path::ROUTE)).await {
+    let parameters = query([("from", args.from.clone()), ("to", args.to.clone())]);
+    let plan = match client.get(&format!("{}?{parameters}", path::ROUTE)).await {
         // An operator who names a socket asks about the daemon at that socket.
         Err(RelayctlError::NoDaemon { .. }) if !daemon.names_socket() => {
             without_daemon(args, daemon).await?

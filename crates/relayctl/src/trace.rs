@@ -7,9 +7,8 @@ use relay_control::path;
 use relay_terminal::{escape, escape_json};
 use serde_json::Value;
 
-use crate::client::Client;
+use crate::client::{Client, query};
 use crate::error::RelayctlError;
-use crate::urlencode;
 
 /// What to follow.
 #[derive(Debug, Args)]
@@ -34,8 +33,10 @@ pub(crate) async fn run(
     let pairs = pairs
         .into_iter()
         .filter_map(|(name, value)| Some((name, value.clone()?)));
-    let query = urlencode::encode(pairs);
-    let mut lines = client.lines(&format!("{}?{query}", path::EVENTS)).await?;
+    let parameters = query(pairs);
+    let mut lines = client
+        .lines(&format!("{}?{parameters}", path::EVENTS))
+        .await?;
     while let Some(line) = lines.next().await? {
         // An empty line shows that the daemon is still there.
         if line.is_empty() {

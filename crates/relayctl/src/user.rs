@@ -59,9 +59,9 @@ pub(crate) fn run(
     json: bool,
     out: &mut impl Write,
 ) -> Result<(), RelayctlError> {
-    let file = config.users();
+    let file = config.users()?;
     match verb {
-        UserVerb::Add { login, senders } => add(login, senders, file, config.state_dir()),
+        UserVerb::Add { login, senders } => add(login, senders, file, config.state_dir()?),
         UserVerb::Passwd { login } => passwd(login, file),
         UserVerb::Remove { name } => remove(name, file),
         UserVerb::List => list(&Users::load(file)?, json, out),

@@ -222,7 +222,7 @@ impl Mapping<'_> {
     }
 }
 
-/// A limit that is higher than any address in memory is no limit.
+/// On a 32-bit machine, a larger size means no limit.
 fn octets(size: &Text<ByteSize>) -> usize {
     usize::try_from(size.0.as_u64()).unwrap_or(usize::MAX)
 }

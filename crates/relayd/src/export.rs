@@ -129,7 +129,7 @@ pub enum ExportError {
     Open(#[from] OpenStoreError),
     /// The thread that read the queue has ended.
     #[error("reading the queue was interrupted")]
-    BrokenOff,
+    Interrupted,
     /// The stream cannot be written.
     #[error("standard output: {0}")]
     Output(io::Error),
@@ -141,7 +141,7 @@ pub enum ExportError {
 impl From<Stop> for ExportError {
     fn from(stop: Stop) -> Self {
         match stop {
-            Stop::Gone => Self::BrokenOff,
+            Stop::Gone => Self::Interrupted,
             Stop::Output(reason) => Self::Output(reason),
             Stop::Store(reason) => Self::Store(reason),
         }

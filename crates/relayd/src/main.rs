@@ -22,7 +22,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// An error that ends the program. Its text is one line that says what to change.
 type Problem = Box<dyn Error>;
 
-/// The program cannot do something that every command needs.
+/// A system call that the program needs has failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{doing}: {source}")]
 struct SystemError {

@@ -7,8 +7,7 @@ use relay_config::{ConfigError, KeyStep, NamedFile, Source, key};
 use relay_remote::{Route, RouteCredentials, RouteError, RouteTls, SecretSource};
 
 /// Why a `[[route]]` cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("[[route]] {number}: {key}: {reason}", number = .index + 1)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteProblem {
     /// The position of the route in the file, from 0.
     index: usize,
@@ -42,7 +41,7 @@ pub enum RouteKeyError {
 }
 
 impl RouteProblem {
-    /// The problem as an error with the line of the key.
+    /// Returns the problem as an error with the line of the key.
     pub fn at_its_line(&self, source: &Source<'_>) -> ConfigError {
         match self.reason {
             RouteKeyError::NoDomain => {
@@ -101,7 +100,7 @@ fn route(route: &schema::Route) -> Result<Route, KeyProblem> {
         .map_err(of_value)
 }
 
-/// Returns the key that a value which cannot be used belongs to.
+/// Adds the key that has the invalid value.
 fn of_value(reason: RouteError) -> KeyProblem {
     let key = match reason {
         RouteError::Domain(_) => "domain",

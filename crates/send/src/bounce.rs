@@ -215,7 +215,7 @@ impl Reporter {
         for (n, recipient) in notice.recipients.iter().enumerate() {
             if text.len() > MAX_REASONS {
                 let rest = notice.recipients.len() - n;
-                let _ = write!(text, "\r\n{rest} more addresses are in the next part.\r\n");
+                let _ = write!(text, "\r\nFurther addresses in the next part: {rest}.\r\n");
                 break;
             }
             reason(&mut text, recipient, notice, charset);

@@ -286,8 +286,8 @@ pub(crate) fn feedback(outcomes: &[Outcome]) -> Feedback {
 
 /// Whether a recipient waits for its destination, which has its own back-off. It does if the
 /// attempt ended at MAIL or before, because such an outcome is about the destination and not about
-/// one message. It also does after a 5xx that fails no recipient, at any stage: the host accepts
-/// nothing from this relay.
+/// one message. It also does after a 5xx at any stage by which the host refuses this relay and
+/// no recipient.
 fn waits_for_destination(outcome: &Outcome) -> bool {
     let refuses_us = outcome.reply.as_ref().is_some_and(Reply::is_permanent);
     outcome.verdict == Verdict::Deferred

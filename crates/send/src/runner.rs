@@ -312,7 +312,7 @@ where
         self.schedule.settled(job.id, &job.destination);
     }
 
-    /// Whether an attempt may begin. None may whose outcome could not be recorded. A failing store
+    /// Whether an attempt may begin. No attempt begins whose outcome could not be recorded. A failing store
     /// is tried with one job at a time, and with none while earlier outcomes are not recorded.
     fn may_start(&self) -> bool {
         let is_time = self.store_again.is_none_or(|at| at <= Instant::now());

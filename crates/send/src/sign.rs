@@ -29,8 +29,8 @@ impl SigningError {
     }
 }
 
-/// Puts signatures before a report. A report that cannot be signed is sent unsigned, as nobody
-/// would send it again.
+/// Puts signatures before a report. A report that cannot be signed is sent unsigned, because it would
+/// never be made again.
 pub(crate) async fn signed(
     signer: Option<Arc<dyn Sign>>,
     mut report: NewMessage,
@@ -43,7 +43,7 @@ pub(crate) async fn signed(
     let signing = task::spawn_blocking(move || signer.sign(&[head, body].concat(), now));
     let signatures = match signing.await {
         Ok(signatures) => signatures,
-        Err(broken_off) => Err(SigningError::new(broken_off)),
+        Err(interrupted) => Err(SigningError::new(interrupted)),
     };
     match signatures {
         Ok(signatures) => report.head = [&signatures[..], &report.head].concat().into(),

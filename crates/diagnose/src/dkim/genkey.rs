@@ -91,7 +91,7 @@ pub(super) fn make(
     file: &Path,
     config: &ConfigFile,
 ) -> Result<Record, Error> {
-    let owner = fs::metadata(config.load()?.state_dir()).ok();
+    let owner = fs::metadata(config.load()?.state_dir()?).ok();
     let key = GeneratedKey::generate(algorithm).map_err(|reason| refused(&reason))?;
     key.write_new(file).map_err(|reason| refused(&reason))?;
     if let Some(owner) = owner {

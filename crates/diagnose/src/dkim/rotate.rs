@@ -203,7 +203,7 @@ impl Facts<'_> {
                 let lines = entry.of_key();
                 format!(
                     "in {config}, in the [[dkim]] of {domain} with the selector {old}, replace selector \
-                     and key by these lines, and leave the rest as it is:\n\n{lines}"
+                     and key with these lines, and leave the rest as it is:\n\n{lines}"
                 )
             } else {
                 format!("in {config}, add:\n\n{entry}")

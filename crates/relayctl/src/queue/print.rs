@@ -240,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_that_nobody_is_told_about_are_counted_separately() {
+    fn messages_given_up_without_a_report_are_counted_separately() {
         let answer = |pending, untold| VerbResult {
             matched: 9,
             changed: 8,

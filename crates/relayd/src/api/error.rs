@@ -48,7 +48,7 @@ pub(super) enum ApiError {
     #[error("incoming mail is held by domain and by sender only")]
     NotForIncoming,
     /// The name to suspend is not a domain, and no destination has it.
-    #[error("no mail would wait for {0:?}; relayctl qstat and relayctl route have the names")]
+    #[error("{0:?} is not a destination; relayctl qstat and relayctl route show the names")]
     NoDestination(String),
     /// Mail for the name to suspend waits for another destination.
     #[error("mail for {given} goes through {destination}: suspend that instead")]

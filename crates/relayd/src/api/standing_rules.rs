@@ -34,7 +34,7 @@ pub(super) async fn change(
     let written = tokio::task::spawn_blocking(move || write(rules, change)).await;
     let (rules, change, changed) = written.map_err(|_| ApiError::Stopping)??;
     if changed > 0 {
-        tell(&shared, &rules, &change).await;
+        apply(&shared, &rules, &change).await;
     }
     Ok(Json(RuleChange {
         changed,
@@ -122,10 +122,13 @@ fn destination_of(shared: &Shared, given: &str) -> Result<String, ApiError> {
         Some(address) => format!("[IPv6:{address}]"),
         None => given.to_lowercase(),
     };
-    let Ok(anybody) = format!("postmaster@{domain}").parse::<ForwardPath>() else {
+    let Ok(postmaster) = format!("postmaster@{domain}").parse::<ForwardPath>() else {
         return Err(ApiError::NoDestination(given.to_owned()));
     };
-    let found = shared.deliver.destination(&ReversePath::Null, &anybody).0;
+    let found = shared
+        .deliver
+        .destination(&ReversePath::Null, &postmaster)
+        .0;
     if *found == *domain || parse_literal(&domain).is_some_and(|ip| *found == *format!("[{ip}]")) {
         Ok(found.to_string())
     } else {
@@ -137,7 +140,7 @@ fn destination_of(shared: &Shared, given: &str) -> Result<String, ApiError> {
 }
 
 /// The lock on the rules, the change, and how many rules it has added or removed. The schedule must
-/// be told while the lock is held.
+/// learn of the change while the lock is held.
 type Written = (OwnedMutexGuard<StandingRules>, Change, u64);
 
 fn write(
@@ -153,8 +156,8 @@ fn write(
     Ok((rules, change, changed))
 }
 
-/// Tells the schedule about a change.
-async fn tell(shared: &Shared, rules: &StandingRules, change: &Change) {
+/// Applies a change to the schedule.
+async fn apply(shared: &Shared, rules: &StandingRules, change: &Change) {
     match change {
         Change::Suspend(name) => {
             shared.sender.suspend(key(name)).await;

@@ -187,11 +187,7 @@ async fn a_message_that_has_not_been_read_yet_can_be_retried() {
     world.store.fail(Outage::Scanning);
     world.restart(Duration::ZERO).await;
     pass(60).await;
-    let retried = world
-        .sender
-        .apply(Verb::Retry, vec![id])
-        .await
-        .expect("the runner runs");
+    let retried = world.apply(Verb::Retry, vec![id]).await;
     assert_eq!(retried.changed, 1);
     pass(1).await;
     assert_eq!(world.store.count(), 0);

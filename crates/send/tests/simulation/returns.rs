@@ -26,15 +26,7 @@ async fn a_returned_message_is_reported_with_its_last_reply_and_not_tried_again(
     let addresses = ["a@far.test", "b@other.test", "c@ok.test"].map(String::from);
     let id = world.submit("me@home.test", &addresses).await;
     pass(10).await;
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Bounce, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
-        1
-    );
+    assert_eq!(world.apply(Verb::Bounce, vec![id]).await.changed, 1);
     world.until_empty(Duration::from_mins(1)).await;
     let tried = world.internet.tried();
     assert_eq!(tried.len(), 4);
@@ -56,19 +48,10 @@ async fn a_return_waits_for_the_attempt_under_way_and_no_other_begins() {
     let later = world.submit("me@home.test", &to("later@far.test")).await;
     let ok = world.submit("me@home.test", &to("ok@far.test")).await;
     pass(5).await;
-    let applied = world
-        .sender
-        .apply(Verb::Bounce, vec![later, ok])
-        .await
-        .expect("the runner runs");
+    let applied = world.apply(Verb::Bounce, vec![later, ok]).await;
     assert_eq!((applied.changed, applied.pending), (2, 2));
     assert_eq!(
-        world
-            .sender
-            .apply(Verb::Bounce, vec![later])
-            .await
-            .expect("the runner runs")
-            .changed,
+        world.apply(Verb::Bounce, vec![later]).await.changed,
         0,
         "its attempt is under way"
     );
@@ -87,15 +70,7 @@ async fn a_return_of_a_failed_message_is_reported_once() {
     });
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     pass(1).await;
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Bounce, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
-        1
-    );
+    assert_eq!(world.apply(Verb::Bounce, vec![id]).await.changed, 1);
     world.until_empty(Duration::from_mins(2)).await;
     assert_eq!(world.times("me@home.test").len(), 1);
 }
@@ -108,20 +83,8 @@ async fn a_held_message_can_be_returned() {
     });
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     pass(10).await;
-    world
-        .sender
-        .apply(Verb::Hold, vec![id])
-        .await
-        .expect("the runner runs");
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Bounce, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
-        1
-    );
+    world.apply(Verb::Hold, vec![id]).await;
+    assert_eq!(world.apply(Verb::Bounce, vec![id]).await.changed, 1);
     world.until_empty(Duration::from_mins(1)).await;
     assert_eq!(world.times("me@home.test").len(), 1);
 }
@@ -153,11 +116,7 @@ async fn reports<S: QueueStore>(world: &World<S>) -> usize {
 async fn a_return_is_recorded_before_it_is_answered() {
     let mut world = World::new(|tried| tried.all(QUICK, &deferred()));
     let ids = deferred_mail(&world, 700).await;
-    let applied = world
-        .sender
-        .apply(Verb::Bounce, ids.clone())
-        .await
-        .expect("the runner runs");
+    let applied = world.apply(Verb::Bounce, ids.clone()).await;
     let reports_then = reports(&world).await;
     assert_eq!((applied.changed, applied.pending), (700, 0));
     assert_eq!(reports_then, 700, "recorded before the answer");
@@ -174,11 +133,7 @@ async fn a_sender_gets_a_report_on_every_returned_message_however_many() {
         _ => tried.all(QUICK, &deferred()),
     });
     let ids = deferred_mail(&world, 500).await;
-    let applied = world
-        .sender
-        .apply(Verb::Bounce, ids)
-        .await
-        .expect("the runner runs");
+    let applied = world.apply(Verb::Bounce, ids).await;
     assert_eq!((applied.changed, applied.untold), (500, 0));
     world.until_empty(DAY).await;
     assert_eq!(world.times("me@home.test").len(), 500);
@@ -196,11 +151,7 @@ async fn returns_without_a_report_are_counted_apart() {
         .await;
     let told = world.submit("me@home.test", &to("c@far.test")).await;
     pass(10).await;
-    let applied = world
-        .sender
-        .apply(Verb::Bounce, vec![null, never, told])
-        .await
-        .expect("the runner runs");
+    let applied = world.apply(Verb::Bounce, vec![null, never, told]).await;
     assert_eq!((applied.changed, applied.untold), (3, 2));
 }
 
@@ -212,21 +163,12 @@ async fn a_return_that_cannot_be_recorded_is_reported_as_a_problem() {
     let world = World::over(store, clock, |tried| tried.all(QUICK, &deferred()));
     let ids = deferred_mail(&world, 300).await;
     world.store.fail(Outage::Writing);
-    let applied = world
-        .sender
-        .apply(Verb::Bounce, ids.clone())
-        .await
-        .expect("the runner runs");
+    let applied = world.apply(Verb::Bounce, ids.clone()).await;
     assert_eq!((applied.changed, applied.problems.len()), (0, 150));
     assert!(applied.problems[0].contains("outage"), "{applied:?}");
     world.store.fail(Outage::Nothing);
     assert_eq!(
-        world
-            .sender
-            .apply(Verb::Bounce, ids[150..].to_vec())
-            .await
-            .expect("the runner runs")
-            .changed,
+        world.apply(Verb::Bounce, ids[150..].to_vec()).await.changed,
         150
     );
     pass(10).await;
@@ -250,15 +192,7 @@ async fn a_return_ordered_while_a_failure_is_being_reported_is_not_forgotten() {
         let addresses = ["a@gone.test", "b@later.test"].map(String::from);
         let id = world.submit("me@home.test", &addresses).await;
         pass(1).await;
-        while world
-            .sender
-            .apply(Verb::Bounce, vec![id])
-            .await
-            .expect("the runner runs")
-            .problems
-            .len()
-            == 1
-        {}
+        while world.apply(Verb::Bounce, vec![id]).await.problems.len() == 1 {}
         world.until_empty(DAY).await;
         let told = world
             .internet
@@ -284,11 +218,7 @@ async fn returned_reports_do_not_flood_the_postmaster() {
     pass(60).await;
     let queued = world.store.scan(None, 1000).await.expect("the store works");
     let ids = queued.iter().map(|report| report.id).collect();
-    let applied = world
-        .sender
-        .apply(Verb::Bounce, ids)
-        .await
-        .expect("the runner runs");
+    let applied = world.apply(Verb::Bounce, ids).await;
     assert_eq!((applied.changed, applied.untold), (300, 200));
     world.until_empty(DAY).await;
     assert_eq!(world.times("postmaster@home.test").len(), 100);

@@ -25,11 +25,7 @@ async fn a_retry_of_one_message_tries_that_one_alone() {
     world.submit("me@home.test", &to("b@far.test")).await;
     pass(10).await;
     let absent = relay_message::QueueId::from_bits(7);
-    let applied = world
-        .sender
-        .apply(Verb::Retry, vec![mine, absent])
-        .await
-        .expect("the runner runs");
+    let applied = world.apply(Verb::Retry, vec![mine, absent]).await;
     assert_eq!((applied.changed, applied.problems.len()), (1, 0));
     pass(1).await;
     assert_eq!(world.times("a@far.test"), [0, 10]);
@@ -45,15 +41,7 @@ async fn a_retry_overrides_the_back_off_of_its_destination() {
     });
     let id = world.submit("me@home.test", &to("a@down.test")).await;
     pass(10).await;
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Retry, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
-        1
-    );
+    assert_eq!(world.apply(Verb::Retry, vec![id]).await.changed, 1);
     pass(1).await;
     assert_eq!(world.times("a@down.test"), [0, 10]);
 }
@@ -68,11 +56,7 @@ async fn a_suspended_destination_gets_no_mail_until_it_is_resumed() {
     world.submit("me@home.test", &to("a@other.test")).await;
     pass(6 * 86400).await;
     assert!(world.times("a@far.test").is_empty());
-    let retried = world
-        .sender
-        .apply(Verb::Retry, vec![id])
-        .await
-        .expect("the runner runs");
+    let retried = world.apply(Verb::Retry, vec![id]).await;
     assert_eq!(retried.changed, 0);
     pass(10).await;
     assert_eq!(world.store.count(), 1, "it does not expire either");
@@ -94,58 +78,21 @@ async fn a_held_message_waits_over_a_restart_and_leaves_at_once_when_released() 
     });
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     pass(10).await;
+    assert_eq!(world.apply(Verb::Hold, vec![id]).await.changed, 1);
     assert_eq!(
-        world
-            .sender
-            .apply(Verb::Hold, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
-        1
-    );
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Hold, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
+        world.apply(Verb::Hold, vec![id]).await.changed,
         0,
         "it is held already"
     );
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Retry, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
-        0
-    );
+    assert_eq!(world.apply(Verb::Retry, vec![id]).await.changed, 0);
     world.assert_nothing_is_kept().await;
     pass(86400).await;
     world.restart(Duration::ZERO).await;
     pass(6 * 86400).await;
     assert_eq!(world.times("a@far.test"), [0]);
     let began = world.clock.elapsed();
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Release, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
-        1
-    );
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Release, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
-        0
-    );
+    assert_eq!(world.apply(Verb::Release, vec![id]).await.changed, 1);
+    assert_eq!(world.apply(Verb::Release, vec![id]).await.changed, 0);
     pass(1).await;
     assert_eq!(world.times("a@far.test"), [0, began.as_secs()]);
     world.assert_nothing_is_kept().await;
@@ -160,24 +107,8 @@ async fn a_hold_during_an_attempt_lets_it_end_and_a_release_before_its_end_is_no
     let id = world.submit("me@home.test", &to("a@far.test")).await;
     let other = world.submit("me@home.test", &to("b@far.test")).await;
     pass(10).await;
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Hold, vec![id, other])
-            .await
-            .expect("the runner runs")
-            .changed,
-        2
-    );
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Release, vec![id])
-            .await
-            .expect("the runner runs")
-            .changed,
-        1
-    );
+    assert_eq!(world.apply(Verb::Hold, vec![id, other]).await.changed, 2);
+    assert_eq!(world.apply(Verb::Release, vec![id]).await.changed, 1);
     pass(86400).await;
     assert_eq!(world.times("b@far.test"), [0], "it stays held");
     let times = world.times("a@far.test");
@@ -195,24 +126,8 @@ async fn a_deleted_message_is_gone_whether_it_waits_or_is_under_way() {
     let running = world.submit("me@home.test", &to("a@slow.test")).await;
     pass(10).await;
     let ids = vec![waiting, running];
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Delete, ids.clone())
-            .await
-            .expect("the runner runs")
-            .changed,
-        2
-    );
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Delete, ids)
-            .await
-            .expect("the runner runs")
-            .changed,
-        0
-    );
+    assert_eq!(world.apply(Verb::Delete, ids.clone()).await.changed, 2);
+    assert_eq!(world.apply(Verb::Delete, ids).await.changed, 0);
     assert_eq!(world.store.count(), 0);
     pass(86400).await;
     assert_eq!(
@@ -261,10 +176,8 @@ async fn only_incoming_mail_that_matches_a_rule_is_held() {
     assert!(records.len() == 3 && records.iter().all(|m| m.held));
     world.sender.hold_incoming(Vec::new());
     world
-        .sender
         .apply(Verb::Release, records.iter().map(|m| m.id).collect())
-        .await
-        .expect("the runner runs");
+        .await;
     world.until_empty(Duration::from_mins(1)).await;
 }
 
@@ -292,11 +205,7 @@ async fn a_message_released_under_a_standing_rule_stays_released() {
     pass(10).await;
     let far = DestinationKey("far.test".into());
     world.sender.suspend(far.clone()).await;
-    let released = world
-        .sender
-        .apply(Verb::Release, vec![id])
-        .await
-        .expect("the runner runs");
+    let released = world.apply(Verb::Release, vec![id]).await;
     assert_eq!(released.changed, 1);
     world.config.standing_rules.hold_incoming = rules;
     world.sender.reconfigure(config());
@@ -352,32 +261,12 @@ async fn a_verb_on_thousands_of_messages_changes_all_and_stops_if_the_store_fail
     }
     pass(60).await;
     world.store.fail(Outage::Writing);
-    let applied = world
-        .sender
-        .apply(Verb::Hold, ids.clone())
-        .await
-        .expect("the runner runs");
+    let applied = world.apply(Verb::Hold, ids.clone()).await;
     assert_eq!((applied.changed, applied.problems.len()), (0, 250));
     world.store.fail(Outage::Nothing);
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Hold, ids.clone())
-            .await
-            .expect("the runner runs")
-            .changed,
-        2_300
-    );
+    assert_eq!(world.apply(Verb::Hold, ids.clone()).await.changed, 2_300);
     world.assert_nothing_is_kept().await;
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Delete, ids)
-            .await
-            .expect("the runner runs")
-            .changed,
-        2_300
-    );
+    assert_eq!(world.apply(Verb::Delete, ids).await.changed, 2_300);
     assert_eq!(world.store.count(), 0);
 }
 
@@ -393,14 +282,6 @@ async fn a_verb_asks_a_slow_store_for_many_messages_at_a_time() {
         ids.push(world.submit("me@home.test", &to("u@far.test")).await);
     }
     let since = tokio::time::Instant::now();
-    assert_eq!(
-        world
-            .sender
-            .apply(Verb::Hold, ids)
-            .await
-            .expect("the runner runs")
-            .changed,
-        1000
-    );
+    assert_eq!(world.apply(Verb::Hold, ids).await.changed, 1000);
     assert!(since.elapsed() < 10 * lag, "{:?}", since.elapsed());
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use relay_control::{Verb, VerbResult};
 use relay_message::{Envelope, Message, QueueId, QueueStore, Recipient, Spool};
 use relay_queue::MemoryStore;
 use relay_send::{Clock, Concurrency, Config, Handle, ReportPolicy, RetryPolicy, StandingRules};
@@ -124,6 +125,12 @@ impl<S: QueueStore> World<S> {
         let head = Bytes::from_static(b"Received: by relay.test\r\n");
         let now = self.clock.now();
         self.store.commit(spool, envelope, now, head).await.ok()
+    }
+
+    /// Applies a verb of the operator to these messages.
+    pub async fn apply(&self, verb: Verb, ids: Vec<QueueId>) -> VerbResult {
+        let applied = self.sender.apply(verb, ids).await;
+        applied.expect("the runner runs")
     }
 
     /// Lets time pass until the queue is empty and all tasks have ended.

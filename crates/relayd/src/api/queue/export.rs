@@ -12,7 +12,7 @@ use super::describe::Sending;
 use super::select::Selection;
 use crate::api::error::ApiError;
 use crate::api::extract::FilterQuery;
-use crate::api::stream::stream;
+use crate::api::stream::stream_after;
 use crate::export::{Sink, Stop, Stream};
 use crate::shared::Shared;
 
@@ -21,18 +21,18 @@ pub(in crate::api) async fn export(
     FilterQuery(filter): FilterQuery,
     sending: Sending,
 ) -> Result<Response, ApiError> {
-    let mut selection = Selection::new(filter, shared, sending);
-    // If the queue cannot be read at all, the answer is an error and not an aborted stream.
-    let first = selection.page().await?;
-    Ok(stream(
+    let begin = Selection::new(filter, shared, sending).begin();
+    stream_after(
         "application/octet-stream",
-        |mut pieces| async move {
+        begin,
+        |(first, selection), mut pieces| async move {
             match send_queue(first, selection, &mut pieces).await {
                 Ok(()) | Err(Stop::Gone | Stop::Output(_)) => {}
                 Err(Stop::Store(reason)) => pieces.abort(reason),
             }
         },
-    ))
+    )
+    .await
 }
 
 impl Sink for Sender<Bytes, StoreError> {

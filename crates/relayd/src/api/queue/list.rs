@@ -15,7 +15,7 @@ use super::describe::{Sending, entry};
 use super::select::Selection;
 use crate::api::error::ApiError;
 use crate::api::extract::FilterQuery;
-use crate::api::stream::stream;
+use crate::api::stream::stream_after;
 use crate::shared::Shared;
 
 pub(in crate::api) async fn list(
@@ -23,14 +23,17 @@ pub(in crate::api) async fn list(
     FilterQuery(filter): FilterQuery,
     sending: Sending,
 ) -> Result<Response, ApiError> {
-    let mut selection = Selection::new(filter, shared, sending);
-    // If the queue cannot be read at all, the answer is an error and not an aborted list.
-    let first = selection.page().await?;
-    Ok(stream("application/json", |mut pieces| async move {
-        if let Err(reason) = send_list(first, selection, &mut pieces).await {
-            pieces.abort(reason);
-        }
-    }))
+    let begin = Selection::new(filter, shared, sending).begin();
+    stream_after(
+        "application/json",
+        begin,
+        |(first, selection), mut pieces| async move {
+            if let Err(reason) = send_list(first, selection, &mut pieces).await {
+                pieces.abort(reason);
+            }
+        },
+    )
+    .await
 }
 
 /// Sends a JSON array with one entry on each line.

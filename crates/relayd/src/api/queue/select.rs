@@ -61,6 +61,12 @@ impl Selection {
         }
     }
 
+    /// Reads the first page. Returns it with the rest of the selection.
+    pub(super) async fn begin(mut self) -> Result<(Option<Vec<Message>>, Self), StoreError> {
+        let first = self.page().await?;
+        Ok((first, self))
+    }
+
     /// Returns the matching messages of the next page. It may be empty. Returns `None` after the
     /// last page.
     pub(super) async fn page(&mut self) -> Result<Option<Vec<Message>>, StoreError> {
