@@ -14,6 +14,8 @@ pub(crate) struct ActiveMessage {
     pub(crate) message_claim: Arc<MessageClaim>,
     /// The destinations of its jobs under way.
     pub(crate) jobs: Vec<DestinationKey>,
+    /// Destinations at which it was scheduled meanwhile, perhaps from a record that is out of date.
+    pub(crate) scheduled: Vec<DestinationKey>,
     pub(crate) owed: Owed,
     /// The part of `owed` that is being done now.
     pub(crate) reporting: Owed,

@@ -56,7 +56,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             })
             .await?;
         let Some((claim, message, reservation)) = hold else {
-            return Ok(nothing_left(job));
+            return Ok(gone(job));
         };
         let mine = reservation.recipients();
         if mine.is_empty() {
@@ -77,7 +77,7 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
             drafted => drafted?,
         };
         let Some(message) = self.settle(claim, &message, draft).await? else {
-            return Ok(nothing_left(job));
+            return Ok(gone(job));
         };
         message_claim.settled();
         Ok(self.left(&message, job, mine, message_claim))
@@ -167,13 +167,13 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         match e {
             StoreError::ClaimLost(_) => {
                 events::claim_lost(job.id);
-                (nothing_left(job), Store::Works)
+                (gone(job), Store::Works)
             }
             e if e.is_transient() => {
                 events::store_error("working on", job.id, e);
                 (rest(job, self.clock.now()), Store::Fails(e.to_string()))
             }
-            _ => (nothing_left(job), Store::Works),
+            _ => (gone(job), Store::Works),
         }
     }
 
@@ -207,17 +207,20 @@ impl<S: QueueStore, D: Deliver, C: Clock> Context<S, D, C> {
         Work {
             jobs: recipients::jobs(all_destinations),
             owes_report: recipients::owes_report(message),
-            ..nothing_left(job)
+            is_gone: false,
+            ..gone(job)
         }
     }
 }
 
-fn nothing_left(job: &Job) -> Work {
+/// Returns the work on a message that has left the queue: none.
+fn gone(job: &Job) -> Work {
     Work {
         id: job.id,
         arrived: job.arrived,
         jobs: Vec::new(),
         owes_report: false,
+        is_gone: true,
     }
 }
 
@@ -231,6 +234,7 @@ fn rest(job: &Job, due: SystemTime) -> Work {
     };
     Work {
         jobs: vec![destination_work],
-        ..nothing_left(job)
+        is_gone: false,
+        ..gone(job)
     }
 }

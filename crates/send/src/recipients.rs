@@ -25,6 +25,8 @@ pub(crate) struct Work {
     pub(crate) jobs: Vec<DestinationWork>,
     /// Whether a failure has not been reported yet.
     pub(crate) owes_report: bool,
+    /// Whether the message has left the queue.
+    pub(crate) is_gone: bool,
 }
 
 /// The work on a message at one destination.
@@ -83,6 +85,7 @@ impl Work {
             arrived: message.arrived,
             jobs: jobs(waits),
             owes_report: owes_report(message),
+            is_gone: false,
         }
     }
 }

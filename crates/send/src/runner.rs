@@ -5,6 +5,7 @@ mod intake;
 mod operator;
 
 use std::collections::{HashMap, HashSet};
+use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -221,6 +222,12 @@ where
             active.owed = active.owed.max(Owed::report(work.owes_report));
             active.end_job(destination);
             is_returned = active.is_returned();
+            // The queue may have been read during the attempt, with routes that lead elsewhere.
+            if work.is_gone {
+                for key in mem::take(&mut active.scheduled) {
+                    self.schedule.withdraw(id, work.arrived, &key);
+                }
+            }
         }
         // More recipients of the same message may be due now. Failures at the same time share one
         // report.

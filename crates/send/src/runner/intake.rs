@@ -77,6 +77,9 @@ where
                 owes_notice: destination_work.delay_notice.is_owed(&self.config.reports),
             };
             self.schedule.insert(wait, &destination_work.destination);
+            if let Some(active) = self.active_messages.get_mut(&id) {
+                active.scheduled.push(destination_work.destination);
+            }
         }
         any
     }

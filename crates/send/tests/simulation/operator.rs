@@ -55,6 +55,25 @@ async fn a_retry_survives_a_reload() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_waits_at_a_new_route_once_the_attempt_at_the_old_one_has_delivered() {
+    let world = World::new(|tried| match tried.at.as_secs() {
+        0 => tried.all(QUICK, &deferred()),
+        _ => tried.all(Duration::from_secs(10), &delivered()),
+    });
+    let id = world.submit("me@home.test", &to("u@far.test")).await;
+    pass(30).await;
+    assert_eq!(world.apply(Verb::Retry, vec![id]).await.changed, 1);
+    pass(1).await;
+    world.internet.route(|_| "smart.test");
+    world.sender.reconfigure(config());
+    pass(1).await;
+    let status = world.sender.status().await.expect("the runner runs");
+    assert_eq!((status.in_flight, status.waiting), (1, 1), "{status:?}");
+    world.until_empty(Duration::from_mins(1)).await;
+    assert_eq!(world.internet.delivered().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_held_message_is_not_tried_and_its_failures_are_reported_on_release() {
     use relay_message::{RecipientChange, RecipientState, Settlement};
     let world = World::new(|tried| tried.all(QUICK, &delivered()));
