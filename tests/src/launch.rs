@@ -19,7 +19,7 @@ impl Launch {
         Self::default()
     }
 
-    /// Makes it die at this point: `flushed`, or `flushed:3` for the third time it gets there.
+    /// Makes it die at this point: `synced`, or `synced:3` for the third time it gets there.
     pub fn dying_at(point: &str) -> Self {
         Self::crash_points("RELAY_CRASH_AT", point)
     }

@@ -106,10 +106,10 @@ impl Key {
     }
 
     /// Returns the content. Every fourth client's messages are stored as files, the others in the
-    /// database.
+    /// journal.
     pub(crate) fn content(self) -> Vec<u8> {
         let lines = if self.client.is_multiple_of(4) {
-            600 + self.number % 1000
+            4000 + self.number % 3000
         } else {
             5 + self.number % 50
         };

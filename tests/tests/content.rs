@@ -29,7 +29,7 @@ async fn send(relay: &Relay, body: &str) -> String {
 async fn headers_and_body_are_shown_as_they_are_sent() {
     let relay = world();
     let line = "0123456789\u{e4}\r\n";
-    for body in [String::new(), line.to_owned(), line.repeat(20_000)] {
+    for body in [String::new(), line.to_owned(), line.repeat(60_000)] {
         let id = send(&relay, &body).await;
         let show = |rest: &[&str]| relay.done(&[&["queue", "show", &id], rest].concat());
         let headers = show(&["--headers"]);
@@ -135,7 +135,7 @@ async fn the_content_of_a_message_cannot_control_the_terminal_that_shows_it() {
 #[tokio::test]
 async fn a_message_without_its_body_file_is_reported_as_damaged() {
     let relay = world();
-    let id = send(&relay, &"x\r\n".repeat(20_000)).await;
+    let id = send(&relay, &"x\r\n".repeat(60_000)).await;
     fs::remove_file(relay.path("state/mess").join(&id)).expect("a body file");
     let output = relay.ctl(&["queue", "show", &id, "--body"]);
     let said = String::from_utf8_lossy(&output.stderr);

@@ -9,17 +9,12 @@ use relay_tests::{Launch, Trial, Verdict};
 use serde_json::Value;
 
 /// The failpoints that a daemon reaches without damage. The table is in `relay_failpoint`.
-const POINTS: [&str; 16] = [
+const POINTS: [&str; 11] = [
     "body-synced",
     "directory-synced",
-    "applying",
-    "applied",
-    "flushed",
+    "appending",
+    "appended",
     "synced",
-    "leave-applying",
-    "leave-applied",
-    "leave-flushed",
-    "leave-synced",
     "told",
     "unlinking",
     "accepted",
@@ -27,13 +22,28 @@ const POINTS: [&str; 16] = [
     "recorded",
     "reporting",
 ];
+/// Those that it reaches once after a start, or every few seconds.
+const RARE_POINTS: [&str; 4] = [
+    "segment-written",
+    "segment-named",
+    "checkpoint",
+    "checkpoint-written",
+];
 /// The disk calls of a daemon for each message, or for each large one.
-const CALLS: [&str; 5] = [
+const CALLS: [&str; 6] = [
     "body-make",
     "body-write",
     "body-sync",
     "directory-sync",
-    "database-sync",
+    "journal-write",
+    "journal-sync",
+];
+/// Those for the first segment after a start.
+const RARE_CALLS: [&str; 4] = [
+    "segment-make",
+    "journal-allocate",
+    "segment-rename",
+    "journal-directory-sync",
 ];
 /// How many deliveries may be under way when the daemon dies, and so arrive twice.
 const IN_FLIGHT: usize = 120;
@@ -41,6 +51,12 @@ const IN_FLIGHT: usize = 120;
 fn rounds() -> usize {
     let rounds = std::env::var("CRASH_ROUNDS").ok();
     rounds.map_or(1, |n| n.parse().expect("CRASH_ROUNDS is a number"))
+}
+
+/// No crash makes a queue that a start finds damaged.
+fn is_sound(log: &str, when: &str) {
+    let damage: Vec<&str> = log.lines().filter(|l| l.contains("corrupt")).collect();
+    assert!(damage.is_empty(), "{when}: {damage:#?}");
 }
 
 fn check(verdict: &Verdict, crashes: usize) {
@@ -55,21 +71,23 @@ async fn no_acknowledged_message_is_lost_at_any_crash_point() {
     trial.relay.restart();
     let load = trial.load();
     for _ in 0..rounds() {
-        for point in POINTS {
+        let often = POINTS.map(|point| format!("{point}:{}", fastrand::u32(1..10)));
+        let rarely = RARE_POINTS.map(|point| format!("{point}:1"));
+        for at in often.into_iter().chain(rarely) {
             trial.more(1).await;
-            trial.relay.kill();
-            let at = format!("{point}:{}", fastrand::u32(1..10));
+            is_sound(&trial.relay.kill(), &at);
             // Crash points during the start count as well.
             if trial.relay.launch(&Launch::dying_at(&at)).is_ok() {
                 load.follow(&trial.relay);
-                trial.relay.wait_for_end().await;
+                is_sound(&trial.relay.wait_for_end().await, &at);
             }
             trial.relay.restart();
             load.follow(&trial.relay);
         }
     }
     load.stop().await;
-    check(&trial.settle().await, rounds() * POINTS.len() * 2);
+    let points = POINTS.len() + RARE_POINTS.len();
+    check(&trial.settle().await, rounds() * points * 2);
 }
 
 #[tokio::test]
@@ -79,7 +97,7 @@ async fn no_acknowledged_message_is_lost_when_the_daemon_is_killed() {
     let load = trial.load();
     for _ in 0..kills {
         trial.more(fastrand::usize(1..150)).await;
-        trial.relay.kill();
+        is_sound(&trial.relay.kill(), "killed");
         trial.relay.restart();
         load.follow(&trial.relay);
     }
@@ -89,16 +107,34 @@ async fn no_acknowledged_message_is_lost_when_the_daemon_is_killed() {
 
 #[tokio::test]
 async fn when_any_disk_call_fails_clients_get_at_most_4xx_and_the_daemon_continues() {
-    for call in CALLS {
-        fails_and_recovers(call, "EIO", "Input/output error").await;
-        fails_and_recovers(call, "ENOSPC", "No space left on device").await;
+    let often = CALLS.map(|call| format!("{call}:{}", fastrand::u32(2..10)));
+    let rarely = RARE_CALLS.map(|call| format!("{call}:1"));
+    for at in often.iter().chain(&rarely) {
+        fails_and_recovers(at, "EIO", "Input/output error").await;
+        fails_and_recovers(at, "ENOSPC", "No space left on device").await;
     }
 }
 
-async fn fails_and_recovers(call: &str, error: &str, text: &str) {
+/// The index on disk cannot be written, which no client notices.
+#[tokio::test]
+async fn when_the_index_cannot_be_synced_the_daemon_continues_without_it() {
     let mut trial = Trial::prepare("").await;
-    let at = format!("{call}:{}", fastrand::u32(2..10));
-    let launched = trial.relay.launch(&Launch::failing_at(&at, error));
+    let launched = trial
+        .relay
+        .launch(&Launch::failing_at("index-sync:1", "EIO"));
+    launched.unwrap_or_else(|log| panic!("{log}"));
+    let load = trial.load();
+    trial.relay.wait_for_log("Input/output error").await;
+    trial.more(20).await;
+    load.stop().await;
+    assert_eq!(trial.ledger.take_refusals(), Vec::<String>::new());
+    let verdict = trial.settle().await;
+    assert!(verdict.is_good() && verdict.twice == 0, "{verdict:?}");
+}
+
+async fn fails_and_recovers(at: &str, error: &str, text: &str) {
+    let mut trial = Trial::prepare("").await;
+    let launched = trial.relay.launch(&Launch::failing_at(at, error));
     launched.unwrap_or_else(|log| panic!("{at}: {log}"));
     let load = trial.load();
     // If the call fails for a report of the relay itself, no client notices.

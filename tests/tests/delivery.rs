@@ -198,7 +198,7 @@ async fn accepted_mail_survives_kill_9_and_is_delivered_once() {
     let mut relay = Relay::start(&smarthost(&mx));
     for i in 0..30 {
         // Some of the messages are stored as files.
-        let text = b"x\r\n".repeat(if i % 3 == 0 { 10_000 } else { 1 });
+        let text = b"x\r\n".repeat(if i % 3 == 0 { 60_000 } else { 1 });
         let message = [b"Subject: t\r\n\r\n", &text[..]].concat();
         relay
             .send("a@sender.test", &[&format!("u{i}@dest.test")], &message)

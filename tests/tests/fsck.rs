@@ -23,7 +23,7 @@ async fn a_damaged_message_is_found_and_moved_away_and_the_rest_is_delivered() {
     let mx = FakeMx::start().await;
     mx.on("connect", "421 not now");
     let mut relay = Relay::start(&smarthost(&mx));
-    let large = format!("Subject: t\r\n\r\n{}", "a line of it\r\n".repeat(4000));
+    let large = format!("Subject: t\r\n\r\n{}", "a line of it\r\n".repeat(12_000));
     let mut ids = Vec::new();
     for n in 0..3 {
         let to = format!("u{n}@dest.test");

@@ -33,7 +33,7 @@ async fn moved_mail_continues_unchanged_and_a_truncated_stream_is_reported() {
     for n in 0..4_usize {
         let body = format!(
             "Subject: {n}\r\n\r\n{}",
-            "a line of it\r\n".repeat(1 + n * 2000)
+            "a line of it\r\n".repeat(1 + n * 12_000)
         );
         let to = format!("u{n}@dest.test");
         ids.push(from.send("a@sender.test", &[&to], body.as_bytes()).await);
@@ -89,7 +89,7 @@ async fn moved_mail_continues_unchanged_and_a_truncated_stream_is_reported() {
     for (n, id) in ids.iter().enumerate() {
         let body = format!(
             "Subject: {n}\r\n\r\n{}",
-            "a line of it\r\n".repeat(1 + n * 2000)
+            "a line of it\r\n".repeat(1 + n * 12_000)
         );
         let arrived = delivered.iter().filter(|m| {
             m.data.ends_with(body.as_bytes()) && String::from_utf8_lossy(&m.data).contains(id)
@@ -106,7 +106,7 @@ async fn a_queue_is_moved_unchanged_from_a_stopped_relay() {
     mx.on("rcpt", "450 4.7.1 greylisted");
     let route = smarthost(&mx);
     let mut from = Relay::start(&route);
-    let large = format!("Subject: l\r\n\r\n{}", "a line of it\r\n".repeat(5000));
+    let large = format!("Subject: l\r\n\r\n{}", "a line of it\r\n".repeat(12_000));
     for (to, body) in [
         ("held@dest.test", "Subject: s\r\n\r\nx\r\n"),
         ("u@dest.test", &large),
@@ -143,7 +143,7 @@ async fn an_export_that_leaves_out_damaged_messages_is_not_a_success() {
     let mx = FakeMx::start().await;
     mx.on("rcpt", "450 4.7.1 greylisted");
     let mut relay = Relay::start(&smarthost(&mx));
-    let large = format!("Subject: l\r\n\r\n{}", "a line of it\r\n".repeat(5000));
+    let large = format!("Subject: l\r\n\r\n{}", "a line of it\r\n".repeat(12_000));
     for body in [large.as_str(), "Subject: s\r\n\r\nx\r\n"] {
         relay
             .send("a@sender.test", &["u@dest.test"], body.as_bytes())

@@ -2,7 +2,7 @@
 //!
 //! The guarantees of the relay must hold whenever a crash happens. A build with the feature
 //! `crash-points` aborts at the point that the environment variable `RELAY_CRASH_AT` names:
-//! `flushed` means the first time that this point is reached, `flushed:3` the third time.
+//! `synced` means the first time that this point is reached, `synced:3` the third time.
 //!
 //! A test of power loss must fail for a relay that does not sync, or it proves nothing. To show
 //! this, `RELAY_LEAVE_OUT=fdatasync` makes the committer of the same build answer without its
@@ -10,7 +10,8 @@
 //!
 //! `RELAY_FAIL_AT=body-write:3` tests disk errors: the third such call of the program fails with
 //! EIO, or with ENOSPC if `RELAY_FAIL_WITH` says so. The calls are `body-make`, `body-write`,
-//! `body-sync`, `directory-sync`, `database-sync` and `aside-rename`.
+//! `body-sync`, `directory-sync`, `journal-write`, `journal-sync`, `journal-allocate`,
+//! `journal-directory-sync`, `segment-make`, `segment-rename`, `index-sync` and `aside-rename`.
 //!
 //! None of this is shipped. Without the feature the program does not contain it, the program with
 //! the feature is called `relayd-crash-points`, and it does not compile as an optimised release.
@@ -19,11 +20,20 @@
 //! |---|---|
 //! | `body-synced` | a body file is durable, but its name is not |
 //! | `directory-synced` | the name is durable too; there is no record |
-//! | `applying` | nothing of the batch has been passed to sled |
-//! | `applied` | sled has the batch in memory |
-//! | `flushed` | sled has written the batch; it is not durable |
-//! | `synced` | the batch is durable; the callers have not been answered |
-//! | `leave-applying`, `leave-applied`, `leave-flushed`, `leave-synced` | the same for a batch in which a message leaves the queue |
+//! | `appending` | nothing of the round is written |
+//! | `appended` | the round is written to its segment; it is not durable |
+//! | `segment-written` | a new segment with its first rounds is written to the spare file; it is not durable |
+//! | `segment-named` | the new segment is durable and has its name; the name is not durable |
+//! | `segment-given-up` | the oldest segment has lost its name, and the loss is not durable |
+//! | `moving` | messages of the oldest segment are about to be appended anew |
+//! | `synced` | the round is durable; the callers have not been answered |
+//! | `checkpoint` | the changes for the index on disk are collected; nothing of them is written |
+//! | `checkpoint-written` | the index on disk is durable |
+//! | `index-filling` | a part of a new index is written; it has no checkpoint |
+//! | `taking-over` | a part of a queue of the earlier layout is in the new journal |
+//! | `taken-over` | all of it is; the old queue still counts |
+//! | `takeover-renamed` | the new one counts and does not have its name |
+//! | `takeover-named` | it has its name; the old one is still there |
 //! | `told` | the callers have been answered; files of messages that left the queue still exist |
 //! | `unlinking` | the file of a message that left the queue, or never entered it, is about to be removed |
 //! | `accepted` | the message is in the queue; neither its client nor `send` knows |

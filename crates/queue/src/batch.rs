@@ -1,45 +1,35 @@
-//! A batch of the committer: many operations become durable with one write.
+//! A batch of the committer: many operations become durable as one round.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use relay_failpoint as failpoint;
 use relay_message::{HoldResult, Message, QueueId, Settled, StoreError};
 
-use crate::chunks::{Changes, ValueKind};
-use crate::database::Table;
+use crate::content;
+use crate::index::{Change, Entry, Index, summary};
+use crate::journal::{Appended, ContentOctets, FrameState, Position, Round};
 use crate::operation::{Answer, Operation, Settle, refuse};
 use crate::quarantine::{self, Evidence};
-use crate::record::Ledger;
-use crate::record::{ContentPlace, Layout, Record};
-use crate::spool::{BodyFile, Prepared};
+use crate::record::{Ledger, Record};
+use crate::spool::{BodyFile, JournalContent, Prepared};
 use crate::store_state::StoreState;
 
-/// The changes to write, and the operations that wait for an answer. Entries are final values, not
+/// The changes to write, and the operations that wait for an answer. Records are final values, not
 /// differences: a batch can be written again if it is not known whether it reached the disk.
 #[derive(Default)]
 pub(crate) struct Batch {
-    entries: HashMap<QueueId, Entry>,
+    /// The new records; `None` for a message that leaves.
+    records: BTreeMap<QueueId, Option<Record>>,
     /// Contents of new messages.
-    contents: HashMap<QueueId, Vec<u8>>,
+    contents: HashMap<QueueId, JournalContent>,
     files: HashMap<QueueId, BodyFile>,
+    notes: BTreeMap<u64, Bytes>,
     waiting: Vec<Waiting>,
-    ledger: Ledger,
+    pub(crate) ledger: Ledger,
     /// Files to remove when the batch is durable.
     unlink: Vec<PathBuf>,
-    count: Change,
-    fresh: Change,
-}
-
-/// The change to one message.
-struct Entry {
-    /// The new record, or `None` if the message leaves.
-    record: Option<Record>,
-    /// The octets of its record before this batch.
-    stored: usize,
-    /// The octets of its content, which is removed with the record.
-    content: usize,
 }
 
 /// An operation that waits for the batch, and its answer.
@@ -49,20 +39,25 @@ enum Waiting {
     Quarantine(QueueId, Answer<()>),
     Hold(Box<HoldResult>, Answer<Option<HoldResult>>),
     Delete(Box<Message>, Answer<Option<Message>>),
+    Note(Answer<()>),
 }
 
-/// The change of a counter when the batch is durable.
-#[derive(Default)]
-struct Change {
-    up: u64,
-    down: u64,
+/// A change whose place in the journal is known relative to its round.
+#[derive(Debug)]
+pub(crate) struct Staged {
+    id: QueueId,
+    /// `None` for a message that leaves.
+    frame: Option<StagedFrame>,
 }
 
-impl Change {
-    fn apply(&self, counter: &AtomicU64) {
-        counter.fetch_add(self.up, Ordering::Relaxed);
-        counter.fetch_sub(self.down, Ordering::Relaxed);
-    }
+#[derive(Debug)]
+struct StagedFrame {
+    /// Where in the round the frame begins.
+    at: u32,
+    record_length: u32,
+    /// The octets of a content behind the record, or `None` if the content stays where it is.
+    content_length: Option<u32>,
+    summary: FrameState,
 }
 
 impl Batch {
@@ -74,107 +69,99 @@ impl Batch {
         }
     }
 
-    /// Adds one operation. An error comes from the database and ends the batch.
-    pub(crate) fn apply(
-        &mut self,
-        operation: Operation,
-        table: &Table,
-        state: &StoreState,
-    ) -> Result<(), StoreError> {
+    /// Adds one operation.
+    pub(crate) fn apply(&mut self, operation: Operation, state: &StoreState) {
         match operation {
             Operation::Commit(message, prepared, answer) => {
                 self.enter(message.as_ref().clone(), prepared);
                 self.waiting.push(Waiting::Commit(message, answer));
-                Ok(())
             }
-            Operation::Settle(settle, answer) => self.settle(settle, answer, table, state),
+            Operation::Settle(settle, answer) => self.settle(settle, answer, state),
             Operation::Quarantine(id, reason, answer) => {
                 // If `corrupt/` cannot be written, the queue stays open.
-                match self.quarantine(id, &reason, table, state) {
+                match self.quarantine(id, &reason, state) {
                     Ok(()) => self.waiting.push(Waiting::Quarantine(id, answer)),
                     Err(e) => {
                         quarantine::warn_of_staying(id, &reason, &e);
                         let _ = answer.send(Err(e));
                     }
                 }
-                Ok(())
             }
-            Operation::Hold(id, held, answer) => self.hold(id, held, answer, table),
-            Operation::Delete(id, answer) => self.delete(id, answer, table, state),
+            Operation::Hold(id, held, answer) => self.hold(id, held, answer, state),
+            Operation::Delete(id, answer) => self.delete(id, answer, state),
+            Operation::Note(number, value, answer) => {
+                self.notes.insert(number, value);
+                self.waiting.push(Waiting::Note(answer));
+            }
             // The committer's own.
-            Operation::Audit(_) | Operation::Close(_) => Ok(()),
+            Operation::Audit(_) | Operation::Close(_) => {}
         }
     }
 
-    fn enter(&mut self, message: Message, prepared: Prepared) {
+    pub(crate) fn enter(&mut self, message: Message, prepared: Prepared) {
         let (id, layout) = (message.id, prepared.layout);
-        // A message imported from another queue may have been tried there.
-        let is_fresh = message.is_fresh();
-        let outstanding = message.outstanding();
-        self.ledger.books.enter(message.origin, outstanding);
-        let entry = Entry {
-            record: Some(Record { message, layout }),
-            stored: 0,
-            content: prepared.content.len(),
-        };
-        self.entries.insert(id, entry);
-        if !prepared.content.is_empty() {
-            self.contents.insert(id, prepared.content);
-        }
+        self.ledger
+            .books
+            .enter(message.origin, message.outstanding());
+        self.records.insert(id, Some(Record { message, layout }));
+        self.contents.insert(id, prepared.content);
         if let Some(file) = prepared.file {
             self.files.insert(id, file);
         }
-        self.count.up += 1;
-        self.fresh.up += u64::from(is_fresh);
     }
 
-    fn settle(
-        &mut self,
-        settle: Settle,
-        answer: Answer<Option<Message>>,
-        table: &Table,
-        state: &StoreState,
-    ) -> Result<(), StoreError> {
+    fn settle(&mut self, settle: Settle, answer: Answer<Option<Message>>, state: &StoreState) {
         let id = settle.claim.id;
         if !state.claims.is_held(settle.claim) {
             let _ = answer.send(Err(StoreError::ClaimLost(id)));
-            return Ok(());
+            return;
         }
-        let Some((mut record, stored)) = self.read(id, table)? else {
-            // The message has left. The bounces of this settlement are dropped.
-            state.claims.end(id);
-            let _ = answer.send(Ok(None));
-            return Ok(());
+        let Some((mut record, answer)) = self.read(id, answer, state) else {
+            // If the message has left, the bounces of this settlement are dropped.
+            return;
         };
-        let was_fresh = record.message.is_fresh();
         let before = Settled::of(&record.message);
         record.message.apply(settle.changes);
         record.message.told_of_delay(&settle.told_of_delay);
         self.ledger.books.settle(before, &record.message);
         let left = if record.message.is_settled() {
-            self.leave(&record, was_fresh, stored, state);
+            self.leave(&record, state);
             None
         } else {
-            self.fresh.down += u64::from(was_fresh && !record.message.is_fresh());
             let left = Box::new(record.message.clone());
-            self.stay(record, stored);
+            self.records.insert(id, Some(record));
             Some(left)
         };
         for (message, prepared) in settle.bounces {
             self.enter(message, prepared);
         }
         self.waiting.push(Waiting::Settle(id, left, answer));
-        Ok(())
     }
 
-    /// Returns the record with the changes of this batch, and its octets in the database.
-    fn read(&self, id: QueueId, table: &Table) -> Result<Option<(Record, usize)>, StoreError> {
-        if let Some(entry) = self.entries.get(&id) {
-            return Ok(entry.record.clone().map(|record| (record, entry.stored)));
+    /// Returns the record with the changes of this batch. Answers if there is none or it cannot be
+    /// read.
+    fn read<T>(
+        &self,
+        id: QueueId,
+        answer: Answer<Option<T>>,
+        state: &StoreState,
+    ) -> Option<(Record, Answer<Option<T>>)> {
+        let read = match self.records.get(&id) {
+            Some(record) => Ok(record.clone()),
+            None => content::record(state, id),
+        };
+        match read {
+            Ok(Some(record)) => return Some((record, answer)),
+            // The next scan sets a damaged message aside. Here it counts as gone.
+            Ok(None) | Err(StoreError::Damaged { .. }) => {
+                state.claims.end(id);
+                let _ = answer.send(Ok(None));
+            }
+            Err(e) => {
+                let _ = answer.send(Err(e));
+            }
         }
-        let bytes = table.get(ValueKind::Record, id)?;
-        // The next scan sets an unreadable record aside. Here it counts as gone.
-        Ok(bytes.and_then(|bytes| Some((Record::decode(id, &bytes).ok()?, bytes.len()))))
+        None
     }
 
     fn hold(
@@ -182,125 +169,104 @@ impl Batch {
         id: QueueId,
         held: bool,
         answer: Answer<Option<HoldResult>>,
-        table: &Table,
-    ) -> Result<(), StoreError> {
-        let Some((mut record, stored)) = self.read(id, table)? else {
-            let _ = answer.send(Ok(None));
-            return Ok(());
+        state: &StoreState,
+    ) {
+        let Some((mut record, answer)) = self.read(id, answer, state) else {
+            return;
         };
         let changed = record.message.set_held(held);
         let message = record.message.clone();
         if changed {
-            self.stay(record, stored);
+            self.records.insert(id, Some(record));
         }
         let result = Box::new(HoldResult { message, changed });
         self.waiting.push(Waiting::Hold(result, answer));
-        Ok(())
     }
 
-    fn delete(
-        &mut self,
-        id: QueueId,
-        answer: Answer<Option<Message>>,
-        table: &Table,
-        state: &StoreState,
-    ) -> Result<(), StoreError> {
-        let Some((record, stored)) = self.read(id, table)? else {
-            let _ = answer.send(Ok(None));
-            return Ok(());
+    fn delete(&mut self, id: QueueId, answer: Answer<Option<Message>>, state: &StoreState) {
+        let Some((record, answer)) = self.read(id, answer, state) else {
+            return;
         };
         // From now on no attempt can settle, not even later in this batch.
         state.claims.end(id);
         self.ledger.books.discarded += record.message.outstanding();
-        self.leave(&record, record.message.is_fresh(), stored, state);
+        self.leave(&record, state);
         let message = Box::new(record.message);
         self.waiting.push(Waiting::Delete(message, answer));
-        Ok(())
     }
 
-    fn stay(&mut self, record: Record, stored: usize) {
+    fn leave(&mut self, record: &Record, state: &StoreState) {
         let id = record.message.id;
-        let entry = Entry {
-            content: content_length(&record.layout),
-            record: Some(record),
-            stored,
-        };
-        self.entries.insert(id, entry);
-    }
-
-    fn leave(&mut self, record: &Record, was_fresh: bool, stored: usize, state: &StoreState) {
-        let id = record.message.id;
-        let entry = Entry {
-            record: None,
-            stored,
-            content: content_length(&record.layout),
-        };
-        self.entries.insert(id, entry);
-        self.count.down += 1;
-        self.fresh.down += u64::from(was_fresh);
+        self.records.insert(id, None);
         if record.layout.place.has_file() {
             self.unlink.push(state.body(id));
         }
     }
 
     /// Moves all that is left of the message to `corrupt/`, before its record is removed.
-    fn quarantine(
+    pub(crate) fn quarantine(
         &mut self,
         id: QueueId,
         reason: &str,
-        table: &Table,
         state: &StoreState,
     ) -> Result<(), StoreError> {
-        let in_batch = self.entries.get(&id).is_some_and(|e| e.record.is_none());
-        let Some(evidence) = Evidence::gather(table, id)?.filter(|_| !in_batch) else {
+        if matches!(self.records.get(&id), Some(None)) {
+            return Ok(());
+        }
+        let Some(located) = state.locate(id) else {
             return Ok(());
         };
-        let known = self.read(id, table)?;
-        quarantine::keep(state, id, &evidence, reason)?;
-        self.count.down += 1;
-        match known {
-            Some((record, _)) => {
-                self.fresh.down += u64::from(record.message.is_fresh());
-                self.ledger.books.set_aside += record.message.outstanding();
-            }
-            // Its recipients are in the books, but their number is unknown.
-            None => self.ledger.is_short = true,
-        }
-        let entry = Entry {
-            record: None,
-            stored: evidence.record.len(),
-            content: evidence.content.len(),
-        };
-        self.entries.insert(id, entry);
+        quarantine::keep(state, id, &Evidence::of(&located), reason)?;
+        self.ledger.books.set_aside += u64::from(located.entry.outstanding);
+        self.records.insert(id, None);
         Ok(())
     }
 
-    pub(crate) fn changes(&self) -> Changes {
-        let mut changes = Changes::default();
-        changes.put_books(&self.ledger);
-        for (&id, content) in &self.contents {
-            changes.put(ValueKind::Content, id, content, 0);
-        }
-        for (&id, entry) in &self.entries {
-            if let Some(record) = &entry.record {
-                changes.put(ValueKind::Record, id, &record.encode(), entry.stored);
-            } else {
-                changes.remove(ValueKind::Record, id, entry.stored);
-                changes.remove(ValueKind::Content, id, entry.content);
-            }
-        }
-        changes
+    #[cfg(test)]
+    pub(crate) fn remove(&mut self, id: QueueId) {
+        self.records.insert(id, None);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.notes.is_empty()
     }
 
     pub(crate) fn has_new_files(&self) -> bool {
         !self.files.is_empty()
     }
 
-    /// Called when the batch is durable. Updates the counters, answers, and removes unused files.
+    /// Writes the frames. Returns the changes that the index needs when the round is durable.
+    pub(crate) fn stage(&self, round: &mut Round) -> Vec<Staged> {
+        for (&number, value) in &self.notes {
+            round.note(number, value);
+        }
+        let records = self.records.iter();
+        records
+            .map(|(&id, record)| self.stage_one(id, record.as_ref(), round))
+            .collect()
+    }
+
+    fn stage_one(&self, id: QueueId, record: Option<&Record>, round: &mut Round) -> Staged {
+        let Some(record) = record else {
+            round.removal(id.to_bits());
+            return Staged { id, frame: None };
+        };
+        let content = self.contents.get(&id).map(JournalContent::octets);
+        Staged::write(id, &record.encode(), summary(record), content, round)
+    }
+
+    /// Called when the batch is durable and in the index. Answers, and removes unused files.
     pub(crate) fn succeed(self, state: &StoreState) {
-        self.count.apply(&state.count);
-        self.fresh.apply(&state.fresh);
-        state.set_ledger(self.ledger);
+        for (id, record) in &self.records {
+            if record.is_none() {
+                state.fresh_contents.take(*id);
+            }
+        }
+        for (id, content) in self.contents {
+            if !content.body.is_empty() {
+                state.fresh_contents.keep(id, &content.head, content.body);
+            }
+        }
         self.files.into_values().for_each(BodyFile::keep);
         for waiting in self.waiting {
             match waiting {
@@ -325,6 +291,9 @@ impl Batch {
                     state.claims.end(message.id);
                     let _ = answer.send(Ok(Some(*message)));
                 }
+                Waiting::Note(answer) => {
+                    let _ = answer.send(Ok(()));
+                }
             }
         }
         failpoint::point("told");
@@ -334,8 +303,8 @@ impl Batch {
     }
 
     /// Called when it is not known whether the batch reached the disk. Clients get an error, so
-    /// their messages must be removed if they are on the disk; all other changes must be written
-    /// again. The batch that is left does both when it is written.
+    /// their messages must not be there; all other changes must be written again. The batch that is
+    /// left does both when it is written.
     pub(crate) fn refuse_commits(&mut self, reason: &str) {
         let (commits, others) = self
             .waiting
@@ -355,13 +324,7 @@ impl Batch {
         self.contents.remove(&id);
         // Dropping the handle removes the file.
         self.files.remove(&id);
-        self.count.up -= 1;
-        let Some(entry) = self.entries.get_mut(&id) else {
-            return;
-        };
-        if let Some(record) = entry.record.take() {
-            entry.stored = record.encode().len();
-            self.fresh.up -= u64::from(record.message.is_fresh());
+        if let Some(Some(record)) = self.records.insert(id, None) {
             self.ledger.books.take_back(&record.message);
         }
     }
@@ -373,7 +336,7 @@ impl Batch {
         for waiting in self.waiting {
             match waiting {
                 Waiting::Commit(_, answer) => refuse(answer, reason),
-                Waiting::Quarantine(_, answer) => refuse(answer, reason),
+                Waiting::Quarantine(_, answer) | Waiting::Note(answer) => refuse(answer, reason),
                 Waiting::Hold(_, answer) => refuse(answer, reason),
                 Waiting::Settle(_, _, answer) | Waiting::Delete(_, answer) => {
                     refuse(answer, reason);
@@ -381,14 +344,73 @@ impl Batch {
             }
         }
     }
+
+    /// Enters the staged changes and the notes into the index.
+    pub(crate) fn enter_into(&self, index: &mut Index, staged: &[Staged], appended: &Appended) {
+        for change in staged {
+            change.enter_into(index, appended);
+        }
+        index
+            .notes
+            .extend(self.notes.iter().map(|(&n, value)| (n, value.clone())));
+    }
 }
 
-/// Returns the octets of head and body that are in the database.
-fn content_length(layout: &Layout) -> usize {
-    let octets = match layout.place {
-        ContentPlace::Database => layout.size(),
-        ContentPlace::BodyFile => layout.head,
-        ContentPlace::WholeFile => 0,
-    };
-    usize::try_from(octets).unwrap_or(usize::MAX)
+impl Staged {
+    /// Writes the frame of a message. Without a content, that stays where it is.
+    pub(crate) fn write(
+        id: QueueId,
+        record: &[u8],
+        summary: FrameState,
+        content: Option<ContentOctets<'_>>,
+        round: &mut Round,
+    ) -> Self {
+        let at = round.message(id.to_bits(), summary, record, content.unwrap_or_default());
+        let frame = StagedFrame {
+            at,
+            record_length: length(record.len()),
+            content_length: content.map(|content| length(content.len())),
+            summary,
+        };
+        Self {
+            id,
+            frame: Some(frame),
+        }
+    }
+
+    /// Enters the change into the index.
+    pub(crate) fn enter_into(&self, index: &mut Index, appended: &Appended) {
+        let change = self.place(appended, index);
+        index.apply(change);
+    }
+
+    fn place(&self, appended: &Appended, index: &Index) -> Change {
+        let Some(frame) = &self.frame else {
+            return Change::Remove(self.id);
+        };
+        let record = Position {
+            segment: appended.segment.number,
+            offset: appended.start + frame.at,
+        };
+        let (content, content_length) = match frame.content_length {
+            Some(length) => (record.behind(frame.record_length), length),
+            None => index.get(self.id).map_or((Position::default(), 0), |old| {
+                (old.content, old.content_length)
+            }),
+        };
+        let entry = Entry {
+            record,
+            record_length: frame.record_length,
+            content,
+            content_length,
+            outstanding: frame.summary.outstanding,
+            flags: frame.summary.flags,
+        };
+        Change::Put(self.id, entry)
+    }
+}
+
+/// The committer bounds a round far below four gigabytes.
+fn length(octets: usize) -> u32 {
+    u32::try_from(octets).unwrap_or(u32::MAX)
 }

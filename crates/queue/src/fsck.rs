@@ -1,43 +1,42 @@
 //! Checks a queue completely while no relayd uses it, and repairs it.
 //!
-//! A start checks only the records and the lengths of files. This reads everything. It compares
-//! each content with its checksum, each file and each value with its record, and the books with the
-//! queue. It reports all differences. A repair also moves what is damaged to `corrupt/`.
+//! A start checks only that everything is where it should be. This reads everything: the index, the
+//! journal, each message with its checksums, and the files. It reports all differences and changes
+//! nothing. A repair then moves what is damaged to `corrupt/`, and builds the index anew if needed.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, DirEntry};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-use relay_message::{Books, QueueId, StoreError};
+use relay_message::{QueueId, StoreError};
 
-use crate::chunks::{Changes, Chunk, ValueKind};
+use crate::checkpoint::{DiskIndex, Unusable};
+use crate::committer::set_aside;
 use crate::content;
-use crate::database::Database;
-use crate::quarantine::{self, Evidence};
-use crate::record::Ledger;
-use crate::record::{Record, refuse_later};
+use crate::earlier;
+use crate::journal;
+use crate::opening;
+use crate::recovery::{Recovered, recover};
 use crate::remover::Remover;
-use crate::sled_store::{make_dir, take_lock};
 use crate::spool::io_error;
+use crate::state_dir::take_lock;
 use crate::store_state::StoreState;
-
-/// Messages between two checks of how much sled has written, and damaged messages that are set
-/// aside in one batch.
-const PAGE: usize = 256;
 
 /// A problem in the queue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
+    /// The index cannot be used. A start builds it anew from the journal.
+    Index(String),
+    /// A part of the journal is damaged or missing.
+    Journal(String),
     /// A message whose record or content is damaged.
     Message(QueueId, String),
-    /// A message whose file cannot be read because of a system error. It stays in place.
+    /// A message that cannot be read because of a system error. It stays in place.
     Unread(QueueId, String),
-    /// A body in `mess/` without a message. A start removes it, a repair sets it aside.
+    /// A body in `mess/` without a message, while a part of the journal is lost.
     Body(QueueId),
-    /// A value in the database that belongs to no message.
-    Value(QueueId),
     /// A file or directory in `mess/` that does not belong to the queue.
     Stray(String),
     /// The books do not match the queue.
@@ -48,11 +47,12 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Index(problem) => write!(f, "index: {problem}"),
+            Self::Journal(problem) => write!(f, "journal: {problem}"),
             Self::Message(id, problem) | Self::Unread(id, problem) => {
                 write!(f, "message {id}: {problem}")
             }
             Self::Body(id) => write!(f, "mess/{id}: a body without a message"),
-            Self::Value(id) => write!(f, "value {id}: it belongs to no message"),
             Self::Stray(name) => write!(f, "mess/{name}: not a file of the queue"),
             Self::Books(problem) => write!(f, "books: {problem}"),
         }
@@ -73,101 +73,124 @@ pub struct Summary {
 pub enum Mode {
     /// Only reports.
     Check,
-    /// Sets damaged messages aside and corrects the books to match the rest.
+    /// Sets damaged messages aside, and builds the index anew if it cannot be used.
     Repair,
 }
 
 /// Checks the queue of a state directory and reports each problem at once.
 ///
 /// Fails with [`StoreError::Locked`] while a relayd uses the directory. Any other error comes from
-/// the disk or from the database as a whole; the check is then incomplete.
+/// the disk; the check is then incomplete.
 pub fn check(
     state_dir: &Path,
     mode: Mode,
     report: &mut dyn FnMut(&Finding),
 ) -> Result<Summary, StoreError> {
-    let database = state_dir.join("queue").join("db");
-    fs::metadata(&database).map_err(|e| io_error("looking for a queue:", &database, e))?;
-    let _lock = take_lock(state_dir)?;
-    for name in ["mess", "corrupt"] {
-        make_dir(&state_dir.join(name))?;
+    look_for_queue(state_dir)?;
+    let (summary, damaged) = {
+        let _lock = take_lock(state_dir)?;
+        let recovered = read(state_dir)?;
+        let mut check = Check {
+            mess: state_dir.join("mess"),
+            report,
+            summary: Summary::default(),
+            damaged: BTreeMap::new(),
+        };
+        check.run(state_dir, recovered)?;
+        (check.summary, check.damaged)
+    };
+    if mode == Mode::Repair && summary.findings > 0 {
+        repair(state_dir, damaged)?;
     }
-    // sled panics on some kinds of damage to its file.
-    let checked = catch_unwind(AssertUnwindSafe(|| {
-        let database = Database::open(state_dir)?;
-        let remover = Remover::start();
-        let remover = remover.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
-        let state = StoreState::new(state_dir.to_owned(), remover);
-        Check::new(&state, &database, mode, report)?.run()
-    }));
-    checked.unwrap_or_else(|_| {
-        Err(StoreError::Database {
-            doing: format!("reading {}", database.display()),
-            reason: "the database is damaged as a whole".to_owned(),
-        })
-    })
+    Ok(summary)
+}
+
+fn look_for_queue(state_dir: &Path) -> Result<(), StoreError> {
+    if earlier::is_there(state_dir) {
+        return Err(StoreError::Database {
+            doing: format!("checking {}", earlier::directory(state_dir).display()),
+            reason:
+                "it has the layout of an earlier relayd; start relayd once, it takes the queue \
+                     over, or use the fsck of the earlier relayd"
+                    .to_owned(),
+        });
+    }
+    let journal = journal::directory(state_dir);
+    let found = fs::metadata(&journal);
+    found.map_err(|e| io_error("looking for a queue:", &journal, e))?;
+    Ok(())
+}
+
+/// Finds out what is in the queue. sled changes its files when it is opened, so this opens a copy.
+fn read(state_dir: &Path) -> Result<Recovered, StoreError> {
+    let copy = state_dir.join("index.check");
+    let copying = |e| io_error("copying the index to", &copy, e);
+    remove(&copy).map_err(copying)?;
+    let disk = match copy_files(&state_dir.join("index"), &copy) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Err(Unusable::Missing),
+        copied => {
+            copied.map_err(copying)?;
+            DiskIndex::open(&copy).map(|(_, checkpoint, entries)| (checkpoint, entries))
+        }
+    };
+    let recovered = recover(&journal::directory(state_dir), disk);
+    remove(&copy).map_err(copying)?;
+    recovered
+}
+
+fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    let names = fs::read_dir(from)?;
+    fs::create_dir(to)?;
+    for name in names {
+        let name = name?;
+        let copy = to.join(name.file_name());
+        if name.file_type()?.is_dir() {
+            copy_files(&name.path(), &copy)?;
+        } else {
+            fs::copy(name.path(), copy)?;
+        }
+    }
+    Ok(())
+}
+
+fn remove(dir: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(dir) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// Opens the queue as a start does, sets aside what a start does not see, and closes it.
+fn repair(state_dir: &Path, damaged: BTreeMap<QueueId, String>) -> Result<(), StoreError> {
+    let mut opened = opening::open(state_dir)?;
+    let batch = set_aside(damaged.into_iter().collect(), &opened.state);
+    opened.writer.write(&batch)?;
+    batch.succeed(&opened.state);
+    opened.indexer.finish();
+    opened.writer.close();
+    opened.state.remover.finish();
+    Ok(())
 }
 
 struct Check<'a> {
-    state: &'a StoreState,
-    database: &'a Database,
-    mode: Mode,
+    mess: std::path::PathBuf,
     report: &'a mut dyn FnMut(&Finding),
     summary: Summary,
-    /// The books, as corrected so far; `None` if there are none that can be read.
-    ledger: Option<Ledger>,
-    /// The books as they would be if they started with the sound messages.
-    opening: Books,
-    /// Recipients of damaged messages whose records can be read.
-    lost: u64,
-    /// Whether there are unreadable records, whose recipients cannot be counted.
-    is_short: bool,
-    /// Damaged messages to set aside.
-    damaged: Vec<(QueueId, String)>,
+    damaged: BTreeMap<QueueId, String>,
 }
 
-impl<'a> Check<'a> {
-    fn new(
-        state: &'a StoreState,
-        database: &'a Database,
-        mode: Mode,
-        report: &'a mut dyn FnMut(&Finding),
-    ) -> Result<Self, StoreError> {
-        let ledger = database.table().ledger()?;
-        Ok(Self {
-            state,
-            database,
-            mode,
-            report,
-            summary: Summary::default(),
-            is_short: ledger.is_some_and(|ledger| ledger.is_short),
-            ledger,
-            opening: Books::default(),
-            lost: 0,
-            damaged: Vec::new(),
-        })
-    }
-
-    fn run(mut self) -> Result<Summary, StoreError> {
-        self.refuse_later()?;
-        self.check_messages()?;
-        self.check_values()?;
-        self.check_files()?;
-        self.check_books()?;
-        Ok(self.summary)
-    }
-
-    /// Refuses records of a later relayd, before anything is reported or set aside.
-    fn refuse_later(&self) -> Result<(), StoreError> {
-        let table = self.database.table();
-        for (row, n) in table.records(None).zip(1usize..) {
-            let (id, bytes) = row?;
-            refuse_later(id, &bytes)?;
-            if n % PAGE == 0 {
-                table.sync_if_much_was_written()?;
-            }
+impl Check<'_> {
+    fn run(&mut self, state_dir: &Path, mut recovered: Recovered) -> Result<(), StoreError> {
+        self.check_journal(&recovered);
+        let is_complete = recovered.is_complete();
+        for (id, reason) in std::mem::take(&mut recovered.damaged) {
+            self.is_damaged(id, reason);
         }
-        Ok(())
+        let remover = Remover::start();
+        let remover = remover.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
+        let state = StoreState::new(state_dir.to_owned(), remover, recovered.index);
+        self.check_messages(&state)?;
+        self.check_files(&state, is_complete)
     }
 
     fn found(&mut self, finding: &Finding) {
@@ -175,167 +198,89 @@ impl<'a> Check<'a> {
         (self.report)(finding);
     }
 
-    fn check_messages(&mut self) -> Result<(), StoreError> {
-        let table = self.database.table();
-        for (row, n) in table.records(None).zip(1usize..) {
-            let (id, bytes) = row?;
-            match Record::decode(id, &bytes) {
-                Ok(record) => self.check_content(&record)?,
-                Err(e) => {
-                    self.is_short = true;
-                    self.damaged(id, e.to_string())?;
-                }
-            }
-            if n % PAGE == 0 {
-                table.sync_if_much_was_written()?;
-            }
-        }
-        self.quarantine()
-    }
-
-    fn check_content(&mut self, record: &Record) -> Result<(), StoreError> {
-        let message = &record.message;
-        let (id, outstanding) = (message.id, message.outstanding());
-        let body = self.state.body(id);
-        match content::read(self.database.table(), record, &body) {
-            Ok(_) => self.summary.sound += 1,
-            Err(StoreError::Damaged { reason, .. }) => {
-                self.lost += outstanding;
-                return self.damaged(id, reason);
-            }
-            Err(e @ StoreError::Io { .. }) => self.found(&Finding::Unread(id, e.to_string())),
-            Err(e) => return Err(e),
-        }
-        self.opening.enter(message.origin, outstanding);
-        Ok(())
-    }
-
-    fn damaged(&mut self, id: QueueId, reason: String) -> Result<(), StoreError> {
+    fn is_damaged(&mut self, id: QueueId, reason: String) {
         self.found(&Finding::Message(id, reason.clone()));
-        if self.mode == Mode::Repair {
-            self.damaged.push((id, reason));
-        }
-        if self.damaged.len() < PAGE {
-            return Ok(());
-        }
-        self.quarantine()
+        self.damaged.insert(id, reason);
     }
 
-    /// Sets the collected messages aside. Until the end the books have too many recipients and are
-    /// marked as short.
-    fn quarantine(&mut self) -> Result<(), StoreError> {
-        if self.damaged.is_empty() {
-            return Ok(());
+    fn check_journal(&mut self, recovered: &Recovered) {
+        if let Some(reason) = recovered
+            .rebuilt
+            .as_ref()
+            .filter(|_| recovered.queue.is_some())
+        {
+            self.found(&Finding::Index(format!(
+                "{reason}; a start builds it anew from the journal"
+            )));
         }
-        let mut changes = Changes::default();
-        if let Some(ledger) = &mut self.ledger {
-            ledger.is_short = true;
-            changes.put_books(ledger);
+        for (segment, stretch) in &recovered.stretches {
+            self.found(&Finding::Journal(format!(
+                "octets {} to {} of segment {:08x} cannot be read",
+                stretch.start, stretch.end, segment.number
+            )));
         }
-        for (id, reason) in self.damaged.drain(..) {
-            if let Some(evidence) = Evidence::gather(self.database.table(), id)? {
-                quarantine::keep(self.state, id, &evidence, &reason)?;
-                changes.remove(ValueKind::Record, id, evidence.record.len());
-                changes.remove(ValueKind::Content, id, evidence.content.len());
-            }
+        for number in &recovered.unreadable {
+            self.found(&Finding::Journal(format!(
+                "nothing in segment {number:08x} can be read"
+            )));
         }
-        self.database.commit(changes, false)
+        for missing in &recovered.missing {
+            let (first, last) = (missing.start(), missing.end());
+            self.found(&Finding::Journal(format!(
+                "the segments {first:08x} to {last:08x} are missing"
+            )));
+        }
+        if recovered.unaccounted > 0 {
+            self.found(&Finding::Books(format!(
+                "the queue has {} recipients fewer than they count",
+                recovered.unaccounted
+            )));
+        }
     }
 
-    /// Checks that each content has a record, and each further chunk the chunk before it.
-    fn check_values(&mut self) -> Result<(), StoreError> {
-        let table = self.database.table();
-        for row in table.beside_records() {
-            let (key, value) = row?;
-            let Some(chunk) = Chunk::of(&key) else {
-                continue;
-            };
-            if table.has_what_it_follows(chunk)? {
+    fn check_messages(&mut self, state: &StoreState) -> Result<(), StoreError> {
+        let ids: Vec<QueueId> = state.index().above(None).map(|(id, _)| id).collect();
+        for id in ids {
+            if self.damaged.contains_key(&id) {
                 continue;
             }
-            self.found(&Finding::Value(chunk.id));
-            if self.mode == Mode::Repair {
-                quarantine::keep_value(self.state, chunk.id, &value)?;
-                let mut changes = Changes::default();
-                changes.remove_chunk(chunk);
-                self.database.commit(changes, false)?;
+            match content::message(state, id) {
+                Ok(_) => self.summary.sound += 1,
+                Err(StoreError::Damaged { reason, .. }) => self.is_damaged(id, reason),
+                Err(e @ StoreError::Io { .. }) => {
+                    self.found(&Finding::Unread(id, e.to_string()));
+                }
+                Err(e) => return Err(e),
             }
         }
         Ok(())
     }
 
-    fn check_files(&mut self) -> Result<(), StoreError> {
-        let mess = self.state.mess();
+    fn check_files(&mut self, state: &StoreState, is_complete: bool) -> Result<(), StoreError> {
+        let entries = match fs::read_dir(&self.mess) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            listed => listed,
+        };
+        let mess = self.mess.clone();
         let unreadable = |e: io::Error| io_error("reading the directory", &mess, e);
-        for entry in fs::read_dir(&mess).map_err(unreadable)? {
-            self.check_file(&entry.map_err(unreadable)?)?;
+        for entry in entries.map_err(unreadable)? {
+            self.check_file(&entry.map_err(unreadable)?, state, is_complete);
         }
         Ok(())
     }
 
-    fn check_file(&mut self, entry: &DirEntry) -> Result<(), StoreError> {
+    /// A body that belongs to no message was never accepted, or its message has left. That is no
+    /// problem, unless a part of the journal is lost.
+    fn check_file(&mut self, entry: &DirEntry, state: &StoreState, is_complete: bool) {
         let name = entry.file_name();
         let id = name.to_str().and_then(|name| name.parse::<QueueId>().ok());
         let is_file = entry.file_type().is_ok_and(|kind| kind.is_file());
         let Some(id) = id.filter(|_| is_file) else {
-            self.found(&Finding::Stray(format!("{}", name.display())));
-            if self.mode == Mode::Repair {
-                quarantine::keep_stray(self.state, entry)?;
-            }
-            return Ok(());
+            return self.found(&Finding::Stray(format!("{}", name.display())));
         };
-        let record = self.database.table().get(ValueKind::Record, id)?;
-        // An unreadable record has already been reported.
-        let names_it = |record: &sled::IVec| {
-            Record::decode(id, record).map_or(true, |record| record.layout.place.has_file())
-        };
-        if record.as_ref().is_some_and(names_it) {
-            return Ok(());
+        let is_needed = state.index().get(id).is_some_and(|entry| entry.has_file());
+        if !is_needed && !is_complete {
+            self.found(&Finding::Body(id));
         }
-        self.found(&Finding::Body(id));
-        if self.mode == Mode::Repair {
-            let evidence = Evidence::default();
-            quarantine::keep(self.state, id, &evidence, "a body without a message")?;
-        }
-        Ok(())
-    }
-
-    fn check_books(&mut self) -> Result<(), StoreError> {
-        let corrected = match self.ledger {
-            None if self.opening == Books::default() && self.lost == 0 => return Ok(()),
-            None => {
-                let problem = "they are missing or cannot be read";
-                self.found(&Finding::Books(problem.to_owned()));
-                self.opening
-            }
-            Some(ledger) => self.compare(ledger.books),
-        };
-        if self.mode == Mode::Check {
-            return Ok(());
-        }
-        let mut changes = Changes::default();
-        changes.put_books(&Ledger {
-            books: corrected,
-            is_short: false,
-        });
-        self.database.commit(changes, false)
-    }
-
-    /// Returns the corrected books.
-    fn compare(&mut self, mut books: Books) -> Books {
-        let queued = self.opening.queued();
-        books.set_aside = books.set_aside.saturating_add(self.lost);
-        let difference = books.difference(queued);
-        let is_explained = difference == 0 || (self.is_short && difference > 0);
-        if !is_explained {
-            let (more, n) = match difference {
-                1.. => ("fewer", difference),
-                _ => ("more", -difference),
-            };
-            let problem = format!("the queue has {n} recipients {more} than they count");
-            self.found(&Finding::Books(problem));
-        }
-        books.balance(queued);
-        books
     }
 }

@@ -1,5 +1,6 @@
 //! Operations that the committer executes, and their answers.
 
+use bytes::Bytes;
 use relay_message::{Audit, Claim, HoldResult, Message, QueueId, RecipientChange, StoreError};
 use tokio::sync::oneshot;
 
@@ -14,7 +15,7 @@ pub(crate) struct Settle {
     pub(crate) claim: Claim,
     pub(crate) changes: Vec<RecipientChange>,
     pub(crate) told_of_delay: Vec<usize>,
-    /// Messages that enter in the same batch.
+    /// Messages that enter in the same round.
     pub(crate) bounces: Vec<(Message, Prepared)>,
 }
 
@@ -31,7 +32,9 @@ pub(crate) enum Operation {
     Hold(QueueId, bool, Answer<Option<HoldResult>>),
     /// The operator deletes a message.
     Delete(QueueId, Answer<Option<Message>>),
-    /// The books are compared with the records.
+    /// The relay keeps a value under this number.
+    Note(u64, Bytes, Answer<()>),
+    /// The books are compared with the queue.
     Audit(Answer<Audit>),
     /// The store closes. No operation follows.
     Close(Answer<()>),
@@ -45,8 +48,22 @@ impl Operation {
             Self::Commit(..)
             | Self::Hold(..)
             | Self::Delete(..)
+            | Self::Note(..)
             | Self::Audit(_)
             | Self::Close(_) => true,
+        }
+    }
+
+    /// Returns about how many octets it adds to the journal.
+    pub(crate) fn octets(&self) -> usize {
+        match self {
+            Self::Commit(_, prepared, _) => prepared.content.len(),
+            Self::Settle(settle, _) => {
+                let bounces = settle.bounces.iter();
+                bounces.map(|(_, prepared)| prepared.content.len()).sum()
+            }
+            Self::Note(_, value, _) => value.len(),
+            _ => 0,
         }
     }
 
@@ -54,9 +71,9 @@ impl Operation {
     pub(crate) fn refuse(self, reason: &str) {
         match self {
             Operation::Commit(_, _, answer) => refuse(answer, reason),
-            Operation::Quarantine(_, _, answer) | Operation::Close(answer) => {
-                refuse(answer, reason);
-            }
+            Operation::Quarantine(_, _, answer)
+            | Operation::Note(_, _, answer)
+            | Operation::Close(answer) => refuse(answer, reason),
             Operation::Hold(_, _, answer) => refuse(answer, reason),
             Operation::Settle(_, answer) | Operation::Delete(_, answer) => refuse(answer, reason),
             Operation::Audit(answer) => refuse(answer, reason),

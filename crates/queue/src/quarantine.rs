@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, File, OpenOptions};
 use std::io::{self, Write};
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
@@ -15,10 +16,9 @@ use relay_failpoint as failpoint;
 use relay_message::{QueueId, StoreError};
 use tracing::warn;
 
-use crate::chunks::ValueKind;
-use crate::database::Table;
+use crate::journal::Segment;
 use crate::spool::io_error;
-use crate::store_state::StoreState;
+use crate::store_state::{Located, StoreState};
 
 const REASON: &str = "reason";
 const RECORD: &str = "record";
@@ -26,21 +26,21 @@ const CONTENT: &str = "content";
 const BODY: &str = "body";
 const ENDINGS: [&str; 4] = [REASON, RECORD, CONTENT, BODY];
 
-/// The values of a damaged message in the database.
+/// What the journal has of a damaged message.
 #[derive(Default)]
 pub(crate) struct Evidence {
-    pub(crate) record: sled::IVec,
-    pub(crate) content: sled::IVec,
+    record: Vec<u8>,
+    content: Vec<u8>,
 }
 
 impl Evidence {
-    /// Reads the values; returns `None` if there is no such message.
-    pub(crate) fn gather(table: &Table, id: QueueId) -> Result<Option<Self>, StoreError> {
-        let Some(record) = table.get(ValueKind::Record, id)? else {
-            return Ok(None);
-        };
-        let content = table.get(ValueKind::Content, id)?.unwrap_or_default();
-        Ok(Some(Self { record, content }))
+    pub(crate) fn new(record: Vec<u8>, content: Vec<u8>) -> Self {
+        Self { record, content }
+    }
+
+    pub(crate) fn of(located: &Located) -> Self {
+        let (record, content) = located.remains();
+        Self::new(record, content)
     }
 }
 
@@ -104,11 +104,43 @@ fn move_body(body: &Path, to: &Path) -> Result<(), StoreError> {
     }
 }
 
-/// Writes a value that belongs to no message. The caller must remove it from the database.
-pub(crate) fn keep_value(state: &StoreState, id: QueueId, value: &[u8]) -> Result<(), StoreError> {
-    let case = free_name(state, OsStr::new(&id.to_string()));
-    write_durably(&with_ending(&case, CONTENT), value)?;
-    close_case(state, &case, "a value that belongs to no message")
+/// Writes a part of the journal that cannot be read. It stays where it is; if it is kept already,
+/// this does nothing. Returns whether it is new.
+pub(crate) fn keep_stretch(
+    state: &StoreState,
+    segment: &Segment,
+    stretch: &Range<u32>,
+) -> Result<bool, StoreError> {
+    let name = format!("journal-{:08x}-{:08x}", segment.number, stretch.start);
+    let case = state.corrupt().join(&name);
+    if with_ending(&case, REASON).exists() {
+        return Ok(false);
+    }
+    let mut octets = vec![0; stretch.len()];
+    // What the file does not have any more stays zero.
+    let _ = segment.read(&mut octets, u64::from(stretch.start));
+    let _ = fs::remove_file(with_ending(&case, CONTENT));
+    write_durably(&with_ending(&case, CONTENT), &octets)?;
+    let reason = format!(
+        "octets {} to {} of the segment cannot be read",
+        stretch.start, stretch.end
+    );
+    close_case(state, &case, &reason)?;
+    warn!(target: "relayd", event = "corrupt", segment = segment.number, reason,
+        "corrupt: a part of the journal is damaged ({reason}); copied to {}", case.display());
+    Ok(true)
+}
+
+/// Moves a segment of which nothing can be read.
+pub(crate) fn keep_segment(state: &StoreState, path: &Path) -> Result<(), StoreError> {
+    let name = format!("journal-{}", path.file_name().unwrap_or_default().display());
+    let case = free_name(state, OsStr::new(&name));
+    fs::rename(path, with_ending(&case, CONTENT)).map_err(|e| io_error("moving", path, e))?;
+    let reason = "nothing in this segment of the journal can be read";
+    close_case(state, &case, reason)?;
+    warn!(target: "relayd", event = "corrupt", reason,
+        "corrupt: {}: {reason}; moved to {}", path.display(), case.display());
+    Ok(())
 }
 
 /// Moves a file or directory in `mess/` that is not a body.

@@ -19,9 +19,9 @@ const VERSION: u8 = 2;
 /// Where the head and the body of a message are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ContentPlace {
-    /// Head and body are in the database, under the content key.
-    Database,
-    /// The body is in `mess/ID`, the head in the database.
+    /// Head and body are in the journal.
+    Journal,
+    /// The body is in `mess/ID`, the head in the journal.
     BodyFile,
     /// The body, followed by the head, in `mess/ID`.
     WholeFile,
@@ -30,7 +30,7 @@ pub(crate) enum ContentPlace {
 impl ContentPlace {
     pub(crate) fn has_file(self) -> bool {
         match self {
-            ContentPlace::Database => false,
+            ContentPlace::Journal => false,
             ContentPlace::BodyFile | ContentPlace::WholeFile => true,
         }
     }

@@ -1,10 +1,7 @@
-//! The queue on disk: records and small bodies are in sled, larger bodies in files.
+//! The queue on disk: the journal has the records and small bodies, files have larger bodies.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::SystemTime;
@@ -16,18 +13,15 @@ use relay_message::{
 };
 use tokio::sync::oneshot;
 
-use crate::chunks::ValueKind;
 use crate::committer;
 use crate::content;
-use crate::database::{Database, Table, panics_as_errors};
 use crate::disk_space::DiskSpace;
 use crate::id_source::IdSource;
+use crate::opening;
 use crate::operation::{Operation, Settle};
-use crate::record::{Record, RecordError};
-use crate::remover::Remover;
-use crate::spool::{Prepared, SledSpool, SpoolConfig, io_error, run_blocking};
+use crate::record::Record;
+use crate::spool::{Prepared, SledSpool, SpoolConfig, run_blocking};
 use crate::store_state::StoreState;
-use crate::sweep;
 
 /// The settings of a store on disk.
 #[derive(Debug, Clone)]
@@ -36,8 +30,27 @@ pub struct StoreConfig {
     pub state_dir: PathBuf,
     /// Octets to keep free on its file system.
     pub min_free: u64,
-    /// Bodies of up to this many octets are stored in the database, larger ones in files.
+    /// Bodies of up to this many octets are stored in the journal, larger ones in files.
     pub inline_body: usize,
+}
+
+/// A text that the relay keeps in the queue, so that it survives what the queue survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Note {
+    /// The operator's standing rules.
+    StandingRules,
+    /// Temporary permissions to relay.
+    TemporaryRelay,
+}
+
+impl Note {
+    /// Returns the number in the journal.
+    fn number(self) -> u64 {
+        match self {
+            Self::StandingRules => 1,
+            Self::TemporaryRelay => 2,
+        }
+    }
 }
 
 /// A [`QueueStore`] that survives power loss.
@@ -50,38 +63,27 @@ pub struct SledStore {
     operations: Option<Sender<Operation>>,
     committer: Option<JoinHandle<()>>,
     #[cfg(test)]
-    faults: crate::database::tests::Faults,
+    faults: crate::committer::tests::Faults,
 }
 
 impl SledStore {
-    /// Opens the queue of a state directory, creates what is missing, and sweeps it: see the table
-    /// of legal states in the documentation of the crate.
+    /// Opens the queue of a state directory, creates what is missing, and sets aside what is damaged:
+    /// see the table of legal states in the documentation of the crate.
     pub fn open(config: &StoreConfig) -> Result<Self, StoreError> {
-        let state_dir = &config.state_dir;
-        for dir in [
-            state_dir.clone(),
-            state_dir.join("mess"),
-            state_dir.join("corrupt"),
-        ] {
-            make_dir(&dir)?;
-        }
-        let lock = take_lock(state_dir)?;
-        let database = panics_as_errors(|| Database::open(state_dir))?;
-        #[cfg(test)]
-        let faults = database.faults.clone();
-        let remover = Remover::start();
-        let remover = remover.map_err(|e| io_error("starting", Path::new("a thread"), e))?;
-        let state = Arc::new(StoreState::new(state_dir.clone(), remover.clone()));
+        let opened = opening::open(&config.state_dir)?;
+        let state = opened.state;
         let ids = IdSource::default();
-        if let Some(last) = panics_as_errors(|| sweep::run(&state, &database))? {
+        if let Some(last) = opened.last_id {
             ids.skip_past(last);
         }
-        let (operations, committer) = committer::start(Arc::clone(&state), database, lock)?;
+        #[cfg(test)]
+        let faults = opened.writer.faults.clone();
+        let (operations, committer) = committer::start(opened.writer, opened.indexer, opened.lock)?;
         let spool = Arc::new(SpoolConfig {
             mess: state.mess(),
-            disk_space: DiskSpace::new(state_dir.clone(), config.min_free),
+            disk_space: DiskSpace::new(config.state_dir.clone(), config.min_free),
             inline_body: config.inline_body,
-            remover,
+            remover: state.remover.clone(),
         });
         Ok(Self {
             state,
@@ -99,27 +101,13 @@ impl SledStore {
         operation: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Operation,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let closed = || StoreError::Closed {
-            reason: "it was shut down".into(),
-        };
-        let operations = self.operations.as_ref().ok_or_else(closed)?;
-        operations.send(operation(answer)).map_err(|_| closed())?;
-        answered.await.unwrap_or_else(|_| {
-            Err(StoreError::Closed {
-                reason: "it was closed before this was done".into(),
-            })
-        })
+        self.send(operation(answer))?;
+        answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
     fn record(&self, id: QueueId) -> Result<Option<Record>, StoreError> {
-        let found = self.state.table()?.get(ValueKind::Record, id)?;
-        let damaged = |e: RecordError| StoreError::Damaged {
-            id,
-            reason: e.to_string(),
-        };
-        found
-            .map(|bytes| Record::decode(id, &bytes).map_err(damaged))
-            .transpose()
+        self.state.check_readable()?;
+        content::record(&self.state, id)
     }
 
     /// Returns the content of a message, even if it is claimed, or `None` if it has left. Fails
@@ -135,27 +123,40 @@ impl SledStore {
         &self,
         id: QueueId,
     ) -> Result<Option<(Record, Content)>, StoreError> {
-        let Some(record) = self.quarantine_if_damaged(self.record(id)).await? else {
-            return Ok(None);
-        };
-        match self.read_content(record.clone()).await {
-            // The message may have left during the read.
-            Err(StoreError::Damaged { .. }) if !self.has(id)? => Ok(None),
-            read => {
-                let content = self.quarantine_if_damaged(read).await?;
-                Ok(Some((record, content)))
-            }
-        }
+        self.state.check_readable()?;
+        let state = Arc::clone(&self.state);
+        let read = run_blocking(move || content::message(&state, id)).await;
+        self.quarantine_if_damaged(read).await
     }
 
-    /// Returns whether there is a record with this id, readable or not.
+    /// Returns whether the message is in the queue, readable or not.
     pub(crate) fn has(&self, id: QueueId) -> Result<bool, StoreError> {
-        Ok(self.state.table()?.get(ValueKind::Record, id)?.is_some())
+        self.state.check_readable()?;
+        Ok(self.state.index().get(id).is_some())
+    }
+
+    /// Returns a text that the relay keeps in the queue, or `None` if it was never set.
+    pub fn note(&self, note: Note) -> Option<Bytes> {
+        self.state.index().notes.get(&note.number()).cloned()
+    }
+
+    /// Keeps a text in the queue, and waits until it would survive a power loss. It must not be
+    /// called from a task of the runtime.
+    pub fn set_note(&self, note: Note, text: Bytes) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        let operation = Operation::Note(note.number(), text, answer);
+        self.send(operation)?;
+        answered.blocking_recv().unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn send(&self, operation: Operation) -> Result<(), StoreError> {
+        let operations = self.operations.as_ref().ok_or_else(ended)?;
+        operations.send(operation).map_err(|_| ended())
     }
 
     /// Starts the spool of a message that already has an id, which must be unique.
     pub(crate) fn spool_as(&self, id: QueueId) -> Result<SledSpool, StoreError> {
-        self.state.table()?;
+        self.state.check_open()?;
         self.ids.skip_past(id);
         Ok(SledSpool::new(id, Arc::clone(&self.spool)))
     }
@@ -166,7 +167,7 @@ impl SledStore {
         &self,
         spool: SledSpool,
         record: Record,
-        head: &[u8],
+        head: Bytes,
     ) -> Result<(), StoreError> {
         let (message, expected) = (record.message, record.layout);
         let prepared = spool.prepare(head).await?;
@@ -209,20 +210,10 @@ impl SledStore {
     async fn prepare_bounce(&self, bounce: NewMessage) -> Result<(Message, Prepared), StoreError> {
         let mut spool = SledSpool::for_report(bounce.id, Arc::clone(&self.spool));
         spool.write(&bounce.body).await?;
-        let prepared = spool.prepare(&bounce.head).await?;
+        let prepared = spool.prepare(bounce.head).await?;
         let (id, size) = (bounce.id, prepared.layout.size());
         let message = Message::new(id, bounce.arrived, bounce.origin, bounce.envelope, size);
         Ok((message, prepared))
-    }
-
-    /// Reads the content: a file on a blocking thread, because that takes long, and a value of the
-    /// database directly.
-    async fn read_content(&self, record: Record) -> Result<Content, StoreError> {
-        let (table, body) = (self.state.table()?, self.state.body(record.message.id));
-        if record.layout.place.has_file() {
-            return run_blocking(move || content::read(&table, &record, &body)).await;
-        }
-        content::read(&table, &record, &body)
     }
 }
 
@@ -246,12 +237,12 @@ impl QueueStore for SledStore {
     }
 
     fn has_room(&self, size: u64) -> Result<(), StoreError> {
-        self.state.table()?;
+        self.state.check_open()?;
         self.spool.disk_space.check(size)
     }
 
     fn begin(&self) -> Result<SledSpool, StoreError> {
-        self.state.table()?;
+        self.state.check_open()?;
         Ok(SledSpool::new(self.next_id(), Arc::clone(&self.spool)))
     }
 
@@ -263,7 +254,7 @@ impl QueueStore for SledStore {
         head: Bytes,
     ) -> Result<Message, StoreError> {
         let id = spool.id();
-        let prepared = spool.prepare(&head).await?;
+        let prepared = spool.prepare(head).await?;
         let size = prepared.layout.size();
         let message = Message::new(id, arrived, Origin::Client, envelope, size);
         self.ask(|answer| Operation::Commit(Box::new(message), prepared, answer))
@@ -271,8 +262,9 @@ impl QueueStore for SledStore {
     }
 
     async fn scan(&self, after: Option<QueueId>, limit: usize) -> Result<Vec<Message>, StoreError> {
-        let table = self.state.table()?;
-        let (messages, damaged) = run_blocking(move || read_page(&table, after, limit)).await?;
+        self.state.check_readable()?;
+        let state = Arc::clone(&self.state);
+        let (messages, damaged) = run_blocking(move || read_page(&state, after, limit)).await?;
         for (id, reason) in damaged {
             match self.quarantine(id, reason).await {
                 // The message stays in place, which is logged. The messages after it are still
@@ -295,17 +287,17 @@ impl QueueStore for SledStore {
     }
 
     async fn open(&self, claim: Claim) -> Result<Content, StoreError> {
+        self.state.check_readable()?;
         if !self.state.claims.is_held(claim) {
             return Err(StoreError::ClaimLost(claim.id));
         }
-        let record = self
-            .record(claim.id)
-            .and_then(|r| r.ok_or(StoreError::ClaimLost(claim.id)));
-        let content = match record {
-            Ok(record) => self.read_content(record).await,
-            Err(e) => Err(e),
-        };
-        self.quarantine_if_damaged(content).await
+        let id = claim.id;
+        if let Some(content) = self.state.fresh_contents.take(id) {
+            return Ok(content);
+        }
+        let stored = self.stored(id).await?;
+        let (_, content) = stored.ok_or(StoreError::ClaimLost(id))?;
+        Ok(content)
     }
 
     async fn settle(
@@ -348,19 +340,19 @@ impl QueueStore for SledStore {
     }
 
     fn count(&self) -> u64 {
-        self.state.count.load(Ordering::Relaxed)
+        self.state.index().len() as u64
     }
 
     fn count_fresh(&self) -> u64 {
-        self.state.fresh.load(Ordering::Relaxed)
+        self.state.index().fresh()
     }
 
     fn count_damaged(&self) -> u64 {
-        self.state.damaged.load(Ordering::Relaxed)
+        self.state.count_damaged()
     }
 
     fn books(&self) -> Books {
-        self.state.ledger().books
+        self.state.index().ledger.books
     }
 
     async fn audit(&self) -> Result<Audit, StoreError> {
@@ -372,6 +364,13 @@ impl QueueStore for SledStore {
     }
 }
 
+/// The error of a call to a store that has ended.
+fn ended() -> StoreError {
+    StoreError::Closed {
+        reason: "it was shut down".into(),
+    }
+}
+
 /// The messages of a page, and the unreadable ones with the reason.
 type Page = (Vec<Message>, Vec<(QueueId, String)>);
 
@@ -379,63 +378,38 @@ type Page = (Vec<Message>, Vec<(QueueId, String)>);
 /// each with long replies of remote hosts.
 const PAGE_OCTETS: usize = 4 * 1024 * 1024;
 
-fn read_page(table: &Table, after: Option<QueueId>, limit: usize) -> Result<Page, StoreError> {
+fn read_page(state: &StoreState, after: Option<QueueId>, limit: usize) -> Result<Page, StoreError> {
     let (mut messages, mut damaged) = (Vec::new(), Vec::new());
-    let mut octets = 0;
-    for row in table.records(after) {
-        if messages.len() >= limit || octets >= PAGE_OCTETS {
+    let mut after = after;
+    // Messages may leave before they are read. An empty page would mean the end of the queue.
+    while messages.is_empty() {
+        let ids = ids_above(state, after, limit);
+        let Some(&last) = ids.last() else {
             break;
-        }
-        let (id, value) = row?;
-        match Record::decode(id, &value) {
-            Ok(record) => {
-                octets += value.len();
-                messages.push(record.message);
+        };
+        after = Some(last);
+        for id in ids {
+            match content::record(state, id) {
+                Ok(record) => messages.extend(record.map(|record| record.message)),
+                Err(StoreError::Damaged { id, reason }) => damaged.push((id, reason)),
+                Err(e) => return Err(e),
             }
-            Err(e) => damaged.push((id, e.to_string())),
         }
     }
-    table.sync_if_much_was_written()?;
     Ok((messages, damaged))
 }
 
-/// Creates the directory and its missing parents, and makes their names durable.
-pub(crate) fn make_dir(dir: &Path) -> Result<(), StoreError> {
-    if dir.is_dir() {
-        return Ok(());
-    }
-    let above = match dir.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
-        Some(parent) => parent,
-        None => dir,
-    };
-    if above != dir {
-        make_dir(above)?;
-    }
-    let made = DirBuilder::new().mode(0o700).create(dir);
-    made.map_err(|source| io_error("creating the directory", dir, source))?;
-    File::open(above)
-        .and_then(|parent| parent.sync_all())
-        .map_err(|source| io_error("syncing", above, source))
-}
-
-/// Locks the state directory, so that only one relayd uses it. The lock ends with the process.
-pub(crate) fn take_lock(state_dir: &Path) -> Result<File, StoreError> {
-    let path = state_dir.join("lock");
-    let opened = OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(&path);
-    let file = opened.map_err(|source| io_error("opening", &path, source))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked {
-            dir: state_dir.display().to_string(),
-        }),
-        Err(TryLockError::Error(source)) => Err(io_error("locking", &path, source)),
-    }
+/// Returns the next ids of a page.
+fn ids_above(state: &StoreState, after: Option<QueueId>, limit: usize) -> Vec<QueueId> {
+    let mut octets = 0;
+    let index = state.index();
+    let entries = index.above(after).take(limit);
+    let page = entries.take_while(|(_, entry)| {
+        let is_first_or_fits = octets < PAGE_OCTETS;
+        octets += entry.record_length as usize;
+        is_first_or_fits
+    });
+    page.map(|(id, _)| id).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! An incoming message. A small one stays in memory, a larger one is written to `mess/ID`.
+//! An incoming message. A small one stays in memory until its commit, a larger one is written to
+//! `mess/ID`.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -7,20 +8,22 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use relay_failpoint as failpoint;
 use relay_message::{QueueId, Spool, StoreError};
 use tokio::task;
 
 use crate::disk_space::DiskSpace;
+use crate::journal::ContentOctets;
 use crate::record::{ContentPlace, Layout};
 use crate::remover::Remover;
 
-/// Octets that are buffered before a write to the file. A larger buffer saves system calls; a
-/// smaller one lets a thousand sessions fit in memory.
-const CHUNK: usize = 64 * 1024;
+/// Octets that are buffered before a write to the file. A larger buffer saves hand-overs between
+/// threads; a smaller one lets a thousand sessions fit in memory.
+const CHUNK: usize = 128 * 1024;
 
-/// A head up to this size is kept in the database, where values must stay small.
-const SMALL_HEAD: usize = 2 * 1024;
+/// A head up to this size is written to the journal even if the body is in a file.
+const SMALL_HEAD: usize = 64 * 1024;
 
 /// What a spool needs from its store.
 #[derive(Debug)]
@@ -52,6 +55,13 @@ enum Reserve {
     Drawn,
 }
 
+/// Whether a write to the body file is the last one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum AfterWrite {
+    Continue,
+    Sync,
+}
+
 /// A file in `mess/` that no record refers to yet. It is removed on drop, unless [`Self::keep`] was
 /// called.
 #[derive(Debug)]
@@ -66,9 +76,44 @@ pub(crate) struct BodyFile {
 #[derive(Debug)]
 pub(crate) struct Prepared {
     pub(crate) layout: Layout,
-    /// What goes into the database under the content key; empty for [`ContentPlace::WholeFile`].
-    pub(crate) content: Vec<u8>,
+    /// The part that goes into the journal.
+    pub(crate) content: JournalContent,
     pub(crate) file: Option<BodyFile>,
+}
+
+/// The part of a content that is in the journal.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct JournalContent {
+    /// Empty if the body is in a file.
+    pub(crate) body: Bytes,
+    /// Empty if the head is in the file too.
+    pub(crate) head: Bytes,
+    /// The CRC-32 of the body followed by the head.
+    checksum: u32,
+}
+
+impl JournalContent {
+    pub(crate) fn new(body: Bytes, head: Bytes) -> Self {
+        let mut checksum = crc32fast::Hasher::new();
+        checksum.update(&body);
+        checksum.update(&head);
+        Self {
+            body,
+            head,
+            checksum: checksum.finalize(),
+        }
+    }
+
+    pub(crate) fn octets(&self) -> ContentOctets<'_> {
+        ContentOctets {
+            parts: [&self.body, &self.head],
+            checksum: self.checksum,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.body.len() + self.head.len()
+    }
 }
 
 impl SledSpool {
@@ -95,7 +140,7 @@ impl SledSpool {
     }
 
     /// Writes the buffered octets to the file, and creates the file first if needed.
-    async fn write_out(&mut self) -> Result<(), StoreError> {
+    async fn write_out(&mut self, then: AfterWrite) -> Result<BodyFile, StoreError> {
         if self.reserve == Reserve::Kept {
             self.config.disk_space.check(self.buffer.len() as u64)?;
         }
@@ -108,59 +153,68 @@ impl SledSpool {
                 None => BodyFile::create(path, remover)?,
             };
             body.write(&buffer)?;
+            if then == AfterWrite::Sync {
+                body.sync()?;
+                failpoint::point("body-synced");
+            }
             Ok((body, buffer))
         })
         .await?;
-        self.file = Some(file);
         self.written += buffer.len() as u64;
         buffer.clear();
         self.buffer = buffer;
-        Ok(())
+        Ok(file)
     }
 
     /// Adds the head and syncs the file, if there is one. The committer syncs the directory, once
     /// for many files.
-    pub(crate) async fn prepare(mut self, head: &[u8]) -> Result<Prepared, StoreError> {
-        let body = self.written + self.buffer.len() as u64;
-        self.checksum.update(head);
-        let layout = |place, checksum| Layout {
-            place,
-            head: head.len() as u64,
-            body,
-            checksum,
-        };
-        let needs_file = self.file.is_some() || head.len() > SMALL_HEAD;
-        if !needs_file {
-            let mut content = Vec::with_capacity(head.len() + self.buffer.len());
-            content.extend_from_slice(head);
-            content.extend_from_slice(&self.buffer);
-            return Ok(Prepared {
-                layout: layout(ContentPlace::Database, self.checksum.finalize()),
-                content,
-                file: None,
-            });
+    pub(crate) async fn prepare(mut self, head: Bytes) -> Result<Prepared, StoreError> {
+        if self.file.is_none() {
+            return Ok(self.prepare_in_memory(head));
         }
-        let (place, content) = if head.len() > SMALL_HEAD {
-            self.buffer.extend_from_slice(head);
-            (ContentPlace::WholeFile, Vec::new())
-        } else {
-            (ContentPlace::BodyFile, head.to_vec())
+        let mut layout = Layout {
+            place: ContentPlace::BodyFile,
+            head: head.len() as u64,
+            body: self.written + self.buffer.len() as u64,
+            checksum: 0,
         };
-        self.write_out().await?;
-        let file = self.file.take();
-        let file = run_blocking(move || {
-            if let Some(body) = &file {
-                body.sync()?;
-                failpoint::point("body-synced");
-            }
-            Ok(file)
-        })
-        .await?;
+        self.checksum.update(&head);
+        layout.checksum = self.checksum.clone().finalize();
+        let mut content = JournalContent::default();
+        if head.len() > SMALL_HEAD {
+            layout.place = ContentPlace::WholeFile;
+            self.buffer.extend_from_slice(&head);
+        } else {
+            content = JournalContent::new(Bytes::new(), head);
+        }
+        let file = self.write_out(AfterWrite::Sync).await?;
         Ok(Prepared {
-            layout: layout(place, self.checksum.finalize()),
+            layout,
             content,
-            file,
+            file: Some(file),
         })
+    }
+
+    fn prepare_in_memory(&mut self, head: Bytes) -> Prepared {
+        let mut body = mem::take(&mut self.buffer);
+        body.shrink_to_fit();
+        let mut checksum = mem::take(&mut self.checksum);
+        checksum.update(&head);
+        let checksum = checksum.finalize();
+        Prepared {
+            layout: Layout {
+                place: ContentPlace::Journal,
+                head: head.len() as u64,
+                body: body.len() as u64,
+                checksum,
+            },
+            content: JournalContent {
+                body: body.into(),
+                head,
+                checksum,
+            },
+            file: None,
+        }
     }
 }
 
@@ -174,7 +228,7 @@ impl Spool for SledSpool {
         let mut rest = bytes;
         loop {
             let bound = match self.file {
-                None => self.config.inline_body.min(CHUNK),
+                None => self.config.inline_body,
                 Some(_) => CHUNK,
             };
             if self.buffer.len() + rest.len() <= bound {
@@ -182,10 +236,10 @@ impl Spool for SledSpool {
                 return Ok(());
             }
             let (now, later) =
-                rest.split_at(rest.len().min(CHUNK.saturating_sub(self.buffer.len())));
+                rest.split_at(rest.len().min(bound.saturating_sub(self.buffer.len())));
             self.buffer.extend_from_slice(now);
             rest = later;
-            self.write_out().await?;
+            self.file = Some(self.write_out(AfterWrite::Continue).await?);
         }
     }
 }

@@ -1,16 +1,18 @@
-//! What the committer and the readers of a store share: whether there is a database, the claims,
-//! the counts and the books.
+//! What the committer and the readers of a store share: the index, the claims, the contents of new
+//! messages, and whether the store is open.
 
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use relay_message::{QueueId, StoreError};
 
 use crate::claims::Claims;
-use crate::database::Table;
-use crate::record::Ledger;
+use crate::fresh_contents::FreshContents;
+use crate::index::{Entry, Index};
+use crate::journal::{Round, Segment};
 use crate::remover::Remover;
+use crate::round_state::RoundState;
 
 /// The state of an open store.
 #[derive(Debug)]
@@ -18,40 +20,60 @@ pub(crate) struct StoreState {
     pub(crate) state_dir: PathBuf,
     pub(crate) claims: Claims,
     pub(crate) remover: Remover,
-    access: RwLock<Access>,
-    pub(crate) count: AtomicU64,
-    pub(crate) fresh: AtomicU64,
+    pub(crate) fresh_contents: FreshContents,
     pub(crate) damaged: AtomicU64,
-    ledger: Mutex<Ledger>,
+    access: RwLock<Access>,
+    index: RwLock<Index>,
+    pub(crate) checkpoints: Mutex<Checkpoints>,
 }
 
-/// Whether the database can be read.
-#[derive(Debug)]
+/// Whether the store takes changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
-    Open(Table),
-    /// An error closed the database. It will be opened again.
+    Open,
+    /// The journal cannot be written. This is tried again.
     Failed,
     Closed,
 }
 
+/// What is known of the index on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Checkpoints {
+    /// The generation of the latest checkpoint.
+    pub(crate) written: u64,
+    /// An index of an earlier generation than this cannot be used any more.
+    pub(crate) required: u64,
+    /// The segment in which the latest checkpoint is; `None` if there is no usable index.
+    pub(crate) segment: Option<u32>,
+}
+
+/// An entry, and the open segments that it needs. A segment is missing if its file is.
+#[derive(Debug, Clone)]
+pub(crate) struct Located {
+    pub(crate) entry: Entry,
+    pub(crate) record: Option<Arc<Segment>>,
+    pub(crate) content: Option<Arc<Segment>>,
+}
+
 impl StoreState {
-    pub(crate) fn new(state_dir: PathBuf, remover: Remover) -> Self {
+    pub(crate) fn new(state_dir: PathBuf, remover: Remover, index: Index) -> Self {
         Self {
             state_dir,
             claims: Claims::default(),
             remover,
-            access: RwLock::new(Access::Closed),
-            count: AtomicU64::new(0),
-            fresh: AtomicU64::new(0),
+            fresh_contents: FreshContents::default(),
             damaged: AtomicU64::new(0),
-            ledger: Mutex::default(),
+            access: RwLock::new(Access::Open),
+            index: RwLock::new(index),
+            checkpoints: Mutex::default(),
         }
     }
 
-    pub(crate) fn table(&self) -> Result<Table, StoreError> {
-        let reason = match &*self.access.read().unwrap_or_else(PoisonError::into_inner) {
-            Access::Open(table) => return Ok(table.clone()),
-            Access::Failed => "an error closed it; it will be opened again when that is possible",
+    /// Fails if the store takes no changes.
+    pub(crate) fn check_open(&self) -> Result<(), StoreError> {
+        let reason = match self.access() {
+            Access::Open => return Ok(()),
+            Access::Failed => "the journal cannot be written; it will be tried again every second",
             Access::Closed => "it was shut down",
         };
         Err(StoreError::Closed {
@@ -59,17 +81,76 @@ impl StoreState {
         })
     }
 
+    /// Fails if the store is shut down.
+    pub(crate) fn check_readable(&self) -> Result<(), StoreError> {
+        match self.access() {
+            Access::Open | Access::Failed => Ok(()),
+            Access::Closed => self.check_open(),
+        }
+    }
+
+    fn access(&self) -> Access {
+        *self.access.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn set_access(&self, access: Access) {
         *self.access.write().unwrap_or_else(PoisonError::into_inner) = access;
     }
 
-    /// Returns the books as last made durable.
-    pub(crate) fn ledger(&self) -> Ledger {
-        *self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn set_ledger(&self, ledger: Ledger) {
-        *self.ledger.lock().unwrap_or_else(PoisonError::into_inner) = ledger;
+    pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the first round of a new segment: the notes, so that they stay when older segments
+    /// are given up, and the books.
+    pub(crate) fn opening_round(&self) -> Round {
+        let mut round = Round::default();
+        let index = self.index();
+        for (&number, value) in &index.notes {
+            round.note(number, value);
+        }
+        let state = RoundState {
+            generation: self.checkpoints().required,
+            ledger: index.ledger,
+        };
+        round.end(&state.encode());
+        round
+    }
+
+    /// Returns where the message is, or `None` if it is not in the queue.
+    pub(crate) fn locate(&self, id: QueueId) -> Option<Located> {
+        let index = self.index();
+        let entry = index.get(id)?;
+        Some(Located {
+            entry,
+            record: index.segment(entry.record.segment),
+            content: index.segment(entry.content.segment),
+        })
+    }
+
+    pub(crate) fn checkpoints(&self) -> Checkpoints {
+        *self
+            .checkpoints
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn update_checkpoints(&self, update: impl FnOnce(&mut Checkpoints)) {
+        update(
+            &mut self
+                .checkpoints
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+
+    /// Returns the number of damaged messages that were set aside.
+    pub(crate) fn count_damaged(&self) -> u64 {
+        self.damaged.load(Ordering::Relaxed)
     }
 
     pub(crate) fn mess(&self) -> PathBuf {

@@ -18,17 +18,23 @@ use relay_queue::{SledStore, StoreConfig};
 use relay_smtp::ForwardPath;
 use relay_smtp::dsn::DsnRequest;
 
-/// Bodies of up to this many octets are stored in the database.
+/// Bodies of up to this many octets are stored in the journal.
 const INLINE: usize = 1000;
-/// The points that a process reaches if there is no damage.
-const POINTS: [&str; 7] = [
+/// The points that a process reaches often if there is no damage.
+const POINTS: [&str; 6] = [
     "body-synced",
     "directory-synced",
-    "applying",
-    "applied",
-    "flushed",
+    "appending",
+    "appended",
     "synced",
     "told",
+];
+/// The points that it reaches once.
+const RARE_POINTS: [&str; 4] = [
+    "segment-written",
+    "segment-named",
+    "checkpoint",
+    "checkpoint-written",
 ];
 
 fn config(state_dir: &Path) -> StoreConfig {
@@ -257,6 +263,16 @@ async fn everything_acknowledged_survives_a_crash_at_any_point() {
             crashes += u32::from(!ended);
         }
         assert!(crashes > 3, "{point} has been reached");
+    }
+}
+
+#[tokio::test]
+async fn everything_acknowledged_survives_a_crash_while_a_segment_or_a_checkpoint_is_written() {
+    for point in RARE_POINTS {
+        let dir = tempfile::tempdir().expect("a directory");
+        let (said, ended) = run(dir.path(), point);
+        assert!(!ended, "{point} has been reached");
+        check(dir.path(), &said, point).await;
     }
 }
 

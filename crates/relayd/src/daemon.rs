@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use relay_message::{Message, QueueStore, StoreError};
-use relay_queue::SledStore;
+use relay_queue::{Note, SledStore};
 use relay_remote::Remote;
 use relay_send::SystemClock;
 use relay_smtpd::{BindError, ListenerAddress, LocalSessions, Role, Server, SocketFile, TlsServer};
@@ -20,6 +20,7 @@ use crate::config::{Config, ConfigError};
 use crate::events;
 use crate::log::Log;
 use crate::maildrop::{self, Maildrop};
+use crate::queue_note::QueueNote;
 use crate::role::role_name;
 use crate::shared::{self, Current, Shared, watched};
 use crate::signing::SigningTable;
@@ -89,8 +90,8 @@ impl Daemon {
         let roles = config.listeners.iter().map(|listener| listener.role);
         let listeners: Vec<_> = server.addresses().iter().cloned().zip(roles).collect();
         let store = Arc::new(open_store(&config).await?);
-        let temporary_relay = Arc::new(TemporaryRelayList::open(&config.state_dir, clock::now())?);
-        let standing_rules = StandingRules::open(&config.state_dir)?;
+        let (temporary_relay, standing_rules) = open_notes(&config.state_dir, &store).await?;
+        let temporary_relay = Arc::new(temporary_relay);
         let maildrop = open_maildrop(&config.state_dir, server.local_sessions());
         announce(&config, &listeners, &store);
         let current = Current {
@@ -202,6 +203,37 @@ impl Read {
             watch,
         })
     }
+}
+
+/// Reads what the relay keeps in the queue beside mail, and takes over the files of earlier versions.
+async fn open_notes(
+    state_dir: &Path,
+    store: &Arc<SledStore>,
+) -> Result<(TemporaryRelayList, StandingRules), StartError> {
+    let kept = |note, file| {
+        let is_earlier = store.note(note).is_none() && state_dir.join(file).exists();
+        let kept = QueueNote {
+            store: Arc::clone(store),
+            note,
+            earlier: state_dir.join(file),
+        };
+        (Box::new(kept), is_earlier)
+    };
+    let (permissions, take_permissions) = kept(Note::TemporaryRelay, "acl");
+    let (rules, take_rules) = kept(Note::StandingRules, "orders");
+    let read = move || {
+        let permissions = TemporaryRelayList::open(permissions, clock::now())?;
+        let rules = StandingRules::open(rules)?;
+        if take_permissions {
+            permissions.take_over(clock::now())?;
+        }
+        if take_rules {
+            rules.take_over()?;
+        }
+        Ok((permissions, rules))
+    };
+    let read = tokio::task::spawn_blocking(read).await;
+    read.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
 
 /// Opens the maildrop. If that fails, the relay runs without it.

@@ -29,6 +29,7 @@ pub mod fsck;
 pub mod import;
 pub mod log;
 mod maildrop;
+mod queue_note;
 mod role;
 mod shared;
 mod signing;

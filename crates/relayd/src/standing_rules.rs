@@ -1,25 +1,20 @@
 //! The operator's standing rules: suspended destinations, and rules that hold incoming mail.
 //!
-//! They are kept as JSON in `state_dir/orders`. The file is replaced as a whole, so that after a
-//! crash it is either the old one or the new one. The change reaches the file before the schedule, so a
+//! They are kept as JSON in the queue. The change is written before the schedule learns of it, so a
 //! confirmed rule survives a crash.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relay_atomic_file::replace;
 use relay_message::DestinationKey;
 use relay_send::HoldRule;
 use serde::{Deserialize, Serialize};
+
+use crate::queue_note::{Keep, NoteError};
 
 /// The largest number of rules of each kind. A faulty script reaches this limit, a person does not.
 const MOST: usize = 1000;
 /// The longest name or address in octets. No domain or path is longer (RFC 5321 §4.5.3.1).
 const LONGEST: usize = 320;
-/// The largest file that this many rules can need, in octets.
-const LONGEST_FILE: u64 = 4 << 20;
 
 /// Why a rule cannot be added, or why the existing ones cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -31,24 +26,19 @@ pub enum StandingRulesError {
     #[error("the name or address is empty or too long")]
     Name,
     /// The rules cannot be read or written.
-    #[error("{}: {source}", file.display())]
-    Io {
-        /// The file.
-        file: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
-    /// The file is not what the relay wrote.
-    #[error("{}: {source}; repair it, or remove it and make the rules again", file.display())]
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    /// They are not what the relay wrote.
+    #[error("{name}: {source}; repair it, or remove it and make the rules again")]
     Format {
-        /// The file.
-        file: PathBuf,
+        /// The name of the text.
+        name: String,
         /// The error and its position.
         source: serde_json::Error,
     },
 }
 
-/// The content of the file.
+/// The rules as they are written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
@@ -65,38 +55,32 @@ struct StoredRule {
     since: u64,
 }
 
-/// The rules in memory and on the disk.
+/// The rules in memory and in the queue.
 #[derive(Debug)]
 pub(crate) struct StandingRules {
-    file: PathBuf,
+    kept: Box<dyn Keep>,
     stored: Stored,
 }
 
 impl StandingRules {
-    /// Reads the rules in this state directory. There are none before the first change.
-    pub(crate) fn open(state_dir: &Path) -> Result<Self, StandingRulesError> {
-        let file = state_dir.join("orders");
-        let io_error = |source| StandingRulesError::Io {
-            file: file.clone(),
-            source,
-        };
-        let stored = match fs::metadata(&file) {
-            Err(reason) if reason.kind() == io::ErrorKind::NotFound => Stored::default(),
-            Err(reason) => return Err(io_error(reason)),
-            Ok(found) if found.len() > LONGEST_FILE => {
-                return Err(io_error(io::Error::other(
-                    "too large to be the list of rules",
-                )));
-            }
-            Ok(_) => {
-                let text = fs::read(&file).map_err(io_error)?;
-                serde_json::from_slice(&text).map_err(|source| StandingRulesError::Format {
-                    file: file.clone(),
+    /// Reads the rules. There are none before the first change.
+    pub(crate) fn open(kept: Box<dyn Keep>) -> Result<Self, StandingRulesError> {
+        let stored = match kept.read()? {
+            None => Stored::default(),
+            Some(text) => {
+                let read = serde_json::from_slice(&text);
+                read.map_err(|source| StandingRulesError::Format {
+                    name: kept.name(),
                     source,
                 })?
             }
         };
-        Ok(Self { file, stored })
+        Ok(Self { kept, stored })
+    }
+
+    /// Writes the rules again, so that the file of an earlier version is taken over.
+    pub(crate) fn take_over(&self) -> Result<(), StandingRulesError> {
+        self.write(&self.stored)
     }
 
     /// Returns the rules for the schedule.
@@ -213,13 +197,14 @@ impl StandingRules {
         if !change(&mut changed)? {
             return Ok(false);
         }
-        let text = serde_json::to_vec_pretty(&changed).expect("its keys are names of fields");
-        replace(&self.file, &text, None).map_err(|source| StandingRulesError::Io {
-            file: self.file.clone(),
-            source,
-        })?;
+        self.write(&changed)?;
         self.stored = changed;
         Ok(true)
+    }
+
+    fn write(&self, stored: &Stored) -> Result<(), StandingRulesError> {
+        let text = serde_json::to_vec_pretty(stored).expect("its keys are names of fields");
+        Ok(self.kept.write(text)?)
     }
 }
 
@@ -268,6 +253,11 @@ pub(crate) fn key(name: &str) -> DestinationKey {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue_note::tests::InMemory;
+
+    fn open(kept: &InMemory) -> Result<StandingRules, StandingRulesError> {
+        StandingRules::open(Box::new(kept.clone()))
+    }
 
     fn conditions(domain: Option<&str>, sender: Option<&str>) -> HoldConditions {
         HoldConditions {
@@ -278,9 +268,9 @@ mod tests {
 
     #[test]
     fn rules_survive_a_restart() {
-        let dir = tempfile::tempdir().expect("a directory");
+        let kept = InMemory::default();
         let now = UNIX_EPOCH + Duration::from_micros(1_795_230_600_000_001);
-        let mut rules = StandingRules::open(dir.path()).expect("none");
+        let mut rules = open(&kept).expect("none");
         assert_eq!(rules.for_send(), relay_send::StandingRules::default());
         for (name, is_new) in [("b.test", true), ("a.test", true), ("b.test", false)] {
             assert_eq!(rules.suspend(name).expect("a disk"), is_new);
@@ -293,7 +283,7 @@ mod tests {
         ] {
             assert_eq!(rules.hold(&rule, now).expect("a disk"), is_new, "{rule:?}");
         }
-        let again = StandingRules::open(dir.path()).expect("the file");
+        let again = open(&kept).expect("kept");
         assert_eq!(again.stored, rules.stored);
         let given = again.for_send();
         assert_eq!(given.suspended, [key("a.test"), key("b.test")]);
@@ -307,8 +297,8 @@ mod tests {
 
     #[test]
     fn only_the_named_rule_is_removed() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut rules = StandingRules::open(dir.path()).expect("none");
+        let kept = InMemory::default();
+        let mut rules = open(&kept).expect("none");
         let domain = conditions(Some("a.test"), None);
         let both = conditions(Some("a.test"), Some("s@b.test"));
         for rule in [&domain, &both, &conditions(None, None)] {
@@ -322,14 +312,14 @@ mod tests {
         assert_eq!(rules.release(Some(&domain)).expect("a disk"), 1);
         assert_eq!(rules.hold_rules().len(), 2);
         assert_eq!(rules.release(None).expect("a disk"), 2);
-        let again = StandingRules::open(dir.path()).expect("the file");
+        let again = open(&kept).expect("kept");
         assert_eq!(again.stored, Stored::default());
     }
 
     #[test]
     fn a_change_that_fails_changes_nothing() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let mut rules = StandingRules::open(dir.path()).expect("none");
+        let kept = InMemory::default();
+        let mut rules = open(&kept).expect("none");
         for name in ["", &"x".repeat(LONGEST + 1)] {
             rules.suspend(name).expect_err("no name");
             let rule = conditions(Some(name), None);
@@ -338,28 +328,29 @@ mod tests {
         rules.stored.suspended = (0..MOST).map(|n| format!("{n:04}")).collect();
         assert!(matches!(rules.suspend("x"), Err(StandingRulesError::Full)));
         assert!(!rules.suspend("0000").expect("it is there"));
-        rules.file = dir.path().join("nowhere/orders");
+        rules.kept = Box::new(InMemory {
+            fails: true,
+            ..kept
+        });
         assert!(matches!(
             rules.resume("0000"),
-            Err(StandingRulesError::Io { .. })
+            Err(StandingRulesError::Note(_))
         ));
         assert_eq!(rules.stored.suspended.len(), MOST, "as the disk has it");
     }
 
     #[test]
-    fn a_file_of_another_format_stops_the_start_and_stays_unchanged() {
-        let dir = tempfile::tempdir().expect("a directory");
+    fn rules_of_another_format_stop_the_start_and_stay_unchanged() {
         for text in [
             "",
             "{",
             "[]",
             r#"{"suspended":[],"hold_incoming":[],"x":1}"#,
         ] {
-            fs::write(dir.path().join("orders"), text).expect("a file");
-            let reason = StandingRules::open(dir.path()).expect_err(text).to_string();
-            assert!(reason.contains("orders: "), "{reason}");
-            let left = fs::read_to_string(dir.path().join("orders")).expect("a file");
-            assert_eq!(left, text);
+            let kept = InMemory::of(text);
+            let reason = open(&kept).expect_err(text).to_string();
+            assert!(reason.contains("the test: "), "{reason}");
+            assert_eq!(kept.text().as_deref(), Some(text.as_bytes()));
         }
     }
 }

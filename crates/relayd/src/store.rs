@@ -7,11 +7,11 @@ use relay_queue::{SledStore, StoreConfig};
 
 use crate::config::Config;
 
-/// Bodies up to this many octets are stored in the database.
+/// Bodies up to this many octets are stored in the journal.
 ///
-/// With values of 16 KiB, sled's files grow to many times what is in them; with a bound of 4 KiB, a
-/// message of that size with its header section would cost a file and two syncs of its own.
-const INLINE_BODY: usize = 8 * 1024;
+/// A larger body costs a file and two syncs of its own. One in the journal may be written a second
+/// time, when its segment is given up.
+const INLINE_BODY: usize = 128 * 1024;
 
 /// Why the store cannot be opened.
 #[derive(Debug, thiserror::Error)]

@@ -1,29 +1,23 @@
 //! Temporary permissions to relay for client addresses. They serve the purpose of POP-before-SMTP,
 //! but they expire.
 //!
-//! They are kept in `state_dir/acl`, one on each line: the address, and the end of the permission
-//! in seconds since 1970. The file is replaced as a whole, so that after a crash it is either the
-//! old one or the new one.
+//! They are kept in the queue, one on each line: the address, and the end of the permission in
+//! seconds since 1970.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::fs;
-use std::io;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use relay_atomic_file::replace;
 use relay_control::TemporaryRelay;
 
 use crate::clock::now;
+use crate::queue_note::{Keep, NoteError};
 
 /// The largest number of permissions at the same time. Such lists are known to have grown to eleven
 /// thousand addresses. Here expired ones are removed, and a faulty script reaches this limit.
 const MOST: usize = 10_000;
-/// The largest file that such a list can need, in octets.
-const LONGEST_FILE: u64 = 1 << 20;
 
 /// The longest permission. Permanent permissions belong in the configuration.
 const LONGEST: Duration = Duration::from_hours(366 * 24);
@@ -42,43 +36,42 @@ pub enum TemporaryRelayError {
     )]
     Time,
     /// The list cannot be read or written.
-    #[error("{}: {source}", file.display())]
-    Io {
-        /// The file of the list.
-        file: PathBuf,
-        /// The system's error.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Note(#[from] NoteError),
     /// The list has a line that the relay did not write.
-    #[error("{}:{line}: not an address and a time", file.display())]
+    #[error("{name}:{line}: not an address and a time")]
     Line {
-        /// The file of the list.
-        file: PathBuf,
+        /// The name of the list.
+        name: String,
         /// The line number, counted from 1.
         line: usize,
     },
 }
 
-/// The temporary permissions, in memory and on the disk.
+/// The temporary permissions, in memory and in the queue.
 #[derive(Debug)]
 pub(crate) struct TemporaryRelayList {
-    file: PathBuf,
-    /// Held while the file is written. Sessions do not wait for it.
+    kept: Box<dyn Keep>,
+    /// Held while the list is written. Sessions do not wait for it.
     writing: Mutex<()>,
     until: RwLock<BTreeMap<IpAddr, u64>>,
 }
 
 impl TemporaryRelayList {
-    /// Reads the list in this state directory. It is empty before the first permission.
-    pub(crate) fn open(state_dir: &Path, now: SystemTime) -> Result<Self, TemporaryRelayError> {
-        let file = state_dir.join("acl");
-        let mut until = read(&file)?;
+    /// Reads the list. It is empty before the first permission.
+    pub(crate) fn open(kept: Box<dyn Keep>, now: SystemTime) -> Result<Self, TemporaryRelayError> {
+        let mut until = read(&*kept)?;
         until.retain(|_, end| *end > seconds(now));
         Ok(Self {
-            file,
+            kept,
             writing: Mutex::default(),
             until: RwLock::new(until),
         })
+    }
+
+    /// Writes the list again, so that the file of an earlier version is taken over.
+    pub(crate) fn take_over(&self, now: SystemTime) -> Result<(), TemporaryRelayError> {
+        self.change(now, |_| Ok(()))
     }
 
     /// Returns whether this client may relay now.
@@ -153,10 +146,7 @@ impl TemporaryRelayList {
             .clone();
         changed.retain(|_, end| *end > seconds(now));
         change(&mut changed)?;
-        write(&self.file, &changed).map_err(|source| TemporaryRelayError::Io {
-            file: self.file.clone(),
-            source,
-        })?;
+        self.kept.write(text(&changed))?;
         *self.until.write().unwrap_or_else(PoisonError::into_inner) = changed;
         Ok(())
     }
@@ -168,40 +158,29 @@ impl relay_smtpd::TemporaryRelay for TemporaryRelayList {
     }
 }
 
-fn read(file: &Path) -> Result<BTreeMap<IpAddr, u64>, TemporaryRelayError> {
-    let error = |source| TemporaryRelayError::Io {
-        file: file.to_owned(),
-        source,
-    };
-    match fs::metadata(file) {
-        Err(reason) if reason.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
-        Err(reason) => return Err(error(reason)),
-        Ok(found) if found.len() > LONGEST_FILE => {
-            return Err(error(io::Error::other("too large to be the list")));
-        }
-        Ok(_) => {}
-    }
-    let text = fs::read_to_string(file).map_err(error)?;
+fn read(kept: &dyn Keep) -> Result<BTreeMap<IpAddr, u64>, TemporaryRelayError> {
+    let stored = kept.read()?.unwrap_or_default();
+    let text = String::from_utf8_lossy(&stored);
     let lines = text.lines().enumerate();
     lines
         .map(|(index, line)| {
             let (address, end) = line.split_once(' ').unwrap_or_default();
             let permission = address.parse().ok().zip(end.parse().ok());
             permission.ok_or_else(|| TemporaryRelayError::Line {
-                file: file.to_owned(),
+                name: kept.name(),
                 line: index + 1,
             })
         })
         .collect()
 }
 
-fn write(file: &Path, until: &BTreeMap<IpAddr, u64>) -> io::Result<()> {
+fn text(until: &BTreeMap<IpAddr, u64>) -> Vec<u8> {
     let mut lines = String::new();
     for (address, end) in until {
         // Writing to a string cannot fail.
         let _ = writeln!(lines, "{address} {end}");
     }
-    replace(file, lines.as_bytes(), None)
+    lines.into_bytes()
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -213,6 +192,11 @@ fn seconds(time: SystemTime) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue_note::tests::InMemory;
+
+    fn open(kept: &InMemory, now: SystemTime) -> Result<TemporaryRelayList, TemporaryRelayError> {
+        TemporaryRelayList::open(Box::new(kept.clone()), now)
+    }
 
     fn at(seconds: u64) -> SystemTime {
         UNIX_EPOCH + Duration::from_secs(seconds)
@@ -226,8 +210,8 @@ mod tests {
 
     #[test]
     fn a_permission_survives_a_restart_and_expires() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let list = TemporaryRelayList::open(dir.path(), at(1000)).expect("none yet");
+        let kept = InMemory::default();
+        let list = open(&kept, at(1000)).expect("none yet");
         assert!(!list.allows(ip("192.0.2.1"), at(1000)));
         let permission = list
             .allow(ip("::ffff:192.0.2.1"), HOUR, at(1000))
@@ -236,10 +220,7 @@ mod tests {
             (permission.address, permission.until),
             (ip("192.0.2.1"), 4600)
         );
-        for list in [
-            list,
-            TemporaryRelayList::open(dir.path(), at(2000)).expect("a list"),
-        ] {
+        for list in [list, open(&kept, at(2000)).expect("a list")] {
             assert!(list.allows(ip("192.0.2.1"), at(4599)));
             assert!(list.allows(ip("::ffff:192.0.2.1"), at(4599)));
             assert!(!list.allows(ip("192.0.2.1"), at(4600)));
@@ -247,41 +228,40 @@ mod tests {
             assert_eq!(list.list(at(4599)), [permission]);
             assert_eq!(list.list(at(4600)), []);
         }
-        let later = TemporaryRelayList::open(dir.path(), at(5000)).expect("a list");
+        let later = open(&kept, at(5000)).expect("a list");
         later
             .allow(ip("2001:db8::1"), HOUR, at(5000))
             .expect("room");
-        let text = fs::read_to_string(dir.path().join("acl")).expect("text");
         assert_eq!(
-            text, "2001:db8::1 8600\n",
+            kept.text().as_deref(),
+            Some(&b"2001:db8::1 8600\n"[..]),
             "what is over is gone from the disk"
         );
     }
 
     #[test]
     fn a_permission_can_be_replaced_and_removed() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let list = TemporaryRelayList::open(dir.path(), at(0)).expect("none yet");
+        let kept = InMemory::default();
+        let list = open(&kept, at(0)).expect("none yet");
         list.allow(ip("192.0.2.1"), HOUR, at(0)).expect("room");
         list.allow(ip("192.0.2.1"), HOUR / 2, at(0)).expect("room");
         assert!(!list.allows(ip("192.0.2.1"), at(1800)));
         assert!(list.remove(ip("192.0.2.1"), at(10)).expect("a disk"));
         assert!(!list.allows(ip("192.0.2.1"), at(11)));
         assert!(!list.remove(ip("192.0.2.1"), at(11)).expect("a disk"));
-        let again = TemporaryRelayList::open(dir.path(), at(11)).expect("a list");
+        let again = open(&kept, at(11)).expect("a list");
         assert_eq!(again.list(at(11)), []);
     }
 
     #[test]
     fn the_list_is_bounded_and_expired_permissions_make_room() {
-        let dir = tempfile::tempdir().expect("a directory");
         let mut lines = String::new();
         for n in 0..u32::try_from(MOST).expect("it fits") {
             let address = std::net::Ipv4Addr::from_bits(n);
             let _ = writeln!(lines, "{address} {}", 100 + u64::from(n));
         }
-        fs::write(dir.path().join("acl"), lines).expect("a file");
-        let list = TemporaryRelayList::open(dir.path(), at(0)).expect("a list");
+        let kept = InMemory::of(lines);
+        let list = open(&kept, at(0)).expect("a list");
         let other = ip("192.0.2.1");
         assert!(matches!(
             list.allow(other, HOUR, at(0)),
@@ -294,8 +274,8 @@ mod tests {
 
     #[test]
     fn a_time_of_zero_and_one_above_a_year_are_refused() {
-        let dir = tempfile::tempdir().expect("a directory");
-        let list = TemporaryRelayList::open(dir.path(), at(0)).expect("none yet");
+        let kept = InMemory::default();
+        let list = open(&kept, at(0)).expect("none yet");
         for time in [Duration::ZERO, LONGEST + HOUR, Duration::MAX] {
             let refused = list.allow(ip("192.0.2.1"), time, at(0));
             assert!(matches!(refused, Err(TemporaryRelayError::Time)));
@@ -304,13 +284,12 @@ mod tests {
 
     #[test]
     fn an_invalid_list_is_reported_with_its_line() {
-        let dir = tempfile::tempdir().expect("a directory");
-        fs::write(dir.path().join("acl"), "192.0.2.1 5\nanyone 9\n").expect("a file");
-        let error = TemporaryRelayList::open(dir.path(), at(0)).expect_err("line 2");
+        let kept = InMemory::of("192.0.2.1 5\nanyone 9\n");
+        let error = open(&kept, at(0)).expect_err("line 2");
         assert!(
             error
                 .to_string()
-                .ends_with("/acl:2: not an address and a time")
+                .ends_with("the test:2: not an address and a time")
         );
     }
 }

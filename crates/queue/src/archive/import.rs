@@ -197,7 +197,7 @@ impl Import<'_> {
         let (id, store) = (record.message.id, Arc::clone(self.store));
         self.ids.insert(id);
         self.under_way.spawn(async move {
-            let restored = store.restore(spool, record, &head).await;
+            let restored = store.restore(spool, record, head).await;
             (id, restored)
         });
         self.settle(TOGETHER).await

@@ -237,7 +237,7 @@ fn dsn() -> impl Strategy<Value = DsnRequest> {
 
 fn record() -> impl Strategy<Value = Record> {
     let place = prop_oneof![
-        Just(ContentPlace::Database),
+        Just(ContentPlace::Journal),
         Just(ContentPlace::BodyFile),
         Just(ContentPlace::WholeFile)
     ];

@@ -9,15 +9,10 @@ use relay_smtp::dsn::DsnRequest;
 use tempfile::TempDir;
 
 use super::*;
-use crate::database::CommitStep;
+use crate::committer::tests::Moment;
 
-/// The steps before sled is called, before and after it has written, and after the sync.
-const STEPS: [CommitStep; 4] = [
-    CommitStep::Apply,
-    CommitStep::Flush,
-    CommitStep::Sync,
-    CommitStep::Answer,
-];
+/// Before anything is written, and when everything is durable.
+const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
 
 fn open(directory: &TempDir) -> SledStore {
     let config = StoreConfig {
@@ -73,7 +68,7 @@ fn files(state_dir: &Path) -> usize {
 
 #[tokio::test]
 async fn a_refused_message_is_never_in_the_queue_and_an_accepted_one_always() {
-    for step in STEPS {
+    for step in MOMENTS {
         for body in [&b"small"[..], &[7; 1000]] {
             let directory = tempfile::tempdir().expect("a directory");
             let store = open(&directory);
@@ -98,30 +93,13 @@ async fn a_refused_message_is_never_in_the_queue_and_an_accepted_one_always() {
 }
 
 #[tokio::test]
-async fn a_panic_of_the_database_closes_the_queue_for_a_moment_only() {
-    for step in STEPS {
-        let directory = tempfile::tempdir().expect("a directory");
-        let store = open(&directory);
-        let accepted = commit(&store, b"small").await.expect("committed").id;
-        store.faults.panic_at(step);
-        let refused = commit(&store, b"small").await.expect_err("refused");
-        assert!(refused.to_string().contains("injected panic"), "{refused}");
-        assert!(store.has_room(0).is_err(), "{step:?}: closed for a moment");
-        until_open(&store).await;
-        assert_eq!(ids(&store).await, [accepted], "{step:?}");
-        let later = commit(&store, b"small").await.expect("committed").id;
-        assert_eq!(ids(&store).await, [accepted, later], "{step:?}");
-    }
-}
-
-#[tokio::test]
 async fn a_settlement_in_doubt_is_recorded_once_with_its_bounce_and_files() {
     let change = || RecipientChange {
         index: 0,
         state: RecipientState::Done,
         attempt: None,
     };
-    for step in STEPS {
+    for step in MOMENTS {
         let directory = tempfile::tempdir().expect("a directory");
         let store = open(&directory);
         let message = commit(&store, &[7; 1000]).await.expect("committed");
@@ -155,22 +133,6 @@ async fn a_settlement_in_doubt_is_recorded_once_with_its_bounce_and_files() {
 }
 
 #[tokio::test]
-async fn a_database_that_does_not_open_again_is_tried_until_it_does() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let store = open(&directory);
-    let accepted = commit(&store, b"small").await.expect("committed").id;
-    let torn = directory.path().join("queue/snap.FFFFFFFFFFFFFFF0");
-    std::fs::write(&torn, b"torn").expect("written");
-    store.faults.fail_at(CommitStep::Sync);
-    assert!(commit(&store, b"small").await.is_err());
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    assert!(store.has_room(0).is_err() && store.begin().is_err());
-    std::fs::remove_file(&torn).expect("removed");
-    until_open(&store).await;
-    assert_eq!(ids(&store).await, [accepted]);
-}
-
-#[tokio::test]
 async fn a_store_closed_while_in_doubt_loses_no_bounce() {
     let directory = tempfile::tempdir().expect("a directory");
     let store = Arc::new(open(&directory));
@@ -189,7 +151,7 @@ async fn a_store_closed_while_in_doubt_loses_no_bounce() {
         body: vec![8; 1000].into(),
     };
     let id = bounce.id;
-    store.faults.fail_at(CommitStep::Answer);
+    store.faults.fail_at(Moment::After);
     let settlement = Settlement {
         recipients: vec![RecipientChange {
             index: 0,

@@ -6,8 +6,8 @@ use relay_message::{Message, QueueStore, Settlement, Spool, StoreError};
 use relay_queue::{SledStore, StoreConfig};
 
 use crate::stores::{
-    Harness, INLINE, OnDisk, all, bounce, bytes_of, changes, claim, commit, config, database,
-    deferred, done, enqueue, files_become, names, octets,
+    Harness, INLINE, OnDisk, all, bounce, bytes_of, changes, claim, commit, config, deferred, done,
+    enqueue, files_become, octets,
 };
 
 #[tokio::test]
@@ -31,7 +31,7 @@ async fn a_state_directory_is_created_with_its_parents_for_its_owner_only() {
     let store = SledStore::open(&config(&state_dir)).expect("opens");
     let message = enqueue(&store).await;
     assert_eq!(all(&store).await, [message]);
-    for made in ["", "mess", "corrupt"] {
+    for made in ["", "mess", "corrupt", "journal"] {
         let mode = fs::metadata(state_dir.join(made))
             .expect("it is there")
             .permissions()
@@ -174,72 +174,4 @@ async fn a_page_of_large_records_ends_before_it_fills_memory() {
         found.extend(page);
     }
     assert!(found == messages);
-}
-
-/// sled writes large pages to files under `queue/blobs/` and never syncs them.
-#[tokio::test]
-async fn no_page_of_the_database_becomes_an_unsynced_file() {
-    let directory = tempfile::tempdir().expect("a directory");
-    let large = StoreConfig {
-        inline_body: 60_000,
-        ..config(directory.path())
-    };
-    let store = SledStore::open(&large).expect("opens");
-    let blobs = directory.path().join("queue/blobs");
-    let mut messages: Vec<Message> = Vec::new();
-    for n in 0..60 {
-        let body = octets([8 * 1024, 5 * 1024 - 4, 60_000][n % 3]);
-        let committed = commit(&store, 200, b"head", &body).await;
-        messages.push(committed.expect("committed"));
-        assert_eq!(names(&blobs), [""; 0]);
-    }
-    for message in &mut messages {
-        let held = claim(&store, message).await;
-        let step: Vec<_> = (0..200).map(deferred).collect();
-        let left = store.settle(held, changes(step.clone())).await;
-        assert!(left.expect("settled").is_some());
-        message.apply(step);
-        assert_eq!(names(&blobs), [""; 0]);
-    }
-    assert!(all(&store).await == messages);
-    for (n, message) in messages.iter().enumerate() {
-        let body = octets([8 * 1024, 5 * 1024 - 4, 60_000][n % 3]);
-        assert!(bytes_of(&store, message).await.1 == body);
-        if n % 2 == 0 {
-            let held = claim(&store, message).await;
-            let step = (0..200).map(done).collect();
-            let left = store.settle(held, changes(step)).await;
-            assert!(left.expect("settled").is_none());
-        }
-        assert_eq!(names(&blobs), [""; 0]);
-    }
-    drop(store);
-    let parts_left = database(directory.path()).len();
-    let store = SledStore::open(&large).expect("opens");
-    for message in all(&store).await {
-        let held = claim(&store, &message).await;
-        let step = (0..200).map(done).collect();
-        let left = store.settle(held, changes(step)).await;
-        assert!(left.expect("settled").is_none());
-    }
-    drop(store);
-    assert!(parts_left > 1);
-    let left: Vec<_> = database(directory.path()).iter().keys().collect();
-    assert_eq!(left, [Ok("books".into())], "nothing else is left over");
-}
-
-#[tokio::test]
-async fn an_interrupted_start_does_not_prevent_the_next() {
-    let mut harness = <OnDisk>::new();
-    let message = enqueue(harness.store()).await;
-    for torn in [&b""[..], b"half of a snapshot, and no checksum"] {
-        harness.close().await;
-        let path = harness
-            .path()
-            .join("queue/snap.FFFFFFFFFFFFFFFF.generating");
-        fs::write(&path, torn).expect("written");
-        harness.open();
-        assert!(!path.exists());
-        assert_eq!(all(harness.store()).await, std::slice::from_ref(&message));
-    }
 }

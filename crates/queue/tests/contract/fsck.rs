@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use relay_message::{Message, QueueId, QueueStore, StoreError};
+use relay_message::{Message, QueueStore, StoreError};
 use relay_queue::fsck::{Finding, Mode, Summary, check};
 
-use crate::damage::{key, tamper};
+use crate::journal_file::{latest, lose_index};
 use crate::stores::{Harness, INLINE, OnDisk, all, balanced, commit, enqueue, names, octets};
 
 fn run(harness: &OnDisk, mode: Mode) -> (Summary, Vec<Finding>) {
@@ -92,11 +92,7 @@ async fn a_flipped_octet_in_any_content_is_found() {
             body[7] ^= 1;
             fs::write(path, body).expect("written");
         } else {
-            tamper(&harness, |db| {
-                let mut content = db.get(key(b'c', &damaged)).expect("read").expect("there");
-                content[7] ^= 1;
-                db.insert(key(b'c', &damaged), content).expect("written");
-            });
+            latest(harness.path(), &damaged).flip_content();
         }
         let problem = "its content does not have the checksum in its record".to_owned();
         let expected = [Finding::Message(damaged.id, problem)];
@@ -117,13 +113,10 @@ async fn a_record_that_cannot_be_read_takes_its_recipients_out_of_the_books() {
     }
     let left = enqueue(harness.store()).await;
     harness.close().await;
-    tamper(&harness, |db| {
-        for message in &damaged {
-            db.insert(key(b'm', message), b"\0no record")
-                .expect("written");
-        }
-    });
-    let problem = "the record has version 0, which this relayd does not know";
+    for message in &damaged {
+        latest(harness.path(), message).flip_record();
+    }
+    let problem = "its record in the journal is damaged";
     let finding = |message: &Message| Finding::Message(message.id, problem.to_owned());
     let expected: Vec<_> = damaged.iter().map(finding).collect();
     is_found_and_repaired(&mut harness, &expected, &[left]).await;
@@ -132,110 +125,53 @@ async fn a_record_that_cannot_be_read_takes_its_recipients_out_of_the_books() {
 }
 
 #[tokio::test]
-async fn more_damaged_messages_than_are_set_aside_at_once() {
+async fn a_lost_index_is_found_and_built_anew() {
     let mut harness = <OnDisk>::new();
-    for _ in 0..260 {
-        enqueue(harness.store()).await;
+    let mut left = Vec::new();
+    for (head, body) in SIZES {
+        left.push(message(&harness, head, body).await);
     }
-    let messages = all(harness.store()).await;
     harness.close().await;
-    tamper(&harness, |db| {
-        for message in &messages[1..] {
-            db.remove(key(b'c', message)).expect("removed");
-        }
-    });
-    assert_eq!(run(&harness, Mode::Repair).0.findings, 259);
-    is_found_and_repaired(&mut harness, &[], &messages[..1]).await;
+    lose_index(harness.path());
+    let problem = "it is missing; a start builds it anew from the journal".to_owned();
+    is_found_and_repaired(&mut harness, &[Finding::Index(problem)], &left).await;
 }
 
 #[tokio::test]
-async fn bodies_and_strays_without_a_record_are_set_aside() {
+async fn a_body_that_was_never_accepted_is_no_problem_but_a_stray_file_is() {
     let mut harness = <OnDisk>::new();
     let left = enqueue(harness.store()).await;
     let orphan = harness.store().next_id();
     harness.close().await;
-    for name in [&orphan.to_string(), &left.id.to_string(), "stray"] {
+    for name in [&orphan.to_string(), "stray"] {
         fs::write(harness.in_mess(name), name).expect("written");
     }
-    let mut expected = vec![
-        Finding::Body(orphan),
-        Finding::Body(left.id),
-        Finding::Stray("stray".to_owned()),
-    ];
-    // The order is that of the directory.
-    let position = |finding: &Finding| {
-        let (_, findings) = run(&harness, Mode::Check);
-        findings.iter().position(|found| found == finding)
-    };
-    expected.sort_by_key(position);
+    let expected = [Finding::Stray("stray".to_owned())];
     is_found_and_repaired(&mut harness, &expected, &[left]).await;
-    let kept = fs::read(harness.path().join(format!("corrupt/{orphan}.body")));
-    assert_eq!(kept.expect("kept"), orphan.to_string().as_bytes());
+    let kept = fs::read(harness.path().join("corrupt/stray"));
+    assert_eq!(kept.expect("kept"), b"stray");
+    assert!(!harness.in_mess(orphan.to_string()).exists());
 }
 
 #[tokio::test]
-async fn values_that_belong_to_no_message_are_set_aside() {
+async fn a_damaged_part_of_the_journal_is_found_if_the_index_is_lost_too() {
     let mut harness = <OnDisk>::new();
-    let left = message(&harness, 10, 20).await;
-    harness.close().await;
-    let gone = QueueId::from_bits(77);
-    let of = |kind: u8, id: QueueId, number: Option<u32>| {
-        let mut key = vec![kind];
-        key.extend(id.to_bits().to_be_bytes());
-        key.extend(number.into_iter().flat_map(u32::to_be_bytes));
-        key
-    };
-    tamper(&harness, |db| {
-        for key in [
-            of(b'c', gone, None),
-            of(b'd', left.id, Some(1)),
-            of(b'n', gone, Some(3)),
-        ] {
-            db.insert(key, b"left over").expect("written");
-        }
-    });
-    let expected = [gone, left.id, gone].map(Finding::Value);
-    is_found_and_repaired(&mut harness, &expected, &[left]).await;
-}
-
-#[tokio::test]
-async fn a_record_added_or_removed_without_the_books_is_found() {
-    for (is_removed, problem) in [
-        (true, "the queue has 2 recipients fewer than they count"),
-        (false, "the queue has 2 recipients more than they count"),
-    ] {
-        let mut harness = <OnDisk>::new();
-        let left = message(&harness, 10, 20).await;
-        let other = message(&harness, 10, 20).await;
-        harness.close().await;
-        let mut left = vec![left];
-        tamper(&harness, |db| {
-            let record = db.get(key(b'm', &other)).expect("read").expect("there");
-            let content = db.get(key(b'c', &other)).expect("read").expect("there");
-            if is_removed {
-                db.remove(key(b'm', &other)).expect("removed");
-                db.remove(key(b'c', &other)).expect("removed");
-            } else {
-                let mut copy = other.clone();
-                copy.id = QueueId::from_bits(other.id.to_bits() + 1);
-                db.insert(key(b'm', &copy), record).expect("written");
-                db.insert(key(b'c', &copy), content).expect("written");
-                left.extend([other.clone(), copy]);
-            }
-        });
-        let expected = [Finding::Books(problem.to_owned())];
-        is_found_and_repaired(&mut harness, &expected, &left).await;
-    }
-}
-
-#[tokio::test]
-async fn unreadable_books_are_replaced() {
-    let mut harness = <OnDisk>::new();
+    let lost = message(&harness, 10, INLINE * 3).await;
     let left = enqueue(harness.store()).await;
     harness.close().await;
-    tamper(&harness, |db| {
-        db.insert("books", b"\xff").expect("written");
-    });
-    let problem = "they are missing or cannot be read".to_owned();
-    is_found_and_repaired(&mut harness, &[Finding::Books(problem)], &[left]).await;
+    latest(harness.path(), &lost).flip_header();
+    lose_index(harness.path());
+    let (summary, findings) = run(&harness, Mode::Check);
+    assert_eq!(summary.sound, 1);
+    let kinds: Vec<String> = findings.iter().map(Finding::to_string).collect();
+    let beginnings = ["index: ", "journal: ", "books: ", "mess/"];
+    assert_eq!(kinds.len(), beginnings.len(), "{kinds:?}");
+    for (kind, beginning) in kinds.iter().zip(beginnings) {
+        assert!(kind.starts_with(beginning), "{kinds:?}");
+    }
+    assert_eq!(run(&harness, Mode::Repair).1, findings);
+    assert_eq!(run(&harness, Mode::Check), (sound(1), vec![]));
+    harness.open();
+    assert_eq!(all(harness.store()).await, [left]);
+    balanced(harness.store()).await;
 }

@@ -6,6 +6,8 @@ mod damage;
 mod disk;
 mod faults;
 mod fsck;
+mod index;
+mod journal_file;
 mod later;
 mod model;
 mod quarantine;

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::io::{Read, Seek};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use relay_message::{
@@ -16,7 +16,7 @@ use relay_smtp::{EnhancedStatus, ForwardPath, Outcome, Reply, Stage, Verdict};
 use relay_testkit::FaultyStore;
 use tempfile::TempDir;
 
-/// Bodies of up to this many octets are stored in the database.
+/// Bodies of up to this many octets are stored in the journal.
 pub const INLINE: usize = 4096;
 
 /// A store on which a rule is tested.
@@ -151,19 +151,6 @@ impl<S: Around<SledStore>> Harness for OnDisk<S> {
 
     fn files_of(&self, message: &Message) -> Vec<String> {
         vec![message.id.to_string()]
-    }
-}
-
-/// Opens the database of a closed queue. A thread of sled may hold it a moment longer.
-#[expect(clippy::disallowed_methods, reason = "a deadline of the test's own")]
-pub fn database(state_dir: &Path) -> sled::Db {
-    let until = Instant::now() + Duration::from_secs(10);
-    loop {
-        match sled::open(state_dir.join("queue")) {
-            Ok(db) => return db,
-            Err(e) => assert!(Instant::now() < until, "{e}"),
-        }
-        std::thread::yield_now();
     }
 }
 

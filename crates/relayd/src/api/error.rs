@@ -118,10 +118,10 @@ impl ApiError {
                 StatusCode::NOT_FOUND
             }
             Self::TemporaryRelay(
-                TemporaryRelayError::Io { .. } | TemporaryRelayError::Line { .. },
+                TemporaryRelayError::Note(_) | TemporaryRelayError::Line { .. },
             )
             | Self::StandingRules(
-                StandingRulesError::Io { .. } | StandingRulesError::Format { .. },
+                StandingRulesError::Note(_) | StandingRulesError::Format { .. },
             )
             | Self::Store(_)
             | Self::Stopping
