@@ -2,7 +2,9 @@
 //!
 //! It has nothing that is not in the journal. If anything about it is wrong, it is thrown away and
 //! built anew. So what is read from it is checked as a whole: the number of entries, and the sum of
-//! their checksums.
+//! their checksums. Damaged files can make sled go back to an earlier checkpoint without a word. That
+//! does no harm, because the journal is read from that checkpoint on. If segments that it needs were
+//! given up, the generation in the rounds tells that it is too old.
 //!
 //! Per message there is an entry under the queue id, and one *checkpoint* tells how far in the
 //! journal they are. All changes of a checkpoint are one batch of sled, which is atomic across a
@@ -465,3 +467,6 @@ fn text(panic: &(dyn std::any::Any + Send)) -> String {
         text.unwrap_or("no reason given")
     )
 }
+
+#[cfg(test)]
+mod tests;

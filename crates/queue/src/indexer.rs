@@ -51,6 +51,7 @@ impl Indexer {
             queue,
             disk,
             position,
+            has_failed: false,
         };
         let thread = thread::Builder::new()
             .name("indexer".into())
@@ -80,6 +81,8 @@ struct Work {
     disk: Option<DiskIndex>,
     /// Where the latest checkpoint is.
     position: Position,
+    /// Whether the last attempt has failed, so that the log tells it once.
+    has_failed: bool,
 }
 
 impl Work {
@@ -105,6 +108,7 @@ impl Work {
             Some(disk) => self.write(disk),
             None => self.write_anew(),
         };
+        let has_failed = std::mem::replace(&mut self.has_failed, written.is_err());
         match written {
             Ok(disk) => self.disk = Some(disk),
             Err(e) => {
@@ -112,9 +116,11 @@ impl Work {
                     known.segment = None;
                     known.required = known.written + 1;
                 });
-                warn!(target: "relayd", event = "index", error = %e,
-                    "the index of the queue cannot be written: {e}; it is built anew when that is \
-                     possible; no mail is in danger");
+                if !has_failed {
+                    warn!(target: "relayd", event = "index", error = %e,
+                        "the index of the queue cannot be written: {e}; it is built anew when that \
+                         is possible; no mail is in danger");
+                }
             }
         }
     }

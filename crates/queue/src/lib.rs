@@ -41,7 +41,8 @@
 //!   queued message. A removal that is given up had its message's earlier frames before it.
 //! * *During a checkpoint*: sled applies a batch completely or not at all. With the old checkpoint
 //!   more of the journal is read, with the new one less. Segments are not given up before the
-//!   checkpoint that no longer needs them is durable.
+//!   checkpoint that no longer needs them is durable, or a durable round says that the index on disk
+//!   is out of date.
 //! * *After an error*: the segment is left. The next header says where the durable rounds end, and
 //!   what was in the failed round and must not be lost is in the first rounds of the new segment.
 //! * *During a takeover*: see the table in `takeover.rs`.

@@ -126,8 +126,8 @@ impl Journal {
         failpoint::call("segment-make")?;
         let file = segment::create(&spare)?;
         let start = PAGE + octets(opening);
-        let capacity = self.size.max(start + octets(round));
-        allocate(&file, capacity)?;
+        let needed = start + octets(round);
+        let capacity = allocate(&file, self.size.max(needed), needed)?;
         opening.stamp(header.tag, PAGE);
         round.stamp(header.tag, start);
         let first = [&header.encode(), opening.octets(), round.octets()].concat();
@@ -216,18 +216,27 @@ fn sync(file: &File) -> io::Result<()> {
 }
 
 /// Reserves the blocks, so that appending changes no metadata of the file and does not run out of
-/// space.
-fn allocate(file: &File, length: u32) -> io::Result<()> {
+/// space. Returns how many octets it has reserved. On a disk that is nearly full it is content with
+/// less: reports and settlements need a segment too.
+fn allocate(file: &File, most: u32, least: u32) -> io::Result<u32> {
     failpoint::call("journal-allocate")?;
-    match fallocate(file, FallocateFlags::empty(), 0, u64::from(length)) {
-        // Not every file system can.
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
-            if file.metadata()?.len() < u64::from(length) {
-                file.set_len(u64::from(length))?;
+    let mut length = most;
+    loop {
+        match fallocate(file, FallocateFlags::empty(), 0, u64::from(length)) {
+            Ok(()) => return Ok(length),
+            Err(Errno::NOSPC) if length > least => {
+                // A part of it may be reserved.
+                file.set_len(0)?;
+                length = (length / 4).max(least);
             }
-            Ok(())
+            // Not every file system can.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                let found = file.metadata()?.len();
+                file.set_len(found.max(u64::from(length)))?;
+                return Ok(length);
+            }
+            Err(e) => return Err(e.into()),
         }
-        done => Ok(done?),
     }
 }
 
