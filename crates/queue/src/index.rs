@@ -160,6 +160,7 @@ impl Index {
             }
         }
         self.fresh += u64::from(entry.is_fresh());
+        entry.flags = entry.stored_flags();
         self.changed.insert(id);
         let old = self.entries.get(&id).copied();
         if let Some(old) = old {

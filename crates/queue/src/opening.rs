@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use relay_message::{QueueId, StoreError};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::checkpoint::DiskIndex;
 use crate::committer::{Writer, set_aside};
@@ -128,24 +128,25 @@ fn set_damaged_aside(
     } else {
         Unclaimed::Keep
     };
-    write_set_aside(state, writer, recovered.damaged.clone())?;
+    write_set_aside(state, writer, recovered.damaged.clone());
     // Bodies of damaged messages have been moved.
     let damaged = sweep::run(state, unclaimed)?;
-    write_set_aside(state, writer, damaged)
+    write_set_aside(state, writer, damaged);
+    Ok(())
 }
 
-fn write_set_aside(
-    state: &StoreState,
-    writer: &mut Writer,
-    damaged: Vec<(QueueId, String)>,
-) -> Result<(), StoreError> {
+/// On a full disk the messages stay in the queue, so that damage does not prevent a start.
+fn write_set_aside(state: &StoreState, writer: &mut Writer, damaged: Vec<(QueueId, String)>) {
     if damaged.is_empty() {
-        return Ok(());
+        return;
     }
     let batch = set_aside(damaged, state);
-    writer.write(&batch)?;
-    batch.succeed(state);
-    Ok(())
+    match writer.write(&batch) {
+        Ok(()) => batch.succeed(state),
+        Err(e) => error!(target: "relayd", event = "queue error", error = %e,
+            "queue error: damaged messages were copied to corrupt/, but they cannot be removed from \
+             the queue: {e}"),
+    }
 }
 
 /// Only for the time that a rebuild took.
