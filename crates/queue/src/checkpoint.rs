@@ -410,7 +410,7 @@ fn patience(dir: &Path) -> Duration {
 
 /// We hold the lock of the state directory. So if sled's lock is held, it is held by a thread of sled
 /// that still uses the database from before.
-fn open_when_released(config: &sled::Config) -> io::Result<sled::Db> {
+pub(crate) fn open_when_released(config: &sled::Config) -> io::Result<sled::Db> {
     let mut tries = 0;
     loop {
         match config.open() {
@@ -430,7 +430,7 @@ fn sync_what_is_there(path: &Path) -> io::Result<()> {
 }
 
 /// An interrupted start may leave a file `snap.ID.generating`, which sled takes for a snapshot.
-fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
+pub(crate) fn remove_unfinished_snapshots(dir: &Path) -> io::Result<()> {
     for name in fs::read_dir(dir)?.flatten() {
         let path = name.path();
         if path.extension().is_some_and(|e| e == "generating") {

@@ -10,12 +10,15 @@
 //! Numbers are big-endian, of eight and four octets. A value is split into chunks. After a chunk of
 //! exactly [`CHUNK_SIZE`] octets comes another one, which may be empty.
 
-use std::fs::File;
+use std::cell::Cell;
+use std::fs::{self, File};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use relay_message::{QueueId, StoreError};
+use tracing::warn;
 
+use crate::checkpoint::{open_when_released, remove_unfinished_snapshots};
 use crate::record::{Ledger, refuse_later};
 use crate::spool::io_error;
 
@@ -25,6 +28,8 @@ const CHUNK_SIZE: usize = 5 * 1024;
 const LONGEST: usize = 256 << 20;
 const BOOKS: &[u8] = b"books";
 const CACHE: u64 = 16 << 20;
+/// How many octets sled may write during reads before they are synced. This is less than a segment.
+const UNSYNCED: i64 = 256 << 10;
 
 /// What a value contains.
 #[derive(Debug, Clone, Copy)]
@@ -62,9 +67,10 @@ pub(crate) fn directory(state_dir: &Path) -> PathBuf {
     state_dir.join("queue")
 }
 
-/// Whether there is a queue of the earlier layout.
+/// Whether there is a queue of the earlier layout, or what is left of one. Without its file `db` it
+/// cannot be opened, but it must not pass for an empty queue: then its bodies would be removed.
 pub(crate) fn is_there(state_dir: &Path) -> bool {
-    directory(state_dir).join("db").exists()
+    fs::read_dir(directory(state_dir)).is_ok_and(|mut names| names.next().is_some())
 }
 
 /// An open queue of the earlier layout.
@@ -72,6 +78,9 @@ pub(crate) struct Earlier {
     /// `None` only during the drop.
     db: Option<sled::Db>,
     dir: PathBuf,
+    file: File,
+    /// The position in sled's log up to which `file` is synced.
+    synced: Cell<i64>,
 }
 
 /// A message as it is stored.
@@ -87,22 +96,39 @@ impl Earlier {
     /// Opens the database. sled panics on some kinds of damage; that is an error here.
     pub(crate) fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let dir = directory(state_dir);
-        let file = dir.join("db");
+        // sled takes what an interrupted start has left for a whole snapshot, and does not open.
+        remove_unfinished_snapshots(&dir)
+            .map_err(|e| io_error("removing unfinished snapshots in", &dir, e))?;
+        let path = dir.join("db");
+        let file = File::open(&path).map_err(|e| failed(&dir, &format!("opening db: {e}")))?;
         // A killed relayd may have moved pages without a sync, and sled clears their old places.
-        let synced = File::open(&file).and_then(|file| file.sync_data());
-        synced.map_err(|e| io_error("syncing", &file, e))?;
+        sync(&file, &dir)?;
         let config = sled::Config::new()
             .path(&dir)
             .flush_every_ms(None)
             .cache_capacity(CACHE);
-        let db = guarded(&dir, || config.open())?;
-        Ok(Self { db: Some(db), dir })
+        let db = guarded(&dir, || {
+            open_when_released(&config).map_err(sled::Error::Io)
+        })?;
+        let earlier = Self {
+            db: Some(db),
+            dir,
+            file,
+            synced: Cell::new(0),
+        };
+        earlier.sync_what_was_written(0)?;
+        Ok(earlier)
     }
 
     /// Returns the books, or `None` if there are none or they cannot be read.
     pub(crate) fn ledger(&self) -> Result<Option<Ledger>, StoreError> {
         let stored = guarded(&self.dir, || self.db().get(BOOKS))?;
-        Ok(stored.and_then(|octets| Ledger::decode(&octets)))
+        let ledger = stored.as_ref().and_then(|octets| Ledger::decode(octets));
+        if stored.is_some() && ledger.is_none() {
+            warn!(target: "relayd", event = "corrupt",
+                "corrupt: the books of the queue cannot be read; they restart with the current queue");
+        }
+        Ok(ledger)
     }
 
     /// Returns the ids of all messages, in their order.
@@ -123,6 +149,7 @@ impl Earlier {
         };
         refuse_later(id, &record)?;
         let content = value(ValueKind::Content)?.unwrap_or_default();
+        self.sync_what_was_written(UNSYNCED)?;
         Ok(Some(EarlierMessage {
             id,
             record,
@@ -144,6 +171,17 @@ impl Earlier {
             chunk = next;
         }
         Ok(Some(value))
+    }
+
+    /// sled also moves pages during a read, and reuses their old places later. After a power loss
+    /// the new copies must be there, because the queue is then read again.
+    fn sync_what_was_written(&self, bound: i64) -> Result<(), StoreError> {
+        let written = self.db().context.pagecache.log.stable_offset();
+        if written - self.synced.get() > bound {
+            sync(&self.file, &self.dir)?;
+            self.synced.set(written);
+        }
+        Ok(())
     }
 
     fn db(&self) -> &sled::Db {
@@ -172,7 +210,16 @@ fn guarded<T>(dir: &Path, work: impl FnOnce() -> sled::Result<T>) -> Result<T, S
         Ok(Err(e)) => e.to_string(),
         Err(_) => "the database panicked".to_owned(),
     };
-    Err(StoreError::Database {
+    Err(failed(dir, &reason))
+}
+
+fn sync(file: &File, dir: &Path) -> Result<(), StoreError> {
+    file.sync_data()
+        .map_err(|e| io_error("syncing", &dir.join("db"), e))
+}
+
+fn failed(dir: &Path, reason: &str) -> StoreError {
+    StoreError::Database {
         doing: format!(
             "taking over the queue of the earlier layout in {}",
             dir.display()
@@ -181,14 +228,12 @@ fn guarded<T>(dir: &Path, work: impl FnOnce() -> sled::Result<T>) -> Result<T, S
             "{reason}; run fsck --repair of the relayd that wrote it, or move the directory away \
              to start without its mail"
         ),
-    })
+    }
 }
 
 /// Writes a queue of the earlier layout.
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::fs;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -283,13 +328,58 @@ pub(crate) mod tests {
         assert!(earlier.message(QueueId::from_bits(1)).is_err());
     }
 
+    #[test]
+    fn an_unfinished_snapshot_does_not_stop_the_opening() {
+        let dir = tempfile::tempdir().expect("a directory");
+        make(dir.path(), &[message(1, 10, 10)], &Ledger::default());
+        let snapshot = directory(dir.path()).join("snap.FFFFFFFFFFFFFFFF.generating");
+        fs::write(&snapshot, b"a part").expect("written");
+        let earlier = Earlier::open(dir.path()).expect("opens");
+        assert_eq!(earlier.ids().expect("read").len(), 1);
+        assert!(!snapshot.exists());
+    }
+
+    #[test]
+    fn a_queue_without_its_file_is_an_error_and_an_empty_directory_is_none() {
+        let dir = tempfile::tempdir().expect("a directory");
+        assert!(!is_there(dir.path()));
+        fs::create_dir(directory(dir.path())).expect("made");
+        assert!(!is_there(dir.path()));
+        make(dir.path(), &[message(1, 10, 10)], &Ledger::default());
+        fs::remove_file(directory(dir.path()).join("db")).expect("removed");
+        assert!(is_there(dir.path()));
+        let refused = Earlier::open(dir.path()).err().expect("refused");
+        assert!(refused.to_string().contains("fsck"), "{refused}");
+        assert!(!directory(dir.path()).join("db").exists());
+    }
+
+    #[test]
+    fn what_sled_writes_during_reads_is_synced() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let spread = |n: u64| n.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let messages: Vec<_> = (1..=1500).map(|n| message(spread(n), 300, 4000)).collect();
+        make(dir.path(), &messages, &Ledger::default());
+        let earlier = Earlier::open(dir.path()).expect("opens");
+        let at = |earlier: &Earlier| earlier.db().context.pagecache.log.stable_offset();
+        let opened = at(&earlier);
+        for id in earlier.ids().expect("read") {
+            earlier.message(id).expect("read");
+        }
+        // Now nothing is left that a thread of sled may write later.
+        earlier.db().flush().expect("flushed");
+        let written = at(&earlier) - opened;
+        assert!(written > UNSYNCED, "the reads wrote only {written}");
+        earlier.message(messages[0].id).expect("read");
+        assert!(at(&earlier) - earlier.synced.get() <= UNSYNCED);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(24))]
         #[test]
-        fn damaged_files_never_cause_a_panic(at in any::<usize>(), by in 1..=255u8) {
+        fn damaged_files_never_cause_a_panic(file in prop::sample::select(vec!["db", "conf"]), at in any::<usize>(), by in 1..=255u8) {
             let dir = tempfile::tempdir().expect("a directory");
             make(dir.path(), &[message(1, 10, 9000), message(2, 300, 10)], &Ledger::default());
-            let path = directory(dir.path()).join("db");
+            let path = directory(dir.path()).join(file);
             let mut octets = fs::read(&path).expect("read");
             let used = octets.iter().rposition(|&c| c != 0).unwrap_or(0) + 1;
             octets[at % used] ^= by;
