@@ -227,6 +227,11 @@ impl Batch {
         self.records.insert(id, None);
     }
 
+    /// Whether the message enters or changes with this batch.
+    pub(crate) fn has(&self, id: QueueId) -> bool {
+        self.records.contains_key(&id)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.records.is_empty() && self.notes.is_empty()
     }

@@ -17,8 +17,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use relay_failpoint as failpoint;
-use relay_message::{Books, StoreError};
-use tracing::info;
+use relay_message::{Books, QueueId, StoreError};
+use tracing::{info, warn};
 
 use crate::batch::Batch;
 use crate::committer::Writer;
@@ -54,21 +54,19 @@ pub(crate) fn run(state_dir: &Path) -> Result<bool, StoreError> {
         journal: journal::directory(state_dir),
     };
     let is_there = earlier::is_there(state_dir);
-    if is_there && places.journal.exists() {
+    if is_there && (places.journal.exists() || places.old_done.exists()) {
         return Err(StoreError::Database {
-            doing: format!("opening {}", places.journal.display()),
+            doing: format!("opening the queue in {}", state_dir.display()),
             reason: format!(
-                "beside it there is a queue of the earlier layout in {}: an earlier relayd ran here \
-                 after the queue was taken over. Move that directory to a state_dir of its own, and \
+                "there is another one of the earlier layout in {}: an earlier relayd ran here after \
+                 the queue was taken over. Move that directory to a state_dir of its own, and \
                  bring its mail here with the export of the earlier relayd and relayd import",
                 places.old.display()
             ),
         });
     }
     if is_there {
-        if !places.old_done.exists() {
-            remove(&places.new)?;
-        }
+        remove(&places.new)?;
         take_over(&places)?;
         failpoint::point("taken-over");
         rename(&places.old, &places.old_done, state_dir)?;
@@ -118,12 +116,41 @@ fn take_over(places: &Places) -> Result<(), StoreError> {
             (batch, octets) = (Batch::default(), 0);
         }
     }
-    batch.ledger = ledger(earlier.ledger()?, outstanding);
+    let stored = earlier.ledger()?;
+    let missing = stored.map_or(0, |l| l.books.queued().saturating_sub(outstanding));
+    if missing > 0 {
+        keep_bodies_without_records(&state, &batch, missing)?;
+    }
+    batch.ledger = ledger(stored, outstanding);
     // The last round has the books of all messages.
     writer.write(&batch)?;
     writer.close();
     info!(target: "relayd", event = "taken over", messages, damaged,
         "taken over: the queue of the earlier layout, messages={messages} damaged={damaged}");
+    Ok(())
+}
+
+/// The books have recipients that no record has, so the database may have lost records. The bodies
+/// may be all that is left of their messages, and a start would remove them.
+fn keep_bodies_without_records(
+    state: &StoreState,
+    last: &Batch,
+    missing: u64,
+) -> Result<(), StoreError> {
+    warn!(target: "relayd", event = "corrupt", recipients = missing,
+        "corrupt: the books of the queue that is taken over have {missing} recipients more than its \
+         records; they are counted as set aside, and bodies without a record are moved to corrupt/");
+    let mess = state.mess();
+    let names = fs::read_dir(&mess).map_err(|e| io_error("reading the directory", &mess, e))?;
+    for name in names.flatten() {
+        let name = name.file_name();
+        let id = name.to_str().and_then(|name| name.parse::<QueueId>().ok());
+        let is_known = |id| state.index().get(id).is_some() || last.has(id);
+        if let Some(id) = id.filter(|&id| !is_known(id)) {
+            let reason = "a body without a record, while the books miss recipients";
+            quarantine::keep(state, id, &Evidence::default(), reason)?;
+        }
+    }
     Ok(())
 }
 

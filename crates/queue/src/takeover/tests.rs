@@ -193,5 +193,48 @@ fn a_queue_of_the_earlier_layout_beside_a_journal_is_not_removed() {
     fs::create_dir(dir.path().join("journal")).expect("made");
     let refused = run(dir.path()).expect_err("refused").to_string();
     assert!(refused.contains("an earlier relayd ran here"), "{refused}");
+    fs::rename(
+        dir.path().join("journal"),
+        dir.path().join("queue.taken-over"),
+    )
+    .expect("renamed");
+    assert!(run(dir.path()).is_err());
     assert!(dir.path().join("queue/db").exists());
+}
+
+#[tokio::test]
+async fn a_body_whose_record_the_earlier_database_has_lost_is_kept() {
+    let (dir, _) = earlier();
+    let id = QueueId::from_bits(2);
+    let db = sled::open(dir.path().join("queue")).expect("opened");
+    for kind in *b"mc" {
+        let key = [&[kind][..], &id.to_bits().to_be_bytes()].concat();
+        assert!(db.remove(key).expect("removed").is_some());
+    }
+    db.flush().expect("flushed");
+    drop(db);
+    let store = open(&dir);
+    assert_eq!((store.count(), store.count_damaged()), (3, 2));
+    let kept = fs::read(dir.path().join(format!("corrupt/{id}.body")));
+    assert_eq!(kept.expect("kept"), body(2));
+    let audit = store.audit().await.expect("audited");
+    assert!(
+        audit.is_balanced() && audit.books.set_aside == 5,
+        "{audit:?}"
+    );
+    store.close().await.expect("closed");
+}
+
+#[test]
+fn a_queue_without_its_database_file_is_not_taken_for_an_empty_one() {
+    let (dir, _) = earlier();
+    fs::remove_file(dir.path().join("queue/db")).expect("removed");
+    let config = StoreConfig {
+        state_dir: dir.path().to_owned(),
+        min_free: 0,
+        inline_body: 1000,
+    };
+    assert!(SledStore::open(&config).is_err());
+    let bodies = fs::read_dir(dir.path().join("mess")).expect("a directory");
+    assert_eq!(bodies.count(), 2);
 }
