@@ -20,9 +20,21 @@ pub enum AuthorError {
     /// There are more domains than honest mail has.
     #[error("its From fields name more than four domains")]
     TooManyDomains,
-    /// A part of the field is not an address, or has no domain.
+    /// No part of the field is an address with a domain.
     #[error("its From field has no address with a domain")]
     NoDomain,
+    /// A part of the field cannot be read as an address.
+    #[error("a part of its From field cannot be read")]
+    Unreadable,
+}
+
+/// The authors of a message that is checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Authors {
+    /// The domains of the addresses that can be read, each once.
+    pub domains: Vec<Domain>,
+    /// Whether a part of a From field cannot be read. A reader may be shown an author in it.
+    pub has_unreadable: bool,
 }
 
 /// The most domains that a message may be from when it is checked.
@@ -46,30 +58,34 @@ pub(crate) fn author_domain(fields: &[Field<'_>]) -> Result<Domain, AuthorError>
     Ok(first)
 }
 
-/// Returns the domains of all addresses in all From fields of a header section, each once. They are
-/// for checking a message, so an address without a domain hides no other one: a reader may be shown
-/// any of them.
+/// Returns the domains of all addresses in all From fields of a header section. They are for checking
+/// a message, so an address without a domain hides no other one: a reader may be shown any of them.
 ///
 /// # Errors
 ///
 /// There is no domain, or there are more than four.
-pub fn author_domains(header: &[u8]) -> Result<Vec<Domain>, AuthorError> {
+pub fn author_domains(header: &[u8]) -> Result<Authors, AuthorError> {
     let mut from = fields(header).filter(|field| field.is("From")).peekable();
     from.peek().ok_or(AuthorError::Missing)?;
-    let mut all = Vec::new();
-    for domain in from.flat_map(|field| domains(&field)).flatten() {
-        if all.contains(&domain) {
+    let (mut all, mut has_unreadable) = (Vec::new(), false);
+    for domain in from.flat_map(|field| domains(&field)) {
+        has_unreadable |= domain == Err(AuthorError::Unreadable);
+        let Some(domain) = domain.ok().filter(|domain| !all.contains(domain)) else {
             continue;
-        }
+        };
         if all.len() == MAX_DOMAINS {
             return Err(AuthorError::TooManyDomains);
         }
         all.push(domain);
     }
-    if all.is_empty() {
-        return Err(AuthorError::NoDomain);
+    match (all.is_empty(), has_unreadable) {
+        (true, true) => Err(AuthorError::Unreadable),
+        (true, false) => Err(AuthorError::NoDomain),
+        (false, _) => Ok(Authors {
+            domains: all,
+            has_unreadable,
+        }),
     }
-    Ok(all)
 }
 
 /// Returns the domain of each address in a field, and an error for each element that cannot be
@@ -84,7 +100,7 @@ fn domains(field: &Field<'_>) -> Vec<Result<Domain, AuthorError>> {
         // In `Acme, Inc. <a@ours.test>`, which lacks its quotes, the comma makes elements that are
         // only names. They have no domain, so they cast no doubt on those of addresses.
         Element::Address(_) | Element::Name(_) | Element::Null(_) => None,
-        Element::Unreadable(_) => Some(Err(AuthorError::NoDomain)),
+        Element::Unreadable(_) => Some(Err(AuthorError::Unreadable)),
     };
     elements(field.value).filter_map(domain).collect()
 }
@@ -136,8 +152,8 @@ mod tests {
                 AuthorError::SeveralDomains,
             ),
             ("From: root\r\n", AuthorError::NoDomain),
-            ("From: a@\r\n", AuthorError::NoDomain),
-            ("From: a@ours.test, root@\r\n", AuthorError::NoDomain),
+            ("From: a@\r\n", AuthorError::Unreadable),
+            ("From: a@ours.test, root@\r\n", AuthorError::Unreadable),
             ("From: Acme, Inc.\r\n", AuthorError::NoDomain),
             ("From: a@[192.0.2.1]\r\n", AuthorError::NoDomain),
             ("From: nobody:;\r\n", AuthorError::NoDomain),
@@ -157,6 +173,7 @@ mod tests {
         let domains = |header: &str| {
             let found = author_domains(header.as_bytes())?;
             Ok(found
+                .domains
                 .iter()
                 .map(|domain| domain.as_str().to_owned())
                 .collect())
@@ -174,19 +191,23 @@ mod tests {
         assert_eq!(many(MAX_DOMAINS), Ok(MAX_DOMAINS));
         assert_eq!(many(MAX_DOMAINS + 1), Err(AuthorError::TooManyDomains));
         assert_eq!(domains("To: a@a.test\r\n"), Err(AuthorError::Missing));
-        assert_eq!(domains("From: root@\r\n"), Err(AuthorError::NoDomain));
+        assert_eq!(domains("From: root@\r\n"), Err(AuthorError::Unreadable));
+        assert_eq!(domains("From: root\r\n"), Err(AuthorError::NoDomain));
     }
 
     #[test]
     fn an_unreadable_author_hides_no_other_from_a_check() {
-        for header in [
-            "From: ceo@bank.test, junk@\r\n",
-            "From: a@[192.0.2.1], ceo@bank.test\r\n",
-            "From: <>\r\nFrom: ceo@bank.test\r\n",
-            "From: ceo@bank.test\r\nFrom:\r\n",
+        for (header, has_unreadable) in [
+            ("From: ceo@bank.test, junk@\r\n", true),
+            ("From: ceo@bank.test, A <a@sign.test\r\n", true),
+            ("From: a@[192.0.2.1], ceo@bank.test\r\n", false),
+            ("From: <>\r\nFrom: ceo@bank.test\r\n", false),
+            ("From: ceo@bank.test\r\nFrom:\r\n", false),
+            ("From: Acme, Inc. <ceo@bank.test>\r\n", false),
         ] {
             let found = author_domains(header.as_bytes()).expect("an author");
-            let found: Vec<_> = found.iter().map(Domain::as_str).collect();
+            assert_eq!(found.has_unreadable, has_unreadable, "{header:?}");
+            let found: Vec<_> = found.domains.iter().map(Domain::as_str).collect();
             assert_eq!(found, ["bank.test"], "{header:?}");
         }
     }

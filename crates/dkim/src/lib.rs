@@ -50,7 +50,7 @@ mod table;
 mod tags;
 mod verification;
 
-pub use author::{AuthorError, author_domains};
+pub use author::{AuthorError, Authors, author_domains};
 pub use body::{BodyHash, Canonicalization};
 pub use compare::{Mismatch, Verdict, compare, is_key_record, is_revoked};
 pub use header_list::{HeaderList, HeaderListError};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mail_auth::SpfResult as SpfVerdict;
-use relay_dkim::{AuthorError, Bodies, Claim, Domain, author_domains, claims};
+use relay_dkim::{AuthorError, Authors, Bodies, Claim, Domain, author_domains, claims};
 use relay_remote::dns::Dns;
 use relay_smtpd::inbound_check::{CheckFuture, CheckResult, MessageCheck, MessageSource, Refusal};
 use tokio::time::{Instant, timeout_at};
@@ -37,7 +37,7 @@ struct Context {
     hostname: Arc<str>,
     policy: Policy,
     source: MessageSource,
-    authors: Result<Vec<Domain>, AuthorError>,
+    authors: Result<Authors, AuthorError>,
     cache: TxtCache,
     records: PolicyRecords,
     /// When all lookups end at the latest.
@@ -132,7 +132,7 @@ impl Context {
     /// Returns the domains whose policy records may be needed: those of the authors, and those of
     /// SPF and DKIM that may align with them.
     fn names(&self, claims: &[Claim]) -> Vec<String> {
-        let authors: Vec<&str> = self.authors.iter().flatten().map(Domain::as_str).collect();
+        let authors: Vec<&str> = self.authors().map(Domain::as_str).collect();
         let identity = Identity::of(&self.source);
         let signers = claims
             .iter()
@@ -152,7 +152,7 @@ impl Context {
         let outputs = signatures::outputs(&domains);
         let end = self.end.max(Instant::now() + JUDGING);
         let mut judged = Vec::new();
-        for author in self.authors.iter().flatten() {
+        for author in self.authors() {
             let judging = self
                 .records
                 .judge(&self.dns, &self.cache, author, spf, &outputs);
@@ -162,7 +162,10 @@ impl Context {
         let decisive = decisive(&judged);
         let disposition = match (self.policy, &self.authors) {
             (Policy::Report, _) => Disposition::None,
-            (Policy::Enforce, Err(AuthorError::TooManyDomains)) => Disposition::Reject,
+            (Policy::Enforce, Err(AuthorError::TooManyDomains | AuthorError::Unreadable)) => {
+                Disposition::Reject
+            }
+            (Policy::Enforce, Ok(authors)) if authors.has_unreadable => Disposition::Reject,
             (Policy::Enforce, _) => decisive.map_or(Disposition::None, DmarcResult::disposition),
         };
         let results = Results {
@@ -179,19 +182,30 @@ impl Context {
         self.log(&results, decisive);
         CheckResult {
             field: results.field(),
-            refusal: match (decisive, self.authors.as_ref().err()) {
-                (Some(judged), _) if disposition == Disposition::Reject => {
-                    Some(Refusal::DmarcReject {
-                        domain: judged.author.to_string(),
-                        spf: results::of_spf(spf.result),
-                        dkim: results::of_signatures(signatures),
-                    })
-                }
-                (_, Some(AuthorError::TooManyDomains)) if disposition == Disposition::Reject => {
-                    Some(Refusal::TooManyAuthors)
-                }
-                _ => None,
+            refusal: (disposition == Disposition::Reject)
+                .then(|| self.refusal(decisive, spf, signatures)),
+        }
+    }
+
+    /// Returns the domains of the authors that can be read.
+    fn authors(&self) -> impl Iterator<Item = &Domain> {
+        self.authors.iter().flat_map(|authors| &authors.domains)
+    }
+
+    fn refusal(
+        &self,
+        decisive: Option<&DmarcResult>,
+        spf: &SpfResult,
+        signatures: &[SignatureResult],
+    ) -> Refusal {
+        match decisive.filter(|judged| judged.disposition() == Disposition::Reject) {
+            Some(judged) => Refusal::DmarcReject {
+                domain: judged.author.to_string(),
+                spf: results::of_spf(spf.result),
+                dkim: results::of_signatures(signatures),
             },
+            None if self.authors == Err(AuthorError::TooManyDomains) => Refusal::TooManyAuthors,
+            None => Refusal::UnreadableAuthor,
         }
     }
 

@@ -245,6 +245,24 @@ async fn the_strictest_policy_of_several_authors_decides() {
         let findings = world.check(OTHER, "u@b.test", &message).await;
         assert_eq!(findings.refusal, Some(Refusal::TooManyAuthors), "{from}");
     }
+    for from in [
+        "u@b.test, A <a@sign.test",
+        "A <a@sign.test",
+        "<a@sign.test>x",
+        "CEO <<ceo@sign.test>>",
+        "CEO <ce o@sign.test>",
+        "a@b@sign.test",
+        "@sign.test",
+    ] {
+        let message = format!("From: {from}\r\n\r\nhello\r\n");
+        let findings = world.check(OTHER, "u@none.test", &message).await;
+        let refusal = findings.refusal;
+        let is_refused = matches!(
+            refusal,
+            Some(Refusal::UnreadableAuthor | Refusal::DmarcReject { .. })
+        );
+        assert!(is_refused, "{from}: {refusal:?}");
+    }
     let anonymous = world
         .check(OTHER, "u@a.test", "Subject: x\r\n\r\nhello\r\n")
         .await;

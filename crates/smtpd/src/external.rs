@@ -54,6 +54,7 @@ impl Checking {
                 replies::fails_dmarc(&domain, spf, dkim)
             }
             Some(Refusal::TooManyAuthors) => replies::too_many_authors(),
+            Some(Refusal::UnreadableAuthor) => replies::unreadable_author(),
         };
         Err(Box::new(reply))
     }

@@ -82,4 +82,6 @@ pub enum Refusal {
     },
     /// The From field has more domains than are checked.
     TooManyAuthors,
+    /// A part of the From field cannot be read, and a reader may be shown an author in it.
+    UnreadableAuthor,
 }

@@ -121,6 +121,8 @@ replies! {
     bare_newline: 554 6 0 "sorry, a line of the message ends in a bare CR or LF (#5.6.0)";
     /// The From field of an external message has more domains than are checked.
     too_many_authors: 550 7 1 "sorry, the message is from too many domains (#5.7.1)";
+    /// A part of From is no address that can be read.
+    unreadable_author: 550 7 1 "sorry, a part of the From field cannot be read (#5.7.1)";
     /// The message contains a NUL.
     nul: 554 6 0 "sorry, the message holds a NUL (#5.6.0)";
     /// A line of the message exceeds `limits.line_length`.
