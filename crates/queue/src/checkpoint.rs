@@ -39,6 +39,11 @@ const VERSION: u8 = 1;
 const ENTRY: usize = 29;
 /// The size of sled's page cache.
 const CACHE: u64 = 8 << 20;
+/// The most changes in one batch of sled. It keeps every version of a page that a batch makes until
+/// its end.
+const LARGEST_BATCH: usize = 8192;
+/// Calls after which sled has freed what an earlier call left.
+const CALLS: usize = 512;
 /// How often, and at what interval, to try to open a database that is still held.
 const TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(20);
@@ -210,13 +215,12 @@ impl DiskIndex {
     /// Writes entries of a new index, before its first checkpoint.
     pub(crate) fn fill(&mut self, entries: &[(QueueId, Entry)]) -> Result<(), StoreError> {
         self.guarded(|index| {
-            let mut batch = sled::Batch::default();
+            // Not as a batch: an index without a checkpoint need not be consistent.
             for (id, entry) in entries {
                 let (key, value) = (key(*id), encode(entry));
                 index.totals.add(&key, &value);
-                batch.insert(&key, &value);
+                index.sled().insert(key, &value)?;
             }
-            index.sled().apply_batch(batch)?;
             index.flusher().flush()?;
             Ok(())
         })
@@ -230,18 +234,57 @@ impl DiskIndex {
     ) -> Result<(), StoreError> {
         self.guarded(|index| {
             let mut batch = sled::Batch::default();
-            for (id, entry) in changes {
-                index.change(&mut batch, *id, entry.as_ref())?;
+            if changes.len() > LARGEST_BATCH {
+                index.change_without_checkpoint(changes)?;
+            } else {
+                for (id, entry) in changes {
+                    index.change(&mut batch, *id, entry.as_ref())?;
+                }
             }
             let stored = Stored::of(checkpoint, index.totals);
             let octets = postcard::to_extend(&stored, vec![VERSION]).map_err(io::Error::other)?;
             batch.insert(CHECKPOINT, octets);
             index.sled().apply_batch(batch)?;
+            index.free_old_pages()?;
             index.flusher().flush()?;
             failpoint::call("index-sync")?;
             index.file.sync_data()?;
             Ok(())
         })
+    }
+
+    /// Makes many changes one by one. A crash meanwhile leaves an index without a checkpoint, which a
+    /// start builds anew.
+    fn change_without_checkpoint(
+        &mut self,
+        changes: &[(QueueId, Option<Entry>)],
+    ) -> sled::Result<()> {
+        self.sled().remove(CHECKPOINT)?;
+        self.flusher().flush()?;
+        for (id, entry) in changes {
+            let key = key(*id);
+            let old = match entry {
+                Some(entry) => {
+                    let value = encode(entry);
+                    self.totals.add(&key, &value);
+                    self.sled().insert(key, &value)?
+                }
+                None => self.sled().remove(key)?,
+            };
+            if let Some(old) = old {
+                self.totals.remove(&key, &old);
+            }
+        }
+        Ok(())
+    }
+
+    /// sled frees the old versions of pages only after a number of calls, and a batch counts as one
+    /// call. Without this, the versions of a hundred batches would stay in memory.
+    fn free_old_pages(&self) -> sled::Result<()> {
+        for _ in 0..CALLS {
+            self.sled().get(CHECKPOINT)?;
+        }
+        Ok(())
     }
 
     fn change(

@@ -92,6 +92,27 @@ fn an_index_is_read_as_it_was_written() {
 }
 
 #[test]
+fn more_changes_than_a_batch_may_have_are_written_too() {
+    let (dir, history) = aged();
+    let opened = DiskIndex::open(&dir.path().join("index"));
+    let (mut disk, ..) = opened.expect("usable");
+    let count = u32::try_from(LARGEST_BATCH).expect("small") + 10;
+    let id = |n: u32| QueueId::from_bits(u64::from(n) << 20);
+    let changes = (0..count).map(|n| (id(n), (n % 3 > 0).then(|| entry(n))));
+    let changes: Vec<_> = changes.collect();
+    disk.write(&changes, &checkpoint(4)).expect("written");
+    drop(disk);
+    let mut entries = history[2].clone();
+    for (id, entry) in changes {
+        match entry {
+            Some(entry) => drop(entries.insert(id, entry)),
+            None => drop(entries.remove(&id)),
+        }
+    }
+    assert!(open(&dir) == Ok((checkpoint(4), entries)));
+}
+
+#[test]
 fn an_index_without_a_checkpoint_is_not_used() {
     let dir = tempfile::tempdir().expect("a directory");
     assert_eq!(open(&dir), Err(Unusable::Missing));
